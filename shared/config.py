@@ -1,0 +1,73 @@
+"""Reads a frozen, typed struct from environment variables, once, at start.
+
+A field `grpc_address` is read from `C360_GRPC_ADDRESS`, or from the file that `C360_GRPC_ADDRESS_FILE` names.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+PREFIX = "C360_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs to know."""
+
+    database_url: str
+    vault_url: str
+    keyring_file: str
+    nats_url: str = "nats://127.0.0.1:4222"
+    grpc_address: str
+    metrics_address: str
+    partitions: int = 4
+    log_level: str = "info"
+
+
+class ConfigError(Exception):
+    """A variable is missing or has the wrong form; the text names it."""
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def read_settings(kind: type[S], environ: Mapping[str, str]) -> S:
+    """Raises ConfigError naming every variable that is missing, or the one that has the wrong form."""
+    fields = msgspec.structs.fields(kind)
+    found = {field.name: value for field in fields if (value := _lookup(field.name, environ)) is not None}
+    missing = [_variable(field.name) for field in fields if field.required and field.name not in found]
+    if missing:
+        raise ConfigError(f"set {', '.join(missing)} (or the same name with _FILE)")
+    return _convert(kind, found)
+
+
+def _convert(kind: type[S], found: dict[str, Any]) -> S:
+    try:
+        return msgspec.convert(found, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{PREFIX}{str(error).upper()}") from error
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _lookup(field: str, environ: Mapping[str, str]) -> str | None:
+    name = _variable(field)
+    if name in environ:
+        return environ[name]
+    if (path := environ.get(f"{name}_FILE")) is not None:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"{name}_FILE cannot be read: {error.strerror}") from error
+    return None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """("127.0.0.1", 50051) from "127.0.0.1:50051"."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"an address has the form host:port, not {address!r}")
+    return host, int(port)

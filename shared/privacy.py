@@ -1,0 +1,28 @@
+"""Personal data can't print: what derives from Personal shows its kind in repr, logs and tracebacks, never its content."""
+
+import msgspec
+
+
+class Personal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of an event that is about a person. Stored only inside an envelope."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sealed>"
+
+    __str__ = __repr__
+
+
+class Redacted:
+    """What is left of personal data after its key was destroyed."""
+
+    _instance: "Redacted | None" = None
+
+    def __new__(cls) -> "Redacted":
+        cls._instance = cls._instance or super().__new__(cls)
+        return cls._instance
+
+    def __repr__(self) -> str:
+        return "<redacted>"
+
+
+REDACTED = Redacted()

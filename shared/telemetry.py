@@ -1,0 +1,61 @@
+"""Structured logs on standard error and metrics for Prometheus; the names of both live here.
+
+Log fields are ids, kinds, counts and reasons. Personal data has no field.
+"""
+
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from shared.config import split_address
+
+EVENTS_ACCEPTED = Counter("c360_events_accepted", "Events answered as durable", ["source"])
+EVENTS_REJECTED = Counter("c360_events_rejected", "Events refused at the door", ["reason"])
+EVENTS_APPLIED = Counter("c360_events_applied", "Events whose effect is committed", ["service"])
+EVENTS_DUPLICATE = Counter("c360_events_duplicate", "Events seen before and dropped", ["service"])
+EVENTS_PARKED = Counter("c360_events_parked", "Events that could not be applied and were set aside", ["service"])
+UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])
+UNIT_EVENTS = Histogram("c360_unit_events", "Events in one unit of work", ["service"], buckets=[1, 5, 20, 50, 100, 200, 500, 1000, 2500])
+CONSUMED_POSITION = Gauge("c360_consumed_position", "Last stream sequence consumed", ["stream"])
+LAG_MESSAGES = Gauge("c360_lag_messages", "Messages in the stream not yet consumed", ["stream"])
+RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
+HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])
+BUS_RECONNECTS = Counter("c360_bus_reconnects", "Lost connections to the broker")
+
+
+def start_logging(service: str, level: str) -> None:
+    """Logs of the service and of its libraries become JSON lines on standard error."""
+    shared_steps: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared_steps, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service, pid=os.getpid())
+    _quieten_libraries(shared_steps)
+
+
+def _quieten_libraries(shared_steps: list[Any]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared_steps)
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def logger(name: str) -> Any:
+    return structlog.get_logger(logger=name)
+
+
+def start_metrics(address: str) -> None:
+    host, port = split_address(address)
+    start_http_server(port, host)
