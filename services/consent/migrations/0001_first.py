@@ -1,0 +1,53 @@
+"""The consent ledger and its views: purposes, decisions, and which identifiers belong together."""
+
+from alembic import op
+
+from shared.log.schema import GRANTS, TABLES
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.execute(TABLES)
+    op.execute(GRANTS.format(schema="consent", role="c360_consent"))
+    op.execute("""
+        CREATE TABLE purposes (
+            name       text  NOT NULL,
+            version    int4  NOT NULL,
+            request_id text  NOT NULL UNIQUE,
+            defined_at int8  NOT NULL,
+            purpose    bytea NOT NULL,
+            PRIMARY KEY (name, version)
+        );
+        CREATE TABLE decisions (
+            pos         int8  PRIMARY KEY,
+            value_hash  bytea NOT NULL,
+            purpose     text  NOT NULL,
+            request_id  text  NOT NULL UNIQUE,
+            recorded_at int8  NOT NULL,
+            decision    bytea NOT NULL
+        );
+        CREATE INDEX decisions_by_identifier ON decisions (value_hash, purpose);
+        CREATE TABLE links (
+            value_hash bytea PRIMARY KEY,
+            customer   bytea NOT NULL
+        );
+        CREATE INDEX links_by_customer ON links (customer);
+        CREATE TABLE customers (
+            customer bytea PRIMARY KEY
+        );
+        CREATE TABLE edges (
+            customer bytea NOT NULL,
+            other    bytea NOT NULL,
+            PRIMARY KEY (customer, other)
+        );
+        CREATE TABLE customer_head (
+            one      bool PRIMARY KEY DEFAULT true CHECK (one),
+            consumed int8 NOT NULL
+        );
+        INSERT INTO customer_head (consumed) VALUES (0);
+        GRANT SELECT, INSERT ON purposes, decisions, customers, edges TO c360_consent;
+        GRANT SELECT, INSERT, UPDATE ON links TO c360_consent;
+        GRANT SELECT, UPDATE ON customer_head TO c360_consent;
+    """)

@@ -1,0 +1,97 @@
+"""Makes or upgrades what the services need before they start: keyring, databases, roles, schemas and tables.
+
+`python -m services.migrate`; run it as often as you like. It needs a superuser; the services don't.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from shared.config import ConfigError, read_settings
+from shared.store.migrate import upgrade
+from shared.vault import FileKeyring
+
+ROOT = Path(__file__).parent
+SERVICES = ("ingest", "identity", "profile", "consent")
+DATABASE = "c360"
+VAULT_DATABASE = "c360_vault"
+
+
+class MigrateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    admin_url: str  # a superuser's, of any database on the server
+    ingest_password: str
+    identity_password: str
+    profile_password: str
+    consent_password: str
+    keyring_file: str
+    partitions: int = 4
+
+    def password(self, service: str) -> str:
+        return str(getattr(self, f"{service}_password"))
+
+
+def migrate(settings: MigrateSettings) -> None:
+    keyring = Path(settings.keyring_file)
+    if not keyring.exists():
+        FileKeyring.create(keyring)
+    with psycopg.connect(settings.admin_url, autocommit=True) as admin:
+        for service in SERVICES:
+            _ensure_role(admin, f"c360_{service}", settings.password(service))
+        for database in (DATABASE, VAULT_DATABASE):
+            _ensure_database(admin, database)
+    for service in SERVICES:
+        upgrade(_of_database(settings.admin_url, DATABASE), service, ROOT / service / "migrations")
+    upgrade(_of_database(settings.admin_url, VAULT_DATABASE), "vault", ROOT.parent / "shared" / "vault" / "migrations")
+    _ensure_partitions(settings)
+
+
+def _ensure_role(admin: psycopg.Connection, role: str, password: str) -> None:
+    exists = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    verb = sql.SQL("ALTER" if exists else "CREATE")
+    admin.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, sql.Identifier(role), sql.Literal(password)))
+
+
+def _ensure_database(admin: psycopg.Connection, database: str) -> None:
+    if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    for service in SERVICES:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(f"c360_{service}")))
+
+
+def _of_database(url: str, database: str) -> str:
+    """The same server and user, another database."""
+    head, _, _ = url.rpartition("/")
+    return f"{head}/{database}"
+
+
+def _ensure_partitions(settings: MigrateSettings) -> None:
+    """The customer log has as many as configured, for ever; the other logs have one."""
+    with psycopg.connect(_of_database(settings.admin_url, DATABASE), autocommit=True) as admin:
+        for service in SERVICES:
+            heads = sql.Identifier(service, "partition_heads")
+            wanted = settings.partitions if service == "profile" else 1
+            row = admin.execute(sql.SQL("SELECT count(*) FROM {}").format(heads)).fetchone()
+            existing = row[0] if row else 0
+            if existing not in (0, wanted):
+                raise ConfigError(f"C360_PARTITIONS is fixed at installation: it was {existing} and can't become {wanted}")
+            admin.execute(
+                sql.SQL("INSERT INTO {} (partition) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING").format(heads), [wanted]
+            )
+
+
+def main() -> int:
+    try:
+        migrate(read_settings(MigrateSettings, os.environ))
+    except (ConfigError, psycopg.OperationalError) as error:
+        print(f"migrate: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

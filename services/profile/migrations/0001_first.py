@@ -1,0 +1,61 @@
+"""The customer log and the views that profiles are served from."""
+
+from alembic import op
+
+from shared.log.schema import GRANTS, TABLES
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.execute(TABLES)
+    op.execute(GRANTS.format(schema="profile", role="c360_profile"))
+    op.execute("""
+        CREATE TABLE states (
+            partition int4  NOT NULL,
+            stream    bytea NOT NULL,
+            version   int8  NOT NULL,
+            pos       int8  NOT NULL,
+            envelope  bytea NOT NULL,
+            PRIMARY KEY (partition, stream)
+        ) WITH (fillfactor = 70);
+        CREATE TABLE identifiers (
+            bucket     int4  NOT NULL,
+            value_hash bytea NOT NULL,
+            customer   bytea NOT NULL,
+            PRIMARY KEY (bucket, value_hash)
+        );
+        CREATE TABLE purposes (
+            name    text  NOT NULL,
+            version int4  NOT NULL,
+            purpose bytea NOT NULL,
+            PRIMARY KEY (name, version)
+        );
+        CREATE TABLE decisions (
+            bucket      int4  NOT NULL,
+            value_hash  bytea NOT NULL,
+            purpose     text  NOT NULL,
+            decision_id bytea NOT NULL,
+            decision    bytea NOT NULL,
+            PRIMARY KEY (bucket, value_hash, purpose, decision_id)
+        );
+        CREATE TABLE parked (
+            stream_name text  NOT NULL,
+            sequence    int8  NOT NULL,
+            event_id    bytea NOT NULL,
+            reason      text  NOT NULL,
+            entry       bytea NOT NULL,
+            parked_at   int8  NOT NULL,
+            PRIMARY KEY (stream_name, sequence, event_id)
+        );
+        CREATE TABLE consent_head (
+            one      bool PRIMARY KEY DEFAULT true CHECK (one),
+            consumed int8 NOT NULL
+        );
+        INSERT INTO consent_head (consumed) VALUES (0);
+        GRANT SELECT, INSERT, UPDATE ON states, identifiers TO c360_profile;
+        GRANT SELECT, INSERT ON purposes, decisions TO c360_profile;
+        GRANT SELECT, INSERT, DELETE ON parked TO c360_profile;
+        GRANT SELECT, UPDATE ON consent_head TO c360_profile;
+    """)

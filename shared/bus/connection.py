@@ -1,0 +1,86 @@
+"""A connection that waits for the broker at start and comes back by itself when the broker does."""
+
+import asyncio
+from typing import Any
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from shared import telemetry
+
+RETRY_S = 0.5
+STREAM_AGE_S = 7 * 24 * 3600  # streams are transport: days are enough to outlive any outage
+DUPLICATE_WINDOW_S = 120  # a publish repeated after a lost acknowledgement is dropped by its message id
+REQUEST_TIMEOUT_S = 5.0
+
+BROKER_DOWN = (
+    nats.errors.Error,
+    nats.js.errors.NoStreamResponseError,
+    nats.js.errors.ServiceUnavailableError,
+    ConnectionError,
+    OSError,
+    asyncio.TimeoutError,
+)
+
+log = telemetry.logger("bus")
+
+
+async def connect(url: str, name: str) -> Client:
+    """Returns when connected; reconnects for ever afterwards."""
+
+    async def on_disconnect() -> None:
+        telemetry.BUS_RECONNECTS.inc()
+        log.warning("broker connection lost")
+
+    async def on_reconnect() -> None:
+        log.info("broker connection back")
+
+    async def on_error(error: Exception) -> None:
+        log.warning("broker error", error=type(error).__name__)
+
+    client: Client = Client()
+    waited = False
+    while True:
+        try:
+            await client.connect(
+                url,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                allow_reconnect=True,
+                connect_timeout=2,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                error_cb=on_error,
+                pending_size=64 * 1024 * 1024,
+            )
+            return client
+        except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+            if not waited:
+                log.warning("waiting for the broker", error=type(error).__name__)
+                waited = True
+            client = Client()
+            await asyncio.sleep(RETRY_S)
+
+
+async def ensure_stream(client: Client, name: str, first_sequence: int) -> Any:
+    """The stream's state; makes it when it is absent, so that its first message gets `first_sequence`."""
+    context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
+    try:
+        return (await context.stream_info(name)).state
+    except nats.js.errors.NotFoundError:
+        log.warning("making a stream", stream=name, first_sequence=first_sequence)
+    config = StreamConfig(
+        name=name,
+        subjects=[name],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=STREAM_AGE_S,
+        duplicate_window=DUPLICATE_WINDOW_S,
+        first_seq=first_sequence,
+    )
+    return (await context.add_stream(config)).state

@@ -1,0 +1,145 @@
+"""Reads a stream in order from a given sequence, for ever, through broker restarts and lost streams.
+
+The position lives with the reader's own effects, not in the broker: the consumer here is short-lived, acknowledges
+nothing and is made anew from the last sequence taken whenever it falls silent or skips.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from functools import partial
+from typing import Any
+
+import msgspec
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from shared import telemetry
+from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S
+
+WINDOW_MESSAGES = 64  # asked for ahead; bounds what waits in memory together with the broker's 8 MB a message
+PULL_EXPIRES_S = 20.0
+HEARTBEAT_S = 1.0
+SILENCE_S = 3.0  # no message and no heartbeat for so long: the consumer is gone
+INACTIVE_S = 60.0
+RETRY_S = 0.3
+
+log = telemetry.logger("follower")
+
+
+class Message(msgspec.Struct, frozen=True):
+    sequence: int
+    data: bytes
+
+
+class Follower:
+    """`after` is the last sequence already taken; `take` waits for at least one message and returns all that wait."""
+
+    def __init__(self, client: Client, stream: str, after: int) -> None:
+        self._client = client
+        self._context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        self._stream = stream
+        self._last = after
+        self._waiting: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._subscription: Subscription | None = None
+        self._pull_subject = ""
+        self._credit = 0
+        self._heard = 0.0
+        self._pending = 0
+        self._generation = 0
+        self._reconnects = 0
+
+    async def take(self, limit: int = WINDOW_MESSAGES) -> list[Message]:
+        while not self._waiting:
+            self._arrived.clear()
+            await self._keep_pulling()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), HEARTBEAT_S)
+            except TimeoutError:
+                continue
+        taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        self._last = taken[-1].sequence
+        telemetry.CONSUMED_POSITION.labels(self._stream).set(self._last)
+        telemetry.LAG_MESSAGES.labels(self._stream).set(self._pending + len(self._waiting))
+        return taken
+
+    async def close(self) -> None:
+        """The broker forgets the consumer by itself; there is nothing to lose."""
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            with contextlib.suppress(*BROKER_DOWN):
+                await subscription.unsubscribe()
+
+    async def _keep_pulling(self) -> None:
+        silent = asyncio.get_running_loop().time() - self._heard > SILENCE_S
+        reconnected = self._client.stats["reconnects"] != self._reconnects
+        try:
+            if self._subscription is None or silent or reconnected:
+                await self._start_over()
+            elif self._credit <= WINDOW_MESSAGES // 2:
+                await self._pull()
+        except (*BROKER_DOWN, nats.js.errors.APIError) as error:
+            log.warning("cannot read the stream yet", stream=self._stream, error=type(error).__name__)
+            await self.close()
+            await asyncio.sleep(RETRY_S)
+
+    async def _start_over(self) -> None:
+        await self.close()
+        self._reconnects = self._client.stats["reconnects"]
+        start = self._waiting[-1].sequence if self._waiting else self._last
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=start + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=INACTIVE_S,
+            mem_storage=True,
+        )
+        info = await self._context.add_consumer(self._stream, config)
+        self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{info.name}"
+        self._generation += 1
+        self._subscription = await self._client.subscribe(
+            self._client.new_inbox(), cb=partial(self._on_message, self._generation), pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._credit = 0
+        await self._pull()
+
+    async def _pull(self) -> None:
+        if self._subscription is None:
+            return
+        batch = WINDOW_MESSAGES - self._credit
+        request = {"batch": batch, "expires": int(PULL_EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
+        await self._client.publish(self._pull_subject, json.dumps(request).encode(), self._subscription.subject)
+        self._credit += batch
+        self._heard = asyncio.get_running_loop().time()
+
+    async def _on_message(self, generation: int, message: Msg) -> None:
+        if generation != self._generation:
+            return  # from a consumer that was given up
+        self._heard = asyncio.get_running_loop().time()
+        if not message.reply:
+            self._on_status(message.headers or {})
+            return
+        metadata: Any = message.metadata
+        self._credit -= 1
+        self._pending = metadata.num_pending
+        newest = self._waiting[-1].sequence if self._waiting else self._last
+        if metadata.sequence.stream > newest:
+            self._waiting.append(Message(metadata.sequence.stream, message.data))
+        self._arrived.set()
+        if self._credit <= WINDOW_MESSAGES // 2 and len(self._waiting) < WINDOW_MESSAGES:
+            await self._pull()
+
+    def _on_status(self, headers: dict[str, str]) -> None:
+        """100 is a heartbeat; a pull that ended (404, 408, 409) returns its unused credit; what else comes is a dead consumer."""
+        status = headers.get("Status")
+        if status == "100":
+            return
+        self._credit = max(0, self._credit - int(headers.get("Nats-Pending-Messages", self._credit)))
+        if status not in ("404", "408", "409") or "deleted" in headers.get("Description", "").lower():
+            self._heard = float("-inf")
+        self._arrived.set()

@@ -1,0 +1,1 @@
+"""The published events of each owner, and the forms in which they cross the bus."""

@@ -1,0 +1,76 @@
+"""What consent publishes: purposes and decisions, and the one rule that says what they permit.
+
+The rule stands here because consent answers checks by it and profile enforces it at every read: one rule, two readers.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from shared.events.catalogue import Public, register
+
+LegalBasis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
+Outcome = Literal["granted", "refused", "withdrawn", "objected"]
+
+ALL_TRAITS = "*"
+
+
+class PurposeDefined(Public, frozen=True, kw_only=True):
+    request_id: str
+    name: str
+    version: int
+    description: str
+    legal_basis: LegalBasis
+    traits: tuple[str, ...]
+
+    def may_see(self, field: str) -> bool:
+        """`field` is a trait's name or an identifier's namespace."""
+        return field in self.traits or ALL_TRAITS in self.traits
+
+
+class DecisionRecorded(Public, frozen=True, kw_only=True):
+    """What a person decided, bound for ever to the identifier (its keyed hash) that it was captured for."""
+
+    request_id: str
+    decision_id: bytes
+    identifier_hash: bytes
+    namespace: str
+    purpose: str
+    purpose_version: int
+    outcome: Outcome
+    decided_at: int
+    method: str = ""
+
+
+PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)
+DECISION_RECORDED = register("consent.decision_recorded", 1, DecisionRecorded)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    permitted: bool
+    reason: str
+    decision_id: bytes = b""
+
+
+ALLOWED_BY_LAW = {"contract": "CONTRACT", "legal_obligation": "LEGAL_OBLIGATION"}
+DENIALS = {"refused": "CONSENT_REFUSED", "withdrawn": "CONSENT_WITHDRAWN", "objected": "OBJECTED"}
+
+
+def judge(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> Verdict:
+    """What one person's decisions about one purpose permit. Order and duplication of the decisions don't matter."""
+    if purpose.legal_basis in ALLOWED_BY_LAW:
+        return Verdict(True, ALLOWED_BY_LAW[purpose.legal_basis])
+    latest = max(decisions, key=_precedence, default=None)
+    if latest is not None and latest.outcome != "granted":
+        return Verdict(False, DENIALS[latest.outcome], latest.decision_id)
+    if latest is not None:
+        return Verdict(True, "CONSENT_GRANTED", latest.decision_id)
+    if purpose.legal_basis == "legitimate_interest":
+        return Verdict(True, "LEGITIMATE_INTEREST")
+    return Verdict(False, "CONSENT_MISSING")
+
+
+def _precedence(decision: DecisionRecorded) -> tuple[int, bool, bytes]:
+    """The most recent by when it happened; at the same instant a denial wins."""
+    return decision.decided_at, decision.outcome != "granted", decision.decision_id

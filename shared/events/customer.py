@@ -1,0 +1,91 @@
+"""What identity publishes: customers, what links them, and what they did. A stream is one customer, for ever."""
+
+from typing import Any
+
+from shared.events.catalogue import Public, register
+from shared.privacy import Personal
+
+
+class CustomerFounded(Public, frozen=True, kw_only=True):
+    """An identifier was seen that belonged to nobody."""
+
+    founding_number: int  # unique and rising: the smaller, the older
+
+
+class IdentifierLinked(Public, frozen=True, kw_only=True):
+    namespace: str
+    value_hash: bytes
+    cause: bytes  # id of the event whose identifiers linked it
+
+
+class LinkedValue(Personal, frozen=True, kw_only=True):
+    value: str  # normalised
+
+
+class CustomersMerged(Public, frozen=True, kw_only=True):
+    """An edge between this stream's customer and another; written to both streams, nothing moves."""
+
+    merge_id: bytes
+    other: bytes
+    other_founding_number: int
+    cause: bytes
+
+
+class MergeProposed(Public, frozen=True, kw_only=True):
+    """A merge that was not made, for a person to decide."""
+
+    proposal_id: bytes
+    other: bytes
+    reason: str
+    cause: bytes
+
+
+class Activity(Public, frozen=True, kw_only=True):
+    """What every event of a source carries, besides when it happened."""
+
+    source: str
+    resolved_by: bytes  # hash of the identifier it came here through
+    original_at: int | None = None  # the client's clock
+    sent_at: int | None = None  # the client's clock, when it sent
+    received_at: int  # our clock
+
+
+class Identified(Personal, frozen=True, kw_only=True):
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+
+class Tracked(Personal, frozen=True, kw_only=True):
+    name: str
+    properties: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+
+class Viewed(Personal, frozen=True, kw_only=True):
+    name: str = ""
+    category: str = ""
+    properties: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+
+class Grouped(Personal, frozen=True, kw_only=True):
+    group_id: str
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+
+class Aliased(Personal, frozen=True, kw_only=True):
+    previous_id: str
+    context: dict[str, Any] = {}
+
+
+FOUNDED = register("customer.founded", 1, CustomerFounded)
+LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue)
+MERGED = register("customer.merged", 1, CustomersMerged)
+MERGE_PROPOSED = register("customer.merge_proposed", 1, MergeProposed)
+IDENTIFIED = register("customer.identified", 1, Activity, Identified)
+TRACKED = register("customer.tracked", 1, Activity, Tracked)
+PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed)
+SCREEN_VIEWED = register("customer.screen_viewed", 1, Activity, Viewed)
+GROUPED = register("customer.grouped", 1, Activity, Grouped)
+ALIASED = register("customer.aliased", 1, Activity, Aliased)

@@ -1,0 +1,76 @@
+"""The forms in which events cross the bus: many to a message, because brokers charge by the message.
+
+INGEST carries `Batch`es of `RawEvent`s under an epoch key; CUSTOMER carries `Unit`s of entries, each sealed under its
+customer's key; PROFILE carries `Notice`s; CONSENT carries `Unit`s too. No subject, header or plain field is personal.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from shared.events.catalogue import Entry
+from shared.privacy import Personal
+
+INGEST_STREAM = "INGEST"
+CUSTOMER_STREAM = "CUSTOMER"
+PROFILE_STREAM = "PROFILE"
+CONSENT_STREAM = "CONSENT"
+
+EventKind = Literal["identify", "track", "page", "screen", "group", "alias"]
+
+
+class RawEvent(Personal, frozen=True, kw_only=True):
+    """An event of a source, validated, its clocks stamped, its person not known yet. Instants in microseconds."""
+
+    kind: EventKind
+    message_id: str
+    source: str
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    external_ids: dict[str, str] = {}  # namespace: value
+    name: str = ""
+    category: str = ""
+    target_id: str = ""  # group: the group's id; alias: the previous id
+    properties: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    occurred_at: int
+    original_at: int | None = None
+    sent_at: int | None = None
+    received_at: int
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True):
+    """A message on INGEST. `sealed` is an encoded list of RawEvent, sealed under the epoch key `epoch`, bound to it."""
+
+    epoch: bytes
+    count: int
+    sealed: bytes
+
+
+class Unit(msgspec.Struct, frozen=True, array_like=True):
+    """A message on CUSTOMER or CONSENT: what one transaction of its owner made known.
+
+    `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
+    a follower knows what it has caught up with.
+    """
+
+    number: int
+    consumed: dict[str, int]
+    entries: list[Entry]
+
+
+class Notice(msgspec.Struct, frozen=True, array_like=True):
+    """A message on PROFILE: these customers of this partition changed, up to this position."""
+
+    partition: int
+    first: int
+    last: int
+    customers: list[bytes]
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_batch = msgspec.msgpack.Decoder(Batch).decode
+decode_raw_events = msgspec.msgpack.Decoder(list[RawEvent]).decode
+decode_unit = msgspec.msgpack.Decoder(Unit).decode
+decode_notice = msgspec.msgpack.Decoder(Notice).decode

@@ -1,0 +1,152 @@
+"""The single writer of some partitions.
+
+One transaction moves the heads, inserts the events and runs the views. The head row is at once the consumed position,
+the fence against a writer that lost its partitions, and what keeps positions gapless: an UPDATE that finds no row with
+the expected position and owner means that someone else has written.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from shared.errors import Fenced
+from shared.events.catalogue import Entry
+from shared.instants import Clock
+from shared.log.records import Record, leaf_of
+from shared.store.pool import DOWN
+
+Consumed = dict[str, int]
+Views = Callable[[Any, list[Record]], Awaitable[None]]
+
+
+class Head(msgspec.Struct, frozen=True):
+    next_pos: int
+    consumed: Consumed
+    last_recorded_at: int
+    owner_epoch: int
+
+
+class Versioned(msgspec.Struct, frozen=True):
+    """An entry with the version it gets in its stream."""
+
+    partition: int
+    version: int
+    entry: Entry
+
+
+class LogWriter:
+    """`pool`'s search path names the schema. Call `claim` first; only one unit at a time may be appended."""
+
+    def __init__(self, pool: Any, partitions: Iterable[int], clock: Clock) -> None:
+        self._pool = pool
+        self.partitions = list(partitions)
+        self._clock = clock
+        self.heads: dict[int, Head] = {}
+
+    async def claim(self) -> dict[int, Head]:
+        """Takes the partitions over: whoever wrote them before is fenced from here on."""
+        await self._pool.execute("UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[])", self.partitions)
+        self.heads = await self._read_heads()
+        return self.heads
+
+    def consumed(self, stream: str) -> int:
+        """Up to where every partition has consumed a stream; 0 is nothing."""
+        return min(head.consumed.get(stream, 0) for head in self.heads.values())
+
+    async def append(self, events: Sequence[Versioned], consumed: Consumed, views: Views | None = None) -> list[Record]:
+        """Makes the events, the consumed positions and the views durable together, or nothing.
+
+        Raises Fenced when another writer has taken over, and what the driver raises when the server is down; then
+        nothing is known to be written and the caller goes on from `claim`.
+        """
+        after, records = self._place(events, consumed)
+        try:
+            await self._commit(after, records, views)
+        except DOWN:
+            if not await self._was_committed(after):
+                raise
+        self.heads = after
+        return records
+
+    def _place(self, events: Sequence[Versioned], consumed: Consumed) -> tuple[dict[int, Head], list[Record]]:
+        now = self._clock()
+        next_pos = {partition: head.next_pos for partition, head in self.heads.items()}
+        # One recorded instant for all that becomes known together; it never runs backwards within a partition.
+        recorded = {partition: max(now, head.last_recorded_at + 1) for partition, head in self.heads.items()}
+        records = []
+        for event in events:
+            records.append(Record(event.partition, next_pos[event.partition], event.version, recorded[event.partition], event.entry))
+            next_pos[event.partition] += 1
+        after = {
+            partition: Head(
+                next_pos[partition],
+                head.consumed | consumed,
+                recorded[partition] if next_pos[partition] > head.next_pos else head.last_recorded_at,
+                head.owner_epoch,
+            )
+            for partition, head in self.heads.items()
+        }
+        return after, records
+
+    async def _commit(self, after: dict[int, Head], records: list[Record], views: Views | None) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await self._move_heads(connection, after)
+            if records:
+                await _insert(connection, records)
+            if views is not None:
+                await views(connection, records)
+
+    async def _move_heads(self, connection: Any, after: dict[int, Head]) -> None:
+        moved = await connection.fetch(
+            """UPDATE partition_heads AS head
+               SET next_pos = new.next_pos, consumed = new.consumed::jsonb, last_recorded_at = new.last_recorded_at
+               FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[])
+                    AS new (partition, old_pos, next_pos, consumed, last_recorded_at, owner_epoch)
+               WHERE head.partition = new.partition AND head.next_pos = new.old_pos AND head.owner_epoch = new.owner_epoch
+               RETURNING 1""",
+            list(after),
+            [self.heads[partition].next_pos for partition in after],
+            [head.next_pos for head in after.values()],
+            [msgspec.json.encode(head.consumed).decode() for head in after.values()],
+            [head.last_recorded_at for head in after.values()],
+            [head.owner_epoch for head in after.values()],
+        )
+        if len(moved) != len(after):
+            raise Fenced("another writer has taken over these partitions")
+
+    async def _was_committed(self, after: dict[int, Head]) -> bool:
+        """The connection broke around the commit: the head row tells whether it happened."""
+        try:
+            return await self._read_heads() == after
+        except DOWN:
+            return False
+
+    async def _read_heads(self) -> dict[int, Head]:
+        rows = await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[]) ORDER BY partition", self.partitions)
+        return {
+            row["partition"]: Head(row["next_pos"], msgspec.json.decode(row["consumed"]), row["last_recorded_at"], row["owner_epoch"])
+            for row in rows
+        }
+
+
+async def _insert(connection: Any, records: list[Record]) -> None:
+    entries = [record.entry for record in records]
+    await connection.execute(
+        """INSERT INTO events (partition, pos, stream, version, event_id, type_id, schema_version, recorded_at, occurred_at,
+                               header, envelope, leaf)
+           SELECT * FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::int8[], $5::bytea[], $6::text[], $7::int4[],
+                                $8::int8[], $9::int8[], $10::bytea[], $11::bytea[], $12::bytea[])""",
+        [record.partition for record in records],
+        [record.pos for record in records],
+        [entry.stream for entry in entries],
+        [record.version for record in records],
+        [entry.event_id for entry in entries],
+        [entry.type_id for entry in entries],
+        [entry.schema_version for entry in entries],
+        [record.recorded_at for record in records],
+        [entry.occurred_at for entry in entries],
+        [entry.header for entry in entries],
+        [entry.envelope for entry in entries],
+        [leaf_of(record.entry, record.version, record.recorded_at) for record in records],
+    )

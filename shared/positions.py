@@ -1,0 +1,48 @@
+"""How far this process has applied each log it follows, and waiting for it: reading your own writes without sleeping."""
+
+import asyncio
+import heapq
+from collections.abc import Iterable
+from itertools import count
+
+from shared.errors import NotFreshEnough
+
+# A caller without a deadline still gets an answer.
+LONGEST_WAIT_S = 30.0
+
+
+class Progress:
+    """Numbers per log name ("ingest", "customer", "consent", or "profile/2" where partitions matter); they only rise."""
+
+    def __init__(self) -> None:
+        self._applied: dict[str, int] = {}
+        self._waiters: dict[str, list[tuple[int, int, asyncio.Future[None]]]] = {}
+        self._tie = count()
+
+    def applied(self, log: str) -> int:
+        """-1 when nothing is applied yet."""
+        return self._applied.get(log, -1)
+
+    def advance(self, log: str, number: int) -> None:
+        if number <= self.applied(log):
+            return
+        self._applied[log] = number
+        waiters = self._waiters.get(log, [])
+        while waiters and waiters[0][0] <= number:
+            future = heapq.heappop(waiters)[2]
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self, log: str, number: int, timeout_s: float) -> None:
+        """Raises NotFreshEnough when the position isn't applied in time."""
+        if number <= self.applied(log):
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters.setdefault(log, []), (number, next(self._tie), future))
+        try:
+            await asyncio.wait_for(future, min(timeout_s, LONGEST_WAIT_S))
+        except TimeoutError:
+            raise NotFreshEnough(f"{log} position {number} is not applied yet", log=log, applied=self.applied(log)) from None
+
+    async def wait_all(self, positions: Iterable[tuple[str, int]], timeout_s: float) -> None:
+        await asyncio.gather(*(self.wait(log, number, timeout_s) for log, number in positions))

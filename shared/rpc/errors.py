@@ -1,0 +1,62 @@
+"""The one place where errors become gRPC statuses."""
+
+import uuid
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from shared import errors
+from shared.bus.connection import BROKER_DOWN
+from shared.store.pool import DOWN as STORE_DOWN
+from shared.telemetry import logger
+
+DOMAIN = "customer360"
+
+# The first that fits counts, so subclasses stand before their parents.
+CODES: list[tuple[type[Exception], int]] = [
+    (errors.NotAuthenticated, Code.UNAUTHENTICATED),
+    (errors.InvalidInput, Code.INVALID_ARGUMENT),
+    (errors.NotFound, Code.NOT_FOUND),
+    (errors.AlreadyExists, Code.ALREADY_EXISTS),
+    (errors.NotPermitted, Code.PERMISSION_DENIED),
+    (errors.WrongState, Code.FAILED_PRECONDITION),
+    (errors.Conflict, Code.ABORTED),
+    (errors.LimitExceeded, Code.RESOURCE_EXHAUSTED),
+    (errors.Unavailable, Code.UNAVAILABLE),
+]
+
+log = logger("rpc")
+
+
+def to_status(error: Exception, method: str) -> Any:
+    """What the caller is told. An error we didn't foresee is logged under an id, and the caller gets the id alone."""
+    if isinstance(error, errors.CustomerError):
+        code = next(code for kind, code in CODES if isinstance(error, kind))
+        return make_status(code, error.message, error.reason, error.facts)
+    if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
+        log.warning("a server is down", method=method, error=type(error).__name__)
+        return make_status(Code.UNAVAILABLE, "a server behind this service is down; try again", "DEPENDENCY_DOWN", {})
+    error_id = str(uuid.uuid4())
+    log.error("unforeseen error", method=method, error_id=error_id, exc_info=error)
+    return make_status(Code.INTERNAL, f"internal error {error_id}", "INTERNAL", {"error_id": error_id})
+
+
+def make_status(code: int, message: str, reason: str, facts: dict[str, str]) -> Any:
+    detail = AnyMessage()
+    detail.Pack(ErrorInfo(reason=reason, domain=DOMAIN, metadata=facts))
+    return rpc_status.to_status(Status(code=code, message=message, details=[detail]))
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The machine-readable reason in an error that a client got; empty when there is none."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        info = ErrorInfo()
+        if detail.Unpack(info):
+            return str(info.reason)
+    return ""

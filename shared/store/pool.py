@@ -1,0 +1,45 @@
+"""Opens a pool of connections, waiting patiently for a server that is not up yet."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from shared.telemetry import logger
+
+RETRY_S = 0.5
+COMMAND_TIMEOUT_S = 30.0  # a statement that takes longer is stuck, not slow
+MIN_CONNECTIONS = 1
+MAX_CONNECTIONS = 8
+
+# A server that is down, starting, or shutting down: try again.
+DOWN = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncio.TimeoutError,
+)
+
+log = logger("store")
+
+
+async def open_pool(url: str, search_path: str) -> Any:
+    """An asyncpg pool whose connections see the tables of `search_path` first."""
+    waited = False
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                url,
+                min_size=MIN_CONNECTIONS,
+                max_size=MAX_CONNECTIONS,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings={"search_path": search_path, "application_name": f"c360 {search_path}"},
+            )
+        except DOWN as error:
+            if not waited:
+                log.warning("waiting for postgres", error=type(error).__name__)
+                waited = True
+            await asyncio.sleep(RETRY_S)
