@@ -53,7 +53,7 @@ def _quieten_libraries(shared_steps: list[Any]) -> None:
 
 
 def logger(name: str) -> Any:
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(component=name)
 
 
 def start_metrics(address: str) -> None:
