@@ -1,0 +1,64 @@
+"""The command's wiring, and the one place where a failed command becomes text and an exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from services.cli import consent, events, identity, profile, render, sources
+from services.cli.errors import CommandError
+from services.cli.status import status
+
+
+class FailuresAsExitCodes(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandError as failure:
+            render.note(str(failure))
+            raise typer.Exit(failure.exit_code) from failure
+
+
+app = typer.Typer(name="c360", cls=FailuresAsExitCodes, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def about() -> None:
+    """Ask who a customer is, what may be used, and what was known when.
+
+    A person is a customer id or namespace:value (email:ann@example.com, user_id:u1).
+    An instant is ISO 8601 (UTC without an offset), now, or an age such as -2h.
+    A position is log/partition/number, as a write prints it (ingest/0/42).
+
+    Exit codes:
+      0  done
+      1  the service refused: REASON: message on stderr
+      2  the command was wrong
+      3  not reachable or out of time; the same command may succeed later
+
+    With --json: one document, or one line per item where items stream
+    (profile history, profile watch, identity proposals).
+
+    Where the services are, first found counts:
+      C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
+      C360_CONSENT_ADDRESS; endpoints.json in C360_DATA_DIR (.data);
+      127.0.0.1:50051 to 50054.
+    """
+
+
+app.command()(status)
+app.add_typer(profile.app, name="profile")
+app.add_typer(consent.app, name="consent")
+app.add_typer(events.app, name="events")
+app.add_typer(identity.app, name="identity")
+app.add_typer(sources.app, name="sources")
+
+
+def main() -> None:
+    app(prog_name="c360")
+
+
+if __name__ == "__main__":
+    main()

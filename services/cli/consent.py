@@ -1,0 +1,301 @@
+"""`c360 consent`: purposes, and what people decided about them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from services.cli import render
+from services.cli.errors import NotReachable
+from services.cli.notation import NamedCustomer, NamedIdentifier
+from services.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    AsJson,
+    Fresh,
+    IdentifierRef,
+    PersonRef,
+    PurposeArgument,
+    RequestId,
+    TimeoutS,
+    instant_parser,
+)
+
+
+class Basis(StrEnum):
+    CONSENT = "consent"
+    CONTRACT = "contract"
+    LEGAL_OBLIGATION = "legal-obligation"
+    LEGITIMATE_INTEREST = "legitimate-interest"
+
+
+class Decided(StrEnum):
+    GRANTED = "granted"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    OBJECTED = "objected"
+
+
+At = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="When the person decided: ISO 8601 or an age such as -2h. Default: now.",
+    ),
+]
+Method = Annotated[str, typer.Option(help="How it was captured, such as web-form or call-centre.")]
+
+app = typer.Typer(no_args_is_help=True, help="Purposes, and what each person decided about them.")
+
+
+@app.command()
+def purposes(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """List the purposes: what each may see, and on which legal basis."""
+    from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    with connect("consent") as channel:
+        answer = consent_pb2_grpc.ConsentServiceStub(channel).ListPurposes(
+            consent_pb2.ListPurposesRequest(), timeout=timeout_s
+        )
+    listed = [messages.plain(purpose) for purpose in answer.purposes]
+    if as_json:
+        render.document(listed)
+        return
+    rows = [
+        (f"{p['name']}@{p['version']}", p["legal_basis"], p["traits"], p["description"], p["define_time"])
+        for p in listed
+    ]
+    render.table("Purposes", ("purpose", "legal basis", "may see", "description", "defined"), rows)
+
+
+@app.command()
+def define(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")],
+    *,
+    basis: Annotated[Basis, typer.Option(help="The ground it stands on (GDPR Art. 6(1)).")],
+    traits: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help='Traits and identifier namespaces it may see; "*" for all.')
+    ],
+    description: Annotated[str, typer.Option(help="What it is, for people.")] = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Define a purpose, or a new version of it.
+
+    Example:
+      c360 consent define newsletter --basis consent --traits email,first_name --description "Monthly newsletter"
+    """
+    from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    purpose = consent_pb2.Purpose(
+        name=name,
+        description=description,
+        legal_basis=consent_pb2.LegalBasis.Value(f"LEGAL_BASIS_{basis.name}"),
+        traits=[trait.strip() for trait in traits.split(",") if trait.strip()],
+    )
+    request = consent_pb2.DefinePurposeRequest(request_id=request_id or str(uuid4()), purpose=purpose)
+    with connect("consent") as channel:
+        answer = consent_pb2_grpc.ConsentServiceStub(channel).DefinePurpose(request, timeout=timeout_s)
+    shown = messages.plain(answer)
+    if as_json:
+        render.document(shown)
+        return
+    stored = shown["purpose"]
+    render.facts(
+        [
+            ("purpose", f"{stored['name']}@{stored['version']}"),
+            ("may see", stored["traits"]),
+            ("position", shown["position"]),
+        ]
+    )
+
+
+@app.command()
+def record(
+    identifier: IdentifierRef,
+    purpose: PurposeArgument,
+    decided: Annotated[Decided, typer.Argument(metavar="granted|refused|withdrawn|objected")],
+    *,
+    at: At = None,
+    method: Method = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Record what a person decided. It holds from the next read on, everywhere.
+
+    Example:
+      c360 consent record email:ann@example.com marketing granted --method web-form
+    """
+    _record(
+        identifier,
+        purpose,
+        decided,
+        at=at,
+        method=method,
+        request_id=request_id,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
+
+
+@app.command()
+def grant(
+    identifier: IdentifierRef,
+    purpose: PurposeArgument,
+    *,
+    at: At = None,
+    method: Method = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Short for `record IDENTIFIER PURPOSE granted`."""
+    _record(
+        identifier,
+        purpose,
+        Decided.GRANTED,
+        at=at,
+        method=method,
+        request_id=request_id,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
+
+
+@app.command()
+def withdraw(
+    identifier: IdentifierRef,
+    purpose: PurposeArgument,
+    *,
+    at: At = None,
+    method: Method = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Short for `record IDENTIFIER PURPOSE withdrawn`."""
+    _record(
+        identifier,
+        purpose,
+        Decided.WITHDRAWN,
+        at=at,
+        method=method,
+        request_id=request_id,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
+
+
+@app.command()
+def check(
+    person: PersonRef,
+    purpose: PurposeArgument,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell whether a purpose is permitted for a person now, and why. Exit code 0: permitted, 1: not permitted."""
+    from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = consent_pb2.CheckRequest(purpose=purpose, at_least_as_fresh=messages.positions(fresh))
+    if isinstance(person, NamedCustomer):
+        request.customer_id = person.customer_id
+    elif isinstance(person, NamedIdentifier):
+        request.identifier.CopyFrom(messages.identifier(person))
+    with connect("consent") as channel:
+        answer = consent_pb2_grpc.ConsentServiceStub(channel).Check(request, timeout=timeout_s)
+    if as_json:
+        render.document(messages.plain(answer))
+    else:
+        verdict = "permitted" if answer.permitted else "not permitted"
+        render.facts([(purpose, verdict), ("reason", answer.reason), ("decision", answer.decision_id)])
+    if not answer.permitted:
+        raise typer.Exit(1)
+
+
+@app.command()
+def decisions(identifier: IdentifierRef, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """List the decisions bound to one identifier, in the order in which they were recorded."""
+    from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = consent_pb2.ListDecisionsRequest(identifier=messages.identifier(identifier))
+    with connect("consent") as channel:
+        answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
+    listed = [messages.plain(decision) for decision in answer.decisions]
+    if as_json:
+        render.document(listed)
+        return
+    rows = [
+        (
+            d["decide_time"],
+            d["record_time"],
+            f"{d['purpose']}@{d['purpose_version']}",
+            d["outcome"],
+            d["method"],
+            d["decision_id"],
+        )
+        for d in listed
+    ]
+    render.table("Decisions", ("decided", "known", "purpose", "outcome", "method", "decision"), rows)
+
+
+def _record(
+    identifier: NamedIdentifier,
+    purpose: str,
+    decided: Decided,
+    *,
+    at: datetime | None,
+    method: str,
+    request_id: str,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
+    from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = consent_pb2.RecordDecisionRequest(
+        request_id=request_id or str(uuid4()),
+        identifier=messages.identifier(identifier),
+        purpose=purpose,
+        outcome=consent_pb2.Outcome.Value(f"OUTCOME_{decided.name}"),
+        decide_time=messages.timestamp(at),
+        method=method,
+    )
+    try:
+        with connect("consent") as channel:
+            answer = consent_pb2_grpc.ConsentServiceStub(channel).RecordDecision(request, timeout=timeout_s)
+    except NotReachable as failure:
+        failure.hint = f"It may have been recorded: repeat the command with --request-id {request.request_id}"
+        raise
+    shown = messages.plain(answer)
+    if as_json:
+        render.document(shown)
+        return
+    render.facts(
+        [
+            ("recorded", f"{purpose} {decided}"),
+            ("decision", shown["decision_id"]),
+            ("position", shown["position"]),
+            ("enforced by", f"{shown['enforcing_readers']} readers"),
+        ]
+    )

@@ -1,0 +1,82 @@
+"""How a command fails, and the one place where a gRPC error becomes an exit code.
+
+CommandError
+├── Refused       1  the service understood and said no
+├── Misused       2  the command was wrong before any service was asked
+└── NotReachable  3  no answer in time; the same command may succeed later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+if TYPE_CHECKING:
+    import grpc
+
+
+class CommandError(Exception):
+    exit_code: ClassVar[int]
+
+    def __init__(self, reason: str, message: str, facts: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+        self.facts = dict(facts or {})
+        self.hint = ""
+
+    def __str__(self) -> str:
+        facts = "".join(f"\n  {name}: {value}" for name, value in sorted(self.facts.items()))
+        hint = f"\n{self.hint}" if self.hint else ""
+        return f"{self.reason}: {self.message}{facts}{hint}"
+
+
+class Refused(CommandError):
+    exit_code = 1
+
+
+class Misused(CommandError):
+    exit_code = 2
+
+
+class NotReachable(CommandError):
+    exit_code = 3
+
+
+def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandError:
+    """Reads google.rpc.ErrorInfo from the status details; without it, the status code is the reason."""
+    import grpc
+
+    code = status_code(error)
+    message = cast("grpc.Call", error).details() or "the service gave no text"
+    reason, facts = _error_info(error)
+    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+        return Refused(reason or code.name, message, facts)
+    if reason:
+        return NotReachable(reason, message, facts)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return NotReachable("DEADLINE_EXCEEDED", f"{service} at {address} did not answer within --timeout")
+    why = message.rsplit(": ", 1)[-1]  # the last link of gRPC's chain of causes, such as "Connection refused"
+    failure = NotReachable("NOT_REACHABLE", f"{service} at {address}: {why}")
+    failure.hint = f"Is it running? `c360 status` asks all services. C360_{service.upper()}_ADDRESS sets its address."
+    return failure
+
+
+def status_code(error: grpc.RpcError) -> grpc.StatusCode:
+    """Every error of a call is a grpc.Call too, which its type does not say."""
+    return cast("grpc.Call", error).code()
+
+
+def _error_info(error: Any) -> tuple[str, dict[str, str]]:
+    from google.rpc.error_details_pb2 import ErrorInfo
+    from grpc_status import rpc_status
+
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # details that contradict the status code are no evidence of anything
+        return "", {}
+    for detail in status.details if status else ():
+        info = ErrorInfo()
+        if detail.Unpack(info):
+            return info.reason, dict(info.metadata)
+    return "", {}

@@ -1,0 +1,108 @@
+"""`c360 identity`: who is who."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import render
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, IdentifierRef, TimeoutS
+
+if TYPE_CHECKING:
+    from c360.identity.v1 import identity_pb2
+
+PAGE_PROPOSALS = 500  # the service's cap
+
+app = typer.Typer(no_args_is_help=True, help="Who is who: customers, their identifiers, and the merges between them.")
+
+
+@app.command()
+def resolve(
+    identifier: IdentifierRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+) -> None:
+    """Find the customer that an identifier names now."""
+    from c360.identity.v1 import identity_pb2, identity_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = identity_pb2.ResolveIdentifierRequest(
+        identifier=messages.identifier(identifier), at_least_as_fresh=messages.newest(fresh)
+    )
+    with connect("identity") as channel:
+        answer = identity_pb2_grpc.IdentityServiceStub(channel).ResolveIdentifier(request, timeout=timeout_s)
+    if as_json:
+        render.document(messages.plain(answer))
+        return
+    merged_from = answer.linked_customer_id if answer.linked_customer_id != answer.customer_id else None
+    render.facts([("customer", answer.customer_id), ("linked to, before a merge", merged_from)])
+
+
+@app.command()
+def customer(
+    customer_id: Annotated[str, typer.Argument(metavar="CUSTOMER_ID", help="Any id ever given out.")],
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Show how a customer came to be: its members, identifiers (hashed) and merges."""
+    from c360.identity.v1 import identity_pb2, identity_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = identity_pb2.GetCustomerRequest(customer_id=customer_id, at_least_as_fresh=messages.newest(fresh))
+    with connect("identity") as channel:
+        answer = identity_pb2_grpc.IdentityServiceStub(channel).GetCustomer(request, timeout=timeout_s)
+    shown = messages.plain(answer.customer)
+    render.document(shown) if as_json else _show_customer(shown)
+
+
+@app.command()
+def proposals(
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List merges that were parked because they would have joined two known people. With --json: one line each."""
+    from services.cli import messages
+
+    listed = (messages.plain(proposal) for proposal in _proposals(limit, timeout_s))
+    if as_json:
+        for proposal in listed:
+            render.line(proposal)
+        return
+    rows = [(p["propose_time"], p["reason"], p["customer_ids"], p["proposal_id"]) for p in listed]
+    render.table("Proposals", ("parked", "reason", "customers", "proposal"), rows)
+
+
+def _proposals(limit: int, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
+    from c360.identity.v1 import identity_pb2, identity_pb2_grpc
+
+    from services.cli.client import connect
+
+    request = identity_pb2.ListProposalsRequest()
+    with connect("identity") as channel:
+        stub = identity_pb2_grpc.IdentityServiceStub(channel)
+        while limit > 0:
+            request.page_size = min(limit, PAGE_PROPOSALS)
+            page = stub.ListProposals(request, timeout=timeout_s)
+            yield from page.proposals[:limit]
+            limit -= len(page.proposals)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+    render.note("there are more: raise --limit to see them")
+
+
+def _show_customer(shown: dict[str, Any]) -> None:
+    render.facts(
+        [("customer", shown["customer_id"]), ("founded", shown["found_time"]), ("members", shown["member_ids"])]
+    )
+    rows = [(i["namespace"], i["value_hash"], i["customer_id"], i["link_time"]) for i in shown["identifiers"]]
+    render.table("Identifiers", ("namespace", "hash", "linked to", "linked"), rows)
+    if shown["merges"]:
+        merges = [(m["merge_time"], m["customer_ids"], m["cause_event_id"], m["merge_id"]) for m in shown["merges"]]
+        render.table("Merges", ("merged", "customers", "because of event", "merge"), merges)

@@ -1,0 +1,116 @@
+"""Between what was typed and the protos, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.cli.errors import Misused
+from services.cli.instants import format_instant
+from services.cli.notation import EXACT_INTEGER_AT_MOST, LogPosition, NamedCustomer, NamedIdentifier, Person
+
+if TYPE_CHECKING:
+    from c360.common.v1 import common_pb2
+    from c360.profile.v1 import profile_pb2
+
+
+def identifier(named: NamedIdentifier) -> common_pb2.Identifier:
+    from c360.common.v1 import common_pb2
+
+    return common_pb2.Identifier(namespace=named.namespace, value=named.value)
+
+
+def customer_ref(person: Person) -> profile_pb2.CustomerRef:
+    from c360.profile.v1 import profile_pb2
+
+    if isinstance(person, NamedCustomer):
+        return profile_pb2.CustomerRef(customer_id=person.customer_id)
+    assert isinstance(person, NamedIdentifier)
+    return profile_pb2.CustomerRef(identifier=identifier(person))
+
+
+def positions(named: Iterable[LogPosition] | None) -> list[common_pb2.Position]:
+    from c360.common.v1 import common_pb2
+
+    return [common_pb2.Position(log=p.log, partition=p.partition, number=p.number) for p in named or ()]
+
+
+def newest(named: Iterable[LogPosition] | None) -> common_pb2.Position | None:
+    """For requests that take one position; several of one log and partition are the same as the largest."""
+    given = positions(named)
+    if len({(position.log, position.partition) for position in given}) > 1:
+        raise Misused("FRESH_AMBIGUOUS", "this command can wait for one partition of one log: give one --fresh")
+    return max(given, key=lambda position: position.number, default=None)
+
+
+def timestamp(instant: datetime | None) -> Timestamp | None:
+    if instant is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(instant)
+    return stamp
+
+
+def position_text(position: Any) -> str:
+    return f"{position.log}/{position.partition}/{position.number}"
+
+
+def instant_text(stamp: Timestamp) -> str:
+    return format_instant(stamp.ToDatetime(tzinfo=UTC))
+
+
+def plain(message: Message) -> Any:
+    """A message as JSON data: positions and instants as text, 64-bit numbers as numbers, enums as their word in lower
+    case, absent messages as null. Every field is there, so that a script never has to ask whether it is."""
+    match message.DESCRIPTOR.full_name:
+        case "google.protobuf.Timestamp":
+            return instant_text(message)  # type: ignore[arg-type]
+        case "google.protobuf.Value" | "google.protobuf.Struct" | "google.protobuf.ListValue":
+            from google.protobuf.json_format import MessageToDict
+
+            return _tidy(MessageToDict(message))
+        case "c360.common.v1.Position":
+            return position_text(message)
+        case _:
+            return {field.name: _plain_field(message, field) for field in message.DESCRIPTOR.fields}
+
+
+def _plain_field(message: Message, field: Any) -> Any:
+    value = getattr(message, field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return {key: plain(value[key]) for key in sorted(value)}
+    if field.is_repeated:
+        return [_plain_value(item, field) for item in value]
+    if field.message_type is not None and not message.HasField(field.name):
+        return None
+    return _plain_value(value, field)
+
+
+def _plain_value(value: Any, field: Any) -> Any:
+    if field.message_type is not None:
+        return plain(value)
+    return enum_word(field.enum_type, value) if field.enum_type is not None else value
+
+
+def enum_word(kind: Any, number: int) -> str:
+    """OUTCOME_GRANTED is "granted": the same word that the commands accept."""
+    known = kind.values_by_number.get(number)
+    if known is None:
+        return str(number)
+    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return str(known.name).removeprefix(prefix).lower().replace("_", "-")
+
+
+def _tidy(value: Any) -> Any:
+    """Sorted, since a Struct has no order, and with 3 for the double 3.0."""
+    if isinstance(value, dict):
+        return {name: _tidy(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_INTEGER_AT_MOST:
+        return int(value)
+    return value

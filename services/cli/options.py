@@ -1,0 +1,91 @@
+"""Arguments and options that several commands share; each is spelled and explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import typer
+
+from services.cli import notation
+from services.cli.instants import parse_instant
+
+T = TypeVar("T")
+DEFAULT_TIMEOUT_S = 5.0
+
+
+def parsed_by(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Turns what a parser says into a usage error that names the argument."""
+
+    def parser(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parser
+
+
+def _instant(text: str) -> datetime | None:
+    return parse_instant(text, datetime.now(UTC))
+
+
+instant_parser = parsed_by(_instant)
+position_parser = parsed_by(notation.parse_position)
+identifier_parser = parsed_by(notation.parse_identifier)
+pair_parser = parsed_by(notation.parse_pair)
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of tables.")]
+TimeoutS = Annotated[
+    float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="How long to wait for the answer.")
+]
+RequestId = Annotated[
+    str, typer.Option("--request-id", help="Idempotency key; repeat it to repeat safely. Made up when absent.")
+]
+PersonRef = Annotated[
+    notation.Person,
+    typer.Argument(
+        metavar="PERSON",
+        parser=parsed_by(notation.parse_person),
+        help="A customer id, or namespace:value such as email:ann@example.com or user_id:u1.",
+    ),
+]
+IdentifierRef = Annotated[
+    notation.NamedIdentifier,
+    typer.Argument(
+        metavar="IDENTIFIER", parser=identifier_parser, help="namespace:value, such as email:ann@example.com."
+    ),
+]
+PurposeOption = Annotated[
+    str,
+    typer.Option(
+        "--purpose", "-P", metavar="NAME", help="What the data will be used for; `c360 consent purposes` lists them."
+    ),
+]
+PurposeArgument = Annotated[str, typer.Argument(metavar="PURPOSE", help="The purpose's name, such as marketing.")]
+ValidAt = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="Only what had happened by then: ISO 8601, now, or an age such as -2h. Default: now.",
+    ),
+]
+KnownAt = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="Only what our log knew by then: ISO 8601, now, or an age such as -2h. Default: now.",
+    ),
+]
+Fresh = Annotated[
+    list[notation.LogPosition] | None,
+    typer.Option(
+        "--fresh",
+        metavar="POSITION",
+        parser=position_parser,
+        help="Wait until this position, as a write printed it, is included. Repeatable.",
+    ),
+]

@@ -1,0 +1,252 @@
+"""`c360 profile`: who is this, what may I use, and what did we know then?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import render
+from services.cli.errors import NotReachable
+from services.cli.notation import LogPosition
+from services.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    AsJson,
+    Fresh,
+    KnownAt,
+    PersonRef,
+    PurposeOption,
+    TimeoutS,
+    ValidAt,
+    position_parser,
+)
+
+if TYPE_CHECKING:
+    from c360.profile.v1 import profile_pb2
+
+PAGE_ENTRIES = 500  # the service's cap
+RECONNECTS_AT_MOST = 30  # in a row, without any state in between
+RECONNECT_DELAY_S = 1.0
+
+app = typer.Typer(no_args_is_help=True, help="Golden profiles: now, as of any past instant, and as they change.")
+
+
+@app.command()
+def get(
+    person: PersonRef,
+    *,
+    purpose: PurposeOption,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Show a profile, as far as the purpose and the person's consent allow.
+
+    Examples:
+      c360 profile get email:ann@example.com --purpose service
+      c360 profile get user_id:u1 --purpose service --fresh ingest/0/42
+      c360 profile get user_id:u1 --purpose audit --valid-at -7d --known-at 2026-03-03T10:02:11Z
+    """
+    from c360.profile.v1 import profile_pb2, profile_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = profile_pb2.GetProfileRequest(
+        customer=messages.customer_ref(person),
+        purpose=purpose,
+        valid_at=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        at_least_as_fresh=messages.positions(fresh),
+    )
+    with connect("profile") as channel:
+        answer = profile_pb2_grpc.ProfileServiceStub(channel).GetProfile(request, timeout=timeout_s)
+    shown = messages.plain(answer.profile)
+    render.document(shown) if as_json else _show(shown)
+
+
+@app.command()
+def history(
+    person: PersonRef,
+    *,
+    purpose: PurposeOption,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="Only this kind, such as tracked, identified or merged. Repeatable."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many events to show, latest first.")] = 50,
+    details: Annotated[bool, typer.Option("--details", help="Show what each event carried.")] = False,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Replay what happened, latest first, with both clocks: when it happened and when our log knew.
+
+    An instant from either column can be given back to --valid-at or --known-at. With --json: one line per event.
+
+    Examples:
+      c360 profile history user_id:u1 --purpose audit
+      c360 profile history user_id:u1 --purpose audit --known-at 2026-03-03T10:02:11.000052Z --kind merged
+    """
+    from c360.profile.v1 import profile_pb2
+
+    from services.cli import messages
+
+    request = profile_pb2.GetTimelineRequest(
+        customer=messages.customer_ref(person),
+        purpose=purpose,
+        valid_at=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        kinds=kinds,
+        at_least_as_fresh=messages.positions(fresh),
+    )
+    entries = _entries(request, limit, timeout_s)
+    if as_json:
+        for entry in entries:
+            render.line(messages.plain(entry))
+    else:
+        _show_entries([messages.plain(entry) for entry in entries], details)
+
+
+@app.command()
+def watch(
+    person: PersonRef,
+    purpose: PurposeOption,
+    resume_after: Annotated[
+        list[LogPosition] | None,
+        typer.Option(
+            metavar="POSITION",
+            parser=position_parser,
+            help="Stay silent until something after this has changed. Repeatable.",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many states. Default: go on until Ctrl-C.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a profile whenever it changes, until Ctrl-C. With --json: one line per state.
+
+    Consent is checked for every state: when it ends, so does this command, with the reason and exit code 1.
+    A connection that breaks is made again, from the last state seen.
+    """
+    from c360.profile.v1 import profile_pb2
+
+    from services.cli import messages
+
+    request = profile_pb2.WatchProfileRequest(
+        customer=messages.customer_ref(person), purpose=purpose, resume_after=messages.positions(resume_after)
+    )
+    before: dict[str, Any] | None = None
+    try:
+        for number, profile in enumerate(_states(request), start=1):
+            shown = messages.plain(profile)
+            render.line(shown) if as_json else _show(shown, before)
+            before = shown
+            if number == count:
+                return
+    except KeyboardInterrupt:
+        render.note("stopped")
+
+
+def _entries(
+    request: profile_pb2.GetTimelineRequest, limit: int, timeout_s: float
+) -> Iterator[profile_pb2.TimelineEntry]:
+    from c360.profile.v1 import profile_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("profile") as channel:
+        stub = profile_pb2_grpc.ProfileServiceStub(channel)
+        while limit > 0:
+            request.page_size = min(limit, PAGE_ENTRIES)
+            page = stub.GetTimeline(request, timeout=timeout_s)
+            yield from page.entries[:limit]
+            limit -= len(page.entries)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+    render.note("there are earlier events: raise --limit to see them")
+
+
+def _states(request: profile_pb2.WatchProfileRequest) -> Iterator[profile_pb2.Profile]:
+    """Every new state; reconnects after the last one while the service is away, but not when it never was there."""
+    seen = False
+    failures = 0
+    while True:
+        try:
+            for profile in _stream(request):
+                yield profile
+                seen, failures = True, 0
+                del request.resume_after[:]
+                request.resume_after.extend(profile.positions)
+        except NotReachable:
+            failures += 1
+            if not seen or failures > RECONNECTS_AT_MOST:
+                raise
+            render.note("connection lost; connecting again")
+        time.sleep(RECONNECT_DELAY_S)
+
+
+def _stream(request: profile_pb2.WatchProfileRequest) -> Iterator[profile_pb2.Profile]:
+    from c360.profile.v1 import profile_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("profile") as channel:
+        call = profile_pb2_grpc.ProfileServiceStub(channel).WatchProfile(request)
+        try:
+            for answer in call:
+                yield answer.profile
+        finally:
+            call.cancel()
+
+
+def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None:
+    render.facts(
+        [
+            ("customer", profile["customer_id"]),
+            ("members", profile["member_ids"]),
+            ("purpose", profile["purpose_version"]),
+            ("version", profile["version"]),
+            ("founded", profile["found_time"]),
+            ("last seen", profile["last_seen_time"]),
+            ("identifiers", [f"{item['namespace']}:{item['value']}" for item in profile["identifiers"]]),
+            ("positions", profile["positions"]),
+            ("state hash", profile["state_hash"]),
+            ("changed", _changed(profile, before)),
+        ]
+    )
+    traits = [(name, item["value"], item["source"], item["occur_time"]) for name, item in profile["traits"].items()]
+    render.table("Traits", ("trait", "value", "source", "since"), traits)
+    withheld = sorted((item["field"], item["reason"]) for item in profile["withheld"])
+    if withheld:
+        render.table("Withheld", ("field", "reason"), withheld)
+
+
+def _changed(profile: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
+    if before is None:
+        return []
+    now, then = profile["traits"], before["traits"]
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+
+
+def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
+    columns = ["happened", "known", "kind", "name", "source", "stream"]
+    rows = [
+        [entry["occur_time"], entry["record_time"], entry["kind"], entry["name"], entry["source"], _stream_name(entry)]
+        + ([entry["details"]] if details else [])
+        for entry in entries
+    ]
+    render.table(f"{len(entries)} events, latest first", columns + (["details"] if details else []), rows)
+
+
+def _stream_name(entry: dict[str, Any]) -> str:
+    """The end of the id tells streams apart; the beginning of an id is its time of birth, often the same."""
+    return f"…{entry['customer_id'][-8:]} v{entry['version']}"

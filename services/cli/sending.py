@@ -1,0 +1,131 @@
+"""Sends events in batches: resends what got no answer under the same message ids, so nothing doubles, and counts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from services.cli.errors import status_code
+from services.cli.segment import Line, UnreadableEventError, to_event
+
+if TYPE_CHECKING:
+    from c360.ingest.v1 import ingest_pb2
+
+BATCH_EVENTS = 1000  # the service takes 2,500; smaller ones keep the progress moving
+BATCH_BYTES = 1024 * 1024  # well under gRPC's default of 4 MiB a message
+LISTED_REJECTIONS = 1000  # the rest are counted only, so that a file of rubbish does not fill the memory
+RETRIES_AT_MOST = 5
+FIRST_RETRY_DELAY_S = 0.2  # doubles with every retry: about six seconds in all
+
+Record = Callable[["ingest_pb2.RecordEventsRequest"], "ingest_pb2.RecordEventsResponse"]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    line: int
+    message_id: str
+    reason: str
+
+
+@dataclass
+class Tally:
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    rejections: list[Rejection] = field(default_factory=list)
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    answered_line: int = 0  # the line of the last event that has its verdict
+    pending_line: int = 0  # the line where the batch begins that is under way
+    bytes_done: int = 0
+
+    def reject(self, line: int, message_id: str, reason: str) -> None:
+        self.rejected[reason] += 1
+        if len(self.rejections) < LISTED_REJECTIONS:
+            self.rejections.append(Rejection(line, message_id, reason))
+
+    def position_texts(self) -> list[str]:
+        return [f"{log}/{partition}/{number}" for (log, partition), number in sorted(self.positions.items())]
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "accepted": self.accepted,
+            "rejected": self.rejected.total(),
+            "reasons": dict(sorted(self.rejected.items())),
+            "rejections": [vars(rejection) for rejection in self.rejections],
+            "positions": self.position_texts(),
+        }
+
+
+Batch = list[tuple[Line, "ingest_pb2.Event"]]
+
+
+def send(lines: Iterable[Line], record: Record, tally: Tally) -> Iterator[Tally]:
+    """Yields the tally after every batch. Raises what `record` raised when retries did not help."""
+    from c360.ingest.v1 import ingest_pb2
+
+    for batch in _batches(lines, tally):
+        request = ingest_pb2.RecordEventsRequest(events=[event for _, event in batch])
+        request.sent_time.GetCurrentTime()
+        tally.pending_line = batch[0][0].number
+        _count(batch, _retrying(record, request), tally)
+        yield tally
+
+
+def _batches(lines: Iterable[Line], tally: Tally) -> Iterator[Batch]:
+    batch: Batch = []
+    size = 0
+    for line in lines:
+        tally.bytes_done += line.size_bytes
+        event = _readable(line, tally)
+        if event is None:
+            continue
+        event_bytes = event.ByteSize()
+        if batch and (len(batch) == BATCH_EVENTS or size + event_bytes > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((line, event))
+        size += event_bytes
+    if batch:
+        yield batch
+
+
+def _readable(line: Line, tally: Tally) -> ingest_pb2.Event | None:
+    if line.value is None:
+        tally.reject(line.number, "", line.reason)
+        return None
+    try:
+        return to_event(line.value, message_id=str(uuid4()))
+    except UnreadableEventError as error:
+        tally.reject(line.number, str(line.value.get("messageId") or ""), error.reason)
+        return None
+
+
+def _retrying(record: Record, request: ingest_pb2.RecordEventsRequest) -> ingest_pb2.RecordEventsResponse:
+    import grpc
+
+    retryable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    for attempt in range(RETRIES_AT_MOST + 1):
+        try:
+            return record(request)
+        except grpc.RpcError as error:
+            if attempt == RETRIES_AT_MOST or status_code(error) not in retryable:
+                raise
+            time.sleep(FIRST_RETRY_DELAY_S * 2**attempt)
+    raise AssertionError("the last attempt returned or raised")
+
+
+def _count(batch: Batch, answer: ingest_pb2.RecordEventsResponse, tally: Tally) -> None:
+    from c360.ingest.v1 import ingest_pb2
+
+    for (line, _), result in zip(batch, answer.results, strict=True):
+        if result.status == ingest_pb2.EVENT_STATUS_ACCEPTED:
+            tally.accepted += 1
+        else:
+            tally.reject(line.number, result.message_id, result.reason)
+    if answer.HasField("position"):
+        position = answer.position
+        tally.positions[position.log, position.partition] = position.number
+    tally.answered_line = batch[-1][0].number

@@ -1,0 +1,52 @@
+"""`c360 status`: are the services there?"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import typer
+
+from services.cli import render
+from services.cli.client import open_channel
+from services.cli.endpoints import SERVICES, Service, find_address
+from services.cli.errors import status_code
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
+
+
+def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """Show the health and address of every service. Exit code 1 if any is not SERVING."""
+    found = _ask_all(timeout_s)
+    if as_json:
+        render.document(found)
+    else:
+        render.table("Services", ("service", "address", "status"), [tuple(item.values()) for item in found])
+    if any(item["status"] != "SERVING" for item in found):
+        raise typer.Exit(1)
+
+
+def _ask_all(timeout_s: float) -> list[dict[str, str]]:
+    """All at once, so that several silent services cost one timeout, not four."""
+    from contextlib import ExitStack
+
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with ExitStack() as open_channels:
+        asked: list[tuple[Service, str, Any]] = []
+        for service in SERVICES:
+            address = find_address(service, os.environ)
+            channel = open_channels.enter_context(open_channel(address))
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stub knows no methods
+            asked.append((service, address, stub.Check.future(health_pb2.HealthCheckRequest(), timeout=timeout_s)))
+        return [{"service": service, "address": address, "status": _word(call)} for service, address, call in asked]
+
+
+def _word(call: Any) -> str:
+    import grpc
+    from grpc_health.v1 import health_pb2
+
+    try:
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(call.result().status))
+    except grpc.RpcError as error:
+        code = status_code(error)
+        return "NOT_REACHABLE" if code is grpc.StatusCode.UNAVAILABLE else code.name
