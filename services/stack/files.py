@@ -1,0 +1,82 @@
+"""Files of the data directory: private, written whole or not at all."""
+
+import fcntl
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from services.stack.errors import DataDirectoryInUseError, StackError
+
+MAX_LOG_BYTES = 10_000_000
+TAIL_BYTES = 20_000
+
+
+def make_private_directory(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"cannot make the directory {path}: {error.strerror}") from error
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces the file at once, mode 0600; a reader sees the old text or the new one."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_or_make_password(path: Path) -> str:
+    """Made once and kept: the databases know it by then."""
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(24) + "\n")
+    return path.read_text().strip()
+
+
+def rotate_log(path: Path) -> None:
+    """Keeps one older file, so a log never grows past twice the limit plus one run."""
+    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+        path.replace(path.with_suffix(".old.log"))
+
+
+def tail(path: Path, lines: int = 20) -> str:
+    if not path.exists():
+        return "(no log)"
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:]) or "(empty log)"
+
+
+class DirectoryLock:
+    """One stack a data directory. The kernel drops the lock with the process, however that ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StackError(f"cannot open {self._path}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode().strip() or "unknown"
+            os.close(descriptor)
+            raise DataDirectoryInUseError(
+                f"{self._path.parent} is in use by a running stack (process {holder}); "
+                "stop that one, or choose another directory with C360_DATA_DIR"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,80 @@
+"""Which port each server gets, and what that makes of the endpoints."""
+
+import random
+import socket
+from pathlib import Path
+
+import msgspec
+
+from services.stack.errors import StackError
+from services.stack.files import write_private
+
+HOST = "127.0.0.1"
+SERVICES = ("ingest", "identity", "profile", "consent")
+DEFAULT_PORTS = {
+    "postgres": 5432,
+    "nats": 4222,
+    "nats_monitor": 8222,
+    "ingest_http": 8080,
+    **{service: 50051 + number for number, service in enumerate(SERVICES)},
+    **{f"metrics_{service}": 9101 + number for number, service in enumerate(SERVICES)},
+}
+# Below the ports that the kernel gives to outgoing connections (from 32768 on Linux): one of those could
+# take the port of a server while it restarts, or a client that reconnects could even end up connected to itself.
+FREE_PORTS = range(20000, 32000)
+MAX_TRIES = 200
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Where everything listens; the form of `endpoints.json`."""
+
+    ingest_http: str
+    ingest: str
+    identity: str
+    profile: str
+    consent: str
+    nats: str
+    postgres: str
+    metrics: dict[str, str]
+
+    def save(self, path: Path) -> None:
+        write_private(path, msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n")
+
+
+def choose_ports(prefer_defaults: bool) -> dict[str, int]:
+    """The default ports as far as they are free, and free ones instead of the others."""
+    taken: set[int] = set()
+    chosen: dict[str, int] = {}
+    for name, default in DEFAULT_PORTS.items():
+        port = default if prefer_defaults and is_free(default) else _free_port(taken)
+        taken.add(port)
+        chosen[name] = port
+    return chosen
+
+
+def endpoints_of(ports: dict[str, int]) -> Endpoints:
+    return Endpoints(
+        ingest_http=f"http://{HOST}:{ports['ingest_http']}",
+        nats=f"nats://{HOST}:{ports['nats']}",
+        postgres=f"{HOST}:{ports['postgres']}",
+        metrics={service: f"http://{HOST}:{ports[f'metrics_{service}']}/metrics" for service in SERVICES},
+        **{service: f"{HOST}:{ports[service]}" for service in SERVICES},
+    )
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT don't count
+        try:
+            candidate.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port(taken: set[int]) -> int:
+    for _ in range(MAX_TRIES):
+        port = random.choice(FREE_PORTS)  # noqa: S311 - spreads stacks that start at the same moment
+        if port not in taken and is_free(port):
+            return port
+    raise StackError(f"no free port found between {FREE_PORTS.start} and {FREE_PORTS.stop}")

@@ -1,0 +1,59 @@
+"""The environment of each process: what a platform team sets by hand elsewhere."""
+
+import os
+from pathlib import Path
+
+from services.stack.files import make_private_directory, read_or_make_password
+from services.stack.ports import HOST, SERVICES
+from services.stack.postgres import Postgres
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KEPT = ("C360_PARTITIONS", "C360_LOG_LEVEL")  # the user's own choices; every other C360_ variable is ours to set
+
+
+class Passwords:
+    """Made once, one file each, mode 0600."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = make_private_directory(directory)
+
+    def of(self, role: str) -> str:
+        return read_or_make_password(self.directory / f"{role}-password")
+
+    @property
+    def keyring_file(self) -> Path:
+        return self.directory / "keyring.json"
+
+
+def service_settings(name: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords) -> dict[str, str]:
+    user, password = f"c360_{name}", passwords.of(name)
+    settings = {
+        "C360_NATS_URL": f"nats://{HOST}:{ports['nats']}",
+        "C360_DATABASE_URL": postgres.url(user, password, "c360"),
+        "C360_VAULT_URL": postgres.url(user, password, "c360_vault"),
+        "C360_KEYRING_FILE": str(passwords.keyring_file),
+        "C360_GRPC_ADDRESS": f"{HOST}:{ports[name]}",
+        "C360_METRICS_ADDRESS": f"{HOST}:{ports[f'metrics_{name}']}",
+    }
+    http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports['ingest_http']}"} if name == "ingest" else {}
+    return settings | http | _kept()
+
+
+def migrate_settings(postgres: Postgres, passwords: Passwords) -> dict[str, str]:
+    return {
+        "C360_ADMIN_URL": postgres.admin_url,
+        "C360_KEYRING_FILE": str(passwords.keyring_file),
+        **{f"C360_{service.upper()}_PASSWORD": passwords.of(service) for service in SERVICES},
+        **_kept(),
+    }
+
+
+def whole_environment(settings: dict[str, str]) -> dict[str, str]:
+    """The settings on top of the user's own variables, with our packages importable from any working directory."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
+    paths = [str(REPOSITORY), str(REPOSITORY / "protos" / "gen"), *filter(None, [inherited.get("PYTHONPATH")])]
+    return inherited | {"PYTHONPATH": os.pathsep.join(paths)} | settings
+
+
+def _kept() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ}

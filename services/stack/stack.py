@@ -1,0 +1,201 @@
+"""The whole stack in one data directory: what starts in which order, and what stops in which."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from services.stack import settings
+from services.stack.child import Program
+from services.stack.console import Console
+from services.stack.errors import StackError
+from services.stack.files import DirectoryLock, make_private_directory, rotate_log, tail, write_private
+from services.stack.leftovers import stop_leftovers
+from services.stack.nats import Nats
+from services.stack.ports import DEFAULT_PORTS, SERVICES, Endpoints, choose_ports, endpoints_of
+from services.stack.postgres import Postgres
+from services.stack.probe import is_serving
+from services.stack.source import register_demo_source
+from services.stack.supervisor import Supervisor
+
+READY_TIMEOUT_S = 60.0
+MIGRATE_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 10.0
+POSTGRES_STOP_TIMEOUT_S = 30.0  # writes a checkpoint
+SERVERS = ("postgres", "nats")
+
+
+class Stack:
+    """Servers and services as children of this process. Use as a context manager, or call start and stop.
+
+    `services` limits which of the services run; with () there are NATS, PostgreSQL and the migrated databases alone.
+    """
+
+    def __init__(
+        self,
+        data_directory: Path | str,
+        *,
+        default_ports: bool = False,
+        services: Sequence[str] = SERVICES,
+        console: Console | None = None,
+    ) -> None:
+        self.data_directory = Path(data_directory).absolute()
+        self.services = tuple(services)
+        self.console = console or Console()
+        self._prefer_defaults = default_ports
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be killed: the servers and the services."""
+        return (*SERVERS, *self.services)
+
+    @property
+    def admin_url(self) -> str:
+        return self._postgres.admin_url
+
+    def start(self) -> None:
+        """Returns when everything is ready. Raises StackError, with everything stopped again, when something fails."""
+        try:
+            self._open_directory()
+            self._start_servers()
+            self._migrate()
+            self._start_services()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Services first, then NATS, then PostgreSQL. Does nothing when nothing runs."""
+        self._cleanup.close()
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        """The C360_ variables of a service (also of one that this stack doesn't run) or of "migrate"."""
+        if name == "migrate":
+            return settings.migrate_settings(self._postgres, self._passwords)
+        return settings.service_settings(name, self.ports, self._postgres, self._passwords)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a crash would; returns when it is dead. It is started again within a second, see wait_ready."""
+        self._supervisor.kill(name)
+
+    def pid(self, name: str) -> int | None:
+        """None while it is dead."""
+        return self._supervisor.pid(name)
+
+    def is_ready(self, name: str) -> bool:
+        checks = {"postgres": self._postgres.is_ready, "nats": self._nats.is_ready}
+        return checks[name]() if name in checks else is_serving(f"127.0.0.1:{self.ports[name]}")
+
+    def wait_ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """All of them when none is named. Raises StackError with the end of the log of the one that isn't."""
+        for name in names or self.names:
+            self._supervisor.wait_ready(name, partial(self.is_ready, name), timeout_s)
+
+    def log_tail(self, name: str, lines: int = 20) -> str:
+        return tail(self.data_directory / "logs" / f"{name}.log", lines)
+
+    def write_key(self) -> str:
+        """Of the source `demo`, which is registered at the first call in this data directory; needs ingest."""
+        path = self.data_directory / "write-key"
+        if not path.exists():
+            write_private(path, register_demo_source(self.endpoints.ingest) + "\n")
+        return path.read_text().strip()
+
+    def _open_directory(self) -> None:
+        self._lock_directory()
+        self.ports = choose_ports(self._prefer_defaults)
+        self.endpoints: Endpoints = endpoints_of(self.ports)
+        self._report_taken_ports()
+        self._passwords = settings.Passwords(self.data_directory / "secrets")
+        self._postgres = Postgres(
+            self.data_directory / "postgres", self.ports["postgres"], self._passwords.of("postgres-superuser")
+        )
+        environment = settings.whole_environment({})
+        self._nats = Nats(self.data_directory, self.ports["nats"], self.ports["nats_monitor"], environment)
+        self._supervisor = Supervisor(self.data_directory / "run", self.data_directory / "logs", self.console)
+        self._cleanup.callback(self._supervisor.close)
+
+    def _lock_directory(self) -> None:
+        make_private_directory(self.data_directory)
+        lock = DirectoryLock(self.data_directory / "lock")
+        lock.acquire()
+        self._cleanup.callback(lock.release)
+        make_private_directory(self.data_directory / "logs")
+        if stopped := stop_leftovers(make_private_directory(self.data_directory / "run")):
+            self.console.line(f"  stopped what an earlier start left running: {', '.join(stopped)}")
+
+    def _report_taken_ports(self) -> None:
+        for name, default in DEFAULT_PORTS.items() if self._prefer_defaults else ():
+            if self.ports[name] != default:
+                self.console.line(f"  port {default} is taken: {name} gets {self.ports[name]}")
+
+    def _start_servers(self) -> None:
+        if not self._postgres.is_initialised:
+            with self.console.step("PostgreSQL: making the database cluster (once)"):
+                self._postgres.initialise()
+        for name, program, timeout_s in (
+            ("postgres", self._postgres.program(), POSTGRES_STOP_TIMEOUT_S),
+            ("nats", self._nats.program(), STOP_TIMEOUT_S),
+        ):
+            self._supervisor.start(program)
+            self._cleanup.callback(self._stop, (name,), timeout_s)
+        with self.console.step(f"PostgreSQL on {self.endpoints.postgres}"):
+            self.wait_ready("postgres")
+        with self.console.step(f"NATS on {self.endpoints.nats}"):
+            self.wait_ready("nats")
+
+    def _migrate(self) -> None:
+        log = self.data_directory / "logs" / "migrate.log"
+        rotate_log(log)
+        with self.console.step("databases, roles and tables"), log.open("ab") as output:
+            environment = settings.whole_environment(self.environment_of("migrate"))
+            command = (sys.executable, "-m", "services.migrate")
+            try:
+                subprocess.run(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    timeout=MIGRATE_TIMEOUT_S,
+                    check=True,
+                )
+            except subprocess.SubprocessError as error:
+                raise StackError(f"services.migrate failed; the end of {log}:\n{tail(log)}") from error
+
+    def _start_services(self) -> None:
+        for name in self.services:
+            self._supervisor.start(self._service_program(name))
+        self._cleanup.callback(self._stop, self.services, STOP_TIMEOUT_S)
+        for name in self.services:
+            with self.console.step(f"{name} on {getattr(self.endpoints, name)}"):
+                self.wait_ready(name)
+        endpoints_file = self.data_directory / "endpoints.json"
+        self.endpoints.save(endpoints_file)
+        self._cleanup.callback(endpoints_file.unlink, missing_ok=True)
+
+    def _service_program(self, name: str) -> Program:
+        return Program(
+            name=name,
+            command=(sys.executable, "-m", f"services.{name}"),
+            environment=settings.whole_environment(self.environment_of(name)),
+        )
+
+    def _stop(self, names: tuple[str, ...], timeout_s: float) -> None:
+        if names:
+            with self.console.step(f"stopping {', '.join(names)}"):
+                self._supervisor.stop(names, timeout_s)
