@@ -19,7 +19,9 @@ EVENTS_APPLIED = Counter("c360_events_applied", "Events whose effect is committe
 EVENTS_DUPLICATE = Counter("c360_events_duplicate", "Events seen before and dropped", ["service"])
 EVENTS_PARKED = Counter("c360_events_parked", "Events that could not be applied and were set aside", ["service"])
 UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])
-UNIT_EVENTS = Histogram("c360_unit_events", "Events in one unit of work", ["service"], buckets=[1, 5, 20, 50, 100, 200, 500, 1000, 2500])
+UNIT_EVENTS = Histogram(
+    "c360_unit_events", "Events in one unit of work", ["service"], buckets=[1, 5, 20, 50, 100, 200, 500, 1000, 2500]
+)
 CONSUMED_POSITION = Gauge("c360_consumed_position", "Last stream sequence consumed", ["stream"])
 LAG_MESSAGES = Gauge("c360_lag_messages", "Messages in the stream not yet consumed", ["stream"])
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])

@@ -58,7 +58,7 @@ async def connect(url: str, name: str) -> Client:
                 pending_size=64 * 1024 * 1024,
             )
             return client
-        except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, nats.errors.Error, OSError) as error:
             if not waited:
                 log.warning("waiting for the broker", error=type(error).__name__)
                 waited = True

@@ -103,7 +103,10 @@ class Follower:
         self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{info.name}"
         self._generation += 1
         self._subscription = await self._client.subscribe(
-            self._client.new_inbox(), cb=partial(self._on_message, self._generation), pending_msgs_limit=-1, pending_bytes_limit=-1
+            self._client.new_inbox(),
+            cb=partial(self._on_message, self._generation),
+            pending_msgs_limit=-1,
+            pending_bytes_limit=-1,
         )
         self._credit = 0
         await self._pull()

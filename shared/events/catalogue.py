@@ -85,7 +85,13 @@ def binding(stream: bytes, event_id: bytes, type_id: str, schema_version: int) -
 
 
 def make_entry(
-    kind: EventType, stream: bytes, event_id: bytes, occurred_at: int, public: Public, personal: Personal | None = None, key: DataKey | None = None
+    kind: EventType,
+    stream: bytes,
+    event_id: bytes,
+    occurred_at: int,
+    public: Public,
+    personal: Personal | None = None,
+    key: DataKey | None = None,
 ) -> Entry:
     """Seals the personal part under the stream's key."""
     assert type(public) is kind.public, kind.id

@@ -40,6 +40,12 @@ class LogReader:
 
 def to_record(row: Any) -> Record:
     entry = Entry(
-        row["stream"], row["event_id"], row["type_id"], row["schema_version"], row["occurred_at"], row["header"], row["envelope"]
+        row["stream"],
+        row["event_id"],
+        row["type_id"],
+        row["schema_version"],
+        row["occurred_at"],
+        row["header"],
+        row["envelope"],
     )
     return Record(row["partition"], row["pos"], row["version"], row["recorded_at"], entry)

@@ -46,7 +46,10 @@ class LogWriter:
 
     async def claim(self) -> dict[int, Head]:
         """Takes the partitions over: whoever wrote them before is fenced from here on."""
-        await self._pool.execute("UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[])", self.partitions)
+        await self._pool.execute(
+            "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[])",
+            self.partitions,
+        )
         self.heads = await self._read_heads()
         return self.heads
 
@@ -76,7 +79,9 @@ class LogWriter:
         recorded = {partition: max(now, head.last_recorded_at + 1) for partition, head in self.heads.items()}
         records = []
         for event in events:
-            records.append(Record(event.partition, next_pos[event.partition], event.version, recorded[event.partition], event.entry))
+            records.append(
+                Record(event.partition, next_pos[event.partition], event.version, recorded[event.partition], event.entry)
+            )
             next_pos[event.partition] += 1
         after = {
             partition: Head(
@@ -123,9 +128,13 @@ class LogWriter:
             return False
 
     async def _read_heads(self) -> dict[int, Head]:
-        rows = await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[]) ORDER BY partition", self.partitions)
+        rows = await self._pool.fetch(
+            "SELECT * FROM partition_heads WHERE partition = ANY($1::int4[]) ORDER BY partition", self.partitions
+        )
         return {
-            row["partition"]: Head(row["next_pos"], msgspec.json.decode(row["consumed"]), row["last_recorded_at"], row["owner_epoch"])
+            row["partition"]: Head(
+                row["next_pos"], msgspec.json.decode(row["consumed"]), row["last_recorded_at"], row["owner_epoch"]
+            )
             for row in rows
         }
 

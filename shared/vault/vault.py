@@ -68,7 +68,8 @@ class Vault:
 
     async def _load(self, owners: set[bytes]) -> dict[bytes, DataKey]:
         rows = await self._pool.fetch(
-            "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NOT NULL", list(owners)
+            "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NOT NULL",
+            list(owners),
         )
         loaded = {}
         for row in rows:

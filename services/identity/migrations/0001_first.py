@@ -15,7 +15,8 @@ def upgrade() -> None:
         CREATE TABLE customers (
             customer        bytea PRIMARY KEY,
             founding_number int8  NOT NULL,
-            canonical       bytea NOT NULL
+            canonical       bytea NOT NULL,
+            version         int8  NOT NULL
         );
         CREATE INDEX customers_by_canonical ON customers (canonical);
         CREATE TABLE identifiers (
@@ -42,7 +43,13 @@ def upgrade() -> None:
             unit       bytea NOT NULL,
             created_at int8  NOT NULL
         );
+        CREATE TABLE parked (
+            sequence  int8  PRIMARY KEY,
+            reason    text  NOT NULL,
+            data      bytea NOT NULL,
+            parked_at int8  NOT NULL
+        );
         GRANT SELECT, INSERT, UPDATE ON customers, identifiers TO c360_identity;
-        GRANT SELECT, INSERT ON proposals, seen_messages TO c360_identity;
+        GRANT SELECT, INSERT ON proposals, seen_messages, parked TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON outbox TO c360_identity;
     """)

@@ -1,0 +1,107 @@
+"""The gRPC edge of identity."""
+
+import base64
+from typing import Any
+
+from c360.identity.v1 import identity_pb2 as pb
+from c360.identity.v1 import identity_pb2_grpc
+
+from services.identity import views
+from shared.errors import InvalidInput, NotFound
+from shared.events import customer as events
+from shared.identifiers import hash_of, normalise
+from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
+from shared.log import LogReader, Record
+from shared.positions import Progress
+from shared.rpc.edge import freshness
+from shared.rpc.server import seconds_left
+
+PAGE_DEFAULT = 50
+PAGE_MAX = 500
+
+
+class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
+    def __init__(self, pool: Any, reader: LogReader, lookup_key: bytes, progress: Progress) -> None:
+        self._pool = pool
+        self._reader = reader
+        self._lookup_key = lookup_key
+        self._progress = progress
+
+    async def ResolveIdentifier(self, request: pb.ResolveIdentifierRequest, context: Any) -> pb.ResolveIdentifierResponse:
+        identifier = normalise(request.identifier.namespace, request.identifier.value)
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+        resolved = await views.resolve(self._pool, hash_of(identifier, self._lookup_key))
+        if resolved is None:
+            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+        return pb.ResolveIdentifierResponse(customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer))
+
+    async def GetCustomer(self, request: pb.GetCustomerRequest, context: Any) -> pb.GetCustomerResponse:
+        customer = from_text(request.customer_id, "customer")
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+        members = await views.members(self._pool, customer)
+        if not members:
+            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=request.customer_id)
+        records = await self._reader.streams([(0, member) for member in members])
+        return pb.GetCustomerResponse(customer=_customer(members, records))
+
+    async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
+        limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+        rows = await views.proposals(self._pool, _parse_token(request.page_token), limit)
+        more = len(rows) == limit
+        return pb.ListProposalsResponse(
+            proposals=[
+                pb.Proposal(
+                    proposal_id=to_text(row.proposal_id),
+                    customer_ids=[to_text(row.customer), to_text(row.other)],
+                    reason=row.reason,
+                    cause_event_id=to_text(row.cause),
+                    propose_time=to_timestamp(row.proposed_at),
+                )
+                for row in rows
+            ],
+            next_page_token=_token(rows[-1]) if more else "",
+        )
+
+
+def _customer(members: list[bytes], records: list[Record]) -> pb.Customer:
+    """`members` oldest first; `records` are their whole streams."""
+    customer = pb.Customer(customer_id=to_text(members[0]), member_ids=[to_text(member) for member in members])
+    merges: dict[bytes, pb.Merge] = {}
+    for record in sorted(records, key=lambda record: record.pos):
+        entry, public = record.entry, record.entry.public()
+        if entry.type_id == events.FOUNDED.id and entry.stream == members[0]:
+            customer.found_time.CopyFrom(to_timestamp(record.recorded_at))
+        elif entry.type_id == events.LINKED.id:
+            customer.identifiers.add(
+                namespace=public.namespace,
+                value_hash=public.value_hash.hex(),
+                customer_id=to_text(entry.stream),
+                link_time=to_timestamp(record.recorded_at),
+            )
+        elif entry.type_id == events.MERGED.id:
+            pair = sorted([entry.stream, public.other], key=members.index)
+            merges[public.merge_id] = pb.Merge(
+                merge_id=to_text(public.merge_id),
+                customer_ids=[to_text(member) for member in pair],
+                cause_event_id=to_text(public.cause),
+                merge_time=to_timestamp(record.recorded_at),
+            )
+    customer.merges.extend(merges.values())
+    return customer
+
+
+def _token(row: views.ProposalRow) -> str:
+    return base64.urlsafe_b64encode(row.pos.to_bytes(8) + row.proposal_id).decode()
+
+
+def _parse_token(token: str) -> tuple[int, bytes]:
+    if not token:
+        return -1, b""
+    try:
+        raw = base64.urlsafe_b64decode(token)
+    except ValueError:
+        raw = b""
+    if len(raw) != 24:
+        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID")
+    return int.from_bytes(raw[:8]), raw[8:]

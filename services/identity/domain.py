@@ -1,0 +1,185 @@
+"""Who is who, as a pure function: what identifiers seen together mean for the graph of customers.
+
+An identifier belongs for ever to the customer it was first linked to. A merge is an edge between two customers; nothing
+moves. The customers joined by edges are a cluster, the oldest of them is canonical.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shared.errors import InvalidInput
+from shared.events.wire import RawEvent
+from shared.identifiers import Identifier, normalise, strength
+from shared.ids import NewId
+
+KNOWN_PERSON = "user_id"  # two different ones in one cluster would be two people in one profile
+DEVICE = "anonymous_id"  # a device that two people use is daily life, not a case for review
+MAX_CLUSTER_IDENTIFIERS = 200  # a cluster that grows past it is a kiosk or a bug, not a person
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Identifiers seen together in one event, strongest first, each with its keyed hash."""
+
+    event_id: bytes
+    identifiers: Sequence[tuple[bytes, Identifier]]
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    customer: bytes
+    founding_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    customer: bytes
+    value_hash: bytes
+    identifier: Identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    merge_id: bytes
+    customer: bytes
+    other: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    proposal_id: bytes
+    customer: bytes
+    other: bytes
+    reason: str
+
+
+Conclusion = Founded | Linked | Merged | Proposed
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The customers joined by edges, and what of their identifiers decides whether more may join."""
+
+    canonical: bytes
+    members: set[bytes]
+    known_people: set[bytes] = field(default_factory=set)  # hashes of user ids
+    size: int = 0  # identifiers
+
+
+@dataclass(slots=True)
+class Graph:
+    """The part of the graph that a unit of events touches."""
+
+    links: dict[bytes, bytes] = field(default_factory=dict)  # identifier hash -> customer
+    founding_numbers: dict[bytes, int] = field(default_factory=dict)
+    clusters: dict[bytes, Cluster] = field(default_factory=dict)  # customer -> its cluster
+    proposals: set[tuple[bytes, bytes]] = field(default_factory=set)
+    next_founding_number: int = 0
+
+    def cluster_of(self, value_hash: bytes) -> Cluster:
+        return self.clusters[self.links[value_hash]]
+
+
+def evolve(graph: Graph, conclusion: Conclusion) -> None:
+    """Applies a conclusion; the same for new ones and for those replayed from the log."""
+    match conclusion:
+        case Founded(customer, founding_number):
+            graph.founding_numbers[customer] = founding_number
+            graph.next_founding_number = max(graph.next_founding_number, founding_number + 1)
+            graph.clusters[customer] = Cluster(customer, {customer})
+        case Linked(customer, value_hash, identifier):
+            graph.links[value_hash] = customer
+            cluster = graph.clusters[customer]
+            cluster.size += 1
+            if identifier.namespace == KNOWN_PERSON:
+                cluster.known_people.add(value_hash)
+        case Merged(_, customer, other):
+            _join(graph, graph.clusters[customer], graph.clusters[other])
+        case Proposed(_, customer, other, _):
+            graph.proposals.add((customer, other))
+
+
+def _join(graph: Graph, one: Cluster, other: Cluster) -> None:
+    if one is other:
+        return
+    one.members |= other.members
+    one.known_people |= other.known_people
+    one.size += other.size
+    one.canonical = min(one.canonical, other.canonical, key=graph.founding_numbers.__getitem__)
+    for member in other.members:
+        graph.clusters[member] = one
+
+
+def decide(graph: Graph, sighting: Sighting, new_id: NewId) -> tuple[bytes, list[Conclusion]]:
+    """The customer that the event belongs to, and what its identifiers seen together mean. Evolves `graph`."""
+    conclusions: list[Conclusion] = []
+
+    def conclude(conclusion: Conclusion) -> None:
+        evolve(graph, conclusion)
+        conclusions.append(conclusion)
+
+    home = _home(graph, sighting)
+    if home is None:
+        home = new_id()
+        conclude(Founded(home, graph.next_founding_number))
+    for value_hash, identifier in sighting.identifiers:
+        if value_hash not in graph.links:
+            conclude(Linked(home, value_hash, identifier))
+        elif graph.cluster_of(value_hash) is not graph.clusters[home]:
+            verdict = _join_or_propose(graph, home, value_hash, identifier, new_id)
+            if verdict is not None:
+                conclude(verdict)
+    return graph.links[sighting.identifiers[0][0]], conclusions
+
+
+def _home(graph: Graph, sighting: Sighting) -> bytes | None:
+    """The customer of the strongest identifier that is known and may take in the unknown ones; None founds a new one."""
+    unknown = [(value_hash, identifier) for value_hash, identifier in sighting.identifiers if value_hash not in graph.links]
+    new_person = any(identifier.namespace == KNOWN_PERSON for _, identifier in unknown)
+    for rank, (value_hash, _) in enumerate(sighting.identifiers):
+        if value_hash in graph.links:
+            cluster = graph.cluster_of(value_hash)
+            someone_else = new_person and cluster.known_people
+            full = unknown and cluster.size + len(unknown) > MAX_CLUSTER_IDENTIFIERS
+            if rank == 0 or not (someone_else or full):
+                return graph.links[value_hash]
+    return None
+
+
+def _join_or_propose(graph: Graph, home: bytes, value_hash: bytes, identifier: Identifier, new_id: NewId) -> Conclusion | None:
+    """None: a device that known people share says nothing about them, and a proposal is made once."""
+    other = graph.links[value_hash]
+    mine, theirs = graph.clusters[home], graph.clusters[other]
+    if mine.known_people and theirs.known_people:
+        reason = "TWO_KNOWN_PEOPLE"
+    elif mine.size + theirs.size > MAX_CLUSTER_IDENTIFIERS:
+        reason = "CLUSTER_TOO_LARGE"
+    else:
+        return Merged(new_id(), home, other)
+    pair = (min(home, other), max(home, other))
+    if identifier.namespace == DEVICE or pair in graph.proposals:
+        return None
+    return Proposed(new_id(), *pair, reason)
+
+
+def identifiers_of(event: RawEvent) -> list[Identifier]:
+    """The usable identifiers of an event, strongest first (promotion as in the Segment specification)."""
+    personal = {} if event.kind == "group" else event.traits
+    context_traits = event.context.get("traits")
+    places = [personal, context_traits if isinstance(context_traits, dict) else {}, event.properties]
+    candidates = [("user_id", event.user_id), ("anonymous_id", event.anonymous_id), *event.external_ids.items()]
+    candidates += [(name, next((place[name] for place in places if place.get(name)), None)) for name in ("email", "phone")]
+    if event.kind == "alias":
+        candidates.append(("anonymous_id", event.target_id))
+    found = {identifier for namespace, value in candidates if (identifier := _usable(namespace, value)) is not None}
+    return sorted(found, key=lambda identifier: (strength(identifier.namespace), identifier))
+
+
+def _usable(namespace: str, value: object) -> Identifier | None:
+    """A value that names nobody (null, 000, a broken address) is no identifier; it stays in the event as it came."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return normalise(namespace, value)
+    except InvalidInput:
+        return None

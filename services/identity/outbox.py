@@ -1,0 +1,46 @@
+"""The units that identity hands over, kept in its database for as long as their stream keeps them.
+
+A unit is written in the transaction that made it, and published afterwards, so a crash between the two loses nothing. The
+newest ones are also kept in memory, so that the relay need not read back what was just written.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from shared.bus.connection import STREAM_AGE_S
+from shared.instants import SECOND
+
+KEPT_IN_MEMORY = 256  # units; the relay is rarely more than a few behind
+TRIM_EVERY = 10_000  # units
+
+
+class Outbox:
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._newest: OrderedDict[int, bytes] = OrderedDict()
+        self.next_number = 0
+
+    async def load(self) -> None:
+        newest = await self._pool.fetchval("SELECT max(number) FROM outbox")
+        self.next_number = 0 if newest is None else newest + 1
+        self._newest.clear()
+
+    async def put(self, connection: Any, unit: bytes, now: int) -> None:
+        await connection.execute("INSERT INTO outbox (number, unit, created_at) VALUES ($1, $2, $3)", self.next_number, unit, now)
+        if self.next_number % TRIM_EVERY == 0:  # the newest always stays: its number tells where the stream stands
+            await connection.execute("DELETE FROM outbox WHERE created_at < $1", now - STREAM_AGE_S * SECOND)
+
+    def committed(self, unit: bytes) -> None:
+        self._newest[self.next_number] = unit
+        self.next_number += 1
+        if len(self._newest) > KEPT_IN_MEMORY:
+            self._newest.popitem(last=False)
+
+    async def read(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        if first in self._newest:
+            last = min(first + limit, self.next_number)
+            return [(number, self._newest[number]) for number in range(first, last)]
+        if first >= self.next_number:
+            return []
+        rows = await self._pool.fetch("SELECT number, unit FROM outbox WHERE number >= $1 ORDER BY number LIMIT $2", first, limit)
+        return [(row["number"], row["unit"]) for row in rows]

@@ -1,0 +1,166 @@
+"""Identity's read models: the graph by identifier and by customer, the messages seen, proposals, and what is parked."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from services.identity.domain import KNOWN_PERSON, Cluster, Conclusion, Founded, Graph, Linked, Merged, Proposed
+
+
+async def load_graph(pool: Any, hashes: Collection[bytes], next_founding_number: int) -> tuple[Graph, dict[bytes, int]]:
+    """The part of the graph around some identifiers, and the version of each customer's stream in it."""
+    graph = Graph(next_founding_number=next_founding_number)
+    rows = await pool.fetch(
+        """WITH touched AS (
+               SELECT DISTINCT canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = ANY($1::bytea[])
+           )
+           SELECT customer, founding_number, canonical, version,
+                  count(value_hash) AS size,
+                  array_agg(value_hash) FILTER (WHERE namespace = $2) AS known_people,
+                  array_agg(value_hash) FILTER (WHERE value_hash = ANY($1::bytea[])) AS asked
+           FROM touched JOIN customers USING (canonical) LEFT JOIN identifiers USING (customer)
+           GROUP BY customer""",
+        list(hashes),
+        KNOWN_PERSON,
+    )
+    clusters: dict[bytes, Cluster] = {}
+    for row in rows:
+        cluster = clusters.setdefault(row["canonical"], Cluster(row["canonical"], set()))
+        cluster.members.add(row["customer"])
+        cluster.known_people.update(row["known_people"] or ())
+        cluster.size += row["size"]
+        graph.clusters[row["customer"]] = cluster
+        graph.founding_numbers[row["customer"]] = row["founding_number"]
+        graph.links.update(dict.fromkeys(row["asked"] or (), row["customer"]))
+    graph.proposals = await _proposals_among(pool, graph.clusters)
+    return graph, {row["customer"]: row["version"] for row in rows}
+
+
+async def _proposals_among(pool: Any, customers: Collection[bytes]) -> set[tuple[bytes, bytes]]:
+    rows = await pool.fetch("SELECT customer, other FROM proposals WHERE customer = ANY($1::bytea[])", list(customers))
+    return {(row["customer"], row["other"]) for row in rows}
+
+
+async def apply(
+    connection: Any,
+    conclusions: Sequence[tuple[bytes, Conclusion]],
+    graph: Graph,
+    versions: dict[bytes, int],
+    at: tuple[int, int],
+) -> None:
+    """Writes (cause, conclusion)s of one unit; `at` is (first position, recorded at)."""
+    if not conclusions:
+        return
+    await _apply_customers(
+        connection,
+        {c for _, x in conclusions if not isinstance(x, Proposed) for c in _customers(x, graph)},
+        graph,
+        versions,
+    )
+    linked = [x for _, x in conclusions if isinstance(x, Linked)]
+    await connection.execute(
+        "INSERT INTO identifiers (value_hash, namespace, customer) SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[])",
+        [x.value_hash for x in linked],
+        [x.identifier.namespace for x in linked],
+        [x.customer for x in linked],
+    )
+    for cause, x in conclusions:
+        if isinstance(x, Proposed):
+            await connection.execute(
+                "INSERT INTO proposals VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                x.proposal_id,
+                x.customer,
+                x.other,
+                x.reason,
+                cause,
+                at[1],
+                at[0],
+            )
+
+
+def _customers(conclusion: Conclusion, graph: Graph) -> set[bytes]:
+    """The customers whose row a conclusion changes: a merge gives a whole cluster its canonical customer."""
+    match conclusion:
+        case Merged(_, customer, _):
+            return graph.clusters[customer].members
+        case Founded() | Linked():
+            return {conclusion.customer}
+        case Proposed():
+            return {conclusion.customer, conclusion.other}
+
+
+async def _apply_customers(connection: Any, customers: Iterable[bytes], graph: Graph, versions: dict[bytes, int]) -> None:
+    rows = sorted(customers)
+    await connection.execute(
+        """INSERT INTO customers (customer, founding_number, canonical, version)
+           SELECT * FROM unnest($1::bytea[], $2::int8[], $3::bytea[], $4::int8[])
+           ON CONFLICT (customer) DO UPDATE SET canonical = excluded.canonical, version = excluded.version""",
+        rows,
+        [graph.founding_numbers[customer] for customer in rows],
+        [graph.clusters[customer].canonical for customer in rows],
+        [versions[customer] for customer in rows],
+    )
+
+
+async def next_founding_number(pool: Any) -> int:
+    newest = await pool.fetchval("SELECT max(founding_number) FROM customers")
+    return 0 if newest is None else int(newest) + 1
+
+
+async def seen(pool: Any, messages: Collection[bytes]) -> set[bytes]:
+    rows = await pool.fetch("SELECT message FROM seen_messages WHERE message = ANY($1::bytea[])", list(messages))
+    return {row["message"] for row in rows}
+
+
+async def remember(connection: Any, messages: Collection[bytes]) -> None:
+    await connection.execute("INSERT INTO seen_messages SELECT unnest($1::bytea[])", list(messages))
+
+
+async def park(connection: Any, parked: Sequence[tuple[int, str, bytes]], now: int) -> None:
+    """(stream sequence, reason, message as it came)."""
+    for sequence, reason, data in parked:
+        await connection.execute("INSERT INTO parked VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", sequence, reason, data, now)
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    customer: bytes
+    canonical: bytes
+
+
+async def resolve(pool: Any, value_hash: bytes) -> Resolved | None:
+    row = await pool.fetchrow(
+        "SELECT customer, canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = $1", value_hash
+    )
+    return Resolved(row["customer"], row["canonical"]) if row else None
+
+
+async def members(pool: Any, customer: bytes) -> list[bytes]:
+    """All customers of the cluster that `customer` is in, oldest first; none when there is no such customer."""
+    rows = await pool.fetch(
+        """SELECT customer FROM customers WHERE canonical = (SELECT canonical FROM customers WHERE customer = $1)
+           ORDER BY founding_number""",
+        customer,
+    )
+    return [row["customer"] for row in rows]
+
+
+class ProposalRow(msgspec.Struct, frozen=True):
+    proposal_id: bytes
+    customer: bytes
+    other: bytes
+    reason: str
+    cause: bytes
+    proposed_at: int
+    pos: int
+
+
+async def proposals(pool: Any, after: tuple[int, bytes], limit: int) -> list[ProposalRow]:
+    """Oldest first, after (position, proposal id)."""
+    rows = await pool.fetch(
+        "SELECT * FROM proposals WHERE (pos, proposal_id) > ($1, $2) ORDER BY pos, proposal_id LIMIT $3",
+        after[0],
+        after[1],
+        limit,
+    )
+    return [ProposalRow(**dict(row)) for row in rows]
