@@ -64,17 +64,29 @@ class DirectoryLock:
         except OSError as error:
             raise StackError(f"cannot open {self._path}: {error.strerror}") from error
         try:
+            self._check_owner(descriptor)
+            self._lock(descriptor)
+        except StackError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def _check_owner(self, descriptor: int) -> None:
+        """Root could go on with a user's data, but would leave files that lock the user out."""
+        if (owner := os.fstat(descriptor).st_uid) != os.geteuid():
+            raise StackError(f"{self._path.parent} belongs to uid {owner}; start as that user or set C360_DATA_DIR")
+
+    def _lock(self, descriptor: int) -> None:
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode().strip() or "unknown"
-            os.close(descriptor)
             raise DataDirectoryInUseError(
                 f"{self._path.parent} is in use by a running stack (process {holder}); "
                 "stop that one, or choose another directory with C360_DATA_DIR"
             ) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._descriptor = descriptor
 
     def release(self) -> None:
         if self._descriptor is not None:

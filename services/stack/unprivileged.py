@@ -36,7 +36,7 @@ def give_away(directory: Path) -> None:
 
 
 def _owner_of(directory: Path) -> tuple[int, int]:
-    """Whoever owns the data keeps it, for example the user who started the stack before root did."""
+    """Whoever owns the data keeps it."""
     stat = directory.stat()
     if stat.st_uid == 0:
         raise StackError(

@@ -1,0 +1,37 @@
+"""Real servers, started when the first test of a session asks for them, on ports and in a directory of their own."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from services.stack.errors import StackError
+from services.stack.ports import SERVICES
+from services.stack.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Stack]:
+    """NATS, PostgreSQL and the migrated databases; no service."""
+    yield from _running(())
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Everything."""
+    yield from _running(SERVICES)
+
+
+def _running(services: Sequence[str]) -> Iterator[Stack]:
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory:
+        stack = Stack(directory, services=services)
+        try:
+            stack.start()
+        except StackError:
+            for name in ("migrate", *stack.names):
+                print(f"--- end of {name}.log\n{stack.log_tail(name)}")
+            raise
+        try:
+            yield stack
+        finally:
+            stack.stop()
