@@ -61,17 +61,12 @@ def purposes(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -
     from services.cli.client import connect
 
     with connect("consent") as channel:
-        answer = consent_pb2_grpc.ConsentServiceStub(channel).ListPurposes(
-            consent_pb2.ListPurposesRequest(), timeout=timeout_s
-        )
+        answer = consent_pb2_grpc.ConsentServiceStub(channel).ListPurposes(consent_pb2.ListPurposesRequest(), timeout=timeout_s)
     listed = [messages.plain(purpose) for purpose in answer.purposes]
     if as_json:
         render.document(listed)
         return
-    rows = [
-        (f"{p['name']}@{p['version']}", p["legal_basis"], p["traits"], p["description"], p["define_time"])
-        for p in listed
-    ]
+    rows = [(f"{p['name']}@{p['version']}", p["legal_basis"], p["traits"], p["description"], p["define_time"]) for p in listed]
     render.table("Purposes", ("purpose", "legal basis", "may see", "description", "defined"), rows)
 
 
@@ -80,9 +75,7 @@ def define(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")],
     *,
     basis: Annotated[Basis, typer.Option(help="The ground it stands on (GDPR Art. 6(1)).")],
-    traits: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help='Traits and identifier namespaces it may see; "*" for all.')
-    ],
+    traits: Annotated[str, typer.Option(metavar="NAME,NAME", help='Traits and identifier namespaces it may see; "*" for all.')],
     description: Annotated[str, typer.Option(help="What it is, for people.")] = "",
     request_id: RequestId = "",
     as_json: AsJson = False,
@@ -296,6 +289,6 @@ def _record(
             ("recorded", f"{purpose} {decided}"),
             ("decision", shown["decision_id"]),
             ("position", shown["position"]),
-            ("enforced by", f"{shown['enforcing_readers']} readers"),
+            ("live readers enforcing it", shown["enforcing_readers"]),
         ]
     )

@@ -9,7 +9,7 @@ CommandError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import grpc
@@ -47,8 +47,8 @@ def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandE
     """Reads google.rpc.ErrorInfo from the status details; without it, the status code is the reason."""
     import grpc
 
-    code = status_code(error)
-    message = cast("grpc.Call", error).details() or "the service gave no text"
+    code = error.code()
+    message = error.details() or "the service gave no text"
     reason, facts = _error_info(error)
     if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return Refused(reason or code.name, message, facts)
@@ -60,11 +60,6 @@ def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandE
     failure = NotReachable("NOT_REACHABLE", f"{service} at {address}: {why}")
     failure.hint = f"Is it running? `c360 status` asks all services. C360_{service.upper()}_ADDRESS sets its address."
     return failure
-
-
-def status_code(error: grpc.RpcError) -> grpc.StatusCode:
-    """Every error of a call is a grpc.Call too, which its type does not say."""
-    return cast("grpc.Call", error).code()
 
 
 def _error_info(error: Any) -> tuple[str, dict[str, str]]:

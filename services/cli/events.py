@@ -49,9 +49,7 @@ ExternalIds = Annotated[
 ]
 At = Annotated[
     datetime | None,
-    typer.Option(
-        metavar="INSTANT", parser=instant_parser, help="When it happened: ISO 8601 or an age such as -2h. Default: now."
-    ),
+    typer.Option(metavar="INSTANT", parser=instant_parser, help="When it happened: ISO 8601 or an age such as -2h. Default: now."),
 ]
 MessageId = Annotated[str, typer.Option("--message-id", help="Repeating it has no second effect. Made up when absent.")]
 PAIR_HELP = "A value is JSON where it is JSON (12.5, true, null, '\"1010\"'), else text. Repeatable."
@@ -59,9 +57,7 @@ PAIR_HELP = "A value is JSON where it is JSON (12.5, true, null, '\"1010\"'), el
 
 @app.command()
 def send(
-    file: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="JSON Lines, or one JSON document; - is standard input.")
-    ] = "-",
+    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON Lines, or one JSON document; - is standard input.")] = "-",
     write_key: WriteKey = "",
     from_line: Annotated[int, typer.Option(min=1, help="Skip what stands before this line.")] = 1,
     as_json: AsJson = False,
@@ -119,9 +115,7 @@ def identify(
     ids: ExternalIds = None,
     traits: Annotated[
         list[Pair] | None,
-        typer.Option(
-            "--trait", "-t", metavar="NAME=VALUE", parser=pair_parser, help=f"{PAIR_HELP} null removes a trait."
-        ),
+        typer.Option("--trait", "-t", metavar="NAME=VALUE", parser=pair_parser, help=f"{PAIR_HELP} null removes a trait."),
     ] = None,
     at: At = None,
     message_id: MessageId = "",
@@ -149,9 +143,7 @@ def _event(
     at: datetime | None,
     message_id: str,
 ) -> dict[str, Any]:
-    external = [
-        {"type": item.namespace, "id": item.value, "collection": "users", "encoding": "none"} for item in ids or ()
-    ]
+    external = [{"type": item.namespace, "id": item.value, "collection": "users", "encoding": "none"} for item in ids or ()]
     return {
         "type": kind,
         "userId": user_id,
@@ -219,9 +211,7 @@ def _finish(tally: Tally, as_json: bool) -> None:
     if as_json:
         render.document(tally.as_data())
     else:
-        render.facts(
-            [("accepted", tally.accepted), ("rejected", rejected or None), ("position", tally.position_texts())]
-        )
+        render.facts([("accepted", tally.accepted), ("rejected", rejected or None), ("position", tally.position_texts())])
     _list_rejections(tally)
     if rejected:
         raise typer.Exit(1)

@@ -98,9 +98,7 @@ def _proposals(limit: int, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
 
 
 def _show_customer(shown: dict[str, Any]) -> None:
-    render.facts(
-        [("customer", shown["customer_id"]), ("founded", shown["found_time"]), ("members", shown["member_ids"])]
-    )
+    render.facts([("customer", shown["customer_id"]), ("founded", shown["found_time"]), ("members", shown["member_ids"])])
     rows = [(i["namespace"], i["value_hash"], i["customer_id"], i["link_time"]) for i in shown["identifiers"]]
     render.table("Identifiers", ("namespace", "hash", "linked to", "linked"), rows)
     if shown["merges"]:

@@ -37,12 +37,8 @@ identifier_parser = parsed_by(notation.parse_identifier)
 pair_parser = parsed_by(notation.parse_pair)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of tables.")]
-TimeoutS = Annotated[
-    float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="How long to wait for the answer.")
-]
-RequestId = Annotated[
-    str, typer.Option("--request-id", help="Idempotency key; repeat it to repeat safely. Made up when absent.")
-]
+TimeoutS = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="How long to wait for the answer.")]
+RequestId = Annotated[str, typer.Option("--request-id", help="Idempotency key; repeat it to repeat safely. Made up when absent.")]
 PersonRef = Annotated[
     notation.Person,
     typer.Argument(
@@ -53,15 +49,11 @@ PersonRef = Annotated[
 ]
 IdentifierRef = Annotated[
     notation.NamedIdentifier,
-    typer.Argument(
-        metavar="IDENTIFIER", parser=identifier_parser, help="namespace:value, such as email:ann@example.com."
-    ),
+    typer.Argument(metavar="IDENTIFIER", parser=identifier_parser, help="namespace:value, such as email:ann@example.com."),
 ]
 PurposeOption = Annotated[
     str,
-    typer.Option(
-        "--purpose", "-P", metavar="NAME", help="What the data will be used for; `c360 consent purposes` lists them."
-    ),
+    typer.Option("--purpose", "-P", metavar="NAME", help="What the data will be used for; `c360 consent purposes` lists them."),
 ]
 PurposeArgument = Annotated[str, typer.Argument(metavar="PURPOSE", help="The purpose's name, such as marketing.")]
 ValidAt = Annotated[

@@ -126,9 +126,7 @@ def watch(
             help="Stay silent until something after this has changed. Repeatable.",
         ),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many states. Default: go on until Ctrl-C.")
-    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many states. Default: go on until Ctrl-C.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a profile whenever it changes, until Ctrl-C. With --json: one line per state.
@@ -155,9 +153,7 @@ def watch(
         render.note("stopped")
 
 
-def _entries(
-    request: profile_pb2.GetTimelineRequest, limit: int, timeout_s: float
-) -> Iterator[profile_pb2.TimelineEntry]:
+def _entries(request: profile_pb2.GetTimelineRequest, limit: int, timeout_s: float) -> Iterator[profile_pb2.TimelineEntry]:
     from c360.profile.v1 import profile_pb2_grpc
 
     from services.cli.client import connect

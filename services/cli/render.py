@@ -45,7 +45,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     drawn = new_table(title, columns)
     for row in rows:
         drawn.add_row(*(cell(value) for value in row))
-    _console().print(drawn)
+    console = _console()
+    console.print()
+    console.print(drawn)
 
 
 def new_table(title: str, columns: Sequence[str]) -> Table:

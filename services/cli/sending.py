@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from services.cli.errors import status_code
 from services.cli.segment import Line, UnreadableEventError, to_event
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def _retrying(record: Record, request: ingest_pb2.RecordEventsRequest) -> ingest
         try:
             return record(request)
         except grpc.RpcError as error:
-            if attempt == RETRIES_AT_MOST or status_code(error) not in retryable:
+            if attempt == RETRIES_AT_MOST or error.code() not in retryable:
                 raise
             time.sleep(FIRST_RETRY_DELAY_S * 2**attempt)
     raise AssertionError("the last attempt returned or raised")

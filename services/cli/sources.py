@@ -38,9 +38,7 @@ def register(
         render.document(messages.plain(answer))
         return
     key = answer.write_key or "was shown when this request id was first used"
-    render.facts(
-        [("source", answer.source.name), ("write key", key), ("position", messages.position_text(answer.position))]
-    )
+    render.facts([("source", answer.source.name), ("write key", key), ("position", messages.position_text(answer.position))])
     if answer.write_key:
         render.note("Keep the write key now: only its hash is stored.")
 
@@ -54,9 +52,7 @@ def list_sources(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_
     from services.cli.client import connect
 
     with connect("ingest") as channel:
-        answer = ingest_pb2_grpc.IngestServiceStub(channel).ListSources(
-            ingest_pb2.ListSourcesRequest(), timeout=timeout_s
-        )
+        answer = ingest_pb2_grpc.IngestServiceStub(channel).ListSources(ingest_pb2.ListSourcesRequest(), timeout=timeout_s)
     listed = [messages.plain(source) for source in answer.sources]
     if as_json:
         render.document(listed)

@@ -10,7 +10,6 @@ import typer
 from services.cli import render
 from services.cli.client import open_channel
 from services.cli.endpoints import SERVICES, Service, find_address
-from services.cli.errors import status_code
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
 
 
@@ -48,5 +47,5 @@ def _word(call: Any) -> str:
     try:
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(call.result().status))
     except grpc.RpcError as error:
-        code = status_code(error)
+        code = error.code()
         return "NOT_REACHABLE" if code is grpc.StatusCode.UNAVAILABLE else code.name

@@ -1,0 +1,105 @@
+"""What the commands say before any service is asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from services.cli.__main__ import app
+from services.cli.endpoints import find_address, find_write_key
+from services.cli.errors import Misused
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner(env=env).invoke(app, arguments)
+
+
+def test_help_explains_the_exit_codes() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "3  not reachable" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "profile get",
+        "profile history",
+        "profile watch",
+        "consent purposes",
+        "consent define",
+        "consent record",
+        "consent grant",
+        "consent withdraw",
+        "consent check",
+        "consent decisions",
+        "events send",
+        "events track",
+        "events identify",
+        "identity resolve",
+        "identity customer",
+        "identity proposals",
+        "sources register",
+        "sources list",
+        "status",
+    ],
+)
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "profile get ann --purpose service",
+        "profile get email:ann@example.com",
+        "profile get email:ann@example.com --purpose service --valid-at tomorrow",
+        "profile get email:ann@example.com --purpose service --fresh 42",
+        "profile history email:ann@example.com --purpose service --limit 0",
+        "consent record email:ann@example.com marketing maybe",
+        "consent withdraw 01890a5d-ac96-774b-bcce-b302099a8057 marketing",
+        "consent define newsletter --basis whim --traits email",
+        "events track Seen -p total",
+        "events send no-such-file.jsonl --write-key k",
+        "identity resolve ann",
+        "identity customer x --timeout 0",
+        "nonsense",
+    ],
+)
+def test_a_wrong_command_is_a_usage_error(command: str) -> None:
+    result = run(*command.split())
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr != ""
+
+
+def test_the_environment_names_addresses_before_the_stack_does(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.json").write_text(json.dumps({"profile": "127.0.0.1:7003", "ingest": "127.0.0.1:7001"}))
+    environ = {"C360_DATA_DIR": str(tmp_path), "C360_PROFILE_ADDRESS": "profile:50053"}
+    assert find_address("profile", environ) == "profile:50053"
+    assert find_address("ingest", environ) == "127.0.0.1:7001"
+    assert find_address("consent", environ) == "127.0.0.1:50054"
+
+
+def test_broken_endpoints_are_named(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.json").write_text("{")
+    with pytest.raises(Misused, match=r"endpoints\.json"):
+        find_address("profile", {"C360_DATA_DIR": str(tmp_path)})
+
+
+def test_the_write_key_comes_from_the_environment_a_file_or_the_stack(tmp_path: Path) -> None:
+    (tmp_path / "write-key").write_text("of-the-stack\n")
+    (tmp_path / "secret").write_text("of-the-file\n")
+    environ = {"C360_DATA_DIR": str(tmp_path)}
+    assert find_write_key(environ) == "of-the-stack"
+    assert find_write_key(environ | {"C360_WRITE_KEY_FILE": str(tmp_path / "secret")}) == "of-the-file"
+    assert find_write_key(environ | {"C360_WRITE_KEY": "of-the-environment"}) == "of-the-environment"
+
+
+def test_without_a_write_key_the_command_says_where_it_looked(tmp_path: Path) -> None:
+    result = run("events", "track", "-u", "u1", "Seen", env={"C360_DATA_DIR": str(tmp_path), "C360_WRITE_KEY": ""})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("WRITE_KEY_MISSING: ")
