@@ -9,6 +9,7 @@ CustomerError
 ├── WrongState            the thing is not in a state that allows this
 ├── Conflict              lost a race, or a request id was reused for something else
 ├── LimitExceeded         try again later, slower
+├── DeadlineExceeded      not confirmed in time; repeat the same request id to learn the outcome
 └── Unavailable           retryable: a server is down, or what was asked for is not there yet
     ├── NotFreshEnough
     └── Fenced            another writer has taken over these partitions
@@ -62,6 +63,10 @@ class Conflict(CustomerError):
 
 class LimitExceeded(CustomerError):
     default_reason = "LIMIT_EXCEEDED"
+
+
+class DeadlineExceeded(CustomerError):
+    default_reason = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(CustomerError):

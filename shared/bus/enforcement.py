@@ -3,16 +3,19 @@
 A reader may serve what needs consent only while it holds a lease, which consent extends at each renewal. A renewal says
 how far the reader has applied the consent log. Consent answers a decision when every reader it has granted a lease has
 applied it, or has let its lease run out: a reader that is cut off has then stopped serving by itself (Gray and Cheriton,
-"Leases", 1989). A consent process that has just started can't know whom its predecessor granted leases, so it first waits
-until all of them have run out.
+"Leases", 1989). A reader that comes, or comes back, gets no lease before it has applied all that was ever answered. A
+consent process that has just started can't know whom its predecessor granted leases, so it first waits until all of them
+have run out.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from shared.bus.connection import BROKER_DOWN
 from shared.telemetry import logger
@@ -22,6 +25,8 @@ LEASE_S = 4.0  # longer than a restart of consent, so that readers serve through
 RENEW_S = 0.5
 SAFETY_S = 0.25  # clocks of two processes run at slightly different speeds
 REQUEST_S = 1.0
+PATIENCE_S = 0.5  # a reader that lags for longer gets no further lease, or it could hold up every decision for ever
+BEHIND = b"behind"  # the answer that extends no lease
 
 log = logger("enforcement")
 Clock = Callable[[], float]  # seconds, monotonic
@@ -59,8 +64,9 @@ class Lease:
             self._news.clear()
             asked = self._clock()
             try:
-                await self._client.request(SUBJECT, encode(Renewal(self._reader, self._applied())), timeout=REQUEST_S)
-                self._until = asked + LEASE_S
+                answer = await self._client.request(SUBJECT, encode(Renewal(self._reader, self._applied())), timeout=REQUEST_S)
+                if answer.data != BEHIND:
+                    self._until = asked + LEASE_S
             except BROKER_DOWN:
                 log.warning("consent did not extend the lease", holds=self.holds())
             try:
@@ -82,19 +88,31 @@ class Roll:
         self._clock = clock
         self._settled = clock() + LEASE_S + SAFETY_S
         self._readers: dict[str, tuple[int, float]] = {}
+        self._floor = -1  # no lease for a reader that has applied less
+        self._subscription: Subscription | None = None
         self._news = asyncio.Event()
 
-    async def open(self) -> None:
-        await self._client.subscribe(SUBJECT, cb=self._on_renewal)
+    async def open(self, floor: int = -1) -> None:
+        """`floor` is the last position that may have been answered before. Does nothing when it is open."""
+        self._floor = max(self._floor, floor)
+        if self._subscription is None:
+            self._subscription = await self._client.subscribe(SUBJECT, cb=self._on_renewal)
 
     async def enforced(self, position: int) -> int:
-        """Waits until no reader can serve without this position; returns how many live readers enforce it."""
-        while (left := self._wait_s(position)) > 0:
-            self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), left)
-            except TimeoutError:
-                continue
+        """Waits until no reader can serve without this position; returns how many live readers enforce it.
+
+        At most PATIENCE_S + LEASE_S + SAFETY_S, whatever the readers do.
+        """
+        patient_until = self._clock() + PATIENCE_S
+        try:
+            while (left := self._wait_s(position)) > 0:
+                self._news.clear()
+                patience = patient_until - self._clock()
+                if patience <= 0:
+                    self._floor = max(self._floor, position)
+                await _wait_for_news(self._news, min(left, patience) if patience > 0 else left)
+        finally:
+            self._floor = max(self._floor, position)
         return sum(1 for _, until in self._readers.values() if until > self._clock())
 
     def _wait_s(self, position: int) -> float:
@@ -107,7 +125,16 @@ class Roll:
         renewal = decode(message.data)
         if renewal.leaving:
             self._readers.pop(renewal.reader, None)
+        elif renewal.applied < self._floor:
+            _, until = self._readers.get(renewal.reader, (-1, float("-inf")))
+            self._readers[renewal.reader] = (renewal.applied, until)
+            await message.respond(BEHIND)
         else:
             self._readers[renewal.reader] = (renewal.applied, self._clock() + LEASE_S + SAFETY_S)
             await message.respond(b"")
         self._news.set()
+
+
+async def _wait_for_news(news: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(news.wait(), timeout_s)

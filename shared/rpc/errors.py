@@ -27,6 +27,7 @@ CODES: list[tuple[type[Exception], int]] = [
     (errors.WrongState, Code.FAILED_PRECONDITION),
     (errors.Conflict, Code.ABORTED),
     (errors.LimitExceeded, Code.RESOURCE_EXHAUSTED),
+    (errors.DeadlineExceeded, Code.DEADLINE_EXCEEDED),
     (errors.Unavailable, Code.UNAVAILABLE),
 ]
 
