@@ -52,12 +52,8 @@ async def apply(
     """Writes (cause, conclusion)s of one unit; `at` is (first position, recorded at)."""
     if not conclusions:
         return
-    await _apply_customers(
-        connection,
-        {c for _, x in conclusions if not isinstance(x, Proposed) for c in _customers(x, graph)},
-        graph,
-        versions,
-    )
+    touched = {customer for _, conclusion in conclusions for customer in _customers(conclusion, graph)}
+    await _apply_customers(connection, touched, graph, versions)
     linked = [x for _, x in conclusions if isinstance(x, Linked)]
     await connection.execute(
         "INSERT INTO identifiers (value_hash, namespace, customer) SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[])",

@@ -66,8 +66,11 @@ async def connect(url: str, name: str) -> Client:
             await asyncio.sleep(RETRY_S)
 
 
-async def ensure_stream(client: Client, name: str, first_sequence: int) -> Any:
-    """The stream's state; makes it when it is absent, so that its first message gets `first_sequence`."""
+async def ensure_stream(client: Client, name: str, first_sequence: int, subject: str | None = None) -> Any:
+    """The stream's state; makes it when it is absent, so that its first message gets `first_sequence`.
+
+    `subject` is what it takes in, its own name when not given.
+    """
     context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
     try:
         return (await context.stream_info(name)).state
@@ -75,7 +78,7 @@ async def ensure_stream(client: Client, name: str, first_sequence: int) -> Any:
         log.warning("making a stream", stream=name, first_sequence=first_sequence)
     config = StreamConfig(
         name=name,
-        subjects=[name],
+        subjects=[subject or name],
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         discard=DiscardPolicy.OLD,

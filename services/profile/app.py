@@ -1,0 +1,207 @@
+"""Profile's use cases: who is meant, what they permit, and their profile or timeline at some instant."""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import msgspec
+
+from services.profile.cache import LoadingCache
+from services.profile.domain import GoldenRecord, State, evolve, golden_record, happened_by, reachable
+from services.profile.enforcement import depends_on_the_person, require_permission
+from services.profile.views import Held, Identifiers
+from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.events import customer as events
+from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.identifiers import Identifier, hash_of
+from shared.ids import partition_of, to_text
+from shared.instants import END_OF_TIME, Clock
+from shared.log import LogReader, Record
+from shared.vault import Vault
+
+CLOCK_TOLERANCE_US = 1_000_000  # a caller's clock may be this much ahead of ours
+
+
+class Instant(msgspec.Struct, frozen=True):
+    """valid_at: only what had happened by then. known_at: only what our log knew by then."""
+
+    valid_at: int = END_OF_TIME
+    known_at: int = END_OF_TIME
+
+    @property
+    def is_now(self) -> bool:
+        return self.valid_at == self.known_at == END_OF_TIME
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """A golden record and where it stands: version counts its events, positions are the newest per partition."""
+
+    record: GoldenRecord
+    version: int
+    positions: dict[int, int]
+
+
+class Profiles:
+    """Reads. Nothing here writes, and nothing is shown before `permit` has passed."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        identifiers: Identifiers,
+        states: LoadingCache[bytes, Held],
+        decisions: LoadingCache[bytes, list[DecisionRecorded]],
+        purposes: dict[str, PurposeDefined],
+        vault: Vault,
+        lease_holds: Callable[[], bool],
+        clock: Clock,
+        partitions: int,
+    ) -> None:
+        self._reader = reader
+        self._identifiers = identifiers
+        self._states = states
+        self._decisions = decisions
+        self._purposes = purposes
+        self._vault = vault
+        self._lease_holds = lease_holds
+        self._clock = clock
+        self._partitions = partitions
+
+    def purpose(self, name: str) -> PurposeDefined:
+        if not name:
+            raise InvalidInput("declare the purpose that the profile will be used for", reason="PURPOSE_MISSING")
+        if name not in self._purposes:
+            raise InvalidInput("no such purpose is defined", reason="PURPOSE_UNKNOWN")
+        return self._purposes[name]
+
+    def past(self, instant: int) -> int:
+        """Raises InvalidInput (INSTANT_IN_FUTURE)."""
+        if instant > self._clock() + CLOCK_TOLERANCE_US:
+            raise InvalidInput("nothing is known of the future", reason="INSTANT_IN_FUTURE")
+        return instant
+
+    async def customer_of(self, identifier: Identifier) -> bytes:
+        customer = await self._identifiers.customer_of(hash_of(identifier, self._vault.lookup_key))
+        if customer is None:
+            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+        return customer
+
+    async def permit(self, customer: bytes, purpose: PurposeDefined) -> Profile:
+        """The profile as it is now, if the customer permits the purpose now. Consent of now rules reads of the past too."""
+        held = await self._cluster(customer, self._states.get)
+        profile = _profile({stream: h.state for stream, h in held.items()}, held, self._partitions)
+        if depends_on_the_person(purpose):
+            if not self._lease_holds():
+                raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
+            found = await self._decisions.get(profile.record.identifiers.keys())
+            require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
+        return profile
+
+    async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant) -> Profile:
+        current = await self.permit(customer, purpose)
+        if instant.is_now:
+            return current
+        return (await self.replay(customer, instant))[0]
+
+    async def replay(self, customer: bytes, instant: Instant) -> tuple[Profile, list[Record]]:
+        """The profile as of an instant, from the log alone, and the events it is made of."""
+        records: dict[bytes, list[Record]] = {}
+
+        async def fold_streams(streams: Collection[bytes]) -> dict[bytes, Held]:
+            found = await self._reader.streams([(partition_of(s, self._partitions), s) for s in streams], instant.known_at)
+            folded = await self._fold(found, instant.valid_at)
+            for record in found:
+                records.setdefault(record.entry.stream, []).append(record)
+            return folded
+
+        held = await self._cluster(customer, fold_streams)
+        counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
+        return _profile({stream: h.state for stream, h in held.items()}, held, self._partitions), counted
+
+    async def _fold(self, records: list[Record], valid_at: int) -> dict[bytes, Held]:
+        keys = await self._vault.keys({record.entry.stream for record in records})
+        held: dict[bytes, Held] = {}
+        for record in records:
+            entry = record.entry
+            stream = held.setdefault(entry.stream, Held(State(), 0, -1))
+            if happened_by(entry, valid_at):
+                evolve(stream.state, entry, entry.public(), entry.personal(keys.get(entry.stream)))
+                stream.version += 1
+                stream.pos = record.pos
+        return held
+
+    async def _cluster(
+        self, customer: bytes, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
+    ) -> dict[bytes, Held]:
+        """The customer and all that merges join to it."""
+        held = await load([customer])
+        if not held:
+            raise NotFound("no customer had this id then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        while missing := reachable(h.state for h in held.values()) - held.keys():
+            found = await load(missing)
+            if not found:
+                break  # the other side of a merge is in a unit that isn't applied yet
+            held |= found
+        return held
+
+
+def _profile(states: dict[bytes, State], held: dict[bytes, Held], partitions: int) -> Profile:
+    positions: dict[int, int] = {}
+    for stream, h in held.items():
+        partition = partition_of(stream, partitions)
+        positions[partition] = max(positions.get(partition, -1), h.pos)
+    return Profile(golden_record(states), sum(h.version for h in held.values()), positions)
+
+
+KINDS = {
+    events.FOUNDED.id: "founded",
+    events.LINKED.id: "linked",
+    events.MERGED.id: "merged",
+    events.MERGE_PROPOSED.id: "merge_proposed",
+    events.IDENTIFIED.id: "identified",
+    events.TRACKED.id: "tracked",
+    events.PAGE_VIEWED.id: "page_viewed",
+    events.SCREEN_VIEWED.id: "screen_viewed",
+    events.GROUPED.id: "grouped",
+    events.ALIASED.id: "aliased",
+}
+
+
+class TimelineItem(msgspec.Struct, frozen=True):
+    """`personal` is what the envelope held: a Personal, REDACTED, or None for kinds that have none."""
+
+    kind: str
+    record: Record
+    public: Any
+    personal: Any
+
+
+class Timelines:
+    """Reads of what happened, over all members of a cluster."""
+
+    def __init__(self, profiles: Profiles, vault: Vault) -> None:
+        self._profiles = profiles
+        self._vault = vault
+
+    async def page(
+        self, customer: bytes, instant: Instant, kinds: Collection[str], before: tuple[int, bytes] | None, limit: int
+    ) -> tuple[list[TimelineItem], bool]:
+        """Latest first by (occurred at, event id), before the one given; and whether there are more."""
+        _, records = await self._profiles.replay(customer, instant)
+        wanted = [
+            record
+            for record in records
+            if (not kinds or KINDS[record.entry.type_id] in kinds) and (before is None or _when(record) < before)
+        ]
+        wanted.sort(key=_when, reverse=True)
+        page = wanted[:limit]
+        keys = await self._vault.keys({record.entry.stream for record in page})
+        items = [
+            TimelineItem(
+                KINDS[record.entry.type_id], record, record.entry.public(), record.entry.personal(keys.get(record.entry.stream))
+            )
+            for record in page
+        ]
+        return items, len(wanted) > limit
+
+
+def _when(record: Record) -> tuple[int, bytes]:
+    return record.entry.occurred_at, record.entry.event_id

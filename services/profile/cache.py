@@ -1,0 +1,53 @@
+"""Bounded caches that never keep what was overtaken while it was loaded."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+Load = Callable[[Collection[K]], Awaitable[dict[K, V]]]
+
+
+class LoadingCache(Generic[K, V]):
+    """Least recently used goes first. A value loaded while anything was invalidated is used once and not kept."""
+
+    def __init__(self, load: Load[K, V], most: int) -> None:
+        self._load = load
+        self._most = most
+        self._held: OrderedDict[K, V] = OrderedDict()
+        self._generation = 0
+
+    async def get(self, keys: Collection[K]) -> dict[K, V]:
+        """Keys that the loader doesn't know are absent."""
+        found = {key: self._held[key] for key in keys if key in self._held}
+        for key in found:
+            self._held.move_to_end(key)
+        if missing := [key for key in keys if key not in found]:
+            generation = self._generation
+            loaded = await self._load(missing)
+            if generation == self._generation:
+                self._keep(loaded)
+            found |= loaded
+        return found
+
+    def put(self, values: dict[K, V]) -> None:
+        """Values just committed: what is being loaded meanwhile may be older."""
+        self._generation += 1
+        self._keep(values)
+
+    def drop(self, keys: Collection[K]) -> None:
+        self._generation += 1
+        for key in keys:
+            self._held.pop(key, None)
+
+    def clear(self) -> None:
+        self._generation += 1
+        self._held.clear()
+
+    def _keep(self, values: dict[K, V]) -> None:
+        for key, value in values.items():
+            self._held[key] = value
+            self._held.move_to_end(key)
+        while len(self._held) > self._most:
+            self._held.popitem(last=False)

@@ -1,0 +1,168 @@
+"""A profile is a pure function of the customer's history: the same code for now and for any past instant.
+
+The state of a stream keeps, per trait and source, the candidate that holds latest by valid time; states of merged customers
+are combined when they are read, so a merge moves nothing. Both are joins of a semilattice: order and duplication of the
+events change nothing, and a late event lands where it belongs.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from shared.events import customer as events
+from shared.events.catalogue import Entry
+from shared.privacy import Personal, Redacted
+
+
+class Candidate(msgspec.Struct, frozen=True, array_like=True):
+    """A value that a source sent for a trait; None says that the source removed it."""
+
+    value: Any
+    occurred_at: int
+    event_id: bytes
+
+    def __repr__(self) -> str:
+        return "<Candidate sealed>"
+
+    @property
+    def rank(self) -> tuple[int, bytes]:
+        """The larger is the later; the event id breaks ties, so that every reader breaks them alike."""
+        return self.occurred_at, self.event_id
+
+
+class LinkedIdentifier(msgspec.Struct, frozen=True, array_like=True):
+    namespace: str
+    value: str | None  # None when the key that sealed it is gone
+
+    def __repr__(self) -> str:
+        return f"<LinkedIdentifier {self.namespace} sealed>"
+
+
+class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one stream amounts to. Traits are by name, then by source; edges lead to other customers of the cluster."""
+
+    founding_number: int = -1
+    founded_at: int = 0
+    last_seen_at: int = 0
+    traits: dict[str, dict[str, Candidate]] = {}
+    identifiers: dict[bytes, LinkedIdentifier] = {}
+    edges: dict[bytes, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<State {len(self.traits)} traits sealed>"
+
+
+def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None) -> None:
+    """Adds one event to the state, in place."""
+    if isinstance(public, events.Activity):
+        state.last_seen_at = max(state.last_seen_at, entry.occurred_at)
+        if isinstance(personal, events.Identified):
+            for name, value in personal.traits.items():
+                _offer(state.traits.setdefault(name, {}), public.source, Candidate(value, entry.occurred_at, entry.event_id))
+    elif isinstance(public, events.CustomerFounded):
+        state.founding_number = public.founding_number
+        state.founded_at = entry.occurred_at
+    elif isinstance(public, events.IdentifierLinked):
+        value = personal.value if isinstance(personal, events.LinkedValue) else None
+        state.identifiers[public.value_hash] = LinkedIdentifier(public.namespace, value)
+    elif isinstance(public, events.CustomersMerged):
+        state.edges[public.other] = public.other_founding_number
+
+
+def fork(state: State) -> State:
+    """A copy to evolve, while readers go on with the original."""
+    return msgspec.structs.replace(
+        state,
+        traits={name: dict(candidates) for name, candidates in state.traits.items()},
+        identifiers=dict(state.identifiers),
+        edges=dict(state.edges),
+    )
+
+
+def happened_by(entry: Entry, valid_at: int) -> bool:
+    """Whether an event counts at a valid time.
+
+    That two customers are one person was always so, whenever we learned it: only what is known limits founding and merges.
+    """
+    timeless = entry.type_id in (events.FOUNDED.id, events.MERGED.id, events.MERGE_PROPOSED.id)
+    return timeless or entry.occurred_at <= valid_at
+
+
+def _offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -> None:
+    held = candidates.get(source)
+    if held is None or candidate.rank > held.rank:
+        candidates[source] = candidate
+
+
+class GoldenTrait(msgspec.Struct, frozen=True):
+    value: Any
+    source: str
+    occurred_at: int
+    event_id: bytes
+
+    def __repr__(self) -> str:
+        return "<GoldenTrait sealed>"
+
+
+class GoldenRecord(msgspec.Struct, frozen=True):
+    """The chosen traits of a cluster; members are streams, oldest first, the first of them canonical."""
+
+    members: list[bytes]
+    traits: dict[str, GoldenTrait]
+    identifiers: dict[bytes, LinkedIdentifier]
+    founded_at: int
+    last_seen_at: int
+    state_hash: str
+
+    def __repr__(self) -> str:
+        return f"<GoldenRecord of {len(self.members)} members sealed>"
+
+
+def combine(states: dict[bytes, State]) -> State:
+    """The state that one stream with all their events would have."""
+    whole = State(founding_number=min(state.founding_number for state in states.values()))
+    oldest = min(states.values(), key=lambda state: state.founding_number)
+    whole.founded_at = oldest.founded_at
+    for state in states.values():
+        whole.last_seen_at = max(whole.last_seen_at, state.last_seen_at)
+        whole.identifiers |= state.identifiers
+        whole.edges |= state.edges
+        for name, candidates in state.traits.items():
+            for source, candidate in candidates.items():
+                _offer(whole.traits.setdefault(name, {}), source, candidate)
+    return whole
+
+
+def golden_record(states: dict[bytes, State]) -> GoldenRecord:
+    """Survivorship: the most recent value wins, by when it happened."""
+    whole = combine(states)
+    members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
+    return GoldenRecord(
+        members=members,
+        traits={name: trait for name, held in sorted(whole.traits.items()) if (trait := _survivor(held)) is not None},
+        identifiers=whole.identifiers,
+        founded_at=whole.founded_at,
+        last_seen_at=whole.last_seen_at,
+        state_hash=state_hash(whole),
+    )
+
+
+def _survivor(candidates: dict[str, Candidate]) -> GoldenTrait | None:
+    source, winner = max(candidates.items(), key=lambda item: (item[1].rank, item[0]))
+    if winner.value is None:
+        return None
+    return GoldenTrait(winner.value, source, winner.occurred_at, winner.event_id)
+
+
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def state_hash(state: State) -> str:
+    return hashlib.sha256(_canonical.encode(state)).hexdigest()
+
+
+def reachable(states: Iterable[State]) -> set[bytes]:
+    """Streams that edges lead to."""
+    return {other for state in states for other in state.edges}

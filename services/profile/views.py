@@ -1,0 +1,142 @@
+"""The read models of profile: states by stream, customers by identifier, purposes, decisions by identifier."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from services.profile.domain import State
+from shared.events.catalogue import encode
+from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.ids import partition_of
+from shared.vault import DataKey, Vault
+
+decode_state = msgspec.msgpack.Decoder(State).decode
+decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
+decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
+
+
+class Held(msgspec.Struct):
+    """A stream's state, its version, and the position of its newest event."""
+
+    state: State
+    version: int
+    pos: int
+
+
+class States:
+    """Table `states`: the state of each stream, sealed under its customer's key."""
+
+    def __init__(self, pool: Any, vault: Vault, partitions: int) -> None:
+        self._pool = pool
+        self._vault = vault
+        self._partitions = partitions
+
+    async def load(self, streams: Collection[bytes]) -> dict[bytes, Held]:
+        """Streams that have no event are absent; one whose key is gone has an empty state."""
+        rows = await self._pool.fetch(
+            """SELECT s AS stream, version, pos, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+               JOIN states ON partition = p AND stream = s""",
+            [partition_of(stream, self._partitions) for stream in streams],
+            list(streams),
+        )
+        keys = await self._vault.keys(row["stream"] for row in rows)
+        return {row["stream"]: Held(_open(row, keys.get(row["stream"])), row["version"], row["pos"]) for row in rows}
+
+    async def apply(self, connection: Any, changed: Mapping[bytes, Held], keys: Mapping[bytes, DataKey]) -> None:
+        streams = sorted(changed)
+        await connection.execute(
+            """INSERT INTO states (partition, stream, version, pos, envelope)
+               SELECT * FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::bytea[])
+               ON CONFLICT (partition, stream)
+               DO UPDATE SET version = excluded.version, pos = excluded.pos, envelope = excluded.envelope""",
+            [partition_of(stream, self._partitions) for stream in streams],
+            streams,
+            [changed[stream].version for stream in streams],
+            [changed[stream].pos for stream in streams],
+            [_seal(changed[stream].state, stream, keys.get(stream)) for stream in streams],
+        )
+
+
+def _seal(state: State, stream: bytes, key: DataKey | None) -> bytes:
+    return key.seal(encode(state), b"state" + stream) if key else b""
+
+
+def _open(row: Any, key: DataKey | None) -> State:
+    return decode_state(key.open(row["envelope"], b"state" + row["stream"])) if key and row["envelope"] else State()
+
+
+class Identifiers:
+    """Table `identifiers`: which customer's stream an identifier was linked to."""
+
+    def __init__(self, pool: Any, partitions: int) -> None:
+        self._pool = pool
+        self._partitions = partitions
+
+    async def customer_of(self, value_hash: bytes) -> bytes | None:
+        bucket = partition_of(value_hash, self._partitions)
+        customer: bytes | None = await self._pool.fetchval(
+            "SELECT customer FROM identifiers WHERE bucket = $1 AND value_hash = $2", bucket, value_hash
+        )
+        return customer
+
+    async def apply(self, connection: Any, links: Mapping[bytes, bytes]) -> None:
+        """{identifier hash: customer}."""
+        if links:
+            await connection.execute(
+                """INSERT INTO identifiers (bucket, value_hash, customer) SELECT * FROM unnest($1::int4[], $2::bytea[], $3::bytea[])
+                   ON CONFLICT (bucket, value_hash) DO UPDATE SET customer = excluded.customer""",
+                [partition_of(value_hash, self._partitions) for value_hash in links],
+                list(links),
+                list(links.values()),
+            )
+
+
+class Consents:
+    """Tables `purposes`, `decisions` and `consent_head`: what is enforced, and up to which position of the consent log."""
+
+    def __init__(self, pool: Any, partitions: int) -> None:
+        self._pool = pool
+        self._partitions = partitions
+
+    async def consumed(self) -> int:
+        return int(await self._pool.fetchval("SELECT consumed FROM consent_head"))
+
+    async def purposes(self) -> dict[str, PurposeDefined]:
+        """The newest version of each."""
+        rows = await self._pool.fetch("SELECT purpose FROM purposes ORDER BY name, version")
+        return {purpose.name: purpose for purpose in (decode_purpose(row["purpose"]) for row in rows)}
+
+    async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+        rows = await self._pool.fetch(
+            """SELECT h AS value_hash, decision FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+               JOIN decisions ON bucket = b AND value_hash = h""",
+            [partition_of(value_hash, self._partitions) for value_hash in hashes],
+            list(hashes),
+        )
+        found: dict[bytes, list[DecisionRecorded]] = {value_hash: [] for value_hash in hashes}
+        for row in rows:
+            found[row["value_hash"]].append(decode_decision(row["decision"]))
+        return found
+
+    async def apply(self, purposes: Sequence[PurposeDefined], decisions: Sequence[DecisionRecorded], consumed: int) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.executemany(
+                "INSERT INTO purposes (name, version, purpose) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                [(purpose.name, purpose.version, encode(purpose)) for purpose in purposes],
+            )
+            await connection.executemany(
+                """INSERT INTO decisions (bucket, value_hash, purpose, decision_id, decision) VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT DO NOTHING""",
+                [
+                    (partition_of(d.identifier_hash, self._partitions), d.identifier_hash, d.purpose, d.decision_id, encode(d))
+                    for d in decisions
+                ],
+            )
+            await connection.execute("UPDATE consent_head SET consumed = $1 WHERE consumed < $1", consumed)
+
+
+async def park(connection: Any, parked: Sequence[tuple[str, int, bytes, str, bytes]], now: int) -> None:
+    """(stream, sequence, event id, reason, entry)."""
+    for row in parked:
+        await connection.execute("INSERT INTO parked VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING", *row, now)
