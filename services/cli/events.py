@@ -228,6 +228,8 @@ def _list_rejections(tally: Tally) -> None:
 @contextmanager
 def _opened(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
+        if sys.stdin.isatty():
+            render.note("reading events from standard input; Ctrl-D ends it")
         yield sys.stdin.buffer
         return
     try:

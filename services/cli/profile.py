@@ -240,7 +240,7 @@ def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
         + ([entry["details"]] if details else [])
         for entry in entries
     ]
-    render.table(f"{len(entries)} events, latest first", columns + (["details"] if details else []), rows)
+    render.table("Events, latest first", columns + (["details"] if details else []), rows)
 
 
 def _stream_name(entry: dict[str, Any]) -> str:

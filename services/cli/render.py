@@ -47,7 +47,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         drawn.add_row(*(cell(value) for value in row))
     console = _console()
     console.print()
-    console.print(drawn)
+    console.print(drawn if drawn.row_count else cell(f"{title}: none"))
 
 
 def new_table(title: str, columns: Sequence[str]) -> Table:

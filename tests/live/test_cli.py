@@ -1,0 +1,197 @@
+"""The command against the real services: what a person or a script sees."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.stack.stack import Stack
+
+TIMEOUT_S = "20"  # generous: what is tested is the answer, not its speed
+
+
+class Command:
+    """`c360`, as a process of its own that finds the stack through its data directory."""
+
+    def __init__(self, data_directory: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
+        self.environment = kept | {"C360_DATA_DIR": str(data_directory)}
+
+    def run(self, *arguments: str, code: int = 0, text: str = "") -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-m", "services.cli", *arguments)
+        done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0, text: str = "") -> Any:
+        return json.loads(self.run(*arguments, "--json", "--timeout", TIMEOUT_S, code=code, text=text).stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = (sys.executable, "-m", "services.cli", *arguments)
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def c360(stack: Stack) -> Command:
+    stack.write_key()
+    return Command(stack.data_directory)
+
+
+@pytest.fixture
+def user() -> str:
+    return f"u-{uuid4()}"
+
+
+def identify(c360: Command, user: str, *traits: str) -> str:
+    """The position of the event."""
+    options = [part for trait in traits for part in ("-t", trait)]
+    position: str = c360.json("events", "identify", "--user-id", user, *options)["positions"][0]
+    return position
+
+
+def profile(c360: Command, user: str, *options: str) -> Any:
+    return c360.json("profile", "get", f"user_id:{user}", "--purpose", "service", *options)
+
+
+def test_status_names_every_service(c360: Command) -> None:
+    found = c360.json("status")
+    assert [(item["service"], item["status"]) for item in found] == [
+        (service, "SERVING") for service in ("ingest", "identity", "profile", "consent")
+    ]
+
+
+def test_a_read_sees_the_write_whose_position_it_names(c360: Command, user: str) -> None:
+    position = identify(c360, user, "first_name=Ann", f"email={user}@example.com")
+    found = profile(c360, user, "--fresh", position)
+    assert found["traits"]["first_name"]["value"] == "Ann"
+    assert found["traits"]["first_name"]["source"] == "demo"
+    by_email = c360.json("profile", "get", f"email:{user}@example.com", "--purpose", "service")
+    by_id = c360.json("profile", "get", found["customer_id"], "--purpose", "service")
+    assert by_email["customer_id"] == by_id["customer_id"] == found["customer_id"]
+
+
+def test_tables_show_what_json_tells(c360: Command, user: str) -> None:
+    position = identify(c360, user, "first_name=Ann")
+    arguments = ("profile", "get", f"user_id:{user}", "--purpose", "service", "--fresh", position, "--timeout", TIMEOUT_S)
+    shown = c360.run(*arguments).stdout
+    found = profile(c360, user)
+    for expected in ("first_name", "Ann", "demo", found["customer_id"], found["traits"]["first_name"]["occur_time"]):
+        assert expected in shown
+
+
+def test_the_past_is_shown_as_it_was_known(c360: Command, user: str) -> None:
+    first = identify(c360, user, "first_name=Ann")
+    profile(c360, user, "--fresh", first)
+    second = identify(c360, user, "first_name=Anna")
+    assert profile(c360, user, "--fresh", second)["traits"]["first_name"]["value"] == "Anna"
+    lines = c360.run("profile", "history", f"user_id:{user}", "--purpose", "audit", "--kind", "identified", "--json").stdout
+    latest, earliest = [json.loads(line) for line in lines.splitlines()]
+    assert latest["record_time"] > earliest["record_time"]
+    then = profile(c360, user, "--known-at", earliest["record_time"])
+    assert then["traits"]["first_name"]["value"] == "Ann"
+
+
+def test_history_is_a_table_with_both_clocks(c360: Command, user: str) -> None:
+    sent = c360.json("events", "track", "-u", user, "Order Completed", "-p", "total=12.5", "--at", "-2h")
+    options = ("--purpose", "audit", "--details", "--fresh", sent["positions"][0])
+    shown = c360.run("profile", "history", f"user_id:{user}", *options, "--timeout", TIMEOUT_S).stdout
+    for expected in ("happened", "known", "tracked", "Order Completed", '"total": 12.5'):
+        assert expected in shown
+
+
+def test_a_withdrawal_holds_from_the_next_read_on(c360: Command, user: str) -> None:
+    profile(c360, user, "--fresh", identify(c360, user, f"email={user}@example.com"))
+    email = f"email:{user}@example.com"
+    read = ("profile", "get", email, "--purpose", "marketing")
+    assert c360.run(*read, code=1).stderr.startswith("CONSENT_MISSING: ")
+    assert c360.json("consent", "grant", email, "marketing", "--method", "web-form")["enforcing_readers"] >= 1
+    c360.run(*read)
+    c360.json("consent", "withdraw", email, "marketing")
+    assert c360.run(*read, code=1).stderr.startswith("CONSENT_WITHDRAWN: ")
+    assert c360.json("consent", "check", email, "marketing", code=1)["reason"] == "CONSENT_WITHDRAWN"
+    assert c360.json("consent", "check", email, "service")["permitted"] is True
+    assert [item["outcome"] for item in c360.json("consent", "decisions", email)] == ["granted", "withdrawn"]
+
+
+def test_a_purpose_is_defined_in_versions(c360: Command) -> None:
+    name = f"p_{uuid4().hex}"
+    define = ("consent", "define", name, "--basis", "legitimate-interest", "--traits", "email, plan")
+    assert c360.json(*define)["purpose"]["version"] == 1
+    c360.json(*define[:-1], "email")
+    stored = next(item for item in c360.json("consent", "purposes") if item["name"] == name)
+    assert (stored["version"], stored["legal_basis"], stored["traits"]) == (2, "legitimate-interest", ["email"])
+
+
+def test_a_source_gets_its_key_once_and_sends_with_it(c360: Command, user: str) -> None:
+    name = f"shop-{uuid4().hex[:8]}"
+    key = c360.json("sources", "register", name)["write_key"]
+    assert c360.run("sources", "register", name, code=1).stderr.startswith("SOURCE_EXISTS: ")
+    assert name in [item["name"] for item in c360.json("sources", "list")]
+    sent = c360.json("events", "identify", "-u", user, "-t", "plan=gold", "--write-key", key)
+    found = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
+    assert found["traits"]["plan"]["source"] == name
+
+
+def test_a_wrong_write_key_is_refused(c360: Command) -> None:
+    done = c360.run("events", "track", "-u", "u", "Seen", "--write-key", "wrong", code=1)
+    assert done.stderr.startswith("WRITE_KEY_UNKNOWN: ")
+
+
+def test_a_file_is_sent_and_its_bad_lines_are_listed(c360: Command, user: str) -> None:
+    lines = [
+        json.dumps({"type": "identify", "userId": user, "traits": {"first_name": "Ann"}}),
+        json.dumps({"type": "track", "event": "Seen by nobody"}),
+        '{"type":',
+        json.dumps({"type": "track", "event": "Seen", "userId": user, "properties": {"order": 2**60}}),
+    ]
+    tally = c360.json("events", "send", "-", code=1, text="\n".join(lines))
+    assert (tally["accepted"], tally["rejected"]) == (2, 2)
+    assert [item["line"] for item in tally["rejections"]] == [3, 2]
+    assert tally["reasons"] == {"IDS_MISSING": 1, "JSON_BROKEN": 1}
+    fresh = [part for position in tally["positions"] for part in ("--fresh", position)]
+    assert profile(c360, user, *fresh)["traits"]["first_name"]["value"] == "Ann"
+
+
+def test_identity_tells_how_a_customer_came_to_be(c360: Command, user: str) -> None:
+    position = identify(c360, user, f"email={user}@example.com")
+    resolved = c360.json("identity", "resolve", f"user_id:{user}", "--fresh", position)
+    customer = c360.json("identity", "customer", resolved["customer_id"])
+    assert {item["namespace"] for item in customer["identifiers"]} == {"user_id", "email"}
+    c360.run("identity", "proposals")
+
+
+def test_nobody_is_a_refusal_with_a_reason(c360: Command, user: str) -> None:
+    done = c360.run("profile", "get", f"user_id:{user}", "--purpose", "service", code=1)
+    assert done.stderr.startswith("IDENTIFIER_UNKNOWN: ")
+    assert user not in done.stderr
+
+
+def test_a_service_that_is_not_there_has_its_own_exit_code(tmp_path: Path) -> None:
+    alone = Command(tmp_path)
+    alone.environment["C360_CONSENT_ADDRESS"] = "127.0.0.1:1"
+    assert alone.run("consent", "purposes", code=3).stderr.startswith("NOT_REACHABLE: consent at 127.0.0.1:1: ")
+
+
+@pytest.fixture
+def watching(c360: Command, user: str) -> Iterator[subprocess.Popen[str]]:
+    profile(c360, user, "--fresh", identify(c360, user, "first_name=Ann"))
+    process = c360.start("profile", "watch", f"user_id:{user}", "--purpose", "service", "--json")
+    with process:
+        yield process
+        process.kill()
+
+
+def test_watching_shows_every_new_state_until_interrupted(c360: Command, user: str, watching: subprocess.Popen[str]) -> None:
+    assert watching.stdout is not None
+    assert json.loads(watching.stdout.readline())["traits"]["first_name"]["value"] == "Ann"
+    identify(c360, user, "first_name=Anna")
+    assert json.loads(watching.stdout.readline())["traits"]["first_name"]["value"] == "Anna"
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(timeout=10) == 0
