@@ -22,8 +22,67 @@ lock: setup ## Resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 
+# Run inside protos/; the argument is the folder for the generated code.
+protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(CURDIR)/$(BIN)/protoc-gen-mypy \
+	--plugin=protoc-gen-mypy_grpc=$(CURDIR)/$(BIN)/protoc-gen-mypy_grpc \
+	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $$(find c360 -name '*.proto' | sort)
+
 .PHONY: gen
 gen: setup ## Generate the Python code of the protos
 	@find protos/gen -name '*_pb2*' -delete
-	@cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=../$(BIN)/protoc-gen-mypy_grpc \
-		--python_out=gen --grpc_python_out=gen --mypy_out=gen --mypy_grpc_out=gen $$(find c360 -name '*.proto' | sort)
+	@cd protos && $(call protoc,gen)
+
+DURATION_S ?= 60
+TESTS ?=
+
+.PHONY: run
+run: setup ## Start everything on this machine; Ctrl-C stops it (data in .data, or C360_DATA_DIR)
+	@$(BIN)/python -m services.stack
+
+.PHONY: demo
+demo: setup ## Play the story of one customer against a throw-away stack
+	@$(BIN)/python -m tests.e2e.demo
+
+.PHONY: chaos
+chaos: setup ## Send events for DURATION_S seconds while processes are killed, and count
+	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
+
+.PHONY: test
+test: setup ## Run the tests on real servers (TESTS="tests/unit -k name" for some)
+	@$(BIN)/pytest $(TESTS)
+
+.PHONY: check
+check: format-check lint types contracts protos-check test ## Everything that has to hold before a push
+
+.PHONY: format
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --quiet --fix-only .
+
+.PHONY: format-check
+format-check: setup ## Check the format
+	@$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: setup ## Look for mistakes and bad habits
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: setup ## Check the types
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: setup ## Check who may import whom
+	@$(BIN)/lint-imports
+
+.PHONY: protos-check
+protos-check: setup ## Check the protos, and that their generated code is current
+	@cd protos && ../$(BIN)/buf lint
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && (cd protos && $(call protoc,$$fresh)) \
+		&& diff -r -x __pycache__ protos/gen "$$fresh" \
+		|| { echo "protos/gen is not what the protos say: run make gen" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove the environment and the caches; the data stays
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find protos services shared tests -name __pycache__ -prune -exec rm -rf {} +
