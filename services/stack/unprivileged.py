@@ -20,9 +20,7 @@ def prefix_for(directory: Path) -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
     if (setpriv := shutil.which("setpriv")) is None:
-        raise StackError(
-            "PostgreSQL does not run as root and setpriv is missing: install util-linux, or use another user"
-        )
+        raise StackError("PostgreSQL does not run as root and setpriv is missing: install util-linux, or use another user")
     uid, gid = _owner_of(directory)
     identity = (f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     return (setpriv, *identity, "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
@@ -39,7 +37,5 @@ def _owner_of(directory: Path) -> tuple[int, int]:
     """Whoever owns the data keeps it."""
     stat = directory.stat()
     if stat.st_uid == 0:
-        raise StackError(
-            f"{directory} belongs to root, as which PostgreSQL does not run: chown -R {ACCOUNT} {directory}"
-        )
+        raise StackError(f"{directory} belongs to root, as which PostgreSQL does not run: chown -R {ACCOUNT} {directory}")
     return stat.st_uid, stat.st_gid

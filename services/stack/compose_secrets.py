@@ -1,0 +1,39 @@
+"""Makes the passwords of the containers, once: `python -m services.stack.compose_secrets` in docker-compose.yml.
+
+Each reader has a folder, and a volume, of its own, so a service can't read another one's password.
+"""
+
+import sys
+from pathlib import Path
+
+from services.stack.files import make_private_directory, read_or_make_password, write_private
+from services.stack.ports import SERVICES
+
+ROOT = Path("/secrets")
+SERVER = "postgres:5432"
+SUPERUSER = "postgres"
+
+
+def make_secrets(root: Path) -> None:
+    superuser = _share(root, "postgres", SUPERUSER)
+    write_private(root / "migrate" / "admin-url", _url(SUPERUSER, superuser, "postgres"))
+    for service in SERVICES:
+        password = read_or_make_password(root / "migrate" / f"{service}-password")
+        folder = make_private_directory(root / service)
+        write_private(folder / "database-url", _url(f"c360_{service}", password, "c360"))
+        write_private(folder / "vault-url", _url(f"c360_{service}", password, "c360_vault"))
+
+
+def _share(root: Path, reader: str, name: str) -> str:
+    """The password as migrate knows it, and a copy for its other reader."""
+    password = read_or_make_password(make_private_directory(root / "migrate") / f"{name}-password")
+    write_private(make_private_directory(root / reader) / "password", password)
+    return password
+
+
+def _url(user: str, password: str, database: str) -> str:
+    return f"postgresql://{user}:{password}@{SERVER}/{database}"
+
+
+if __name__ == "__main__":
+    make_secrets(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
