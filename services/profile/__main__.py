@@ -1,0 +1,87 @@
+"""Composition of the profile service."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
+
+from services.profile.api import ProfileApi
+from services.profile.app import Profiles, Timelines
+from services.profile.cache import LoadingCache
+from services.profile.follow import ConsentFollower, follow_customers
+from services.profile.hub import Hub
+from services.profile.notices import Notices
+from services.profile.record import Recorder
+from services.profile.views import Consents, Identifiers, States
+from shared import bus
+from shared.bus.enforcement import Lease
+from shared.config import Settings
+from shared.events.consent import PurposeDefined
+from shared.ids import id_maker, to_text
+from shared.instants import now_us
+from shared.log import LogReader, LogWriter, Record
+from shared.positions import Progress
+from shared.process import keep_going, run_service, until_stopped
+from shared.rpc import RpcServer
+from shared.store.pool import open_pool
+from shared.vault import FileKeyring, Vault
+
+CACHED_STREAMS = 20_000  # states, a few KB each
+CACHED_IDENTIFIERS = 100_000  # their decisions
+
+
+class ProfileSettings(Settings, frozen=True, kw_only=True):
+    grpc_address: str = "127.0.0.1:50053"
+    metrics_address: str = "127.0.0.1:9103"
+
+
+async def serve(settings: ProfileSettings, stop: asyncio.Event) -> None:
+    server = RpcServer(settings.grpc_address)
+    pool = await open_pool(settings.database_url, "profile")
+    vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
+    client = await bus.connect(settings.nats_url, "profile")
+
+    progress, hub, reader = Progress(), Hub(), LogReader(pool)
+    identifiers, consents = Identifiers(pool, settings.partitions), Consents(pool, settings.partitions)
+    states = States(pool, vault, settings.partitions)
+    held = LoadingCache(states.load, CACHED_STREAMS)
+    decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    purposes: dict[str, PurposeDefined] = {}
+
+    lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
+    writer = LogWriter(pool, range(settings.partitions), now_us)
+    recorder = Recorder(writer, states, identifiers, held, vault, progress, now_us)
+    notices = [Notices(client, reader, partition) for partition in writer.partitions]
+
+    def on_changed(records: Sequence[Record]) -> None:
+        hub.changed({record.entry.stream for record in records})
+        for partition in {record.partition for record in records}:
+            notices[partition].tell()
+
+    recorder.on_changed = on_changed
+    consent = ConsentFollower(consents, purposes, decisions, progress, lease, hub)
+    profiles = Profiles(reader, identifiers, held, decisions, purposes, vault, lease.holds, now_us, settings.partitions)
+    api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
+    server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+    await server.start()
+    await server.set_ready(True)
+    try:
+        await until_stopped(
+            stop,
+            keep_going("follow customers", lambda: follow_customers(client, recorder)),
+            keep_going("follow consent", lambda: consent.follow(client)),
+            lease.run(),
+            *(notice.run() for notice in notices),
+        )
+    finally:
+        await lease.leave()
+        await server.stop()
+        await client.close()
+        await pool.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("profile", ProfileSettings, serve))

@@ -1,0 +1,180 @@
+"""The gRPC edge of profile: check, translate, call, translate."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+from c360.common.v1 import common_pb2
+from c360.profile.v1 import profile_pb2 as pb
+from c360.profile.v1 import profile_pb2_grpc
+
+from services.profile.app import Instant, Profile, Profiles, TimelineItem, Timelines
+from services.profile.enforcement import EVENTS_FIELD, release, release_details
+from services.profile.hub import Hub
+from services.profile.values import to_struct, to_value
+from shared.errors import InvalidInput
+from shared.events import customer as events
+from shared.events.consent import PurposeDefined
+from shared.identifiers import normalise
+from shared.ids import from_text, to_text
+from shared.instants import END_OF_TIME, from_timestamp, to_timestamp
+from shared.positions import Progress
+from shared.rpc.edge import freshness, progress_name
+from shared.rpc.server import seconds_left
+
+PAGE_DEFAULT = 50
+PAGE_MAX = 500
+RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
+
+
+class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
+    def __init__(self, profiles: Profiles, timelines: Timelines, progress: Progress, hub: Hub) -> None:
+        self._profiles = profiles
+        self._timelines = timelines
+        self._progress = progress
+        self._hub = hub
+
+    async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
+        purpose = self._profiles.purpose(request.purpose)
+        instant = self._instant(request)
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        customer = await self._customer(request.customer)
+        profile = await self._profiles.profile(customer, purpose, instant)
+        return pb.GetProfileResponse(profile=_profile(profile, purpose))
+
+    async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
+        purpose = self._profiles.purpose(request.purpose)
+        instant = self._instant(request)
+        before = _parse_token(request.page_token)
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        customer = await self._customer(request.customer)
+        await self._profiles.permit(customer, purpose)
+        limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+        items, more = await self._timelines.page(customer, instant, set(request.kinds), before, limit)
+        return pb.GetTimelineResponse(
+            entries=[_timeline_entry(item, purpose) for item in items], next_page_token=_token(items[-1]) if more else ""
+        )
+
+    async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
+        purpose_name = self._profiles.purpose(request.purpose).name
+        customer = await self._customer(request.customer)
+        seen = {progress_name(position): position.number for position in request.resume_after}
+        changed = asyncio.Event()
+        while True:
+            purpose = self._profiles.purpose(purpose_name)
+            changed.clear()
+            profile = await self._profiles.permit(customer, purpose)
+            with self._hub.watching(profile.record.members, changed):
+                # Looked at before the watch began, so look again: a change between the two must not be missed.
+                profile = await self._profiles.permit(customer, purpose)
+                if _is_news(profile, seen):
+                    seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
+                    yield pb.WatchProfileResponse(profile=_profile(profile, purpose))
+                await _either(changed, RECHECK_S)
+
+    def _instant(self, request: Any) -> Instant:
+        def instant(field: str) -> int:
+            return self._profiles.past(from_timestamp(getattr(request, field))) if request.HasField(field) else END_OF_TIME
+
+        return Instant(instant("valid_at"), instant("known_at"))
+
+    async def _customer(self, reference: pb.CustomerRef) -> bytes:
+        match reference.WhichOneof("by"):
+            case "customer_id":
+                return from_text(reference.customer_id, "customer")
+            case "identifier":
+                return await self._profiles.customer_of(normalise(reference.identifier.namespace, reference.identifier.value))
+        raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+
+
+async def _either(changed: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(changed.wait(), timeout_s)
+    except TimeoutError:
+        return
+
+
+def _is_news(profile: Profile, seen: dict[str, int]) -> bool:
+    return any(pos > seen.get(f"profile/{partition}", -1) for partition, pos in profile.positions.items())
+
+
+def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
+    record, released = profile.record, release(profile.record, purpose)
+    return pb.Profile(
+        customer_id=to_text(record.members[0]),
+        member_ids=[to_text(member) for member in record.members],
+        traits={
+            name: pb.Trait(
+                value=to_value(trait.value),
+                source=trait.source,
+                occur_time=to_timestamp(trait.occurred_at),
+                event_id=to_text(trait.event_id),
+            )
+            for name, trait in released.traits.items()
+        },
+        identifiers=[common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in released.identifiers],
+        withheld=[pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in released.withheld],
+        version=profile.version,
+        found_time=to_timestamp(record.founded_at),
+        last_seen_time=to_timestamp(record.last_seen_at) if record.last_seen_at else None,
+        positions=[
+            common_pb2.Position(log="profile", partition=partition, number=pos)
+            for partition, pos in sorted(profile.positions.items())
+            if pos >= 0
+        ],
+        state_hash=record.state_hash,
+        purpose_version=f"{purpose.name}@{purpose.version}",
+    )
+
+
+def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineEntry:
+    record, entry = item.record, item.record.entry
+    message = pb.TimelineEntry(
+        event_id=to_text(entry.event_id),
+        kind=item.kind,
+        occur_time=to_timestamp(entry.occurred_at),
+        record_time=to_timestamp(record.recorded_at),
+        details=to_struct(release_details(_details(item), purpose)),
+        customer_id=to_text(entry.stream),
+        version=record.version,
+        position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
+    )
+    if purpose.may_see(EVENTS_FIELD):
+        message.name = getattr(item.personal, "name", "")
+    if isinstance(item.public, events.Activity):
+        message.source = item.public.source
+        message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
+        if item.public.original_at is not None:
+            message.original_time.CopyFrom(to_timestamp(item.public.original_at))
+    return message
+
+
+def _details(item: TimelineItem) -> dict[str, Any]:
+    match item.personal:
+        case events.Identified() | events.Grouped():
+            return item.personal.traits
+        case events.Tracked() | events.Viewed():
+            return item.personal.properties
+        case events.LinkedValue():
+            return {item.public.namespace: item.personal.value}
+    if isinstance(item.public, events.CustomersMerged | events.MergeProposed):
+        return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
+    return {}
+
+
+def _token(item: TimelineItem) -> str:
+    entry = item.record.entry
+    return base64.urlsafe_b64encode(entry.occurred_at.to_bytes(8, signed=True) + entry.event_id).decode()
+
+
+def _parse_token(token: str) -> tuple[int, bytes] | None:
+    if not token:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(token)
+    except ValueError:
+        raw = b""
+    if len(raw) != 24:
+        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID")
+    return int.from_bytes(raw[:8], signed=True), raw[8:]

@@ -1,0 +1,74 @@
+"""Publishes PROFILE: per partition, which customers changed and up to which position. No personal data.
+
+Nothing is kept for it: the last notice in the stream tells what was published, the log tells the rest. A notice that was
+committed but not published before a crash follows at the next start.
+"""
+
+import asyncio
+from typing import Any
+
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.api import Header
+
+from shared import telemetry
+from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
+from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
+from shared.log import LogReader
+
+PAGE_EVENTS = 2_000  # a notice covers at most so many
+RETRY_S = 0.3
+WAIT_S = 5.0
+
+log = telemetry.logger("notices")
+
+
+class Notices:
+    """One publisher a partition. `tell` says that there is news."""
+
+    def __init__(self, client: Client, reader: LogReader, partition: int) -> None:
+        self._context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        self._client = client
+        self._reader = reader
+        self._partition = partition
+        self._subject = f"{PROFILE_STREAM}.{partition}"
+        self._news = asyncio.Event()
+
+    def tell(self) -> None:
+        self._news.set()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._catch_up()
+            except (*BROKER_DOWN, nats.js.errors.APIError) as error:
+                log.warning("cannot publish yet", subject=self._subject, error=type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+
+    async def _catch_up(self) -> None:
+        await ensure_stream(self._client, PROFILE_STREAM, 1, subject=f"{PROFILE_STREAM}.*")
+        next_pos, sequence = await self._published()
+        while True:
+            self._news.clear()
+            records = await self._reader.partition(self._partition, next_pos, PAGE_EVENTS)
+            if not records:
+                await self._wait()
+                continue
+            notice = Notice(self._partition, next_pos, records[-1].pos, sorted({record.entry.stream for record in records}))
+            headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)}
+            acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)
+            next_pos, sequence = notice.last + 1, acknowledged.seq
+
+    async def _published(self) -> tuple[int, int]:
+        """The position to go on from, and the stream sequence of the last notice."""
+        try:
+            message: Any = await self._context.get_last_msg(PROFILE_STREAM, self._subject)
+        except nats.js.errors.NotFoundError:
+            return 0, 0
+        return decode_notice(message.data).last + 1, message.seq
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.wait_for(self._news.wait(), WAIT_S)
+        except TimeoutError:
+            return
