@@ -71,8 +71,8 @@ def _request_stop(number: int, frame: object) -> None:
 def _welcome(stack: Stack) -> str:
     endpoints = stack.endpoints
     key = stack.write_key()
-    event = '{"userId":"ada","event":"Order Completed","properties":{"total":42}}'
-    track = f"curl -u {key}: -H 'content-type: application/json' -d '{event}' {endpoints.ingest_http}/v1/track"
+    event = '{"userId":"ada","traits":{"first_name":"Ada","email":"ada@example.com"}}'
+    identify = f"curl -u {key}: -H 'content-type: application/json' -d '{event}' {endpoints.ingest_http}/v1/identify"
     command = _command_line(stack.data_directory)
     return "\n".join(
         (
@@ -84,9 +84,9 @@ def _welcome(stack: Stack) -> str:
             f"  logs                     {stack.data_directory / 'logs'}",
             "",
             "try, in another terminal:",
-            f"  {track}",
+            f"  {identify}",
             f"  {command} profile get user_id:ada --purpose service",
-            f"  {command} profile history user_id:ada --purpose service",
+            f"  {command} profile history user_id:ada --purpose audit",
             "",
             "running; Ctrl-C stops everything",
         )
