@@ -15,12 +15,12 @@ async def load_graph(pool: Any, hashes: Collection[bytes], next_founding_number:
         """WITH touched AS (
                SELECT DISTINCT canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = ANY($1::bytea[])
            )
-           SELECT customer, founding_number, canonical, version,
+           SELECT c.customer, c.founding_number, c.canonical, c.version,
                   count(value_hash) AS size,
                   array_agg(value_hash) FILTER (WHERE namespace = $2) AS known_people,
                   array_agg(value_hash) FILTER (WHERE value_hash = ANY($1::bytea[])) AS asked
-           FROM touched JOIN customers USING (canonical) LEFT JOIN identifiers USING (customer)
-           GROUP BY customer""",
+           FROM touched JOIN customers AS c ON c.canonical = touched.canonical LEFT JOIN identifiers AS i ON i.customer = c.customer
+           GROUP BY c.customer""",
         list(hashes),
         KNOWN_PERSON,
     )

@@ -113,7 +113,9 @@ def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
             )
             for name, trait in released.traits.items()
         },
-        identifiers=[common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in released.identifiers],
+        identifiers=[
+            common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in released.identifiers
+        ],
         withheld=[pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in released.withheld],
         version=profile.version,
         found_time=to_timestamp(record.founded_at),

@@ -62,17 +62,21 @@ class Lease:
     async def run(self) -> None:
         while True:
             self._news.clear()
-            asked = self._clock()
-            try:
-                answer = await self._client.request(SUBJECT, encode(Renewal(self._reader, self._applied())), timeout=REQUEST_S)
-                if answer.data != BEHIND:
-                    self._until = asked + LEASE_S
-            except BROKER_DOWN:
-                log.warning("consent did not extend the lease", holds=self.holds())
+            held = self.holds()
+            await self._ask()
+            if held != self.holds():
+                log.warning("the lease to serve what needs consent", holds=self.holds())
             try:
                 await asyncio.wait_for(self._news.wait(), RENEW_S)
             except TimeoutError:
                 continue
+
+    async def _ask(self) -> None:
+        asked = self._clock()
+        with contextlib.suppress(*BROKER_DOWN):
+            answer = await self._client.request(SUBJECT, encode(Renewal(self._reader, self._applied())), timeout=REQUEST_S)
+            if answer.data != BEHIND:
+                self._until = asked + LEASE_S
 
     async def leave(self) -> None:
         """Serve nothing afterwards."""

@@ -53,6 +53,7 @@ class Follower:
         self._pending = 0
         self._generation = 0
         self._reconnects = 0
+        self._troubled = False
 
     async def take(self, limit: int = WINDOW_MESSAGES) -> list[Message]:
         while not self._waiting:
@@ -84,7 +85,9 @@ class Follower:
             elif self._credit <= WINDOW_MESSAGES // 2:
                 await self._pull()
         except (*BROKER_DOWN, nats.js.errors.APIError) as error:
-            log.warning("cannot read the stream yet", stream=self._stream, error=type(error).__name__)
+            if not self._troubled:
+                log.warning("cannot read the stream yet", stream=self._stream, error=type(error).__name__)
+                self._troubled = True
             await self.close()
             await asyncio.sleep(RETRY_S)
 
@@ -110,6 +113,9 @@ class Follower:
         )
         self._credit = 0
         await self._pull()
+        if self._troubled:
+            log.info("reading the stream again", stream=self._stream, after=start)
+            self._troubled = False
 
     async def _pull(self) -> None:
         if self._subscription is None:

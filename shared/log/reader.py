@@ -27,6 +27,13 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def version(self, partition: int, stream: bytes) -> int:
+        """Of the newest event in a stream; 0 when it has none."""
+        newest = await self._pool.fetchval(
+            "SELECT max(version) FROM events WHERE partition = $1 AND stream = $2", partition, stream
+        )
+        return newest or 0
+
     async def partition(self, partition: int, first: int, limit: int) -> list[Record]:
         """Up to `limit` events in the order of their positions, from position `first`."""
         rows = await self._pool.fetch(
