@@ -34,6 +34,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     properties: dict[str, Any] = {}
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    integrations: dict[str, Any] = {}  # which destinations the source allows
     occurred_at: int
     original_at: int | None = None
     sent_at: int | None = None

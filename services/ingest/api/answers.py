@@ -1,0 +1,81 @@
+"""What the HTTP door answers: always JSON, errors with a reason in `code`, and never a 503.
+
+SDKs take exactly 200 as success, retry for ever on a 4xx without `code` and `message`, and count every answer but
+429 with Retry-After against their retries.
+"""
+
+import uuid
+from typing import Any, Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.ingest.app import Receipt, Verdict
+from shared import errors
+from shared.bus import BROKER_DOWN
+from shared.store.pool import DOWN as STORE_DOWN
+from shared.telemetry import logger
+
+RETRY_AFTER_S: Final = 1
+
+TOO_LARGE: Final = frozenset({"BODY_TOO_LARGE"})
+# The first that fits counts, so subclasses stand before their parents.
+STATUSES: Final[list[tuple[type[Exception], int]]] = [
+    (errors.NotAuthenticated, 401),
+    (errors.InvalidInput, 400),
+    (errors.NotFound, 404),
+    (errors.NotPermitted, 403),
+    (errors.LimitExceeded, 429),
+    (errors.Unavailable, 429),
+]
+
+log = logger("http")
+encode = msgspec.json.Encoder().encode
+
+
+def json_response(status: int, content: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(content), status, headers, media_type="application/json")
+
+
+def receipt(found: Receipt) -> Response:
+    content: dict[str, Any] = {"success": True, "results": [_result(verdict) for verdict in found.verdicts]}
+    if found.number is not None:
+        content["position"] = f"ingest/0/{found.number}"
+    return json_response(200, content)
+
+
+def _result(verdict: Verdict) -> dict[str, str]:
+    if not verdict.reason:
+        return {"messageId": verdict.message_id, "status": "accepted"}
+    return {"messageId": verdict.message_id, "status": "rejected", "reason": verdict.reason, "message": verdict.message}
+
+
+def refusal(status: int, code: str, message: str, **more: str) -> Response:
+    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
+    return json_response(status, {"success": False, "code": code, "message": message, **more}, headers)
+
+
+def of_error(error: Exception) -> Response:
+    """An error we didn't foresee is logged under an id, and the caller gets the id alone."""
+    if isinstance(error, errors.CustomerError):
+        status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+        return refusal(413 if error.reason in TOO_LARGE else status, error.reason, error.message)
+    if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
+        log.warning("a server is down", error=type(error).__name__)
+        return refusal(429, "DEPENDENCY_DOWN", "a server behind this service is down; send again later")
+    error_id = str(uuid.uuid4())
+    log.error("unforeseen error", error_id=error_id, exc_info=error)
+    return refusal(500, "INTERNAL", f"internal error {error_id}", error_id=error_id)
+
+
+async def not_found(request: Request, error: Exception) -> Response:
+    return refusal(404, "PATH_UNKNOWN", "there is nothing at this path")
+
+
+async def method_not_allowed(request: Request, error: Exception) -> Response:
+    response = refusal(405, "METHOD_NOT_ALLOWED", "this path doesn't take this method")
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,123 @@
+"""Reads request bodies within bounds, and tells what of the Segment protocol is in them."""
+
+import zlib
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+
+from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, read_call
+from services.ingest.domain.clocks import instant
+from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from shared.errors import InvalidInput, LimitExceeded
+from shared.privacy import Personal
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # the largest that any SDK sends, decompressed
+MAX_READING_BYTES: Final = 128 * 1024 * 1024  # of all requests whose bodies are coming in
+
+
+class BatchBody(Personal, frozen=True, kw_only=True, rename="camel"):
+    batch: list[msgspec.Raw]
+    write_key: Any = None
+    context: dict[str, Any] | None = None
+    integrations: dict[str, Any] | None = None
+    sent_at: Any = None
+
+
+_decode_batch = msgspec.json.Decoder(BatchBody).decode
+
+
+class BodyReader:
+    """Bounds one body, and all that are being read at a time."""
+
+    def __init__(self) -> None:
+        self._reading = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Raises InvalidInput (BODY_TOO_LARGE, BODY_INVALID, ENCODING_UNSUPPORTED), LimitExceeded (OVERLOADED)."""
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise InvalidInput("the content encoding is gzip or none", reason="ENCODING_UNSUPPORTED")
+        body = await self._read_raw(request)
+        return _unzip(body) if encoding == "gzip" else body
+
+    async def _read_raw(self, request: Request) -> bytes:
+        chunks: list[bytes] = []
+        size_bytes = 0
+        try:
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size_bytes += len(chunk)
+                self._reading += len(chunk)
+                if size_bytes > MAX_BODY_BYTES:
+                    raise _too_large()
+                if self._reading > MAX_READING_BYTES:
+                    raise LimitExceeded("too many requests at a time; send again later", reason="OVERLOADED")
+        finally:
+            self._reading -= size_bytes
+        return b"".join(chunks)
+
+
+def _unzip(body: bytes) -> bytes:
+    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = unzip.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise InvalidInput("the body is not gzip", reason="BODY_INVALID") from None
+    if len(plain) > MAX_BODY_BYTES:
+        raise _too_large()
+    if not unzip.eof or unzip.unused_data:
+        raise InvalidInput("the body is not one whole gzip member", reason="BODY_INVALID")
+    return plain
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput("a body has at most 4 MiB, decompressed", reason="BODY_TOO_LARGE", limit_bytes=MAX_BODY_BYTES)
+
+
+def read_batch(body: bytes) -> BatchBody:
+    """Raises InvalidInput (JSON_BROKEN, BODY_INVALID, BATCH_EMPTY, BATCH_TOO_LONG)."""
+    try:
+        batch = _decode_batch(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error), reason="BODY_INVALID") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidInput("the body is not JSON", reason="JSON_BROKEN") from None
+    if not batch.batch:
+        raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
+    if len(batch.batch) > MAX_BATCH_EVENTS:
+        raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+    return batch
+
+
+def delivery_of(batch: BatchBody, source: str, received_at: int) -> Delivery:
+    """Raises InvalidInput (TIMESTAMP_INVALID, EVENT_TOO_LARGE)."""
+    return Delivery(
+        source=source,
+        received_at=received_at,
+        sent_at=instant(batch.sent_at),
+        context=batch.context or {},
+        integrations=batch.integrations or {},
+    )
+
+
+def read_item(raw: msgspec.Raw) -> Call | Rejection:
+    try:
+        return read_call(raw)
+    except InvalidInput as error:
+        return Rejection("", error.reason, error.message)
+
+
+def read_single(body: bytes, kind: str) -> Call:
+    """The path says what it is. Raises InvalidInput (EVENT_TOO_LARGE, JSON_BROKEN, BODY_INVALID, EVENT_INVALID)."""
+    if len(body) <= MAX_EVENT_BYTES and body.lstrip()[:1] not in (b"{", b""):
+        raise InvalidInput("the body is a JSON object", reason=_reason_of_no_object(body))
+    return msgspec.structs.replace(read_call(body), type=kind)
+
+
+def _reason_of_no_object(body: bytes) -> str:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "JSON_BROKEN"
+    return "BODY_INVALID"

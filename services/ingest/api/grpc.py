@@ -1,0 +1,116 @@
+"""The gRPC door."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from c360.common.v1.common_pb2 import Position
+from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.ingest.api.structs import to_dict
+from services.ingest.app import Ingest, Receipt, Registration, Verdict
+from services.ingest.domain.call import Call, Delivery, check_size
+from services.ingest.domain.clocks import instant
+from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from shared.errors import InvalidInput
+from shared.instants import EPOCH, to_timestamp
+
+KINDS: Mapping[int, str] = {
+    ingest_pb2.EVENT_TYPE_IDENTIFY: "identify",
+    ingest_pb2.EVENT_TYPE_TRACK: "track",
+    ingest_pb2.EVENT_TYPE_PAGE: "page",
+    ingest_pb2.EVENT_TYPE_SCREEN: "screen",
+    ingest_pb2.EVENT_TYPE_GROUP: "group",
+    ingest_pb2.EVENT_TYPE_ALIAS: "alias",
+}
+BEARER = "bearer "
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+
+    async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
+        source = await self._ingest.authenticate(_write_key(context))
+        if not request.events:
+            raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
+        if len(request.events) > MAX_BATCH_EVENTS:
+            raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+        sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
+        delivery = Delivery(source=source, received_at=self._ingest.now(), sent_at=sent_at)
+        return _to_response(await self._ingest.record(map(_to_call, request.events), delivery))
+
+    async def RegisterSource(
+        self, request: ingest_pb2.RegisterSourceRequest, context: Context
+    ) -> ingest_pb2.RegisterSourceResponse:
+        registered: Registration = await self._ingest.register_source(request.request_id, request.name)
+        return ingest_pb2.RegisterSourceResponse(
+            source=_to_source(registered.name, registered.registered_at, registered.write_key_hint),
+            write_key=registered.write_key,
+            position=Position(log="ingest", partition=0, number=registered.pos),
+        )
+
+    async def ListSources(self, request: ingest_pb2.ListSourcesRequest, context: Context) -> ingest_pb2.ListSourcesResponse:
+        rows = await self._ingest.list_sources()
+        return ingest_pb2.ListSourcesResponse(sources=[_to_source(row.name, row.registered_at, row.write_key_hint) for row in rows])
+
+
+def _write_key(context: Context) -> str:
+    """Empty when there is none."""
+    for name, value in context.invocation_metadata() or ():
+        if name == "authorization" and isinstance(value, str) and value.lower().startswith(BEARER):
+            return value[len(BEARER) :].strip()
+    return ""
+
+
+def _to_call(event: ingest_pb2.Event) -> Call | Rejection:
+    try:
+        check_size(event.ByteSize())
+        return Call(
+            type=KINDS.get(event.type),
+            message_id=event.message_id,
+            user_id=event.user_id,
+            anonymous_id=event.anonymous_id,
+            external_ids=[{"type": given.namespace, "id": given.value} for given in event.external_ids] or None,
+            event=event.name,
+            name=event.name,
+            category=event.category,
+            group_id=event.target_id,
+            previous_id=event.target_id,
+            properties=to_dict(event.properties),
+            traits=to_dict(event.traits),
+            context=to_dict(event.context),
+            timestamp=_datetime(event.original_time) if event.HasField("original_time") else None,
+        )
+    except InvalidInput as error:
+        return Rejection(event.message_id, error.reason, error.message)
+
+
+def _instant(time: Timestamp) -> int | None:
+    return instant(_datetime(time))
+
+
+def _datetime(time: Timestamp) -> Any:
+    try:
+        return time.ToDatetime(tzinfo=EPOCH.tzinfo)
+    except (ValueError, OverflowError):
+        raise InvalidInput("the time is not a valid Timestamp", reason="TIMESTAMP_INVALID") from None
+
+
+def _to_response(receipt: Receipt) -> ingest_pb2.RecordEventsResponse:
+    response = ingest_pb2.RecordEventsResponse(results=[_to_result(verdict) for verdict in receipt.verdicts])
+    if receipt.number is not None:
+        response.position.CopyFrom(Position(log="ingest", partition=0, number=receipt.number))
+    return response
+
+
+def _to_result(verdict: Verdict) -> ingest_pb2.EventResult:
+    status = ingest_pb2.EVENT_STATUS_REJECTED if verdict.reason else ingest_pb2.EVENT_STATUS_ACCEPTED
+    return ingest_pb2.EventResult(message_id=verdict.message_id, status=status, reason=verdict.reason)
+
+
+def _to_source(name: str, registered_at: int, hint: str) -> ingest_pb2.Source:
+    return ingest_pb2.Source(name=name, register_time=to_timestamp(registered_at), write_key_hint=hint)

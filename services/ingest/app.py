@@ -1,0 +1,158 @@
+"""What ingest does: takes events, and keeps the sources that may send them."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from services.ingest.domain import sources as rules
+from services.ingest.domain.call import Call, Delivery
+from services.ingest.domain.events import Rejection, encode, judge
+from services.ingest.domain.sources import PARTITION, RegisterSource
+from services.ingest.views import SourceRow, Sources
+from shared.errors import Conflict, Fenced, InvalidInput, NotAuthenticated
+from shared.events.catalogue import make_entry
+from shared.events.source import SOURCE_REGISTERED, SourceRegistered
+from shared.ids import NewId, to_text
+from shared.instants import Clock
+from shared.log import LogReader, LogWriter, Record
+from shared.log.writer import Versioned
+from shared.telemetry import EVENTS_ACCEPTED, EVENTS_REJECTED
+
+MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
+CLAIM_ATTEMPTS: Final = 5  # replicas that register at the same moment fence each other
+
+
+class Buffer(Protocol):
+    async def submit(self, events: list[bytes]) -> int:
+        """Returns where the events stand once they are durable."""
+        ...
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`reason` and `message` are empty when the event was accepted."""
+
+    message_id: str
+    reason: str = ""
+    message: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """One verdict an event, in order; `number` is where the accepted ones stand, None when there were none."""
+
+    verdicts: list[Verdict]
+    number: int | None
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """`write_key` is empty when the request was answered before."""
+
+    name: str
+    write_key: str
+    write_key_hint: str
+    registered_at: int
+    pos: int
+
+    def __repr__(self) -> str:
+        return f"<Registration {self.name}>"
+
+
+class Ingest:
+    def __init__(
+        self, pool: Any, sources: Sources, buffer: Buffer, clock: Clock, new_id: NewId, random: Callable[[int], bytes]
+    ) -> None:
+        self._pool = pool
+        self._sources = sources
+        self._buffer = buffer
+        self._clock = clock
+        self._new_id = new_id
+        self._random = random
+        self._registering = asyncio.Lock()
+
+    def now(self) -> int:
+        return self._clock()
+
+    async def authenticate(self, write_key: str) -> str:
+        """The source's name. Raises NotAuthenticated (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN)."""
+        if not write_key:
+            raise NotAuthenticated("a write key is required", reason="WRITE_KEY_MISSING")
+        name = await self._sources.name_of(rules.hash_of(write_key))
+        if name is None:
+            raise NotAuthenticated("this write key is unknown", reason="WRITE_KEY_UNKNOWN")
+        return name
+
+    async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> Receipt:
+        """Returns when the accepted events are durable.
+
+        Raises InvalidInput (BODY_TOO_LARGE), LimitExceeded (OVERLOADED), Unavailable (BROKER_DOWN); then none is known to be.
+        """
+        verdicts, encoded = self._judge_all(calls, delivery)
+        number = await self._buffer.submit(encoded) if encoded else None
+        EVENTS_ACCEPTED.labels(delivery.source).inc(len(encoded))
+        for verdict in verdicts:
+            if verdict.reason:
+                EVENTS_REJECTED.labels(verdict.reason).inc()
+        return Receipt(verdicts, number)
+
+    async def register_source(self, request_id: str, name: str) -> Registration:
+        """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict."""
+        command = RegisterSource(request_id, name, rules.new_write_key(self._random))
+        rules.check(command)
+        async with self._registering:
+            for _ in range(CLAIM_ATTEMPTS):
+                try:
+                    return await self._register(command)
+                except Fenced:
+                    continue
+        raise Conflict("other sources are being registered; try again", reason="CONFLICT")
+
+    async def list_sources(self) -> list[SourceRow]:
+        return await self._sources.all()
+
+    def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> tuple[list[Verdict], list[bytes]]:
+        verdicts: list[Verdict] = []
+        encoded: list[bytes] = []
+        room = MAX_REQUEST_BYTES
+        for call in calls:
+            verdict, event = self._judge(call, delivery)
+            verdicts.append(verdict)
+            if event is not None:
+                encoded.append(event)
+                room -= len(event)
+            if room < 0:
+                raise InvalidInput(
+                    "the events of a request are too large together", reason="BODY_TOO_LARGE", limit_bytes=MAX_REQUEST_BYTES
+                )
+        return verdicts, encoded
+
+    def _judge(self, call: Call | Rejection, delivery: Delivery) -> tuple[Verdict, bytes | None]:
+        event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call
+        if isinstance(event, Rejection):
+            return Verdict(event.message_id, event.reason, event.message), None
+        try:
+            return Verdict(event.message_id), encode(event)
+        except InvalidInput as error:
+            return Verdict(event.message_id, error.reason, error.message), None
+
+    def _new_message_id(self) -> str:
+        return to_text(self._new_id())
+
+    async def _register(self, command: RegisterSource) -> Registration:
+        """Claims the log, so that nobody decides on the same name in between."""
+        stream = rules.stream_of(command.name)
+        writer = LogWriter(self._pool, [PARTITION], self._clock)
+        await writer.claim()
+        known = await LogReader(self._pool).streams([(PARTITION, stream)])
+        event = rules.decide(rules.fold(record.entry.public() for record in known), command)
+        if event is None:
+            return _registration(known[0], "")
+        entry = make_entry(SOURCE_REGISTERED, stream, self._new_id(), self._clock(), event)
+        records = await writer.append([Versioned(PARTITION, len(known) + 1, entry)], {}, self._sources.apply)
+        self._sources.remember(event)
+        return _registration(records[0], command.write_key)
+
+
+def _registration(record: Record, write_key: str) -> Registration:
+    event: SourceRegistered = record.entry.public()
+    return Registration(event.name, write_key, event.write_key_hint, record.recorded_at, record.pos)

@@ -1,0 +1,90 @@
+"""A call of the Segment specification as it comes in, before it is judged."""
+
+from typing import Any, Final
+
+import msgspec
+
+from shared.errors import InvalidInput
+from shared.privacy import Personal
+
+MAX_EVENT_BYTES: Final = 32 * 1024  # as in the original
+# Deeper ones would break readers further down (protobuf stops at 100); counting brackets spares most events the walk.
+MAX_DEPTH: Final = 32
+
+Text = str | int | None
+
+
+class Call(Personal, frozen=True, kw_only=True, rename="camel"):
+    """One event as its sender wrote it. Times are ISO 8601 text, or a datetime where the door has typed times."""
+
+    type: Any = None
+    message_id: Text = None
+    user_id: Text = None
+    anonymous_id: Text = None
+    external_ids: Any = None
+    event: str | None = None
+    name: str | None = None
+    category: str | None = None
+    group_id: Text = None
+    previous_id: Text = None
+    properties: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    integrations: dict[str, Any] | None = None
+    timestamp: Any = None
+    original_timestamp: Any = None
+    sent_at: Any = None
+    write_key: Any = None
+
+
+class Delivery(Personal, frozen=True, kw_only=True):
+    """What the events of one request have in common. Instants in microseconds."""
+
+    source: str
+    received_at: int
+    sent_at: int | None = None
+    context: dict[str, Any] = {}
+    integrations: dict[str, Any] = {}
+
+
+_decode = msgspec.json.Decoder(Call).decode
+
+
+def read_call(raw: bytes | msgspec.Raw) -> Call:
+    """Raises InvalidInput (EVENT_TOO_LARGE, JSON_BROKEN, EVENT_INVALID)."""
+    check_size(len(raw))
+    try:
+        call = _decode(raw)
+    except msgspec.ValidationError as error:
+        # Its text names types and the fields above, nothing from inside the event.
+        raise InvalidInput(str(error), reason="EVENT_INVALID") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidInput("this is not JSON", reason="JSON_BROKEN") from None
+    except RecursionError:
+        raise too_deep() from None
+    _check_depth(bytes(raw), call)
+    return call
+
+
+def check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_EVENT_BYTES:
+        raise InvalidInput("an event has at most 32 KB", reason="EVENT_TOO_LARGE", limit_bytes=MAX_EVENT_BYTES)
+
+
+def _check_depth(raw: bytes, call: Call) -> None:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return
+    level: list[Any] = [call.properties, call.traits, call.context, call.integrations, call.external_ids]
+    for _ in range(MAX_DEPTH):
+        level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
+        if not level:
+            return
+    raise too_deep()
+
+
+def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def too_deep() -> InvalidInput:
+    return InvalidInput("objects and lists stand at most 32 levels deep", reason="EVENT_TOO_DEEP", limit=MAX_DEPTH)

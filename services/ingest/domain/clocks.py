@@ -1,0 +1,64 @@
+"""The four clocks of an event: when its sender says it happened, when it says it sent it, when we took it, and from
+these when it happened. A device whose clock is hours wrong is wrong in both of its readings alike, so their difference
+is right: occurred = received - (sent - original) (the Segment specification, "Timestamps in the Segment ecosystem").
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from services.ingest.domain.call import Call, Delivery
+from shared.errors import InvalidInput
+from shared.instants import EPOCH, from_iso
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Times(msgspec.Struct, frozen=True):
+    """In microseconds. What happened never lies after its receipt."""
+
+    occurred_at: int
+    original_at: int | None
+    sent_at: int | None
+
+
+def read(call: Call, delivery: Delivery) -> Times:
+    """Raises InvalidInput (TIMESTAMP_INVALID)."""
+    timestamp = instant(call.timestamp)
+    original_at = instant(call.original_timestamp)
+    sent_at = delivery.sent_at if delivery.sent_at is not None else instant(call.sent_at)
+    if timestamp is not None and original_at not in (None, timestamp):
+        # Both and different: an event passed on by a system that has corrected the first.
+        occurred_at = timestamp
+    else:
+        original_at = timestamp if original_at is None else original_at
+        occurred_at = _corrected(original_at, sent_at, delivery.received_at)
+    if occurred_at < 0:
+        raise _invalid()
+    return Times(min(occurred_at, delivery.received_at), original_at, sent_at)
+
+
+def _corrected(original_at: int | None, sent_at: int | None, received_at: int) -> int:
+    if original_at is None:
+        return received_at
+    if sent_at is None:
+        return original_at
+    return received_at - (sent_at - original_at)
+
+
+def instant(value: Any) -> int | None:
+    """From 1970 on; without an offset it is UTC. Raises InvalidInput (TIMESTAMP_INVALID)."""
+    if value is None or value == "":
+        return None
+    try:
+        found = (value.astimezone(UTC) - EPOCH) // _MICROSECOND if isinstance(value, datetime) else from_iso(value)
+    except (ValueError, TypeError, OverflowError):
+        raise _invalid() from None
+    if found < 0:
+        raise _invalid()
+    return found
+
+
+def _invalid() -> InvalidInput:
+    return InvalidInput("a time is ISO 8601 text, 1970 or later", reason="TIMESTAMP_INVALID")
