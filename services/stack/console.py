@@ -17,9 +17,7 @@ class Console:
 
     def line(self, text: str) -> None:
         with self._lock:
-            if self._open_step is not None:
-                self._write("\n")
-                self._open_step = None
+            self._end_open_step()
             self._write(text + "\n")
 
     @contextmanager
@@ -27,6 +25,7 @@ class Console:
         """`text ... 1.3 s`; the duration is missing when the step failed."""
         started = time.monotonic()
         with self._lock:
+            self._end_open_step()
             self._write(f"  {text} ... ")
             self._open_step = text
         yield
@@ -35,6 +34,11 @@ class Console:
     def _finish(self, text: str, duration: str) -> None:
         with self._lock:
             self._write(f"{duration}\n" if self._open_step == text else f"  {text}: {duration}\n")
+            self._open_step = None
+
+    def _end_open_step(self) -> None:
+        if self._open_step is not None:
+            self._write("\n")
             self._open_step = None
 
     def _write(self, text: str) -> None:

@@ -149,8 +149,8 @@ class Stack:
             ("postgres", self._postgres.program(), POSTGRES_STOP_TIMEOUT_S),
             ("nats", self._nats.program(), STOP_TIMEOUT_S),
         ):
-            self._supervisor.start(program)
             self._cleanup.callback(self._stop, (name,), timeout_s)
+            self._supervisor.start(program)
         with self.console.step(f"PostgreSQL on {self.endpoints.postgres}"):
             self.wait_ready("postgres")
         with self.console.step(f"NATS on {self.endpoints.nats}"):
@@ -176,9 +176,9 @@ class Stack:
                 raise StackError(f"services.migrate failed; the end of {log}:\n{tail(log)}") from error
 
     def _start_services(self) -> None:
+        self._cleanup.callback(self._stop, self.services, STOP_TIMEOUT_S)
         for name in self.services:
             self._supervisor.start(self._service_program(name))
-        self._cleanup.callback(self._stop, self.services, STOP_TIMEOUT_S)
         for name in self.services:
             with self.console.step(f"{name} on {getattr(self.endpoints, name)}"):
                 self.wait_ready(name)
