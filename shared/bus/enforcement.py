@@ -25,7 +25,7 @@ LEASE_S = 4.0  # longer than a restart of consent, so that readers serve through
 RENEW_S = 0.5
 SAFETY_S = 0.25  # clocks of two processes run at slightly different speeds
 REQUEST_S = 1.0
-PATIENCE_S = 0.5  # a reader that lags for longer gets no further lease, or it could hold up every decision for ever
+PATIENCE_S = 0.2  # a reader that lags for longer gets no further lease, or it could hold up every decision for ever
 BEHIND = b"behind"  # the answer that extends no lease
 
 log = logger("enforcement")

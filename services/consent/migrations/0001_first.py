@@ -15,6 +15,7 @@ def upgrade() -> None:
         CREATE TABLE purposes (
             name       text  NOT NULL,
             version    int4  NOT NULL,
+            pos        int8  NOT NULL,
             request_id text  NOT NULL UNIQUE,
             defined_at int8  NOT NULL,
             purpose    bytea NOT NULL,

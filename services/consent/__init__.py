@@ -1,0 +1,7 @@
+"""Consent keeps what data may be used for, and what each person decided about it.
+
+Owns the consent log (one partition, one writer): purposes and decisions, each decision bound for ever to the identifier it
+was captured for. Follows CUSTOMER, to know which identifiers belong to one person. Publishes CONSENT: every event of the
+log. Serves DefinePurpose, ListPurposes, RecordDecision, Check and ListDecisions; a decision is answered when no reader can
+serve without it any more.
+"""

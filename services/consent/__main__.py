@@ -1,0 +1,70 @@
+"""Composition of the consent service."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
+
+from services.consent.api import ConsentApi
+from services.consent.app import CONSENT_PARTITION, Consent
+from services.consent.follow import follow_customers, wait_caught_up
+from shared import bus
+from shared.bus.enforcement import Roll
+from shared.config import Settings
+from shared.events.wire import CONSENT_STREAM
+from shared.ids import id_maker
+from shared.instants import now_us
+from shared.log import LogWriter
+from shared.positions import Progress
+from shared.process import keep_going, run_service, until_stopped
+from shared.rpc import RpcServer
+from shared.store.pool import open_pool
+from shared.vault import FileKeyring
+
+
+class ConsentSettings(Settings, frozen=True, kw_only=True):
+    vault_url: str = ""  # consent keeps no personal data: it needs the keyring's lookup key alone
+    grpc_address: str = "127.0.0.1:50054"
+    metrics_address: str = "127.0.0.1:9104"
+
+
+async def serve(settings: ConsentSettings, stop: asyncio.Event) -> None:
+    server = RpcServer(settings.grpc_address)
+    pool = await open_pool(settings.database_url, "consent")
+    client = await bus.connect(settings.nats_url, "consent")
+    progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
+    consent = Consent(pool, writer, Roll(client, time.monotonic), progress, now_us, id_maker(now_us))
+    relay = bus.Relay(client, CONSENT_STREAM, consent.read_outbox)
+    consent.on_committed = relay.tell
+    api = ConsentApi(consent, progress, FileKeyring(Path(settings.keyring_file)).lookup_key)
+    server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
+    drained = asyncio.Event()
+
+    async def become_ready() -> None:
+        await consent.define_ready_purposes()
+        await wait_caught_up(client, progress)
+        await server.set_ready(True)
+        await asyncio.Event().wait()  # nothing is left to do; only what ends is started over
+
+    async def drain() -> None:
+        """While the relay still runs: a decision under way is answered when it is enforced."""
+        await stop.wait()
+        await server.stop()
+        drained.set()
+
+    await server.start()
+    await until_stopped(
+        drained,
+        drain(),
+        keep_going("become ready", become_ready),
+        keep_going("publish", relay.run),
+        keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress)),
+    )
+    await client.close()
+    await pool.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("consent", ConsentSettings, serve))

@@ -1,0 +1,146 @@
+"""Consent's use cases: define and decide (the single writer), and answer what is permitted."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from services.consent import domain, views
+from services.consent.domain import DefinePurpose, RecordDecision
+from services.consent.views import Decisions, E, Persons, Placed, Purposes
+from shared.bus.enforcement import Roll
+from shared.errors import DeadlineExceeded, NotFound
+from shared.events.catalogue import Entry, make_entry
+from shared.events.consent import DECISION_RECORDED, PURPOSE_DEFINED, DecisionRecorded, PurposeDefined, Verdict, judge
+from shared.events.wire import Unit, encode
+from shared.ids import NewId, to_text
+from shared.instants import Clock
+from shared.log import LogReader, LogWriter
+from shared.log.writer import Versioned
+from shared.positions import Progress
+from shared.telemetry import EVENTS_APPLIED
+
+CONSENT_PARTITION = 0
+
+
+class Consent:
+    """Commands are carried out one after another: there is one writer."""
+
+    def __init__(self, pool: Any, writer: LogWriter, roll: Roll, progress: Progress, clock: Clock, new_id: NewId) -> None:
+        self.purposes = Purposes(pool)
+        self.decisions = Decisions(pool)
+        self.persons = Persons(pool)
+        self._reader = LogReader(pool)
+        self._writer = writer
+        self._roll = roll
+        self._progress = progress
+        self._clock = clock
+        self._new_id = new_id
+        self._turns = asyncio.Lock()
+        self._owns = False
+        self.on_committed: Callable[[], None] = lambda: None
+
+    async def define_ready_purposes(self) -> None:
+        """Those that nobody has defined yet."""
+        async with self._turn():
+            known = {placed.event.name for placed in await self.purposes.newest()}
+        for command in domain.READY_PURPOSES:
+            if command.name not in known:
+                await self.define_purpose(command)
+
+    async def define_purpose(self, command: DefinePurpose) -> Placed[PurposeDefined]:
+        """Raises what domain.define_purpose does."""
+        async with self._turn() as now:
+            newest, earlier = await self.purposes.named(command.name), await self.purposes.of_request(command.request_id)
+            ledger = domain.fold(placed.event for placed in (newest, earlier) if placed)
+            for event in domain.define_purpose(ledger, command):
+                stream = domain.purpose_stream(event.name)
+                return await self._append(event, make_entry(PURPOSE_DEFINED, stream, self._new_id(), now, event))
+        assert earlier is not None, "no event means that it was defined before"
+        return earlier
+
+    async def record_decision(self, command: RecordDecision, timeout_s: float) -> tuple[Placed[DecisionRecorded], int]:
+        """The decision, and how many live readers enforce it.
+
+        Raises what domain.record_decision does, and DeadlineExceeded (NOT_YET_ENFORCED): it is recorded, but some reader
+        may still serve without it; the same command waits again.
+        """
+        until = asyncio.get_running_loop().time() + timeout_s
+        placed = await self._record(command)
+        try:
+            async with asyncio.timeout_at(until):
+                return placed, await self._roll.enforced(placed.pos)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "recorded, but not yet acknowledged by every reader; repeat the same request_id",
+                reason="NOT_YET_ENFORCED",
+                decision_id=to_text(placed.event.decision_id),
+            ) from None
+
+    async def _record(self, command: RecordDecision) -> Placed[DecisionRecorded]:
+        async with self._turn() as now:
+            purpose, earlier = await self.purposes.named(command.purpose), await self.decisions.of_request(command.request_id)
+            ledger = domain.fold(placed.event for placed in (purpose, earlier) if placed)
+            for event in domain.record_decision(ledger, command, now, self._new_id):
+                stream = domain.decisions_stream(event.identifier_hash)
+                entry = make_entry(DECISION_RECORDED, stream, self._new_id(), event.decided_at, event)
+                return await self._append(event, entry)
+        assert earlier is not None, "no event means that it was recorded before"
+        return earlier
+
+    async def check_customer(self, purpose: str, customer: bytes) -> Verdict:
+        """Raises InvalidInput (PURPOSE_UNKNOWN), NotFound (CUSTOMER_UNKNOWN)."""
+        known = await self._known_purpose(purpose)
+        if not await self.persons.has(customer):
+            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        return judge(known, await self.decisions.about(purpose, await self.persons.identifiers_of(customer)))
+
+    async def check_identifier(self, purpose: str, value_hash: bytes) -> Verdict:
+        """Its customer's decisions count, its own alone when no customer is known. Raises InvalidInput (PURPOSE_UNKNOWN)."""
+        known = await self._known_purpose(purpose)
+        customer = await self.persons.customer_of(value_hash)
+        value_hashes = [value_hash] if customer is None else await self.persons.identifiers_of(customer)
+        return judge(known, await self.decisions.about(purpose, value_hashes))
+
+    async def _known_purpose(self, name: str) -> PurposeDefined:
+        domain.check_purpose_name(name)
+        if (placed := await self.purposes.named(name)) is None:
+            raise domain.unknown_purpose()
+        return placed.event
+
+    async def read_outbox(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """The log is the outbox: one message an event, numbered by its position."""
+        records = await self._reader.partition(CONSENT_PARTITION, first, limit)
+        return [(record.pos, encode(Unit(record.pos, {}, [record.entry]))) for record in records]
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[int]:
+        """The turn to write, and the instant it is: later than all that is recorded, even if our clock was set back."""
+        async with self._turns:
+            if not self._owns:
+                await self._claim()
+            yield max(self._clock(), self._writer.heads[CONSENT_PARTITION].last_recorded_at + 1)
+
+    async def _claim(self) -> None:
+        """Takes the log over; from here on no reader gets a lease that lacks what its last owner may have answered."""
+        await self._writer.claim()
+        self._committed()
+        await self._roll.open(self._last_position())
+        self._owns = True
+
+    async def _append(self, event: E, entry: Entry) -> Placed[E]:
+        # Whatever goes wrong, or when the caller goes away meanwhile: the next turn reads anew where the log stands.
+        self._owns = False
+        version = await self._reader.version(CONSENT_PARTITION, entry.stream) + 1
+        [record] = await self._writer.append([Versioned(CONSENT_PARTITION, version, entry)], {}, views.apply)
+        self._owns = True
+        self._committed()
+        EVENTS_APPLIED.labels("consent").inc()
+        return Placed(event, record.pos, record.recorded_at)
+
+    def _committed(self) -> None:
+        self._progress.advance("consent", self._last_position())
+        self.on_committed()
+
+    def _last_position(self) -> int:
+        return self._writer.heads[CONSENT_PARTITION].next_pos - 1

@@ -1,0 +1,177 @@
+"""Consent's read models: purposes, decisions, and which identifiers belong to one person."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from shared.errors import LimitExceeded
+from shared.events import customer as customer_events
+from shared.events.catalogue import Entry, encode
+from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.log import Record
+
+MOST_DECISIONS_LISTED = 10_000  # of one identifier; keeps an answer below the largest message
+
+E = TypeVar("E", PurposeDefined, DecisionRecorded)
+decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
+decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
+
+
+class Placed(msgspec.Struct, Generic[E], frozen=True):
+    """An event of the consent log in its place."""
+
+    event: E
+    pos: int
+    recorded_at: int
+
+
+async def apply(connection: Any, records: Sequence[Record]) -> None:
+    """Runs in the transaction that writes these events."""
+    for record in records:
+        event = record.entry.public()
+        if isinstance(event, PurposeDefined):
+            await Purposes.apply(connection, event, record)
+        else:
+            await Decisions.apply(connection, event, record)
+
+
+class Purposes:
+    """Table `purposes`: every version of each."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @staticmethod
+    async def apply(connection: Any, event: PurposeDefined, record: Record) -> None:
+        await connection.execute(
+            "INSERT INTO purposes (name, version, pos, request_id, defined_at, purpose) VALUES ($1, $2, $3, $4, $5, $6)",
+            event.name,
+            event.version,
+            record.pos,
+            event.request_id,
+            record.recorded_at,
+            encode(event),
+        )
+
+    async def newest(self) -> list[Placed[PurposeDefined]]:
+        """The newest version of each, by name."""
+        rows = await self._pool.fetch('SELECT DISTINCT ON (name) * FROM purposes ORDER BY name COLLATE "C", version DESC')
+        return [_placed_purpose(row) for row in rows]
+
+    async def named(self, name: str) -> Placed[PurposeDefined] | None:
+        """Its newest version."""
+        row = await self._pool.fetchrow("SELECT * FROM purposes WHERE name = $1 ORDER BY version DESC LIMIT 1", name)
+        return _placed_purpose(row) if row else None
+
+    async def of_request(self, request_id: str) -> Placed[PurposeDefined] | None:
+        row = await self._pool.fetchrow("SELECT * FROM purposes WHERE request_id = $1", request_id)
+        return _placed_purpose(row) if row else None
+
+
+def _placed_purpose(row: Any) -> Placed[PurposeDefined]:
+    return Placed(decode_purpose(row["purpose"]), row["pos"], row["defined_at"])
+
+
+class Decisions:
+    """Table `decisions`: all of them, by identifier."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @staticmethod
+    async def apply(connection: Any, event: DecisionRecorded, record: Record) -> None:
+        await connection.execute(
+            "INSERT INTO decisions (pos, value_hash, purpose, request_id, recorded_at, decision) VALUES ($1, $2, $3, $4, $5, $6)",
+            record.pos,
+            event.identifier_hash,
+            event.purpose,
+            event.request_id,
+            record.recorded_at,
+            encode(event),
+        )
+
+    async def of_request(self, request_id: str) -> Placed[DecisionRecorded] | None:
+        row = await self._pool.fetchrow("SELECT * FROM decisions WHERE request_id = $1", request_id)
+        return _placed_decision(row) if row else None
+
+    async def of_identifier(self, value_hash: bytes) -> list[Placed[DecisionRecorded]]:
+        """Oldest first by when they were recorded. Raises LimitExceeded (TOO_MANY_DECISIONS)."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM decisions WHERE value_hash = $1 ORDER BY pos LIMIT $2", value_hash, MOST_DECISIONS_LISTED + 1
+        )
+        if len(rows) > MOST_DECISIONS_LISTED:
+            raise LimitExceeded(f"more than {MOST_DECISIONS_LISTED} decisions", reason="TOO_MANY_DECISIONS")
+        return [_placed_decision(row) for row in rows]
+
+    async def about(self, purpose: str, value_hashes: Iterable[bytes]) -> list[DecisionRecorded]:
+        rows = await self._pool.fetch(
+            "SELECT decision FROM decisions WHERE value_hash = ANY($1::bytea[]) AND purpose = $2", list(value_hashes), purpose
+        )
+        return [decode_decision(row["decision"]) for row in rows]
+
+
+def _placed_decision(row: Any) -> Placed[DecisionRecorded]:
+    return Placed(decode_decision(row["decision"]), row["pos"], row["recorded_at"])
+
+
+class Persons:
+    """Tables `customers`, `links` and `edges`, and in `customer_head` the last message of CUSTOMER they include."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def consumed(self) -> int:
+        """A stream sequence; 0 is nothing."""
+        return int(await self._pool.fetchval("SELECT consumed FROM customer_head"))
+
+    async def apply(self, entries: Sequence[Entry], consumed: int, now_consumed: int) -> bool:
+        """One transaction; False, and no effect, when the tables include something else than up to `consumed`."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            moved = await connection.fetchval(
+                "UPDATE customer_head SET consumed = $2 WHERE consumed = $1 RETURNING true", consumed, now_consumed
+            )
+            if moved:
+                await _apply_entries(connection, entries)
+            return bool(moved)
+
+    async def customer_of(self, value_hash: bytes) -> bytes | None:
+        found: bytes | None = await self._pool.fetchval("SELECT customer FROM links WHERE value_hash = $1", value_hash)
+        return found
+
+    async def has(self, customer: bytes) -> bool:
+        return bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM customers WHERE customer = $1)", customer))
+
+    async def identifiers_of(self, customer: bytes) -> list[bytes]:
+        """Hashes of the identifiers of all customers that edges join to this one."""
+        rows = await self._pool.fetch(
+            """WITH RECURSIVE joined (customer) AS (
+                   SELECT $1::bytea UNION SELECT other FROM edges JOIN joined USING (customer)
+               )
+               SELECT value_hash FROM links JOIN joined USING (customer)""",
+            customer,
+        )
+        return [row["value_hash"] for row in rows]
+
+
+async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
+    """Any of them may come again, in this batch or later, without a second effect."""
+    founded = [entry.stream for entry in entries if entry.type_id == customer_events.FOUNDED.id]
+    linked = {entry.public().value_hash: entry.stream for entry in entries if entry.type_id == customer_events.LINKED.id}
+    merged = [(entry.stream, entry.public().other) for entry in entries if entry.type_id == customer_events.MERGED.id]
+    edges = merged + [(other, customer) for customer, other in merged]
+    if founded:
+        await connection.execute("INSERT INTO customers SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", founded)
+    if linked:
+        await connection.execute(
+            """INSERT INTO links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+               ON CONFLICT (value_hash) DO UPDATE SET customer = excluded.customer""",
+            list(linked),
+            list(linked.values()),
+        )
+    if edges:
+        await connection.execute(
+            "INSERT INTO edges (customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING",
+            [customer for customer, _ in edges],
+            [other for _, other in edges],
+        )
