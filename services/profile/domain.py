@@ -160,7 +160,10 @@ _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def state_hash(state: State) -> str:
-    return hashlib.sha256(_canonical.encode(state)).hexdigest()
+    """Hexadecimal SHA-256 over the state in an order of its own: equal states have equal hashes."""
+    identifiers, edges = sorted(state.identifiers.items()), sorted(state.edges.items())
+    content = (state.founding_number, state.founded_at, state.last_seen_at, state.traits, identifiers, edges)
+    return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 
 def reachable(states: Iterable[State]) -> set[bytes]:

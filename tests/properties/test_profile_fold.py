@@ -1,0 +1,81 @@
+"""Laws of the profile: order and duplication of events change nothing; a late event never overwrites newer truth."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.profile.domain import State, combine, evolve, fork, golden_record, happened_by, state_hash
+from shared.events import customer as events
+from shared.events.catalogue import Entry
+from tests.properties.histories import KEY, STREAMS, entries, fold, founded
+
+histories = st.lists(entries(), max_size=25)
+
+
+def by_stream(history: list[Entry]) -> dict[bytes, State]:
+    return {stream: fold([founded(stream), *(e for e in history if e.stream == stream)]) for stream in STREAMS}
+
+
+@given(histories, st.randoms())
+def test_any_order_of_the_same_events_gives_the_same_state(history: list[Entry], random: Random) -> None:
+    shuffled = list(history)
+    random.shuffle(shuffled)
+    assert state_hash(fold(shuffled)) == state_hash(fold(history))
+
+
+@given(histories)
+def test_everything_delivered_twice_is_everything_once(history: list[Entry]) -> None:
+    assert state_hash(fold(history + history)) == state_hash(fold(history))
+
+
+@given(histories)
+def test_combining_the_members_states_is_folding_all_their_events(history: list[Entry]) -> None:
+    states = by_stream(history)
+    whole = fold([founded(STREAMS[0]), *history])
+    combined = combine(states)
+    assert combined.traits == whole.traits
+    assert combined.identifiers == whole.identifiers
+    assert combined.last_seen_at == whole.last_seen_at
+
+
+@given(histories)
+def test_a_merge_followed_by_its_split_leaves_each_side_as_if_never_merged(history: list[Entry]) -> None:
+    states = by_stream(history)
+    before = {stream: state_hash(state) for stream, state in states.items()}
+    golden_record(states)  # what a read of the merged cluster does
+    assert {stream: state_hash(state) for stream, state in states.items()} == before
+
+
+@given(histories)
+def test_the_golden_value_is_the_most_recent_by_when_it_happened(history: list[Entry]) -> None:
+    record = golden_record(by_stream(history))
+    sent = [
+        (e.occurred_at, e.event_id, personal.traits) for e in history if isinstance(personal := e.personal(KEY), events.Identified)
+    ]
+    for name in {name for _, _, traits in sent for name in traits}:
+        winner = max(((at, event_id) for at, event_id, traits in sent if name in traits))
+        value = next(traits[name] for at, event_id, traits in sent if (at, event_id) == winner)
+        if value is None:
+            assert name not in record.traits, "null removes a trait"
+        else:
+            assert record.traits[name].value == value
+
+
+@given(histories, st.integers(0, 20))
+def test_a_valid_time_is_a_history_that_ends_there(history: list[Entry], valid_at: int) -> None:
+    cut = [e for e in history if happened_by(e, valid_at)]
+    assert all(e.occurred_at <= valid_at or e.type_id == events.MERGED.id for e in cut)
+    late_ignored = fold([e for e in cut if e.type_id != events.MERGED.id])
+    assert late_ignored.last_seen_at <= valid_at
+
+
+@given(histories)
+def test_a_reader_keeps_what_it_read_while_the_writer_goes_on(history: list[Entry]) -> None:
+    original = fold(history[: len(history) // 2])
+    before = state_hash(original)
+    copy = fork(original)
+    for e in history[len(history) // 2 :]:
+        evolve(copy, e, e.public(), e.personal(KEY))
+    assert state_hash(original) == before
+    assert state_hash(copy) == state_hash(fold(history))
