@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined, judge
 
-OUTCOMES = st.sampled_from(["granted", "refused", "withdrawn", "objected"])
-DENIALS = st.sampled_from(["refused", "withdrawn", "objected"])
+OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["granted", "refused", "withdrawn", "objected"])
+DENIALS: st.SearchStrategy[Outcome] = st.sampled_from(["refused", "withdrawn", "objected"])
 DECIDABLE = st.sampled_from(["consent", "legitimate_interest"])
 INSTANTS = st.integers(0, 9)  # few, so that many decisions fall on the same
 
@@ -33,7 +33,7 @@ def histories(draw: st.DrawFn, latest: int = 9) -> list[DecisionRecorded]:
     """Decisions with ids of their own, of several identifiers of one person."""
     drawn = draw(st.lists(st.tuples(OUTCOMES, st.integers(0, latest), st.integers(0, 2)), max_size=8))
     numbers = draw(st.permutations(range(len(drawn))))
-    return [a_decision(*decided, number, who) for (*decided, who), number in zip(drawn, numbers, strict=True)]
+    return [a_decision(what, at, number, who) for (what, at, who), number in zip(drawn, numbers, strict=True)]
 
 
 @given(DECIDABLE, histories(), st.data())
