@@ -1,0 +1,39 @@
+"""Every version of every event type that was ever written stays readable: an example of each is kept for ever."""
+
+import base64
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.events.catalogue import CATALOGUE, event_type
+
+for owner in ("consent", "customer", "source"):
+    importlib.import_module(f"shared.events.{owner}")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+FILES = sorted(EXAMPLES.glob("*.json"))
+
+
+def builtins(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_kept_example_reads_as_it_did(path: Path) -> None:
+    example = json.loads(path.read_text())
+    kind = event_type(example["type_id"], example["schema_version"])
+    assert builtins(kind.decode_public(base64.b64decode(example["header"]))) == example["public"]
+    if kind.decode_personal is None:
+        assert example["personal"] is None
+    else:
+        assert builtins(kind.decode_personal(base64.b64decode(example["sealed"]))) == example["personal"]
+
+
+def test_every_version_of_every_type_has_an_example() -> None:
+    kept = {path.stem for path in FILES}
+    wanted = {f"{kind.id}.v{version}" for kind in CATALOGUE.values() for version in range(1, kind.version + 1)}
+    assert kept == wanted
