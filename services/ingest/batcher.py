@@ -1,7 +1,7 @@
 """Group commit: what many requests bring while a message is on its way becomes the next message.
 
 One message is in flight at a time, so the events of a source stay in the order in which they were answered. Nothing
-lingers: an idle door publishes at once, a busy one finds its batch waiting (measured: lingering 2 ms costs a lone
+lingers: an idle door publishes at once, a busy one finds its batch waiting (measured: lingering 1 to 3 ms costs a lone
 request that time and gains no throughput).
 """
 
@@ -50,10 +50,10 @@ class Batcher:
             raise Unavailable("the service is stopping", reason="STOPPING")
         if self._events + len(events) > BUFFERED_EVENTS or self._bytes + size_bytes > BUFFERED_BYTES:
             raise LimitExceeded("too many events are waiting; send again later", reason="OVERLOADED")
-        pieces = [_Piece(part, sum(map(len, part))) for part in _split(events, size_bytes)]
-        for piece in pieces:
-            self._enqueue(piece)
-        return (await asyncio.gather(*(piece.answer for piece in pieces)))[-1]
+        if _fits(events, size_bytes):
+            return await self._enqueue(events, size_bytes)
+        answers = [self._enqueue(part, sum(map(len, part))) for part in _split(events)]
+        return (await asyncio.gather(*answers))[-1]
 
     async def run(self) -> None:
         """Returns after `close`, when nothing waits any more."""
@@ -84,11 +84,13 @@ class Batcher:
         finally:
             self._release(pieces)
 
-    def _enqueue(self, piece: _Piece) -> None:
+    def _enqueue(self, events: list[bytes], size_bytes: int) -> asyncio.Future[int]:
+        piece = _Piece(events, size_bytes)
         self._waiting.append(piece)
-        self._events += len(piece.events)
-        self._bytes += piece.size_bytes
+        self._events += len(events)
+        self._bytes += size_bytes
         self._news.set()
+        return piece.answer
 
     def _take(self) -> list[_Piece]:
         """As much of what waits as a message holds; not what nobody waits for any more."""
@@ -121,14 +123,16 @@ class Batcher:
         self._bytes -= sum(piece.size_bytes for piece in pieces)
 
 
-def _split(events: list[bytes], size_bytes: int) -> list[list[bytes]]:
+def _fits(events: list[bytes], size_bytes: int) -> bool:
+    return len(events) <= MESSAGE_EVENTS and size_bytes <= MESSAGE_BYTES
+
+
+def _split(events: list[bytes]) -> list[list[bytes]]:
     """Parts that each fit a message, in order."""
-    if size_bytes <= MESSAGE_BYTES and len(events) <= MESSAGE_EVENTS:
-        return [events]
     parts: list[list[bytes]] = [[]]
     room = MESSAGE_BYTES
     for event in events:
-        if len(event) > room or len(parts[-1]) == MESSAGE_EVENTS:
+        if parts[-1] and (len(event) > room or len(parts[-1]) == MESSAGE_EVENTS):
             parts.append([])
             room = MESSAGE_BYTES
         parts[-1].append(event)

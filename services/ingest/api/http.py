@@ -59,7 +59,8 @@ class HttpDoor:
     async def settings(self, request: Request) -> Response:
         write_key = request.path_params["write_key"]
         await self._ingest.authenticate(write_key)
-        return answers.json_response(200, browser_settings(write_key, request.url.scheme, request.url.netloc))
+        scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else request.url.scheme
+        return answers.json_response(200, browser_settings(write_key, scheme, request.url.netloc))
 
     async def health(self, request: Request) -> Response:
         return answers.json_response(200, {"status": "ok"})

@@ -35,6 +35,7 @@ class HttpServer:
             log_config=None,  # what it would log of a request may be personal
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
