@@ -21,7 +21,7 @@ MAX_MESSAGE_ID: Final = 100  # characters
 # JSON of 32 KB grows at most 2.25 times (an array of one-digit floats); the rest is what the batch's shared context adds.
 MAX_ENCODED_BYTES: Final = 96 * 1024
 
-KINDS: Final[Mapping[object, EventKind]] = {kind: kind for kind in get_args(EventKind)}
+KINDS: Final[Mapping[str, EventKind]] = {kind: kind for kind in get_args(EventKind)}
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def encode(event: RawEvent) -> bytes:
 def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
     if len(message_id) > MAX_MESSAGE_ID:
         raise InvalidInput("a message id has at most 100 characters", reason="MESSAGE_ID_TOO_LONG", limit=MAX_MESSAGE_ID)
-    kind = KINDS.get(call.type)
+    kind = KINDS.get(call.type) if isinstance(call.type, str) else None
     if kind is None:
         raise InvalidInput("the type is identify, track, page, screen, group or alias", reason="EVENT_TYPE_UNKNOWN")
     user_id, anonymous_id = _text(call.user_id), _text(call.anonymous_id)
