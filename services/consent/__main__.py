@@ -55,15 +55,18 @@ async def serve(settings: ConsentSettings, stop: asyncio.Event) -> None:
         drained.set()
 
     await server.start()
-    await until_stopped(
-        drained,
-        drain(),
-        keep_going("become ready", become_ready),
-        keep_going("publish", relay.run),
-        keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress)),
-    )
-    await client.close()
-    await pool.close()
+    try:
+        await until_stopped(
+            drained,
+            drain(),
+            keep_going("become ready", become_ready),
+            keep_going("publish", relay.run),
+            keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress)),
+        )
+    finally:
+        await server.stop()
+        await client.close()
+        await pool.close()
 
 
 if __name__ == "__main__":

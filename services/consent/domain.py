@@ -193,7 +193,7 @@ def _decided_at(given: int | None, now: int) -> int:
 
 
 CONTACT: Final = ("first_name", "firstName", "last_name", "lastName", "name", "email", "phone", "address")
-IDS: Final = ("user_id", "anonymous_id")
+IDS: Final = ("user_id", "anonymous_id", "group_id", "customer_number")
 ORDERS: Final = ("last_order", "last_order_id", "last_order_total", "order_count", "open_return", "return_status")
 TASTE: Final = ("interests", "favourite_category", "favorite_category")
 
@@ -210,7 +210,7 @@ READY_PURPOSES: Final = (
         "service",
         "contract",
         "Deliver orders, answer questions, handle returns.",
-        *(*CONTACT, *IDS, *ORDERS, "customer_number", "loyalty_tier", "plan", "language", "country", "company", "title"),
+        *(*CONTACT, *IDS, *ORDERS, "loyalty_tier", "plan", "language", "country", "company", "title", "events"),
     ),
     _ready(
         "marketing",

@@ -56,8 +56,8 @@ class Purposes:
 
     async def newest(self) -> list[Placed[PurposeDefined]]:
         """The newest version of each, by name."""
-        rows = await self._pool.fetch('SELECT DISTINCT ON (name) * FROM purposes ORDER BY name COLLATE "C", version DESC')
-        return [_placed_purpose(row) for row in rows]
+        rows = await self._pool.fetch("SELECT DISTINCT ON (name) * FROM purposes ORDER BY name, version DESC")
+        return sorted((_placed_purpose(row) for row in rows), key=lambda placed: placed.event.name)
 
     async def named(self, name: str) -> Placed[PurposeDefined] | None:
         """Its newest version."""
