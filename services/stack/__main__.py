@@ -72,7 +72,7 @@ def _welcome(stack: Stack) -> str:
     endpoints = stack.endpoints
     key = stack.write_key()
     event = '{"userId":"ada","traits":{"first_name":"Ada","email":"ada@example.com"}}'
-    identify = f"curl -u {key}: -H 'content-type: application/json' -d '{event}' {endpoints.ingest_http}/v1/identify"
+    identify = f"curl -s -u {key}: -H 'content-type: application/json' -d '{event}' {endpoints.ingest_http}/v1/identify"
     command = _command_line(stack.data_directory)
     return "\n".join(
         (
