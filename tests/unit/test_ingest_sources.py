@@ -1,0 +1,50 @@
+"""Looking up write keys: another replica's source is known at once, and unknown keys can't wear out the database."""
+
+import asyncio
+import time
+from typing import Any
+
+from services.ingest.domain.sources import hash_of
+from services.ingest.views import RE_READ_INTERVAL_S, Sources
+
+
+class Table:
+    """The table of sources as a pool would read it."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.readings = 0
+
+    async def fetch(self, query: str) -> list[dict[str, Any]]:
+        self.readings += 1
+        await asyncio.sleep(0)
+        return list(self.rows)
+
+    def add(self, name: str, write_key: str) -> None:
+        self.rows.append({"name": name, "write_key_hash": hash_of(write_key)})
+
+
+async def test_a_source_that_another_replica_registered_is_known_at_once() -> None:
+    table = Table()
+    sources = Sources(table, time.monotonic)
+    assert await sources.name_of(hash_of("k1")) is None
+    table.add("shop", "k1")
+    assert await sources.name_of(hash_of("k1")) == "shop"
+
+
+async def test_a_known_key_is_never_looked_up_again() -> None:
+    table = Table()
+    table.add("shop", "k1")
+    sources = Sources(table, time.monotonic)
+    for _ in range(100):
+        assert await sources.name_of(hash_of("k1")) == "shop"
+    assert table.readings == 1
+
+
+async def test_many_unknown_keys_share_few_readings() -> None:
+    table = Table()
+    sources = Sources(table, time.monotonic)
+    began = time.monotonic()
+    for _ in range(3):
+        await asyncio.gather(*(sources.name_of(hash_of(f"guess {n}")) for n in range(500)))
+    assert table.readings <= 1 + (time.monotonic() - began) / RE_READ_INTERVAL_S + 1
