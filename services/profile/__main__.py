@@ -66,11 +66,17 @@ async def serve(settings: ProfileSettings, stop: asyncio.Event) -> None:
     profiles = Profiles(reader, identifiers, held, decisions, purposes, vault, lease.holds, now_us, settings.partitions)
     api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+
+    async def become_ready() -> None:
+        await consent.informed.wait()
+        await server.set_ready(True)
+        await stop.wait()
+
     await server.start()
-    await server.set_ready(True)
     try:
         await until_stopped(
             stop,
+            become_ready(),
             keep_going("follow customers", lambda: follow_customers(client, recorder)),
             keep_going("follow consent", lambda: consent.follow(client)),
             lease.run(),

@@ -36,18 +36,18 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         self._hub = hub
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
-        purpose = self._profiles.purpose(request.purpose)
         instant = self._instant(request)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
         customer = await self._customer(request.customer)
         profile = await self._profiles.profile(customer, purpose, instant)
         return pb.GetProfileResponse(profile=_profile(profile, purpose))
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
-        purpose = self._profiles.purpose(request.purpose)
         instant = self._instant(request)
         before = _parse_token(request.page_token)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)
         customer = await self._customer(request.customer)
         await self._profiles.permit(customer, purpose)
         limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
@@ -137,7 +137,7 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
         kind=item.kind,
         occur_time=to_timestamp(entry.occurred_at),
         record_time=to_timestamp(record.recorded_at),
-        details=to_struct(release_details(_details(item), purpose)),
+        details=to_struct(_released(item, purpose)),
         customer_id=to_text(entry.stream),
         version=record.version,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
@@ -152,14 +152,16 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
     return message
 
 
-def _details(item: TimelineItem) -> dict[str, Any]:
+def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
+    """What the purpose may see: of a person, what the profile would show; of an event, all when it may see events."""
     match item.personal:
         case events.Identified() | events.Grouped():
-            return item.personal.traits
-        case events.Tracked() | events.Viewed():
-            return item.personal.properties
+            return release_details(item.personal.traits, purpose)
         case events.LinkedValue():
-            return {item.public.namespace: item.personal.value}
+            return release_details({item.public.namespace: item.personal.value}, purpose)
+        case events.Tracked() | events.Viewed():
+            properties: dict[str, Any] = item.personal.properties
+            return properties if purpose.may_see(EVENTS_FIELD) else release_details(properties, purpose)
     if isinstance(item.public, events.CustomersMerged | events.MergeProposed):
         return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
     return {}

@@ -59,7 +59,5 @@ def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
 
 
 def release_details(details: dict[str, Any], purpose: PurposeDefined) -> dict[str, Any]:
-    """Properties or traits of one event in the timeline."""
-    if purpose.may_see(EVENTS_FIELD):
-        return details
+    """Of one event in the timeline: what has the name of a trait or identifier that the profile would show."""
     return {name: value for name, value in details.items() if purpose.may_see(name)}

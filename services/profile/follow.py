@@ -1,5 +1,6 @@
 """Follows CUSTOMER into the customer log, and CONSENT into what is enforced at every read."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,10 +50,11 @@ class ConsentFollower:
         self._progress = progress
         self._lease = lease
         self._hub = hub
+        self.informed = asyncio.Event()  # some purpose is known, so reads can be answered
 
     async def follow(self, client: Any) -> None:
         consumed = await self._consents.consumed()
-        self._purposes.update(await self._consents.purposes())
+        self._learn(await self._consents.purposes())
         self._decisions.clear()
         self._progress.advance("consent", consumed - 1)
         self._lease.renew()
@@ -70,11 +72,16 @@ class ConsentFollower:
         purposes = [event for event in known if isinstance(event, PurposeDefined)]
         decisions = [event for event in known if isinstance(event, DecisionRecorded)]
         await self._consents.apply(purposes, decisions, sequence)
-        self._purposes.update({purpose.name: purpose for purpose in purposes})
+        self._learn({purpose.name: purpose for purpose in purposes})
         self._decisions.drop({decision.identifier_hash for decision in decisions})
         self._progress.advance("consent", sequence - 1)
         self._lease.renew()
         self._hub.everything_changed()
+
+    def _learn(self, purposes: dict[str, PurposeDefined]) -> None:
+        self._purposes.update(purposes)
+        if self._purposes:
+            self.informed.set()
 
 
 def _public(entry: Entry) -> Any:
