@@ -1,0 +1,147 @@
+"""A running stack as its callers see it: gRPC stubs, sources, and positions to read your own writes by."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Self
+
+import grpc
+from c360.common.v1.common_pb2 import Identifier, Position
+from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+from c360.identity.v1 import identity_pb2, identity_pb2_grpc
+from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+from c360.profile.v1 import profile_pb2, profile_pb2_grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.stack.ports import Endpoints
+
+DEADLINE_S = 20.0  # generous: what is tested is the answer, not its speed
+PAGE_ENTRIES = 500
+# A channel must not sit out gRPC's default pause of up to two minutes when a killed service is back after one second.
+CHANNEL_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+
+
+class Platform:
+    """Stubs for the four services, and the calls that every test makes. A context manager."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.url = endpoints.ingest_http
+        self._channels = [
+            grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+            for address in (endpoints.ingest, endpoints.identity, endpoints.profile, endpoints.consent)
+        ]
+        ingest, identity, profile, consent = self._channels
+        self.ingest = ingest_pb2_grpc.IngestServiceStub(ingest)
+        self.identity = identity_pb2_grpc.IdentityServiceStub(identity)
+        self.profile = profile_pb2_grpc.ProfileServiceStub(profile)
+        self.consent = consent_pb2_grpc.ConsentServiceStub(consent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for channel in self._channels:
+            channel.close()
+
+    def register_source(self, name: str) -> str:
+        """Its write key."""
+        request = ingest_pb2.RegisterSourceRequest(request_id=str(uuid.uuid4()), name=name)
+        return str(self.ingest.RegisterSource(request, timeout=DEADLINE_S, wait_for_ready=True).write_key)
+
+    def record(self, write_key: str, *events: ingest_pb2.Event, timeout_s: float = DEADLINE_S) -> ingest_pb2.RecordEventsResponse:
+        return self.ingest.RecordEvents(
+            ingest_pb2.RecordEventsRequest(events=events),
+            metadata=(("authorization", f"Bearer {write_key}"),),
+            timeout=timeout_s,
+            wait_for_ready=True,
+        )
+
+    def newest_position(self, write_key: str) -> Position:
+        """Everything that was answered before stands at or before it. The Segment protocol has no place for positions,
+        so one more event asks: a knock by a device that nobody else uses."""
+        knock = ingest_pb2.Event(
+            type=ingest_pb2.EVENT_TYPE_TRACK, name="Knocked", anonymous_id=f"knock-{uuid.uuid4()}", message_id=str(uuid.uuid4())
+        )
+        return self.record(write_key, knock).position
+
+    def resolve(
+        self, namespace: str, value: str, fresh: Position | None = None, timeout_s: float = DEADLINE_S
+    ) -> identity_pb2.ResolveIdentifierResponse:
+        request = identity_pb2.ResolveIdentifierRequest(
+            identifier=Identifier(namespace=namespace, value=value), at_least_as_fresh=fresh
+        )
+        return self.identity.ResolveIdentifier(request, timeout=timeout_s, wait_for_ready=True)
+
+    def get_profile(
+        self,
+        customer: profile_pb2.CustomerRef,
+        purpose: str,
+        *fresh: Position,
+        valid_at: datetime | None = None,
+        known_at: datetime | None = None,
+        timeout_s: float = DEADLINE_S,
+    ) -> profile_pb2.Profile:
+        request = profile_pb2.GetProfileRequest(
+            customer=customer,
+            purpose=purpose,
+            at_least_as_fresh=fresh,
+            valid_at=timestamp(valid_at),
+            known_at=timestamp(known_at),
+        )
+        return self.profile.GetProfile(request, timeout=timeout_s, wait_for_ready=True).profile
+
+    def get_timeline(
+        self,
+        customer: profile_pb2.CustomerRef,
+        purpose: str,
+        *fresh: Position,
+        valid_at: datetime | None = None,
+        known_at: datetime | None = None,
+        kinds: tuple[str, ...] = (),
+    ) -> list[profile_pb2.TimelineEntry]:
+        """All pages of it, latest first."""
+        request = profile_pb2.GetTimelineRequest(
+            customer=customer,
+            purpose=purpose,
+            at_least_as_fresh=fresh,
+            valid_at=timestamp(valid_at),
+            known_at=timestamp(known_at),
+            kinds=kinds,
+            page_size=PAGE_ENTRIES,
+        )
+        entries: list[profile_pb2.TimelineEntry] = []
+        while True:
+            page = self.profile.GetTimeline(request, timeout=DEADLINE_S, wait_for_ready=True)
+            entries += page.entries
+            if not page.next_page_token:
+                return entries
+            request.page_token = page.next_page_token
+
+    def decide(
+        self, identifier: Identifier, purpose: str, outcome: consent_pb2.Outcome.ValueType, request_id: str = ""
+    ) -> consent_pb2.RecordDecisionResponse:
+        request = consent_pb2.RecordDecisionRequest(
+            request_id=request_id or str(uuid.uuid4()), identifier=identifier, purpose=purpose, outcome=outcome, method="web-form"
+        )
+        return self.consent.RecordDecision(request, timeout=DEADLINE_S, wait_for_ready=True)
+
+
+def by_identifier(namespace: str, value: str) -> profile_pb2.CustomerRef:
+    return profile_pb2.CustomerRef(identifier=Identifier(namespace=namespace, value=value))
+
+
+def by_id(customer_id: str) -> profile_pb2.CustomerRef:
+    return profile_pb2.CustomerRef(customer_id=customer_id)
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made
