@@ -219,7 +219,8 @@ def _finish(tally: Tally, as_json: bool) -> None:
 
 def _list_rejections(tally: Tally) -> None:
     for rejection in tally.rejections[:LISTED_FOR_EYES]:
-        render.note(render.printable(f"line {rejection.line}: {rejection.reason} {rejection.message_id}".rstrip()))
+        told = (f"line {rejection.line}: {rejection.reason}", rejection.field, rejection.message_id)
+        render.note(render.printable(" ".join(part for part in told if part)))
     if tally.rejected.total() > LISTED_FOR_EYES:
         counts = ", ".join(f"{reason} {count}" for reason, count in tally.rejected.most_common())
         render.note(f"and more; in all: {counts}")

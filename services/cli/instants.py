@@ -18,9 +18,14 @@ def parse_instant(text: str, now: datetime) -> datetime | None:
     try:
         if _RELATIVE.fullmatch(text):
             return now - _age(text)
-        instant = datetime.fromisoformat(text)
+        return parse_iso(text)
     except (ValueError, OverflowError):
         raise ValueError(_EXPECTED) from None
+
+
+def parse_iso(text: str) -> datetime:
+    """Raises ValueError, or OverflowError at the ends of time."""
+    instant = datetime.fromisoformat(text)
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 

@@ -8,24 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from services.cli.instants import parse_instant
+from services.cli.instants import parse_iso
 from services.cli.notation import keep_digits
 
 if TYPE_CHECKING:
     from c360.ingest.v1 import ingest_pb2
 
+DEPTH_AT_MOST = 32  # the service's limit; protobuf could not even carry more, and would refuse the whole batch
+EVENT_BYTES_AT_MOST = 1024 * 1024  # far above the service's limit, and below what gRPC would refuse the batch for
 DOCUMENT_BYTES_AT_MOST = 64 * 1024 * 1024  # a document over several lines is read whole; JSON Lines never are
 
 
 class UnreadableEventError(Exception):
-    """Carries the machine-readable reason."""
+    """Carries the reason, in the service's own words, and the field that is to blame."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, field: str) -> None:
+        super().__init__(reason, field)
         self.reason = reason
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,29 @@ def _parse(number: int, text: bytes) -> Iterator[Line]:
     except (ValueError, RecursionError):
         yield Line(number, len(text), None, "JSON_BROKEN")
         return
-    items = value.get("batch", [value]) if isinstance(value, dict) else value
-    if not isinstance(items, list):
-        items = [None]
+    items = _taken_apart(value)
     share = len(text) // max(1, len(items))
     for item in items:
         known = isinstance(item, dict)
-        yield Line(number, share, item if known else None, "" if known else "EVENT_NOT_AN_OBJECT")
+        yield Line(number, share, item if known else None, "" if known else "EVENT_INVALID")
+
+
+def _taken_apart(value: Any) -> list[Any]:
+    """A batch may give its items a context in common; what an item says itself wins."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or "batch" not in value:
+        return [value]
+    items, shared = value["batch"], value.get("context")
+    if not isinstance(items, list):
+        return [None]
+    if not isinstance(shared, dict):
+        return items
+    return [item | {"context": shared | (item.get("context") or {})} if _may_share_context(item) else item for item in items]
+
+
+def _may_share_context(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("context") or {}, dict)
 
 
 def to_event(source: dict[str, Any], message_id: str) -> ingest_pb2.Event:
@@ -92,11 +111,12 @@ def to_event(source: dict[str, Any], message_id: str) -> ingest_pb2.Event:
         original_time=messages.timestamp(_instant(source)),
         target_id=_text(source, "groupId") or _text(source, "previousId"),
     )
-    for named in _external_ids(context):
+    for named in _external_ids(source) + _external_ids(context):
         event.external_ids.add(namespace=_text(named, "type"), value=_text(named, "id"))
-    _fill(event.properties, _object(source, "properties"))
-    _fill(event.traits, _object(source, "traits"))
-    _fill(event.context, context)
+    for field, target in (("properties", event.properties), ("traits", event.traits), ("context", event.context)):
+        _fill(target, _object(source, field), field)
+    if event.ByteSize() > EVENT_BYTES_AT_MOST:
+        raise UnreadableEventError("EVENT_TOO_LARGE", "")
     return event
 
 
@@ -113,7 +133,7 @@ def _text(source: dict[str, Any], field: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UnreadableEventError("FIELD_NOT_TEXT")
+        raise UnreadableEventError("EVENT_INVALID", field)
     return str(value)
 
 
@@ -122,14 +142,14 @@ def _object(source: dict[str, Any], field: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UnreadableEventError("FIELD_NOT_AN_OBJECT")
+        raise UnreadableEventError("EVENT_INVALID", field)
     return value
 
 
-def _external_ids(context: dict[str, Any]) -> list[dict[str, Any]]:
-    named = context.get("externalIds") or []
+def _external_ids(place: dict[str, Any]) -> list[dict[str, Any]]:
+    named = place.get("externalIds") or []
     if not isinstance(named, list) or not all(isinstance(item, dict) for item in named):
-        raise UnreadableEventError("EXTERNAL_IDS_INVALID")
+        raise UnreadableEventError("EXTERNAL_IDS_INVALID", "externalIds")
     return named
 
 
@@ -137,13 +157,23 @@ def _instant(source: dict[str, Any]) -> datetime | None:
     """`timestamp` first: where both are there, it is the one already corrected for the client's clock."""
     text = _text(source, "timestamp") or _text(source, "originalTimestamp")
     try:
-        return parse_instant(text, datetime.now(UTC)) if text else None
-    except ValueError:
-        raise UnreadableEventError("TIMESTAMP_INVALID") from None
+        return parse_iso(text) if text else None
+    except (ValueError, OverflowError):
+        raise UnreadableEventError("TIMESTAMP_INVALID", "timestamp") from None
 
 
-def _fill(target: Any, values: dict[str, Any]) -> None:
+def _fill(target: Any, values: dict[str, Any], field: str) -> None:
+    if _is_deeper(values, DEPTH_AT_MOST):
+        raise UnreadableEventError("EVENT_TOO_DEEP", field)
     try:
         target.update(keep_digits(values))
-    except (ValueError, TypeError, RecursionError):  # a lone surrogate, or nesting past what a message may have
-        raise UnreadableEventError("FIELD_INVALID") from None
+    except (ValueError, TypeError):  # half of a surrogate pair is no text
+        raise UnreadableEventError("EVENT_INVALID", field) from None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists stand more levels deep than that."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)

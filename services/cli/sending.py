@@ -28,6 +28,7 @@ class Rejection:
     line: int
     message_id: str
     reason: str
+    field: str  # what is to blame, where this command found it
 
 
 @dataclass
@@ -40,10 +41,10 @@ class Tally:
     pending_line: int = 0  # the line where the batch begins that is under way
     bytes_done: int = 0
 
-    def reject(self, line: int, message_id: str, reason: str) -> None:
+    def reject(self, line: int, message_id: str, reason: str, field: str = "") -> None:
         self.rejected[reason] += 1
         if len(self.rejections) < LISTED_REJECTIONS:
-            self.rejections.append(Rejection(line, message_id, reason))
+            self.rejections.append(Rejection(line, message_id, reason, field))
 
     def position_texts(self) -> list[str]:
         return [f"{log}/{partition}/{number}" for (log, partition), number in sorted(self.positions.items())]
@@ -98,7 +99,7 @@ def _readable(line: Line, tally: Tally) -> ingest_pb2.Event | None:
     try:
         return to_event(line.value, message_id=str(uuid4()))
     except UnreadableEventError as error:
-        tally.reject(line.number, str(line.value.get("messageId") or ""), error.reason)
+        tally.reject(line.number, str(line.value.get("messageId") or ""), error.reason, error.field)
         return None
 
 

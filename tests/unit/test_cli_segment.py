@@ -9,12 +9,19 @@ from c360.common.v1 import common_pb2
 from c360.ingest.v1 import ingest_pb2
 
 from services.cli import sending
-from services.cli.segment import Line, UnreadableEventError, read_lines, to_event
+from services.cli.segment import EVENT_BYTES_AT_MOST, Line, UnreadableEventError, read_lines, to_event
 
 
 def read(text: str | bytes) -> list[tuple[int, Any]]:
     data = text if isinstance(text, bytes) else text.encode()
     return [(line.number, line.reason or line.value) for line in read_lines(io.BytesIO(data))]
+
+
+def nested(levels: int, kind: str = "object") -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(levels - 1):
+        value = {"a": value} if kind == "object" else [value]
+    return {"a": value}
 
 
 def test_every_line_is_an_event() -> None:
@@ -30,10 +37,15 @@ def test_a_list_and_a_segment_batch_are_taken_apart() -> None:
     assert read('{"batch":[{"type":"track"}],"sentAt":"2026-03-03"}') == [(1, {"type": "track"})]
 
 
+def test_a_batch_shares_its_context_with_its_items() -> None:
+    text = '{"batch":[{"context":{"a":1}},{},3],"context":{"a":2,"b":2}}'
+    assert read(text) == [(1, {"context": {"a": 1, "b": 2}}), (1, {"context": {"a": 2, "b": 2}}), (1, "EVENT_INVALID")]
+
+
 def test_a_broken_line_does_not_stop_the_others() -> None:
     assert read('{"type":\n{"type":"page"}') == [(1, "JSON_BROKEN")]
     assert read('{"type"}\n{"type":"page"}') == [(1, "JSON_BROKEN"), (2, {"type": "page"})]
-    assert read(b'\xff\n3\n["x"]\n') == [(1, "JSON_BROKEN"), (2, "EVENT_NOT_AN_OBJECT"), (3, "EVENT_NOT_AN_OBJECT")]
+    assert read(b'\xff\n3\n["x"]\n') == [(1, "JSON_BROKEN"), (2, "EVENT_INVALID"), (3, "EVENT_INVALID")]
 
 
 def test_an_empty_file_has_no_events() -> None:
@@ -72,19 +84,30 @@ def test_an_unknown_type_is_left_to_the_service() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("source", "reason", "field"),
     [
-        ({"userId": True}, "FIELD_NOT_TEXT"),
-        ({"userId": {"id": 1}}, "FIELD_NOT_TEXT"),
-        ({"properties": []}, "FIELD_NOT_AN_OBJECT"),
-        ({"context": {"externalIds": {"type": "x"}}}, "EXTERNAL_IDS_INVALID"),
-        ({"timestamp": "3 March"}, "TIMESTAMP_INVALID"),
+        ({"userId": True}, "EVENT_INVALID", "userId"),
+        ({"userId": {"id": 1}}, "EVENT_INVALID", "userId"),
+        ({"properties": []}, "EVENT_INVALID", "properties"),
+        ({"context": {"externalIds": {"type": "x"}}}, "EXTERNAL_IDS_INVALID", "externalIds"),
+        ({"timestamp": "3 March"}, "TIMESTAMP_INVALID", "timestamp"),
+        ({"timestamp": "-2h"}, "TIMESTAMP_INVALID", "timestamp"),
+        ({"traits": {"name": "\ud800"}}, "EVENT_INVALID", "traits"),
+        ({"context": nested(33)}, "EVENT_TOO_DEEP", "context"),
+        ({"properties": {"note": "x" * EVENT_BYTES_AT_MOST}}, "EVENT_TOO_LARGE", ""),
     ],
 )
-def test_what_cannot_be_carried_is_rejected_with_a_reason(source: dict[str, Any], reason: str) -> None:
+def test_what_cannot_be_carried_is_rejected_with_a_reason(source: dict[str, Any], reason: str, field: str) -> None:
     with pytest.raises(UnreadableEventError) as caught:
         to_event({"type": "track"} | source, "m")
-    assert caught.value.reason == reason
+    assert (caught.value.reason, caught.value.field) == (reason, field)
+
+
+@pytest.mark.parametrize("kind", ["object", "list"])
+def test_what_is_just_not_too_deep_arrives(kind: str) -> None:
+    sent = to_event({"type": "track", "properties": nested(32, kind)}, "m")
+    request = ingest_pb2.RecordEventsRequest(events=[sent])
+    assert ingest_pb2.RecordEventsRequest.FromString(request.SerializeToString()) == request
 
 
 class Unavailable(grpc.RpcError):
@@ -131,11 +154,11 @@ def test_verdicts_are_counted_and_rejections_keep_their_line() -> None:
     assert tally.as_data() == {
         "accepted": 1,
         "rejected": 3,
-        "reasons": {"FIELD_NOT_TEXT": 1, "IDS_MISSING": 1, "JSON_BROKEN": 1},
+        "reasons": {"EVENT_INVALID": 1, "IDS_MISSING": 1, "JSON_BROKEN": 1},
         "rejections": [
-            {"line": 3, "message_id": "", "reason": "JSON_BROKEN"},
-            {"line": 4, "message_id": "", "reason": "FIELD_NOT_TEXT"},
-            {"line": 2, "message_id": "m2", "reason": "IDS_MISSING"},
+            {"line": 3, "message_id": "", "reason": "JSON_BROKEN", "field": ""},
+            {"line": 4, "message_id": "", "reason": "EVENT_INVALID", "field": "userId"},
+            {"line": 2, "message_id": "m2", "reason": "IDS_MISSING", "field": ""},
         ],
         "positions": ["ingest/0/1"],
     }
