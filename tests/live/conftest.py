@@ -1,0 +1,18 @@
+"""What live tests of single services share."""
+
+import tempfile
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from services.stack.stack import Stack
+from tests.live.consent_shop import Shop
+
+
+@pytest_asyncio.fixture(scope="session")
+async def shop() -> AsyncIterator[Shop]:
+    """Consent on servers of its own: its tests write CUSTOMER, which elsewhere is identity's, and kill what they use."""
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, services=["consent"]) as stack:
+        shop = await Shop.open(stack)
+        yield shop
+        await shop.close()
