@@ -48,5 +48,5 @@ class DataKey:
             raise EnvelopeBroken("sealed with another key")
         try:
             return self._cipher.decrypt(envelope[HEAD_BYTES:BODY_START], envelope[BODY_START:], associated)
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise EnvelopeBroken("altered, or moved from where it belongs") from None

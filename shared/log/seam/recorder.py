@@ -1,0 +1,222 @@
+"""A ProcessRecorder of the library over one partition of a log.
+
+The rules are those of `shared.log.writer`: the head row moves in the same transaction as the events, an UPDATE that doesn't
+find the expected position and owner means that someone else has written, and positions have no gap.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import (
+    DataError,
+    IntegrityError,
+    Notification,
+    OperationalError,
+    PersistenceError,
+    ProcessRecorder,
+    ProgrammingError,
+    StoredEvent,
+    Tracking,
+)
+from psycopg import Cursor
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from shared.errors import Fenced
+from shared.ids import partition_of
+from shared.instants import Clock, now_us
+from shared.log.reader import COLUMNS, to_record
+from shared.log.records import Record, leaf_of
+from shared.log.seam.datastore import Datastore
+from shared.log.seam.rows import stream_of, to_entry, to_notification, to_stored_event
+from shared.log.seam.subscription import PollingSubscription
+from shared.log.writer import Head
+
+NEWEST = 2**63 - 1
+
+
+class WriterFenced(Fenced, PersistenceError):
+    """Our Fenced, which users of the library can catch as its PersistenceError. Not for a blind retry: `claim` first."""
+
+
+class PartitionRecorder(ProcessRecorder):
+    """Reads at once; writes after `claim`. Threads may share it: writes queue up, as a partition has one writer.
+
+    originator_version is our version, notification id our position + 1; a tracking id is the position consumed of the log
+    that its application name names. Whatever commits, commits with it.
+    """
+
+    def __init__(self, datastore: Datastore, partition: int, partitions: int, clock: Clock = now_us) -> None:
+        self._datastore = datastore
+        self._partition = partition
+        self._partitions = partitions
+        self._clock = clock
+        self._writing = Lock()
+        self._head: Head | None = None
+
+    def claim(self) -> Head:
+        """Takes the partition over: whoever wrote it before is fenced from here on."""
+        with self._writing:
+            with self._datastore.transaction() as cursor:
+                cursor.execute(
+                    "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = %s RETURNING *", [self._partition]
+                )
+                head = _to_head(cursor.fetchone())
+            self._head = head
+            return head
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, tracking: Tracking | None = None, **kwargs: Any
+    ) -> Sequence[int]:
+        """Raises WriterFenced; IntegrityError when a version or tracking id is taken; DataError for what isn't our form."""
+        with self._writing:
+            before = self._head
+            if before is None:
+                raise ProgrammingError("claim the partition before the first write")
+            records = self._place(before, stored_events)
+            after = _moved(before, records, tracking)
+            if after != before:
+                self._commit(before, after, records)
+                self._head = after
+        return [record.pos + 1 for record in records]
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        self.insert_events([], tracking=tracking)
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        with self._datastore.transaction() as cursor:
+            cursor.execute(
+                f"""SELECT {COLUMNS} FROM events
+                    WHERE partition = %s AND stream = %s AND version > %s AND version <= %s
+                    ORDER BY version {"DESC" if desc else "ASC"} LIMIT %s""",  # noqa: S608
+                [self._partition, stream_of(originator_id), -1 if gt is None else gt, NEWEST if lte is None else lte, limit],
+            )
+            records = [to_record(row) for row in cursor]
+        return [to_stored_event(record.entry, record.version) for record in records]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        first = (start or 0) if inclusive_of_start else (start or 0) + 1
+        with self._datastore.transaction() as cursor:
+            cursor.execute(
+                f"""SELECT {COLUMNS} FROM events
+                    WHERE partition = %(partition)s AND pos >= %(first)s AND pos <= %(last)s
+                      AND (%(topics)s::text[] IS NULL OR type_id || '/' || schema_version = ANY(%(topics)s))
+                    ORDER BY pos LIMIT %(limit)s""",  # noqa: S608
+                {
+                    "partition": self._partition,
+                    "first": first - 1,
+                    "last": NEWEST if stop is None else stop - 1,
+                    "topics": list(topics) or None,
+                    "limit": limit,
+                },
+            )
+            return [to_notification(to_record(row)) for row in cursor]
+
+    def max_notification_id(self) -> int | None:
+        return self._read_head().next_pos or None
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        return self._read_head().consumed.get(application_name)
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:
+        return PollingSubscription(self, gt=gt, topics=topics)
+
+    def _place(self, head: Head, stored_events: Sequence[StoredEvent]) -> list[Record]:
+        # One recorded instant for all that becomes known together; it never runs backwards within the partition.
+        recorded_at = max(self._clock(), head.last_recorded_at + 1)
+        records = []
+        for pos, stored in enumerate(stored_events, start=head.next_pos):
+            entry = to_entry(stored)
+            if partition_of(entry.stream, self._partitions) != self._partition:
+                raise DataError(f"the stream doesn't belong to partition {self._partition} of {self._partitions}")
+            records.append(Record(self._partition, pos, stored.originator_version, recorded_at, entry))
+        return records
+
+    def _commit(self, before: Head, after: Head, records: list[Record]) -> None:
+        try:
+            with self._datastore.transaction() as cursor:
+                self._move_head(cursor, before, after)
+                if records:
+                    _insert(cursor, records)
+        except OperationalError:
+            if not self._was_committed(after):
+                raise
+
+    def _move_head(self, cursor: Cursor[DictRow], before: Head, after: Head) -> None:
+        cursor.execute(
+            """UPDATE partition_heads SET next_pos = %s, consumed = %s, last_recorded_at = %s
+               WHERE partition = %s AND next_pos = %s AND owner_epoch = %s""",
+            [after.next_pos, Jsonb(after.consumed), after.last_recorded_at, self._partition, before.next_pos, before.owner_epoch],
+        )
+        if cursor.rowcount != 1:
+            raise WriterFenced("another writer has taken over this partition")
+
+    def _was_committed(self, after: Head) -> bool:
+        """The connection broke around the commit: the head row tells whether it happened."""
+        try:
+            return self._read_head() == after
+        except OperationalError:
+            return False
+
+    def _read_head(self) -> Head:
+        with self._datastore.transaction() as cursor:
+            cursor.execute("SELECT * FROM partition_heads WHERE partition = %s", [self._partition])
+            return _to_head(cursor.fetchone())
+
+
+def _to_head(row: DictRow | None) -> Head:
+    if row is None:
+        raise ProgrammingError("the log has no such partition")
+    return Head(row["next_pos"], row["consumed"], row["last_recorded_at"], row["owner_epoch"])
+
+
+def _moved(head: Head, records: list[Record], tracking: Tracking | None) -> Head:
+    consumed = head.consumed
+    if tracking is not None:
+        if tracking.notification_id <= consumed.get(tracking.application_name, 0):
+            raise IntegrityError(f"{tracking.application_name} is consumed up to there already")
+        consumed = consumed | {tracking.application_name: tracking.notification_id}
+    recorded_at = records[-1].recorded_at if records else head.last_recorded_at
+    return Head(head.next_pos + len(records), consumed, recorded_at, head.owner_epoch)
+
+
+def _insert(cursor: Cursor[DictRow], records: list[Record]) -> None:
+    entries = [record.entry for record in records]
+    cursor.execute(
+        """INSERT INTO events (partition, pos, stream, version, event_id, type_id, schema_version, recorded_at, occurred_at,
+                               header, envelope, leaf)
+           SELECT * FROM unnest(%s::int4[], %s::int8[], %s::bytea[], %s::int8[], %s::bytea[], %s::text[], %s::int4[],
+                                %s::int8[], %s::int8[], %s::bytea[], %s::bytea[], %s::bytea[])""",
+        [
+            [record.partition for record in records],
+            [record.pos for record in records],
+            [entry.stream for entry in entries],
+            [record.version for record in records],
+            [entry.event_id for entry in entries],
+            [entry.type_id for entry in entries],
+            [entry.schema_version for entry in entries],
+            [record.recorded_at for record in records],
+            [entry.occurred_at for entry in entries],
+            [entry.header for entry in entries],
+            [entry.envelope for entry in entries],
+            [leaf_of(record.entry, record.version, record.recorded_at) for record in records],
+        ],
+    )

@@ -1,0 +1,158 @@
+"""The log on a real PostgreSQL: gapless, fenced, append-only, all or nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.stack.stack import Stack
+from shared.errors import Fenced
+from shared.events import customer as events
+from shared.events.catalogue import Entry, make_entry
+from shared.ids import derived_id, id_maker, partition_of
+from shared.instants import now_us
+from shared.log import LogReader, LogWriter
+from shared.log.records import leaf_of
+from shared.log.writer import Versioned
+from shared.store.pool import open_pool
+
+PARTITIONS = [0, 1, 2, 3]
+new_id = id_maker(now_us)
+
+
+@pytest.fixture
+async def pool(servers: Stack) -> AsyncIterator[Any]:
+    """As the profile service's own role, with an empty customer log."""
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
+    await admin.execute("TRUNCATE profile.events")
+    await admin.execute("UPDATE profile.partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0")
+    await admin.close()
+    pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
+    yield pool
+    await pool.close()
+
+
+def founded(number: int) -> Entry:
+    stream = derived_id(b"log test", number.to_bytes(4))
+    return make_entry(events.FOUNDED, stream, new_id(), number, events.CustomerFounded(founding_number=number))
+
+
+def placed(number: int, version: int = 1) -> Versioned:
+    entry = founded(number)
+    return Versioned(partition_of(entry.stream, len(PARTITIONS)), version, entry)
+
+
+async def writer(pool: Any, clock: Any = now_us) -> LogWriter:
+    made = LogWriter(pool, PARTITIONS, clock)
+    await made.claim()
+    return made
+
+
+async def positions(pool: Any) -> dict[int, list[int]]:
+    rows = await pool.fetch("SELECT partition, pos FROM events ORDER BY partition, pos")
+    return {p: [row["pos"] for row in rows if row["partition"] == p] for p in PARTITIONS}
+
+
+async def test_positions_have_no_gap_in_any_partition(pool: Any) -> None:
+    log = await writer(pool)
+    for batch in range(5):
+        await log.append([placed(batch * 10 + n) for n in range(10)], {"CUSTOMER": batch})
+    found = await positions(pool)
+    assert sum(len(p) for p in found.values()) == 50
+    assert all(p == list(range(len(p))) for p in found.values())
+
+
+async def test_the_consumed_position_and_the_views_are_committed_with_the_events_or_not_at_all(pool: Any) -> None:
+    log = await writer(pool)
+
+    async def failing_view(connection: Any, records: Any) -> None:
+        await connection.execute("UPDATE consent_head SET consumed = consumed + 1000")
+        raise RuntimeError("the view fails")
+
+    before = await pool.fetchval("SELECT consumed FROM consent_head")
+    with pytest.raises(RuntimeError):
+        await log.append([placed(1)], {"CUSTOMER": 7}, failing_view)
+    assert await pool.fetchval("SELECT consumed FROM consent_head") == before
+    assert (await writer(pool)).consumed("CUSTOMER") == 0
+    assert await pool.fetchval("SELECT count(*) FROM events") == 0
+
+
+async def test_a_writer_whose_partitions_were_taken_over_can_not_write(pool: Any) -> None:
+    old = await writer(pool)
+    await old.append([placed(1)], {})
+    new = await writer(pool)
+    with pytest.raises(Fenced):
+        await old.append([placed(2)], {"CUSTOMER": 99})
+    await new.append([placed(3)], {"CUSTOMER": 5})
+    assert (await writer(pool)).consumed("CUSTOMER") == 5
+    assert await pool.fetchval("SELECT count(*) FROM events") == 2
+
+
+async def test_of_two_writers_that_race_one_is_fenced_and_nothing_is_half_written(pool: Any) -> None:
+    old = await writer(pool)
+    new = await writer(pool)
+    results = await asyncio.gather(old.append([placed(1)], {}), new.append([placed(2)], {}), return_exceptions=True)
+    assert [type(r) for r in results] == [Fenced, list]
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1
+
+
+@pytest.mark.parametrize("statement", ["UPDATE events SET pos = 9", "DELETE FROM events", "TRUNCATE events", "DROP TABLE events"])
+async def test_the_services_role_can_not_change_history(pool: Any, statement: str) -> None:
+    await (await writer(pool)).append([placed(1)], {})
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await pool.execute(statement)
+
+
+async def test_recorded_time_never_runs_backwards_when_the_clock_does(pool: Any) -> None:
+    instants = iter([1_000, 500, 500])
+    log = await writer(pool, lambda: next(instants))
+    for number in (1, 1, 1):
+        version = 1 + await pool.fetchval("SELECT count(*) FROM events")
+        await log.append([placed(number, version)], {})
+    assert [row["recorded_at"] for row in await pool.fetch("SELECT recorded_at FROM events ORDER BY pos")] == [1_000, 1_001, 1_002]
+
+
+async def test_a_unit_whose_commit_was_not_confirmed_is_resolved_by_the_head(pool: Any, servers: Stack) -> None:
+    """The backend is killed after it committed and before the client hears of it."""
+    log = await writer(pool)
+    admin = await asyncpg.connect(servers.admin_url)
+    commit = asyncpg.transaction.Transaction._Transaction__commit
+
+    async def commit_and_lose_the_answer(self: Any) -> None:
+        pid = self._connection.get_server_pid()
+        await commit(self)
+        await admin.execute("SELECT pg_terminate_backend($1)", pid)
+        raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
+
+    asyncpg.transaction.Transaction._Transaction__commit = commit_and_lose_the_answer
+    try:
+        records = await log.append([placed(1)], {"CUSTOMER": 3})
+    finally:
+        asyncpg.transaction.Transaction._Transaction__commit = commit
+        await admin.close()
+    assert len(records) == 1
+    await log.append([placed(2)], {"CUSTOMER": 4})
+    assert await pool.fetchval("SELECT count(*) FROM events") == 2
+
+
+async def test_a_stream_is_read_as_far_as_it_was_known(pool: Any) -> None:
+    instants = iter([1_000, 2_000])
+    log = await writer(pool, lambda: next(instants))
+    entry = founded(1)
+    partition = partition_of(entry.stream, len(PARTITIONS))
+    await log.append([Versioned(partition, 1, entry)], {})
+    await log.append([Versioned(partition, 2, entry)], {})
+    reader = LogReader(pool)
+    assert [r.version for r in await reader.streams([(partition, entry.stream)])] == [1, 2]
+    assert [r.version for r in await reader.streams([(partition, entry.stream)], known_at=1_999)] == [1]
+    assert await reader.streams([(partition, entry.stream)], known_at=999) == []
+    assert (await reader.streams([(partition, entry.stream)]))[0].entry == entry
+
+
+async def test_the_leaf_commits_to_every_stored_field(pool: Any) -> None:
+    log = await writer(pool)
+    record = (await log.append([placed(1)], {}))[0]
+    assert await pool.fetchval("SELECT leaf FROM events") == leaf_of(record.entry, 1, record.recorded_at)
+    assert leaf_of(record.entry, 2, record.recorded_at) != leaf_of(record.entry, 1, record.recorded_at)
