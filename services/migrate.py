@@ -60,7 +60,9 @@ def _ensure_database(admin: psycopg.Connection, database: str) -> None:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     for service in SERVICES:
-        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(f"c360_{service}")))
+        admin.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(f"c360_{service}"))
+        )
 
 
 def _of_database(url: str, database: str) -> str:
@@ -80,7 +82,8 @@ def _ensure_partitions(settings: MigrateSettings) -> None:
             if existing not in (0, wanted):
                 raise ConfigError(f"C360_PARTITIONS is fixed at installation: it was {existing} and can't become {wanted}")
             admin.execute(
-                sql.SQL("INSERT INTO {} (partition) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING").format(heads), [wanted]
+                sql.SQL("INSERT INTO {} (partition) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING").format(heads),
+                [wanted],
             )
 
 
