@@ -1,0 +1,149 @@
+"""The door over gRPC: the same verdicts as over HTTP, and the registration of sources."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from c360.common.v1.common_pb2 import Identifier
+from c360.ingest.v1 import ingest_pb2 as pb
+from c360.ingest.v1 import ingest_pb2_grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.stack.stack import Stack
+from shared.rpc.errors import reason_of
+from tests.live.ingesting import Door
+
+ACCEPTED, REJECTED = pb.EVENT_STATUS_ACCEPTED, pb.EVENT_STATUS_REJECTED
+
+
+@pytest.fixture(scope="module")
+def door(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    opened = Door(servers, tmp_path_factory.mktemp("ingest") / "log")
+    yield opened
+    assert opened.stop() == 0, opened.log.read_text()
+
+
+@pytest.fixture
+async def ingest(door: Door) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(door.grpc) as channel:
+        yield ingest_pb2_grpc.IngestServiceStub(channel)
+
+
+def event(**fields: Any) -> pb.Event:
+    given: dict[str, Any] = {
+        "type": pb.EVENT_TYPE_TRACK,
+        "name": "Order Completed",
+        "user_id": f"u-{uuid4()}",
+        "message_id": str(uuid4()),
+    }
+    return pb.Event(**(given | fields))
+
+
+async def record(ingest: Any, write_key: str | None, *events: pb.Event, **fields: Any) -> pb.RecordEventsResponse:
+    metadata = [] if write_key is None else [("authorization", f"Bearer {write_key}")]
+    found: pb.RecordEventsResponse = await ingest.RecordEvents(
+        pb.RecordEventsRequest(events=events, **fields), metadata=metadata, timeout=20
+    )
+    return found
+
+
+async def test_events_are_stored_as_they_came_with_the_clock_corrected(door: Door, ingest: Any) -> None:
+    given = event(
+        external_ids=[Identifier(namespace="crm", value="7")], original_time=Timestamp(seconds=1_000_000), category="shop"
+    )
+    given.properties.update({"total": 12.5, "count": 3, "coupon": None, "lines": [{"sku": "A"}]})
+    answer = await record(ingest, door.write_key, given, event(), sent_time=Timestamp(seconds=1_000_060))
+    assert [result.status for result in answer.results] == [ACCEPTED, ACCEPTED]
+    assert (answer.position.log, answer.position.partition) == ("ingest", 0)
+    stored = (await door.message_at(f"ingest/0/{answer.position.number}"))[0]
+    assert (stored.message_id, stored.user_id, stored.name) == (given.message_id, given.user_id, "Order Completed")
+    assert stored.properties == {"total": 12.5, "count": 3, "coupon": None, "lines": [{"sku": "A"}]}
+    assert stored.external_ids == {"crm": "7"}
+    assert stored.occurred_at == stored.received_at - 60_000_000
+
+
+async def test_each_event_gets_its_verdict_in_order(door: Door, ingest: Any) -> None:
+    deep, endless = event(), event()
+    nested = deep.properties.get_or_create_list("deeper")
+    for _ in range(40):
+        nested = nested.add_list()
+    endless.properties["n"] = float("inf")
+    events = [
+        event(message_id=""),
+        event(user_id=""),
+        event(name=""),
+        event(type=pb.EVENT_TYPE_UNSPECIFIED),
+        event(type=pb.EVENT_TYPE_GROUP),
+        event(type=pb.EVENT_TYPE_ALIAS),
+        event(message_id="m" * 101),
+        event(category="c" * 33_000),
+        event(original_time=Timestamp(seconds=2**40)),
+        event(original_time=Timestamp(seconds=-1)),
+        event(external_ids=[Identifier(namespace="my crm", value="7")]),
+        deep,
+        endless,
+    ]
+    answer = await record(ingest, door.write_key, *events)
+    assert answer.results[0].message_id
+    assert [result.reason for result in answer.results] == [
+        "",
+        "IDS_MISSING",
+        "EVENT_NAME_MISSING",
+        "EVENT_TYPE_UNKNOWN",
+        "GROUP_ID_MISSING",
+        "PREVIOUS_ID_MISSING",
+        "MESSAGE_ID_TOO_LONG",
+        "EVENT_TOO_LARGE",
+        "TIMESTAMP_INVALID",
+        "TIMESTAMP_INVALID",
+        "EXTERNAL_IDS_INVALID",
+        "EVENT_TOO_DEEP",
+        "EVENT_INVALID",
+    ]
+    assert {result.status for result in answer.results[1:]} == {REJECTED}
+
+
+async def test_when_nothing_is_accepted_there_is_no_position(door: Door, ingest: Any) -> None:
+    assert not (await record(ingest, door.write_key, event(user_id=""))).HasField("position")
+
+
+@pytest.mark.parametrize(
+    ("write_key", "count", "code", "reason"),
+    [
+        (None, 1, grpc.StatusCode.UNAUTHENTICATED, "WRITE_KEY_MISSING"),
+        ("wrong", 1, grpc.StatusCode.UNAUTHENTICATED, "WRITE_KEY_UNKNOWN"),
+        ("", 0, grpc.StatusCode.INVALID_ARGUMENT, "BATCH_EMPTY"),
+        ("", 2_501, grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LONG"),
+    ],
+)
+async def test_a_bad_call_gets_a_code_and_a_reason(
+    door: Door, ingest: Any, write_key: str | None, count: int, code: grpc.StatusCode, reason: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await record(ingest, door.write_key if write_key == "" else write_key, *[event()] * count)
+    assert (refused.value.code(), reason_of(refused.value)) == (code, reason)
+
+
+async def test_a_source_is_registered_once_and_its_key_shown_once(door: Door, ingest: Any) -> None:
+    name, request_id = f"shop-{uuid4()}", str(uuid4())
+    first = door.register(name, request_id)
+    again = door.register(name, request_id)
+    assert (len(first.write_key), again.write_key) == (43, "")
+    assert first.source == again.source
+    assert first.source.write_key_hint == first.write_key[:6]
+    with pytest.raises(grpc.RpcError) as refused:
+        door.register(name)
+    assert reason_of(refused.value) == "SOURCE_EXISTS"
+    listed = await ingest.ListSources(pb.ListSourcesRequest(), timeout=10)
+    assert listed.sources[-1] == first.source
+
+
+@pytest.mark.parametrize(
+    ("name", "request_id", "reason"), [("My Shop", "r", "NAME_INVALID"), ("shop", "r" * 101, "REQUEST_ID_INVALID")]
+)
+async def test_a_registration_names_its_source_and_its_request(door: Door, name: str, request_id: str, reason: str) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        door.register(name, request_id)
+    assert reason_of(refused.value) == reason
