@@ -15,6 +15,7 @@ from shared import telemetry
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
 from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
 from shared.log import LogReader
+from shared.store.pool import DOWN as STORE_DOWN
 
 PAGE_EVENTS = 2_000  # a notice covers at most so many
 RETRY_S = 0.3
@@ -41,7 +42,7 @@ class Notices:
         while True:
             try:
                 await self._catch_up()
-            except (*BROKER_DOWN, nats.js.errors.APIError) as error:
+            except (*BROKER_DOWN, *STORE_DOWN, nats.js.errors.APIError) as error:
                 log.warning("cannot publish yet", subject=self._subject, error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 

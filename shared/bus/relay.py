@@ -13,6 +13,7 @@ from nats.js.api import Header
 
 from shared import telemetry
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
+from shared.store.pool import DOWN as STORE_DOWN
 
 RETRY_S = 0.3
 PAGE_MESSAGES = 200
@@ -47,7 +48,7 @@ class Relay:
         while True:
             try:
                 await self._catch_up()
-            except (*BROKER_DOWN, nats.js.errors.APIError) as error:
+            except (*BROKER_DOWN, *STORE_DOWN, nats.js.errors.APIError) as error:
                 log.warning("cannot publish yet", stream=self._stream, error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
