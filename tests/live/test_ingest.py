@@ -275,6 +275,19 @@ async def _until_taken(http: httpx.AsyncClient) -> str:
     return position
 
 
+async def test_a_database_that_is_away_closes_the_door_only_to_keys_not_seen_before(
+    door: Door, servers: Stack, http: httpx.AsyncClient
+) -> None:
+    await asyncio.to_thread(servers.kill, "postgres")
+    known = await http.post("/v1/track", json=track())
+    unknown = await http.post("/v1/track", json=track(), headers=basic("never-seen"))
+    await asyncio.to_thread(servers.wait_ready, "postgres")
+    assert known.status_code == 200
+    assert unknown.status_code in (401, 429)  # 401 when the database was back first
+    again = await http.post("/v1/track", json=track(), headers=basic("never-seen"))
+    assert (again.status_code, again.json()["code"]) == (401, "WRITE_KEY_UNKNOWN")
+
+
 async def test_a_lost_stream_is_made_anew_and_no_position_ever_repeats(door: Door, servers: Stack, http: httpx.AsyncClient) -> None:
     before = await _until_taken(http)
     client = await nats.connect(servers.endpoints.nats)
