@@ -18,6 +18,7 @@ from services.stack.ports import Endpoints
 
 DEADLINE_S = 20.0  # generous: what is tested is the answer, not its speed
 PAGE_ENTRIES = 500
+TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 # A channel must not sit out gRPC's default pause of up to two minutes when a killed service is back after one second.
 CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
