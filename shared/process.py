@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import uvloop
@@ -20,7 +21,7 @@ S = TypeVar("S", bound=Settings)
 log = telemetry.logger("process")
 
 
-def run_service(name: str, settings_kind: type[S], serve: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> int:
+def run_service(name: str, settings_kind: type[S], serve: Callable[[S, "Stop"], Coroutine[Any, Any, None]]) -> int:
     """Runs `serve` until SIGTERM or SIGINT sets the event it is given. Returns the exit code."""
     try:
         settings = read_settings(settings_kind, os.environ)
@@ -37,36 +38,62 @@ def run_service(name: str, settings_kind: type[S], serve: Callable[[S, asyncio.E
     return 0
 
 
-async def _until_stopped(name: str, settings: S, serve: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """A signal during start-up ends it at once; later it asks for a graceful stop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+class Stop(asyncio.Event):
+    """Set by SIGTERM or SIGINT. Until `until_stopped` watches it, a signal ends the start-up at once."""
+
+    watched = False
+
+
+async def _until_stopped(name: str, settings: S, serve: Callable[[S, Stop], Coroutine[Any, Any, None]]) -> None:
+    stop = Stop()
+    serving = asyncio.create_task(serve(settings, stop))
+
+    def on_signal() -> None:
+        stop.set()
+        if not stop.watched:
+            serving.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    log.info("starting")
-    await serve(settings, stop)
-    log.info("stopped")
-
-
-async def until_stopped(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
-    """Runs the background work until `stop` is set; raises what any of it raises, since a service missing a part isn't one."""
-    tasks = [asyncio.create_task(work) for work in background]
-    stopping = asyncio.create_task(stop.wait())
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    log.info("starting", version=version("customer360"))
     try:
-        done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await serving
+    except asyncio.CancelledError:
+        log.info("stopped while starting")
+    else:
+        log.info("stopped")
+
+
+async def until_stopped(stop: Stop, drain: Callable[[], Awaitable[None]], *background: Coroutine[Any, Any, None]) -> None:
+    """Runs the background work until `stop` is set, then `drain` while the work still goes on, then ends the work.
+
+    Raises what any of the work raises: a service that misses a part isn't one. Work that is done may end.
+    """
+    stop.watched = True
+    draining = asyncio.create_task(_drain(stop, drain))
+    tasks = {draining, *(asyncio.create_task(work) for work in background)}
+    going = tasks
+    try:
+        while not draining.done():
+            done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
     finally:
-        for task in (*tasks, stopping):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _drain(stop: Stop, drain: Callable[[], Awaitable[None]]) -> None:
+    await stop.wait()
+    await drain()
 
 
 async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Runs `work` for ever, anew whenever a server it needs was down. `work` begins from what is committed."""
+    """Runs `work` until it is done, anew whenever a server it needs was down. It begins from what is committed."""
     while True:
         try:
-            await work()
+            return await work()
         except (*STORE_DOWN, *BROKER_DOWN) as error:
             log.warning("starting over when the servers are back", work=name, error=type(error).__name__)
             await asyncio.sleep(RETRY_S)

@@ -1,6 +1,5 @@
 """Composition of the consent service."""
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogWriter
 from shared.positions import Progress
-from shared.process import keep_going, run_service, until_stopped
+from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
@@ -30,7 +29,7 @@ class ConsentSettings(Settings, frozen=True, kw_only=True):
     metrics_address: str = "127.0.0.1:9104"
 
 
-async def serve(settings: ConsentSettings, stop: asyncio.Event) -> None:
+async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "consent")
     client = await bus.connect(settings.nats_url, "consent")
@@ -40,31 +39,22 @@ async def serve(settings: ConsentSettings, stop: asyncio.Event) -> None:
     consent.on_committed = relay.tell
     api = ConsentApi(consent, progress, FileKeyring(Path(settings.keyring_file)).lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
-    drained = asyncio.Event()
 
     async def become_ready() -> None:
         await consent.define_ready_purposes()
         await wait_caught_up(client, progress)
         await server.set_ready(True)
-        await asyncio.Event().wait()  # nothing is left to do; only what ends is started over
-
-    async def drain() -> None:
-        """While the relay still runs: a decision under way is answered when it is enforced."""
-        await stop.wait()
-        await server.stop()
-        drained.set()
 
     await server.start()
     try:
         await until_stopped(
-            drained,
-            drain(),
+            stop,
+            server.stop,  # while the relay still runs: a decision under way is answered when it is enforced
             keep_going("become ready", become_ready),
             keep_going("publish", relay.run),
             keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress)),
         )
     finally:
-        await server.stop()
         await client.close()
         await pool.close()
 

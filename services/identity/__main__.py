@@ -1,6 +1,5 @@
 """Composition of the identity service."""
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter
 from shared.positions import Progress
-from shared.process import keep_going, run_service, until_stopped
+from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
@@ -28,7 +27,7 @@ class IdentitySettings(Settings, frozen=True, kw_only=True):
     metrics_address: str = "127.0.0.1:9102"
 
 
-async def serve(settings: IdentitySettings, stop: asyncio.Event) -> None:
+async def serve(settings: IdentitySettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "identity")
     vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
@@ -45,9 +44,10 @@ async def serve(settings: IdentitySettings, stop: asyncio.Event) -> None:
     await server.start()
     await server.set_ready(True)
     try:
-        await until_stopped(stop, keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault)), relay.run())
+        await until_stopped(
+            stop, server.stop, keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault)), relay.run()
+        )
     finally:
-        await server.stop()
         await client.close()
         await pool.close()
 

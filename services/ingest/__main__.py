@@ -19,7 +19,7 @@ from shared import bus
 from shared.config import Settings
 from shared.ids import id_maker
 from shared.instants import now_us
-from shared.process import run_service, until_stopped
+from shared.process import Stop, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
@@ -31,7 +31,7 @@ class IngestSettings(Settings, frozen=True, kw_only=True):
     metrics_address: str = "127.0.0.1:9101"
 
 
-async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
+async def serve(settings: IngestSettings, stop: Stop) -> None:
     rpc = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "ingest")
     vault_pool = await open_pool(settings.vault_url, "vault")
@@ -49,20 +49,24 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
     await rpc.set_ready(True)
     batching = asyncio.create_task(batcher.run())
     serving = asyncio.create_task(http.run())
-    try:
-        await until_stopped(stop, publisher.keep_keys_ahead(), _watch(batching), _watch(serving))
-    finally:
-        # The doors close first: what is under way in them is still published and answered.
+
+    async def drain() -> None:
+        """The doors close first: what is under way in them is still published and answered."""
         await asyncio.gather(http.stop(), rpc.stop())
         batcher.close()
         await batching
+
+    try:
+        await until_stopped(stop, drain, publisher.keep_keys_ahead(), _failure_of(batching), _failure_of(serving))
+    finally:
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
 
 
-async def _watch(task: asyncio.Task[None]) -> None:
-    """Ends as the task ends, but does not end it."""
+async def _failure_of(task: asyncio.Task[None]) -> None:
+    """Raises what the task raises. Its orderly end is part of the drain, not the end of it."""
     await asyncio.shield(task)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Composition of the profile service."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from shared.ids import id_maker, to_text
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter, Record
 from shared.positions import Progress
-from shared.process import keep_going, run_service, until_stopped
+from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
@@ -38,7 +37,7 @@ class ProfileSettings(Settings, frozen=True, kw_only=True):
     metrics_address: str = "127.0.0.1:9103"
 
 
-async def serve(settings: ProfileSettings, stop: asyncio.Event) -> None:
+async def serve(settings: ProfileSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "profile")
     vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
@@ -70,12 +69,12 @@ async def serve(settings: ProfileSettings, stop: asyncio.Event) -> None:
     async def become_ready() -> None:
         await consent.informed.wait()
         await server.set_ready(True)
-        await stop.wait()
 
     await server.start()
     try:
         await until_stopped(
             stop,
+            server.stop,
             become_ready(),
             keep_going("follow customers", lambda: follow_customers(client, recorder)),
             keep_going("follow consent", lambda: consent.follow(client)),
@@ -84,7 +83,6 @@ async def serve(settings: ProfileSettings, stop: asyncio.Event) -> None:
         )
     finally:
         await lease.leave()
-        await server.stop()
         await client.close()
         await pool.close()
 

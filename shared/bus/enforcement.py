@@ -81,7 +81,8 @@ class Lease:
     async def leave(self) -> None:
         """Serve nothing afterwards."""
         self._until = float("-inf")
-        await self._client.publish(SUBJECT, encode(Renewal(self._reader, self._applied(), leaving=True)))
+        with contextlib.suppress(*BROKER_DOWN):
+            await self._client.publish(SUBJECT, encode(Renewal(self._reader, self._applied(), leaving=True)))
 
 
 class Roll:

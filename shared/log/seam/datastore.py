@@ -65,7 +65,13 @@ class Datastore:
                 raise library.InterfaceError("the datastore is closed")
             if self._idle:
                 return self._idle.pop()
-        connection = psycopg.connect(self._url, row_factory=dict_row, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        connection = psycopg.connect(
+            self._url,
+            row_factory=dict_row,
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name=f"c360 seam {self._schema}",
+        )
         connection.execute("SELECT set_config('search_path', %s, false)", [self._schema])
         return connection
 
