@@ -29,8 +29,9 @@ HOUR = 3600 * 1_000_000
 
 
 class SeamLog:
-    def __init__(self, url: str, schema: str) -> None:
-        self.url = url
+    def __init__(self, admin_url: str, schema: str) -> None:
+        self.admin_url = admin_url
+        self.url = f"{admin_url}?options=-c%20role%3D{ROLE}"
         self.schema = schema
         self._datastores: list[Datastore] = []
 
@@ -77,7 +78,7 @@ def key_of(stream: bytes, /) -> DataKey | None:
 
 @contextmanager
 def empty_log(admin_url: str) -> Iterator[SeamLog]:
-    log = SeamLog(f"{admin_url}?options=-c%20role%3D{ROLE}", f"seam_{uuid4().hex[:12]}")
+    log = SeamLog(admin_url, f"seam_{uuid4().hex[:12]}")
     with psycopg.connect(admin_url) as connection:
         connection.execute(f"CREATE SCHEMA {log.schema}")
         connection.execute(f"SET search_path TO {log.schema}")

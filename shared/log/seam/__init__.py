@@ -7,7 +7,7 @@
     })
 
 Reading needs no more. Before the first write, `application.recorder.claim()` takes the partition over, as LogWriter does.
-What maps to what: docs/decisions/0006-eventsourcing-as-the-seam.md.
+What maps to what: docs/decisions/0007-eventsourcing-as-the-seam.md.
 """
 
 from shared.log.seam.factory import LogFactory
