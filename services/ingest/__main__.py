@@ -47,26 +47,17 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     await publisher.open()
     await rpc.start()
     await rpc.set_ready(True)
-    batching = asyncio.create_task(batcher.run())
-    serving = asyncio.create_task(http.run())
 
     async def drain() -> None:
         """The doors close first: what is under way in them is still published and answered."""
         await asyncio.gather(http.stop(), rpc.stop())
         batcher.close()
-        await batching
 
     try:
-        await until_stopped(stop, drain, publisher.keep_keys_ahead(), _failure_of(batching), _failure_of(serving))
+        await until_stopped(stop, drain, publisher.keep_keys_ahead(), batcher.run(), http.run())
     finally:
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
-
-
-async def _failure_of(task: asyncio.Task[None]) -> None:
-    """Raises what the task raises. Its orderly end is part of the drain, not the end of it."""
-    await asyncio.shield(task)
-    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
