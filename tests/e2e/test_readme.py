@@ -1,0 +1,57 @@
+"""README can't rot: its snippet runs as it stands, its commands and settings exist."""
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.consent.__main__ import ConsentSettings
+from services.identity.__main__ import IdentitySettings
+from services.ingest.__main__ import IngestSettings
+from services.migrate import MigrateSettings
+from services.profile.__main__ import ProfileSettings
+from services.stack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_channel_backends_snippet_runs(stack: Stack) -> None:
+    snippet = README.split("<!-- runnable")[1].split("```python\n")[1].split("```")[0]
+    email = f"ada-{uuid.uuid4().hex[:8]}@example.com"
+    environment = os.environ | {"C360_DATA_DIR": str(stack.data_directory), "C360_WRITE_KEY": stack.write_key()}
+    c360 = Path(sys.executable).parent / "c360"
+    sent = subprocess.run(
+        [c360, "events", "identify", "--user-id", email, "-t", f"email={email}", "-t", "first_name=Ada", "--json"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    position = msgspec.json.decode(sent.stdout)["positions"][-1]
+    subprocess.run(
+        [c360, "profile", "get", f"email:{email}", "--purpose", "service", "--fresh", position], env=environment, check=True
+    )
+    code = snippet.replace("127.0.0.1:50053", stack.endpoints.profile).replace("ada@example.com", email)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert re.fullmatch(r"Ada is customer [0-9a-f-]{36}\n", ran.stdout), ran.stdout
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", README.split("## Send events")[0])) - {"it"} <= targets
+
+
+def test_every_setting_is_in_the_table_and_nothing_else_is() -> None:
+    kinds = (IngestSettings, IdentitySettings, ProfileSettings, ConsentSettings, MigrateSettings)
+    fields = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
+    known = {f"C360_{name.upper()}" for name in fields if not name.endswith("_password")} | {"C360_DATA_DIR"}
+    assert set(re.findall(r"`(C360_[A-Z_]+)`", README.split("## Configure it")[1])) == known
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"c360 ([a-z]+ [a-z]+)", README))))
+def test_every_command_that_is_named_exists(command: str) -> None:
+    c360 = Path(sys.executable).parent / "c360"
+    assert subprocess.run([c360, *command.split(), "--help"], capture_output=True, check=False).returncode == 0
