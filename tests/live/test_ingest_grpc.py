@@ -130,9 +130,9 @@ async def test_a_source_is_registered_once_and_its_key_shown_once(door: Door, in
     name, request_id = f"shop-{uuid4()}", str(uuid4())
     first = door.register(name, request_id)
     again = door.register(name, request_id)
-    assert (len(first.write_key), again.write_key) == (43, "")
+    assert (len(first.write_key), again.write_key) == (46, "")
     assert first.source == again.source
-    assert first.source.write_key_hint == first.write_key[:6]
+    assert first.source.write_key_hint == first.write_key[:9]
     with pytest.raises(grpc.RpcError) as refused:
         door.register(name)
     assert reason_of(refused.value) == "SOURCE_EXISTS"

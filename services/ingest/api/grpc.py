@@ -50,7 +50,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         return ingest_pb2.RegisterSourceResponse(
             source=_to_source(registered.name, registered.registered_at, registered.write_key_hint),
             write_key=registered.write_key,
-            position=Position(log="ingest", partition=0, number=registered.pos),
+            position=Position(log="source", partition=0, number=registered.pos),
         )
 
     async def ListSources(self, request: ingest_pb2.ListSourcesRequest, context: Context) -> ingest_pb2.ListSourcesResponse:

@@ -13,8 +13,9 @@ from shared.events.source import SourceRegistered
 from shared.ids import derived_id
 
 PARTITION: Final = 0
+KEY_PREFIX: Final = "wk_"
 KEY_BYTES: Final = 32
-HINT_CHARACTERS: Final = 6
+HINT_CHARACTERS: Final = 9
 MAX_REQUEST_ID: Final = 100  # characters
 NAME = re.compile(r"[a-z0-9\-]{1,64}")
 
@@ -74,7 +75,8 @@ def stream_of(name: str) -> bytes:
 
 
 def new_write_key(random: Callable[[int], bytes]) -> str:
-    return base64.urlsafe_b64encode(random(KEY_BYTES)).rstrip(b"=").decode()
+    """Recognisable in logs and scanners, and never taken for an option on a command line."""
+    return KEY_PREFIX + base64.urlsafe_b64encode(random(KEY_BYTES)).rstrip(b"=").decode()
 
 
 def hash_of(write_key: str) -> bytes:
