@@ -20,6 +20,7 @@ DOWN = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver's state after its connection broke in the middle of an operation
     asyncio.TimeoutError,
 )
 
