@@ -17,6 +17,7 @@ from tests.e2e.traffic import Ledger
 
 VISIBLE_DEADLINE_S = 60.0
 SETTLE_POLL_S = 0.2
+ALARMS = ('"level": "critical"', '"unforeseen error"')  # a service that ended by itself, or an answer without a reason
 SCHEMAS = ("ingest", "identity", "profile", "consent")
 
 
@@ -140,4 +141,13 @@ def gaps(stack: Stack) -> list[str]:
                 f"SELECT count(*) FROM (SELECT FROM {schema}.events GROUP BY stream HAVING max(version) <> count(*)) AS gap"
             ).fetchone()
             found += [f"{schema}: {broken[0]} streams with a gap"] if broken and broken[0] else []
+    return found
+
+
+def alarms(stack: Stack) -> list[str]:
+    """A server that is killed is no reason for a service to give up, nor for an error that nobody foresaw."""
+    found = []
+    for service in stack.services:
+        lines = (stack.data_directory / "logs" / f"{service}.log").read_text().splitlines()
+        found += [f"{service} logged {line}" for line in lines if any(alarm in line for alarm in ALARMS)]
     return found

@@ -70,7 +70,7 @@ class Turmoil:
         with self._platform as platform:
             tally.wait_visible(platform, self._key)
             result = tally.count(platform, tally.merged(sender.ledger for sender in self.senders))
-        result.problems += [*tally.gaps(self._stack), *self.decider.problems()]
+        result.problems += [*tally.gaps(self._stack), *tally.alarms(self._stack), *self.decider.problems()]
         return result
 
     def _make_known(self, person: Identifier) -> Identifier:
