@@ -1,0 +1,132 @@
+"""Personal data is readable for those who may read it, and nowhere else: a search for canaries finds nothing."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import grpc
+import httpx
+import pytest
+from c360.common.v1.common_pb2 import Identifier
+from c360.consent.v1 import consent_pb2
+from c360.ingest.v1 import ingest_pb2
+from c360.profile.v1 import profile_pb2
+from google.protobuf.struct_pb2 import Struct
+
+from services.stack.stack import Stack
+from tests.e2e.cast import segment_sdk
+from tests.e2e.client import Platform, by_identifier
+from tests.e2e.leaks import places_of
+
+RUN = uuid.uuid4().hex[:12]
+PHONE = f"+447700900{random.randrange(1000):03}"  # set aside for fiction
+CANARIES = {
+    what: f"canary-{what}-{RUN}"
+    for what in (
+        "user",
+        "device",
+        "name",
+        "trait",
+        "nested",
+        "property",
+        "page",
+        "event",
+        "context",
+        "group",
+        "previous",
+        "external",
+    )
+} | {"email": f"canary-email-{RUN}@example.com", "phone": PHONE}
+REJECTED = f"canary-rejected-{RUN}"
+ASKED_FOR = f"canary-asked-{RUN}"
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    with Platform(stack.endpoints) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def profile(platform: Platform) -> profile_pb2.Profile:
+    """Of a person about whom every field that may be personal holds a canary; sent and read in every way there is."""
+    key = platform.register_source(f"privacy-{RUN}")
+    _send_by_sdk(platform, key)
+    _send_by_grpc(platform, key)
+    _send_what_is_refused(platform, key)
+    person = by_identifier("email", CANARIES["email"])
+    found = platform.get_profile(person, "audit", platform.newest_position(key))
+    platform.get_profile(person, "audit", known_at=datetime.now(UTC))
+    platform.get_timeline(person, "audit")
+    platform.decide(Identifier(namespace="email", value=CANARIES["email"]), "marketing", consent_pb2.OUTCOME_GRANTED)
+    _ask_what_is_refused(platform)
+    return found
+
+
+def _send_by_sdk(platform: Platform, key: str) -> None:
+    traits = {"email": CANARIES["email"], "phone": PHONE, "name": CANARIES["name"], "address": {"street": CANARIES["nested"]}}
+    with segment_sdk(platform, key) as sdk:
+        sdk.identify(CANARIES["user"], traits, context={"ip": CANARIES["context"]}, anonymous_id=CANARIES["device"])
+        sdk.track(CANARIES["user"], CANARIES["event"], {"note": CANARIES["property"]})
+        sdk.page(CANARIES["user"], CANARIES["page"], CANARIES["page"])
+        sdk.group(CANARIES["user"], CANARIES["group"], {"name": CANARIES["name"]})
+        sdk.alias(CANARIES["previous"], CANARIES["user"])
+
+
+def _send_by_grpc(platform: Platform, key: str) -> None:
+    traits = Struct()
+    traits.update({"hobby": CANARIES["trait"]})
+    external = Identifier(namespace="loyalty_card", value=CANARIES["external"])
+    platform.record(
+        key,
+        ingest_pb2.Event(
+            type=ingest_pb2.EVENT_TYPE_IDENTIFY, user_id=CANARIES["user"], traits=traits, external_ids=[external], message_id=RUN
+        ),
+    )
+
+
+def _send_what_is_refused(platform: Platform, key: str) -> None:
+    with httpx.Client(base_url=platform.url, auth=(key, "")) as door:
+        door.post("/v1/track", json={"event": REJECTED, "properties": {"email": REJECTED}})
+        door.post("/v1/track", json={"userId": REJECTED, "event": "Seen", "properties": REJECTED})
+        door.post("/v1/identify", content=f'{{"userId": "{REJECTED}"'.encode())
+        door.post(f"/v1/{REJECTED}?email={REJECTED}", json={})
+
+
+def _ask_what_is_refused(platform: Platform) -> None:
+    for namespace, purpose in (("email", "service"), ("phone", "service"), ("user_id", "service"), ("user_id", ASKED_FOR)):
+        with suppress(grpc.RpcError):
+            platform.get_profile(by_identifier(namespace, ASKED_FOR), purpose)
+    with suppress(grpc.RpcError):
+        platform.resolve("email", ASKED_FOR)
+    with suppress(grpc.RpcError):
+        platform.decide(Identifier(namespace="email", value=ASKED_FOR), ASKED_FOR, consent_pb2.OUTCOME_GRANTED)
+
+
+def test_those_who_may_read_it_can(profile: profile_pb2.Profile, platform: Platform) -> None:
+    shown = str(profile) + str(platform.get_timeline(by_identifier("email", CANARIES["email"]), "audit"))
+    hidden = {"context", "group", "previous"}  # kept with the event, in no answer yet
+    assert [what for what, canary in CANARIES.items() if canary not in shown and what not in hidden] == []
+
+
+def test_nobody_else_finds_it(profile: profile_pb2.Profile, stack: Stack) -> None:
+    assert places_of(stack, [*CANARIES.values(), PHONE.removeprefix("+44"), REJECTED, ASKED_FOR]) == []
+
+
+def test_the_search_finds_what_is_there(profile: profile_pb2.Profile, stack: Stack) -> None:
+    places = "\n".join(places_of(stack, [f"privacy-{RUN}"]))
+    for kind in ("metrics of ingest", "table c360.ingest.sources", "table c360.profile.events", "file postgres", "file nats"):
+        assert kind in places
+
+
+def test_a_purpose_sees_in_the_timeline_only_the_traits_that_it_sees_in_the_profile(
+    profile: profile_pb2.Profile, platform: Platform
+) -> None:
+    person = by_identifier("email", CANARIES["email"])
+    platform.get_profile(person, "service")
+    shown = str(platform.get_timeline(person, "service", kinds=("identified", "linked")))
+    assert CANARIES["name"] in shown
+    assert CANARIES["trait"] not in shown
+    assert CANARIES["external"] not in shown
