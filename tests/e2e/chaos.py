@@ -19,6 +19,7 @@ from tests.e2e.tally import Tally
 from tests.e2e.turmoil import Turmoil, turmoil
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.3, 4.0  # between kills: from "still starting" to "caught up"
+AT_A_TIME = (1, 1, 2)  # how many die together
 PROGRESS_S = 5.0
 POLL_S = 0.1
 
@@ -67,9 +68,9 @@ def _kill_at_random(stack: Stack, running: Turmoil, choose: random.Random, durat
     while (now := time.monotonic()) < started + duration_s:
         running.check()
         if now >= next_kill:
-            victim = choose.choice(stack.names)
-            stack.kill(victim)
-            kills[victim] += 1
+            for victim in choose.sample(stack.names, choose.choice(AT_A_TIME)):
+                stack.kill(victim)
+                kills[victim] += 1
             next_kill = now + choose.uniform(SHORTEST_PAUSE_S, LONGEST_PAUSE_S)
         if now >= next_line:
             killed = ", ".join(f"{name} {times}" for name, times in sorted(kills.items()))

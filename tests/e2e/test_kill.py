@@ -9,6 +9,8 @@ from tests.e2e.turmoil import Turmoil, turmoil
 PROGRESS_EVENTS = 100  # answered after a kill, before the next one: the system works again
 PROGRESS_DEADLINE_S = 30.0
 POLL_S = 0.05
+IN_FLIGHT_S = 0.2  # longer than a sender's pause, shorter than a server's restart
+PAIRS = (("nats", "ingest"), ("postgres", "ingest"), ("postgres", "identity"), ("postgres", "profile"), ("nats", "consent"))
 
 
 def test_each_process_is_killed_once_and_nothing_is_lost_or_doubled(own_stack: Stack) -> None:
@@ -17,6 +19,9 @@ def test_each_process_is_killed_once_and_nothing_is_lost_or_doubled(own_stack: S
             wait_for_progress(running)
             own_stack.kill(victim)
             own_stack.wait_ready(victim)
+        for server, service in PAIRS:
+            wait_for_progress(running)
+            kill_both(own_stack, running, server, service)
         wait_for_progress(running)
         tally = running.finish()
     assert tally.problems == []
@@ -24,6 +29,17 @@ def test_each_process_is_killed_once_and_nothing_is_lost_or_doubled(own_stack: S
     assert tally.visible == tally.sent == tally.acknowledged > PROGRESS_EVENTS * len(own_stack.names)
     assert len(running.decider.answered) > len(own_stack.names)
     assert running.decider.confirmed
+
+
+def kill_both(stack: Stack, running: Turmoil, server: str, service: str) -> None:
+    """The service dies with what the dead server did not take: nothing of that may have been answered."""
+    sent = running.sent
+    stack.kill(server)
+    give_up_at = time.monotonic() + IN_FLIGHT_S
+    while running.sent == sent and time.monotonic() < give_up_at:
+        time.sleep(POLL_S / 10)
+    stack.kill(service)
+    stack.wait_ready(server, service)
 
 
 def wait_for_progress(running: Turmoil) -> None:
