@@ -113,10 +113,7 @@ class Unifier:
 
     async def _place(self, fresh: dict[bytes, RawEvent]) -> tuple[Graph, list[Placed], dict[bytes, int]]:
         sightings = [self._sighting(event_id, event) for event_id, event in fresh.items()]
-        hashes = {value_hash for sighting in sightings for value_hash, _ in sighting.identifiers}
-        if not hashes:
-            return Graph(), [], {}
-        graph, versions = await views.load_graph(self._pool, hashes, self._next_founding_number)
+        graph, versions = await views.load_graph(self._pool, sightings, self._next_founding_number)
         placed = []
         for sighting, event in zip(sightings, fresh.values(), strict=True):
             customer, conclusions = decide(graph, sighting, self._new_id)

@@ -1,29 +1,26 @@
 """Identity's read models: the graph by identifier and by customer, the messages seen, proposals, and what is parked."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from services.identity.domain import KNOWN_PERSON, Cluster, Conclusion, Founded, Graph, Linked, Merged, Proposed
+from services.identity.domain import KNOWN_PERSON, Cluster, Conclusion, Founded, Graph, Linked, Merged, Proposed, Sighting
 
 
-async def load_graph(pool: Any, hashes: Collection[bytes], next_founding_number: int) -> tuple[Graph, dict[bytes, int]]:
-    """The part of the graph around some identifiers, and the version of each customer's stream in it."""
+async def load_graph(pool: Any, sightings: Sequence[Sighting], next_founding_number: int) -> tuple[Graph, dict[bytes, int]]:
+    """The part of the graph that a unit of sightings touches, and the version of each customer's stream that may change.
+
+    A sighting can change only clusters that it sees together, or with something unknown: only those are loaded in full.
+    """
     graph = Graph(next_founding_number=next_founding_number)
-    rows = await pool.fetch(
-        """WITH touched AS (
-               SELECT DISTINCT canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = ANY($1::bytea[])
-           )
-           SELECT c.customer, c.founding_number, c.canonical, c.version,
-                  count(value_hash) AS size,
-                  array_agg(value_hash) FILTER (WHERE namespace = $2) AS known_people,
-                  array_agg(value_hash) FILTER (WHERE value_hash = ANY($1::bytea[])) AS asked
-           FROM touched JOIN customers AS c ON c.canonical = touched.canonical LEFT JOIN identifiers AS i ON i.customer = c.customer
-           GROUP BY c.customer""",
-        list(hashes),
-        KNOWN_PERSON,
-    )
+    canonical_of: dict[bytes, bytes] = {}  # by identifier hash
+    for row in await _linked(pool, {value_hash for sighting in sightings for value_hash, _ in sighting.identifiers}):
+        canonical_of[row["value_hash"]] = row["canonical"]
+        graph.links[row["value_hash"]] = row["customer"]
+        graph.founding_numbers[row["customer"]] = row["founding_number"]
+        graph.clusters[row["customer"]] = Cluster(row["canonical"], {row["customer"]})
+    rows = await _members(pool, _may_change(sightings, canonical_of))
     clusters: dict[bytes, Cluster] = {}
     for row in rows:
         cluster = clusters.setdefault(row["canonical"], Cluster(row["canonical"], set()))
@@ -32,13 +29,44 @@ async def load_graph(pool: Any, hashes: Collection[bytes], next_founding_number:
         cluster.size += row["size"]
         graph.clusters[row["customer"]] = cluster
         graph.founding_numbers[row["customer"]] = row["founding_number"]
-        graph.links.update(dict.fromkeys(row["asked"] or (), row["customer"]))
-    graph.proposals = await _proposals_among(pool, graph.clusters)
+    graph.proposals = await _proposals_among(pool, [row["customer"] for row in rows])
     return graph, {row["customer"]: row["version"] for row in rows}
 
 
+def _may_change(sightings: Iterable[Sighting], canonical_of: Mapping[bytes, bytes]) -> set[bytes]:
+    """Canonical customers of the clusters that are seen together with another one, or with something unknown."""
+    touched: set[bytes] = set()
+    for sighting in sightings:
+        seen = {canonical_of.get(value_hash) for value_hash, _ in sighting.identifiers}
+        if len(seen) > 1:
+            touched |= {canonical for canonical in seen if canonical is not None}
+    return touched
+
+
+async def _linked(pool: Any, hashes: Collection[bytes]) -> Any:
+    return await pool.fetch(
+        """SELECT value_hash, customer, canonical, founding_number FROM unnest($1::bytea[]) AS seen (value_hash)
+           JOIN identifiers USING (value_hash) JOIN customers USING (customer)""",
+        list(hashes),
+    )
+
+
+async def _members(pool: Any, canonicals: Collection[bytes]) -> Any:
+    return await pool.fetch(
+        """SELECT c.customer, c.founding_number, c.canonical, c.version, count(value_hash) AS size,
+                  array_agg(value_hash) FILTER (WHERE namespace = $2) AS known_people
+           FROM unnest($1::bytea[]) AS touched (canonical)
+           JOIN customers AS c ON c.canonical = touched.canonical LEFT JOIN identifiers AS i ON i.customer = c.customer
+           GROUP BY c.customer""",
+        list(canonicals),
+        KNOWN_PERSON,
+    )
+
+
 async def _proposals_among(pool: Any, customers: Collection[bytes]) -> set[tuple[bytes, bytes]]:
-    rows = await pool.fetch("SELECT customer, other FROM proposals WHERE customer = ANY($1::bytea[])", list(customers))
+    rows = await pool.fetch(
+        "SELECT customer, other FROM unnest($1::bytea[]) AS touched (customer) JOIN proposals USING (customer)", list(customers)
+    )
     return {(row["customer"], row["other"]) for row in rows}
 
 
@@ -105,7 +133,9 @@ async def next_founding_number(pool: Any) -> int:
 
 
 async def seen(pool: Any, messages: Collection[bytes]) -> set[bytes]:
-    rows = await pool.fetch("SELECT message FROM seen_messages WHERE message = ANY($1::bytea[])", list(messages))
+    rows = await pool.fetch(
+        "SELECT message FROM unnest($1::bytea[]) AS read (message) JOIN seen_messages USING (message)", list(messages)
+    )
     return {row["message"] for row in rows}
 
 
