@@ -15,15 +15,16 @@ async def load_graph(pool: Any, sightings: Sequence[Sighting], next_founding_num
     """
     graph = Graph(next_founding_number=next_founding_number)
     canonical_of: dict[bytes, bytes] = {}  # by identifier hash
+    clusters: dict[bytes, Cluster] = {}  # by canonical customer
     for row in await _linked(pool, {value_hash for sighting in sightings for value_hash, _ in sighting.identifiers}):
         canonical_of[row["value_hash"]] = row["canonical"]
         graph.links[row["value_hash"]] = row["customer"]
         graph.founding_numbers[row["customer"]] = row["founding_number"]
-        graph.clusters[row["customer"]] = Cluster(row["canonical"], {row["customer"]})
+        graph.clusters[row["customer"]] = clusters.setdefault(row["canonical"], Cluster(row["canonical"], set()))
+        clusters[row["canonical"]].members.add(row["customer"])
     rows = await _members(pool, _may_change(sightings, canonical_of))
-    clusters: dict[bytes, Cluster] = {}
     for row in rows:
-        cluster = clusters.setdefault(row["canonical"], Cluster(row["canonical"], set()))
+        cluster = clusters[row["canonical"]]
         cluster.members.add(row["customer"])
         cluster.known_people.update(row["known_people"] or ())
         cluster.size += row["size"]

@@ -1,0 +1,161 @@
+"""Identity's writer on a real PostgreSQL decides as the pure domain does, whatever the units, restarts and repetitions."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.identity import views
+from services.identity.app import Unifier
+from services.identity.domain import Graph, Sighting, decide, identifiers_of
+from services.identity.outbox import Outbox
+from services.stack.stack import Stack
+from shared.events import customer as events
+from shared.events.wire import RawEvent, decode_unit
+from shared.identifiers import hash_of
+from shared.ids import id_maker
+from shared.instants import now_us
+from shared.log import LogReader, LogWriter
+from shared.positions import Progress
+from shared.store.pool import open_pool
+from shared.vault import FileKeyring, Vault
+
+TABLES = "events, customers, identifiers, proposals, seen_messages, outbox, parked"
+
+
+@dataclass
+class Store:
+    pool: Any
+    vault: Vault
+
+    async def unifier(self) -> Unifier:
+        """A process that has just started."""
+        writer = LogWriter(self.pool, [0], now_us)
+        unifier = Unifier(self.pool, writer, Outbox(self.pool), self.vault, Progress(), now_us, id_maker(now_us))
+        await unifier.load()
+        return unifier
+
+
+@pytest.fixture
+async def store(servers: Stack) -> AsyncIterator[Store]:
+    environment = servers.environment_of("identity")
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
+    await admin.execute(f"SET search_path TO identity; TRUNCATE {TABLES}")
+    await admin.execute("UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0")
+    await admin.close()
+    pool = await open_pool(environment["C360_DATABASE_URL"], "identity")
+    vault_pool = await open_pool(environment["C360_VAULT_URL"], "vault")
+    yield Store(pool, Vault(vault_pool, FileKeyring(Path(environment["C360_KEYRING_FILE"]))))
+    await pool.close()
+    await vault_pool.close()
+
+
+def traffic(random: Random, amount: int) -> list[RawEvent]:
+    """People with several devices, a shared tablet, and a family mailbox now and then."""
+    made = []
+    for number in range(amount):
+        person = random.randrange(12)
+        device = random.choice([f"device-{person}-{random.randrange(3)}", f"device-{person}-0", "family-tablet"])
+        known = random.random() < 0.5
+        traits = {"email": random.choice([f"p{person}@shop.example", "family@shop.example"])} if random.random() < 0.3 else {}
+        made.append(
+            RawEvent(
+                kind="identify",
+                message_id=f"message-{number}",
+                source="web",
+                user_id=f"user-{person}" if known else None,
+                anonymous_id=device if not known or random.random() < 0.7 else None,
+                traits=traits,
+                occurred_at=number,
+                received_at=number,
+            )
+        )
+    return made
+
+
+def in_units(random: Random, raw: list[RawEvent]) -> list[list[RawEvent]]:
+    units, rest = [], list(raw)
+    while rest:
+        size = random.randrange(1, 12)
+        units.append(rest[:size])
+        rest = rest[size:]
+    return units
+
+
+def oracle(raw: list[RawEvent], key: bytes) -> tuple[Graph, dict[str, bytes]]:
+    """The whole graph in memory, one event at a time; and each message's identifier hash that leads to its customer."""
+    graph, ids, homes = Graph(), count(1), {}
+    for event in raw:
+        sighting = Sighting(b"", [(hash_of(identifier, key), identifier) for identifier in identifiers_of(event)])
+        decide(graph, sighting, lambda: next(ids).to_bytes(16))
+        homes[event.message_id] = sighting.identifiers[0][0]
+    return graph, homes
+
+
+def partition_of_graph(graph: Graph) -> set[frozenset[bytes]]:
+    clusters: dict[bytes, set[bytes]] = {}
+    for value_hash, customer in graph.links.items():
+        clusters.setdefault(graph.clusters[customer].canonical, set()).add(value_hash)
+    return {frozenset(hashes) for hashes in clusters.values()}
+
+
+async def partition_of_store(pool: Any) -> set[frozenset[bytes]]:
+    rows = await pool.fetch(
+        "SELECT canonical, array_agg(value_hash) AS hashes FROM identifiers JOIN customers USING (customer) GROUP BY 1"
+    )
+    return {frozenset(row["hashes"]) for row in rows}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_units_restarts_and_repetitions_decide_as_one_event_after_the_other(store: Store, seed: int) -> None:
+    random = Random(seed)
+    raw = traffic(random, 150)
+    unifier = await store.unifier()
+    for sequence, unit in enumerate(in_units(random, raw), 1):
+        if random.random() < 0.2:
+            unifier = await store.unifier()
+        repeated = random.sample(raw[: raw.index(unit[0])], k=min(2, raw.index(unit[0])))
+        await unifier.unify([*repeated, *unit, unit[0]], sequence, [])
+    graph, _ = oracle(raw, store.vault.lookup_key)
+    assert await partition_of_store(store.pool) == partition_of_graph(graph)
+    assert await store.pool.fetchval("SELECT count(*) FROM proposals") == len(graph.proposals)
+    assert await store.pool.fetchval("SELECT count(*) FROM seen_messages") == len(raw)
+
+
+async def test_the_hand_over_has_every_event_once_in_the_stream_of_its_customer(store: Store) -> None:
+    raw = traffic(Random(7), 120)
+    unifier = await store.unifier()
+    for sequence, unit in enumerate(in_units(Random(7), raw), 1):
+        await unifier.unify(unit, sequence, [])
+    units = [decode_unit(row["unit"]) for row in await store.pool.fetch("SELECT unit FROM outbox ORDER BY number")]
+    assert [unit.number for unit in units] == list(range(len(units)))
+    assert [unit.consumed["INGEST"] for unit in units] == list(range(1, len(units) + 1))
+    activities = [entry for unit in units for entry in unit.entries if entry.type_id == events.IDENTIFIED.id]
+    assert [entry.occurred_at for entry in activities] == [event.occurred_at for event in raw]
+    for entry in activities:
+        linked = await views.resolve(store.pool, entry.public().resolved_by)
+        assert linked is not None
+        assert linked.customer == entry.stream
+        personal = entry.personal(await store.vault.key(entry.stream))
+        assert isinstance(personal, events.Identified)
+
+
+async def test_the_log_holds_what_was_concluded_and_the_view_follows_from_it(store: Store) -> None:
+    raw = traffic(Random(8), 150)
+    unifier = await store.unifier()
+    for sequence, unit in enumerate(in_units(Random(8), raw), 1):
+        await unifier.unify(unit, sequence, [])
+    records = await LogReader(store.pool).partition(0, 0, 10_000)
+    assert [record.pos for record in records] == list(range(len(records)))
+    links = {r.entry.public().value_hash: r.entry.stream for r in records if r.entry.type_id == events.LINKED.id}
+    assert {row["value_hash"]: row["customer"] for row in await store.pool.fetch("SELECT * FROM identifiers")} == links
+    versions: dict[bytes, int] = {}
+    for record in records:
+        assert record.version == versions.get(record.entry.stream, 0) + 1
+        versions[record.entry.stream] = record.version
+    assert {row["customer"]: row["version"] for row in await store.pool.fetch("SELECT * FROM customers")} == versions
