@@ -86,3 +86,9 @@ protos-check: setup ## Check the protos, and that their generated code is curren
 clean: ## Remove the environment and the caches; the data stays
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find protos services shared tests -name __pycache__ -prune -exec rm -rf {} +
+
+ONLY ?=
+
+.PHONY: bench
+bench: setup ## Measure against peers, interleaved (ONLY=log for one part); wants a quiet machine
+	@ONLY=$(ONLY) $(BIN)/python -m benchmarks

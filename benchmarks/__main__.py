@@ -1,0 +1,35 @@
+"""`make bench`, or `make bench ONLY=log` for one part. Needs a machine with little else to do."""
+
+import asyncio
+import importlib
+import os
+import sys
+import tempfile
+
+from benchmarks.harness import Result, show, write
+from services.stack.stack import Stack
+
+PARTS = ("log",)
+
+
+async def run(part: str) -> list[Result]:
+    """Against servers of its own, on ports of their own."""
+    with tempfile.TemporaryDirectory(prefix="c360-bench-") as directory, Stack(directory, services=()) as servers:
+        return list(await importlib.import_module(f"benchmarks.part_{part}").measure(servers))
+
+
+def main() -> int:
+    wanted = os.environ.get("ONLY") or ""
+    if wanted and wanted not in PARTS:
+        print(f"no part {wanted!r}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    for part in [wanted] if wanted else PARTS:
+        print(f"{part} ...", flush=True)
+        results = asyncio.run(run(part))
+        write(part, results)
+        show(part, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
