@@ -82,15 +82,17 @@ class Decider:
             raise
 
     def _look(self, outcome: consent_pb2.Outcome.ValueType) -> None:
+        """The first read that gets through; one that is told to try again was shown nothing."""
+        found = retrying(self._read, self._give_up)
+        if found == VERDICTS[outcome]:
+            self.confirmed += 1
+        elif found is not None:
+            self.contradictions.append(f"after decision {len(self.answered)} a read said {found}, not {VERDICTS[outcome]}")
+
+    def _read(self) -> str | None:
         person = by_identifier(self._identifier.namespace, self._identifier.value)
         try:
             self._platform.get_profile(person, PURPOSE, timeout_s=READ_TIMEOUT_S)
-            found = "permitted"
         except grpc.RpcError as error:
-            if error.code() in TRY_AGAIN:
-                return  # nothing was shown
-            found = reason_of(error)
-        if found == VERDICTS[outcome]:
-            self.confirmed += 1
-        else:
-            self.contradictions.append(f"after decision {len(self.answered)} a read said {found}, not {VERDICTS[outcome]}")
+            return None if error.code() in TRY_AGAIN else reason_of(error)
+        return "permitted"

@@ -13,6 +13,7 @@ REQUEST_TIMEOUT_S = 15.0  # as analytics-python
 FIRST_RETRY_DELAY_S = 0.1
 MAX_RETRY_DELAY_S = 1.0
 LOGINS = 0.04  # share of events that join a device to a person
+ANSWERS_LOST = 0.05  # share of batches whose answer gets lost on the way, so that they come again though they are stored
 BY_DEVICE = 0.5  # share of the others that come from a device which may not be joined yet
 
 Event = dict[str, Any]
@@ -44,14 +45,14 @@ class Crowd:
 
     def __init__(self, name: str, size: int, choose: random.Random) -> None:
         self._people = [Person(f"{name}-{number}") for number in range(size)]
-        self._choose = choose
+        self.choose = choose
 
     def batch(self, size: int) -> list[Event]:
-        return [self._event(self._choose.choice(self._people)) for _ in range(size)]
+        return [self._event(self.choose.choice(self._people)) for _ in range(size)]
 
     def _event(self, person: Person) -> Event:
         marker = str(uuid.uuid4())
-        what = self._choose.random()
+        what = self.choose.random()
         if what < LOGINS:
             device = person.device
             person.devices += 1
@@ -98,7 +99,10 @@ class Sender:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._pause_s):
-                self._send(self._crowd.batch(self._batch_events))
+                batch = self._crowd.batch(self._batch_events)
+                self._send(batch)
+                if self._crowd.choose.random() < ANSWERS_LOST:
+                    self._send(batch)
         except BaseException as error:
             self.failure = error
 
