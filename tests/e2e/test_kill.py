@@ -3,6 +3,8 @@
 import random
 import time
 
+import pytest
+
 from services.stack.stack import Stack
 from tests.e2e.turmoil import Turmoil, turmoil
 
@@ -13,6 +15,7 @@ IN_FLIGHT_S = 0.2  # longer than a sender's pause, shorter than a server's resta
 PAIRS = (("nats", "ingest"), ("postgres", "ingest"), ("postgres", "identity"), ("postgres", "profile"), ("nats", "consent"))
 
 
+@pytest.mark.timeout(300)  # about 20 s on two idle cores; a busy machine takes several times that
 def test_each_process_is_killed_once_and_nothing_is_lost_or_doubled(own_stack: Stack) -> None:
     with turmoil(own_stack, random.Random(6), people=10) as running:
         for victim in own_stack.names:
