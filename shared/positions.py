@@ -38,11 +38,23 @@ class Progress:
         if number <= self.applied(log):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters.setdefault(log, []), (number, next(self._tie), future))
+        waiter = (number, next(self._tie), future)
+        heapq.heappush(self._waiters.setdefault(log, []), waiter)
         try:
-            await asyncio.wait_for(future, min(timeout_s, LONGEST_WAIT_S))
+            async with asyncio.timeout(min(timeout_s, LONGEST_WAIT_S)):
+                await future
         except TimeoutError:
             raise NotFreshEnough(f"{log} position {number} is not applied yet", log=log, applied=self.applied(log)) from None
+        finally:
+            self._forget(log, waiter)
+
+    def _forget(self, log: str, waiter: tuple[int, int, asyncio.Future[None]]) -> None:
+        waiters = self._waiters.get(log, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            heapq.heapify(waiters)
+        if not waiters:
+            self._waiters.pop(log, None)
 
     async def wait_all(self, positions: Iterable[tuple[str, int]], timeout_s: float) -> None:
         await asyncio.gather(*(self.wait(log, number, timeout_s) for log, number in positions))

@@ -16,6 +16,7 @@ from shared.config import ConfigError, Settings, read_settings
 from shared.store.pool import DOWN as STORE_DOWN
 
 RETRY_S = 0.5
+CANCEL_AGAIN_S = 1.0
 S = TypeVar("S", bound=Settings)
 
 log = telemetry.logger("process")
@@ -79,9 +80,10 @@ async def until_stopped(stop: Stop, drain: Callable[[], Awaitable[None]], *backg
             for task in done:
                 task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while going := {task for task in tasks if not task.done()}:
+            for task in going:
+                task.cancel()
+            await asyncio.wait(going, timeout=CANCEL_AGAIN_S)  # code in between may have swallowed one
 
 
 async def _drain(stop: Stop, drain: Callable[[], Awaitable[None]]) -> None:

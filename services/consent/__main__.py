@@ -34,8 +34,9 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     pool = await open_pool(settings.database_url, "consent")
     client = await bus.connect(settings.nats_url, "consent")
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
-    consent = Consent(pool, writer, Roll(client, time.monotonic), progress, now_us, id_maker(now_us))
-    relay = bus.Relay(client, CONSENT_STREAM, consent.read_outbox)
+    roll = Roll(client, time.monotonic, writer.owns)
+    consent = Consent(pool, writer, roll, progress, now_us, id_maker(now_us))
+    relay = bus.Relay(client, CONSENT_STREAM, consent.read_outbox, max_age_s=None)
     consent.on_committed = relay.tell
     api = ConsentApi(consent, progress, FileKeyring(Path(settings.keyring_file)).lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
@@ -51,7 +52,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             stop,
             server.stop,  # while the relay still runs: a decision under way is answered when it is enforced
             keep_going("become ready", become_ready),
-            keep_going("publish", relay.run),
+            keep_going("keep authority", roll.keep_authority),
+            relay.run(),
             keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress)),
         )
     finally:

@@ -123,9 +123,10 @@ class Consent:
 
     async def _claim(self) -> None:
         """Takes the log over; from here on no reader gets a lease that lacks what its last owner may have answered."""
-        await self._writer.claim()
+        before = self._writer.heads.get(CONSENT_PARTITION)
+        after = (await self._writer.claim())[CONSENT_PARTITION]
         self._committed()
-        await self._roll.open(self._last_position())
+        await self._roll.open(self._last_position(), settled=before is not None and after.owner_epoch == before.owner_epoch + 1)
         self._owns = True
 
     async def _append(self, event: E, entry: Entry) -> Placed[E]:

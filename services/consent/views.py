@@ -158,8 +158,8 @@ async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
     """Any of them may come again, in this batch or later, without a second effect."""
     founded = [entry.stream for entry in entries if entry.type_id == customer_events.FOUNDED.id]
     linked = {entry.public().value_hash: entry.stream for entry in entries if entry.type_id == customer_events.LINKED.id}
-    merged = [(entry.stream, entry.public().other) for entry in entries if entry.type_id == customer_events.MERGED.id]
-    edges = merged + [(other, customer) for customer, other in merged]
+    merged = [(entry.stream, entry.public()) for entry in entries if entry.type_id == customer_events.MERGED.id]
+    edges = [(edge.merge_id, *pair) for customer, edge in merged for pair in ((customer, edge.other), (edge.other, customer))]
     if founded:
         await connection.execute("INSERT INTO customers SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", founded)
     if linked:
@@ -171,7 +171,9 @@ async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
         )
     if edges:
         await connection.execute(
-            "INSERT INTO edges (customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING",
-            [customer for customer, _ in edges],
-            [other for _, other in edges],
+            """INSERT INTO edges (merge_id, customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+               ON CONFLICT DO NOTHING""",
+            [merge_id for merge_id, _, _ in edges],
+            [customer for _, customer, _ in edges],
+            [other for _, _, other in edges],
         )

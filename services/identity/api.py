@@ -1,24 +1,20 @@
 """The gRPC edge of identity."""
 
-import base64
 from typing import Any
 
 from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity import views
-from shared.errors import InvalidInput, NotFound
+from shared.errors import NotFound
 from shared.events import customer as events
 from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.log import LogReader, Record
 from shared.positions import Progress
-from shared.rpc.edge import freshness
+from shared.rpc.edge import freshness, page_limit, page_token, parse_page_token
 from shared.rpc.server import seconds_left
-
-PAGE_DEFAULT = 50
-PAGE_MAX = 500
 
 
 class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
@@ -46,8 +42,8 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return pb.GetCustomerResponse(customer=_customer(members, records))
 
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
-        limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
-        rows = await views.proposals(self._pool, _parse_token(request.page_token), limit)
+        limit = page_limit(request.page_size)
+        rows = await views.proposals(self._pool, parse_page_token(request.page_token) or (-1, b""), limit)
         more = len(rows) == limit
         return pb.ListProposalsResponse(
             proposals=[
@@ -60,7 +56,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
                 )
                 for row in rows
             ],
-            next_page_token=_token(rows[-1]) if more else "",
+            next_page_token=page_token(rows[-1].pos, rows[-1].proposal_id) if more else "",
         )
 
 
@@ -89,19 +85,3 @@ def _customer(members: list[bytes], records: list[Record]) -> pb.Customer:
             )
     customer.merges.extend(merges.values())
     return customer
-
-
-def _token(row: views.ProposalRow) -> str:
-    return base64.urlsafe_b64encode(row.pos.to_bytes(8) + row.proposal_id).decode()
-
-
-def _parse_token(token: str) -> tuple[int, bytes]:
-    if not token:
-        return -1, b""
-    try:
-        raw = base64.urlsafe_b64decode(token)
-    except ValueError:
-        raw = b""
-    if len(raw) != 24:
-        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID")
-    return int.from_bytes(raw[:8]), raw[8:]

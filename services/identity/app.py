@@ -19,7 +19,7 @@ from services.identity.domain import (
 from services.identity.outbox import Outbox
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
-from shared.events.wire import INGEST_STREAM, RawEvent, Unit, encode
+from shared.events.wire import INGEST_STREAM, RawEvent
 from shared.identifiers import Identifier, hash_of
 from shared.ids import NewId, derived_id
 from shared.instants import Clock
@@ -90,6 +90,7 @@ class Unifier:
         await self._outbox.load()
         self._next_founding_number = await views.next_founding_number(self._pool)
         self._progress.advance("ingest", self.consumed)
+        self._progress.advance("customer", self._outbox.next_number - 1)
 
     async def unify(self, raw: Sequence[RawEvent], sequence: int, parked: Sequence[tuple[int, str, bytes]]) -> None:
         """Finds each event's customer and commits conclusions, hand-over and consumed position as one."""
@@ -180,7 +181,7 @@ class Unifier:
         parked: Sequence[tuple[int, str, bytes]],
     ) -> None:
         now = self._clock()
-        unit = encode(Unit(self._outbox.next_number, {INGEST_STREAM: sequence}, draft.entries))
+        units = self._outbox.messages(draft.entries, {INGEST_STREAM: sequence})
         conclusions = [(item.event_id, conclusion) for item in placed for conclusion in item.conclusions]
 
         async def write_views(connection: Any, records: Any) -> None:
@@ -188,11 +189,11 @@ class Unifier:
             await views.apply(connection, conclusions, graph, draft.versions, (first, now))
             await views.remember(connection, [item.event_id for item in placed])
             await views.park(connection, parked, now)
-            await self._outbox.put(connection, unit, now)
+            await self._outbox.put(connection, units, now)
 
         await self._writer.append(draft.own, {INGEST_STREAM: sequence}, write_views)
         self._next_founding_number = max(self._next_founding_number, graph.next_founding_number)
-        self._outbox.committed(unit)
+        self._outbox.committed(units)
         self._progress.advance("ingest", sequence)
         self._progress.advance("customer", self._outbox.next_number - 1)
         self.on_committed()

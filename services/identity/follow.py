@@ -11,7 +11,7 @@ from shared.events.wire import INGEST_STREAM, Batch, RawEvent, decode_batch, dec
 from shared.telemetry import EVENTS_PARKED, logger
 from shared.vault import EnvelopeBroken, Vault
 
-MESSAGES_A_UNIT = 16  # with batches of up to 500 events this bounds a unit's memory and its transaction
+MESSAGES_A_UNIT = 16  # and at most TAKE_BYTES of them: bounds a unit's memory and its transaction
 
 log = logger("identity")
 
@@ -23,7 +23,7 @@ class PoisonMessage(Exception):
 async def follow_ingest(client: Any, unifier: Unifier, vault: Vault) -> None:
     """Never returns; raises when a server is down, to be started over from what is committed."""
     await unifier.load()
-    follower = Follower(client, INGEST_STREAM, unifier.consumed)
+    follower = Follower(client, INGEST_STREAM, unifier.consumed, contiguous=False)  # it has no log to be filled from
     try:
         while True:
             messages = await follower.take(MESSAGES_A_UNIT)

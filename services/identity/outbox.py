@@ -5,12 +5,17 @@ newest ones are also kept in memory, so that the relay need not read back what w
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 from shared.bus.connection import STREAM_AGE_S
+from shared.events.catalogue import Entry
+from shared.events.wire import Unit, encode
 from shared.instants import SECOND
 
-KEPT_IN_MEMORY = 256  # units; the relay is rarely more than a few behind
+MESSAGE_BYTES = 4 * 1024 * 1024  # half of what the broker takes
+ENTRY_BYTES = 128  # of an entry besides its header and envelope, at the most
+KEPT_IN_MEMORY = 64  # units; the relay is rarely more than a few behind
 TRIM_EVERY = 10_000  # units
 
 
@@ -25,15 +30,30 @@ class Outbox:
         self.next_number = 0 if newest is None else newest + 1
         self._newest.clear()
 
-    async def put(self, connection: Any, unit: bytes, now: int) -> None:
-        await connection.execute("INSERT INTO outbox (number, unit, created_at) VALUES ($1, $2, $3)", self.next_number, unit, now)
+    def messages(self, entries: Sequence[Entry], consumed: dict[str, int]) -> list[bytes]:
+        """Units that a broker takes. Only the last one says what is consumed: with it, all of them are known."""
+        parts: list[list[Entry]] = [[]]
+        size = 0
+        for entry in entries:
+            size += len(entry.header) + len(entry.envelope) + ENTRY_BYTES
+            if size > MESSAGE_BYTES and parts[-1]:
+                parts.append([])
+                size = len(entry.header) + len(entry.envelope) + ENTRY_BYTES
+            parts[-1].append(entry)
+        last = len(parts) - 1
+        return [encode(Unit(self.next_number + n, consumed if n == last else {}, part)) for n, part in enumerate(parts)]
+
+    async def put(self, connection: Any, units: Sequence[bytes], now: int) -> None:
+        numbered = [(self.next_number + n, unit, now) for n, unit in enumerate(units)]
+        await connection.executemany("INSERT INTO outbox (number, unit, created_at) VALUES ($1, $2, $3)", numbered)
         if self.next_number % TRIM_EVERY == 0:  # the newest always stays: its number tells where the stream stands
             await connection.execute("DELETE FROM outbox WHERE created_at < $1", now - STREAM_AGE_S * SECOND)
 
-    def committed(self, unit: bytes) -> None:
-        self._newest[self.next_number] = unit
-        self.next_number += 1
-        if len(self._newest) > KEPT_IN_MEMORY:
+    def committed(self, units: Sequence[bytes]) -> None:
+        for unit in units:
+            self._newest[self.next_number] = unit
+            self.next_number += 1
+        while len(self._newest) > KEPT_IN_MEMORY:
             self._newest.popitem(last=False)
 
     async def read(self, first: int, limit: int) -> list[tuple[int, bytes]]:

@@ -11,6 +11,7 @@ from services.profile.api import ProfileApi
 from services.profile.app import Profiles, Timelines
 from services.profile.cache import LoadingCache
 from services.profile.follow import ConsentFollower, follow_customers
+from services.profile.history import History
 from services.profile.hub import Hub
 from services.profile.notices import Notices
 from services.profile.record import Recorder
@@ -45,7 +46,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
 
     progress, hub, reader = Progress(), Hub(), LogReader(pool)
     identifiers, consents = Identifiers(pool, settings.partitions), Consents(pool, settings.partitions)
-    states = States(pool, vault, settings.partitions)
+    history = History(reader, vault, settings.partitions)
+    states = States(pool, vault, history, settings.partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)
     decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
     purposes: dict[str, PurposeDefined] = {}
@@ -62,7 +64,9 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
 
     recorder.on_changed = on_changed
     consent = ConsentFollower(consents, purposes, decisions, progress, lease, hub)
-    profiles = Profiles(reader, identifiers, held, decisions, purposes, vault, lease.holds, now_us, settings.partitions)
+    profiles = Profiles(
+        history, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, settings.partitions
+    )
     api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
 

@@ -1,7 +1,6 @@
 """The gRPC edge of profile: check, translate, call, translate."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,16 +14,16 @@ from services.profile.hub import Hub
 from services.profile.values import to_struct, to_value
 from shared.errors import InvalidInput
 from shared.events import customer as events
+from shared.events.catalogue import Entry
 from shared.events.consent import PurposeDefined
 from shared.identifiers import normalise
 from shared.ids import from_text, to_text
-from shared.instants import END_OF_TIME, from_timestamp, to_timestamp
+from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, progress_name
+from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token, progress_name
 from shared.rpc.server import seconds_left
+from shared.waiting import wait_for_news
 
-PAGE_DEFAULT = 50
-PAGE_MAX = 500
 RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
 
 
@@ -45,15 +44,16 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         instant = self._instant(request)
-        before = _parse_token(request.page_token)
+        before = parse_page_token(request.page_token)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await self._customer(request.customer)
         await self._profiles.permit(customer, purpose)
-        limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+        limit = page_limit(request.page_size)
         items, more = await self._timelines.page(customer, instant, set(request.kinds), before, limit)
         return pb.GetTimelineResponse(
-            entries=[_timeline_entry(item, purpose) for item in items], next_page_token=_token(items[-1]) if more else ""
+            entries=[_timeline_entry(item, purpose) for item in items],
+            next_page_token=_token(items[-1].record.entry) if more else "",
         )
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
@@ -71,13 +71,13 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
                 if _is_news(profile, seen):
                     seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
                     yield pb.WatchProfileResponse(profile=_profile(profile, purpose))
-                await _either(changed, RECHECK_S)
+                await wait_for_news(changed, RECHECK_S)
 
     def _instant(self, request: Any) -> Instant:
-        def instant(field: str) -> int:
-            return self._profiles.past(from_timestamp(getattr(request, field))) if request.HasField(field) else END_OF_TIME
+        def past(field: str) -> int:
+            return self._profiles.past(instant(getattr(request, field), field)) if request.HasField(field) else END_OF_TIME
 
-        return Instant(instant("valid_at"), instant("known_at"))
+        return Instant(past("valid_at"), past("known_at"))
 
     async def _customer(self, reference: pb.CustomerRef) -> bytes:
         match reference.WhichOneof("by"):
@@ -86,13 +86,6 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             case "identifier":
                 return await self._profiles.customer_of(normalise(reference.identifier.namespace, reference.identifier.value))
         raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
-
-
-async def _either(changed: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(changed.wait(), timeout_s)
-    except TimeoutError:
-        return
 
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:
@@ -167,18 +160,5 @@ def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
     return {}
 
 
-def _token(item: TimelineItem) -> str:
-    entry = item.record.entry
-    return base64.urlsafe_b64encode(entry.occurred_at.to_bytes(8, signed=True) + entry.event_id).decode()
-
-
-def _parse_token(token: str) -> tuple[int, bytes] | None:
-    if not token:
-        return None
-    try:
-        raw = base64.urlsafe_b64decode(token)
-    except ValueError:
-        raw = b""
-    if len(raw) != 24:
-        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID")
-    return int.from_bytes(raw[:8], signed=True), raw[8:]
+def _token(entry: Entry) -> str:
+    return page_token(entry.occurred_at, entry.event_id)

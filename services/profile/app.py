@@ -6,16 +6,17 @@ from typing import Any
 import msgspec
 
 from services.profile.cache import LoadingCache
-from services.profile.domain import GoldenRecord, State, evolve, golden_record, happened_by, reachable
+from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, reachable
 from services.profile.enforcement import depends_on_the_person, require_permission
-from services.profile.views import Held, Identifiers
+from services.profile.history import History
+from services.profile.views import Identifiers
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.events import customer as events
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
 from shared.ids import partition_of, to_text
 from shared.instants import END_OF_TIME, Clock
-from shared.log import LogReader, Record
+from shared.log import Record
 from shared.vault import Vault
 
 CLOCK_TOLERANCE_US = 1_000_000  # a caller's clock may be this much ahead of ours
@@ -45,23 +46,25 @@ class Profiles:
 
     def __init__(
         self,
-        reader: LogReader,
+        history: History,
         identifiers: Identifiers,
         states: LoadingCache[bytes, Held],
         decisions: LoadingCache[bytes, list[DecisionRecorded]],
         purposes: dict[str, PurposeDefined],
         vault: Vault,
         lease_holds: Callable[[], bool],
+        settle: Callable[[int], Awaitable[int]],
         clock: Clock,
         partitions: int,
     ) -> None:
-        self._reader = reader
+        self._history = history
         self._identifiers = identifiers
         self._states = states
         self._decisions = decisions
         self._purposes = purposes
         self._vault = vault
         self._lease_holds = lease_holds
+        self._settle = settle
         self._clock = clock
         self._partitions = partitions
 
@@ -89,11 +92,11 @@ class Profiles:
     async def permit(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """The profile as it is now, if the customer permits the purpose now. Consent of now rules reads of the past too."""
         held = await self._cluster(customer, self._states.get)
-        profile = _profile({stream: h.state for stream, h in held.items()}, held, self._partitions)
+        profile = _profile(held, self._partitions)
         if depends_on_the_person(purpose):
-            if not self._lease_holds():
-                raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             found = await self._decisions.get(profile.record.identifiers.keys())
+            if not self._lease_holds():  # looked at last: it vouches for the decisions just read
+                raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
         return profile
 
@@ -104,31 +107,19 @@ class Profiles:
         return (await self.replay(customer, instant))[0]
 
     async def replay(self, customer: bytes, instant: Instant) -> tuple[Profile, list[Record]]:
-        """The profile as of an instant, from the log alone, and the events it is made of."""
+        """The profile as of an instant, from the log alone, and the events it is made of. Asked again, it is the same."""
+        known_at = instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)
         records: dict[bytes, list[Record]] = {}
 
         async def fold_streams(streams: Collection[bytes]) -> dict[bytes, Held]:
-            found = await self._reader.streams([(partition_of(s, self._partitions), s) for s in streams], instant.known_at)
-            folded = await self._fold(found, instant.valid_at)
+            found = await self._history.read(streams, known_at)
             for record in found:
                 records.setdefault(record.entry.stream, []).append(record)
-            return folded
+            return await self._history.fold(found, instant.valid_at)
 
         held = await self._cluster(customer, fold_streams)
         counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
-        return _profile({stream: h.state for stream, h in held.items()}, held, self._partitions), counted
-
-    async def _fold(self, records: list[Record], valid_at: int) -> dict[bytes, Held]:
-        keys = await self._vault.keys({record.entry.stream for record in records})
-        held: dict[bytes, Held] = {}
-        for record in records:
-            entry = record.entry
-            stream = held.setdefault(entry.stream, Held(State(), 0, -1))
-            if happened_by(entry, valid_at):
-                evolve(stream.state, entry, entry.public(), entry.personal(keys.get(entry.stream)))
-                stream.version += 1
-                stream.pos = record.pos
-        return held
+        return _profile(held, self._partitions), counted
 
     async def _cluster(
         self, customer: bytes, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
@@ -145,12 +136,12 @@ class Profiles:
         return held
 
 
-def _profile(states: dict[bytes, State], held: dict[bytes, Held], partitions: int) -> Profile:
+def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
     positions: dict[int, int] = {}
     for stream, h in held.items():
         partition = partition_of(stream, partitions)
         positions[partition] = max(positions.get(partition, -1), h.pos)
-    return Profile(golden_record(states), sum(h.version for h in held.values()), positions)
+    return Profile(golden_record({stream: h.state for stream, h in held.items()}), sum(h.version for h in held.values()), positions)
 
 
 KINDS = {

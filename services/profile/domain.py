@@ -15,6 +15,9 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.privacy import Personal, Redacted
 
+# Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
+FOLD_VERSION = 1
+
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """A value that a source sent for a trait; None says that the source removed it."""
@@ -48,10 +51,18 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     last_seen_at: int = 0
     traits: dict[str, dict[str, Candidate]] = {}
     identifiers: dict[bytes, LinkedIdentifier] = {}
-    edges: dict[bytes, int] = {}
+    edges: dict[bytes, bytes] = {}  # merge id: the other customer
 
     def __repr__(self) -> str:
         return f"<State {len(self.traits)} traits sealed>"
+
+
+class Held(msgspec.Struct):
+    """A stream's state, its version, and the position of its newest event."""
+
+    state: State = msgspec.field(default_factory=State)
+    version: int = 0
+    pos: int = -1
 
 
 def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None) -> None:
@@ -68,7 +79,7 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         value = personal.value if isinstance(personal, events.LinkedValue) else None
         state.identifiers[public.value_hash] = LinkedIdentifier(public.namespace, value)
     elif isinstance(public, events.CustomersMerged):
-        state.edges[public.other] = public.other_founding_number
+        state.edges[public.merge_id] = public.other
 
 
 def fork(state: State) -> State:
@@ -128,7 +139,8 @@ def combine(states: dict[bytes, State]) -> State:
     for state in states.values():
         whole.last_seen_at = max(whole.last_seen_at, state.last_seen_at)
         whole.identifiers |= state.identifiers
-        whole.edges |= state.edges
+        for merge_id, other in state.edges.items():  # either end may come first
+            whole.edges[merge_id] = max(other, whole.edges.get(merge_id, b""))
         for name, candidates in state.traits.items():
             for source, candidate in candidates.items():
                 _offer(whole.traits.setdefault(name, {}), source, candidate)
@@ -168,4 +180,4 @@ def state_hash(state: State) -> str:
 
 def reachable(states: Iterable[State]) -> set[bytes]:
     """Streams that edges lead to."""
-    return {other for state in states for other in state.edges}
+    return {other for state in states for other in state.edges.values()}

@@ -17,6 +17,7 @@ from shared.positions import Progress
 from shared.telemetry import logger
 
 UNITS_A_TRANSACTION = 16
+UNITS_BYTES = 4 * 1024 * 1024  # one message of identity at the least
 
 log = logger("profile")
 
@@ -26,7 +27,7 @@ async def follow_customers(client: Any, recorder: Recorder) -> None:
     follower = Follower(client, CUSTOMER_STREAM, await recorder.load())
     try:
         while True:
-            messages = await follower.take(UNITS_A_TRANSACTION)
+            messages = await follower.take(UNITS_A_TRANSACTION, UNITS_BYTES)
             await recorder.record([(message.sequence, decode_unit(message.data)) for message in messages])
     finally:
         await follower.close()

@@ -16,8 +16,10 @@ from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
 from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
 from shared.log import LogReader
 from shared.store.pool import DOWN as STORE_DOWN
+from shared.waiting import wait_for_news
 
 PAGE_EVENTS = 2_000  # a notice covers at most so many
+KEPT_NOTICES = 100_000  # of a partition; the last one must never age, it is where this goes on from
 RETRY_S = 0.3
 WAIT_S = 5.0
 
@@ -47,15 +49,17 @@ class Notices:
                 await asyncio.sleep(RETRY_S)
 
     async def _catch_up(self) -> None:
-        await ensure_stream(self._client, PROFILE_STREAM, 1, subject=f"{PROFILE_STREAM}.*")
+        await ensure_stream(
+            self._client, PROFILE_STREAM, 1, subject=f"{PROFILE_STREAM}.*", max_age_s=None, max_per_subject=KEPT_NOTICES
+        )
         next_pos, sequence = await self._published()
         while True:
             self._news.clear()
-            records = await self._reader.partition(self._partition, next_pos, PAGE_EVENTS)
-            if not records:
-                await self._wait()
+            changes = await self._reader.changes(self._partition, next_pos, PAGE_EVENTS)
+            if not changes:
+                await wait_for_news(self._news, WAIT_S)
                 continue
-            notice = Notice(self._partition, next_pos, records[-1].pos, sorted({record.entry.stream for record in records}))
+            notice = Notice(self._partition, next_pos, changes[-1][0], sorted({stream for _, stream in changes}))
             headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)}
             acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)
             next_pos, sequence = notice.last + 1, acknowledged.seq
@@ -67,9 +71,3 @@ class Notices:
         except nats.js.errors.NotFoundError:
             return 0, 0
         return decode_notice(message.data).last + 1, message.seq
-
-    async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._news.wait(), WAIT_S)
-        except TimeoutError:
-            return

@@ -6,8 +6,8 @@ from typing import Any
 
 from services.profile import views
 from services.profile.cache import LoadingCache
-from services.profile.domain import State, evolve, fork
-from services.profile.views import Held, Identifiers, States
+from services.profile.domain import Held, evolve, fork
+from services.profile.views import Identifiers, States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, encode
@@ -59,7 +59,7 @@ class Recorder:
         """Up to where CUSTOMER is consumed."""
         await self._writer.claim()
         self._cache.clear()
-        self._advance({})
+        self._advance()
         return self._writer.consumed(CUSTOMER_STREAM)
 
     async def record(self, units: Sequence[tuple[int, Unit]]) -> None:
@@ -68,9 +68,9 @@ class Recorder:
         with UNIT_SECONDS.labels("profile").time():
             keys = await self._vault.keys({entry.stream for _, entry in entries})
             change = await self._fold(entries, keys)
-            records = await self._commit(change, keys, {CUSTOMER_STREAM: units[-1][0]})
+            records = await self._commit(change, keys, _consumed(units))
         self._cache.put(change.held)
-        self._advance(units[-1][1].consumed | {"customer": units[-1][1].number})
+        self._advance()
         self.on_changed(records)
         UNIT_EVENTS.labels("profile").observe(len(entries))
         EVENTS_APPLIED.labels("profile").inc(len(entries) - len(change.parked))
@@ -105,15 +105,20 @@ class Recorder:
 
         return await self._writer.append(change.events, consumed, write_views)
 
-    def _advance(self, consumed: Mapping[str, int]) -> None:
-        """Waiting reads go on: by what identity had consumed, and by our own positions."""
+    def _advance(self) -> None:
+        """Waiting reads go on: by what is consumed, by what identity had consumed then, and by our own positions."""
         for partition, head in self._writer.heads.items():
             self._progress.advance(f"profile/{partition}", head.next_pos - 1)
-        if INGEST_STREAM in consumed:
-            self._progress.advance("ingest", consumed[INGEST_STREAM])
-        if "customer" in consumed:
-            self._progress.advance("customer", consumed["customer"])
+        self._progress.advance("customer", self._writer.consumed(CUSTOMER_STREAM) - 1)
+        if ingested := self._writer.consumed(INGEST_STREAM):
+            self._progress.advance("ingest", ingested)
+
+
+def _consumed(units: Sequence[tuple[int, Unit]]) -> dict[str, int]:
+    """Of CUSTOMER ours, of INGEST what the newest unit tells of identity's. A unit of several messages tells it in its last."""
+    told = [unit.consumed[INGEST_STREAM] for _, unit in units if INGEST_STREAM in unit.consumed]
+    return {CUSTOMER_STREAM: units[-1][0]} | ({INGEST_STREAM: told[-1]} if told else {})
 
 
 def _forked(held: Held | None) -> Held:
-    return Held(fork(held.state), held.version, held.pos) if held else Held(State(), 0, -1)
+    return Held(fork(held.state), held.version, held.pos) if held else Held()

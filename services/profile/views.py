@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.profile.domain import State
+from services.profile.domain import FOLD_VERSION, Held, State
+from services.profile.history import History
 from shared.events.catalogue import encode
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.ids import partition_of
@@ -16,45 +17,43 @@ decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
 decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
 
 
-class Held(msgspec.Struct):
-    """A stream's state, its version, and the position of its newest event."""
-
-    state: State
-    version: int
-    pos: int
-
-
 class States:
     """Table `states`: the state of each stream, sealed under its customer's key."""
 
-    def __init__(self, pool: Any, vault: Vault, partitions: int) -> None:
+    def __init__(self, pool: Any, vault: Vault, history: History, partitions: int) -> None:
         self._pool = pool
         self._vault = vault
+        self._history = history
         self._partitions = partitions
 
     async def load(self, streams: Collection[bytes]) -> dict[bytes, Held]:
-        """Streams that have no event are absent; one whose key is gone has an empty state."""
+        """Streams that have no event are absent. A state of an older fold, or sealed under a key that is gone, is folded anew."""
         rows = await self._pool.fetch(
-            """SELECT s AS stream, version, pos, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+            """SELECT s AS stream, version, pos, fold_version, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
                JOIN states ON partition = p AND stream = s""",
             [partition_of(stream, self._partitions) for stream in streams],
             list(streams),
         )
         keys = await self._vault.keys(row["stream"] for row in rows)
-        return {row["stream"]: Held(_open(row, keys.get(row["stream"])), row["version"], row["pos"]) for row in rows}
+        usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold_version"] == FOLD_VERSION]
+        found = {row["stream"]: Held(_open(row, keys[row["stream"]]), row["version"], row["pos"]) for row in usable}
+        if rest := {row["stream"] for row in rows} - found.keys():
+            found |= await self._history.newest(rest)
+        return found
 
     async def apply(self, connection: Any, changed: Mapping[bytes, Held], keys: Mapping[bytes, DataKey]) -> None:
         streams = sorted(changed)
         await connection.execute(
-            """INSERT INTO states (partition, stream, version, pos, envelope)
-               SELECT * FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::bytea[])
-               ON CONFLICT (partition, stream)
-               DO UPDATE SET version = excluded.version, pos = excluded.pos, envelope = excluded.envelope""",
+            """INSERT INTO states (partition, stream, version, pos, fold_version, envelope)
+               SELECT p, s, v, pos, $6, e FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::bytea[]) AS new (p, s, v, pos, e)
+               ON CONFLICT (partition, stream) DO UPDATE
+               SET version = excluded.version, pos = excluded.pos, fold_version = excluded.fold_version, envelope = excluded.envelope""",
             [partition_of(stream, self._partitions) for stream in streams],
             streams,
             [changed[stream].version for stream in streams],
             [changed[stream].pos for stream in streams],
             [_seal(changed[stream].state, stream, keys.get(stream)) for stream in streams],
+            FOLD_VERSION,
         )
 
 
@@ -62,8 +61,8 @@ def _seal(state: State, stream: bytes, key: DataKey | None) -> bytes:
     return key.seal(encode(state), b"state" + stream) if key else b""
 
 
-def _open(row: Any, key: DataKey | None) -> State:
-    return decode_state(key.open(row["envelope"], b"state" + row["stream"])) if key and row["envelope"] else State()
+def _open(row: Any, key: DataKey) -> State:
+    return decode_state(key.open(row["envelope"], b"state" + row["stream"]))
 
 
 class Identifiers:

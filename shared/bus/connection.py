@@ -16,8 +16,19 @@ STREAM_AGE_S = 7 * 24 * 3600  # streams are transport: days are enough to outliv
 DUPLICATE_WINDOW_S = 120  # a publish repeated after a lost acknowledgement is dropped by its message id
 REQUEST_TIMEOUT_S = 5.0
 
+# The broker is down, or was for a moment: try again. What is wrong for good (a message too large) is not among them.
 BROKER_DOWN = (
-    nats.errors.Error,
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.DrainTimeoutError,
+    nats.errors.FlushTimeoutError,
+    nats.errors.NoRespondersError,
+    nats.errors.NoServersError,
+    nats.errors.OutboundBufferLimitError,
+    nats.errors.StaleConnectionError,
+    nats.errors.TimeoutError,
+    nats.errors.UnexpectedEOF,
     nats.js.errors.NoStreamResponseError,
     nats.js.errors.ServiceUnavailableError,
     ConnectionError,
@@ -66,10 +77,23 @@ async def connect(url: str, name: str) -> Client:
             await asyncio.sleep(RETRY_S)
 
 
-async def ensure_stream(client: Client, name: str, first_sequence: int, subject: str | None = None) -> Any:
+def refill_subject(stream: str) -> str:
+    """Where a follower says which sequence it misses; the owner of the stream listens."""
+    return f"c360.refill.{stream}"
+
+
+async def ensure_stream(
+    client: Client,
+    name: str,
+    first_sequence: int,
+    *,
+    subject: str | None = None,
+    max_age_s: float | None = STREAM_AGE_S,
+    max_per_subject: int = -1,
+) -> Any:
     """The stream's state; makes it when it is absent, so that its first message gets `first_sequence`.
 
-    `subject` is what it takes in, its own name when not given.
+    `subject` is what it takes in, its own name when not given. Without `max_age_s` it keeps messages for ever.
     """
     context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
     try:
@@ -82,7 +106,8 @@ async def ensure_stream(client: Client, name: str, first_sequence: int, subject:
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         discard=DiscardPolicy.OLD,
-        max_age=STREAM_AGE_S,
+        max_age=max_age_s or 0,
+        max_msgs_per_subject=max_per_subject,
         duplicate_window=DUPLICATE_WINDOW_S,
         first_seq=first_sequence,
     )

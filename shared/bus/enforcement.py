@@ -5,12 +5,12 @@ how far the reader has applied the consent log. Consent answers a decision when 
 applied it, or has let its lease run out: a reader that is cut off has then stopped serving by itself (Gray and Cheriton,
 "Leases", 1989). A reader that comes, or comes back, gets no lease before it has applied all that was ever answered. A
 consent process that has just started can't know whom its predecessor granted leases, so it first waits until all of them
-have run out.
+have run out; and a predecessor that still runs grants none once it can't confirm that the log is its own.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from nats.aio.client import Client
@@ -19,12 +19,16 @@ from nats.aio.subscription import Subscription
 
 from shared.bus.connection import BROKER_DOWN
 from shared.telemetry import logger
+from shared.waiting import wait_for_news
 
 SUBJECT = "c360.enforcement"
-LEASE_S = 4.0  # longer than a restart of consent, so that readers serve through it
+LEASE_S = 3.0  # longer than a restart of consent, so that readers serve through it
+AUTHORITY_S = 1.0  # how long consent may grant leases after it has confirmed that it owns the log
+CONFIRM_S = 0.3
 RENEW_S = 0.5
 SAFETY_S = 0.25  # clocks of two processes run at slightly different speeds
 REQUEST_S = 1.0
+SETTLE_S = LEASE_S + AUTHORITY_S + SAFETY_S  # until all leases that somebody else may have granted have run out
 PATIENCE_S = 0.2  # a reader that lags for longer gets no further lease, or it could hold up every decision for ever
 BEHIND = b"behind"  # the answer that extends no lease
 
@@ -66,10 +70,7 @@ class Lease:
             await self._ask()
             if held != self.holds():
                 log.warning("the lease to serve what needs consent", holds=self.holds())
-            try:
-                await asyncio.wait_for(self._news.wait(), RENEW_S)
-            except TimeoutError:
-                continue
+            await wait_for_news(self._news, RENEW_S)
 
     async def _ask(self) -> None:
         asked = self._clock()
@@ -86,22 +87,33 @@ class Lease:
 
 
 class Roll:
-    """Consent's side: who holds a lease, and how far each has come."""
+    """Consent's side: who holds a lease, and how far each has come. `owns` confirms that the log is this process's own."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, owns: Callable[[], Awaitable[bool]]) -> None:
         self._client = client
         self._clock = clock
-        self._settled = clock() + LEASE_S + SAFETY_S
+        self._owns = owns
+        self._authority = float("-inf")
+        self._settled = clock() + SETTLE_S
         self._readers: dict[str, tuple[int, float]] = {}
         self._floor = -1  # no lease for a reader that has applied less
         self._subscription: Subscription | None = None
         self._news = asyncio.Event()
 
-    async def open(self, floor: int = -1) -> None:
-        """`floor` is the last position that may have been answered before. Does nothing when it is open."""
+    async def open(self, floor: int, *, settled: bool) -> None:
+        """`floor` is the last position that may have been answered before; `settled`: nobody else granted leases since."""
         self._floor = max(self._floor, floor)
+        if not settled:
+            self._settled = self._clock() + SETTLE_S
         if self._subscription is None:
             self._subscription = await self._client.subscribe(SUBJECT, cb=self._on_renewal)
+
+    async def keep_authority(self) -> None:
+        while True:
+            asked = self._clock()
+            if await self._owns():
+                self._authority = asked + AUTHORITY_S
+            await asyncio.sleep(CONFIRM_S)
 
     async def enforced(self, position: int) -> int:
         """Waits until no reader can serve without this position; returns how many live readers enforce it.
@@ -115,10 +127,11 @@ class Roll:
                 patience = patient_until - self._clock()
                 if patience <= 0:
                     self._floor = max(self._floor, position)
-                await _wait_for_news(self._news, min(left, patience) if patience > 0 else left)
+                await wait_for_news(self._news, min(left, patience) if patience > 0 else left)
         finally:
             self._floor = max(self._floor, position)
-        return sum(1 for _, until in self._readers.values() if until > self._clock())
+        self._readers = {name: held for name, held in self._readers.items() if held[1] > self._clock()}
+        return len(self._readers)
 
     def _wait_s(self, position: int) -> float:
         """How long at most until every reader that is behind has lost its lease."""
@@ -128,6 +141,10 @@ class Roll:
 
     async def _on_renewal(self, message: Msg) -> None:
         renewal = decode(message.data)
+        if self._clock() >= self._authority:
+            if self._authority == float("-inf"):
+                await message.respond(BEHIND)  # just started; one that lost its authority leaves the word to its successor
+            return
         if renewal.leaving:
             self._readers.pop(renewal.reader, None)
         elif renewal.applied < self._floor:
@@ -138,8 +155,3 @@ class Roll:
             self._readers[renewal.reader] = (renewal.applied, self._clock() + LEASE_S + SAFETY_S)
             await message.respond(b"")
         self._news.set()
-
-
-async def _wait_for_news(news: asyncio.Event, timeout_s: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(news.wait(), timeout_s)

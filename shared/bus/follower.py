@@ -1,7 +1,7 @@
 """Reads a stream in order from a given sequence, for ever, through broker restarts and lost streams.
 
-The position lives with the reader's own effects, not in the broker: the consumer here is short-lived, acknowledges
-nothing and is made anew from the last sequence taken whenever it falls silent or skips.
+The position lives with the reader's own effects, not in the broker: the consumer here is short-lived, acknowledges nothing
+and is made anew from the last sequence taken whenever it falls silent or a delivery is missing.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -19,9 +20,11 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared import telemetry
-from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S
+from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, refill_subject
+from shared.waiting import wait_for_news
 
 WINDOW_MESSAGES = 64  # asked for ahead; bounds what waits in memory together with the broker's 8 MB a message
+TAKE_BYTES = 2 * 1024 * 1024  # what is taken becomes one transaction and one message onwards
 PULL_EXPIRES_S = 20.0
 HEARTBEAT_S = 1.0
 SILENCE_S = 3.0  # no message and no heartbeat for so long: the consumer is gone
@@ -37,33 +40,40 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Follower:
-    """`after` is the last sequence already taken; `take` waits for at least one message and returns all that wait."""
+    """`after` is the last sequence already taken; `take` waits for at least one message and returns what waits.
 
-    def __init__(self, client: Client, stream: str, after: int) -> None:
+    A stream that its owner relays from a log is `contiguous`: messages that are gone from it are never skipped but asked for
+    again, and nothing is returned until the owner has filled them in.
+    """
+
+    def __init__(self, client: Client, stream: str, after: int, *, contiguous: bool = True) -> None:
         self._client = client
         self._context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self._stream = stream
+        self._contiguous = contiguous
         self._last = after
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._subscription: Subscription | None = None
         self._pull_subject = ""
         self._credit = 0
+        self._delivered = 0  # by this consumer; its deliveries are numbered from 1
         self._heard = 0.0
         self._pending = 0
         self._generation = 0
         self._reconnects = 0
-        self._troubled = False
+        self._trouble = ""
 
-    async def take(self, limit: int = WINDOW_MESSAGES) -> list[Message]:
+    async def take(self, limit: int = WINDOW_MESSAGES, limit_bytes: int = TAKE_BYTES) -> list[Message]:
+        """At least one message, and more as long as they stay within both limits."""
         while not self._waiting:
             self._arrived.clear()
             await self._keep_pulling()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), HEARTBEAT_S)
-            except TimeoutError:
-                continue
-        taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+            await wait_for_news(self._arrived, HEARTBEAT_S)
+        taken = [self._waiting.popleft()]
+        size = len(taken[0].data)
+        while self._waiting and len(taken) < limit and (size := size + len(self._waiting[0].data)) <= limit_bytes:
+            taken.append(self._waiting.popleft())
         self._last = taken[-1].sequence
         telemetry.CONSUMED_POSITION.labels(self._stream).set(self._last)
         telemetry.LAG_MESSAGES.labels(self._stream).set(self._pending + len(self._waiting))
@@ -73,7 +83,7 @@ class Follower:
         """The broker forgets the consumer by itself; there is nothing to lose."""
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
-            with contextlib.suppress(*BROKER_DOWN):
+            with contextlib.suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
 
     async def _keep_pulling(self) -> None:
@@ -85,19 +95,20 @@ class Follower:
             elif self._credit <= WINDOW_MESSAGES // 2:
                 await self._pull()
         except (*BROKER_DOWN, nats.js.errors.APIError) as error:
-            if not self._troubled:
-                log.warning("cannot read the stream yet", stream=self._stream, error=type(error).__name__)
-                self._troubled = True
+            self._report(type(error).__name__)
             await self.close()
             await asyncio.sleep(RETRY_S)
+
+    @property
+    def _newest(self) -> int:
+        return self._waiting[-1].sequence if self._waiting else self._last
 
     async def _start_over(self) -> None:
         await self.close()
         self._reconnects = self._client.stats["reconnects"]
-        start = self._waiting[-1].sequence if self._waiting else self._last
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=start + 1,
+            opt_start_seq=self._newest + 1,
             ack_policy=AckPolicy.NONE,
             inactive_threshold=INACTIVE_S,
             mem_storage=True,
@@ -111,11 +122,8 @@ class Follower:
             pending_msgs_limit=-1,
             pending_bytes_limit=-1,
         )
-        self._credit = 0
+        self._credit = self._delivered = 0
         await self._pull()
-        if self._troubled:
-            log.info("reading the stream again", stream=self._stream, after=start)
-            self._troubled = False
 
     async def _pull(self) -> None:
         if self._subscription is None:
@@ -134,14 +142,28 @@ class Follower:
             self._on_status(message.headers or {})
             return
         metadata: Any = message.metadata
+        self._delivered += 1
+        if metadata.sequence.consumer != self._delivered:
+            self._give_up_consumer()  # a delivery was lost with a connection
+            return
         self._credit -= 1
         self._pending = metadata.num_pending
-        newest = self._waiting[-1].sequence if self._waiting else self._last
-        if metadata.sequence.stream > newest:
-            self._waiting.append(Message(metadata.sequence.stream, message.data))
-        self._arrived.set()
+        if not await self._accept(metadata.sequence.stream, message.data):
+            return
         if self._credit <= WINDOW_MESSAGES // 2 and len(self._waiting) < WINDOW_MESSAGES:
             await self._pull()
+
+    async def _accept(self, sequence: int, data: bytes) -> bool:
+        if self._contiguous and sequence > self._newest + 1:
+            self._report("MessagesMissing", missing=self._newest + 1)
+            await self._client.publish(refill_subject(self._stream), str(self._newest + 1).encode())
+            self._give_up_consumer()
+            return False
+        if sequence > self._newest:
+            self._waiting.append(Message(sequence, data))
+            self._recovered()
+        self._arrived.set()
+        return True
 
     def _on_status(self, headers: dict[str, str]) -> None:
         """100 is a heartbeat; a pull that ended (404, 408, 409) returns its unused credit; what else comes is a dead consumer."""
@@ -150,5 +172,20 @@ class Follower:
             return
         self._credit = max(0, self._credit - int(headers.get("Nats-Pending-Messages", self._credit)))
         if status not in ("404", "408", "409") or "deleted" in headers.get("Description", "").lower():
-            self._heard = float("-inf")
+            self._give_up_consumer()
         self._arrived.set()
+
+    def _give_up_consumer(self) -> None:
+        """The next look makes another from the last message that was kept; not at once, so that trouble doesn't spin."""
+        self._generation += 1
+        self._heard = float("-inf")
+
+    def _report(self, trouble: str, **facts: int) -> None:
+        if trouble != self._trouble:
+            log.warning("cannot read the stream yet", stream=self._stream, trouble=trouble, **facts)
+        self._trouble = trouble
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            log.info("reading the stream again", stream=self._stream, after=self._last)
+        self._trouble = ""

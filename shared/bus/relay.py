@@ -1,19 +1,24 @@
 """Publishes what a log holds, in order, each message with the sequence its number gives it: sequence = number + 1.
 
-The stream's last sequence is therefore the published position. `Nats-Expected-Last-Sequence` makes a second publisher, or
-a repeated publish whose acknowledgement was lost, harmless: it is refused and the relay reads the position anew.
+The stream's last sequence is therefore the published position. `Nats-Expected-Last-Sequence` makes a second publisher, or a
+repeated publish whose acknowledgement was lost, harmless: it is refused and the relay reads the position anew. A stream that
+lost messages is made anew from the outbox when a follower misses them.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
+import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import Header
 
 from shared import telemetry
-from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
+from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, STREAM_AGE_S, ensure_stream, refill_subject
 from shared.store.pool import DOWN as STORE_DOWN
+from shared.waiting import wait_for_news
 
 RETRY_S = 0.3
 PAGE_MESSAGES = 200
@@ -32,44 +37,68 @@ async def publish_at(client: Client, stream: str, number: int, data: bytes) -> N
 
 
 class Relay:
-    """One relay a stream. `tell` says that there is news; `run` never ends."""
+    """One relay a stream. `tell` says that there is news; `run` never ends.
 
-    def __init__(self, client: Client, stream: str, read: ReadOutbox) -> None:
+    `max_age_s` is how long the stream keeps a message; None is for ever, for what is small and must never be missed.
+    """
+
+    def __init__(self, client: Client, stream: str, read: ReadOutbox, max_age_s: float | None = STREAM_AGE_S) -> None:
         self._client = client
         self._stream = stream
         self._read = read
+        self._max_age_s = max_age_s
         self._news = asyncio.Event()
+        self._missing: int | None = None  # sequence that a follower misses
         self.published = 0  # messages in the stream, by number: the next to publish
 
     def tell(self) -> None:
         self._news.set()
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self._catch_up()
-            except (*BROKER_DOWN, *STORE_DOWN, nats.js.errors.APIError) as error:
-                log.warning("cannot publish yet", stream=self._stream, error=type(error).__name__)
-                await asyncio.sleep(RETRY_S)
+        subscription = await self._client.subscribe(refill_subject(self._stream), cb=self._on_missing)
+        try:
+            while True:
+                try:
+                    await self._catch_up()
+                except (*BROKER_DOWN, *STORE_DOWN, nats.js.errors.APIError) as error:
+                    log.warning("cannot publish yet", stream=self._stream, error=type(error).__name__)
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await subscription.unsubscribe()
 
     async def _catch_up(self) -> None:
         """Finds where the stream stands, then publishes what comes after, until something goes wrong."""
         page = await self._read(0, 1)
         oldest = page[0][0] if page else 0
-        state = await ensure_stream(self._client, self._stream, oldest + 1)
-        self.published = state.last_seq
+        await self._ensure(oldest)
         while True:
             self._news.clear()
+            if self._missing is not None:
+                await self._refill(self._missing)
             page = await self._read(self.published, PAGE_MESSAGES)
             for number, data in page:
                 await publish_at(self._client, self._stream, number, data)
                 self.published = number + 1
-            if not page:
-                await self._wait_for_news()
+            if not page and not await wait_for_news(self._news, WAIT_S):
+                await self._ensure(self.published)
 
-    async def _wait_for_news(self) -> None:
-        try:
-            await asyncio.wait_for(self._news.wait(), WAIT_S)
-        except TimeoutError:
-            state = await ensure_stream(self._client, self._stream, self.published + 1)
-            self.published = state.last_seq
+    async def _ensure(self, first_number: int) -> None:
+        state = await ensure_stream(self._client, self._stream, first_number + 1, max_age_s=self._max_age_s)
+        self.published = state.last_seq
+
+    async def _on_missing(self, message: Msg) -> None:
+        missing = int(message.data)
+        self._missing = missing if self._missing is None else min(missing, self._missing)
+        self._news.set()
+
+    async def _refill(self, missing: int) -> None:
+        """Makes the stream anew from the message that is missing, if the outbox still has it."""
+        self._missing = None
+        page = await self._read(missing - 1, 1)
+        if not page or page[0][0] != missing - 1:
+            log.error("a follower misses what is in no outbox any more; restore it", stream=self._stream, missing=missing)
+            return
+        log.warning("filling the stream again", stream=self._stream, first=missing)
+        await self._client.jetstream(timeout=REQUEST_TIMEOUT_S).delete_stream(self._stream)
+        await self._ensure(missing - 1)

@@ -44,6 +44,13 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def changes(self, partition: int, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """(position, stream) of up to `limit` events from position `first`."""
+        rows = await self._pool.fetch(
+            "SELECT pos, stream FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3", partition, first, limit
+        )
+        return [(row["pos"], row["stream"]) for row in rows]
+
 
 def to_record(row: Any) -> Record:
     entry = Entry(

@@ -5,12 +5,13 @@ the fence against a writer that lost its partitions, and what keeps positions ga
 the expected position and owner means that someone else has written.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from shared.errors import Fenced
+from shared.errors import Fenced, WrongState
 from shared.events.catalogue import Entry
 from shared.instants import Clock
 from shared.log.records import Record, leaf_of
@@ -43,15 +44,28 @@ class LogWriter:
         self.partitions = list(partitions)
         self._clock = clock
         self.heads: dict[int, Head] = {}
+        self._recording = 0  # recorded instant of the unit under way, or of the last one
+        self._answered = 0  # latest instant that a read was answered for
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def claim(self) -> dict[int, Head]:
         """Takes the partitions over: whoever wrote them before is fenced from here on."""
-        await self._pool.execute(
-            "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[])",
+        rows = await self._pool.fetch(
+            "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[]) RETURNING *",
             self.partitions,
         )
-        self.heads = await self._read_heads()
+        if len(rows) != len(self.partitions):
+            raise WrongState(f"the log has {len(rows)} of the {len(self.partitions)} partitions", reason="PARTITIONS_DIFFER")
+        self.heads = _to_heads(rows)
         return self.heads
+
+    async def owns(self) -> bool:
+        """Whether nobody has taken the partitions over since they were claimed."""
+        if not self.heads:
+            return False
+        found = await self._read_heads()
+        return all(found[partition].owner_epoch == head.owner_epoch for partition, head in self.heads.items())
 
     def consumed(self, stream: str) -> int:
         """Up to where every partition has consumed a stream; 0 is nothing."""
@@ -64,30 +78,39 @@ class LogWriter:
         nothing is known to be written and the caller goes on from `claim`.
         """
         after, records = self._place(events, consumed)
+        self._idle.clear()
         try:
             await self._commit(after, records, views)
         except DOWN:
             if not await self._was_committed(after):
                 raise
+        finally:
+            self._idle.set()
         self.heads = after
         return records
 
+    async def settle(self, known_at: int) -> int:
+        """An instant, `known_at` or now, that nothing will be recorded at or before: what is known by then stays the same."""
+        instant = min(known_at, self._clock())
+        self._answered = max(self._answered, instant)
+        while not self._idle.is_set() and self._recording <= instant:
+            await self._idle.wait()
+        return instant
+
     def _place(self, events: Sequence[Versioned], consumed: Consumed) -> tuple[dict[int, Head], list[Record]]:
-        now = self._clock()
         next_pos = {partition: head.next_pos for partition, head in self.heads.items()}
-        # One recorded instant for all that becomes known together; it never runs backwards within a partition.
-        recorded = {partition: max(now, head.last_recorded_at + 1) for partition, head in self.heads.items()}
+        # One recorded instant for all that becomes known together; it runs backwards in no partition.
+        last = max(head.last_recorded_at for head in self.heads.values())
+        self._recording = max(self._clock(), last + 1, self._answered + 1)
         records = []
         for event in events:
-            records.append(
-                Record(event.partition, next_pos[event.partition], event.version, recorded[event.partition], event.entry)
-            )
+            records.append(Record(event.partition, next_pos[event.partition], event.version, self._recording, event.entry))
             next_pos[event.partition] += 1
         after = {
             partition: Head(
                 next_pos[partition],
                 head.consumed | consumed,
-                recorded[partition] if next_pos[partition] > head.next_pos else head.last_recorded_at,
+                self._recording if next_pos[partition] > head.next_pos else head.last_recorded_at,
                 head.owner_epoch,
             )
             for partition, head in self.heads.items()
@@ -128,15 +151,15 @@ class LogWriter:
             return False
 
     async def _read_heads(self) -> dict[int, Head]:
-        rows = await self._pool.fetch(
-            "SELECT * FROM partition_heads WHERE partition = ANY($1::int4[]) ORDER BY partition", self.partitions
-        )
-        return {
-            row["partition"]: Head(
-                row["next_pos"], msgspec.json.decode(row["consumed"]), row["last_recorded_at"], row["owner_epoch"]
-            )
-            for row in rows
-        }
+        return _to_heads(await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[])", self.partitions))
+
+
+def _to_heads(rows: Any) -> dict[int, Head]:
+    heads = {
+        row["partition"]: Head(row["next_pos"], msgspec.json.decode(row["consumed"]), row["last_recorded_at"], row["owner_epoch"])
+        for row in rows
+    }
+    return dict(sorted(heads.items()))
 
 
 async def _insert(connection: Any, records: list[Record]) -> None:

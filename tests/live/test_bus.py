@@ -116,7 +116,7 @@ async def test_a_stream_made_anew_after_trimming_keeps_its_numbers(client: Clien
     outbox.add(20)
     outbox.oldest = 15
     async with running(Relay(client, stream, outbox.read).run):
-        assert await read_until(Follower(client, stream, 3), 20) == expected(outbox, 15)
+        assert await read_until(Follower(client, stream, 15), 20) == expected(outbox, 15)
 
 
 async def test_relay_and_follower_go_on_when_the_broker_is_killed(servers: Stack, client: Client, stream: str) -> None:
@@ -136,3 +136,95 @@ async def test_relay_and_follower_go_on_when_the_broker_is_killed(servers: Stack
         await asyncio.to_thread(servers.kill, "nats")
         await adding
         assert first + await read_until(follower, 300) == expected(outbox)
+
+
+async def test_messages_gone_from_a_stream_are_never_skipped_but_filled_in_again(client: Client, stream: str) -> None:
+    """Whatever is gone, at the front or in the middle, by age or by hand."""
+    outbox = Outbox()
+    outbox.add(20)
+    async with running(Relay(client, stream, outbox.read).run):
+        await read_until(Follower(client, stream, 0), 20)
+        await client.jetstream().delete_msg(stream, 7)
+        assert await read_until(Follower(client, stream, 5), 20) == expected(outbox, 5)
+        await client.jetstream().purge_stream(stream, seq=12)
+        assert await read_until(Follower(client, stream, 0), 20) == expected(outbox)
+
+
+async def test_what_was_under_way_when_the_connection_was_cut_is_delivered_again(servers: Stack, stream: str) -> None:
+    outbox = Outbox()
+    direct = await bus.connect(servers.endpoints.nats, "direct")
+    async with Cable(servers.endpoints.nats) as cable, running(Relay(direct, stream, outbox.read).run):
+        outbox.add(5)
+        client = await bus.connect(cable.url, "through the cable")
+        follower = Follower(client, stream, 0)
+        assert await read_until(follower, 5) == expected(outbox)
+        await cable.cut_while(lambda: outbox.add(5), direct, stream, outbox)
+        outbox.add(5)
+        assert await read_until(follower, 15) == expected(outbox, 5)
+        await client.close()
+    await direct.close()
+
+
+async def test_what_is_taken_at_once_is_bounded_in_bytes(client: Client, stream: str) -> None:
+    outbox = Outbox()
+    outbox.messages = [bytes(600 * 1024)] * 6
+    async with running(Relay(client, stream, outbox.read).run):
+        await read_until(Follower(client, stream, 0), 6)
+        follower = Follower(client, stream, 0)
+        sizes: list[int] = []
+        while sum(sizes) < 6:
+            sizes.append(len(await follower.take(limit_bytes=1024 * 1024)))
+        assert sizes == [1] * 6
+
+
+class Cable:
+    """A TCP proxy to the broker that can swallow what is under way and then break."""
+
+    def __init__(self, broker: str) -> None:
+        host, port = broker.removeprefix("nats://").split(":")
+        self._target = (host, int(port))
+        self._swallow = False
+        self._open: list[asyncio.StreamWriter] = []
+        self._pumping: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Cable":
+        self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self._break()
+        await asyncio.gather(*self._pumping, return_exceptions=True)
+
+    async def cut_while(self, work: Callable[[], None], client: Client, stream: str, outbox: Outbox) -> None:
+        """What is published meanwhile is delivered into the void."""
+        self._swallow = True
+        work()
+        async with asyncio.timeout(TIMEOUT_S):
+            await read_until(Follower(client, stream, 0), len(outbox.messages))
+        self._break()
+        self._swallow = False
+
+    def _break(self) -> None:
+        for writer in self._open:
+            writer.close()
+        self._open.clear()
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        self._open += [writer, upstream_writer]
+        self._pumping += [
+            asyncio.create_task(self._pump(reader, upstream_writer, False)),
+            asyncio.create_task(self._pump(upstream_reader, writer, True)),
+        ]
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, may_swallow: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(65_536):
+                if not (may_swallow and self._swallow):
+                    target.write(data)
+                    await target.drain()
+        target.close()
+        with suppress(ConnectionError):
+            await target.wait_closed()

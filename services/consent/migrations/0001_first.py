@@ -39,9 +39,10 @@ def upgrade() -> None:
             customer bytea PRIMARY KEY
         );
         CREATE TABLE edges (
+            merge_id bytea NOT NULL,
             customer bytea NOT NULL,
             other    bytea NOT NULL,
-            PRIMARY KEY (customer, other)
+            PRIMARY KEY (customer, merge_id)
         );
         CREATE TABLE customer_head (
             one      bool PRIMARY KEY DEFAULT true CHECK (one),

@@ -13,11 +13,12 @@ def upgrade() -> None:
     op.execute(GRANTS.format(schema="profile", role="c360_profile"))
     op.execute("""
         CREATE TABLE states (
-            partition int4  NOT NULL,
-            stream    bytea NOT NULL,
-            version   int8  NOT NULL,
-            pos       int8  NOT NULL,
-            envelope  bytea NOT NULL,
+            partition    int4  NOT NULL,
+            stream       bytea NOT NULL,
+            version      int8  NOT NULL,
+            pos          int8  NOT NULL,
+            fold_version int4  NOT NULL,
+            envelope     bytea NOT NULL,
             PRIMARY KEY (partition, stream)
         ) WITH (fillfactor = 70);
         CREATE TABLE identifiers (
