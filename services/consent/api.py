@@ -41,7 +41,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         self._lookup_key = lookup_key
 
     async def DefinePurpose(self, request: pb.DefinePurposeRequest, context: Any) -> pb.DefinePurposeResponse:
-        placed = await self._consent.define_purpose(_define_purpose(request))
+        placed = await self._consent.define_purpose(_define_purpose(request), seconds_left(context))
         return pb.DefinePurposeResponse(purpose=_purpose(placed), position=_position(placed.pos))
 
     async def ListPurposes(self, request: pb.ListPurposesRequest, context: Any) -> pb.ListPurposesResponse:

@@ -46,10 +46,16 @@ class Consent:
             known = {placed.event.name for placed in await self.purposes.newest()}
         for command in domain.READY_PURPOSES:
             if command.name not in known:
-                await self.define_purpose(command)
+                await self._define(command)
 
-    async def define_purpose(self, command: DefinePurpose) -> Placed[PurposeDefined]:
-        """Raises what domain.define_purpose does."""
+    async def define_purpose(self, command: DefinePurpose, timeout_s: float) -> Placed[PurposeDefined]:
+        """Answered when every reader goes by it. Raises what domain.define_purpose does, and DeadlineExceeded."""
+        until = asyncio.get_running_loop().time() + timeout_s
+        placed = await self._define(command)
+        await self._enforced(placed.pos, until, {})
+        return placed
+
+    async def _define(self, command: DefinePurpose) -> Placed[PurposeDefined]:
         async with self._turn() as now:
             newest, earlier = await self.purposes.named(command.name), await self.purposes.of_request(command.request_id)
             ledger = domain.fold(placed.event for placed in (newest, earlier) if placed)
@@ -67,14 +73,15 @@ class Consent:
         """
         until = asyncio.get_running_loop().time() + timeout_s
         placed = await self._record(command)
+        return placed, await self._enforced(placed.pos, until, {"decision_id": to_text(placed.event.decision_id)})
+
+    async def _enforced(self, position: int, until: float, facts: dict[str, str]) -> int:
         try:
             async with asyncio.timeout_at(until):
-                return placed, await self._roll.enforced(placed.pos)
+                return await self._roll.enforced(position)
         except TimeoutError:
             raise DeadlineExceeded(
-                "recorded, but not yet acknowledged by every reader; repeat the same request_id",
-                reason="NOT_YET_ENFORCED",
-                decision_id=to_text(placed.event.decision_id),
+                "recorded, but not yet acknowledged by every reader; repeat the same request_id", reason="NOT_YET_ENFORCED", **facts
             ) from None
 
     async def _record(self, command: RecordDecision) -> Placed[DecisionRecorded]:

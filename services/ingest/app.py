@@ -69,6 +69,7 @@ class Ingest:
         self._new_id = new_id
         self._random = random
         self._registering = asyncio.Lock()
+        self._last_received_at = 0
 
     def now(self) -> int:
         return self._clock()
@@ -115,7 +116,7 @@ class Ingest:
         encoded: list[bytes] = []
         room = MAX_REQUEST_BYTES
         for call in calls:
-            verdict, event = self._judge(call, delivery)
+            verdict, event = self._judge(call, self._received_next(delivery))
             verdicts.append(verdict)
             if event is not None:
                 encoded.append(event)
@@ -125,6 +126,11 @@ class Ingest:
                     "the events of a request are too large together", reason="BODY_TOO_LARGE", limit_bytes=MAX_REQUEST_BYTES
                 )
         return verdicts, encoded
+
+    def _received_next(self, delivery: Delivery) -> Delivery:
+        """Each event has an instant of receipt of its own, in the order in which they came: it decides between equal times."""
+        self._last_received_at = max(delivery.received_at, self._last_received_at + 1)
+        return msgspec.structs.replace(delivery, received_at=self._last_received_at)
 
     def _judge(self, call: Call | Rejection, delivery: Delivery) -> tuple[Verdict, bytes | None]:
         event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call

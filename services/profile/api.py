@@ -8,14 +8,13 @@ from c360.common.v1 import common_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
-from services.profile.app import Instant, Profile, Profiles, TimelineItem, Timelines
+from services.profile.app import Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
 from services.profile.enforcement import EVENTS_FIELD, release, release_details
 from services.profile.hub import Hub
 from services.profile.values import to_struct, to_value
 from shared.errors import InvalidInput
 from shared.events import customer as events
-from shared.events.catalogue import Entry
-from shared.events.consent import PurposeDefined
+from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.identifiers import normalise
 from shared.ids import from_text, to_text
 from shared.instants import END_OF_TIME, to_timestamp
@@ -53,7 +52,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         items, more = await self._timelines.page(customer, instant, set(request.kinds), before, limit)
         return pb.GetTimelineResponse(
             entries=[_timeline_entry(item, purpose) for item in items],
-            next_page_token=_token(items[-1].record.entry) if more else "",
+            next_page_token=page_token(*place_in_time(items[-1].record)) if more else "",
         )
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
@@ -118,7 +117,7 @@ def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
             for partition, pos in sorted(profile.positions.items())
             if pos >= 0
         ],
-        state_hash=record.state_hash,
+        state_hash=record.state_hash if purpose.may_see(ALL_TRAITS) else "",
         purpose_version=f"{purpose.name}@{purpose.version}",
     )
 
@@ -158,7 +157,3 @@ def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
     if isinstance(item.public, events.CustomersMerged | events.MergeProposed):
         return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
     return {}
-
-
-def _token(entry: Entry) -> str:
-    return page_token(entry.occurred_at, entry.event_id)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.profile.cache import LoadingCache
-from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, reachable
+from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, is_timeless, reachable
 from services.profile.enforcement import depends_on_the_person, require_permission
 from services.profile.history import History
 from services.profile.views import Identifiers
@@ -119,6 +119,10 @@ class Profiles:
 
         held = await self._cluster(customer, fold_streams)
         counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
+        if all(is_timeless(r.entry) for r in counted):
+            raise NotFound(
+                "nothing had happened to this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer)
+            )
         return _profile(held, self._partitions), counted
 
     async def _cluster(
@@ -177,14 +181,14 @@ class Timelines:
     async def page(
         self, customer: bytes, instant: Instant, kinds: Collection[str], before: tuple[int, bytes] | None, limit: int
     ) -> tuple[list[TimelineItem], bool]:
-        """Latest first by (occurred at, event id), before the one given; and whether there are more."""
+        """Latest first, before the place given; and whether there are more."""
         _, records = await self._profiles.replay(customer, instant)
         wanted = [
             record
             for record in records
-            if (not kinds or KINDS[record.entry.type_id] in kinds) and (before is None or _when(record) < before)
+            if (not kinds or KINDS[record.entry.type_id] in kinds) and (before is None or place_in_time(record) < before)
         ]
-        wanted.sort(key=_when, reverse=True)
+        wanted.sort(key=place_in_time, reverse=True)
         page = wanted[:limit]
         keys = await self._vault.keys({record.entry.stream for record in page})
         items = [
@@ -196,5 +200,7 @@ class Timelines:
         return items, len(wanted) > limit
 
 
-def _when(record: Record) -> tuple[int, bytes]:
-    return record.entry.occurred_at, record.entry.event_id
+def place_in_time(record: Record) -> tuple[int, bytes]:
+    """(Occurred at, 16 bytes that sort by when and where it was recorded): total, and among equal instants in order of arrival."""
+    recorded = record.recorded_at.to_bytes(8) + record.partition.to_bytes(2) + record.pos.to_bytes(6)
+    return record.entry.occurred_at, recorded

@@ -18,21 +18,27 @@ from shared.privacy import Personal, Redacted
 # Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
 FOLD_VERSION = 1
 
+MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
+MAX_TRAIT_BYTES = 4_096
+
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
+
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """A value that a source sent for a trait; None says that the source removed it."""
 
     value: Any
     occurred_at: int
+    received_at: int
     event_id: bytes
 
     def __repr__(self) -> str:
         return "<Candidate sealed>"
 
     @property
-    def rank(self) -> tuple[int, bytes]:
-        """The larger is the later; the event id breaks ties, so that every reader breaks them alike."""
-        return self.occurred_at, self.event_id
+    def rank(self) -> tuple[int, int, bytes]:
+        """The larger is the later: by when it happened; at the same instant, by when it came; the id makes it total."""
+        return self.occurred_at, self.received_at, self.event_id
 
 
 class LinkedIdentifier(msgspec.Struct, frozen=True, array_like=True):
@@ -71,7 +77,10 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         state.last_seen_at = max(state.last_seen_at, entry.occurred_at)
         if isinstance(personal, events.Identified):
             for name, value in personal.traits.items():
-                _offer(state.traits.setdefault(name, {}), public.source, Candidate(value, entry.occurred_at, entry.event_id))
+                if _fits(value):
+                    candidate = Candidate(value, entry.occurred_at, public.received_at, entry.event_id)
+                    _offer(state.traits.setdefault(name, {}), public.source, candidate)
+            keep_within_limits(state.traits)
     elif isinstance(public, events.CustomerFounded):
         state.founding_number = public.founding_number
         state.founded_at = entry.occurred_at
@@ -79,7 +88,7 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         value = personal.value if isinstance(personal, events.LinkedValue) else None
         state.identifiers[public.value_hash] = LinkedIdentifier(public.namespace, value)
     elif isinstance(public, events.CustomersMerged):
-        state.edges[public.merge_id] = public.other
+        _join_edge(state.edges, public.merge_id, public.other)
 
 
 def fork(state: State) -> State:
@@ -97,14 +106,37 @@ def happened_by(entry: Entry, valid_at: int) -> bool:
 
     That two customers are one person was always so, whenever we learned it: only what is known limits founding and merges.
     """
-    timeless = entry.type_id in (events.FOUNDED.id, events.MERGED.id, events.MERGE_PROPOSED.id)
-    return timeless or entry.occurred_at <= valid_at
+    return is_timeless(entry) or entry.occurred_at <= valid_at
+
+
+def is_timeless(entry: Entry) -> bool:
+    return entry.type_id in (events.FOUNDED.id, events.MERGED.id, events.MERGE_PROPOSED.id)
+
+
+def keep_within_limits(traits: dict[str, dict[str, Candidate]]) -> None:
+    """Of too many traits those stay whose names have the smallest hash: a choice that no order of events can change."""
+    if len(traits) > MAX_TRAITS:
+        names = sorted(traits, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for name in names[MAX_TRAITS:]:
+            del traits[name]
+
+
+def _fits(value: Any) -> bool:
+    """A larger value stays in the event, and in the timeline; the profile doesn't carry it."""
+    if isinstance(value, str):
+        return len(value) <= MAX_TRAIT_BYTES
+    return not isinstance(value, dict | list) or len(_canonical.encode(value)) <= MAX_TRAIT_BYTES
 
 
 def _offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -> None:
     held = candidates.get(source)
     if held is None or candidate.rank > held.rank:
         candidates[source] = candidate
+
+
+def _join_edge(edges: dict[bytes, bytes], merge_id: bytes, other: bytes) -> None:
+    """Of the two ends of a merge the same one stays, whichever comes first."""
+    edges[merge_id] = max(other, edges.get(merge_id, b""))
 
 
 class GoldenTrait(msgspec.Struct, frozen=True):
@@ -139,11 +171,12 @@ def combine(states: dict[bytes, State]) -> State:
     for state in states.values():
         whole.last_seen_at = max(whole.last_seen_at, state.last_seen_at)
         whole.identifiers |= state.identifiers
-        for merge_id, other in state.edges.items():  # either end may come first
-            whole.edges[merge_id] = max(other, whole.edges.get(merge_id, b""))
+        for merge_id, other in state.edges.items():
+            _join_edge(whole.edges, merge_id, other)
         for name, candidates in state.traits.items():
             for source, candidate in candidates.items():
                 _offer(whole.traits.setdefault(name, {}), source, candidate)
+    keep_within_limits(whole.traits)
     return whole
 
 
@@ -166,9 +199,6 @@ def _survivor(candidates: dict[str, Candidate]) -> GoldenTrait | None:
     if winner.value is None:
         return None
     return GoldenTrait(winner.value, source, winner.occurred_at, winner.event_id)
-
-
-_canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def state_hash(state: State) -> str:

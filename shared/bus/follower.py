@@ -123,7 +123,10 @@ class Follower:
             pending_bytes_limit=-1,
         )
         self._credit = self._delivered = 0
-        await self._pull()
+        if self._contiguous and info.delivered is not None and info.delivered.stream_seq > self._newest:
+            await self._ask_for_missing()  # the stream begins later than we stand
+        else:
+            await self._pull()
 
     async def _pull(self) -> None:
         if self._subscription is None:
@@ -155,15 +158,18 @@ class Follower:
 
     async def _accept(self, sequence: int, data: bytes) -> bool:
         if self._contiguous and sequence > self._newest + 1:
-            self._report("MessagesMissing", missing=self._newest + 1)
-            await self._client.publish(refill_subject(self._stream), str(self._newest + 1).encode())
-            self._give_up_consumer()
+            await self._ask_for_missing()
             return False
         if sequence > self._newest:
             self._waiting.append(Message(sequence, data))
             self._recovered()
         self._arrived.set()
         return True
+
+    async def _ask_for_missing(self) -> None:
+        self._report("MessagesMissing", missing=self._newest + 1)
+        await self._client.publish(refill_subject(self._stream), str(self._newest + 1).encode())
+        self._give_up_consumer()
 
     def _on_status(self, headers: dict[str, str]) -> None:
         """100 is a heartbeat; a pull that ended (404, 408, 409) returns its unused credit; what else comes is a dead consumer."""

@@ -150,6 +150,18 @@ async def test_messages_gone_from_a_stream_are_never_skipped_but_filled_in_again
         assert await read_until(Follower(client, stream, 0), 20) == expected(outbox)
 
 
+async def test_a_follower_that_was_behind_when_the_stream_was_remade_gets_all_of_it_without_further_news(
+    client: Client, stream: str
+) -> None:
+    outbox = Outbox()
+    outbox.add(20)
+    async with running(Relay(client, stream, outbox.read).run):
+        await read_until(Follower(client, stream, 0), 20)
+        await client.jetstream().delete_stream(stream)
+        await ensure_stream(client, stream, 21)
+        assert await read_until(Follower(client, stream, 12), 20) == expected(outbox, 12)
+
+
 async def test_what_was_under_way_when_the_connection_was_cut_is_delivered_again(servers: Stack, stream: str) -> None:
     outbox = Outbox()
     direct = await bus.connect(servers.endpoints.nats, "direct")

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
+from services.ingest.domain.clocks import TOLERANCE_US
 from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
 from services.ingest.domain.sources import RegisterSource, check, decide, evolve, hash_of, new_write_key
 from shared.errors import AlreadyExists, InvalidInput
@@ -185,9 +186,17 @@ def test_a_clock_that_is_hours_wrong_still_gives_the_right_time() -> None:
     assert (event.original_at, event.sent_at, event.received_at) == (wrong - 60 * SECOND, wrong, NOON)
 
 
+def test_a_clock_that_is_right_but_for_the_way_here_is_taken_at_its_word() -> None:
+    moment = to_iso(NOON - 60 * SECOND)
+    for sent_at in (NOON, NOON - TOLERANCE_US, NOON + TOLERANCE_US):
+        assert accepted(sent(sent_at), timestamp=moment).occurred_at == NOON - 60 * SECOND
+    late = NOON - TOLERANCE_US - 1
+    assert accepted(sent(late), timestamp=moment).occurred_at == NOON - 60 * SECOND + TOLERANCE_US + 1
+
+
 def test_a_late_batch_file_happened_when_it_says() -> None:
     month_ago = NOON - 30 * 24 * HOUR
-    assert accepted(sent(NOON - 2 * SECOND), timestamp=to_iso(month_ago)).occurred_at == month_ago + 2 * SECOND
+    assert accepted(sent(NOON - 2 * SECOND), timestamp=to_iso(month_ago)).occurred_at == month_ago
 
 
 def test_without_a_sending_time_the_clients_time_stands() -> None:

@@ -1,6 +1,9 @@
 """The four clocks of an event: when its sender says it happened, when it says it sent it, when we took it, and from
 these when it happened. A device whose clock is hours wrong is wrong in both of its readings alike, so their difference
 is right: occurred = received - (sent - original) (the Segment specification, "Timestamps in the Segment ecosystem").
+
+A clock that is right but for the time a request takes is taken at its word: correcting it would move every instant by that
+time, and could turn around the order of events that a device sent in two requests.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,8 +13,9 @@ import msgspec
 
 from services.ingest.domain.call import Call, Delivery
 from shared.errors import InvalidInput
-from shared.instants import EPOCH, from_iso
+from shared.instants import END_OF_TIME, EPOCH, SECOND, from_iso
 
+TOLERANCE_US = 5 * SECOND
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -42,7 +46,7 @@ def read(call: Call, delivery: Delivery) -> Times:
 def _corrected(original_at: int | None, sent_at: int | None, received_at: int) -> int:
     if original_at is None:
         return received_at
-    if sent_at is None:
+    if sent_at is None or abs(received_at - sent_at) <= TOLERANCE_US:
         return original_at
     return received_at - (sent_at - original_at)
 
@@ -55,10 +59,10 @@ def instant(value: Any) -> int | None:
         found = (value.astimezone(UTC) - EPOCH) // _MICROSECOND if isinstance(value, datetime) else from_iso(value)
     except (ValueError, TypeError, OverflowError):
         raise _invalid() from None
-    if found < 0:
+    if not 0 <= found <= END_OF_TIME:
         raise _invalid()
     return found
 
 
 def _invalid() -> InvalidInput:
-    return InvalidInput("a time is ISO 8601 text, 1970 or later", reason="TIMESTAMP_INVALID")
+    return InvalidInput("a time is ISO 8601 text between the years 1970 and 9999", reason="TIMESTAMP_INVALID")

@@ -41,8 +41,8 @@ def check(command: RegisterSource) -> None:
     """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID)."""
     if not NAME.fullmatch(command.name):
         raise InvalidInput("a source's name is 1 to 64 lower-case letters, digits and hyphens", reason="NAME_INVALID")
-    if not 1 <= len(command.request_id) <= MAX_REQUEST_ID:
-        raise InvalidInput("a request id has 1 to 100 characters", reason="REQUEST_ID_INVALID")
+    if not 1 <= len(command.request_id) <= MAX_REQUEST_ID or not command.request_id.isprintable():
+        raise InvalidInput("a request id has 1 to 100 printable characters", reason="REQUEST_ID_INVALID")
 
 
 def decide(state: Source | None, command: RegisterSource) -> SourceRegistered | None:

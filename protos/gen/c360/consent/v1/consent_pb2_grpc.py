@@ -67,8 +67,9 @@ class ConsentServiceServicer:
     """
 
     def DefinePurpose(self, request, context):
-        """DefinePurpose makes a purpose or a new version of it.
-        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING).
+        """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
+        reader that is cut off from consent goes on serving what needs no consent by the version it knows.
+        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

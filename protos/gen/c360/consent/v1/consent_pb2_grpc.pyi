@@ -34,8 +34,9 @@ class ConsentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConsentServiceAsyncStub: ...
     DefinePurpose: _grpc.UnaryUnaryMultiCallable[_consent_pb2.DefinePurposeRequest, _consent_pb2.DefinePurposeResponse]
-    """DefinePurpose makes a purpose or a new version of it.
-    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING).
+    """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
+    reader that is cut off from consent goes on serving what needs no consent by the version it knows.
+    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
     ListPurposes: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListPurposesRequest, _consent_pb2.ListPurposesResponse]
     """ListPurposes lists the newest version of every purpose, by name."""
@@ -60,8 +61,9 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DefinePurpose: _aio.UnaryUnaryMultiCallable[_consent_pb2.DefinePurposeRequest, _consent_pb2.DefinePurposeResponse]  # type: ignore[assignment]
-    """DefinePurpose makes a purpose or a new version of it.
-    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING).
+    """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
+    reader that is cut off from consent goes on serving what needs no consent by the version it knows.
+    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
     ListPurposes: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListPurposesRequest, _consent_pb2.ListPurposesResponse]  # type: ignore[assignment]
     """ListPurposes lists the newest version of every purpose, by name."""
@@ -89,8 +91,9 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _consent_pb2.DefinePurposeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.DefinePurposeResponse, _abc.Awaitable[_consent_pb2.DefinePurposeResponse]]:
-        """DefinePurpose makes a purpose or a new version of it.
-        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING).
+        """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
+        reader that is cut off from consent goes on serving what needs no consent by the version it knows.
+        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
 
     @_abc_1.abstractmethod

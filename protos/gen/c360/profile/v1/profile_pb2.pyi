@@ -164,7 +164,9 @@ class Profile(_message.Message):
     version: _builtins.int
     """Number of events the profile is made of; grows with every change."""
     state_hash: _builtins.str
-    """Hash of the state that the profile was chosen from, hexadecimal SHA-256. The same history gives the same hash."""
+    """Hash of the state that the profile was chosen from, hexadecimal SHA-256. The same history gives the same hash. Only for
+    a purpose that may see everything: it would let others compare what they may not see.
+    """
     purpose_version: _builtins.str
     """Purpose and its version that the profile was filtered for, as "marketing@2"."""
     @_builtins.property
