@@ -1,6 +1,7 @@
 """Laws of the profile: order and duplication of events change nothing; a late event never overwrites newer truth."""
 
 from random import Random
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +83,13 @@ def test_a_reader_keeps_what_it_read_while_the_writer_goes_on(history: list[Entr
         evolve(copy, e, e.public(), e.personal(KEY))
     assert state_hash(original) == before
     assert state_hash(copy) == state_hash(fold(history))
+
+
+@given(histories, st.randoms())
+def test_which_traits_stay_within_the_limit_is_no_matter_of_order(history: list[Entry], random: Random) -> None:
+    shuffled = list(history)
+    random.shuffle(shuffled)
+    with patch("services.profile.domain.MAX_TRAITS", 2):
+        assert state_hash(fold(shuffled)) == state_hash(fold(history))
+        states = by_stream(history)
+        assert combine(states).traits == fold(history).traits
