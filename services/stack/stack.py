@@ -122,6 +122,7 @@ class Stack:
         self._postgres = Postgres(
             self.data_directory / "postgres", self.ports["postgres"], self._passwords.of("postgres-superuser")
         )
+        self._cleanup.callback(self._postgres.close)
         environment = settings.whole_environment({})
         self._nats = Nats(self.data_directory, self.ports["nats"], self.ports["nats_monitor"], environment)
         self._supervisor = Supervisor(self.data_directory / "run", self.data_directory / "logs", self.console)

@@ -13,9 +13,9 @@ ACCOUNT = "nobody"  # initdb needs an account with a name; this one is on every 
 def prefix_for(directory: Path) -> tuple[str, ...]:
     """What to put before a command that works in `directory`; nothing for an ordinary user.
 
-    The data directory, or the virtual environment with the programs, may lie below a directory that only root can enter
-    (/root is 0700). The process therefore keeps the capability to pass such directories, so that no permission outside
-    of its own directory has to be changed.
+    The data directory may lie below a directory that only root can enter (/root is 0700). The process therefore keeps the
+    capability to pass such directories, so that no permission outside of its own directory has to be changed. For the
+    programs that is not enough, see `installation`.
     """
     if os.geteuid() != 0:
         return ()
