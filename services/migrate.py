@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from shared.config import ConfigError, read_settings
+from shared.config import ConfigError, Partitions, read_settings
 from shared.store.migrate import upgrade
 from shared.vault import FileKeyring
 
@@ -28,7 +28,7 @@ class MigrateSettings(msgspec.Struct, frozen=True, kw_only=True):
     profile_password: str
     consent_password: str
     keyring_file: str
-    partitions: int = 4
+    partitions: Partitions = 4
 
     def password(self, service: str) -> str:
         return str(getattr(self, f"{service}_password"))

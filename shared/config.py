@@ -5,11 +5,13 @@ A field `grpc_address` is read from `C360_GRPC_ADDRESS`, or from the file that `
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
 PREFIX = "C360_"
+Partitions = Annotated[int, msgspec.Meta(ge=1, le=256)]  # each costs a writer and its share of the connections
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = "nats://127.0.0.1:4222"
     grpc_address: str
     metrics_address: str
-    partitions: int = 4
-    log_level: str = "info"
+    partitions: Partitions = 4
+    log_level: LogLevel = "info"
 
 
 class ConfigError(Exception):
@@ -39,14 +41,26 @@ def read_settings(kind: type[S], environ: Mapping[str, str]) -> S:
     missing = [_variable(field.name) for field in fields if field.required and field.name not in found]
     if missing:
         raise ConfigError(f"set {', '.join(missing)} (or the same name with _FILE)")
-    return _convert(kind, found)
+    return kind(**{field.name: _convert(field, found[field.name]) for field in fields if field.name in found})
 
 
-def _convert(kind: type[S], found: dict[str, Any]) -> S:
+def _convert(field: msgspec.structs.FieldInfo, value: str) -> Any:
+    """The value itself stays out of the text: it may be a password in the wrong place."""
     try:
-        return msgspec.convert(found, kind, strict=False)
+        return msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{PREFIX}{str(error).upper()}") from error
+        raise ConfigError(f"{_variable(field.name)} {_allowed(field.type) or error}") from error
+
+
+def _allowed(kind: Any) -> str:
+    match msgspec.inspect.type_info(kind):
+        case msgspec.inspect.LiteralType():
+            return f"must be one of {', '.join(get_args(kind))}"
+        case msgspec.inspect.IntType(ge=int(least), le=int(most)):
+            return f"must be a whole number from {least} to {most}"
+        case msgspec.inspect.IntType():
+            return "must be a whole number"
+    return ""
 
 
 def _variable(field: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from shared.config import split_address
+from shared.config import LogLevel, split_address
 
 EVENTS_ACCEPTED = Counter("c360_events_accepted", "Events answered as durable", ["source"])
 EVENTS_REJECTED = Counter("c360_events_rejected", "Events refused at the door", ["reason"])
@@ -29,7 +29,7 @@ HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status"
 BUS_RECONNECTS = Counter("c360_bus_reconnects", "Lost connections to the broker")
 
 
-def start_logging(service: str, level: str) -> None:
+def start_logging(service: str, level: LogLevel) -> None:
     """Logs of the service and of its libraries become JSON lines on standard error."""
     shared_steps: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -9,11 +9,11 @@ import threading
 from pathlib import Path
 
 from services.stack.console import Console
-from services.stack.errors import DataDirectoryInUseError, StackError
+from services.stack.errors import DataDirectoryInUseError, MisconfiguredError, StackError
 from services.stack.stack import Stack
 
 EXIT_FAILED = 1
-EXIT_IN_USE = 2
+EXIT_MISUSED = 2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -34,7 +34,7 @@ def main() -> int:
         console.line("stopped; the next start continues with the data")
     except StackError as error:
         console.line(f"error: {error}")
-        return EXIT_IN_USE if isinstance(error, DataDirectoryInUseError) else EXIT_FAILED
+        return EXIT_MISUSED if isinstance(error, DataDirectoryInUseError | MisconfiguredError) else EXIT_FAILED
     return 0
 
 

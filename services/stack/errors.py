@@ -7,3 +7,7 @@ class StackError(Exception):
 
 class DataDirectoryInUseError(StackError):
     """Another stack holds the data directory."""
+
+
+class MisconfiguredError(StackError):
+    """A variable has a value that no service could start with."""

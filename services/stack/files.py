@@ -4,12 +4,13 @@ import fcntl
 import os
 import secrets
 import tempfile
+import time
 from pathlib import Path
 
 from services.stack.errors import DataDirectoryInUseError, StackError
 
 MAX_LOG_BYTES = 10_000_000
-TAIL_BYTES = 20_000
+LOCK_PATIENCE_S = 0.3  # `c360` looks at the lock for a moment
 
 
 def make_private_directory(path: Path) -> Path:
@@ -43,14 +44,6 @@ def rotate_log(path: Path) -> None:
         path.replace(path.with_suffix(".old.log"))
 
 
-def tail(path: Path, lines: int = 20) -> str:
-    if not path.exists():
-        return "(no log)"
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:]) or "(empty log)"
-
-
 class DirectoryLock:
     """One stack a data directory. The kernel drops the lock with the process, however that ends."""
 
@@ -77,14 +70,12 @@ class DirectoryLock:
             raise StackError(f"{self._path.parent} belongs to uid {owner}; start as that user or set C360_DATA_DIR")
 
     def _lock(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_lock(descriptor):
             holder = os.read(descriptor, 20).decode().strip() or "unknown"
             raise DataDirectoryInUseError(
                 f"{self._path.parent} is in use by a running stack (process {holder}); "
                 "stop that one, or choose another directory with C360_DATA_DIR"
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
 
@@ -92,3 +83,15 @@ class DirectoryLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _try_lock(descriptor: int) -> bool:
+    give_up_at = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                return False
+        time.sleep(0.02)

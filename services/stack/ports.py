@@ -2,7 +2,9 @@
 
 import random
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -24,6 +26,8 @@ DEFAULT_PORTS = {
 FREE_PORTS = range(20000, 32000)
 MAX_TRIES = 200
 
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
 
 class Endpoints(msgspec.Struct, frozen=True):
     """Where everything listens; the form of `endpoints.json`."""
@@ -41,15 +45,28 @@ class Endpoints(msgspec.Struct, frozen=True):
         write_private(path, msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n")
 
 
-def choose_ports(prefer_defaults: bool) -> dict[str, int]:
-    """The default ports as far as they are free, and free ones instead of the others."""
+def choose_ports(prefer_defaults: bool, earlier: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The ports of an earlier start and the default ones as far as they are free, and free ones instead of the others."""
     taken: set[int] = set()
     chosen: dict[str, int] = {}
     for name, default in DEFAULT_PORTS.items():
-        port = default if prefer_defaults and is_free(default) else _free_port(taken)
+        wanted = [(earlier or {}).get(name), default if prefer_defaults else None]
+        port = next((port for port in wanted if port and port not in taken and is_free(port)), None) or _free_port(taken)
         taken.add(port)
         chosen[name] = port
     return chosen
+
+
+def remembered_ports(path: Path) -> dict[str, int]:
+    """Nothing when there is no such file, or when somebody has broken it: then it is written anew."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Port])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+
+
+def remember_ports(path: Path, ports: Mapping[str, int]) -> None:
+    write_private(path, msgspec.json.format(msgspec.json.encode(ports), indent=2).decode() + "\n")
 
 
 def endpoints_of(ports: dict[str, int]) -> Endpoints:

@@ -3,12 +3,21 @@
 import os
 from pathlib import Path
 
+import msgspec
+
+from services.stack.errors import MisconfiguredError
 from services.stack.files import make_private_directory, read_or_make_password
 from services.stack.ports import HOST, SERVICES
 from services.stack.postgres import Postgres
+from shared.config import ConfigError, LogLevel, Partitions, read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = ("C360_PARTITIONS", "C360_LOG_LEVEL")  # the user's own choices; every other C360_ variable is ours to set
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    partitions: Partitions = 4
+    log_level: LogLevel = "info"
 
 
 class Passwords:
@@ -46,6 +55,14 @@ def migrate_settings(postgres: Postgres, passwords: Passwords) -> dict[str, str]
         **{f"C360_{service.upper()}_PASSWORD": passwords.of(service) for service in SERVICES},
         **_kept(),
     }
+
+
+def check_choices() -> None:
+    """Before anything starts: a service would end at once, again and again."""
+    try:
+        read_settings(Choices, _kept())
+    except ConfigError as error:
+        raise MisconfiguredError(str(error)) from error
 
 
 def whole_environment(settings: dict[str, str]) -> dict[str, str]:

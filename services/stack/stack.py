@@ -13,10 +13,11 @@ from services.stack import settings
 from services.stack.child import Program
 from services.stack.console import Console
 from services.stack.errors import StackError
-from services.stack.files import DirectoryLock, make_private_directory, rotate_log, tail, write_private
+from services.stack.files import DirectoryLock, make_private_directory, rotate_log, write_private
 from services.stack.leftovers import stop_leftovers
+from services.stack.logs import tail
 from services.stack.nats import Nats
-from services.stack.ports import DEFAULT_PORTS, SERVICES, Endpoints, choose_ports, endpoints_of
+from services.stack.ports import DEFAULT_PORTS, SERVICES, Endpoints, choose_ports, endpoints_of, remember_ports, remembered_ports
 from services.stack.postgres import Postgres
 from services.stack.probe import is_serving
 from services.stack.source import register_demo_source
@@ -47,6 +48,7 @@ class Stack:
         self.services = tuple(services)
         self.console = console or Console()
         self._prefer_defaults = default_ports
+        self._endpoints_file = self.data_directory / "endpoints.json"
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -114,10 +116,10 @@ class Stack:
         return path.read_text().strip()
 
     def _open_directory(self) -> None:
+        settings.check_choices()
         self._lock_directory()
-        self.ports = choose_ports(self._prefer_defaults)
-        self.endpoints: Endpoints = endpoints_of(self.ports)
-        self._report_taken_ports()
+        self._endpoints_file.unlink(missing_ok=True)  # of a stack that was killed outright
+        self._choose_ports()
         self._passwords = settings.Passwords(self.data_directory / "secrets")
         self._postgres = Postgres(
             self.data_directory / "postgres", self.ports["postgres"], self._passwords.of("postgres-superuser")
@@ -137,10 +139,17 @@ class Stack:
         if stopped := stop_leftovers(make_private_directory(self.data_directory / "run")):
             self.console.line(f"  stopped what an earlier start left running: {', '.join(stopped)}")
 
-    def _report_taken_ports(self) -> None:
+    def _choose_ports(self) -> None:
+        file = self.data_directory / "ports.json"
+        earlier = remembered_ports(file)
+        self.ports = choose_ports(self._prefer_defaults, earlier)
+        self.endpoints: Endpoints = endpoints_of(self.ports)
+        remember_ports(file, self.ports)
         for name, default in DEFAULT_PORTS.items() if self._prefer_defaults else ():
-            if self.ports[name] != default:
-                self.console.line(f"  port {default} is taken: {name} gets {self.ports[name]}")
+            if (port := self.ports[name]) == earlier.get(name) != default:
+                self.console.line(f"  {name} keeps port {port} (without {file}: {default}, if it is free)")
+            elif port != default:
+                self.console.line(f"  port {earlier.get(name, default)} is taken: {name} gets {port}")
 
     def _start_servers(self) -> None:
         if not self._postgres.is_initialised:
@@ -183,9 +192,8 @@ class Stack:
         for name in self.services:
             with self.console.step(f"{name} on {getattr(self.endpoints, name)}"):
                 self.wait_ready(name)
-        endpoints_file = self.data_directory / "endpoints.json"
-        self.endpoints.save(endpoints_file)
-        self._cleanup.callback(endpoints_file.unlink, missing_ok=True)
+        self.endpoints.save(self._endpoints_file)
+        self._cleanup.callback(self._endpoints_file.unlink, missing_ok=True)
 
     def _service_program(self, name: str) -> Program:
         return Program(

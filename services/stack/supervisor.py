@@ -8,7 +8,7 @@ from pathlib import Path
 from services.stack.child import Child, Program
 from services.stack.console import Console
 from services.stack.errors import StackError
-from services.stack.files import tail
+from services.stack.logs import tail
 
 POLL_S = 0.05
 KILL_TIMEOUT_S = 5.0

@@ -1,6 +1,7 @@
 """`python -m services.stack`, as `make run` starts it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from services.stack.leftovers import PidFile, birth_of
+from services.stack.ports import SERVICES
 from services.stack.probe import is_serving
 
 STARTED = "Ctrl-C stops everything"
 STOP_TIMEOUT_S = 60.0
+COMMAND = (sys.executable, "-m", "services.stack", "--free-ports", "--data-dir")
 
 Start = Callable[[], subprocess.Popen[str]]
 
@@ -28,7 +31,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def start(directory: Path) -> Iterator[Start]:
-    command = [sys.executable, "-m", "services.stack", "--free-ports", "--data-dir", str(directory)]
+    command = [*COMMAND, str(directory)]
     with ExitStack() as cleanup:
 
         def start_one() -> subprocess.Popen[str]:
@@ -76,3 +79,37 @@ def test_started_again_it_keeps_its_write_key(start: Start, directory: Path) -> 
     first.send_signal(signal.SIGTERM)
     assert first.wait(STOP_TIMEOUT_S) == 0
     assert key in read_until(start(), STARTED)
+
+
+def test_started_again_it_listens_where_it_did(start: Start, directory: Path) -> None:
+    seen = []
+    for _ in range(2):
+        process = start()
+        read_until(process, STARTED)
+        seen.append((directory / "endpoints.json").read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_TIMEOUT_S) == 0
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("wrong", ["C360_PARTITIONS=abc", "C360_PARTITIONS=0", "C360_LOG_LEVEL=banana"])
+def test_a_setting_that_no_service_could_start_with_stops_it_before_anything_starts(directory: Path, wrong: str) -> None:
+    name, _, value = wrong.partition("=")
+    ended = subprocess.run((*COMMAND, directory), env=os.environ | {name: value}, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (2, "")
+    assert [line for line in ended.stdout.splitlines() if line.startswith("error: ")] == [ended.stdout.splitlines()[-1]]
+    assert f"error: {name} must be " in ended.stdout
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["ingest", "identity", "profile", "consent", "migrate"])
+def test_a_service_names_the_setting_that_it_cannot_use(module: str, directory: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
+    passwords = {f"C360_{service.upper()}_PASSWORD": "p" for service in SERVICES}
+    required = {"C360_DATABASE_URL": "u", "C360_VAULT_URL": "u", "C360_ADMIN_URL": "u", "C360_KEYRING_FILE": str(directory / "k")}
+    environment = kept | passwords | required | {"C360_PARTITIONS": "0"}
+    command = (sys.executable, "-m", f"services.{module}")
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr == f"{module}: C360_PARTITIONS must be a whole number from 1 to 256\n"
+    assert list(directory.iterdir()) == []

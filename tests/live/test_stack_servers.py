@@ -17,7 +17,7 @@ import pytest
 
 from services.stack.errors import DataDirectoryInUseError
 from services.stack.leftovers import PidFile
-from services.stack.ports import DEFAULT_PORTS, HOST, choose_ports
+from services.stack.ports import DEFAULT_PORTS, HOST, choose_ports, remember_ports, remembered_ports
 from services.stack.postgres import remove_stale_lock
 from services.stack.stack import Stack
 
@@ -108,6 +108,25 @@ def test_a_taken_default_port_is_replaced_by_a_free_one() -> None:
         ports = choose_ports(prefer_defaults=True)
         assert ports["nats"] != DEFAULT_PORTS["nats"]
         assert len(set(ports.values())) == len(ports)
+
+
+def test_ports_of_an_earlier_start_are_used_again_while_they_are_free(directory: Path) -> None:
+    first = choose_ports(prefer_defaults=False)
+    remember_ports(directory / "ports.json", first)
+    earlier = remembered_ports(directory / "ports.json")
+    assert choose_ports(prefer_defaults=True, earlier=earlier) == first
+    with socket.socket() as holder:
+        holder.bind((HOST, first["nats"]))
+        holder.listen()
+        changed = choose_ports(prefer_defaults=False, earlier=earlier)
+    assert {name for name in first if first[name] != changed[name]} == {"nats"}
+
+
+@pytest.mark.parametrize("broken", ["", "{", '{"nats": "x"}', "[]", '{"nats": 0}', '{"nats": 70000}'])
+def test_broken_port_notes_are_written_anew(directory: Path, broken: str) -> None:
+    (directory / "ports.json").write_text(broken)
+    ports = choose_ports(prefer_defaults=False, earlier=remembered_ports(directory / "ports.json"))
+    assert all(0 < port < 65536 for port in ports.values())
 
 
 def test_a_lock_file_that_names_another_program_does_not_keep_postgres_from_starting(directory: Path) -> None:
