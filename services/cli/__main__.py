@@ -44,7 +44,7 @@ def about() -> None:
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
       C360_CONSENT_ADDRESS; endpoints.json in C360_DATA_DIR (.data);
-      127.0.0.1:50051 to 50054.
+      127.0.0.1:50051 to 50054 where there is no such directory.
     """
 
 

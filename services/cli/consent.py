@@ -225,3 +225,5 @@ def _record(
             ("live readers enforcing it", shown["enforcing_readers"]),
         ]
     )
+    if shown["enforcing_readers"] == 0:
+        render.note("No reader is live now, and none can serve what needs consent before it has applied this decision.")

@@ -1,13 +1,17 @@
-"""Where the services are: the environment, else what the embedded stack wrote down, else the defaults."""
+"""Where the services are: the environment, else what the embedded stack wrote down, else the defaults.
+
+With a data directory the defaults are no good: when its stack is stopped, somebody else's may listen there.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from services.cli.errors import Misused
+from services.cli.errors import Misused, NotReachable
 
 Service = Literal["ingest", "identity", "profile", "consent"]
 SERVICES: tuple[Service, ...] = get_args(Service)
@@ -24,8 +28,13 @@ def find_address(service: Service, environ: Mapping[str, str]) -> str:
     from_environment = environ.get(f"C360_{service.upper()}_ADDRESS")
     if from_environment:
         return from_environment
-    recorded = _recorded_by_stack(_data_dir(environ) / "endpoints.json").get(service)
-    return recorded if isinstance(recorded, str) else DEFAULT_ADDRESSES[service]
+    directory = _data_dir(environ)
+    if not environ.get("C360_DATA_DIR") and not directory.exists():
+        return DEFAULT_ADDRESSES[service]
+    recorded = _recorded_by_stack(directory).get(service)
+    if not isinstance(recorded, str):
+        raise Misused("ENDPOINTS_UNREADABLE", f"{directory / 'endpoints.json'} does not say where {service} is")
+    return recorded
 
 
 def find_write_key(environ: Mapping[str, str]) -> str:
@@ -46,11 +55,30 @@ def _data_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("C360_DATA_DIR") or ".data")
 
 
-def _recorded_by_stack(path: Path) -> Mapping[str, object]:
+def _recorded_by_stack(directory: Path) -> Mapping[str, object]:
+    path = directory / "endpoints.json"
     try:
         recorded = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return {}
+        raise _not_running(directory) from None
     except (OSError, ValueError) as error:
         raise Misused("ENDPOINTS_UNREADABLE", f"{path}: {error}") from error
+    if _is_abandoned(directory / "lock"):
+        raise _not_running(directory)
     return recorded if isinstance(recorded, dict) else {}
+
+
+def _is_abandoned(lock: Path) -> bool:
+    """A stack that was killed outright leaves its endpoints behind, but the kernel drops its lock."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held; or nothing that this user could find out
+        return False
+    return True
+
+
+def _not_running(directory: Path) -> NotReachable:
+    failure = NotReachable("STACK_NOT_RUNNING", f"the stack in {directory.absolute()} is not running")
+    failure.hint = "Start it with `make run`. C360_DATA_DIR names another one; C360_<SERVICE>_ADDRESS names a service itself."
+    return failure

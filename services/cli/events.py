@@ -218,7 +218,7 @@ def _finish(tally: Tally, as_json: bool) -> None:
 
 
 def _list_rejections(tally: Tally) -> None:
-    for rejection in tally.rejections[:LISTED_FOR_EYES]:
+    for rejection in tally.in_line_order()[:LISTED_FOR_EYES]:
         told = (f"line {rejection.line}: {rejection.reason}", rejection.field, rejection.message_id)
         render.note(render.printable(" ".join(part for part in told if part)))
     if tally.rejected.total() > LISTED_FOR_EYES:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import render
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, IdentifierRef, TimeoutS
+from services.cli.notation import NamedCustomer, NamedIdentifier
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, IdentifierRef, PersonRef, TimeoutS
 
 if TYPE_CHECKING:
     from c360.identity.v1 import identity_pb2
@@ -42,7 +43,7 @@ def resolve(
 
 @app.command()
 def customer(
-    customer_id: Annotated[str, typer.Argument(metavar="CUSTOMER_ID", help="Any id ever given out.")],
+    person: PersonRef,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -53,9 +54,15 @@ def customer(
     from services.cli import messages
     from services.cli.client import connect
 
-    request = identity_pb2.GetCustomerRequest(customer_id=customer_id, at_least_as_fresh=messages.newest(fresh))
+    position = messages.newest(fresh)
     with connect("identity") as channel:
-        answer = identity_pb2_grpc.IdentityServiceStub(channel).GetCustomer(request, timeout=timeout_s)
+        stub = identity_pb2_grpc.IdentityServiceStub(channel)
+        if isinstance(person, NamedIdentifier):
+            named = identity_pb2.ResolveIdentifierRequest(identifier=messages.identifier(person), at_least_as_fresh=position)
+            person = NamedCustomer(stub.ResolveIdentifier(named, timeout=timeout_s).customer_id)
+        assert isinstance(person, NamedCustomer)
+        request = identity_pb2.GetCustomerRequest(customer_id=person.customer_id, at_least_as_fresh=position)
+        answer = stub.GetCustomer(request, timeout=timeout_s)
     shown = messages.plain(answer.customer)
     render.document(shown) if as_json else _show_customer(shown)
 

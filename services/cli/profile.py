@@ -26,6 +26,7 @@ from services.cli.options import (
 if TYPE_CHECKING:
     from c360.profile.v1 import profile_pb2
 
+DETAILS_SHOWN = 300  # characters: a table of whole documents can't be read; --json has them
 PAGE_ENTRIES = 500  # the service's cap
 RECONNECTS_AT_MOST = 30  # in a row, without any state in between
 RECONNECT_DELAY_S = 1.0
@@ -81,7 +82,9 @@ def history(
         typer.Option("--kind", help="Only this kind, such as tracked, identified or merged. Repeatable."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many events to show, latest first.")] = 50,
-    details: Annotated[bool, typer.Option("--details", help="Show what each event carried.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show what each event carried, long ones cut; --json has all.")
+    ] = False,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -237,10 +240,14 @@ def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
     columns = ["happened", "known", "kind", "name", "source", "stream"]
     rows = [
         [entry["occur_time"], entry["record_time"], entry["kind"], entry["name"], entry["source"], _stream_name(entry)]
-        + ([entry["details"]] if details else [])
+        + ([_shortened(render.as_text(entry["details"]))] if details else [])
         for entry in entries
     ]
     render.table("Events, latest first", columns + (["details"] if details else []), rows)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= DETAILS_SHOWN else f"{text[: DETAILS_SHOWN - 1]}…"
 
 
 def _stream_name(entry: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from services.cli.segment import Line, UnreadableEventError, to_event
 
 if TYPE_CHECKING:
+    from c360.common.v1 import common_pb2
     from c360.ingest.v1 import ingest_pb2
 
 BATCH_EVENTS = 1000  # the service takes 2,500; smaller ones keep the progress moving
@@ -36,7 +37,7 @@ class Tally:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
-    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)  # the newest of each, and the newest of all last
     answered_line: int = 0  # the line of the last event that has its verdict
     pending_line: int = 0  # the line where the batch begins that is under way
     bytes_done: int = 0
@@ -46,15 +47,24 @@ class Tally:
         if len(self.rejections) < LISTED_REJECTIONS:
             self.rejections.append(Rejection(line, message_id, reason, field))
 
+    def place(self, position: common_pb2.Position) -> None:
+        self.positions.pop(key := (position.log, position.partition), None)
+        self.positions[key] = position.number
+
+    def in_line_order(self) -> list[Rejection]:
+        """A line that can't be read is rejected at once, one that is sent when its batch is answered."""
+        return sorted(self.rejections, key=lambda rejection: rejection.line)
+
     def position_texts(self) -> list[str]:
-        return [f"{log}/{partition}/{number}" for (log, partition), number in sorted(self.positions.items())]
+        return [f"{log}/{partition}/{number}" for (log, partition), number in self.positions.items()]
 
     def as_data(self) -> dict[str, Any]:
         return {
             "accepted": self.accepted,
             "rejected": self.rejected.total(),
             "reasons": dict(sorted(self.rejected.items())),
-            "rejections": [vars(rejection) for rejection in self.rejections],
+            "rejections": [vars(rejection) for rejection in self.in_line_order()],
+            "position": next(reversed(self.position_texts()), None),
             "positions": self.position_texts(),
         }
 
@@ -126,6 +136,5 @@ def _count(batch: Batch, answer: ingest_pb2.RecordEventsResponse, tally: Tally) 
         else:
             tally.reject(line.number, result.message_id, result.reason)
     if answer.HasField("position"):
-        position = answer.position
-        tally.positions[position.log, position.partition] = position.number
+        tally.place(answer.position)
     tally.answered_line = batch[-1][0].number

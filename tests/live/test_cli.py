@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,15 @@ def test_history_is_a_table_with_both_clocks(c360: Command, user: str) -> None:
         assert expected in shown
 
 
+def test_long_details_are_cut_for_eyes_only(c360: Command, user: str) -> None:
+    sent = c360.json("events", "track", "-u", user, "Seen", "-p", f"note={'x' * 1000}")
+    arguments = ("profile", "history", f"user_id:{user}", "--purpose", "audit", "--details", "--fresh", sent["position"])
+    shown = c360.run(*arguments, "--timeout", TIMEOUT_S).stdout
+    assert "…" in shown
+    assert 200 < shown.count("x") < 400
+    assert "x" * 1000 in c360.run(*arguments, "--json").stdout
+
+
 def test_a_withdrawal_holds_from_the_next_read_on(c360: Command, user: str) -> None:
     profile(c360, user, "--fresh", identify(c360, user, f"email={user}@example.com"))
     email = f"email:{user}@example.com"
@@ -118,6 +128,13 @@ def test_a_withdrawal_holds_from_the_next_read_on(c360: Command, user: str) -> N
     assert c360.json("consent", "check", email, "marketing", code=1)["reason"] == "CONSENT_WITHDRAWN"
     assert c360.json("consent", "check", email, "service")["permitted"] is True
     assert [item["outcome"] for item in c360.json("consent", "decisions", email)] == ["granted", "withdrawn"]
+
+
+def test_a_decision_that_no_reader_enforces_tells_that_none_can_serve_without_it() -> None:
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, services=["consent"]) as stack:
+        alone = Command(stack.data_directory)
+        told = alone.run("consent", "withdraw", "email:ann@example.com", "marketing", "--timeout", TIMEOUT_S).stderr
+        assert told == "No reader is live now, and none can serve what needs consent before it has applied this decision.\n"
 
 
 def test_a_purpose_is_defined_in_versions(c360: Command) -> None:
@@ -153,7 +170,8 @@ def test_a_file_is_sent_and_its_bad_lines_are_listed(c360: Command, user: str) -
     ]
     tally = c360.json("events", "send", "-", code=1, text="\n".join(lines))
     assert (tally["accepted"], tally["rejected"]) == (2, 2)
-    assert [item["line"] for item in tally["rejections"]] == [3, 2]
+    assert [item["line"] for item in tally["rejections"]] == [2, 3]
+    assert tally["position"] == tally["positions"][-1]
     assert tally["reasons"] == {"IDS_MISSING": 1, "JSON_BROKEN": 1}
     fresh = [part for position in tally["positions"] for part in ("--fresh", position)]
     assert profile(c360, user, *fresh)["traits"]["first_name"]["value"] == "Ann"
@@ -164,6 +182,7 @@ def test_identity_tells_how_a_customer_came_to_be(c360: Command, user: str) -> N
     resolved = c360.json("identity", "resolve", f"user_id:{user}", "--fresh", position)
     customer = c360.json("identity", "customer", resolved["customer_id"])
     assert {item["namespace"] for item in customer["identifiers"]} == {"user_id", "email"}
+    assert c360.json("identity", "customer", f"user_id:{user}") == customer
     c360.run("identity", "proposals")
 
 

@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
-from services.cli.endpoints import find_address, find_write_key
-from services.cli.errors import Misused
+from services.cli.endpoints import SERVICES, find_address, find_write_key
+from services.cli.errors import Misused, NotReachable
+from services.stack.files import DirectoryLock
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -65,7 +66,8 @@ def test_every_command_explains_itself(command: str) -> None:
         "events track Seen -p total",
         "events send no-such-file.jsonl --write-key k",
         "identity resolve ann",
-        "identity customer x --timeout 0",
+        "identity customer x",
+        "identity customer user_id:u1 --timeout 0",
         "nonsense",
     ],
 )
@@ -81,7 +83,40 @@ def test_the_environment_names_addresses_before_the_stack_does(tmp_path: Path) -
     environ = {"C360_DATA_DIR": str(tmp_path), "C360_PROFILE_ADDRESS": "profile:50053"}
     assert find_address("profile", environ) == "profile:50053"
     assert find_address("ingest", environ) == "127.0.0.1:7001"
-    assert find_address("consent", environ) == "127.0.0.1:50054"
+    with pytest.raises(Misused, match="does not say where consent is"):
+        find_address("consent", environ)
+
+
+def test_the_defaults_count_only_where_there_is_no_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_address("consent", {}) == "127.0.0.1:50054"
+    (tmp_path / ".data").mkdir()
+    with pytest.raises(NotReachable, match="STACK_NOT_RUNNING"):
+        find_address("consent", {})
+
+
+@pytest.mark.parametrize("directory", ["there", "nowhere"])
+@pytest.mark.parametrize(
+    "command", ["profile get user_id:u1 -P service", "consent purposes", "events track -u u1 Seen --write-key k", "status"]
+)
+def test_the_command_never_talks_to_anothers_stack_when_its_own_is_stopped(tmp_path: Path, directory: str, command: str) -> None:
+    (tmp_path / "there").mkdir()
+    addresses = {f"C360_{service.upper()}_ADDRESS": "" for service in SERVICES}
+    result = run(*command.split(), env=addresses | {"C360_DATA_DIR": str(tmp_path / directory)})
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"STACK_NOT_RUNNING: the stack in {tmp_path / directory} is not running\n")
+    assert "make run" in result.stderr
+
+
+def test_endpoints_that_a_killed_stack_left_behind_are_not_used(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.json").write_text(json.dumps(dict.fromkeys(SERVICES, "127.0.0.1:7001")))
+    environ = {"C360_DATA_DIR": str(tmp_path)}
+    lock = DirectoryLock(tmp_path / "lock")
+    lock.acquire()
+    assert find_address("profile", environ) == "127.0.0.1:7001"
+    lock.release()
+    with pytest.raises(NotReachable, match="STACK_NOT_RUNNING"):
+        find_address("profile", environ)
 
 
 def test_broken_endpoints_are_named(tmp_path: Path) -> None:

@@ -156,12 +156,18 @@ def test_verdicts_are_counted_and_rejections_keep_their_line() -> None:
         "rejected": 3,
         "reasons": {"EVENT_INVALID": 1, "IDS_MISSING": 1, "JSON_BROKEN": 1},
         "rejections": [
+            {"line": 2, "message_id": "m2", "reason": "IDS_MISSING", "field": ""},
             {"line": 3, "message_id": "", "reason": "JSON_BROKEN", "field": ""},
             {"line": 4, "message_id": "", "reason": "EVENT_INVALID", "field": "userId"},
-            {"line": 2, "message_id": "m2", "reason": "IDS_MISSING", "field": ""},
         ],
+        "position": "ingest/0/1",
         "positions": ["ingest/0/1"],
     }
+
+
+def test_the_position_is_the_newest_and_missing_when_nothing_was_accepted() -> None:
+    assert send([event(n) for n in range(1, 2002)], Service()).as_data()["position"] == "ingest/0/3"
+    assert send([Line(1, 10, None, "JSON_BROKEN")], Service()).as_data()["position"] is None
 
 
 def test_batches_stay_within_their_limits_and_lose_nothing() -> None:
