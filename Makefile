@@ -7,7 +7,12 @@ BIN := $(VENV)/bin
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+OLD_PYTHON := customer360 needs Python 3.11 or newer. Name one: make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.12
+
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
+	@command -v $(firstword $(PYTHON)) >/dev/null || { echo "there is no $(PYTHON). $(OLD_PYTHON)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1). $(OLD_PYTHON)" >&2; exit 1; }
 	@echo "making the Python environment in $(VENV) (once; about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from services.identity.__main__ import IdentitySettings
 from services.ingest.__main__ import IngestSettings
 from services.migrate import MigrateSettings
 from services.profile.__main__ import ProfileSettings
+from services.stack.__main__ import _welcome
 from services.stack.stack import Stack
+from tests.e2e.client import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -37,6 +40,43 @@ def test_the_channel_backends_snippet_runs(stack: Stack) -> None:
     code = snippet.replace("127.0.0.1:50053", stack.endpoints.profile).replace("ada@example.com", email)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert re.fullmatch(r"Ada is customer [0-9a-f-]{36}\n", ran.stdout), ran.stdout
+
+
+def test_the_printed_commands_do_what_is_printed(stack: Stack) -> None:
+    """As somebody would type them, in the root of the clone: nothing but the README's own line puts c360 on the PATH."""
+    user = f"ada-{uuid.uuid4().hex[:8]}"
+    activate, *commands = re.findall(r"^(?:\.|c360) .*", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.MULTILINE)
+    assert activate.startswith(". .venv/bin/activate")
+    assert len(commands) >= 6
+    activate = activate.replace(".venv/bin", str(Path(sys.executable).parent))
+    path = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin"))
+    environment = {"PATH": path, "C360_DATA_DIR": str(stack.data_directory), "C360_WRITE_KEY": stack.write_key()}
+    for command in commands:
+        code = 1 if "exit code 1" in command else 0
+        typed = f"{activate}\n{command.replace('ada@example.com', f'{user}@example.com').replace('user-id ada', f'user-id {user}')}"
+        ran = run_until(code, typed, environment)
+        assert ran.returncode == code, f"{command}\n{ran.stdout}{ran.stderr}"
+        assert code == 0 or "CUSTOMER_UNKNOWN" in ran.stderr
+
+
+def run_until(code: int, typed: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A person is not as quick as to ask before the event is applied."""
+    give_up_at = time.monotonic() + DEADLINE_S
+    while True:
+        ran = subprocess.run(["sh", "-c", typed], env=environment, capture_output=True, text=True)
+        if ran.returncode == code or time.monotonic() > give_up_at:
+            return ran
+        time.sleep(0.1)
+
+
+def test_the_commands_that_a_start_prints_are_the_ones_shown(stack: Stack) -> None:
+    printed = _welcome(stack).replace(stack.write_key(), "wk_K5x...").replace(stack.endpoints.ingest_http, "http://127.0.0.1:8080")
+    assert suggested(printed) == suggested(README)
+
+
+def suggested(text: str) -> str:
+    """Where c360 and the data lie depends on where the stack was started."""
+    return re.sub(r"\S+=\S+ \S*c360 |\S*c360 ", "c360 ", text.split("try, in another terminal:\n")[1].split("\n\n", maxsplit=1)[0])
 
 
 def test_every_make_target_that_is_named_exists() -> None:
