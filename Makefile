@@ -57,7 +57,7 @@ test: setup ## Run the tests on real servers (TESTS="tests/unit -k name" for som
 	@$(BIN)/pytest $(TESTS)
 
 .PHONY: check
-check: format-check lint types contracts protos-check test ## Everything that has to hold before a push
+check: format-check lint types contracts protos-check events-check test ## Everything that has to hold before a push
 
 .PHONY: format
 format: setup ## Format the code
@@ -86,6 +86,16 @@ protos-check: setup ## Check the protos, and that their generated code is curren
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && (cd protos && $(call protoc,$$fresh)) \
 		&& diff -r -x __pycache__ protos/gen "$$fresh" \
 		|| { echo "protos/gen is not what the protos say: run make gen" >&2; exit 1; }
+
+.PHONY: events-doc
+events-doc: setup ## Write docs/events.md from the catalogue
+	@$(BIN)/python -m shared.events.document docs/events.md
+
+.PHONY: events-check
+events-check: setup ## Check that docs/events.md is current
+	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT && $(BIN)/python -m shared.events.document "$$fresh" \
+		&& diff docs/events.md "$$fresh" \
+		|| { echo "docs/events.md is not what the catalogue says: run make events-doc" >&2; exit 1; }
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays

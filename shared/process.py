@@ -13,6 +13,7 @@ import uvloop
 from shared import telemetry
 from shared.bus.connection import BROKER_DOWN
 from shared.config import ConfigError, Settings, read_settings
+from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
 
 RETRY_S = 0.5
@@ -91,11 +92,22 @@ async def _drain(stop: Stop, drain: Callable[[], Awaitable[None]]) -> None:
     await drain()
 
 
-async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Runs `work` until it is done, anew whenever a server it needs was down. It begins from what is committed."""
+async def keep_going(name: str, work: Callable[[], Awaitable[None]], on_halt: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Runs `work` until it is done, anew whenever a server it needs was down. It begins from what is committed.
+
+    When the work halts and `on_halt` is given, that is called and the rest of the service goes on without this work until
+    a restart: callers are told by the health, people by the log and the metric.
+    """
     while True:
         try:
             return await work()
         except (*STORE_DOWN, *BROKER_DOWN) as error:
             log.warning("starting over when the servers are back", work=name, error=type(error).__name__)
             await asyncio.sleep(RETRY_S)
+        except Halted as halted:
+            if on_halt is None:
+                raise
+            log.critical("stopped until people look at it and restart", work=name, reason=halted.reason, because=str(halted))
+            telemetry.CONSUMER_HALTED.labels(name).set(1)
+            await on_halt()
+            await asyncio.Event().wait()

@@ -1,15 +1,17 @@
 """The catalogue of event types: explicit id and schema version, a public part, and for some a personal part.
 
 The public part is readable by every follower and covered by proofs as it is; the personal part lives in an envelope.
-Stored are the id and version given here, never a class path. A new field needs a default; a new meaning, a new type.
+Stored are the id and version given here, never a class path. A new field needs a default and no new version; what an
+upcaster can derive from the old form is a new version; a new meaning is a new type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from shared.poison import Halted
 from shared.privacy import REDACTED, Personal, Redacted
 from shared.vault.envelope import DataKey
 
@@ -18,38 +20,115 @@ class Public(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The part of an event that every follower may read."""
 
 
+BEARS_ON = "bears_on"
+GRAPH, PERMISSION = "graph", "permission"
+
+
+class GraphFact(Public, frozen=True, kw_only=True, tag_field=BEARS_ON, tag=GRAPH):
+    """An event that changes who belongs together. It says so in its header, so that a follower of an older release, which
+    doesn't know the type, knows all the same that it may not skip it."""
+
+
+class PermissionFact(Public, frozen=True, kw_only=True, tag_field=BEARS_ON, tag=PERMISSION):
+    """An event that changes what is permitted; marked like a GraphFact, for whoever enforces it."""
+
+
+class UnknownEvent(Halted):
+    """A type or schema version this release doesn't know: a newer release wrote it. Who needs it stops."""
+
+    reason = "UNKNOWN_EVENT"
+
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def unchanged(part: dict[str, Any]) -> dict[str, Any]:
+    return part
+
+
+@dataclass(frozen=True, slots=True)
+class Upcaster:
+    """From one schema version to the next: pure functions of the decoded maps. `change` tells people what is different."""
+
+    change: str
+    public: Upcast = unchanged
+    personal: Upcast = unchanged
+
+
+class Part:
+    """Decodes one part of a type, of any version up to the newest."""
+
+    def __init__(self, kind: type[msgspec.Struct], upcasts: Sequence[Upcast]) -> None:
+        self._kind = kind
+        self._upcasts = tuple(upcasts)
+        self._decode_newest = msgspec.msgpack.Decoder(kind).decode
+
+    def decode(self, data: bytes, version: int) -> Any:
+        """In the newest form. Raises msgspec.DecodeError, whose text may quote the data: log its type alone."""
+        if version > len(self._upcasts):
+            return self._decode_newest(data)
+        part = decode_map(data)
+        try:
+            for upcast in self._upcasts[version - 1 :]:
+                part = upcast(part)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise msgspec.ValidationError(f"not what version {version} was") from None
+        return msgspec.convert(part, self._kind)
+
+
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One entry of the catalogue, with ready coders."""
+    """One entry of the catalogue, with ready coders. `upcasters[n - 1]` leads from version n to n + 1."""
 
     id: str
     version: int
     public: type[Public]
     personal: type[Personal] | None
-    decode_public: Callable[[bytes], Any]
-    decode_personal: Callable[[bytes], Any] | None
-
-
-class UnknownEvent(Exception):
-    """A type or schema version this release doesn't know: a newer release wrote it."""
+    upcasters: tuple[Upcaster, ...]
+    public_part: Part
+    personal_part: Part | None
 
 
 CATALOGUE: dict[str, EventType] = {}
 encode = msgspec.msgpack.Encoder().encode
+decode_map = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
-def register(type_id: str, version: int, public: type[Public], personal: type[Personal] | None = None) -> EventType:
-    decode_personal = msgspec.msgpack.Decoder(personal).decode if personal else None
-    event_type = EventType(type_id, version, public, personal, msgspec.msgpack.Decoder(public).decode, decode_personal)
+def register(
+    type_id: str,
+    version: int,
+    public: type[Public],
+    personal: type[Personal] | None = None,
+    upcasters: Sequence[Upcaster] = (),
+) -> EventType:
     assert type_id not in CATALOGUE, f"{type_id} is registered twice"
-    CATALOGUE[type_id] = event_type
-    return event_type
+    CATALOGUE[type_id] = make_type(type_id, version, public, personal, upcasters)
+    return CATALOGUE[type_id]
+
+
+def make_type(
+    type_id: str,
+    version: int,
+    public: type[Public],
+    personal: type[Personal] | None = None,
+    upcasters: Sequence[Upcaster] = (),
+) -> EventType:
+    assert len(upcasters) == version - 1, f"{type_id} needs an upcaster from each version but the newest"
+    return EventType(
+        type_id,
+        version,
+        public,
+        personal,
+        tuple(upcasters),
+        Part(public, [upcaster.public for upcaster in upcasters]),
+        Part(personal, [upcaster.personal for upcaster in upcasters]) if personal else None,
+    )
 
 
 def event_type(type_id: str, schema_version: int) -> EventType:
     """Raises UnknownEvent."""
     known = CATALOGUE.get(type_id)
-    if known is None or schema_version > known.version:
+    if known is None or not 1 <= schema_version <= known.version:
         raise UnknownEvent(f"{type_id} version {schema_version}")
     return known
 
@@ -66,17 +145,30 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     envelope: bytes = b""
 
     def public(self) -> Any:
-        """Raises UnknownEvent."""
-        return event_type(self.type_id, self.schema_version).decode_public(self.header)
+        """In the newest form of its type. Raises UnknownEvent, msgspec.DecodeError."""
+        return event_type(self.type_id, self.schema_version).public_part.decode(self.header, self.schema_version)
 
     def personal(self, key: DataKey | None) -> Personal | Redacted | None:
-        """None: the type has no personal part. Redacted: its key is gone. Raises EnvelopeBroken, UnknownEvent."""
-        decode = event_type(self.type_id, self.schema_version).decode_personal
-        if decode is None:
+        """None: the type has no personal part. Redacted: its key is gone. Raises EnvelopeBroken, UnknownEvent, DecodeError."""
+        part = event_type(self.type_id, self.schema_version).personal_part
+        if part is None:
             return None
         if key is None:
             return REDACTED
-        return decode(key.open(self.envelope, binding(self.stream, self.event_id, self.type_id, self.schema_version)))  # type: ignore[no-any-return]
+        opened = key.open(self.envelope, binding(self.stream, self.event_id, self.type_id, self.schema_version))
+        return part.decode(opened, self.schema_version)  # type: ignore[no-any-return]
+
+    @property
+    def bears_on(self) -> str:
+        """GRAPH, PERMISSION or nothing, also of a type that this release doesn't know. Raises msgspec.DecodeError."""
+        return _decode_bearing(self.header).bears_on
+
+
+class _Bearing(msgspec.Struct):
+    bears_on: str = ""
+
+
+_decode_bearing = msgspec.msgpack.Decoder(_Bearing).decode
 
 
 def binding(stream: bytes, event_id: bytes, type_id: str, schema_version: int) -> bytes:

@@ -8,7 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from shared.events.catalogue import Public, register
+from shared.events.catalogue import PermissionFact, register
+
+OWNER = "consent"
+FOLLOWERS = ("profile",)
 
 LegalBasis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
 Outcome = Literal["granted", "refused", "withdrawn", "objected"]
@@ -16,7 +19,9 @@ Outcome = Literal["granted", "refused", "withdrawn", "objected"]
 ALL_TRAITS = "*"
 
 
-class PurposeDefined(Public, frozen=True, kw_only=True):
+class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
+    """What data may be used for, on which legal basis, and what of it; a change is a new version of the purpose."""
+
     request_id: str
     name: str
     version: int
@@ -29,7 +34,7 @@ class PurposeDefined(Public, frozen=True, kw_only=True):
         return field in self.traits or ALL_TRAITS in self.traits
 
 
-class DecisionRecorded(Public, frozen=True, kw_only=True):
+class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     """What a person decided, bound for ever to the identifier (its keyed hash) that it was captured for."""
 
     request_id: str

@@ -2,27 +2,34 @@
 
 from typing import Any
 
-from shared.events.catalogue import Public, register
+from shared.events.catalogue import GraphFact, Public, register
 from shared.privacy import Personal
 
+OWNER = "identity"
+FOLLOWERS = ("profile", "consent")
 
-class CustomerFounded(Public, frozen=True, kw_only=True):
+
+class CustomerFounded(GraphFact, frozen=True, kw_only=True):
     """An identifier was seen that belonged to nobody."""
 
     founding_number: int  # unique and rising: the smaller, the older
 
 
-class IdentifierLinked(Public, frozen=True, kw_only=True):
+class IdentifierLinked(GraphFact, frozen=True, kw_only=True):
+    """An identifier belongs to this customer from here on."""
+
     namespace: str
     value_hash: bytes
     cause: bytes  # id of the event whose identifiers linked it
 
 
 class LinkedValue(Personal, frozen=True, kw_only=True):
+    """The identifier itself; the public part has its keyed hash."""
+
     value: str  # normalised
 
 
-class CustomersMerged(Public, frozen=True, kw_only=True):
+class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     """An edge between this stream's customer and another; written to both streams, nothing moves."""
 
     merge_id: bytes
@@ -51,17 +58,23 @@ class Activity(Public, frozen=True, kw_only=True):
 
 
 class Identified(Personal, frozen=True, kw_only=True):
+    """A source sent traits of the customer; null removes one."""
+
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
 
 
 class Tracked(Personal, frozen=True, kw_only=True):
+    """The customer did something that has a name."""
+
     name: str
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
 
 
 class Viewed(Personal, frozen=True, kw_only=True):
+    """The customer looked at a page or a screen."""
+
     name: str = ""
     category: str = ""
     properties: dict[str, Any] = {}
@@ -69,12 +82,16 @@ class Viewed(Personal, frozen=True, kw_only=True):
 
 
 class Grouped(Personal, frozen=True, kw_only=True):
+    """The customer belongs to a group, such as a company."""
+
     group_id: str
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
 
 
 class Aliased(Personal, frozen=True, kw_only=True):
+    """A source says that two of its ids are one person."""
+
     previous_id: str
     context: dict[str, Any] = {}
 

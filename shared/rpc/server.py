@@ -44,6 +44,7 @@ class RpcServer:
         self.port = self._server.add_insecure_port(address)
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._halted = False
         self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
 
     def add(self, register: Callable[[Any, Any], None], servicer: object, service_name: str) -> None:
@@ -55,7 +56,13 @@ class RpcServer:
         await self.set_ready(False)
         await self._server.start()
 
+    async def halt(self) -> None:
+        """Not ready until the process is restarted: something behind this service waits for people. Calls are still answered."""
+        self._halted = True
+        await self.set_ready(False)
+
     async def set_ready(self, ready: bool) -> None:
+        ready = ready and not self._halted
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *self._names):
             await self._health.set(name, status)
