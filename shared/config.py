@@ -9,8 +9,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
+from shared.poison import POISON_RUN_LIMIT
+
 PREFIX = "C360_"
 Partitions = Annotated[int, msgspec.Meta(ge=1, le=256)]  # each costs a writer and its share of the connections
+PoisonRunLimit = Annotated[int, msgspec.Meta(ge=2)]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
@@ -24,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grpc_address: str
     metrics_address: str
     partitions: Partitions = 4
+    poison_run_limit: PoisonRunLimit = POISON_RUN_LIMIT
     log_level: LogLevel = "info"
 
 

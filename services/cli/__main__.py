@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from services.cli import consent, events, identity, profile, render, sources
+from services.cli import consent, events, identity, parked, profile, render, sources
 from services.cli.errors import CommandError
 from services.cli.status import status
 
@@ -39,7 +39,7 @@ def about() -> None:
       3  not reachable or out of time; the same command may succeed later
 
     With --json: one document, or one line per item where items stream
-    (profile history, profile watch, identity proposals).
+    (profile history, profile watch, identity proposals, parked list).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -53,6 +53,7 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")
 app.add_typer(identity.app, name="identity")
+app.add_typer(parked.app, name="parked")
 app.add_typer(sources.app, name="sources")
 
 

@@ -53,8 +53,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             server.stop,  # while the relay still runs: a decision under way is answered when it is enforced
             keep_going("become ready", become_ready),
             keep_going("keep authority", roll.keep_authority),
-            relay.run(),
-            keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress)),
+            keep_going("publish", relay.run, server.halt),
+            keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress), server.halt),
         )
     finally:
         await client.close()

@@ -1,8 +1,12 @@
-"""Follows CUSTOMER: keeps which identifiers belong to one person. Reads only what every follower may read."""
+"""Follows CUSTOMER: keeps which identifiers belong to one person. Reads only what every follower may read.
+
+Nothing is parked here: a merge that can't be read may join a person to a withdrawal, so no check could be trusted after it.
+"""
 
 import contextlib
 from collections.abc import Sequence
 
+import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 
@@ -10,19 +14,17 @@ from services.consent.views import Persons
 from shared.bus import Follower, Message
 from shared.bus.connection import REQUEST_TIMEOUT_S
 from shared.errors import NotFreshEnough
+from shared.events.catalogue import GRAPH, Entry
 from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, decode_unit
+from shared.poison import Halted
 from shared.positions import LONGEST_WAIT_S, Progress
 from shared.telemetry import EVENTS_APPLIED, UNIT_EVENTS, UNIT_SECONDS, logger
 
 log = logger("consent")
 
 
-class UnitsMissing(Exception):
-    """Some units were never read and are gone from the stream: a merge may be among them, so no check can be trusted."""
-
-
 async def follow_customers(client: Client, persons: Persons, progress: Progress) -> None:
-    """Raises when a server is down, and returns when another process follows too: to be started over from what is committed."""
+    """Raises when a server is down, and Halted; returns when another process follows too: to be started over from what is committed."""
     consumed = await persons.consumed()
     progress.advance("customer", consumed - 1)
     # The last unit is read again, because it also tells how far identity had read its own sources.
@@ -53,20 +55,34 @@ async def wait_caught_up(client: Client, progress: Progress) -> None:
             await progress.wait("customer", newest, LONGEST_WAIT_S)
 
 
+def _graph_facts(units: Sequence[Unit]) -> list[Entry]:
+    """What changes who belongs together, in the order it came. Activities, and what a newer release added beside it, don't."""
+    try:
+        facts = [entry for unit in units for entry in unit.entries if entry.bears_on == GRAPH]
+        for entry in facts:
+            entry.public()
+        return facts
+    except msgspec.DecodeError as error:
+        raise Halted(f"an event of {CUSTOMER_STREAM} can't be decoded ({type(error).__name__})", "UNDECODABLE") from None
+
+
 def _units(messages: Sequence[Message], consumed: int) -> list[Unit]:
     if messages[0].sequence > consumed + 1:
-        raise UnitsMissing(f"units {consumed} to {messages[0].sequence - 2} are gone from {CUSTOMER_STREAM}")
-    return [decode_unit(message.data) for message in messages]
+        raise Halted(f"units {consumed} to {messages[0].sequence - 2} are gone from {CUSTOMER_STREAM}", "UNITS_MISSING")
+    try:
+        return [decode_unit(message.data) for message in messages]
+    except msgspec.DecodeError as error:
+        raise Halted(f"a message of {CUSTOMER_STREAM} can't be decoded ({type(error).__name__})", "UNDECODABLE") from None
 
 
 async def _apply(persons: Persons, units: Sequence[Unit], consumed: int) -> bool:
     fresh = [unit for unit in units if unit.number >= consumed]
     if not fresh:
         return True
-    entries = [entry for unit in fresh for entry in unit.entries]
-    applied = await persons.apply(entries, consumed, fresh[-1].number + 1)
-    EVENTS_APPLIED.labels("consent").inc(len(entries))
-    UNIT_EVENTS.labels("consent").observe(len(entries))
+    applied = await persons.apply(_graph_facts(fresh), consumed, fresh[-1].number + 1)
+    events = sum(len(unit.entries) for unit in fresh)
+    EVENTS_APPLIED.labels("consent").inc(events)
+    UNIT_EVENTS.labels("consent").observe(events)
     return applied
 
 

@@ -1,6 +1,8 @@
-"""Identity's use cases: unify a unit of events (the single writer), and answer who is who."""
+"""Identity's use cases: unify a unit of events, and replay what was parked (the single writer)."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +27,8 @@ from shared.ids import NewId, derived_id
 from shared.instants import Clock
 from shared.log import LogWriter
 from shared.log.writer import Versioned
+from shared.parked import Parked, ParkedTable
+from shared.poison import Run
 from shared.positions import Progress
 from shared.privacy import Personal
 from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, UNIT_EVENTS, UNIT_SECONDS
@@ -59,13 +63,14 @@ class Draft:
 
 
 class Unifier:
-    """The single writer of the graph. `load` first, and again after any error."""
+    """The single writer of the graph. `load` first; one turn at a time, and after a turn that failed the next loads anew."""
 
     def __init__(
         self,
         pool: Any,
         writer: LogWriter,
         outbox: Outbox,
+        parked: ParkedTable,
         vault: Vault,
         progress: Progress,
         clock: Clock,
@@ -74,11 +79,15 @@ class Unifier:
         self._pool = pool
         self._writer = writer
         self._outbox = outbox
+        self._parked = parked
         self._vault = vault
         self._progress = progress
         self._clock = clock
         self._new_id = new_id
         self._next_founding_number = 0
+        self._turns = asyncio.Lock()
+        self._loaded = False
+        self.run = Run()
         self.on_committed: Callable[[], None] = lambda: None
 
     @property
@@ -86,19 +95,52 @@ class Unifier:
         return self._writer.consumed(INGEST_STREAM)
 
     async def load(self) -> None:
+        async with self._turns:
+            await self._load()
+
+    async def _load(self) -> None:
         await self._writer.claim()
         await self._outbox.load()
         self._next_founding_number = await views.next_founding_number(self._pool)
+        self.run.length = await self._parked.trailing_run(INGEST_STREAM, self.consumed)
         self._progress.advance("ingest", self.consumed)
         self._progress.advance("customer", self._outbox.next_number - 1)
+        self._loaded = True
 
-    async def unify(self, raw: Sequence[RawEvent], sequence: int, parked: Sequence[tuple[int, str, bytes]]) -> None:
-        """Finds each event's customer and commits conclusions, hand-over and consumed position as one."""
+    async def unify(self, raw: Sequence[RawEvent], sequence: int, parked: Sequence[Parked]) -> None:
+        """Finds each event's customer and commits conclusions, hand-over, what is parked and the consumed position as one."""
+
+        async def park(connection: Any) -> None:
+            await self._parked.put(connection, parked)
+
+        async with self._turn():
+            await self._unify(raw, sequence, park)
+
+    async def replay(self, raw: Sequence[RawEvent], parked: Parked) -> int:
+        """Unifies the events of a parked message as if they had come now; the number of the unit. Raises NotParked."""
+
+        async def take(connection: Any) -> None:
+            await self._parked.take(connection, parked.parked_id)
+
+        async with self._turn():
+            await self._unify(raw, self.consumed, take)
+            return self._outbox.next_number - 1
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._turns:
+            if not self._loaded:
+                await self._load()
+            self._loaded = False
+            yield
+            self._loaded = True
+
+    async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Callable[[Any], Awaitable[None]]) -> None:
         with UNIT_SECONDS.labels("identity").time():
             fresh = await self._not_seen(raw)
             graph, placed, versions = await self._place(fresh)
             draft = await self._draft(graph, placed, versions)
-            await self._commit(draft, graph, placed, sequence, parked)
+            await self._commit(draft, graph, placed, sequence, also)
         UNIT_EVENTS.labels("identity").observe(len(raw))
         EVENTS_APPLIED.labels("identity").inc(len(fresh))
         EVENTS_DUPLICATE.labels("identity").inc(len(raw) - len(fresh))
@@ -178,7 +220,7 @@ class Unifier:
         graph: Graph,
         placed: Sequence[Placed],
         sequence: int,
-        parked: Sequence[tuple[int, str, bytes]],
+        also: Callable[[Any], Awaitable[None]],
     ) -> None:
         now = self._clock()
         units = self._outbox.messages(draft.entries, {INGEST_STREAM: sequence})
@@ -188,7 +230,7 @@ class Unifier:
             first = records[0].pos if records else 0
             await views.apply(connection, conclusions, graph, draft.versions, (first, now))
             await views.remember(connection, [item.event_id for item in placed])
-            await views.park(connection, parked, now)
+            await also(connection)
             await self._outbox.put(connection, units, now)
 
         await self._writer.append(draft.own, {INGEST_STREAM: sequence}, write_views)

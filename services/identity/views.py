@@ -1,4 +1,4 @@
-"""Identity's read models: the graph by identifier and by customer, the messages seen, proposals, and what is parked."""
+"""Identity's read models: the graph by identifier and by customer, the messages seen, and proposals."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -142,12 +142,6 @@ async def seen(pool: Any, messages: Collection[bytes]) -> set[bytes]:
 
 async def remember(connection: Any, messages: Collection[bytes]) -> None:
     await connection.execute("INSERT INTO seen_messages SELECT unnest($1::bytea[])", list(messages))
-
-
-async def park(connection: Any, parked: Sequence[tuple[int, str, bytes]], now: int) -> None:
-    """(stream sequence, reason, message as it came)."""
-    for sequence, reason, data in parked:
-        await connection.execute("INSERT INTO parked VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", sequence, reason, data, now)
 
 
 class Resolved(msgspec.Struct, frozen=True):

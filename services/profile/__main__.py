@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 
 from services.profile.api import ProfileApi
@@ -23,9 +24,13 @@ from shared.events.consent import PurposeDefined
 from shared.ids import id_maker, to_text
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter, Record
+from shared.parked import ParkedTable
+from shared.poison import Run
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.parked import SERVICE_NAME as PARKED
+from shared.rpc.parked import ParkedApi
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
@@ -54,7 +59,9 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
 
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     writer = LogWriter(pool, range(settings.partitions), now_us)
-    recorder = Recorder(writer, states, identifiers, held, vault, progress, now_us)
+    parked = ParkedTable(pool, now_us)
+    recorder = Recorder(writer, states, identifiers, parked, held, vault, progress)
+    recorder.run = Run(settings.poison_run_limit)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
 
     def on_changed(records: Sequence[Record]) -> None:
@@ -70,6 +77,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
 
+    server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parked, recorder.replay), PARKED)
+
     async def become_ready() -> None:
         await consent.informed.wait()
         await server.set_ready(True)
@@ -80,8 +89,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             stop,
             server.stop,
             become_ready(),
-            keep_going("follow customers", lambda: follow_customers(client, recorder)),
-            keep_going("follow consent", lambda: consent.follow(client)),
+            keep_going("follow customers", lambda: follow_customers(client, recorder), server.halt),
+            keep_going("follow consent", lambda: consent.follow(client), server.halt),
             lease.run(),
             *(notice.run() for notice in notices),
         )

@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from services.profile.cache import LoadingCache
 from services.profile.hub import Hub
 from services.profile.record import Recorder
 from services.profile.views import Consents
-from shared.bus import Follower
+from shared.bus import Follower, Message
 from shared.bus.enforcement import Lease
-from shared.events.catalogue import Entry, UnknownEvent
+from shared.events.catalogue import CATALOGUE, PERMISSION, Entry, UnknownEvent
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, decode_unit
+from shared.poison import Halted
 from shared.positions import Progress
 from shared.telemetry import logger
+from shared.vault import EnvelopeBroken
 
 UNITS_A_TRANSACTION = 16
 UNITS_BYTES = 4 * 1024 * 1024  # one message of identity at the least
@@ -23,12 +27,14 @@ log = logger("profile")
 
 
 async def follow_customers(client: Any, recorder: Recorder) -> None:
-    """Never returns; raises when a server is down, to be started over from what is committed."""
+    """Never returns; raises when a server is down, to be started over from what is committed, and Halted."""
     follower = Follower(client, CUSTOMER_STREAM, await recorder.load())
     try:
         while True:
             messages = await follower.take(UNITS_A_TRANSACTION, UNITS_BYTES)
-            await recorder.record([(message.sequence, decode_unit(message.data)) for message in messages])
+            await recorder.record([(message.sequence, message.data) for message in messages])
+    except EnvelopeBroken:
+        raise Halted("a state can't be opened with the key of its stream", "STATE_BROKEN") from None
     finally:
         await follower.close()
 
@@ -63,13 +69,11 @@ class ConsentFollower:
         try:
             while True:
                 messages = await follower.take()
-                entries = [entry for message in messages for entry in decode_unit(message.data).entries]
-                await self._apply(entries, messages[-1].sequence)
+                await self._apply([event for message in messages for event in _events(message)], messages[-1].sequence)
         finally:
             await follower.close()
 
-    async def _apply(self, entries: Sequence[Entry], sequence: int) -> None:
-        known = [event for entry in entries if (event := _public(entry)) is not None]
+    async def _apply(self, known: Sequence[Any], sequence: int) -> None:
         purposes = [event for event in known if isinstance(event, PurposeDefined)]
         decisions = [event for event in known if isinstance(event, DecisionRecorded)]
         await self._consents.apply(purposes, decisions, sequence)
@@ -85,10 +89,21 @@ class ConsentFollower:
             self.informed.set()
 
 
+def _events(message: Message) -> list[Any]:
+    """Raises Halted: a decision that can't be read may be a withdrawal, so nothing after it can be served by consent either."""
+    try:
+        return [event for entry in decode_unit(message.data).entries if (event := _public(entry)) is not None]
+    except msgspec.DecodeError as error:
+        reason = f"{CONSENT_STREAM} {message.sequence} can't be decoded ({type(error).__name__})"
+        raise Halted(reason, "UNDECODABLE") from None
+
+
 def _public(entry: Entry) -> Any:
-    """What a newer release of consent added is enforced by a newer release of profile; it can't narrow what we know."""
+    """What a newer release added and what doesn't bear on a permission, such as a notice, is skipped."""
     try:
         return entry.public()
-    except UnknownEvent as error:
-        log.warning("skipped an event of an unknown type", type=str(error))
+    except UnknownEvent as unknown:
+        if entry.type_id in CATALOGUE or entry.bears_on == PERMISSION:
+            raise
+        log.warning("skipped an event of an unknown type", type=str(unknown))
         return None

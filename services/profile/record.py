@@ -1,25 +1,39 @@
 """The single writer of the customer log: takes units of CUSTOMER, appends them and updates the views, as one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.profile import views
+import msgspec
+
 from services.profile.cache import LoadingCache
 from services.profile.domain import Held, evolve, fork
 from services.profile.views import Identifiers, States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
-from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, encode
+from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, decode_entry, decode_unit, encode
 from shared.ids import partition_of
-from shared.instants import Clock
 from shared.log import LogWriter, Record
 from shared.log.writer import Versioned
+from shared.parked import Parked, ParkedTable
+from shared.poison import Poison, Run
 from shared.positions import Progress
 from shared.telemetry import EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
 
 log = logger("profile")
+
+Also = Callable[[Any], Awaitable[None]]  # what else is part of the transaction
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A message of CUSTOMER; `unit` is None when it isn't one."""
+
+    sequence: int
+    data: bytes
+    unit: Unit | None
 
 
 @dataclass(slots=True)
@@ -29,81 +43,143 @@ class Change:
     events: list[Versioned] = field(default_factory=list)
     held: dict[bytes, Held] = field(default_factory=dict)
     links: dict[bytes, bytes] = field(default_factory=dict)
-    parked: list[tuple[str, int, bytes, str, bytes]] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
 
 
 class Recorder:
-    """`load` first, and again after any error. `on_changed` is told the streams of every unit once it is committed."""
+    """`load` first; one turn at a time, and after a turn that failed the next loads anew.
+
+    `on_changed` is told the streams of every unit once it is committed.
+    """
 
     def __init__(
         self,
         writer: LogWriter,
         states: States,
         identifiers: Identifiers,
+        parked: ParkedTable,
         cache: LoadingCache[bytes, Held],
         vault: Vault,
         progress: Progress,
-        clock: Clock,
     ) -> None:
         self._writer = writer
         self._states = states
         self._identifiers = identifiers
+        self._parked = parked
         self._cache = cache
         self._vault = vault
         self._progress = progress
-        self._clock = clock
         self._partitions = len(writer.partitions)
+        self._turns = asyncio.Lock()
+        self._loaded = False
+        self.run = Run()
         self.on_changed: Callable[[Sequence[Record]], None] = lambda records: None
 
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
-        await self._writer.claim()
-        self._cache.clear()
-        self._advance()
-        return self._writer.consumed(CUSTOMER_STREAM)
+        async with self._turns:
+            await self._load()
+            return self._writer.consumed(CUSTOMER_STREAM)
 
-    async def record(self, units: Sequence[tuple[int, Unit]]) -> None:
-        """(stream sequence, unit) in order."""
-        entries = [(sequence, entry) for sequence, unit in units for entry in unit.entries]
-        with UNIT_SECONDS.labels("profile").time():
-            keys = await self._vault.keys({entry.stream for _, entry in entries})
-            change = await self._fold(entries, keys)
-            records = await self._commit(change, keys, _consumed(units))
-        self._cache.put(change.held)
-        self._advance()
-        self.on_changed(records)
+    async def record(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """(stream sequence, data) in order. Raises Halted (POISON_RUN, UNKNOWN_EVENT); then nothing of them is recorded."""
+        taken = [Taken(sequence, data, _decode(data)) for sequence, data in messages]
+        async with self._turn():
+            with UNIT_SECONDS.labels("profile").time():
+                entries = [entry for message in taken if message.unit for entry in message.unit.entries]
+                keys = await self._vault.keys({entry.stream for entry in entries})
+                change = await self._fold_messages(taken, keys)
+
+                async def park(connection: Any) -> None:
+                    await self._parked.put(connection, change.parked)
+
+                await self._commit(change, keys, _consumed(taken), park)
         UNIT_EVENTS.labels("profile").observe(len(entries))
-        EVENTS_APPLIED.labels("profile").inc(len(entries) - len(change.parked))
+        EVENTS_APPLIED.labels("profile").inc(len(change.events))
         EVENTS_PARKED.labels("profile").inc(len(change.parked))
 
-    async def _fold(self, entries: Sequence[tuple[int, Entry]], keys: Mapping[bytes, DataKey]) -> Change:
-        before = await self._cache.get({entry.stream for _, entry in entries})
+    async def replay(self, parked: Parked) -> list[tuple[str, int, int]]:
+        """Appends what was parked as if it had come now. Raises Poison, NotParked, Halted (UNKNOWN_EVENT)."""
+        entries = _entries_of(parked)
+
+        async def take(connection: Any) -> None:
+            await self._parked.take(connection, parked.parked_id)
+
+        async with self._turn():
+            keys = await self._vault.keys({entry.stream for entry in entries})
+            before = await self._cache.get({entry.stream for entry in entries})
+            change = Change()
+            for entry in entries:
+                self._fold(entry, keys, before, change)
+            records = await self._commit(change, keys, {}, take)
+        EVENTS_APPLIED.labels("profile").inc(len(records))
+        return sorted({record.partition: ("profile", record.partition, record.pos) for record in records}.values())
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._turns:
+            if not self._loaded:
+                await self._load()
+            self._loaded = False
+            yield
+            self._loaded = True
+
+    async def _load(self) -> None:
+        await self._writer.claim()
+        self._cache.clear()
+        self.run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
+        self._advance()
+        self._loaded = True
+
+    async def _fold_messages(self, messages: Sequence[Taken], keys: Mapping[bytes, DataKey]) -> Change:
+        before = await self._cache.get({entry.stream for message in messages if message.unit for entry in message.unit.entries})
         change = Change()
-        for sequence, entry in entries:
-            held = change.held.get(entry.stream) or _forked(before.get(entry.stream))
-            try:
-                public = entry.public()
-                evolve(held.state, entry, public, entry.personal(keys.get(entry.stream)))
-            except EnvelopeBroken as error:
-                log.error("parked an event that its key doesn't open", sequence=sequence, type=entry.type_id)
-                change.parked.append((CUSTOMER_STREAM, sequence, entry.event_id, str(error), encode(entry)))
+        for message in messages:
+            if message.unit is None:
+                self._park(
+                    change, Parked(stream=CUSTOMER_STREAM, sequence=message.sequence, reason="NOT_A_UNIT", data=message.data)
+                )
                 continue
-            held.version += 1
-            change.held[entry.stream] = held
-            change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))
-            if isinstance(public, events.IdentifierLinked):
-                change.links[public.value_hash] = entry.stream
+            for part, entry in enumerate(message.unit.entries):
+                try:
+                    self._fold(entry, keys, before, change)
+                    self.run.good()
+                except Poison as poison:
+                    self._park(change, _parked(message.sequence, part, entry, poison.reason))
+        if self.run.length == 0:  # a good one came after them
+            for one in change.parked:
+                one.run = 0
         return change
 
-    async def _commit(self, change: Change, keys: Mapping[bytes, DataKey], consumed: dict[str, int]) -> list[Record]:
+    def _park(self, change: Change, one: Parked) -> None:
+        log.error("parked", sequence=one.sequence, part=one.part, type=one.type_id, reason=one.reason)
+        one.run = self.run.poison()
+        change.parked.append(one)
+
+    def _fold(self, entry: Entry, keys: Mapping[bytes, DataKey], before: Mapping[bytes, Held], change: Change) -> None:
+        """Raises Poison, and then has changed nothing; Halted (UNKNOWN_EVENT)."""
+        public, personal = _open(entry, keys.get(entry.stream))
+        held = change.held.get(entry.stream) or _forked(before.get(entry.stream))
+        evolve(held.state, entry, public, personal)
+        held.version += 1
+        change.held[entry.stream] = held
+        change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))
+        if isinstance(public, events.IdentifierLinked):
+            change.links[public.value_hash] = entry.stream
+
+    async def _commit(self, change: Change, keys: Mapping[bytes, DataKey], consumed: dict[str, int], also: Also) -> list[Record]:
         async def write_views(connection: Any, records: list[Record]) -> None:
             for record in records:
                 change.held[record.entry.stream].pos = record.pos
             await self._states.apply(connection, change.held, keys)
             await self._identifiers.apply(connection, change.links)
-            await views.park(connection, change.parked, self._clock())
+            await also(connection)
 
-        return await self._writer.append(change.events, consumed, write_views)
+        records = await self._writer.append(change.events, consumed, write_views)
+        self._cache.put(change.held)
+        self._advance()
+        self.on_changed(records)
+        return records
 
     def _advance(self) -> None:
         """Waiting reads go on: by what is consumed, by what identity had consumed then, and by our own positions."""
@@ -114,11 +190,51 @@ class Recorder:
             self._progress.advance("ingest", ingested)
 
 
-def _consumed(units: Sequence[tuple[int, Unit]]) -> dict[str, int]:
+def _consumed(messages: Sequence[Taken]) -> dict[str, int]:
     """Of CUSTOMER ours, of INGEST what the newest unit tells of identity's. A unit of several messages tells it in its last."""
-    told = [unit.consumed[INGEST_STREAM] for _, unit in units if INGEST_STREAM in unit.consumed]
-    return {CUSTOMER_STREAM: units[-1][0]} | ({INGEST_STREAM: told[-1]} if told else {})
+    units = [message.unit for message in messages if message.unit is not None]
+    told = [unit.consumed[INGEST_STREAM] for unit in units if INGEST_STREAM in unit.consumed]
+    return {CUSTOMER_STREAM: messages[-1].sequence} | ({INGEST_STREAM: told[-1]} if told else {})
 
 
 def _forked(held: Held | None) -> Held:
     return Held(fork(held.state), held.version, held.pos) if held else Held()
+
+
+def _decode(data: bytes) -> Unit | None:
+    try:
+        return decode_unit(data)
+    except msgspec.DecodeError:
+        return None
+
+
+def _open(entry: Entry, key: DataKey | None) -> tuple[Any, Any]:
+    """Raises Poison, UnknownEvent."""
+    try:
+        return entry.public(), entry.personal(key)
+    except EnvelopeBroken:
+        raise Poison("ENVELOPE_BROKEN") from None
+    except msgspec.DecodeError:
+        raise Poison("UNDECODABLE") from None
+
+
+def _parked(sequence: int, part: int, entry: Entry, reason: str) -> Parked:
+    return Parked(
+        stream=CUSTOMER_STREAM,
+        sequence=sequence,
+        part=part,
+        reason=reason,
+        data=encode(entry),
+        event_id=entry.event_id,
+        type_id=entry.type_id,
+        schema_version=entry.schema_version,
+        customer=entry.stream,
+    )
+
+
+def _entries_of(parked: Parked) -> list[Entry]:
+    """Raises Poison."""
+    try:
+        return [decode_entry(parked.data)] if parked.event_id else decode_unit(parked.data).entries
+    except msgspec.DecodeError:
+        raise Poison("NOT_A_UNIT") from None

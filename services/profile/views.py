@@ -133,9 +133,3 @@ class Consents:
                 ],
             )
             await connection.execute("UPDATE consent_head SET consumed = $1 WHERE consumed < $1", consumed)
-
-
-async def park(connection: Any, parked: Sequence[tuple[str, int, bytes, str, bytes]], now: int) -> None:
-    """(stream, sequence, event id, reason, entry)."""
-    for row in parked:
-        await connection.execute("INSERT INTO parked VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING", *row, now)

@@ -48,6 +48,7 @@ class Child:
         self.wanted = True
         self.deaths = 0  # since it was last steady
         self.process: subprocess.Popen[bytes] | None = None
+        self.next_environment: Mapping[str, str] = {}  # more variables, for the next start alone
         self._pid_file = PidFile(run_directory / f"{program.name}.pid")
         self._console = console
         self._delay_s = FIRST_DELAY_S
@@ -88,10 +89,11 @@ class Child:
             self._pid_file.write(self.process.pid, self.program.stop_signal)
 
     def _open_process(self) -> subprocess.Popen[bytes]:
+        more, self.next_environment = self.next_environment, {}
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 self._command(),
-                env=dict(self.program.environment),
+                env={**self.program.environment, **more},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -88,9 +88,10 @@ class Stack:
             return settings.migrate_settings(self._postgres, self._passwords)
         return settings.service_settings(name, self.ports, self._postgres, self._passwords)
 
-    def kill(self, name: str) -> None:
-        """SIGKILL, as a crash would; returns when it is dead. It is started again within a second, see wait_ready."""
-        self._supervisor.kill(name)
+    def kill(self, name: str, **next_environment: str) -> None:
+        """SIGKILL, as a crash would; returns when it is dead. It is started again within a second, see wait_ready; that once
+        with these variables too."""
+        self._supervisor.kill(name, next_environment)
 
     def pid(self, name: str) -> int | None:
         """None while it is dead."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from services.stack.child import Child, Program
@@ -12,6 +12,7 @@ from services.stack.logs import tail
 
 POLL_S = 0.05
 KILL_TIMEOUT_S = 5.0
+NOTHING: Mapping[str, str] = {}
 
 
 class Supervisor:
@@ -44,11 +45,12 @@ class Supervisor:
             process = self._children[name].process
             return None if process is None else process.pid
 
-    def kill(self, name: str) -> None:
-        """SIGKILL, as a crash would; returns when it is dead. It is started again like after any other death."""
+    def kill(self, name: str, next_environment: Mapping[str, str] = NOTHING) -> None:
+        """SIGKILL, as a crash would; returns when it is dead. It is started again like after any other death, that once with
+        more variables."""
         with self._changed:
             child = self._children[name]
-            victim = child.process
+            victim, child.next_environment = child.process, next_environment
             child.crash()
             self._changed.wait_for(lambda: victim is None or child.process is not victim, KILL_TIMEOUT_S)
 

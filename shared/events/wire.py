@@ -73,5 +73,6 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 encode = msgspec.msgpack.Encoder().encode
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
 decode_raw_events = msgspec.msgpack.Decoder(list[RawEvent]).decode
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_unit = msgspec.msgpack.Decoder(Unit).decode
 decode_notice = msgspec.msgpack.Decoder(Notice).decode

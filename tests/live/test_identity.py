@@ -21,6 +21,7 @@ from shared.identifiers import hash_of
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter
+from shared.parked import ParkedTable
 from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
@@ -36,7 +37,9 @@ class Store:
     async def unifier(self) -> Unifier:
         """A process that has just started."""
         writer = LogWriter(self.pool, [0], now_us)
-        unifier = Unifier(self.pool, writer, Outbox(self.pool), self.vault, Progress(), now_us, id_maker(now_us))
+        unifier = Unifier(
+            self.pool, writer, Outbox(self.pool), ParkedTable(self.pool, now_us), self.vault, Progress(), now_us, id_maker(now_us)
+        )
         await unifier.load()
         return unifier
 

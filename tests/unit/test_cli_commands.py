@@ -41,6 +41,9 @@ def test_help_explains_the_exit_codes() -> None:
         "identity resolve",
         "identity customer",
         "identity proposals",
+        "parked list",
+        "parked show",
+        "parked replay",
         "sources register",
         "sources list",
         "status",
@@ -68,6 +71,8 @@ def test_every_command_explains_itself(command: str) -> None:
         "identity resolve ann",
         "identity customer x",
         "identity customer user_id:u1 --timeout 0",
+        "parked list ingest",
+        "parked replay identity",
         "nonsense",
     ],
 )

@@ -2,6 +2,7 @@
 
 from alembic import op
 
+from shared import parked
 from shared.log.schema import GRANTS, TABLES
 
 revision = "0001"
@@ -11,6 +12,8 @@ down_revision = None
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="identity", role="c360_identity"))
+    op.execute(parked.TABLE)
+    op.execute(parked.GRANT.format(schema="identity", role="c360_identity"))
     op.execute("""
         CREATE TABLE customers (
             customer        bytea PRIMARY KEY,
@@ -43,13 +46,7 @@ def upgrade() -> None:
             unit       bytea NOT NULL,
             created_at int8  NOT NULL
         );
-        CREATE TABLE parked (
-            sequence  int8  PRIMARY KEY,
-            reason    text  NOT NULL,
-            data      bytea NOT NULL,
-            parked_at int8  NOT NULL
-        );
         GRANT SELECT, INSERT, UPDATE ON customers, identifiers TO c360_identity;
-        GRANT SELECT, INSERT ON proposals, seen_messages, parked TO c360_identity;
+        GRANT SELECT, INSERT ON proposals, seen_messages TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON outbox TO c360_identity;
     """)

@@ -2,6 +2,7 @@
 
 from alembic import op
 
+from shared import parked
 from shared.log.schema import GRANTS, TABLES
 
 revision = "0001"
@@ -11,6 +12,8 @@ down_revision = None
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="profile", role="c360_profile"))
+    op.execute(parked.TABLE)
+    op.execute(parked.GRANT.format(schema="profile", role="c360_profile"))
     op.execute("""
         CREATE TABLE states (
             partition    int4  NOT NULL,
@@ -41,15 +44,6 @@ def upgrade() -> None:
             decision    bytea NOT NULL,
             PRIMARY KEY (bucket, value_hash, purpose, decision_id)
         );
-        CREATE TABLE parked (
-            stream_name text  NOT NULL,
-            sequence    int8  NOT NULL,
-            event_id    bytea NOT NULL,
-            reason      text  NOT NULL,
-            entry       bytea NOT NULL,
-            parked_at   int8  NOT NULL,
-            PRIMARY KEY (stream_name, sequence, event_id)
-        );
         CREATE TABLE consent_head (
             one      bool PRIMARY KEY DEFAULT true CHECK (one),
             consumed int8 NOT NULL
@@ -57,6 +51,5 @@ def upgrade() -> None:
         INSERT INTO consent_head (consumed) VALUES (0);
         GRANT SELECT, INSERT, UPDATE ON states, identifiers TO c360_profile;
         GRANT SELECT, INSERT ON purposes, decisions TO c360_profile;
-        GRANT SELECT, INSERT, DELETE ON parked TO c360_profile;
         GRANT SELECT, UPDATE ON consent_head TO c360_profile;
     """)

@@ -1,0 +1,139 @@
+"""`c360 parked`: what a service could not apply and set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import render
+from services.cli.endpoints import Service
+from services.cli.errors import Misused
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
+
+if TYPE_CHECKING:
+    from c360.parked.v1 import parked_pb2
+
+PARKING: tuple[Service, ...] = ("identity", "profile")
+PAGE_PARKED = 500  # the services' cap
+COLUMNS = ("parked", "reason", "from", "type", "attempts", "id")
+
+app = typer.Typer(no_args_is_help=True, help="What could not be opened or decoded and was set aside: list it, try it again.")
+
+
+def _service(text: str) -> Service:
+    for service in PARKING:
+        if text == service:
+            return service
+    raise typer.BadParameter(f"these services park: {', '.join(PARKING)}")
+
+
+ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", parser=_service, help="identity or profile.")]
+
+
+@app.command("list")
+def list_parked(
+    service: ServiceName,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List what a service has parked, with the reason. With --json: one line each."""
+    from services.cli import messages
+
+    listed = (messages.plain(one) for one in _pages(_as_service(service), limit, timeout_s))
+    if as_json:
+        for one in listed:
+            render.line(one)
+        return
+    rows = [
+        (p["park_time"], p["reason"], f"{p['stream']} {p['sequence']}/{p['part']}", p["type_id"], p["attempts"], p["parked_id"])
+        for p in listed
+    ]
+    render.table(f"Parked by {service}", COLUMNS, rows)
+
+
+@app.command()
+def show(
+    service: ServiceName,
+    parked_id: Annotated[str, typer.Argument(metavar="ID", help="As `c360 parked list` shows it.")],
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Show where one came from and why it is parked; never what it holds."""
+    from c360.parked.v1 import parked_pb2, parked_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    with connect(_as_service(service)) as channel:
+        stub = parked_pb2_grpc.ParkedServiceStub(channel)
+        answer = stub.GetParked(parked_pb2.GetParkedRequest(parked_id=parked_id), timeout=timeout_s)
+    shown = messages.plain(answer.parked)
+    render.document(shown) if as_json else render.facts([(name.replace("_", " "), value) for name, value in shown.items()])
+
+
+@app.command()
+def replay(
+    service: ServiceName,
+    parked_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `c360 parked list` shows them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that is parked, instead of ids.")] = False,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = 60.0,
+) -> None:
+    """Try parked ones again, as if they had come now. Exit code 1 when any of them stays parked."""
+    from services.cli import messages
+
+    if everything == bool(parked_ids):
+        raise Misused("PARKED_ID_MISSING", "give ids, or --all")
+    results = [messages.plain(result) for result in _replay(_as_service(service), parked_ids or [], timeout_s)]
+    if as_json:
+        render.document(results)
+    else:
+        render.table("Replayed", ("outcome", "reason", "stands at", "id"), [_row(result) for result in results])
+    if any(result["outcome"] == "still-parked" for result in results):
+        raise typer.Exit(1)
+
+
+def _row(result: dict[str, Any]) -> tuple[Any, ...]:
+    return result["outcome"], result["reason"], result["positions"], result["parked_id"]
+
+
+def _as_service(name: str) -> Service:
+    return _service(name)
+
+
+def _pages(service: Service, limit: int, timeout_s: float) -> Iterator[parked_pb2.Parked]:
+    from c360.parked.v1 import parked_pb2, parked_pb2_grpc
+
+    from services.cli.client import connect
+
+    request = parked_pb2.ListParkedRequest()
+    with connect(service) as channel:
+        stub = parked_pb2_grpc.ParkedServiceStub(channel)
+        while limit > 0:
+            request.page_size = min(limit, PAGE_PARKED)
+            page = stub.ListParked(request, timeout=timeout_s)
+            yield from page.parked[:limit]
+            limit -= len(page.parked)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+    render.note("there are more: raise --limit to see them")
+
+
+def _replay(service: Service, parked_ids: list[str], timeout_s: float) -> Iterator[parked_pb2.ReplayResult]:
+    from c360.parked.v1 import parked_pb2, parked_pb2_grpc
+
+    from services.cli.client import connect
+
+    request = parked_pb2.ReplayParkedRequest(parked_ids=parked_ids, all=not parked_ids)
+    with connect(service) as channel:
+        stub = parked_pb2_grpc.ParkedServiceStub(channel)
+        while True:
+            answer = stub.ReplayParked(request, timeout=timeout_s)
+            yield from answer.results
+            request.page_token = answer.next_page_token
+            if not answer.next_page_token:
+                return

@@ -1,0 +1,113 @@
+"""The gRPC edge of what is parked, the same in every service that parks."""
+
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from c360.common.v1.common_pb2 import Position
+from c360.parked.v1 import parked_pb2 as pb
+from c360.parked.v1 import parked_pb2_grpc
+
+from shared.errors import InvalidInput, NotFound
+from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
+from shared.parked import NotParked, Parked, ParkedTable, Place
+from shared.poison import Halted, Poison
+from shared.telemetry import EVENTS_REPLAYED, logger
+
+SERVICE_NAME = "c360.parked.v1.ParkedService"
+PAGE_DEFAULT = 50
+PAGE_MAX = 500
+
+# Applies one and takes it out, in one transaction; (log, partition, number) of where it stands then. Raises Poison, NotParked.
+Replay = Callable[[Parked], Awaitable[Sequence[tuple[str, int, int]]]]
+
+log = logger("parked")
+
+
+class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
+    def __init__(self, service: str, table: ParkedTable, replay: Replay) -> None:
+        self._service = service
+        self._table = table
+        self._replay = replay
+
+    async def ListParked(self, request: pb.ListParkedRequest, context: Any) -> pb.ListParkedResponse:
+        limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+        page = await self._table.page(_parse_token(request.page_token), limit)
+        return pb.ListParkedResponse(parked=[_parked(one) for one in page], next_page_token=_token(page, limit))
+
+    async def GetParked(self, request: pb.GetParkedRequest, context: Any) -> pb.GetParkedResponse:
+        parked_id = from_text(request.parked_id, "parked")
+        found = await self._table.find([parked_id])
+        if not found:
+            raise NotFound("nothing of this id is parked", reason="NOT_PARKED", parked_id=request.parked_id)
+        return pb.GetParkedResponse(parked=_parked(found[parked_id]))
+
+    async def ReplayParked(self, request: pb.ReplayParkedRequest, context: Any) -> pb.ReplayParkedResponse:
+        if request.all:
+            page = await self._table.page(_parse_token(request.page_token), PAGE_MAX)
+            results = [await self._replay_one(one.parked_id, one) for one in page]
+            return pb.ReplayParkedResponse(results=results, next_page_token=_token(page, PAGE_MAX))
+        if not request.parked_ids:
+            raise InvalidInput("name what to replay, or all", reason="PARKED_ID_MISSING")
+        if len(request.parked_ids) > PAGE_MAX:
+            raise InvalidInput(f"at most {PAGE_MAX} ids a call", reason="TOO_MANY_IDS", limit=PAGE_MAX)
+        ids = [from_text(text, "parked") for text in request.parked_ids]
+        found = await self._table.find(ids)
+        return pb.ReplayParkedResponse(results=[await self._replay_one(one, found.get(one)) for one in ids])
+
+    async def _replay_one(self, parked_id: bytes, parked: Parked | None) -> pb.ReplayResult:
+        result = pb.ReplayResult(parked_id=to_text(parked_id), outcome=pb.REPLAY_OUTCOME_NOT_PARKED)
+        if parked is None:
+            return result
+        try:
+            positions = await self._replay(parked)
+        except NotParked:
+            return result
+        except (Poison, Halted) as error:
+            await self._table.still(parked_id, error.reason)
+            result.outcome, result.reason = pb.REPLAY_OUTCOME_STILL_PARKED, error.reason
+            return result
+        log.info("replayed", parked_id=result.parked_id, stream=parked.stream, sequence=parked.sequence)
+        EVENTS_REPLAYED.labels(self._service).inc()
+        result.outcome = pb.REPLAY_OUTCOME_APPLIED
+        result.positions.extend(Position(log=name, partition=partition, number=number) for name, partition, number in positions)
+        return result
+
+
+def _parked(one: Parked) -> pb.Parked:
+    return pb.Parked(
+        parked_id=to_text(one.parked_id),
+        stream=one.stream,
+        sequence=one.sequence,
+        part=one.part,
+        event_id=to_text(one.event_id) if one.event_id else "",
+        type_id=one.type_id,
+        schema_version=one.schema_version,
+        customer_id=to_text(one.customer) if one.customer else "",
+        reason=one.reason,
+        size_bytes=len(one.data),
+        park_time=to_timestamp(one.parked_at),
+        attempts=one.attempts,
+        attempt_time=to_timestamp(one.attempted_at) if one.attempts else None,
+    )
+
+
+def _token(page: Sequence[Parked], limit: int) -> str:
+    if len(page) < limit:
+        return ""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(page[-1].place)).decode()
+
+
+def _parse_token(token: str) -> Place:
+    """Raises InvalidInput (PAGE_TOKEN_INVALID)."""
+    if not token:
+        return "", -1, -1
+    try:
+        return _decode_place(base64.urlsafe_b64decode(token))
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID") from None
+
+
+_decode_place = msgspec.msgpack.Decoder(Place).decode
