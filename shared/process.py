@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from shared import telemetry
+from shared import faults, telemetry
 from shared.bus.connection import BROKER_DOWN
 from shared.config import ConfigError, Settings, read_settings
 from shared.poison import Halted
@@ -27,7 +27,8 @@ def run_service(name: str, settings_kind: type[S], serve: Callable[[S, "Stop"], 
     """Runs `serve` until SIGTERM or SIGINT sets the event it is given. Returns the exit code."""
     try:
         settings = read_settings(settings_kind, os.environ)
-    except ConfigError as error:
+        faults.arm(os.environ)
+    except (ConfigError, faults.UnknownPoint) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         return 2
     telemetry.start_logging(name, settings.log_level)

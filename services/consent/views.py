@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from shared import faults
 from shared.errors import LimitExceeded
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, encode
@@ -128,11 +129,13 @@ class Persons:
     async def apply(self, entries: Sequence[Entry], consumed: int, now_consumed: int) -> bool:
         """One transaction; False, and no effect, when the tables include something else than up to `consumed`."""
         async with self._pool.acquire() as connection, connection.transaction():
+            faults.reach(faults.BEFORE_POSITION)
             moved = await connection.fetchval(
                 "UPDATE customer_head SET consumed = $2 WHERE consumed = $1 RETURNING true", consumed, now_consumed
             )
             if moved:
                 await _apply_entries(connection, entries)
+            faults.reach(faults.BEFORE_COMMIT)
             return bool(moved)
 
     async def customer_of(self, value_hash: bytes) -> bytes | None:

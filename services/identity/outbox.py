@@ -24,11 +24,13 @@ class Outbox:
         self._pool = pool
         self._newest: OrderedDict[int, bytes] = OrderedDict()
         self.next_number = 0
+        self._loaded = False
 
     async def load(self) -> None:
         newest = await self._pool.fetchval("SELECT max(number) FROM outbox")
         self.next_number = 0 if newest is None else newest + 1
         self._newest.clear()
+        self._loaded = True
 
     def messages(self, entries: Sequence[Entry], consumed: dict[str, int]) -> list[bytes]:
         """Units that a broker takes. Only the last one says what is consumed: with it, all of them are known."""
@@ -60,7 +62,7 @@ class Outbox:
         if first in self._newest:
             last = min(first + limit, self.next_number)
             return [(number, self._newest[number]) for number in range(first, last)]
-        if first >= self.next_number:
+        if self._loaded and first >= self.next_number:
             return []
         rows = await self._pool.fetch("SELECT number, unit FROM outbox WHERE number >= $1 ORDER BY number LIMIT $2", first, limit)
         return [(row["number"], row["unit"]) for row in rows]

@@ -7,7 +7,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import Header
 
-from shared import telemetry
+from shared import faults, telemetry
 from shared.bus import BROKER_DOWN
 from shared.bus.connection import ensure_stream
 from shared.errors import Unavailable
@@ -88,7 +88,10 @@ class Publisher:
     async def _publish_once(self, data: bytes, headers: dict[str, str]) -> int:
         if not self._client.is_connected:  # else each attempt would leave a copy in the client's buffer
             raise ConnectionError("reconnecting")
-        return (await self._context.publish(INGEST_STREAM, data, headers=headers)).seq
+        faults.reach(faults.BEFORE_PUBLISH)
+        acknowledged = await self._context.publish(INGEST_STREAM, data, headers=headers)
+        faults.reach(faults.AFTER_PUBLISH)
+        return acknowledged.seq
 
     async def _remake_stream(self) -> None:
         try:

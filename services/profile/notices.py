@@ -11,7 +11,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import Header
 
-from shared import telemetry
+from shared import faults, telemetry
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
 from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
 from shared.log import LogReader
@@ -61,7 +61,9 @@ class Notices:
                 continue
             notice = Notice(self._partition, next_pos, changes[-1][0], sorted({stream for _, stream in changes}))
             headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)}
+            faults.reach(faults.BEFORE_PUBLISH)
             acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)
+            faults.reach(faults.AFTER_PUBLISH)
             next_pos, sequence = notice.last + 1, acknowledged.seq
 
     async def _published(self) -> tuple[int, int]:

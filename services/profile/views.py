@@ -7,6 +7,7 @@ import msgspec
 
 from services.profile.domain import FOLD_VERSION, Held, State
 from services.profile.history import History
+from shared import faults
 from shared.events.catalogue import encode
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.ids import partition_of
@@ -132,4 +133,6 @@ class Consents:
                     for d in decisions
                 ],
             )
+            faults.reach(faults.BEFORE_POSITION)
             await connection.execute("UPDATE consent_head SET consumed = $1 WHERE consumed < $1", consumed)
+            faults.reach(faults.BEFORE_COMMIT)

@@ -112,3 +112,11 @@ async def ensure_stream(
         first_seq=first_sequence,
     )
     return (await context.add_stream(config)).state
+
+
+async def last_sequence_of(client: Client, name: str) -> int | None:
+    """None when there is no such stream."""
+    try:
+        return int((await client.jetstream(timeout=REQUEST_TIMEOUT_S).stream_info(name)).state.last_seq)
+    except nats.js.errors.NotFoundError:
+        return None

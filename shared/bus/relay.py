@@ -15,8 +15,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
-from shared import telemetry
-from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, STREAM_AGE_S, ensure_stream, refill_subject
+from shared import faults, telemetry
+from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, STREAM_AGE_S, ensure_stream, last_sequence_of, refill_subject
+from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.waiting import wait_for_news
 
@@ -55,6 +56,7 @@ class Relay:
         self._news.set()
 
     async def run(self) -> None:
+        """Raises Halted (STREAM_AHEAD)."""
         subscription = await self._client.subscribe(refill_subject(self._stream), cb=self._on_missing)
         try:
             while True:
@@ -68,7 +70,10 @@ class Relay:
                 await subscription.unsubscribe()
 
     async def _catch_up(self) -> None:
-        """Finds where the stream stands, then publishes what comes after, until something goes wrong."""
+        """Finds where the stream stands, then publishes what comes after, until the stream is found elsewhere.
+
+        A stream that is lost is made anew and filled from the oldest message that the log still has.
+        """
         page = await self._read(0, 1)
         oldest = page[0][0] if page else 0
         await self._ensure(oldest)
@@ -78,14 +83,22 @@ class Relay:
                 await self._refill(self._missing)
             page = await self._read(self.published, PAGE_MESSAGES)
             for number, data in page:
+                faults.reach(faults.BEFORE_PUBLISH)
                 await publish_at(self._client, self._stream, number, data)
+                faults.reach(faults.AFTER_PUBLISH)
                 self.published = number + 1
-            if not page and not await wait_for_news(self._news, WAIT_S):
-                await self._ensure(self.published)
+            if not page and not await wait_for_news(self._news, WAIT_S) and await self._has_moved():
+                return
+
+    async def _has_moved(self) -> bool:
+        """The stream was lost, or lost its end."""
+        return await last_sequence_of(self._client, self._stream) != self.published
 
     async def _ensure(self, first_number: int) -> None:
         state = await ensure_stream(self._client, self._stream, first_number + 1, max_age_s=self._max_age_s)
         self.published = state.last_seq
+        if state.messages and not await self._read(self.published - 1, 1):
+            raise Halted(f"{self._stream} has messages that its log doesn't know: was the database restored?", "STREAM_AHEAD")
 
     async def _on_missing(self, message: Msg) -> None:
         missing = int(message.data)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from shared import faults
 from shared.errors import Fenced, WrongState
 from shared.events.catalogue import Entry
 from shared.instants import Clock
@@ -119,11 +120,15 @@ class LogWriter:
 
     async def _commit(self, after: dict[int, Head], records: list[Record], views: Views | None) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
+            faults.reach(faults.BEFORE_POSITION)
             await self._move_heads(connection, after)
             if records:
                 await _insert(connection, records)
+                faults.reach(faults.AFTER_INSERT)
             if views is not None:
                 await views(connection, records)
+            faults.reach(faults.BEFORE_COMMIT)
+        faults.reach(faults.AFTER_COMMIT)
 
     async def _move_heads(self, connection: Any, after: dict[int, Head]) -> None:
         moved = await connection.fetch(

@@ -105,7 +105,8 @@ def _parse_token(token: str) -> Place:
     if not token:
         return "", -1, -1
     try:
-        return _decode_place(base64.urlsafe_b64decode(token))
+        place: Place = _decode_place(base64.urlsafe_b64decode(token))
+        return place
     except (ValueError, msgspec.DecodeError):
         raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID") from None
 

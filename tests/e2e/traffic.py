@@ -78,6 +78,7 @@ class Sender:
         self._client = httpx.Client(base_url=url, auth=(write_key, ""), timeout=REQUEST_TIMEOUT_S)
         self._stop = threading.Event()
         self._give_up = threading.Event()
+        self.turn = threading.Lock()  # who holds it keeps this sender silent, with everything it sent answered
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -99,10 +100,11 @@ class Sender:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._pause_s):
-                batch = self._crowd.batch(self._batch_events)
-                self._send(batch)
-                if self._crowd.choose.random() < ANSWERS_LOST:
+                with self.turn:
+                    batch = self._crowd.batch(self._batch_events)
                     self._send(batch)
+                    if self._crowd.choose.random() < ANSWERS_LOST:
+                        self._send(batch)
         except BaseException as error:
             self.failure = error
 

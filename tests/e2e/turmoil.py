@@ -3,7 +3,7 @@
 import random
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from c360.common.v1.common_pb2 import Identifier
 from c360.ingest.v1 import ingest_pb2
@@ -58,6 +58,16 @@ class Turmoil:
     @property
     def retries(self) -> int:
         return sum(sender.ledger.retries for sender in self.senders)
+
+    @contextmanager
+    def drained(self) -> Iterator[None]:
+        """Nothing is sent in this block, and all that was sent before has been taken by everybody."""
+        with ExitStack() as silence:
+            for sender in self.senders:
+                silence.enter_context(sender.turn)
+            with Platform(self._stack.endpoints) as platform:
+                tally.wait_visible(platform, self._key)
+                yield
 
     def finish(self) -> tally.Tally:
         """After the last kill; also looks whether logs have gaps and decisions hold."""
