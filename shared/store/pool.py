@@ -9,6 +9,8 @@ from shared.telemetry import logger
 
 RETRY_S = 0.5
 COMMAND_TIMEOUT_S = 30.0  # a statement that takes longer is stuck, not slow
+# A process that was paused in the middle of a transaction must not keep its locks from the one that takes over.
+IDLE_IN_TRANSACTION_MS = 5_000
 MIN_CONNECTIONS = 1
 MAX_CONNECTIONS = 8
 
@@ -37,7 +39,11 @@ async def open_pool(url: str, search_path: str) -> Any:
                 min_size=MIN_CONNECTIONS,
                 max_size=MAX_CONNECTIONS,
                 command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={"search_path": search_path, "application_name": f"c360 {search_path}"},
+                server_settings={
+                    "search_path": search_path,
+                    "application_name": f"c360 {search_path}",
+                    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                },
             )
         except DOWN as error:
             if not waited:

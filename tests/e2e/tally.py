@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import LiteralString
 
 import grpc
 import psycopg
@@ -142,6 +143,12 @@ def gaps(stack: Stack) -> list[str]:
             ).fetchone()
             found += [f"{schema}: {broken[0]} streams with a gap"] if broken and broken[0] else []
     return found
+
+
+def scalar(stack: Stack, query: LiteralString) -> int:
+    with psycopg.connect(make_conninfo(stack.admin_url, dbname="c360")) as connection:
+        row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def alarms(stack: Stack) -> list[str]:

@@ -5,8 +5,6 @@ import shutil
 from pathlib import Path
 
 import nats
-import psycopg
-from psycopg.conninfo import make_conninfo
 
 from services.stack.stack import Stack
 from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM
@@ -40,7 +38,7 @@ async def test_the_store_is_lost_while_everything_is_stopped(directory: Path) ->
             after = second.finish()
         with Platform(stack.endpoints) as platform:
             again = tally.count(platform, tally.merged(sender.ledger for sender in first.senders))
-        assert await first_and_last(stack, CUSTOMER_STREAM) == (1, units(stack))
+        assert await first_and_last(stack, CUSTOMER_STREAM) == (1, tally.scalar(stack, "SELECT count(*) FROM identity.outbox"))
         assert (await first_and_last(stack, CONSENT_STREAM))[0] == 1
     assert before.problems == after.problems == again.problems == []
     assert after.visible == after.sent == after.acknowledged
@@ -52,9 +50,3 @@ async def first_and_last(stack: Stack, stream: str) -> tuple[int, int]:
     state = (await client.jetstream().stream_info(stream)).state
     await client.close()
     return state.first_seq, state.last_seq
-
-
-def units(stack: Stack) -> int:
-    with psycopg.connect(make_conninfo(stack.admin_url, dbname="c360")) as connection:
-        row = connection.execute("SELECT count(*) FROM identity.outbox").fetchone()
-    return row[0] if row else 0

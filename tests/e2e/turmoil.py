@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from c360.common.v1.common_pb2 import Identifier
 from c360.ingest.v1 import ingest_pb2
 
+from services.stack.ports import Endpoints
 from services.stack.stack import Stack
 from tests.e2e import tally
 from tests.e2e.client import Platform, by_identifier
@@ -60,12 +61,12 @@ class Turmoil:
         return sum(sender.ledger.retries for sender in self.senders)
 
     @contextmanager
-    def drained(self) -> Iterator[None]:
+    def drained(self, endpoints: Endpoints | None = None) -> Iterator[None]:
         """Nothing is sent in this block, and all that was sent before has been taken by everybody."""
         with ExitStack() as silence:
             for sender in self.senders:
                 silence.enter_context(sender.turn)
-            with Platform(self._stack.endpoints) as platform:
+            with Platform(endpoints or self._stack.endpoints) as platform:
                 tally.wait_visible(platform, self._key)
                 yield
 

@@ -12,7 +12,9 @@ from nats.aio.client import Client
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus import Follower, Relay, publish_at
+from shared.bus import relay as relay_module
 from shared.bus.connection import ensure_stream
+from shared.poison import Halted
 
 TIMEOUT_S = 30.0
 
@@ -109,6 +111,46 @@ async def test_a_lost_stream_is_filled_again_and_a_follower_goes_on(client: Clie
         relay.tell()
         assert await read_until(follower, 20) == expected(outbox, 10)
         assert await read_until(Follower(client, stream, 0), 20) == expected(outbox)
+
+
+async def test_an_idle_relay_fills_a_lost_stream_from_its_beginning(
+    client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "WAIT_S", 0.1)
+    outbox = Outbox()
+    outbox.add(10)
+    async with running(Relay(client, stream, outbox.read).run):
+        await read_until(Follower(client, stream, 0), 10)
+        await client.jetstream().delete_stream(stream)
+        assert await read_until(Follower(client, stream, 0), 10) == expected(outbox)
+
+
+async def test_a_stream_that_lost_its_end_gets_it_again(client: Client, stream: str) -> None:
+    outbox = Outbox()
+    outbox.add(10)
+    follower = Follower(client, stream, 0)
+    async with running(Relay(client, stream, outbox.read).run):
+        await read_until(follower, 10)
+    await client.jetstream().delete_stream(stream)
+    await ensure_stream(client, stream, 1)
+    for number, message in enumerate(outbox.messages[:4]):
+        await publish_at(client, stream, number, message)
+    outbox.add(2)
+    async with running(Relay(client, stream, outbox.read).run):
+        assert await read_until(follower, 12) == expected(outbox, 10)
+        assert await read_until(Follower(client, stream, 0), 12) == expected(outbox)
+
+
+async def test_a_stream_that_knows_more_than_its_log_halts_the_relay(client: Client, stream: str) -> None:
+    outbox = Outbox()
+    outbox.add(10)
+    async with running(Relay(client, stream, outbox.read).run):
+        await read_until(Follower(client, stream, 0), 10)
+    restored = Outbox()
+    restored.add(6)
+    with pytest.raises(Halted) as halted:
+        await Relay(client, stream, restored.read).run()
+    assert halted.value.reason == "STREAM_AHEAD"
 
 
 async def test_a_stream_made_anew_after_trimming_keeps_its_numbers(client: Client, stream: str) -> None:

@@ -16,6 +16,7 @@ from shared.instants import now_us
 from shared.log import LogReader, LogWriter
 from shared.log.records import leaf_of
 from shared.log.writer import Versioned
+from shared.store import pool as pool_module
 from shared.store.pool import open_pool
 
 PARTITIONS = [0, 1, 2, 3]
@@ -88,6 +89,43 @@ async def test_a_writer_whose_partitions_were_taken_over_can_not_write(pool: Any
     await new.append([placed(3)], {"CUSTOMER": 5})
     assert (await writer(pool)).consumed("CUSTOMER") == 5
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
+
+
+async def test_a_writer_that_was_paused_in_a_transaction_does_not_lock_out_the_one_that_takes_over(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "IDLE_IN_TRANSACTION_MS", 500)
+    paused_pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
+    async with paused_pool.acquire() as paused:
+        transaction = paused.transaction()
+        await transaction.start()
+        await paused.execute("UPDATE partition_heads SET next_pos = next_pos + 1")
+        async with asyncio.timeout(20):
+            await (await writer(pool)).append([placed(1)], {})
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):
+            await paused.execute("SELECT 1")
+    paused_pool.terminate()
+    assert (await positions(pool))[placed(1).partition] == [0]
+
+
+async def test_a_reader_never_sees_a_gap_while_writers_write(pool: Any) -> None:
+    log, reader, done = await writer(pool), LogReader(pool), asyncio.Event()
+
+    async def read(partition: int) -> list[int]:
+        seen: list[int] = []
+        while True:
+            finished = done.is_set()
+            records = await reader.partition(partition, len(seen), 7)
+            seen += [record.pos for record in records]
+            assert seen == list(range(len(seen)))
+            if finished and not records:
+                return seen
+
+    readers = [asyncio.create_task(read(partition)) for partition in PARTITIONS]
+    for batch in range(60):
+        await log.append([placed(batch * 10 + n) for n in range(10)], {})
+    done.set()
+    assert sum(len(seen) for seen in await asyncio.gather(*readers)) == 600
 
 
 async def test_of_two_writers_that_race_one_is_fenced_and_nothing_is_half_written(pool: Any) -> None:
