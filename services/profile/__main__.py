@@ -16,6 +16,7 @@ from services.profile.history import History
 from services.profile.hub import Hub
 from services.profile.notices import Notices
 from services.profile.record import Recorder
+from services.profile.snapshots import Snapshots
 from services.profile.views import Consents, Identifiers, States
 from shared import bus
 from shared.bus.enforcement import Lease
@@ -51,7 +52,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
 
     progress, hub, reader = Progress(), Hub(), LogReader(pool)
     identifiers, consents = Identifiers(pool, settings.partitions), Consents(pool, settings.partitions)
-    history = History(reader, vault, settings.partitions)
+    history = History(reader, vault, Snapshots(pool, settings.partitions), settings.partitions)
     states = States(pool, vault, history, settings.partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)
     decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)

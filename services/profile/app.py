@@ -104,7 +104,17 @@ class Profiles:
         current = await self.permit(customer, purpose)
         if instant.is_now:
             return current
+        if instant.valid_at == END_OF_TIME:
+            return await self._as_known(customer, instant)
         return (await self.replay(customer, instant))[0]
+
+    async def _as_known(self, customer: bytes, instant: Instant) -> Profile:
+        """What `replay` gives when nothing but knowledge is limited, from snapshots."""
+        known_at = await self._settle(instant.known_at)
+        held = await self._cluster(customer, lambda streams: self._history.states(streams, known_at))
+        if not any(h.state.identifiers or h.state.last_seen_at for h in held.values()):
+            return (await self.replay(customer, instant))[0]  # which says whether anything had happened by then
+        return _profile(held, self._partitions)
 
     async def replay(self, customer: bytes, instant: Instant) -> tuple[Profile, list[Record]]:
         """The profile as of an instant, from the log alone, and the events it is made of. Asked again, it is the same."""

@@ -3,11 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from shared.events.catalogue import Entry
 from shared.instants import END_OF_TIME
 from shared.log.records import Record
 
 COLUMNS = "partition, pos, version, recorded_at, stream, event_id, type_id, schema_version, occurred_at, header, envelope"
+
+
+BEGINNING = 0
+NEWEST = 2**63 - 1
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Versions `first` to `last` of a stream, both included."""
+
+    partition: int
+    stream: bytes
+    first: int = 1
+    last: int = NEWEST
 
 
 class LogReader:
@@ -18,14 +33,42 @@ class LogReader:
 
     async def streams(self, streams: Sequence[tuple[int, bytes]], known_at: int = END_OF_TIME) -> list[Record]:
         """Whole streams, given as (partition, stream), each in the order of its versions, recorded at or before `known_at`."""
+        return await self.history([Stretch(partition, stream) for partition, stream in streams], known_at=known_at)
+
+    async def history(
+        self, stretches: Sequence[Stretch], *, recorded_since: int = BEGINNING, known_at: int = END_OF_TIME
+    ) -> list[Record]:
+        """Of one or many streams some versions each, in their order; recorded from `recorded_since` to `known_at`, both included."""
         rows = await self._pool.fetch(
-            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
-                JOIN events ON partition = p AND stream = s WHERE recorded_at <= $3 ORDER BY partition, stream, version""",  # noqa: S608
-            [partition for partition, _ in streams],
-            [stream for _, stream in streams],
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[]) AS wanted (p, s, f, l)
+                JOIN events ON partition = p AND stream = s AND version BETWEEN f AND l
+                WHERE recorded_at BETWEEN $5 AND $6 ORDER BY partition, stream, version""",  # noqa: S608
+            [stretch.partition for stretch in stretches],
+            [stretch.stream for stretch in stretches],
+            [stretch.first for stretch in stretches],
+            [stretch.last for stretch in stretches],
+            recorded_since,
             known_at,
         )
         return [to_record(row) for row in rows]
+
+    async def position_after(self, partition: int, known_at: int) -> int:
+        """The first position that was recorded after an instant; the next one to be written when there is none.
+
+        Recorded time never runs backwards within a partition, so halving the positions finds it without an index on time.
+        """
+        position: int = await self._pool.fetchval(
+            """WITH RECURSIVE search (low, high) AS (
+                   SELECT 0::int8, coalesce(max(pos) + 1, 0) FROM events WHERE partition = $1
+                   UNION ALL
+                   SELECT CASE WHEN recorded_at <= $2 THEN pos + 1 ELSE low END, CASE WHEN recorded_at <= $2 THEN high ELSE pos END
+                   FROM search JOIN events ON partition = $1 AND pos = (low + high) / 2 WHERE low < high
+               )
+               SELECT low FROM search WHERE low = high""",
+            partition,
+            known_at,
+        )
+        return position
 
     async def version(self, partition: int, stream: bytes) -> int:
         """Of the newest event in a stream; 0 when it has none."""
@@ -34,13 +77,14 @@ class LogReader:
         )
         return newest or 0
 
-    async def partition(self, partition: int, first: int, limit: int) -> list[Record]:
-        """Up to `limit` events in the order of their positions, from position `first`."""
+    async def partition(self, partition: int, first: int, limit: int, last: int = NEWEST) -> list[Record]:
+        """Up to `limit` events in the order of their positions, from position `first` to `last`, both included."""
         rows = await self._pool.fetch(
-            f"SELECT {COLUMNS} FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3",  # noqa: S608
+            f"SELECT {COLUMNS} FROM events WHERE partition = $1 AND pos BETWEEN $2 AND $4 ORDER BY pos LIMIT $3",  # noqa: S608
             partition,
             first,
             limit,
+            last,
         )
         return [to_record(row) for row in rows]
 

@@ -24,6 +24,16 @@ def upgrade() -> None:
             envelope     bytea NOT NULL,
             PRIMARY KEY (partition, stream)
         ) WITH (fillfactor = 70);
+        CREATE TABLE snapshots (
+            partition    int4  NOT NULL,
+            stream       bytea NOT NULL,
+            fold_version int4  NOT NULL,
+            version      int8  NOT NULL,
+            pos          int8  NOT NULL,
+            recorded_at  int8  NOT NULL,
+            envelope     bytea NOT NULL,
+            PRIMARY KEY (partition, stream, fold_version, version)
+        );
         CREATE TABLE identifiers (
             bucket     int4  NOT NULL,
             value_hash bytea NOT NULL,
@@ -50,6 +60,7 @@ def upgrade() -> None:
         );
         INSERT INTO consent_head (consumed) VALUES (0);
         GRANT SELECT, INSERT, UPDATE ON states, identifiers TO c360_profile;
+        GRANT SELECT, INSERT, DELETE ON snapshots TO c360_profile;
         GRANT SELECT, INSERT ON purposes, decisions TO c360_profile;
         GRANT SELECT, UPDATE ON consent_head TO c360_profile;
     """)

@@ -1,0 +1,189 @@
+"""Reading the past on a real PostgreSQL: ranges of a log, and snapshots that never change what a replay gives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.profile.domain import Held, state_hash
+from services.profile.history import History
+from services.profile.snapshots import Snapshots
+from services.stack.stack import Stack
+from shared.events import customer as events
+from shared.events.catalogue import Entry, make_entry
+from shared.ids import id_maker, partition_of
+from shared.instants import now_us
+from shared.log import LogReader, LogWriter, Record, Stretch
+from shared.log.writer import Versioned
+from shared.store.pool import open_pool
+from shared.vault import DataKey, FileKeyring, Vault
+
+PARTITIONS = 4
+EVERY = 3  # events from snapshot to snapshot
+new_id = id_maker(now_us)
+
+
+@dataclass
+class World:
+    pool: Any
+    vault: Vault
+    writer: LogWriter
+    reader: LogReader
+
+    def history(self, fold_version: int = 1) -> History:
+        return History(self.reader, self.vault, Snapshots(self.pool, PARTITIONS, EVERY, fold_version), PARTITIONS)
+
+    async def append(self, *entries: Entry) -> list[Record]:
+        versions = {e.stream: await self.reader.version(partition_of(e.stream, PARTITIONS), e.stream) for e in entries}
+        placed = []
+        for entry in entries:
+            versions[entry.stream] += 1
+            placed.append(Versioned(partition_of(entry.stream, PARTITIONS), versions[entry.stream], entry))
+        return await self.writer.append(placed, {})
+
+    async def key(self, stream: bytes) -> DataKey:
+        return (await self.vault.create_keys([stream], now_us()))[stream]
+
+    async def snapshots(self, stream: bytes) -> list[int]:
+        rows = await self.pool.fetch("SELECT version FROM snapshots WHERE stream = $1 ORDER BY version", stream)
+        return [row["version"] for row in rows]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(servers: Stack) -> AsyncIterator[World]:
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
+    await admin.execute("TRUNCATE profile.events, profile.snapshots")
+    await admin.execute("UPDATE profile.partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0")
+    await admin.close()
+    pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
+    identity = servers.environment_of("identity")
+    vault_pool = await open_pool(identity["C360_VAULT_URL"], "vault")
+    vault = Vault(vault_pool, FileKeyring(Path(identity["C360_KEYRING_FILE"])))
+    world = World(pool, vault, LogWriter(pool, range(PARTITIONS), now_us), LogReader(pool))
+    await world.writer.claim()
+    yield world
+    await pool.close()
+    await vault_pool.close()
+
+
+def identified(stream: bytes, key: DataKey, number: int, occurred_at: int = 0) -> Entry:
+    public = events.Activity(source="web", resolved_by=b"h" * 16, received_at=0)
+    personal = events.Identified(traits={f"trait{number % 4}": number})
+    return make_entry(events.IDENTIFIED, stream, new_id(), occurred_at, public, personal, key)
+
+
+def shown(held: dict[bytes, Held]) -> dict[bytes, tuple[str, int, int]]:
+    return {stream: (state_hash(h.state), h.version, h.pos) for stream, h in held.items()}
+
+
+async def replayed(history: History, streams: list[bytes], known_at: int) -> dict[bytes, tuple[str, int, int]]:
+    return shown(await history.fold(await history.read(streams, known_at)))
+
+
+appends = st.tuples(st.just("append"), st.lists(st.tuples(st.integers(0, 1), st.integers(0, 30)), min_size=1, max_size=7))
+reads = st.tuples(st.just("read"), st.integers(0, 100))
+purges = st.tuples(st.just("purge"), st.integers(0, 1))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(appends, appends, reads, reads, purges), max_size=14))
+async def test_a_replay_with_snapshots_is_a_replay_without(world: World, steps: list[tuple[str, Any]]) -> None:
+    """Whenever they were taken, kept or dropped, and whatever instant is asked for."""
+    streams, history, recorded = [new_id(), new_id()], world.history(), [now_us()]
+    keys = [await world.key(stream) for stream in streams]
+    for what, argument in steps:
+        if what == "append":
+            entries = [identified(streams[who], keys[who], number, occurred_at=number) for who, number in argument]
+            recorded.append((await world.append(*entries))[-1].recorded_at)
+        elif what == "purge":
+            await Snapshots.purge(world.pool, [streams[argument]])
+        else:
+            known_at = recorded[argument * len(recorded) // 101]
+            assert shown(await history.states(streams, known_at)) == await replayed(history, streams, known_at)
+    assert shown(await history.states(streams)) == await replayed(history, streams, now_us())
+    for stream in streams:
+        assert all(version % EVERY == 0 for version in await world.snapshots(stream))
+
+
+async def test_a_second_read_replays_only_what_came_after_the_snapshot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, history = new_id(), world.history()
+    key = await world.key(stream)
+    await world.append(*(identified(stream, key, number) for number in range(8)))
+    first = shown(await history.states([stream]))
+    assert await world.snapshots(stream) == [3, 6]
+    asked: list[Stretch] = []
+    read = world.reader.history
+
+    async def watched(stretches: Any, **limits: Any) -> list[Record]:
+        asked.extend(stretches)
+        return await read(stretches, **limits)
+
+    monkeypatch.setattr(world.reader, "history", watched)
+    assert shown(await history.states([stream])) == first
+    assert [stretch.first for stretch in asked] == [7]
+
+
+async def test_a_snapshot_of_another_fold_is_ignored(world: World) -> None:
+    stream = new_id()
+    key = await world.key(stream)
+    await world.append(*(identified(stream, key, number) for number in range(4)))
+    await world.history(fold_version=7).states([stream])
+    await world.pool.execute("INSERT INTO snapshots SELECT partition, stream, 1, version, pos, recorded_at, envelope FROM snapshots"
+                             " WHERE stream = $1", stream)  # fmt: skip
+    assert shown(await world.history().states([stream])) == await replayed(world.history(), [stream], now_us())
+
+
+async def test_an_altered_snapshot_is_ignored(world: World) -> None:
+    stream = new_id()
+    key = await world.key(stream)
+    await world.append(*(identified(stream, key, number) for number in range(4)))
+    snapshots = Snapshots(world.pool, PARTITIONS, EVERY)
+    forged = snapshots.take(stream, Held(version=3, pos=1), 0, DataKey(b"?" * 32))
+    await snapshots.keep([forged])
+    assert shown(await world.history().states([stream])) == await replayed(world.history(), [stream], now_us())
+
+
+async def test_a_stream_whose_key_is_gone_has_no_snapshot_read_or_written(world: World) -> None:
+    stream = new_id()
+    await world.append(*(identified(stream, DataKey(b"?" * 32), number) for number in range(4)))
+    held = (await world.history().states([stream]))[stream]
+    assert (held.version, held.state.traits) == (4, {})
+    assert await world.snapshots(stream) == []
+
+
+async def test_a_stream_is_read_by_versions_and_by_recorded_time(world: World) -> None:
+    one, two = new_id(), new_id()
+    key = await world.key(one)
+    first = await world.append(*(identified(one, key, number) for number in range(3)))
+    second = await world.append(*(identified(one, key, number) for number in range(2)), identified(two, await world.key(two), 1))
+    places = {stream: partition_of(stream, PARTITIONS) for stream in (one, two)}
+
+    async def versions(*stretches: Stretch, **limits: int) -> list[tuple[bytes, int]]:
+        return sorted((r.entry.stream, r.version) for r in await world.reader.history(stretches, **limits))
+
+    assert await versions(Stretch(places[one], one, 2, 4)) == [(one, 2), (one, 3), (one, 4)]
+    both = [Stretch(places[one], one, 5), Stretch(places[two], two)]
+    assert await versions(*both) == sorted([(one, 5), (two, 1)])
+    assert await versions(Stretch(places[one], one), recorded_since=second[0].recorded_at) == [(one, 4), (one, 5)]
+    assert await versions(Stretch(places[one], one), known_at=first[0].recorded_at) == [(one, 1), (one, 2), (one, 3)]
+    by_position = await world.reader.partition(places[one], first[0].pos, 100, last=first[1].pos)
+    assert [record.version for record in by_position] == [1, 2]
+
+
+async def test_the_position_of_an_instant_is_found_by_halving(world: World) -> None:
+    stream = new_id()
+    key, partition = await world.key(stream), partition_of(stream, PARTITIONS)
+    for number in range(9):
+        await world.append(*(identified(stream, key, number) for _ in range(1 + number % 3)))
+    records = await world.reader.partition(partition, 0, 10_000)
+    instants = {instant for record in records for instant in (record.recorded_at - 1, record.recorded_at)} | {0, now_us()}
+    positions = await asyncio.gather(*(world.reader.position_after(partition, instant) for instant in instants))
+    for instant, position in zip(instants, positions, strict=True):
+        assert position == sum(1 for record in records if record.recorded_at <= instant)
