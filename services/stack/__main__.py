@@ -10,8 +10,10 @@ from pathlib import Path
 
 from services.stack.console import Console
 from services.stack.errors import DataDirectoryInUseError, MisconfiguredError, StackError
+from services.stack.ports import SERVICES
 from services.stack.stack import Stack
 
+STAY = "Ctrl-C stops everything"
 EXIT_FAILED = 1
 EXIT_MISUSED = 2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -24,7 +26,8 @@ class StopRequested(BaseException):
 def main() -> int:
     arguments = _parse(sys.argv[1:])
     console = Console(sys.stdout)
-    stack = Stack(arguments.data_dir, default_ports=not arguments.free_ports, console=console)
+    services = () if arguments.servers_only else SERVICES
+    stack = Stack(arguments.data_dir, default_ports=not arguments.free_ports, services=services, console=console)
     _listen_for_stop_signals()
     console.line(f"customer360 in {stack.data_directory}")
     try:
@@ -40,7 +43,7 @@ def main() -> int:
 
 def _serve(stack: Stack) -> None:
     try:
-        stack.console.line(_welcome(stack))
+        stack.console.line(_welcome(stack) if stack.services else f"\nservers only; {STAY}")
         threading.Event().wait()
     except StopRequested:
         stack.console.line("stopping; what was accepted is kept")
@@ -52,6 +55,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     default = os.environ.get("C360_DATA_DIR") or ".data"
     parser.add_argument("--data-dir", type=Path, default=default, help="C360_DATA_DIR, else .data")
     parser.add_argument("--free-ports", action="store_true", help="do not try the default ports first")
+    parser.add_argument("--servers-only", action="store_true", help="NATS and PostgreSQL without the services, for a restore")
     return parser.parse_args(arguments)
 
 
@@ -88,7 +92,7 @@ def _welcome(stack: Stack) -> str:
             f"  {command} profile get user_id:ada --purpose service",
             f"  {command} profile history user_id:ada --purpose audit",
             "",
-            "running; Ctrl-C stops everything",
+            f"running; {STAY}",
         )
     )
 

@@ -50,6 +50,11 @@ class Postgres:
     def admin_url(self) -> str:
         return self.url(SUPERUSER, self._password, "postgres")
 
+    @property
+    def server_url(self) -> str:
+        """The superuser's, without a database."""
+        return self.admin_url.rpartition("/")[0]
+
     def url(self, user: str, password: str, database: str) -> str:
         return f"postgresql://{user}:{password}@{HOST}:{self._port}/{database}"
 

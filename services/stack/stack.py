@@ -126,6 +126,7 @@ class Stack:
             self.data_directory / "postgres", self.ports["postgres"], self._passwords.of("postgres-superuser")
         )
         self._cleanup.callback(self._postgres.close)
+        write_private(self._passwords.directory / "server-url", self._postgres.server_url + "\n")
         environment = settings.whole_environment({})
         self._nats = Nats(self.data_directory, self.ports["nats"], self.ports["nats_monitor"], environment)
         self._supervisor = Supervisor(self.data_directory / "run", self.data_directory / "logs", self.console)
