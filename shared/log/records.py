@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 
 from shared.events.catalogue import Entry
+from shared.log.merkle import leaf_hash
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -18,8 +19,15 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def leaf_of(entry: Entry, version: int, recorded_at: int) -> bytes:
-    """Commits to the event by its header and the hash of its envelope: ciphertext, so that it survives an erasure."""
-    envelope_hash = hashlib.sha256(entry.envelope).digest()
+    """What the tree has at the event's position: the leaf hash (RFC 6962, 2.1) of `leaf_data`."""
+    return leaf_hash(leaf_data(entry, version, recorded_at))
+
+
+def leaf_data(entry: Entry, version: int, recorded_at: int) -> bytes:
+    """Nine parts, each after its length (4 bytes, big-endian, as all numbers are). The position is the leaf's place in the tree.
+
+    Commits to the envelope by its hash, and the envelope is ciphertext, so that a proof survives an erasure.
+    """
     parts = (
         entry.stream,
         version.to_bytes(8),
@@ -29,7 +37,6 @@ def leaf_of(entry: Entry, version: int, recorded_at: int) -> bytes:
         recorded_at.to_bytes(8),
         entry.occurred_at.to_bytes(8, signed=True),
         entry.header,
-        envelope_hash,
+        hashlib.sha256(entry.envelope).digest(),
     )
-    # A leading zero byte sets leaves apart from inner nodes (RFC 6962, 2.1); lengths keep neighbouring parts apart.
-    return hashlib.sha256(b"\0" + b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+    return b"".join([len(part).to_bytes(4) + part for part in parts])

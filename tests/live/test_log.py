@@ -26,8 +26,10 @@ new_id = id_maker(now_us)
 async def pool(servers: Stack) -> AsyncIterator[Any]:
     """As the profile service's own role, with an empty customer log."""
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute("TRUNCATE profile.events")
-    await admin.execute("UPDATE profile.partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0")
+    await admin.execute("SET search_path TO profile; TRUNCATE events, merkle_nodes, checkpoints")
+    await admin.execute(
+        "UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0, merkle_frontier = ''"
+    )
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     yield pool
