@@ -18,6 +18,7 @@ from shared.log import LogReader, LogWriter
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
@@ -30,7 +31,8 @@ class IdentitySettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: IdentitySettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "identity")
-    vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
+    keyring = FileKeyring(Path(settings.keyring_file))
+    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
     client = await bus.connect(settings.nats_url, "identity")
     progress, outbox = Progress(), Outbox(pool)
     unifier = Unifier(pool, LogWriter(pool, [0], now_us), outbox, vault, progress, now_us, id_maker(now_us))
@@ -41,11 +43,16 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         IdentityApi(pool, LogReader(pool), vault.lookup_key, progress),
         "c360.identity.v1.IdentityService",
     )
+    checkpoints = serve_log(server, pool, "identity", keyring, now_us)
     await server.start()
     await server.set_ready(True)
     try:
         await until_stopped(
-            stop, server.stop, keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault)), relay.run()
+            stop,
+            server.stop,
+            keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault)),
+            keep_going("sign checkpoints", checkpoints.run),
+            relay.run(),
         )
     finally:
         await client.close()

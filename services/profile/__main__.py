@@ -26,6 +26,7 @@ from shared.log import LogReader, LogWriter, Record
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
@@ -41,7 +42,8 @@ class ProfileSettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: ProfileSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "profile")
-    vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
+    keyring = FileKeyring(Path(settings.keyring_file))
+    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
     client = await bus.connect(settings.nats_url, "profile")
 
     progress, hub, reader = Progress(), Hub(), LogReader(pool)
@@ -69,6 +71,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     )
     api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+    checkpoints = serve_log(server, pool, "profile", keyring, now_us)
 
     async def become_ready() -> None:
         await consent.informed.wait()
@@ -82,6 +85,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             become_ready(),
             keep_going("follow customers", lambda: follow_customers(client, recorder)),
             keep_going("follow consent", lambda: consent.follow(client)),
+            keep_going("sign checkpoints", checkpoints.run),
             lease.run(),
             *(notice.run() for notice in notices),
         )
