@@ -8,6 +8,7 @@ import asyncio
 from typing import Any
 
 from shared.errors import InvalidInput, LogDamaged, NotFound
+from shared.ids import partition_of
 from shared.instants import Clock
 from shared.log import merkle, notes
 from shared.log.notes import Checkpoint, NoteBroken, StreamHead
@@ -74,8 +75,13 @@ class Checkpoints:
             raise NotFound("no checkpoint was made at this size", reason="CHECKPOINT_UNKNOWN", partition=partition, tree_size=size)
         return self._open(partition, note)
 
-    async def stream_head(self, partition: int, stream: bytes, size: int) -> str:
-        """A signed statement of how far a stream went at the checkpoint of this size. Raises what `at` does."""
+    async def stream_head(self, stream: bytes, size: int) -> tuple[int, str]:
+        """The stream's partition, and a signed statement of how far it went at the checkpoint of this size.
+
+        Raises what `at` does.
+        """
+        partitions = await self._pool.fetchval("SELECT count(*) FROM partition_heads")
+        partition = partition_of(stream, partitions)
         checkpoint = await self.at(partition, size)
         row = await self._pool.fetchrow(
             "SELECT version, pos FROM events WHERE partition = $1 AND stream = $2 AND pos < $3 ORDER BY version DESC LIMIT 1",
@@ -83,8 +89,9 @@ class Checkpoints:
             stream,
             size,
         )
-        head = StreamHead(checkpoint, stream, row["version"], row["pos"]) if row else StreamHead(checkpoint, stream, 0, None)
-        return notes.signed(head.text(), self._keyring)
+        version, position = (row["version"], row["pos"]) if row else (0, None)
+        head = StreamHead(checkpoint, stream, version, position, partitions)
+        return partition, notes.signed(head.text(), self._keyring)
 
     async def _current(self, partition: int) -> Checkpoint:
         row = await self._pool.fetchrow("SELECT next_pos, merkle_frontier FROM partition_heads WHERE partition = $1", partition)

@@ -44,18 +44,22 @@ class Checkpoint(NamedTuple):
 
 
 class StreamHead(NamedTuple):
-    """That, at a checkpoint, the newest event of a stream was this one. `position` is None when it had none."""
+    """That, at a checkpoint, the newest event of a stream was this one. `position` is None when it had none.
+
+    `partitions` says where a stream belongs, so that nobody can show the emptiness of a place where it never was.
+    """
 
     checkpoint: Checkpoint
     stream: bytes
     version: int
     position: int | None
+    partitions: int
 
     def text(self) -> str:
-        """A checkpoint's text under an origin of its own, and two more lines: newest version, and where it stands or "-"."""
+        """A checkpoint's text under an origin of its own, and newest version, its position or "-", partitions."""
         origin, size, root = self.checkpoint
         position = "-" if self.position is None else self.position
-        return f"{Checkpoint(stream_origin(origin, self.stream), size, root).text()}{self.version}\n{position}\n"
+        return f"{Checkpoint(stream_origin(origin, self.stream), size, root).text()}{self.version}\n{position}\n{self.partitions}\n"
 
 
 def origin_of(installation: str, log: str, partition: int) -> str:

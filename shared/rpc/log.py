@@ -69,10 +69,9 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
         return pb.GetConsistencyProofResponse(proof=pb.Proof(hashes=path))
 
     async def GetStreamHead(self, request: pb.GetStreamHeadRequest, context: Any) -> pb.GetStreamHeadResponse:
-        partition, stream = await self._place(request.stream_id)
-        return pb.GetStreamHeadResponse(
-            partition=partition, note=await self._checkpoints.stream_head(partition, stream, request.tree_size)
-        )
+        stream = from_text(request.stream_id, "stream")
+        partition, note = await self._checkpoints.stream_head(stream, request.tree_size)
+        return pb.GetStreamHeadResponse(partition=partition, note=note)
 
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
         async for page in self._raw.events(request.partition, request.first_position):
@@ -80,18 +79,15 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
                 yield pb.ReadEventsResponse(events=[_event(raw) for raw in part])
 
     async def ReadStream(self, request: pb.ReadStreamRequest, context: Any) -> AsyncIterator[pb.ReadStreamResponse]:
-        partition, stream = await self._place(request.stream_id)
-        async for page in self._raw.stream(partition, stream, request.tree_size or END):
+        stream = from_text(request.stream_id, "stream")
+        partition = partition_of(stream, await self._raw.partitions())
+        async for page in self._raw.stream(partition, stream, request.tree_size if request.HasField("tree_size") else END):
             for part in _parts(page):
                 yield pb.ReadStreamResponse(events=[_event(raw) for raw in part])
 
     async def ReadNodes(self, request: pb.ReadNodesRequest, context: Any) -> AsyncIterator[pb.ReadNodesResponse]:
         async for page in self._raw.nodes(request.partition):
             yield pb.ReadNodesResponse(nodes=[pb.Node(height=node.height, number=node.number, hash=node.hash) for node in page])
-
-    async def _place(self, stream_id: str) -> tuple[int, bytes]:
-        stream = from_text(stream_id, "stream")
-        return partition_of(stream, await self._raw.partitions()), stream
 
 
 def _parts(page: Sequence[RawEvent]) -> Iterator[list[RawEvent]]:

@@ -405,7 +405,7 @@ class GetStreamHeadResponse(_message.Message):
     """Number of the stream's partition."""
     note: _builtins.str
     """A signed note: the checkpoint's three lines with "/stream/<stream id>" after the origin, then the version of the stream's
-    newest event (0: none) and its position ("-": none).
+    newest event (0: none), its position ("-": none), and how many partitions the log has, which says where a stream belongs.
     """
     def __init__(
         self,
@@ -482,18 +482,20 @@ class ReadStreamRequest(_message.Message):
     stream_id: _builtins.str
     """Id of the stream, a UUID."""
     tree_size: _builtins.int
-    """Only events below this position; 0 for all."""
+    """Only events in the tree of this size; all when absent."""
     def __init__(
         self,
         *,
         stream_id: _builtins.str = ...,
-        tree_size: _builtins.int = ...,
+        tree_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tree_size", b"_tree_size", "tree_size", b"tree_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stream_id", b"stream_id", "tree_size", b"tree_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tree_size", b"_tree_size", "stream_id", b"stream_id", "tree_size", b"tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tree_size: _TypeAlias = _typing.Literal["tree_size"]  # noqa: Y015
+    _WhichOneofArgType__tree_size: _TypeAlias = _typing.Literal["_tree_size", b"_tree_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tree_size) -> _WhichOneofReturnType__tree_size | None: ...
 
 Global___ReadStreamRequest: _TypeAlias = ReadStreamRequest  # noqa: Y015
 
