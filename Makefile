@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.installed: requirements-dev.lock pyproject.toml
+$(VENV)/.installed: requirements-dev.lock pyproject.toml verify/pyproject.toml
 	@echo "making the Python environment in $(VENV) (once; about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./verify
 	@touch $@
 
 .PHONY: setup
@@ -84,8 +84,8 @@ protos-check: setup ## Check the protos, and that their generated code is curren
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find protos services shared tests -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf $(VENV) build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find protos services shared tests verify -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=
 
