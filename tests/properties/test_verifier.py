@@ -4,15 +4,18 @@ import os
 from typing import Any
 
 import msgspec
-from c360_verify import envelope, msgpack, trail
+from c360_verify import check, msgpack, trail
+from c360_verify.envelope import open_envelope
 from c360_verify.merkle import root_by_path
 from c360_verify.notes import read_checkpoint, read_stream_head
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.events.catalogue import Entry
 from shared.events.consent import decisions_stream, purpose_stream
 from shared.log import merkle, notes
 from shared.log.notes import Checkpoint, StreamHead
+from shared.log.records import leaf_data
 from shared.vault import DataKey
 from tests.properties.audited_log import SIGNER
 
@@ -54,10 +57,30 @@ def test_notes_are_read_as_they_are_meant(size: int, root: bytes, stream: bytes,
         assert (found.tree, *found[1:]) == (read, *head[1:])
 
 
+big = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(big, big, big, st.integers(-(2**31), 2**31 - 1), st.text(), st.binary(), st.binary())
+def test_both_make_the_same_leaf(
+    version: int, recorded_us: int, occurred_us: int, schema_version: int, kind: str, header: bytes, envelope: bytes
+) -> None:
+    """Also of numbers that only a tampered row can have."""
+    stream, event_id = b"s" * 16, b"e" * 16
+    event = {
+        "version": version,
+        "recorded_us": recorded_us,
+        "occurred_us": occurred_us,
+        "schema_version": schema_version,
+        "type": kind,
+    }
+    ours = leaf_data(Entry(stream, event_id, kind, schema_version, occurred_us, header, envelope), version, recorded_us)
+    assert check.leaf_data(event, stream, event_id, header, envelope) == ours
+
+
 @given(st.binary(), st.binary())
 def test_what_was_sealed_opens(plaintext: bytes, associated: bytes) -> None:
     key = os.urandom(32)
-    assert envelope.open_envelope(key, DataKey(key).seal(plaintext, associated), associated) == plaintext
+    assert open_envelope(key, DataKey(key).seal(plaintext, associated), associated) == plaintext
 
 
 @given(st.binary(min_size=16, max_size=16), st.text())

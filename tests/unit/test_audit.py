@@ -55,6 +55,12 @@ def test_an_altered_instant_is_named() -> None:
     assert log.found() == [("TIME_BACKWARDS", 3, 3), *altered(3)]
 
 
+def test_numbers_that_no_event_can_have_are_named_too() -> None:
+    log = small()
+    log.alter(3, recorded_at=-1, version=-1)
+    assert altered(3)[0] in log.found()
+
+
 @pytest.mark.parametrize("make", [small, large])
 def test_an_altered_version_is_named(make: Callable[[], AuditedLog]) -> None:
     log = make()

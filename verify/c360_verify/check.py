@@ -95,7 +95,7 @@ def _check_event(value: Any, tree: Tree, stream: bytes, keys: dict[bytes, bytes]
         header, envelope = as_bytes(event["header"], "its header"), as_bytes(event["envelope"], "its envelope")
         path = [as_bytes(node, "its proof") for node in event["proof"]]
         require(all(len(node) == 32 for node in path), "a hash in its proof is not 32 bytes")
-        leaf = leaf_hash(_leaf_data(event, stream, event_id, header, envelope))
+        leaf = leaf_hash(leaf_data(event, stream, event_id, header, envelope))
         root = root_by_path(leaf, event["position"], tree.size, path)
         require(
             root == tree.root, "its proof doesn't lead to the root that was signed: the event, its place or the proof was changed"
@@ -120,15 +120,16 @@ def _check_event(value: Any, tree: Tree, stream: bytes, keys: dict[bytes, bytes]
     )
 
 
-def _leaf_data(event: dict[str, Any], stream: bytes, event_id: bytes, header: bytes, envelope: bytes) -> bytes:
+def leaf_data(event: dict[str, Any], stream: bytes, event_id: bytes, header: bytes, envelope: bytes) -> bytes:
+    """What the leaf of an event is the hash of: nine parts, each after its length; the envelope by its own hash."""
     try:
         parts = (
             stream,
-            event["version"].to_bytes(8),
+            event["version"].to_bytes(8, signed=True),
             event_id,
             event["type"].encode(),
-            event["schema_version"].to_bytes(4),
-            event["recorded_us"].to_bytes(8),
+            event["schema_version"].to_bytes(4, signed=True),
+            event["recorded_us"].to_bytes(8, signed=True),
             event["occurred_us"].to_bytes(8, signed=True),
             header,
             hashlib.sha256(envelope).digest(),
