@@ -207,7 +207,7 @@ async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> 
 async def until_signed(pool: Any, events: int) -> None:
     newest = "SELECT sum(size) FROM (SELECT max(tree_size) AS size FROM checkpoints GROUP BY partition)"
     async with asyncio.timeout(20):
-        while await pool.fetchval(newest) != events:
+        while await pool.fetchval(newest) != events:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
