@@ -9,14 +9,14 @@ help: ## Show this list
 
 OLD_PYTHON := customer360 needs Python 3.11 or newer. Name one: make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.12
 
-$(VENV)/.installed: requirements-dev.lock pyproject.toml
+$(VENV)/.installed: requirements-dev.lock pyproject.toml verify/pyproject.toml
 	@command -v $(firstword $(PYTHON)) >/dev/null || { echo "there is no $(PYTHON). $(OLD_PYTHON)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1). $(OLD_PYTHON)" >&2; exit 1; }
 	@echo "making the Python environment in $(VENV) (once; about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./verify
 	@touch $@
 
 .PHONY: setup
@@ -99,8 +99,8 @@ events-check: setup ## Check that docs/events.md is current
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find protos services shared tests -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf $(VENV) build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find protos services shared tests verify -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=
 

@@ -9,7 +9,7 @@ import tempfile
 from benchmarks.harness import Result, show, write
 from services.stack.stack import Stack
 
-PARTS = ("log",)
+PARTS = ("log", "proof")
 
 
 async def run(part: str) -> list[Result]:

@@ -7,6 +7,8 @@ CustomerError
 ├── AlreadyExists
 ├── NotPermitted          the caller may not, whatever it changes
 ├── WrongState            the thing is not in a state that allows this
+│   ├── VersionGap        an event would leave a hole in its stream: a bug, or a damaged view; never retried
+│   └── LogDamaged        the log is not what was signed before: an alarm; nothing further is signed
 ├── Conflict              lost a race, or a request id was reused for something else
 ├── LimitExceeded         try again later, slower
 ├── DeadlineExceeded      not confirmed in time; repeat the same request id to learn the outcome
@@ -55,6 +57,14 @@ class NotPermitted(CustomerError):
 
 class WrongState(CustomerError):
     default_reason = "WRONG_STATE"
+
+
+class VersionGap(WrongState):
+    default_reason = "VERSION_GAP"
+
+
+class LogDamaged(WrongState):
+    default_reason = "LOG_DAMAGED"
 
 
 class Conflict(CustomerError):

@@ -28,6 +28,7 @@ CONSUMED_POSITION = Gauge("c360_consumed_position", "Last stream sequence consum
 LAG_MESSAGES = Gauge("c360_lag_messages", "Messages in the stream not yet consumed", ["stream"])
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])
+LOG_DAMAGED = Counter("c360_log_damaged", "Checkpoints refused because the log was altered: an alarm", ["log", "partition"])
 BUS_RECONNECTS = Counter("c360_bus_reconnects", "Lost connections to the broker")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from services.cli import consent, events, identity, parked, profile, render, sources
+from services.cli import audit, consent, events, identity, parked, profile, render, sources
 from services.cli.errors import CommandError
 from services.cli.status import status
 
@@ -55,6 +55,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(identity.app, name="identity")
 app.add_typer(parked.app, name="parked")
 app.add_typer(sources.app, name="sources")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

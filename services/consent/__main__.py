@@ -19,12 +19,13 @@ from shared.log import LogWriter
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
 
 
 class ConsentSettings(Settings, frozen=True, kw_only=True):
-    vault_url: str = ""  # consent keeps no personal data: it needs the keyring's lookup key alone
+    vault_url: str = ""  # consent keeps no personal data: it needs the keyring's lookup key and signature alone
     grpc_address: str = "127.0.0.1:50054"
     metrics_address: str = "127.0.0.1:9104"
 
@@ -38,8 +39,10 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     consent = Consent(pool, writer, roll, progress, now_us, id_maker(now_us))
     relay = bus.Relay(client, CONSENT_STREAM, consent.read_outbox, max_age_s=None)
     consent.on_committed = relay.tell
-    api = ConsentApi(consent, progress, FileKeyring(Path(settings.keyring_file)).lookup_key)
+    keyring = FileKeyring(Path(settings.keyring_file))
+    api = ConsentApi(consent, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
+    checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def become_ready() -> None:
         await consent.define_ready_purposes()
@@ -55,6 +58,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("keep authority", roll.keep_authority),
             keep_going("publish", relay.run, server.halt),
             keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress), server.halt),
+            keep_going("sign checkpoints", checkpoints.run, server.halt),
         )
     finally:
         await client.close()

@@ -11,7 +11,16 @@ from services.consent.views import Decisions, E, Persons, Placed, Purposes
 from shared.bus.enforcement import Roll
 from shared.errors import DeadlineExceeded, NotFound
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import DECISION_RECORDED, PURPOSE_DEFINED, DecisionRecorded, PurposeDefined, Verdict, judge
+from shared.events.consent import (
+    DECISION_RECORDED,
+    PURPOSE_DEFINED,
+    DecisionRecorded,
+    PurposeDefined,
+    Verdict,
+    decisions_stream,
+    judge,
+    purpose_stream,
+)
 from shared.events.wire import Unit, encode
 from shared.ids import NewId, to_text
 from shared.instants import Clock
@@ -60,7 +69,7 @@ class Consent:
             newest, earlier = await self.purposes.named(command.name), await self.purposes.of_request(command.request_id)
             ledger = domain.fold(placed.event for placed in (newest, earlier) if placed)
             for event in domain.define_purpose(ledger, command):
-                stream = domain.purpose_stream(event.name)
+                stream = purpose_stream(event.name)
                 return await self._append(event, make_entry(PURPOSE_DEFINED, stream, self._new_id(), now, event))
         assert earlier is not None, "no event means that it was defined before"
         return earlier
@@ -89,7 +98,7 @@ class Consent:
             purpose, earlier = await self.purposes.named(command.purpose), await self.decisions.of_request(command.request_id)
             ledger = domain.fold(placed.event for placed in (purpose, earlier) if placed)
             for event in domain.record_decision(ledger, command, now, self._new_id):
-                stream = domain.decisions_stream(event.identifier_hash)
+                stream = decisions_stream(event.identifier_hash)
                 entry = make_entry(DECISION_RECORDED, stream, self._new_id(), event.decided_at, event)
                 return await self._append(event, entry)
         assert earlier is not None, "no event means that it was recorded before"

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.errors import Conflict, InvalidInput
 from shared.events.consent import ALL_TRAITS, DecisionRecorded, LegalBasis, Outcome, PurposeDefined
-from shared.ids import NewId, derived_id
+from shared.ids import NewId
 from shared.instants import SECOND
 
 PURPOSE_NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -80,14 +80,6 @@ def evolve(ledger: Ledger, event: Event) -> Ledger:
 
 def fold(events: Iterable[Event]) -> Ledger:
     return reduce(evolve, events, Ledger())
-
-
-def purpose_stream(name: str) -> bytes:
-    return derived_id(b"purpose", name.encode())
-
-
-def decisions_stream(identifier_hash: bytes) -> bytes:
-    return derived_id(b"decisions", identifier_hash)
 
 
 def define_purpose(ledger: Ledger, command: DefinePurpose) -> list[PurposeDefined]:

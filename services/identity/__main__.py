@@ -21,6 +21,7 @@ from shared.poison import Run
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.log import serve_log
 from shared.rpc.parked import SERVICE_NAME as PARKED
 from shared.rpc.parked import ParkedApi
 from shared.store.pool import open_pool
@@ -35,7 +36,8 @@ class IdentitySettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: IdentitySettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "identity")
-    vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
+    keyring = FileKeyring(Path(settings.keyring_file))
+    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
     client = await bus.connect(settings.nats_url, "identity")
     progress, outbox, parked = Progress(), Outbox(pool), ParkedTable(pool, now_us)
     unifier = Unifier(pool, LogWriter(pool, [0], now_us), outbox, parked, vault, progress, now_us, id_maker(now_us))
@@ -52,6 +54,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         ParkedApi("identity", parked, lambda one: replay(one, unifier, vault)),
         PARKED,
     )
+    checkpoints = serve_log(server, pool, "identity", keyring, now_us)
     await server.start()
     await server.set_ready(True)
     try:
@@ -60,6 +63,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             server.stop,
             keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault), server.halt),
             keep_going("publish", relay.run, server.halt),
+            keep_going("sign checkpoints", checkpoints.run, server.halt),
         )
     finally:
         await client.close()

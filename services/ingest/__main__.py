@@ -19,8 +19,9 @@ from shared import bus
 from shared.config import Settings
 from shared.ids import id_maker
 from shared.instants import now_us
-from shared.process import Stop, run_service, until_stopped
+from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
@@ -35,7 +36,8 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     rpc = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "ingest")
     vault_pool = await open_pool(settings.vault_url, "vault")
-    vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
+    keyring = FileKeyring(Path(settings.keyring_file))
+    vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "ingest")
     new_id = id_maker(now_us)
     publisher = Publisher(client, vault, now_us, new_id)
@@ -44,6 +46,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     ingest = Ingest(pool, sources, batcher, now_us, new_id, os.urandom)
     http = HttpServer(settings.http_address, make_app(ingest))
     rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest), "c360.ingest.v1.IngestService")
+    checkpoints = serve_log(rpc, pool, "ingest", keyring, now_us)
     await publisher.open()
     await rpc.start()
     await rpc.set_ready(True)
@@ -54,7 +57,14 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         batcher.close()
 
     try:
-        await until_stopped(stop, drain, publisher.keep_keys_ahead(), batcher.run(), http.run())
+        await until_stopped(
+            stop,
+            drain,
+            publisher.keep_keys_ahead(),
+            batcher.run(),
+            http.run(),
+            keep_going("sign checkpoints", checkpoints.run),
+        )
     finally:
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())

@@ -30,6 +30,7 @@ from shared.poison import Run
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
+from shared.rpc.log import serve_log
 from shared.rpc.parked import SERVICE_NAME as PARKED
 from shared.rpc.parked import ParkedApi
 from shared.store.pool import open_pool
@@ -47,7 +48,8 @@ class ProfileSettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: ProfileSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "profile")
-    vault = Vault(await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file)))
+    keyring = FileKeyring(Path(settings.keyring_file))
+    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
     client = await bus.connect(settings.nats_url, "profile")
 
     progress, hub, reader = Progress(), Hub(), LogReader(pool)
@@ -77,6 +79,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     )
     api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+    checkpoints = serve_log(server, pool, "profile", keyring, now_us)
 
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parked, recorder.replay), PARKED)
 
@@ -92,6 +95,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             become_ready(),
             keep_going("follow customers", lambda: follow_customers(client, recorder), server.halt),
             keep_going("follow consent", lambda: consent.follow(client), server.halt),
+            keep_going("sign checkpoints", checkpoints.run, server.halt),
             lease.run(),
             *(notice.run() for notice in notices),
         )

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from shared.events.catalogue import PermissionFact, register
+from shared.ids import derived_id
 
 OWNER = "consent"
 FOLLOWERS = ("profile",)
@@ -50,6 +51,16 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
 
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)
 DECISION_RECORDED = register("consent.decision_recorded", 1, DecisionRecorded)
+
+
+def purpose_stream(name: str) -> bytes:
+    """The stream that a purpose's versions are in."""
+    return derived_id(b"purpose", name.encode())
+
+
+def decisions_stream(identifier_hash: bytes) -> bytes:
+    """The stream that the decisions bound to an identifier are in."""
+    return derived_id(b"decisions", identifier_hash)
 
 
 class Verdict(msgspec.Struct, frozen=True):

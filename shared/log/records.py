@@ -1,10 +1,17 @@
 """An event as it stands in the log."""
 
 import hashlib
+import struct
 
 import msgspec
 
 from shared.events.catalogue import Entry
+from shared.log.merkle import leaf_hash
+
+VERSION = struct.Struct(">Iq")
+TYPE_LENGTH = struct.Struct(">I")
+NUMBERS = struct.Struct(">IiIqIqI")
+HASH_LENGTH = TYPE_LENGTH.pack(32)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -18,18 +25,30 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def leaf_of(entry: Entry, version: int, recorded_at: int) -> bytes:
-    """Commits to the event by its header and the hash of its envelope: ciphertext, so that it survives an erasure."""
-    envelope_hash = hashlib.sha256(entry.envelope).digest()
-    parts = (
-        entry.stream,
-        version.to_bytes(8),
-        entry.event_id,
-        entry.type_id.encode(),
-        entry.schema_version.to_bytes(4),
-        recorded_at.to_bytes(8),
-        entry.occurred_at.to_bytes(8, signed=True),
-        entry.header,
-        envelope_hash,
+    """What the tree has at the event's position: the leaf hash (RFC 6962, 2.1) of `leaf_data`."""
+    return leaf_hash(leaf_data(entry, version, recorded_at))
+
+
+def leaf_data(entry: Entry, version: int, recorded_at: int) -> bytes:
+    """Nine parts, each after its length (4 bytes); numbers are big-endian. The position is the leaf's place in the tree.
+
+    Commits to the envelope by its hash, and the envelope is ciphertext, so that a proof survives an erasure.
+    """
+    type_id, header, envelope_hash = entry.type_id.encode(), entry.header, hashlib.sha256(entry.envelope).digest()
+    return b"".join(
+        (
+            _sized(entry.stream),
+            VERSION.pack(8, version),
+            _sized(entry.event_id),
+            TYPE_LENGTH.pack(len(type_id)),
+            type_id,
+            NUMBERS.pack(4, entry.schema_version, 8, recorded_at, 8, entry.occurred_at, len(header)),
+            header,
+            HASH_LENGTH,
+            envelope_hash,
+        )
     )
-    # A leading zero byte sets leaves apart from inner nodes (RFC 6962, 2.1); lengths keep neighbouring parts apart.
-    return hashlib.sha256(b"\0" + b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(4) + part

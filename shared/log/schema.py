@@ -1,6 +1,7 @@
 """The tables of a log. Each service that owns one has them in its own schema.
 
-The service's role may insert and read events, and move its heads; it may not change or delete an event.
+The service's role may insert and read events, and move its heads; it may not change or delete an event, nor a node of the
+tree, nor a checkpoint.
 """
 
 TABLES = """
@@ -9,7 +10,8 @@ CREATE TABLE partition_heads (
     next_pos         int8    NOT NULL DEFAULT 0,
     consumed         jsonb   NOT NULL DEFAULT '{}',
     last_recorded_at int8    NOT NULL DEFAULT 0,
-    owner_epoch      int8    NOT NULL DEFAULT 0
+    owner_epoch      int8    NOT NULL DEFAULT 0,
+    merkle_frontier  bytea   NOT NULL DEFAULT ''
 );
 CREATE TABLE events (
     partition      int4   NOT NULL,
@@ -27,10 +29,24 @@ CREATE TABLE events (
     PRIMARY KEY (partition, stream, version),
     UNIQUE (partition, pos)
 );
+CREATE TABLE merkle_nodes (
+    partition int4  NOT NULL,
+    height    int4  NOT NULL,
+    number    int8  NOT NULL,
+    hash      bytea NOT NULL,
+    PRIMARY KEY (partition, height, number)
+);
+CREATE TABLE checkpoints (
+    partition int4  NOT NULL,
+    tree_size int8  NOT NULL,
+    note      text  NOT NULL,
+    made_at   int8  NOT NULL,
+    PRIMARY KEY (partition, tree_size)
+);
 """
 
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, UPDATE ON {schema}.partition_heads TO {role};
-GRANT SELECT, INSERT ON {schema}.events TO {role};
+GRANT SELECT, INSERT ON {schema}.events, {schema}.merkle_nodes, {schema}.checkpoints TO {role};
 """

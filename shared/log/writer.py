@@ -6,35 +6,21 @@ the expected position and owner means that someone else has written.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from shared import faults
 from shared.errors import Fenced, WrongState
-from shared.events.catalogue import Entry
 from shared.instants import Clock
-from shared.log.records import Record, leaf_of
+from shared.log.placing import Consumed, Head, Placed, Versioned, place, version_gap
+from shared.log.records import Record
 from shared.store.pool import DOWN
 
-Consumed = dict[str, int]
+__all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
+
 Views = Callable[[Any, list[Record]], Awaitable[None]]
-
-
-class Head(msgspec.Struct, frozen=True):
-    next_pos: int
-    consumed: Consumed
-    last_recorded_at: int
-    owner_epoch: int
-
-
-class Versioned(msgspec.Struct, frozen=True):
-    """An entry with the version it gets in its stream."""
-
-    partition: int
-    version: int
-    entry: Entry
 
 
 class LogWriter:
@@ -75,20 +61,23 @@ class LogWriter:
     async def append(self, events: Sequence[Versioned], consumed: Consumed, views: Views | None = None) -> list[Record]:
         """Makes the events, the consumed positions and the views durable together, or nothing.
 
-        Raises Fenced when another writer has taken over, and what the driver raises when the server is down; then
-        nothing is known to be written and the caller goes on from `claim`.
+        Raises Fenced when another writer has taken over, VersionGap, and what the driver raises when the server is down;
+        then nothing is known to be written and the caller goes on from `claim`.
         """
-        after, records = self._place(events, consumed)
+        # One recorded instant for all that becomes known together; it runs backwards in no partition.
+        last = max(head.last_recorded_at for head in self.heads.values())
+        self._recording = max(self._clock(), last + 1, self._answered + 1)
+        placed = place(self.heads, events, consumed, self._recording)
         self._idle.clear()
         try:
-            await self._commit(after, records, views)
+            await self._commit(placed, views)
         except DOWN:
-            if not await self._was_committed(after):
+            if not await self._was_committed(placed.heads):
                 raise
         finally:
             self._idle.set()
-        self.heads = after
-        return records
+        self.heads = placed.heads
+        return placed.records
 
     async def settle(self, known_at: int) -> int:
         """An instant, `known_at` or now, that nothing will be recorded at or before: what is known by then stays the same."""
@@ -98,44 +87,26 @@ class LogWriter:
             await self._idle.wait()
         return instant
 
-    def _place(self, events: Sequence[Versioned], consumed: Consumed) -> tuple[dict[int, Head], list[Record]]:
-        next_pos = {partition: head.next_pos for partition, head in self.heads.items()}
-        # One recorded instant for all that becomes known together; it runs backwards in no partition.
-        last = max(head.last_recorded_at for head in self.heads.values())
-        self._recording = max(self._clock(), last + 1, self._answered + 1)
-        records = []
-        for event in events:
-            records.append(Record(event.partition, next_pos[event.partition], event.version, self._recording, event.entry))
-            next_pos[event.partition] += 1
-        after = {
-            partition: Head(
-                next_pos[partition],
-                head.consumed | consumed,
-                self._recording if next_pos[partition] > head.next_pos else head.last_recorded_at,
-                head.owner_epoch,
-            )
-            for partition, head in self.heads.items()
-        }
-        return after, records
-
-    async def _commit(self, after: dict[int, Head], records: list[Record], views: Views | None) -> None:
+    async def _commit(self, placed: Placed, views: Views | None) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             faults.reach(faults.BEFORE_POSITION)
-            await self._move_heads(connection, after)
-            if records:
-                await _insert(connection, records)
+            await self._move_heads(connection, placed.heads)
+            if placed.records:
+                await _check_versions(connection, placed.first_versions)
+                await _insert(connection, placed)
                 faults.reach(faults.AFTER_INSERT)
             if views is not None:
-                await views(connection, records)
+                await views(connection, placed.records)
             faults.reach(faults.BEFORE_COMMIT)
         faults.reach(faults.AFTER_COMMIT)
 
     async def _move_heads(self, connection: Any, after: dict[int, Head]) -> None:
         moved = await connection.fetch(
             """UPDATE partition_heads AS head
-               SET next_pos = new.next_pos, consumed = new.consumed::jsonb, last_recorded_at = new.last_recorded_at
-               FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[])
-                    AS new (partition, old_pos, next_pos, consumed, last_recorded_at, owner_epoch)
+               SET next_pos = new.next_pos, consumed = new.consumed::jsonb, last_recorded_at = new.last_recorded_at,
+                   merkle_frontier = new.merkle_frontier
+               FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[], $7::bytea[])
+                    AS new (partition, old_pos, next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier)
                WHERE head.partition = new.partition AND head.next_pos = new.old_pos AND head.owner_epoch = new.owner_epoch
                RETURNING 1""",
             list(after),
@@ -144,6 +115,7 @@ class LogWriter:
             [msgspec.json.encode(head.consumed).decode() for head in after.values()],
             [head.last_recorded_at for head in after.values()],
             [head.owner_epoch for head in after.values()],
+            [head.merkle_frontier for head in after.values()],
         )
         if len(moved) != len(after):
             raise Fenced("another writer has taken over these partitions")
@@ -161,14 +133,37 @@ class LogWriter:
 
 def _to_heads(rows: Any) -> dict[int, Head]:
     heads = {
-        row["partition"]: Head(row["next_pos"], msgspec.json.decode(row["consumed"]), row["last_recorded_at"], row["owner_epoch"])
+        row["partition"]: Head(
+            row["next_pos"],
+            msgspec.json.decode(row["consumed"]),
+            row["last_recorded_at"],
+            row["owner_epoch"],
+            row["merkle_frontier"],
+        )
         for row in rows
     }
     return dict(sorted(heads.items()))
 
 
-async def _insert(connection: Any, records: list[Record]) -> None:
-    entries = [record.entry for record in records]
+async def _check_versions(connection: Any, first_versions: Mapping[tuple[int, bytes], int]) -> None:
+    """What stands before the first new version of each stream is stored: versions have no gap (the key forbids doubles)."""
+    before = [(partition, stream, version - 1) for (partition, stream), version in first_versions.items() if version != 1]
+    if not before:
+        return
+    missing = await connection.fetchrow(
+        """SELECT stream, version FROM unnest($1::int4[], $2::bytea[], $3::int8[]) AS before (partition, stream, version)
+           WHERE NOT EXISTS (SELECT FROM events WHERE events.partition = before.partition
+                             AND events.stream = before.stream AND events.version = before.version) LIMIT 1""",
+        [partition for partition, _, _ in before],
+        [stream for _, stream, _ in before],
+        [version for _, _, version in before],
+    )
+    if missing is not None:
+        raise version_gap(missing["stream"], missing["version"] + 1)
+
+
+async def _insert(connection: Any, placed: Placed) -> None:
+    records, entries = placed.records, [record.entry for record in placed.records]
     await connection.execute(
         """INSERT INTO events (partition, pos, stream, version, event_id, type_id, schema_version, recorded_at, occurred_at,
                                header, envelope, leaf)
@@ -185,5 +180,14 @@ async def _insert(connection: Any, records: list[Record]) -> None:
         [entry.occurred_at for entry in entries],
         [entry.header for entry in entries],
         [entry.envelope for entry in entries],
-        [leaf_of(record.entry, record.version, record.recorded_at) for record in records],
+        placed.leaves,
     )
+    if placed.nodes:
+        await connection.execute(
+            """INSERT INTO merkle_nodes (partition, height, number, hash)
+               SELECT * FROM unnest($1::int4[], $2::int4[], $3::int8[], $4::bytea[])""",
+            [partition for partition, _ in placed.nodes],
+            [node.height for _, node in placed.nodes],
+            [node.number for _, node in placed.nodes],
+            [node.hash for _, node in placed.nodes],
+        )

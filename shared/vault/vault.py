@@ -60,6 +60,14 @@ class Vault:
     async def key(self, owner: bytes) -> DataKey | None:
         return (await self.keys([owner])).get(owner)
 
+    async def raw_keys(self, owners: Collection[bytes]) -> dict[bytes, bytes]:
+        """The keys themselves, for a bundle of evidence; services never need them. Destroyed ones are absent."""
+        rows = await self._pool.fetch(
+            "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NOT NULL",
+            list(owners),
+        )
+        return {row["owner"]: self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]) for row in rows}
+
     async def epoch_key(self, now: int) -> tuple[bytes, DataKey]:
         """The key of the ingest epoch that `now` falls into, made when it is the first to ask."""
         owner = b"ingest epoch" + (now // EPOCH_US).to_bytes(4)

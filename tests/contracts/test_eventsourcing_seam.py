@@ -39,6 +39,7 @@ DEVIATIONS = {
     "InOurForm.insert_events": OUR_FORM,
     "InOurForm.select_events": OUR_FORM,
     "InOurForm.select_notifications": OUR_FORM,
+    "InOurForm.first_versions": "Some of the cases begin a stream with version 0, some with 1; a stream of ours begins with 1.",
     "WithoutIds.insert_events": (
         "The case for recorders that are no application recorders wants None for an answer; all of ours return notification ids."
     ),
@@ -52,6 +53,8 @@ DEVIATIONS = {
 
 class InOurForm(PartitionRecorder):
     """Lets the cases store what they like."""
+
+    first_versions = frozenset({0, 1})
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, tracking: Tracking | None = None, **kwargs: Any

@@ -17,7 +17,7 @@ from shared.log.seam import LogEvent, PartitionRecorder, SealingMapper
 from shared.log.seam.datastore import Datastore
 from shared.log.seam.rows import to_entry, to_stored_event
 from shared.log.writer import Versioned
-from tests.contracts.seam_log import ANNA, BEN, CLARA, KEYS, PARTITIONS, SeamLog, history, key_of
+from tests.contracts.seam_log import ANNA, BEN, CLARA, KEYS, PARTITIONS, SeamLog, history, identified, key_of
 
 NOW = 1_700_000_000_000_000
 mapper = SealingMapper(JSONTranscoder(), key_of)
@@ -40,7 +40,8 @@ async def pool(seam_log: SeamLog) -> AsyncIterator[Any]:
 
 async def test_both_write_the_same_rows(make_log: Callable[[], SeamLog]) -> None:
     by_seam, by_hot_path = make_log(), make_log()
-    events = [LogEvent(e.originator_version, e.sealed(key_of), e.public, e.personal) for e in history(ANNA)]
+    whole = [*history(ANNA), *(identified(ANNA, version, version, city="Lyon") for version in range(5, 300))]
+    events = [LogEvent(e.originator_version, e.sealed(key_of), e.public, e.personal) for e in whole]
     batches = (events[:3], events[3:])
 
     recorder = by_seam.recorder(clock=lambda: NOW)
@@ -53,7 +54,8 @@ async def test_both_write_the_same_rows(make_log: Callable[[], SeamLog]) -> None
         await writer.append(versioned(batch), {"CUSTOMER": number})
     await pool.close()
 
-    for table in ("events", "partition_heads"):
+    for table in ("events", "partition_heads", "merkle_nodes"):
+        assert by_seam.rows(table)
         assert by_seam.rows(table) == by_hot_path.rows(table)
 
 
@@ -148,6 +150,15 @@ def test_a_taken_version_or_tracking_id_leaves_everything_as_it_was(seam_log: Se
     with pytest.raises(IntegrityError):
         recorder.insert_events(stored(history(BEN)), tracking=Tracking("CUSTOMER", 5))
     assert (seam_log.rows("events"), seam_log.rows("partition_heads")) == before
+
+
+def test_a_hole_in_a_stream_is_refused(seam_log: SeamLog) -> None:
+    recorder = seam_log.recorder()
+    recorder.claim()
+    for hole in (history(ANNA)[1:], [*history(ANNA)[:2], history(ANNA)[3]]):
+        with pytest.raises(IntegrityError):
+            recorder.insert_events(stored(hole))
+    assert seam_log.rows("events") == []
 
 
 def test_nobody_writes_without_having_claimed(seam_log: SeamLog) -> None:

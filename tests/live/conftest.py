@@ -1,11 +1,14 @@
 """What live tests of single services share."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from services.stack.stack import Stack
+from tests.live.audited import Audited
 from tests.live.consent_shop import Shop
 
 
@@ -16,3 +19,10 @@ async def shop() -> AsyncIterator[Shop]:
         shop = await Shop.open(stack)
         yield shop
         await shop.close()
+
+
+@pytest.fixture(scope="session")
+def audited() -> Iterator[Audited]:
+    """Everything on servers of its own, because tests tamper with its logs."""
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(Path(directory) / "data") as stack:
+        yield Audited(stack, Path(directory))

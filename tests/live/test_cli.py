@@ -1,10 +1,8 @@
 """The command against the real services: what a person or a script sees."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,29 +12,7 @@ from uuid import uuid4
 import pytest
 
 from services.stack.stack import Stack
-
-TIMEOUT_S = "20"  # generous: what is tested is the answer, not its speed
-
-
-class Command:
-    """`c360`, as a process of its own that finds the stack through its data directory."""
-
-    def __init__(self, data_directory: Path) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
-        self.environment = kept | {"C360_DATA_DIR": str(data_directory)}
-
-    def run(self, *arguments: str, code: int = 0, text: str = "") -> subprocess.CompletedProcess[str]:
-        command = (sys.executable, "-m", "services.cli", *arguments)
-        done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True, timeout=60)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def json(self, *arguments: str, code: int = 0, text: str = "") -> Any:
-        return json.loads(self.run(*arguments, "--json", "--timeout", TIMEOUT_S, code=code, text=text).stdout)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = (sys.executable, "-m", "services.cli", *arguments)
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+from tests.live.command import TIMEOUT_S, Command
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
-TABLES = "events, customers, identifiers, proposals, seen_messages, outbox, parked"
+TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, outbox, parked"
 
 
 @dataclass
@@ -49,7 +49,7 @@ async def store(servers: Stack) -> AsyncIterator[Store]:
     environment = servers.environment_of("identity")
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
     await admin.execute(f"SET search_path TO identity; TRUNCATE {TABLES}")
-    await admin.execute("UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0")
+    await admin.execute("UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, merkle_frontier = ''")
     await admin.close()
     pool = await open_pool(environment["C360_DATABASE_URL"], "identity")
     vault_pool = await open_pool(environment["C360_VAULT_URL"], "vault")

@@ -2,22 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from services.stack.stack import Stack
-from shared.errors import Fenced
+from shared.errors import Fenced, LogDamaged, VersionGap
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
 from shared.instants import now_us
-from shared.log import LogReader, LogWriter
+from shared.log import LogReader, LogWriter, merkle
+from shared.log.checkpoints import Checkpoints
 from shared.log.records import leaf_of
 from shared.log.writer import Versioned
 from shared.store import pool as pool_module
 from shared.store.pool import open_pool
+from shared.vault import FileKeyring
 
 PARTITIONS = [0, 1, 2, 3]
 new_id = id_maker(now_us)
@@ -27,8 +30,10 @@ new_id = id_maker(now_us)
 async def pool(servers: Stack) -> AsyncIterator[Any]:
     """As the profile service's own role, with an empty customer log."""
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute("TRUNCATE profile.events")
-    await admin.execute("UPDATE profile.partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0")
+    await admin.execute("SET search_path TO profile; TRUNCATE events, merkle_nodes, checkpoints")
+    await admin.execute(
+        "UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0, merkle_frontier = ''"
+    )
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     yield pool
@@ -194,3 +199,73 @@ async def test_the_leaf_commits_to_every_stored_field(pool: Any) -> None:
     record = (await log.append([placed(1)], {}))[0]
     assert await pool.fetchval("SELECT leaf FROM events") == leaf_of(record.entry, 1, record.recorded_at)
     assert leaf_of(record.entry, 2, record.recorded_at) != leaf_of(record.entry, 1, record.recorded_at)
+
+
+async def test_a_hole_in_a_stream_is_refused_and_nothing_is_written(pool: Any) -> None:
+    log = await writer(pool)
+    await log.append([placed(1), placed(1, version=2)], {})
+    for unit in ([placed(1, version=4)], [placed(2, version=2)], [placed(1, version=3), placed(1, version=5)]):
+        with pytest.raises(VersionGap):
+            await log.append(unit, {"CUSTOMER": 9})
+    assert await pool.fetchval("SELECT count(*) FROM events") == 2
+    await log.append([placed(1, version=3)], {})
+    assert (await writer(pool)).consumed("CUSTOMER") == 0
+
+
+async def test_the_head_has_the_tree_of_the_stored_leaves_and_full_blocks_have_a_node(pool: Any) -> None:
+    log = await writer(pool)
+    for first in range(0, 2200, 550):
+        await log.append([placed(number) for number in range(first, first + 550)], {})
+    for head in await pool.fetch("SELECT * FROM partition_heads"):
+        rows = await pool.fetch("SELECT leaf FROM events WHERE partition = $1 ORDER BY pos", head["partition"])
+        frontier, nodes = merkle.append(0, (), [row["leaf"] for row in rows])
+        assert head["merkle_frontier"] == merkle.pack(frontier)
+        stored = await pool.fetch("SELECT height, number, hash FROM merkle_nodes WHERE partition = $1", head["partition"])
+        assert sorted(tuple(row) for row in stored) == sorted(tuple(node) for node in nodes)
+
+
+def checkpoints(pool: Any, servers: Stack) -> Checkpoints:
+    keyring = FileKeyring(Path(servers.environment_of("profile")["C360_KEYRING_FILE"]))
+    return Checkpoints(pool, "profile", keyring, now_us)
+
+
+async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> None:
+    log = await writer(pool)
+    await log.append([placed(number) for number in range(40)], {})
+    signing = asyncio.create_task(checkpoints(pool, servers).run(interval_s=0.02))
+    try:
+        await until_signed(pool, 40)
+        await log.append([placed(40)], {})
+        await until_signed(pool, 41)
+    finally:
+        signing.cancel()
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == len(PARTITIONS) + 1
+
+
+async def until_signed(pool: Any, events: int) -> None:
+    newest = "SELECT sum(size) FROM (SELECT max(tree_size) AS size FROM checkpoints GROUP BY partition)"
+    async with asyncio.timeout(20):
+        while await pool.fetchval(newest) != events:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_what_contradicts_an_earlier_signature_is_never_signed(pool: Any, servers: Stack) -> None:
+    """Not after a restart, and not when the earlier checkpoint was removed from under a running process."""
+    log, signer = await writer(pool), checkpoints(pool, servers)
+    partition = placed(1).partition
+    await log.append([placed(1), placed(1, version=2)], {})
+    note = await signer.make(partition)
+    assert await signer.make(partition) == note
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    await admin.execute("UPDATE events SET leaf = sha256('forged') WHERE pos = 0")
+    rows = await admin.fetch("SELECT leaf FROM events ORDER BY pos")
+    forged = merkle.pack(merkle.append(0, (), [row["leaf"] for row in rows])[0])
+    await admin.execute("UPDATE partition_heads SET merkle_frontier = $1 WHERE partition = $2", forged, partition)
+    await (await writer(pool)).append([placed(1, version=3)], {})
+    for process in (signer, checkpoints(pool, servers)):
+        with pytest.raises(LogDamaged):
+            await process.make(partition)
+    await admin.execute("TRUNCATE checkpoints")
+    await admin.close()
+    with pytest.raises(LogDamaged):
+        await signer.make(partition)

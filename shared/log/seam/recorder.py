@@ -6,7 +6,7 @@ find the expected position and owner means that someone else has written, and po
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -24,15 +24,14 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from shared.errors import Fenced
+from shared.errors import Fenced, VersionGap
 from shared.ids import partition_of
 from shared.instants import Clock, now_us
+from shared.log.placing import Head, Placed, Versioned, place
 from shared.log.reader import COLUMNS, to_record
-from shared.log.records import Record, leaf_of
 from shared.log.seam.datastore import Datastore
 from shared.log.seam.rows import stream_of, to_entry, to_notification, to_stored_event
 from shared.log.seam.subscription import PollingSubscription
-from shared.log.writer import Head
 
 NEWEST = 2**63 - 1
 
@@ -47,6 +46,8 @@ class PartitionRecorder(ProcessRecorder):
     originator_version is our version, notification id our position + 1; a tracking id is the position consumed of the log
     that its application name names. Whatever commits, commits with it.
     """
+
+    first_versions: ClassVar = frozenset({1})  # that a stream may begin with
 
     def __init__(self, datastore: Datastore, partition: int, partitions: int, clock: Clock = now_us) -> None:
         self._datastore = datastore
@@ -75,12 +76,12 @@ class PartitionRecorder(ProcessRecorder):
             before = self._head
             if before is None:
                 raise ProgrammingError("claim the partition before the first write")
-            records = self._place(before, stored_events)
-            after = _moved(before, records, tracking)
+            placed = self._place(before, stored_events, _consumed(before, tracking))
+            after = placed.heads[self._partition]
             if after != before:
-                self._commit(before, after, records)
+                self._commit(before, after, placed)
                 self._head = after
-        return [record.pos + 1 for record in records]
+        return [record.pos + 1 for record in placed.records]
 
     def insert_tracking(self, tracking: Tracking) -> None:
         self.insert_events([], tracking=tracking)
@@ -139,32 +140,53 @@ class PartitionRecorder(ProcessRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:
         return PollingSubscription(self, gt=gt, topics=topics)
 
-    def _place(self, head: Head, stored_events: Sequence[StoredEvent]) -> list[Record]:
-        # One recorded instant for all that becomes known together; it never runs backwards within the partition.
-        recorded_at = max(self._clock(), head.last_recorded_at + 1)
-        records = []
-        for pos, stored in enumerate(stored_events, start=head.next_pos):
+    def _place(self, head: Head, stored_events: Sequence[StoredEvent], consumed: dict[str, int]) -> Placed:
+        events = []
+        for stored in stored_events:
             entry = to_entry(stored)
             if partition_of(entry.stream, self._partitions) != self._partition:
                 raise DataError(f"the stream doesn't belong to partition {self._partition} of {self._partitions}")
-            records.append(Record(self._partition, pos, stored.originator_version, recorded_at, entry))
-        return records
+            events.append(Versioned(self._partition, stored.originator_version, entry))
+        try:
+            return place({self._partition: head}, events, consumed, max(self._clock(), head.last_recorded_at + 1))
+        except VersionGap as gap:
+            raise IntegrityError(str(gap)) from gap
 
-    def _commit(self, before: Head, after: Head, records: list[Record]) -> None:
+    def _commit(self, before: Head, after: Head, placed: Placed) -> None:
         try:
             with self._datastore.transaction() as cursor:
                 self._move_head(cursor, before, after)
-                if records:
-                    _insert(cursor, records)
+                if placed.records:
+                    self._check_versions(cursor, placed)
+                    _insert(cursor, placed)
         except OperationalError:
             if not self._was_committed(after):
                 raise
 
+    def _check_versions(self, cursor: Cursor[DictRow], placed: Placed) -> None:
+        """What stands before the first new version of each stream is stored, as in `shared.log.writer`."""
+        for (partition, stream), version in placed.first_versions.items():
+            if version in self.first_versions:
+                continue
+            cursor.execute(
+                "SELECT FROM events WHERE partition = %s AND stream = %s AND version = %s", [partition, stream, version - 1]
+            )
+            if cursor.fetchone() is None:
+                raise IntegrityError("versions of a stream follow each other without a gap")
+
     def _move_head(self, cursor: Cursor[DictRow], before: Head, after: Head) -> None:
         cursor.execute(
-            """UPDATE partition_heads SET next_pos = %s, consumed = %s, last_recorded_at = %s
+            """UPDATE partition_heads SET next_pos = %s, consumed = %s, last_recorded_at = %s, merkle_frontier = %s
                WHERE partition = %s AND next_pos = %s AND owner_epoch = %s""",
-            [after.next_pos, Jsonb(after.consumed), after.last_recorded_at, self._partition, before.next_pos, before.owner_epoch],
+            [
+                after.next_pos,
+                Jsonb(after.consumed),
+                after.last_recorded_at,
+                after.merkle_frontier,
+                self._partition,
+                before.next_pos,
+                before.owner_epoch,
+            ],
         )
         if cursor.rowcount != 1:
             raise WriterFenced("another writer has taken over this partition")
@@ -185,21 +207,19 @@ class PartitionRecorder(ProcessRecorder):
 def _to_head(row: DictRow | None) -> Head:
     if row is None:
         raise ProgrammingError("the log has no such partition")
-    return Head(row["next_pos"], row["consumed"], row["last_recorded_at"], row["owner_epoch"])
+    return Head(row["next_pos"], row["consumed"], row["last_recorded_at"], row["owner_epoch"], row["merkle_frontier"])
 
 
-def _moved(head: Head, records: list[Record], tracking: Tracking | None) -> Head:
-    consumed = head.consumed
-    if tracking is not None:
-        if tracking.notification_id <= consumed.get(tracking.application_name, 0):
-            raise IntegrityError(f"{tracking.application_name} is consumed up to there already")
-        consumed = consumed | {tracking.application_name: tracking.notification_id}
-    recorded_at = records[-1].recorded_at if records else head.last_recorded_at
-    return Head(head.next_pos + len(records), consumed, recorded_at, head.owner_epoch)
+def _consumed(head: Head, tracking: Tracking | None) -> dict[str, int]:
+    if tracking is None:
+        return {}
+    if tracking.notification_id <= head.consumed.get(tracking.application_name, 0):
+        raise IntegrityError(f"{tracking.application_name} is consumed up to there already")
+    return {tracking.application_name: tracking.notification_id}
 
 
-def _insert(cursor: Cursor[DictRow], records: list[Record]) -> None:
-    entries = [record.entry for record in records]
+def _insert(cursor: Cursor[DictRow], placed: Placed) -> None:
+    records, entries = placed.records, [record.entry for record in placed.records]
     cursor.execute(
         """INSERT INTO events (partition, pos, stream, version, event_id, type_id, schema_version, recorded_at, occurred_at,
                                header, envelope, leaf)
@@ -217,6 +237,8 @@ def _insert(cursor: Cursor[DictRow], records: list[Record]) -> None:
             [entry.occurred_at for entry in entries],
             [entry.header for entry in entries],
             [entry.envelope for entry in entries],
-            [leaf_of(record.entry, record.version, record.recorded_at) for record in records],
+            placed.leaves,
         ],
     )
+    for partition, node in placed.nodes:
+        cursor.execute("INSERT INTO merkle_nodes (partition, height, number, hash) VALUES (%s, %s, %s, %s)", [partition, *node])

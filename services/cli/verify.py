@@ -1,0 +1,127 @@
+"""Checks the live logs of all services, from outside: nothing is believed that can be computed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services.cli.client import connect
+from services.cli.endpoints import SERVICES, Service
+from services.cli.errors import Misused
+from services.cli.remote_log import RemoteLog, to_head
+from shared.log.audit import PartitionAudit
+from shared.log.findings import Finding
+from shared.log.notes import DASH
+from shared.log.raw import RawCheckpoint
+
+STEP_EVENTS = 1_000  # between two movements of the progress bar
+
+
+class Checked(NamedTuple):
+    """One partition. `signed` is how many of its events are covered by a checkpoint that fits."""
+
+    log: str
+    partition: int
+    events: int
+    signed: int
+    checkpoints: int
+    findings: list[Finding]
+
+    @property
+    def name(self) -> str:
+        return f"{self.log}/{self.partition}"
+
+
+class Progress(NamedTuple):
+    """`begin(name, total)` tells of a partition, `step(count)` of events checked."""
+
+    begin: Callable[[str, int], None]
+    step: Callable[[int], None]
+
+
+def check_log(
+    service: Service, keys: dict[str, bytes], key: bytes | None, kept: list[str], progress: Progress, timeout_s: float
+) -> list[Checked]:
+    """All partitions of one log. `keys` collects the services' keys; `kept` are checkpoints that the auditor has from before."""
+    with connect(service) as channel:
+        log = RemoteLog(channel, timeout_s)
+        described = log.describe()
+        keys[service] = described.public_key
+        return [
+            _check_partition(log, service, found.partition, found.origin, key or described.public_key, kept, progress)
+            for found in described.partitions
+        ]
+
+
+def _check_partition(
+    log: RemoteLog, service: str, partition: int, origin: str, key: bytes, kept: Iterable[str], progress: Progress
+) -> Checked:
+    # Checkpoints first: one that is made later may be of events that the head doesn't have yet.
+    checkpoints = [*log.checkpoints(partition), *(_kept(note) for note in kept if note.startswith(f"{origin}\n"))]
+    [head] = [to_head(found) for found in log.describe().partitions if found.partition == partition]
+    audit = PartitionAudit(head, log.nodes(partition), checkpoints, origin, key)
+    progress.begin(f"{service}/{partition}", head.head.next_pos)
+    count = 0
+    for event in log.events(partition):
+        audit.add(event)
+        count += 1
+        if count % STEP_EVENTS == 0:
+            progress.step(STEP_EVENTS)
+    progress.step(count % STEP_EVENTS)
+    findings = audit.finish()
+    return Checked(service, partition, count, audit.verified, len(checkpoints), findings)
+
+
+def _kept(note: str) -> RawCheckpoint:
+    """As if it stood in the log, under the size that it claims."""
+    size = note.split("\n")[1]
+    return RawCheckpoint(int(size) if size.isascii() and size.isdigit() else -1, note)
+
+
+def read_kept(paths: Iterable[Path]) -> list[str]:
+    """Files of one checkpoint each, or folders of such. Raises Misused."""
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    notes = []
+    for file in files:
+        try:
+            note = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misused("CHECKPOINT_UNREADABLE", f"{file}: {error}") from error
+        if f"\n\n{DASH} " not in note:
+            raise Misused("CHECKPOINT_UNREADABLE", f"{file} holds no signed checkpoint")
+        notes.append(note)
+    return notes
+
+
+def read_key(text: str) -> bytes:
+    """Raises ValueError."""
+    key = base64.b64decode(text, validate=True)
+    if len(key) != 32:
+        raise ValueError("a public key is 32 bytes in base64, as `c360 audit key` prints it")
+    return key
+
+
+def where(finding: Finding) -> str:
+    if finding.first is None:
+        return ""
+    if finding.code == "EVENTS_SWAPPED":
+        return f"{finding.first} and {finding.last}"
+    return str(finding.first) if finding.first == finding.last else f"{finding.first} to {finding.last}"
+
+
+def as_data(checked: Iterable[Checked], keys: dict[str, bytes]) -> dict[str, Any]:
+    checked = list(checked)
+    return {
+        "partitions": [
+            {"partition": c.name, "events": c.events, "signed": c.signed, "checkpoints": c.checkpoints, "findings": len(c.findings)}
+            for c in checked
+        ],
+        "findings": [
+            {"partition": c.name, "code": f.code, "first": f.first, "last": f.last, "what": f.text}
+            for c in checked
+            for f in c.findings
+        ],
+        "public_keys": {service: base64.b64encode(keys[service]).decode() for service in SERVICES if service in keys},
+    }

@@ -1,0 +1,126 @@
+"""Signs what a log is, at an interval and on demand, and never signs what contradicts an earlier signature.
+
+That last rule is what makes a checkpoint worth keeping (c2sp.org/tlog-checkpoint): before a partition's tree is signed, it
+must be proved to contain the tree that was signed before. Whoever rewrites history in the database gets no signature for it.
+"""
+
+import asyncio
+from typing import Any
+
+from shared.errors import InvalidInput, LogDamaged, NotFound
+from shared.ids import partition_of
+from shared.instants import Clock
+from shared.log import merkle, notes
+from shared.log.notes import Checkpoint, NoteBroken, StreamHead
+from shared.log.prover import Prover
+from shared.telemetry import LOG_DAMAGED, logger
+from shared.vault import Keyring
+
+INTERVAL_S = 60.0  # what was recorded earlier than this before an intrusion is out of the intruder's reach
+
+log = logger("checkpoints")
+
+
+class Checkpoints:
+    """`log_name` is the owner's service name, `pool`'s search path names its schema."""
+
+    def __init__(self, pool: Any, log_name: str, keyring: Keyring, clock: Clock) -> None:
+        self._pool = pool
+        self._log_name = log_name
+        self._keyring = keyring
+        self._clock = clock
+        self._prover = Prover(pool)
+        self._signed: dict[int, Checkpoint] = {}  # the newest that this process signed, even if its row was taken away
+
+    @property
+    def public_key(self) -> bytes:
+        return self._keyring.public_key
+
+    def origin(self, partition: int) -> str:
+        return notes.origin_of(self._keyring.installation, self._log_name, partition)
+
+    async def run(self, interval_s: float = INTERVAL_S) -> None:
+        """Never ends. A damaged log is an alarm, again and again; it is still served, and it is not signed."""
+        while True:
+            for row in await self._pool.fetch("SELECT partition FROM partition_heads WHERE next_pos > 0 ORDER BY partition"):
+                try:
+                    await self.make(row["partition"])
+                except LogDamaged as damage:
+                    LOG_DAMAGED.labels(self._log_name, row["partition"]).inc()
+                    log.critical("the log was altered: it is not signed", log=self._log_name, reason=damage.message, **damage.facts)
+            await asyncio.sleep(interval_s)
+
+    async def make(self, partition: int) -> str:
+        """The checkpoint of the partition as it is now; made when there is none yet. Raises NotFound, LogDamaged."""
+        now = await self._current(partition)
+        before, note = await self._newest(partition)
+        if note and before == now:
+            return note
+        await self._check_extends(partition, before, now)
+        note = notes.signed(now.text(), self._keyring)
+        await self._pool.execute(
+            "INSERT INTO checkpoints (partition, tree_size, note, made_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            partition,
+            now.size,
+            note,
+            self._clock(),
+        )
+        self._signed[partition] = max(now, self._signed.get(partition, now), key=lambda checkpoint: checkpoint.size)
+        return note
+
+    async def at(self, partition: int, size: int) -> Checkpoint:
+        """The one that was signed at this size. Raises NotFound (CHECKPOINT_UNKNOWN), LogDamaged."""
+        note = await self._pool.fetchval("SELECT note FROM checkpoints WHERE partition = $1 AND tree_size = $2", partition, size)
+        if note is None:
+            raise NotFound("no checkpoint was made at this size", reason="CHECKPOINT_UNKNOWN", partition=partition, tree_size=size)
+        return self._open(partition, note)
+
+    async def stream_head(self, stream: bytes, size: int) -> tuple[int, str]:
+        """The stream's partition, and a signed statement of how far it went at the checkpoint of this size.
+
+        Raises what `at` does.
+        """
+        partitions = await self._pool.fetchval("SELECT count(*) FROM partition_heads")
+        partition = partition_of(stream, partitions)
+        checkpoint = await self.at(partition, size)
+        row = await self._pool.fetchrow(
+            "SELECT version, pos FROM events WHERE partition = $1 AND stream = $2 AND pos < $3 ORDER BY version DESC LIMIT 1",
+            partition,
+            stream,
+            size,
+        )
+        version, position = (row["version"], row["pos"]) if row else (0, None)
+        head = StreamHead(checkpoint, stream, version, position, partitions)
+        return partition, notes.signed(head.text(), self._keyring)
+
+    async def _current(self, partition: int) -> Checkpoint:
+        row = await self._pool.fetchrow("SELECT next_pos, merkle_frontier FROM partition_heads WHERE partition = $1", partition)
+        if row is None:
+            raise InvalidInput("this log has no such partition", reason="PARTITION_UNKNOWN", partition=partition)
+        try:
+            frontier = merkle.unpack(row["merkle_frontier"], row["next_pos"])
+        except ValueError:
+            raise LogDamaged("the head of the partition was altered", partition=partition) from None
+        return Checkpoint(self.origin(partition), row["next_pos"], merkle.root_of(frontier))
+
+    async def _newest(self, partition: int) -> tuple[Checkpoint, str]:
+        """The largest that was ever signed, and its note where it is at hand; the empty tree when there is none."""
+        note = await self._pool.fetchval(
+            "SELECT note FROM checkpoints WHERE partition = $1 ORDER BY tree_size DESC LIMIT 1", partition
+        )
+        stored = self._open(partition, note) if note else Checkpoint(self.origin(partition), 0, merkle.EMPTY_ROOT)
+        remembered = self._signed.get(partition, stored)
+        return (remembered, "") if remembered.size > stored.size else (stored, note or "")
+
+    def _open(self, partition: int, note: str) -> Checkpoint:
+        try:
+            return notes.open_checkpoint(note, self.origin(partition), self._keyring.public_key)
+        except NoteBroken as broken:
+            raise LogDamaged(f"a stored checkpoint was altered: {broken}", partition=partition) from broken
+
+    async def _check_extends(self, partition: int, before: Checkpoint, now: Checkpoint) -> None:
+        if now.size < before.size:
+            raise LogDamaged("the log is shorter than what was signed", partition=partition, signed=before.size, tree_size=now.size)
+        path = await self._prover.consistency(partition, before.size, now.size)
+        if not merkle.verify_consistency(before.size, now.size, before.root, now.root, path):
+            raise LogDamaged("the log doesn't contain what was signed", partition=partition, signed=before.size, tree_size=now.size)

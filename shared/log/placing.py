@@ -1,0 +1,99 @@
+"""Where new events come to stand: positions, versions, recorded instants, leaves and the tree over them. Pure.
+
+Both ways to write a log (`writer`, `seam`) place by this one function, so what they write is alike to the byte.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from shared.errors import LogDamaged, VersionGap
+from shared.events.catalogue import Entry
+from shared.ids import to_text
+from shared.log import merkle
+from shared.log.records import Record, leaf_of
+
+Consumed = dict[str, int]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A row of `partition_heads`. `next_pos` is also the size of the tree that `merkle_frontier` belongs to."""
+
+    next_pos: int
+    consumed: Consumed
+    last_recorded_at: int
+    owner_epoch: int
+    merkle_frontier: bytes = b""
+
+
+class Versioned(msgspec.Struct, frozen=True):
+    """An entry with the version it gets in its stream."""
+
+    partition: int
+    version: int
+    entry: Entry
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What one transaction writes: the heads afterwards, events with their leaves, and completed nodes by partition."""
+
+    heads: dict[int, Head]
+    records: list[Record]
+    leaves: list[bytes]
+    nodes: list[tuple[int, merkle.Node]]
+    first_versions: dict[tuple[int, bytes], int]  # of each (partition, stream) in this unit; what is before must be stored
+
+
+def place(heads: Mapping[int, Head], events: Sequence[Versioned], consumed: Consumed, recorded_at: int) -> Placed:
+    """`recorded_at` is later than all that is recorded.
+
+    Raises VersionGap when a stream's versions don't follow each other, LogDamaged when a head can't be one of ours.
+    """
+    next_pos = {partition: head.next_pos for partition, head in heads.items()}
+    records, leaves = [], []
+    by_partition: dict[int, list[bytes]] = {partition: [] for partition in heads}
+    for event in events:
+        partition = event.partition
+        records.append(Record(partition, next_pos[partition], event.version, recorded_at, event.entry))
+        leaf = leaf_of(event.entry, event.version, recorded_at)
+        leaves.append(leaf)
+        by_partition[partition].append(leaf)
+        next_pos[partition] += 1
+    after, nodes = {}, []
+    for partition, head in heads.items():
+        after[partition], complete = _moved(head, by_partition[partition], consumed, recorded_at)
+        nodes += [(partition, node) for node in complete]
+    return Placed(after, records, leaves, nodes, _first_versions(events))
+
+
+def _moved(head: Head, leaves: Sequence[bytes], consumed: Consumed, recorded_at: int) -> tuple[Head, list[merkle.Node]]:
+    try:
+        before = merkle.unpack(head.merkle_frontier, head.next_pos)
+    except ValueError as error:
+        raise LogDamaged(f"the head of a partition was altered: {error}") from error
+    frontier, nodes = merkle.append(head.next_pos, before, leaves)
+    after = Head(
+        head.next_pos + len(leaves),
+        head.consumed | consumed,
+        recorded_at if leaves else head.last_recorded_at,
+        head.owner_epoch,
+        merkle.pack(frontier),
+    )
+    return after, nodes
+
+
+def _first_versions(events: Sequence[Versioned]) -> dict[tuple[int, bytes], int]:
+    first: dict[tuple[int, bytes], int] = {}
+    newest: dict[tuple[int, bytes], int] = {}
+    for event in events:
+        stream = (event.partition, event.entry.stream)
+        if stream not in first:
+            first[stream] = event.version
+        elif event.version != newest[stream] + 1:
+            raise version_gap(event.entry.stream, event.version)
+        newest[stream] = event.version
+    return first
+
+
+def version_gap(stream: bytes, version: int) -> VersionGap:
+    return VersionGap("versions of a stream follow each other without a gap", stream=to_text(stream), version=version)

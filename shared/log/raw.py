@@ -1,0 +1,135 @@
+"""A log as it is stored, for those who check it: nothing decoded, nothing decrypted, nothing left out."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from shared.events.catalogue import Entry
+from shared.log.merkle import Node
+from shared.log.placing import Head
+from shared.log.reader import COLUMNS, to_record
+from shared.log.records import Record
+
+PAGE_EVENTS = 500
+PAGE_ROWS = 5_000  # nodes and checkpoints, a hundred or a few hundred bytes each
+
+
+class RawEvent(msgspec.Struct, frozen=True):
+    """`leaf` is what was stored beside the event; a checker makes its own."""
+
+    record: Record
+    leaf: bytes
+
+    @property
+    def entry(self) -> Entry:
+        return self.record.entry
+
+
+class RawHead(msgspec.Struct, frozen=True):
+    """A head, and the ends of the events at the same instant; -1 when there are none."""
+
+    partition: int
+    head: Head
+    first_pos: int
+    last_pos: int
+
+
+class RawCheckpoint(msgspec.Struct, frozen=True):
+    """`tree_size` is the row's; the note has its own."""
+
+    tree_size: int
+    note: str
+
+
+class RawLog:
+    """`pool`'s search path names the schema. Pages are lists; none is empty."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def partitions(self) -> int:
+        return int(await self._pool.fetchval("SELECT count(*) FROM partition_heads"))
+
+    async def heads(self) -> list[RawHead]:
+        rows = await self._pool.fetch(
+            """SELECT partition, next_pos, last_recorded_at, owner_epoch, merkle_frontier,
+                      coalesce((SELECT min(pos) FROM events WHERE events.partition = heads.partition), -1) AS first_pos,
+                      coalesce((SELECT max(pos) FROM events WHERE events.partition = heads.partition), -1) AS last_pos
+               FROM partition_heads AS heads ORDER BY partition"""
+        )
+        return [
+            RawHead(
+                row["partition"],
+                Head(row["next_pos"], {}, row["last_recorded_at"], row["owner_epoch"], row["merkle_frontier"]),
+                row["first_pos"],
+                row["last_pos"],
+            )
+            for row in rows
+        ]
+
+    async def events(self, partition: int, first: int) -> AsyncIterator[list[RawEvent]]:
+        """A partition in the order of its positions, from `first` to the end."""
+        while True:
+            rows = await self._pool.fetch(
+                f"SELECT {COLUMNS}, leaf FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3",  # noqa: S608
+                partition,
+                first,
+                PAGE_EVENTS,
+            )
+            if rows:
+                yield [RawEvent(to_record(row), row["leaf"]) for row in rows]
+                first = rows[-1]["pos"] + 1
+            if len(rows) < PAGE_EVENTS:
+                return
+
+    async def stream(self, partition: int, stream: bytes, size: int) -> AsyncIterator[list[RawEvent]]:
+        """A stream in the order of its versions, as far as it is among the first `size` events of its partition."""
+        version = 0
+        while True:
+            rows = await self._pool.fetch(
+                f"""SELECT {COLUMNS}, leaf FROM events
+                    WHERE partition = $1 AND stream = $2 AND version > $3 AND pos < $4 ORDER BY version LIMIT $5""",  # noqa: S608
+                partition,
+                stream,
+                version,
+                size,
+                PAGE_EVENTS,
+            )
+            if rows:
+                yield [RawEvent(to_record(row), row["leaf"]) for row in rows]
+                version = rows[-1]["version"]
+            if len(rows) < PAGE_EVENTS:
+                return
+
+    async def nodes(self, partition: int) -> AsyncIterator[list[Node]]:
+        """In the order of height and number."""
+        after = (0, -1)
+        while True:
+            rows = await self._pool.fetch(
+                """SELECT height, number, hash FROM merkle_nodes WHERE partition = $1 AND (height, number) > ($2, $3)
+                   ORDER BY height, number LIMIT $4""",
+                partition,
+                *after,
+                PAGE_ROWS,
+            )
+            if rows:
+                yield [Node(*row) for row in rows]
+                after = (rows[-1]["height"], rows[-1]["number"])
+            if len(rows) < PAGE_ROWS:
+                return
+
+    async def checkpoints(self, partition: int, after: int) -> AsyncIterator[list[RawCheckpoint]]:
+        """Those of a tree larger than `after`, smallest first."""
+        while True:
+            rows = await self._pool.fetch(
+                "SELECT tree_size, note FROM checkpoints WHERE partition = $1 AND tree_size > $2 ORDER BY tree_size LIMIT $3",
+                partition,
+                after,
+                PAGE_ROWS,
+            )
+            if rows:
+                yield [RawCheckpoint(*row) for row in rows]
+                after = rows[-1]["tree_size"]
+            if len(rows) < PAGE_ROWS:
+                return

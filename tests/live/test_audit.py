@@ -1,0 +1,136 @@
+"""`c360 audit verify` on a running system: whatever a superuser does to the tables is found and named."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.live.audited import Audited
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+
+def fullest(connection: Connection) -> tuple[int, int]:
+    """A partition with several events under a checkpoint, and how many it has."""
+    row = connection.execute("SELECT partition, next_pos FROM partition_heads ORDER BY next_pos DESC LIMIT 1").fetchone()
+    assert row is not None
+    assert row["next_pos"] > 8
+    return row["partition"], row["next_pos"]
+
+
+def test_a_log_that_nobody_touched_is_right(audited: Audited) -> None:
+    found = audited.verify("--key", audited.key)
+    assert found["findings"] == []
+    assert [part["partition"] for part in found["partitions"]] == [
+        "ingest/0",
+        "identity/0",
+        "profile/0",
+        "profile/1",
+        "profile/2",
+        "profile/3",
+        "consent/0",
+    ]
+    assert sum(part["events"] for part in found["partitions"]) > 50
+    assert set(found["public_keys"].values()) == {audited.key}
+    assert "nothing is wrong" in audited.c360.run("audit", "verify").stdout
+
+
+FLIPS = {
+    "header": "header = set_byte(header, 3, get_byte(header, 3) # 1)",
+    "envelope": "envelope = set_byte(envelope, 40, get_byte(envelope, 40) # 128)",
+    "event id": "event_id = set_byte(event_id, 0, get_byte(event_id, 0) # 1)",
+    "type": "type_id = 'customer.grouped'",
+    "occurred at": "occurred_at = occurred_at + 1",
+}
+
+
+@pytest.mark.parametrize("flip", FLIPS.values(), ids=FLIPS)
+def test_one_byte_of_an_event(audited: Audited, flip: str) -> None:
+    with audited.tampering() as connection:
+        partition, _ = fullest(connection)
+        changed = connection.execute(
+            f"""UPDATE events SET {flip} WHERE partition = %s AND pos =
+                (SELECT max(pos) FROM events WHERE partition = %s AND length(envelope) > 41 AND pos < 8) RETURNING pos""",
+            [partition, partition],
+        ).fetchone()
+        assert changed is not None
+        assert audited.findings() == [(f"profile/{partition}", "EVENT_ALTERED", changed["pos"], changed["pos"])]
+
+
+def test_one_byte_of_a_leaf_or_of_recorded_time(audited: Audited) -> None:
+    with audited.tampering() as connection:
+        partition, _ = fullest(connection)
+        connection.execute(
+            "UPDATE events SET leaf = set_byte(leaf, 31, get_byte(leaf, 31) # 1) WHERE partition = %s AND pos = 2", [partition]
+        )
+        connection.execute("UPDATE events SET recorded_at = recorded_at + 1 WHERE partition = %s AND pos = 5", [partition])
+        found = audited.findings()
+    assert (f"profile/{partition}", "LEAF_ALTERED", 2, 2) in found
+    assert (f"profile/{partition}", "EVENT_ALTERED", 5, 5) in found
+
+
+def test_one_row_removed(audited: Audited) -> None:
+    with audited.tampering() as connection:
+        partition, size = fullest(connection)
+        connection.execute("DELETE FROM events WHERE partition = %s AND pos IN (3, %s)", [partition, size - 1])
+        found = audited.findings()
+    assert (f"profile/{partition}", "EVENTS_MISSING", 3, 3) in found
+    assert (f"profile/{partition}", "EVENTS_MISSING", size - 1, size - 1) in found
+    assert {code for _, code, _, _ in found} <= {"EVENTS_MISSING", "VERSION_WRONG"}
+
+
+def test_two_rows_swapped(audited: Audited) -> None:
+    with audited.tampering() as connection:
+        partition, _ = fullest(connection)
+        for old, new in ((1, -1), (6, 1), (-1, 6)):
+            connection.execute("UPDATE events SET pos = %s WHERE partition = %s AND pos = %s", [new, partition, old])
+        assert (f"profile/{partition}", "EVENTS_SWAPPED", 1, 6) in audited.findings()
+
+
+@pytest.mark.parametrize(
+    "change", ["next_pos = next_pos - 1", "next_pos = next_pos + 1", "last_recorded_at = 7", "merkle_frontier = sha256('forged')"]
+)
+def test_a_rewritten_head(audited: Audited, change: str) -> None:
+    with audited.tampering("identity") as connection:
+        connection.execute(f"UPDATE partition_heads SET {change}")
+        found = audited.findings()
+    assert {(where, code) for where, code, _, _ in found} == {("identity/0", "HEAD_ALTERED")}
+
+
+def test_a_rewritten_checkpoint(audited: Audited) -> None:
+    with audited.tampering("identity") as connection:
+        connection.execute("UPDATE checkpoints SET note = replace(note, 'identity/0', 'identity/1')")
+        assert {(where, code) for where, code, _, _ in audited.findings()} == {("identity/0", "CHECKPOINT_ALTERED")}
+
+
+def test_an_event_rewritten_with_its_leaf_and_the_head_contradicts_the_checkpoint_and_is_not_signed(audited: Audited) -> None:
+    with audited.tampering("consent") as connection:
+        audited.c360.run("audit", "checkpoints")
+        connection.execute("UPDATE events SET event_id = sha256('else'::bytea), leaf = sha256('else'::bytea) WHERE pos = 1")
+        connection.execute("UPDATE partition_heads SET merkle_frontier = decode(repeat('00', length(merkle_frontier)), 'hex')")
+        found = audited.findings()
+        assert ("consent/0", "HISTORY_REWRITTEN") in {(where, code) for where, code, _, _ in found}
+        refused = audited.c360.run("audit", "checkpoints", code=1)
+        assert refused.stderr.startswith("LOG_DAMAGED: ")
+
+
+def test_checkpoints_that_were_kept_find_what_was_cut_off_together_with_its_checkpoints(audited: Audited) -> None:
+    kept = audited.folder / "kept"
+    audited.c360.run("audit", "checkpoints", "-o", str(kept))
+    assert audited.verify("--kept", str(kept))["findings"] == []
+    with audited.tampering("ingest") as connection:
+        connection.execute("DELETE FROM events")
+        connection.execute("DELETE FROM checkpoints")
+        connection.execute("UPDATE partition_heads SET next_pos = 0, last_recorded_at = 0, merkle_frontier = ''")
+        assert audited.verify()["findings"] == []
+        [finding] = audited.verify("--kept", str(kept), code=1)["findings"]
+    assert (finding["partition"], finding["code"]) == ("ingest/0", "LOG_TRUNCATED")
+
+
+def test_another_key_than_the_one_that_is_trusted(audited: Audited) -> None:
+    found = audited.verify("--key", "A" * 43 + "=", code=1)["findings"]
+    assert {finding["code"] for finding in found} == {"CHECKPOINT_ALTERED"}
+
+
+def test_after_all_that_the_log_is_as_it_was(audited: Audited) -> None:
+    assert audited.verify()["findings"] == []

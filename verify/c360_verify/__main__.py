@@ -1,0 +1,99 @@
+"""`c360-verify FILE`: exit code 0 when everything holds, 1 when not, 2 when the command was wrong."""
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from c360_verify import msgpack
+from c360_verify.check import Event, Report, check
+from c360_verify.refusal import Refused
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        data = options.file.read_bytes()
+    except OSError as error:
+        print(f"c360-verify: {options.file}: {error.strerror}", file=sys.stderr)
+        return 2
+    try:
+        report = check(data, options.key)
+        lines = [_line(event) for event in report.events()] if options.events else _summary(options, report)
+    except Refused as refusal:
+        print(f"{options.file.name}: REFUSED: {refusal}")
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="c360-verify", description="Check a bundle of evidence about one customer, offline.")
+    parser.add_argument("file", type=Path, help="the bundle, as `c360 audit bundle` wrote it")
+    parser.add_argument("--key", type=_key, help="the installation's public key (base64), got some other way than with the bundle")
+    parser.add_argument("--events", action="store_true", help="print the events, one JSON document a line, instead of the report")
+    return parser
+
+
+def _key(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _summary(options: argparse.Namespace, report: Report) -> Iterator[str]:
+    events = list(report.events())
+    sealed = [event for event in events if event.sealed]
+    opened = [event for event in sealed if event.personal is not None]
+    trust = "the key given with --key" if options.key else "a key that came with it; compare it, or give yours with --key"
+    yield f"{options.file.name}: everything holds"
+    yield f"customer   {report.customer}"
+    yield f"signed by  {base64.b64encode(report.public_key).decode()} ({trust})"
+    for tree in report.trees:
+        yield f"log        {tree.name} at tree size {tree.size}, root {tree.root.hex()}"
+    yield f"events     {len(events)} in {len(report.streams)} streams, each proved to stand in its log,"
+    yield "           and signed to be all of these streams at these sizes"
+    if events:
+        yield f"recorded   {_instant(min(e.recorded_us for e in events))} to {_instant(max(e.recorded_us for e in events))}"
+    yield f"readable   {len(opened)} of {len(sealed)} personal parts, with the keys in the bundle"
+
+
+def _line(event: Event) -> str:
+    shown = {
+        "log": event.log,
+        "partition": event.partition,
+        "position": event.position,
+        "stream": str(UUID(bytes=event.stream)),
+        "version": event.version,
+        "type": event.type,
+        "recorded_at": _instant(event.recorded_us),
+        "occurred_at": _instant(event.occurred_us),
+        "public": _plain(msgpack.decode(event.header)),
+        "personal": _plain(msgpack.decode(event.personal)) if event.personal is not None else "sealed" if event.sealed else None,
+    }
+    return json.dumps(shown, ensure_ascii=True)
+
+
+def _plain(value: Any) -> Any:
+    """Bytes as hexadecimal digits, so that it is JSON."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {_plain(name): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _instant(microseconds: int) -> str:
+    try:
+        return (EPOCH + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return f"{microseconds} us since 1970"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
