@@ -42,7 +42,7 @@ def test_the_channel_backends_snippet_runs(stack: Stack) -> None:
     assert re.fullmatch(r"Ada is customer [0-9a-f-]{36}\n", ran.stdout), ran.stdout
 
 
-def test_the_printed_commands_do_what_is_printed(stack: Stack) -> None:
+def test_the_printed_commands_do_what_is_printed(stack: Stack, tmp_path: Path) -> None:
     """As somebody would type them, in the root of the clone: nothing but the README's own line puts c360 on the PATH."""
     user = f"ada-{uuid.uuid4().hex[:8]}"
     activate, *commands = re.findall(r"^(?:\.|c360) .*", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.MULTILINE)
@@ -54,16 +54,16 @@ def test_the_printed_commands_do_what_is_printed(stack: Stack) -> None:
     for command in commands:
         code = 1 if "exit code 1" in command else 0
         typed = f"{activate}\n{command.replace('ada@example.com', f'{user}@example.com').replace('user-id ada', f'user-id {user}')}"
-        ran = run_until(code, typed, environment)
+        ran = run_until(code, typed, environment, tmp_path)
         assert ran.returncode == code, f"{command}\n{ran.stdout}{ran.stderr}"
         assert code == 0 or "CUSTOMER_UNKNOWN" in ran.stderr
 
 
-def run_until(code: int, typed: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_until(code: int, typed: str, environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """A person is not as quick as to ask before the event is applied."""
     give_up_at = time.monotonic() + DEADLINE_S
     while True:
-        ran = subprocess.run(["sh", "-c", typed], env=environment, capture_output=True, text=True)
+        ran = subprocess.run(["sh", "-c", typed], env=environment, cwd=folder, capture_output=True, text=True)
         if ran.returncode == code or time.monotonic() > give_up_at:
             return ran
         time.sleep(0.1)
