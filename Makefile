@@ -9,7 +9,7 @@ help: ## Show this list
 
 OLD_PYTHON := customer360 needs Python 3.11 or newer. Name one: make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.12
 
-$(VENV)/.installed: requirements-dev.lock pyproject.toml verify/pyproject.toml
+$(VENV)/.installed: requirements-dev.lock pyproject.toml $(wildcard verify/pyproject.toml)
 	@command -v $(firstword $(PYTHON)) >/dev/null || { echo "there is no $(PYTHON). $(OLD_PYTHON)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1). $(OLD_PYTHON)" >&2; exit 1; }
