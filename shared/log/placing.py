@@ -41,7 +41,8 @@ class Placed(msgspec.Struct, frozen=True):
     records: list[Record]
     leaves: list[bytes]
     nodes: list[tuple[int, merkle.Node]]
-    first_versions: dict[tuple[int, bytes], int]  # of each (partition, stream) in this unit; what is before must be stored
+    before: dict[tuple[int, bytes], int]  # (partition, stream): the version that must be stored before this unit; 0: none
+    newest: dict[tuple[int, bytes], int]  # (partition, stream): the version after this unit
 
 
 def place(heads: Mapping[int, Head], events: Sequence[Versioned], consumed: Consumed, recorded_at: int) -> Placed:
@@ -63,7 +64,7 @@ def place(heads: Mapping[int, Head], events: Sequence[Versioned], consumed: Cons
     for partition, head in heads.items():
         after[partition], complete = _moved(head, by_partition[partition], consumed, recorded_at)
         nodes += [(partition, node) for node in complete]
-    return Placed(after, records, leaves, nodes, _first_versions(events))
+    return Placed(after, records, leaves, nodes, *_versions(events))
 
 
 def _moved(head: Head, leaves: Sequence[bytes], consumed: Consumed, recorded_at: int) -> tuple[Head, list[merkle.Node]]:
@@ -82,17 +83,17 @@ def _moved(head: Head, leaves: Sequence[bytes], consumed: Consumed, recorded_at:
     return after, nodes
 
 
-def _first_versions(events: Sequence[Versioned]) -> dict[tuple[int, bytes], int]:
-    first: dict[tuple[int, bytes], int] = {}
+def _versions(events: Sequence[Versioned]) -> tuple[dict[tuple[int, bytes], int], dict[tuple[int, bytes], int]]:
+    before: dict[tuple[int, bytes], int] = {}
     newest: dict[tuple[int, bytes], int] = {}
     for event in events:
         stream = (event.partition, event.entry.stream)
-        if stream not in first:
-            first[stream] = event.version
+        if stream not in newest:
+            before[stream] = event.version - 1
         elif event.version != newest[stream] + 1:
             raise version_gap(event.entry.stream, event.version)
         newest[stream] = event.version
-    return first
+    return before, newest
 
 
 def version_gap(stream: bytes, version: int) -> VersionGap:

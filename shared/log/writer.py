@@ -20,6 +20,8 @@ from shared.store.pool import DOWN
 
 __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
 
+KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
+
 Views = Callable[[Any, list[Record]], Awaitable[None]]
 
 
@@ -31,6 +33,7 @@ class LogWriter:
         self.partitions = list(partitions)
         self._clock = clock
         self.heads: dict[int, Head] = {}
+        self._newest: dict[tuple[int, bytes], int] = {}  # version by (partition, stream), those written last at the end
         self._recording = 0  # recorded instant of the unit under way, or of the last one
         self._answered = 0  # latest instant that a read was answered for
         self._idle = asyncio.Event()
@@ -45,6 +48,7 @@ class LogWriter:
         if len(rows) != len(self.partitions):
             raise WrongState(f"the log has {len(rows)} of the {len(self.partitions)} partitions", reason="PARTITIONS_DIFFER")
         self.heads = _to_heads(rows)
+        self._newest.clear()
         return self.heads
 
     async def owns(self) -> bool:
@@ -77,6 +81,7 @@ class LogWriter:
         finally:
             self._idle.set()
         self.heads = placed.heads
+        self._remember(placed.newest)
         return placed.records
 
     async def settle(self, known_at: int) -> int:
@@ -92,7 +97,7 @@ class LogWriter:
             faults.reach(faults.BEFORE_POSITION)
             await self._move_heads(connection, placed.heads)
             if placed.records:
-                await _check_versions(connection, placed.first_versions)
+                await self._check_versions(connection, placed.before)
                 await _insert(connection, placed)
                 faults.reach(faults.AFTER_INSERT)
             if views is not None:
@@ -120,6 +125,32 @@ class LogWriter:
         if len(moved) != len(after):
             raise Fenced("another writer has taken over these partitions")
 
+    async def _check_versions(self, connection: Any, before: Mapping[tuple[int, bytes], int]) -> None:
+        """What must be stored before a stream's new events is; so versions have no gap, and the key forbids doubles."""
+        unsure = [
+            (partition, stream, v) for (partition, stream), v in before.items() if v and self._newest.get((partition, stream)) != v
+        ]
+        if not unsure:
+            return
+        # A subquery of its own is a look-up in the index for each row; NOT EXISTS may become a join that reads the whole table.
+        missing = await connection.fetchrow(
+            """SELECT stream, version FROM unnest($1::int4[], $2::bytea[], $3::int8[]) AS before (partition, stream, version)
+               WHERE (SELECT 1 FROM events WHERE events.partition = before.partition
+                      AND events.stream = before.stream AND events.version = before.version LIMIT 1) IS NULL LIMIT 1""",
+            [partition for partition, _, _ in unsure],
+            [stream for _, stream, _ in unsure],
+            [version for _, _, version in unsure],
+        )
+        if missing is not None:
+            raise version_gap(missing["stream"], missing["version"] + 1)
+
+    def _remember(self, newest: Mapping[tuple[int, bytes], int]) -> None:
+        for stream, version in newest.items():
+            self._newest.pop(stream, None)
+            self._newest[stream] = version
+        while len(self._newest) > KNOWN_STREAMS:
+            del self._newest[next(iter(self._newest))]
+
     async def _was_committed(self, after: dict[int, Head]) -> bool:
         """The connection broke around the commit: the head row tells whether it happened."""
         try:
@@ -143,23 +174,6 @@ def _to_heads(rows: Any) -> dict[int, Head]:
         for row in rows
     }
     return dict(sorted(heads.items()))
-
-
-async def _check_versions(connection: Any, first_versions: Mapping[tuple[int, bytes], int]) -> None:
-    """What stands before the first new version of each stream is stored: versions have no gap (the key forbids doubles)."""
-    before = [(partition, stream, version - 1) for (partition, stream), version in first_versions.items() if version != 1]
-    if not before:
-        return
-    missing = await connection.fetchrow(
-        """SELECT stream, version FROM unnest($1::int4[], $2::bytea[], $3::int8[]) AS before (partition, stream, version)
-           WHERE NOT EXISTS (SELECT FROM events WHERE events.partition = before.partition
-                             AND events.stream = before.stream AND events.version = before.version) LIMIT 1""",
-        [partition for partition, _, _ in before],
-        [stream for _, stream, _ in before],
-        [version for _, _, version in before],
-    )
-    if missing is not None:
-        raise version_gap(missing["stream"], missing["version"] + 1)
 
 
 async def _insert(connection: Any, placed: Placed) -> None:

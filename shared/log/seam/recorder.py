@@ -165,12 +165,10 @@ class PartitionRecorder(ProcessRecorder):
 
     def _check_versions(self, cursor: Cursor[DictRow], placed: Placed) -> None:
         """What stands before the first new version of each stream is stored, as in `shared.log.writer`."""
-        for (partition, stream), version in placed.first_versions.items():
-            if version in self.first_versions:
+        for (partition, stream), version in placed.before.items():
+            if version + 1 in self.first_versions:
                 continue
-            cursor.execute(
-                "SELECT FROM events WHERE partition = %s AND stream = %s AND version = %s", [partition, stream, version - 1]
-            )
+            cursor.execute("SELECT FROM events WHERE partition = %s AND stream = %s AND version = %s", [partition, stream, version])
             if cursor.fetchone() is None:
                 raise IntegrityError("versions of a stream follow each other without a gap")
 
