@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from services.cli import audit, consent, events, identity, parked, profile, render, sources
 from services.cli.errors import CommandError
+from services.cli.replay import replay
 from services.cli.status import status
 
 
@@ -49,6 +50,7 @@ def about() -> None:
 
 
 app.command()(status)
+profile.app.command()(replay)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")

@@ -14,6 +14,7 @@ from services.ingest.api.server import HttpServer
 from services.ingest.app import Ingest
 from services.ingest.batcher import Batcher
 from services.ingest.publisher import Publisher
+from services.ingest.registrar import Registrar
 from services.ingest.views import Sources
 from shared import bus
 from shared.config import Settings
@@ -43,7 +44,8 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     publisher = Publisher(client, vault, now_us, new_id)
     batcher = Batcher(publisher.publish)
     sources = Sources(pool, time.monotonic)
-    ingest = Ingest(pool, sources, batcher, now_us, new_id, os.urandom)
+    registrar = Registrar(settings.database_url, now_us, new_id)
+    ingest = Ingest(pool, sources, registrar, batcher, now_us, new_id, os.urandom)
     http = HttpServer(settings.http_address, make_app(ingest))
     rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest), "c360.ingest.v1.IngestService")
     checkpoints = serve_log(rpc, pool, "ingest", keyring, now_us)
@@ -66,6 +68,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             keep_going("sign checkpoints", checkpoints.run),
         )
     finally:
+        registrar.close()
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
 

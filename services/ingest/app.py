@@ -10,14 +10,13 @@ from services.ingest.domain import sources as rules
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.sources import PARTITION, RegisterSource
+from services.ingest.registrar import Registrar
 from services.ingest.views import SourceRow, Sources
 from shared.errors import Conflict, Fenced, InvalidInput, NotAuthenticated
-from shared.events.catalogue import make_entry
-from shared.events.source import SOURCE_REGISTERED, SourceRegistered
+from shared.events.source import SourceRegistered
 from shared.ids import NewId, to_text
 from shared.instants import Clock
-from shared.log import LogReader, LogWriter, Record
-from shared.log.writer import Versioned
+from shared.log import LogReader, Record
 from shared.telemetry import EVENTS_ACCEPTED, EVENTS_REJECTED
 
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
@@ -60,10 +59,18 @@ class Registration(msgspec.Struct, frozen=True):
 
 class Ingest:
     def __init__(
-        self, pool: Any, sources: Sources, buffer: Buffer, clock: Clock, new_id: NewId, random: Callable[[int], bytes]
+        self,
+        pool: Any,
+        sources: Sources,
+        registrar: Registrar,
+        buffer: Buffer,
+        clock: Clock,
+        new_id: NewId,
+        random: Callable[[int], bytes],
     ) -> None:
         self._pool = pool
         self._sources = sources
+        self._registrar = registrar
         self._buffer = buffer
         self._clock = clock
         self._new_id = new_id
@@ -145,18 +152,12 @@ class Ingest:
         return to_text(self._new_id())
 
     async def _register(self, command: RegisterSource) -> Registration:
-        """Claims the log, so that nobody decides on the same name in between."""
-        stream = rules.stream_of(command.name)
-        writer = LogWriter(self._pool, [PARTITION], self._clock)
-        await writer.claim()
-        known = await LogReader(self._pool).streams([(PARTITION, stream)])
-        event = rules.decide(rules.fold(record.entry.public() for record in known), command)
-        if event is None:
-            return _registration(known[0], "")
-        entry = make_entry(SOURCE_REGISTERED, stream, self._new_id(), self._clock(), event)
-        records = await writer.append([Versioned(PARTITION, len(known) + 1, entry)], {}, self._sources.apply)
-        self._sources.remember(event)
-        return _registration(records[0], command.write_key)
+        registered = await self._registrar.register(command)
+        [record] = await LogReader(self._pool).streams([(PARTITION, rules.stream_of(command.name))])
+        if registered is None:
+            return _registration(record, "")
+        self._sources.remember(registered)
+        return _registration(record, command.write_key)
 
 
 def _registration(record: Record, write_key: str) -> Registration:

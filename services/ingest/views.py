@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from psycopg import Cursor
 
 from shared.events.source import SourceRegistered
 from shared.log import Record
@@ -12,6 +13,17 @@ from shared.log import Record
 # An unknown key may belong to a source that another replica has just registered, so it is looked up before it is refused;
 # however many unknown keys come, the table is read at most this often.
 RE_READ_INTERVAL_S: Final = 0.1
+
+
+def insert_sources(cursor: Cursor[Any], records: list[Record]) -> None:
+    """Part of the transaction that appends the events."""
+    for record in records:
+        event: SourceRegistered = record.entry.public()
+        cursor.execute(
+            """INSERT INTO sources (name, write_key_hash, write_key_hint, request_id, registered_at)
+               VALUES (%s, %s, %s, %s, %s)""",
+            [event.name, event.write_key_hash, event.write_key_hint, event.request_id, record.recorded_at],
+        )
 
 
 class SourceRow(msgspec.Struct, frozen=True):
@@ -29,20 +41,6 @@ class Sources:
         self._names: dict[bytes, str] = {}
         self._read_began = float("-inf")
         self._reading = asyncio.Lock()
-
-    async def apply(self, connection: Any, records: list[Record]) -> None:
-        """Part of the transaction that appends the events."""
-        for record in records:
-            event: SourceRegistered = record.entry.public()
-            await connection.execute(
-                """INSERT INTO sources (name, write_key_hash, write_key_hint, request_id, registered_at)
-                   VALUES ($1, $2, $3, $4, $5)""",
-                event.name,
-                event.write_key_hash,
-                event.write_key_hint,
-                event.request_id,
-                record.recorded_at,
-            )
 
     async def name_of(self, key_hash: bytes) -> str | None:
         """The source that the key belongs to."""

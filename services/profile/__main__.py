@@ -16,6 +16,7 @@ from services.profile.history import History
 from services.profile.hub import Hub
 from services.profile.notices import Notices
 from services.profile.record import Recorder
+from services.profile.replay import Replayer
 from services.profile.snapshots import Snapshots
 from services.profile.views import Consents, Identifiers, States
 from shared import bus
@@ -77,10 +78,10 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     profiles = Profiles(
         history, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, settings.partitions
     )
-    api = ProfileApi(profiles, Timelines(profiles, vault), progress, hub)
+    replayer = Replayer(settings.database_url, vault, settings.partitions)
+    api = ProfileApi(profiles, Timelines(profiles, vault), replayer, progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
     checkpoints = serve_log(server, pool, "profile", keyring, now_us)
-
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parked, recorder.replay), PARKED)
 
     async def become_ready() -> None:
@@ -101,6 +102,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         )
     finally:
         await lease.leave()
+        replayer.close()
         await client.close()
         await pool.close()
 

@@ -8,9 +8,11 @@ from c360.common.v1 import common_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
-from services.profile.app import Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
+from services.profile.app import KINDS, Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
+from services.profile.domain import golden_record
 from services.profile.enforcement import EVENTS_FIELD, release, release_details
 from services.profile.hub import Hub
+from services.profile.replay import Replayer, Step
 from services.profile.values import to_struct, to_value
 from shared.errors import InvalidInput
 from shared.events import customer as events
@@ -19,6 +21,7 @@ from shared.identifiers import normalise
 from shared.ids import from_text, to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
+from shared.privacy import REDACTED
 from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token, progress_name
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
@@ -27,9 +30,10 @@ RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an e
 
 
 class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
-    def __init__(self, profiles: Profiles, timelines: Timelines, progress: Progress, hub: Hub) -> None:
+    def __init__(self, profiles: Profiles, timelines: Timelines, replayer: Replayer, progress: Progress, hub: Hub) -> None:
         self._profiles = profiles
         self._timelines = timelines
+        self._replayer = replayer
         self._progress = progress
         self._hub = hub
 
@@ -72,6 +76,24 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
                     yield pb.WatchProfileResponse(profile=_profile(profile, purpose))
                 await wait_for_news(changed, RECHECK_S)
 
+    async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)
+        served = await self._profiles.permit(await self._customer(request.customer), purpose)
+        steps, states = await self._replayer.replay(served.versions)
+        for step in steps:
+            yield pb.ReplayCustomerResponse(step=_replay_step(step))
+        replayed = golden_record(states)
+        yield pb.ReplayCustomerResponse(
+            outcome=pb.ReplayOutcome(
+                customer_id=to_text(replayed.members[0]),
+                version=len(steps),
+                state_hash=replayed.state_hash,
+                served_state_hash=served.record.state_hash,
+                agrees=replayed.state_hash == served.record.state_hash,
+            )
+        )
+
     def _instant(self, request: Any) -> Instant:
         def past(field: str) -> int:
             return self._profiles.past(instant(getattr(request, field), field)) if request.HasField(field) else END_OF_TIME
@@ -89,6 +111,20 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:
     return any(pos > seen.get(f"profile/{partition}", -1) for partition, pos in profile.positions.items())
+
+
+def _replay_step(step: Step) -> pb.ReplayStep:
+    entry = step.event.entry
+    return pb.ReplayStep(
+        customer_id=to_text(entry.stream),
+        version=step.event.originator_version,
+        kind=KINDS[entry.type_id],
+        event_id=to_text(entry.event_id),
+        occur_time=to_timestamp(entry.occurred_at),
+        schema_version=entry.schema_version,
+        redacted=step.event.personal is REDACTED,
+        state_hash=step.state_hash,
+    )
 
 
 def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:

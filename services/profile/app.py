@@ -34,10 +34,11 @@ class Instant(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """A golden record and where it stands: version counts its events, positions are the newest per partition."""
+    """A golden record and where it stands: versions of its streams, version counts their events, newest position per partition."""
 
     record: GoldenRecord
     version: int
+    versions: dict[bytes, int]
     positions: dict[int, int]
 
 
@@ -155,7 +156,9 @@ def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
     for stream, h in held.items():
         partition = partition_of(stream, partitions)
         positions[partition] = max(positions.get(partition, -1), h.pos)
-    return Profile(golden_record({stream: h.state for stream, h in held.items()}), sum(h.version for h in held.values()), positions)
+    record = golden_record({stream: h.state for stream, h in held.items()})
+    versions = {stream: held[stream].version for stream in record.members}
+    return Profile(record, sum(versions.values()), versions, positions)
 
 
 KINDS = {

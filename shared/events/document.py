@@ -5,6 +5,7 @@ What stands there comes from the structs: their docstrings, their fields with ty
 
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from types import ModuleType
 
 import msgspec
 
-from shared.events.catalogue import BEARS_ON, CATALOGUE, EventType
+import shared.events
+from shared.events.catalogue import BEARS_ON, EventType
 
-MODULES = ("customer", "consent", "source")
 HEAD = """# Events
 
 Made from the catalogue (`shared/events`) by `make events-doc`; `make check` fails when it is not current.
@@ -30,12 +31,23 @@ it bears on the graph, and skips it otherwise.
 
 
 def document() -> str:
-    modules = [importlib.import_module(f"shared.events.{name}") for name in MODULES]
-    return "\n".join([HEAD, *(line for module in modules for line in _module(module))])
+    return "\n".join([HEAD, *(line for module in _modules() for line in _module(module))])
+
+
+def _modules() -> list[ModuleType]:
+    """Those that register types; the customer's first, as most is about them."""
+    names = sorted(found.name for found in pkgutil.iter_modules(shared.events.__path__) if found.name != "document")
+    modules = [importlib.import_module(f"shared.events.{name}") for name in names]
+    return sorted((module for module in modules if _kinds(module)), key=lambda module: module.OWNER != "identity")
+
+
+def _kinds(module: ModuleType) -> list[EventType]:
+    """Types that the module registers itself."""
+    return [kind for kind in vars(module).values() if isinstance(kind, EventType) and kind.public.__module__ == module.__name__]
 
 
 def _module(module: ModuleType) -> Iterator[str]:
-    kinds = [kind for kind in vars(module).values() if isinstance(kind, EventType) and CATALOGUE.get(kind.id) is kind]
+    kinds = _kinds(module)
     followers = ", ".join(module.FOLLOWERS) or "nobody"
     yield f"## {kinds[0].id.partition('.')[0]}: owned by {module.OWNER}, followed by {followers}\n"
     yield f"{inspect.getdoc(module)}\n"

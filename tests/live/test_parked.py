@@ -1,7 +1,10 @@
 """What can't be applied is parked and replayed once; a run of it, or what only a newer release knows, stops the consumer."""
 
 import asyncio
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -137,6 +140,20 @@ async def test_a_message_that_can_not_be_opened_is_parked_and_applied_once_when_
         again = whole.replay("identity", lost.parked_id, nonsense.parked_id)
         assert [r.outcome for r in again] == [pb.REPLAY_OUTCOME_NOT_PARKED, pb.REPLAY_OUTCOME_STILL_PARKED]
         assert [(one.attempts, one.reason) for one in whole.parked("identity")] == [(2, "NOT_A_BATCH")]
+        listed = command(whole, 0, "list", "identity", "--json")
+        assert (listed["parked_id"], listed["reason"], listed["attempts"]) == (nonsense.parked_id, "NOT_A_BATCH", 2)
+        assert command(whole, 0, "show", "identity", nonsense.parked_id, "--json") == listed
+        [replayed] = command(whole, 1, "replay", "identity", "--all", "--json")
+        assert (replayed["outcome"], replayed["reason"]) == ("still-parked", "NOT_A_BATCH")
+
+
+def command(world: World, exit_code: int, *arguments: str) -> Any:
+    """What `c360 parked` prints."""
+    c360 = str(Path(sys.executable).parent / "c360")
+    environment = os.environ | {"C360_DATA_DIR": str(world.stack.data_directory)}
+    ran = subprocess.run([c360, "parked", *arguments], env=environment, capture_output=True, text=True)
+    assert ran.returncode == exit_code, ran.stderr
+    return json.loads(ran.stdout)
 
 
 async def test_a_run_of_poison_stops_identity_also_after_a_restart_until_it_is_told_to_go_on(whole: World) -> None:

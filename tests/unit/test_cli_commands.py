@@ -28,6 +28,7 @@ def test_help_explains_the_exit_codes() -> None:
         "profile get",
         "profile history",
         "profile watch",
+        "profile replay",
         "consent purposes",
         "consent define",
         "consent record",

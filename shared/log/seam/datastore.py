@@ -1,5 +1,6 @@
 """A few synchronous connections, lent out one transaction at a time; the driver's errors become the library's."""
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
@@ -63,8 +64,11 @@ class Datastore:
         with self._idle_lock:
             if self._closed:
                 raise library.InterfaceError("the datastore is closed")
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                connection = self._idle.pop()
+                if not _has_something_to_say(connection):
+                    return connection
+                connection.close()
         connection = psycopg.connect(
             self._url,
             row_factory=dict_row,
@@ -85,6 +89,15 @@ class Datastore:
                 connection.close()
             else:
                 self._idle.append(connection)
+
+
+def _has_something_to_say(connection: psycopg.Connection[DictRow]) -> bool:
+    """An idle connection is silent; the only news on it is that the server has closed it."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _translated(error: psycopg.Error) -> library.PersistenceError:

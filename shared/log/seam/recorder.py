@@ -4,7 +4,7 @@ The rules are those of `shared.log.writer`: the head row moves in the same trans
 find the expected position and owner means that someone else has written, and positions have no gap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, ClassVar
 from uuid import UUID
@@ -29,11 +29,13 @@ from shared.ids import partition_of
 from shared.instants import Clock, now_us
 from shared.log.placing import Head, Placed, Versioned, place
 from shared.log.reader import COLUMNS, to_record
+from shared.log.records import Record
 from shared.log.seam.datastore import Datastore
 from shared.log.seam.rows import stream_of, to_entry, to_notification, to_stored_event
 from shared.log.seam.subscription import PollingSubscription
 
 NEWEST = 2**63 - 1
+Views = Callable[[Cursor[DictRow], list[Record]], None]
 
 
 class WriterFenced(Fenced, PersistenceError):
@@ -44,7 +46,7 @@ class PartitionRecorder(ProcessRecorder):
     """Reads at once; writes after `claim`. Threads may share it: writes queue up, as a partition has one writer.
 
     originator_version is our version, notification id our position + 1; a tracking id is the position consumed of the log
-    that its application name names. Whatever commits, commits with it.
+    that its application name names. Whatever commits, commits with it, and so does what `views` writes.
     """
 
     first_versions: ClassVar = frozenset({1})  # that a stream may begin with
@@ -56,6 +58,7 @@ class PartitionRecorder(ProcessRecorder):
         self._clock = clock
         self._writing = Lock()
         self._head: Head | None = None
+        self.views: Views | None = None
 
     def claim(self) -> Head:
         """Takes the partition over: whoever wrote it before is fenced from here on."""
@@ -159,6 +162,8 @@ class PartitionRecorder(ProcessRecorder):
                 if placed.records:
                     self._check_versions(cursor, placed)
                     _insert(cursor, placed)
+                if self.views is not None:
+                    self.views(cursor, placed.records)
         except OperationalError:
             if not self._was_committed(after):
                 raise

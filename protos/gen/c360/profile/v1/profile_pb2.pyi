@@ -507,3 +507,159 @@ class WatchProfileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchProfileResponse: _TypeAlias = WatchProfileResponse  # noqa: Y015
+
+@_typing.final
+class ReplayCustomerRequest(_message.Message):
+    """ReplayCustomerRequest asks for a replay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose it will be used for, usually "audit". Exactly one."""
+    @_builtins.property
+    def customer(self) -> Global___CustomerRef:
+        """Whose history."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        customer: Global___CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayCustomerRequest: _TypeAlias = ReplayCustomerRequest  # noqa: Y015
+
+@_typing.final
+class ReplayCustomerResponse(_message.Message):
+    """ReplayCustomerResponse is a step, or at the end the outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def step(self) -> Global___ReplayStep:
+        """One version of one member."""
+
+    @_builtins.property
+    def outcome(self) -> Global___ReplayOutcome:
+        """What the replay amounts to."""
+
+    def __init__(
+        self,
+        *,
+        step: Global___ReplayStep | None = ...,
+        outcome: Global___ReplayOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "result", b"result", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "result", b"result", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["step", "outcome"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ReplayCustomerResponse: _TypeAlias = ReplayCustomerResponse  # noqa: Y015
+
+@_typing.final
+class ReplayStep(_message.Message):
+    """ReplayStep is one event and the state that it made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    REDACTED_FIELD_NUMBER: _builtins.int
+    STATE_HASH_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The member whose stream it is in, a UUID."""
+    version: _builtins.int
+    """Its version in that stream, from 1."""
+    kind: _builtins.str
+    """What kind, as in a timeline."""
+    event_id: _builtins.str
+    """The event's id, a UUID."""
+    schema_version: _builtins.int
+    """Schema version that the event was written in."""
+    redacted: _builtins.bool
+    """Whether its personal part is gone with its key."""
+    state_hash: _builtins.str
+    """Hash of the member's state after it, hexadecimal SHA-256."""
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+        schema_version: _builtins.int = ...,
+        redacted: _builtins.bool = ...,
+        state_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_id", b"event_id", "kind", b"kind", "occur_time", b"occur_time", "redacted", b"redacted", "schema_version", b"schema_version", "state_hash", b"state_hash", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayStep: _TypeAlias = ReplayStep  # noqa: Y015
+
+@_typing.final
+class ReplayOutcome(_message.Message):
+    """ReplayOutcome compares the replay with what is served."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATE_HASH_FIELD_NUMBER: _builtins.int
+    SERVED_STATE_HASH_FIELD_NUMBER: _builtins.int
+    AGREES_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The canonical customer, a UUID."""
+    version: _builtins.int
+    """Number of events that were replayed."""
+    state_hash: _builtins.str
+    """Hash of all members' states joined, as replayed."""
+    served_state_hash: _builtins.str
+    """Hash of the state that is served."""
+    agrees: _builtins.bool
+    """Whether the two are the same. If not, a kept state is wrong: an alarm."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        state_hash: _builtins.str = ...,
+        served_state_hash: _builtins.str = ...,
+        agrees: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "customer_id", b"customer_id", "served_state_hash", b"served_state_hash", "state_hash", b"state_hash", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayOutcome: _TypeAlias = ReplayOutcome  # noqa: Y015

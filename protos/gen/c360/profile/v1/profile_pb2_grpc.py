@@ -50,6 +50,11 @@ class ProfileServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.WatchProfileRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.WatchProfileResponse.FromString,
                 _registered_method=True)
+        self.ReplayCustomer = channel.unary_stream(
+                '/c360.profile.v1.ProfileService/ReplayCustomer',
+                request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.ReplayCustomerRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.ReplayCustomerResponse.FromString,
+                _registered_method=True)
 
 
 class ProfileServiceServicer:
@@ -84,6 +89,15 @@ class ProfileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayCustomer(self, request, context):
+        """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
+        what is served. It shows no personal data; consent is checked none the less.
+        Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfileServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -101,6 +115,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.WatchProfile,
                     request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.WatchProfileRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.WatchProfileResponse.SerializeToString,
+            ),
+            'ReplayCustomer': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayCustomer,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.ReplayCustomerRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.ReplayCustomerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -185,6 +204,33 @@ class ProfileService:
             '/c360.profile.v1.ProfileService/WatchProfile',
             c360_dot_profile_dot_v1_dot_profile__pb2.WatchProfileRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_profile__pb2.WatchProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/c360.profile.v1.ProfileService/ReplayCustomer',
+            c360_dot_profile_dot_v1_dot_profile__pb2.ReplayCustomerRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_profile__pb2.ReplayCustomerResponse.FromString,
             options,
             channel_credentials,
             insecure,

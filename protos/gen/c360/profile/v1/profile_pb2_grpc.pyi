@@ -49,6 +49,11 @@ class ProfileServiceStub:
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
     Errors: as GetProfile.
     """
+    ReplayCustomer: _grpc.UnaryStreamMultiCallable[_profile_pb2.ReplayCustomerRequest, _profile_pb2.ReplayCustomerResponse]
+    """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
+    what is served. It shows no personal data; consent is checked none the less.
+    Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
+    """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
@@ -70,6 +75,11 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
     Errors: as GetProfile.
+    """
+    ReplayCustomer: _aio.UnaryStreamMultiCallable[_profile_pb2.ReplayCustomerRequest, _profile_pb2.ReplayCustomerResponse]  # type: ignore[assignment]
+    """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
+    what is served. It shows no personal data; consent is checked none the less.
+    Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
     """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,6 +117,17 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         reader is slow. With resume_after it stays silent until something after those positions has changed.
         Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
         Errors: as GetProfile.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayCustomer(
+        self,
+        request: _profile_pb2.ReplayCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_profile_pb2.ReplayCustomerResponse], _abc.AsyncIterator[_profile_pb2.ReplayCustomerResponse]]:
+        """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
+        what is served. It shows no personal data; consent is checked none the less.
+        Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
