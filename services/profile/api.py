@@ -51,7 +51,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await self._customer(request.customer)
-        await self._profiles.permit(customer, purpose)
+        await self._profiles.permit_past(customer, purpose)
         limit = page_limit(request.page_size)
         items, more = await self._timelines.page(customer, instant, set(request.kinds), before, limit)
         return pb.GetTimelineResponse(
@@ -155,6 +155,7 @@ def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
         ],
         state_hash=record.state_hash if purpose.may_see(ALL_TRAITS) else "",
         purpose_version=f"{purpose.name}@{purpose.version}",
+        redacted_events=profile.redacted,
     )
 
 
@@ -168,6 +169,7 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
         details=to_struct(_released(item, purpose)),
         customer_id=to_text(entry.stream),
         version=record.version,
+        redacted=item.personal is REDACTED,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
     )
     if purpose.may_see(EVENTS_FIELD):
