@@ -56,6 +56,10 @@ chaos: setup ## Send events for DURATION_S seconds while processes are killed, a
 test: setup ## Run the tests on real servers (TESTS="tests/unit -k name" for some)
 	@$(BIN)/pytest $(TESTS)
 
+.PHONY: laws
+laws: setup ## Run every property test with ten times the usual number of examples
+	@C360_TEST_PROFILE=laws $(BIN)/pytest --timeout 1800 $$(grep -rlE "^@given|^ +@given" tests)
+
 .PHONY: check
 check: format-check lint types contracts protos-check events-check test ## Everything that has to hold before a push
 

@@ -1,13 +1,22 @@
 """Real servers, started when the first test of a session asks for them, on ports and in a directory of their own."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import settings
 
 from services.stack.errors import StackError
 from services.stack.ports import SERVICES
 from services.stack.stack import Stack
+
+
+# `make laws` looks ten times as hard; no example fails for being slow, which on a busy machine says nothing.
+USUAL_EXAMPLES = 100
+settings.register_profile("usual", max_examples=USUAL_EXAMPLES, deadline=None)
+settings.register_profile("laws", max_examples=10 * USUAL_EXAMPLES, deadline=None)
+settings.load_profile(os.environ.get("C360_TEST_PROFILE", "usual"))
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_the_tool_names_what_is_wrong_and_says_so_by_its_exit_code(
     assert "signed with another key" in tool(str(audited.folder / "sealed.json"), "--key", other_key).stdout
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.data())
 def test_a_bundle_with_any_one_byte_changed_is_refused(readable: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(readable) - 1))

@@ -92,7 +92,7 @@ reads = st.tuples(st.just("read"), st.integers(0, 100))
 purges = st.tuples(st.just("purge"), st.integers(0, 1))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples * 2 // 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(appends, appends, reads, reads, purges), max_size=14))
 async def test_a_replay_with_snapshots_is_a_replay_without(world: World, steps: list[tuple[str, Any]]) -> None:
     """Whenever they were taken, kept or dropped, and whatever instant is asked for."""
