@@ -9,13 +9,15 @@ import tempfile
 from benchmarks.harness import Result, show, write
 from services.stack.stack import Stack
 
-PARTS = ("log", "proof")
+PARTS = ("log", "proof", "erasure")
 
 
 async def run(part: str) -> list[Result]:
-    """Against servers of its own, on ports of their own."""
-    with tempfile.TemporaryDirectory(prefix="c360-bench-") as directory, Stack(directory, services=()) as servers:
-        return list(await importlib.import_module(f"benchmarks.part_{part}").measure(servers))
+    """Against servers of its own, on ports of their own, and the services that the part names."""
+    module = importlib.import_module(f"benchmarks.part_{part}")
+    services = getattr(module, "SERVICES", ())
+    with tempfile.TemporaryDirectory(prefix="c360-bench-") as directory, Stack(directory, services=services) as servers:
+        return list(await module.measure(servers))
 
 
 def main() -> int:

@@ -44,8 +44,8 @@ def migrate(settings: MigrateSettings) -> None:
         for database in (DATABASE, VAULT_DATABASE):
             _ensure_database(admin, database)
     for service in SERVICES:
-        upgrade(_of_database(settings.admin_url, DATABASE), service, ROOT / service / "migrations")
-    upgrade(_of_database(settings.admin_url, VAULT_DATABASE), "vault", ROOT.parent / "shared" / "vault" / "migrations")
+        upgrade(of_database(settings.admin_url, DATABASE), service, ROOT / service / "migrations")
+    upgrade(of_database(settings.admin_url, VAULT_DATABASE), "vault", ROOT.parent / "shared" / "vault" / "migrations")
     _ensure_partitions(settings)
 
 
@@ -65,7 +65,7 @@ def _ensure_database(admin: psycopg.Connection, database: str) -> None:
         )
 
 
-def _of_database(url: str, database: str) -> str:
+def of_database(url: str, database: str) -> str:
     """The same server and user, another database."""
     head, _, _ = url.rpartition("/")
     return f"{head}/{database}"
@@ -73,7 +73,7 @@ def _of_database(url: str, database: str) -> str:
 
 def _ensure_partitions(settings: MigrateSettings) -> None:
     """The customer log has as many as configured, for ever; the other logs have one."""
-    with psycopg.connect(_of_database(settings.admin_url, DATABASE), autocommit=True) as admin:
+    with psycopg.connect(of_database(settings.admin_url, DATABASE), autocommit=True) as admin:
         for service in SERVICES:
             heads = sql.Identifier(service, "partition_heads")
             wanted = settings.partitions if service == "profile" else 1

@@ -129,6 +129,7 @@ class ParkedTable:
         return run or 0
 
 
-async def purge(connection: Any, customers: Collection[bytes]) -> None:
-    """What is parked of erased customers goes; what came in a message whose customer isn't known stays sealed."""
-    await connection.execute("DELETE FROM parked WHERE customer = ANY($1::bytea[])", list(customers))
+async def purge(connection: Any, customers: Collection[bytes]) -> int:
+    """What is parked of erased customers goes; what came in a message whose customer isn't known stays sealed. How many went."""
+    deleted = await connection.fetch("DELETE FROM parked WHERE customer = ANY($1::bytea[]) RETURNING 1", list(customers))
+    return len(deleted)

@@ -37,6 +37,14 @@ def find_address(service: Service, environ: Mapping[str, str]) -> str:
     return recorded
 
 
+def recorded_postgres(environ: Mapping[str, str]) -> str:
+    """Where the PostgreSQL of the embedded stack is."""
+    recorded = _recorded_by_stack(_data_dir(environ)).get("postgres")
+    if not isinstance(recorded, str):
+        raise Misused("ENDPOINTS_UNREADABLE", f"{_data_dir(environ) / 'endpoints.json'} does not say where PostgreSQL is")
+    return recorded
+
+
 def find_write_key(environ: Mapping[str, str]) -> str:
     if environ.get("C360_WRITE_KEY"):
         return environ["C360_WRITE_KEY"]

@@ -9,8 +9,10 @@ from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_serve
 from services.consent.api import ConsentApi
 from services.consent.app import CONSENT_PARTITION, Consent
 from services.consent.follow import follow_customers, wait_caught_up
+from services.consent.purging import Purger
 from shared import bus
 from shared.bus.enforcement import Roll
+from shared.bus.purging import answer
 from shared.config import Settings
 from shared.events.wire import CONSENT_STREAM
 from shared.ids import id_maker
@@ -59,6 +61,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("publish", relay.run, server.halt),
             keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
+            answer(client, "consent", Purger(consent.persons, progress).report),
         )
     finally:
         await client.close()

@@ -9,7 +9,7 @@ from services.consent import domain, views
 from services.consent.domain import DefinePurpose, RecordDecision
 from services.consent.views import Decisions, E, Persons, Placed, Purposes
 from shared.bus.enforcement import Roll
-from shared.errors import DeadlineExceeded, NotFound
+from shared.errors import DeadlineExceeded
 from shared.events.catalogue import Entry, make_entry
 from shared.events.consent import (
     DECISION_RECORDED,
@@ -105,10 +105,9 @@ class Consent:
         return earlier
 
     async def check_customer(self, purpose: str, customer: bytes) -> Verdict:
-        """Raises InvalidInput (PURPOSE_UNKNOWN), NotFound (CUSTOMER_UNKNOWN)."""
+        """Raises InvalidInput (PURPOSE_UNKNOWN), NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED)."""
         known = await self._known_purpose(purpose)
-        if not await self.persons.has(customer):
-            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        await self.persons.require(customer)
         return judge(known, await self.decisions.about(purpose, await self.persons.identifiers_of(customer)))
 
     async def check_identifier(self, purpose: str, value_hash: bytes) -> Verdict:

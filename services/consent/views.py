@@ -6,10 +6,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from shared import faults
-from shared.errors import LimitExceeded
+from shared.errors import LimitExceeded, NotFound
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, encode
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
+from shared.ids import to_text
 from shared.log import Record
 
 MOST_DECISIONS_LISTED = 10_000  # of one identifier; keeps an answer below the largest message
@@ -106,10 +107,15 @@ class Decisions:
         return [_placed_decision(row) for row in rows]
 
     async def about(self, purpose: str, value_hashes: Iterable[bytes]) -> list[DecisionRecorded]:
+        """Those that count: a grant that was erased is evidence and nothing else."""
         rows = await self._pool.fetch(
-            "SELECT decision FROM decisions WHERE value_hash = ANY($1::bytea[]) AND purpose = $2", list(value_hashes), purpose
+            """SELECT decision, coalesce(erased_at, -1) AS erased_at FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
+               WHERE value_hash = ANY($1::bytea[]) AND purpose = $2""",
+            list(value_hashes),
+            purpose,
         )
-        return [decode_decision(row["decision"]) for row in rows]
+        decided = [(decode_decision(row["decision"]), row["erased_at"]) for row in rows]
+        return [decision for decision, erased_at in decided if outlives_erasure(decision, erased_at)]
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:
@@ -142,8 +148,21 @@ class Persons:
         found: bytes | None = await self._pool.fetchval("SELECT customer FROM links WHERE value_hash = $1", value_hash)
         return found
 
-    async def has(self, customer: bytes) -> bool:
-        return bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM customers WHERE customer = $1)", customer))
+    async def require(self, customer: bytes) -> None:
+        """Raises NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED)."""
+        row = await self._pool.fetchrow("SELECT erased_at FROM customers WHERE customer = $1", customer)
+        if row is None:
+            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        if row["erased_at"] is not None:
+            raise NotFound("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+
+    async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
+        """Links that are left of erased customers, and decisions that are kept about their identifiers."""
+        links = await self._pool.fetchval("SELECT count(*) FROM links WHERE customer = ANY($1::bytea[])", list(streams))
+        decisions = await self._pool.fetchval(
+            "SELECT count(*) FROM decisions WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
+        )
+        return int(links), int(decisions)
 
     async def identifiers_of(self, customer: bytes) -> list[bytes]:
         """Hashes of the identifiers of all customers that edges join to this one."""
@@ -180,3 +199,18 @@ async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
             [customer for _, customer, _ in edges],
             [other for _, _, other in edges],
         )
+    for entry in entries:
+        if entry.type_id == customer_events.ERASED.id:
+            await _erase(connection, entry)
+
+
+async def _erase(connection: Any, entry: Entry) -> None:
+    """Decisions stay as evidence; that they were about one person is forgotten."""
+    await connection.execute("DELETE FROM links WHERE customer = $1", entry.stream)
+    await connection.execute("UPDATE customers SET erased_at = $2 WHERE customer = $1", entry.stream, entry.occurred_at)
+    await connection.execute(
+        """INSERT INTO erased_identifiers (value_hash, erased_at) SELECT h, $2 FROM unnest($1::bytea[]) AS h
+           ON CONFLICT (value_hash) DO UPDATE SET erased_at = greatest(erased_identifiers.erased_at, excluded.erased_at)""",
+        list(entry.public().identifier_hashes),
+        entry.occurred_at,
+    )

@@ -1,6 +1,7 @@
-"""Identity finds out who is who.
+"""Identity finds out who is who, and erases who asks for it.
 
-Owns the identity log: customers' births, the identifiers linked to them, the merges between them, and proposals of merges
-that a person must decide. Follows INGEST. Publishes CUSTOMER: every event with the customer it belongs to, sealed under
-that customer's key, and with it what identity concluded from it. Serves Resolve, GetCustomer and ListProposals.
+Owns the identity log: customers' births, the identifiers linked to them, the merges between them, proposals of merges that a
+person must decide, erasures and legal holds. Follows INGEST. Publishes CUSTOMER: every event with the customer it belongs
+to, sealed under that customer's key, and with it what identity concluded from it. Serves ResolveIdentifier, GetCustomer,
+ListProposals, EraseCustomer and legal holds. The only service that destroys keys.
 """

@@ -1,5 +1,6 @@
 """Composition of the identity service."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -8,9 +9,15 @@ from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 
 from services.identity.api import IdentityApi
 from services.identity.app import Unifier
+from services.identity.epochs import Epochs
+from services.identity.erasing import Eraser
+from services.identity.erasure_api import ErasureApi
 from services.identity.follow import follow_ingest, replay
+from services.identity.holding import Holds
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.outbox import Outbox
 from shared import bus
+from shared.bus.destructions import heed
 from shared.config import Settings
 from shared.events.wire import CUSTOMER_STREAM
 from shared.ids import id_maker
@@ -37,23 +44,22 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "identity")
     keyring = FileKeyring(Path(settings.keyring_file))
-    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
+    vault_pool = await open_pool(settings.vault_url, "vault")
+    vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "identity")
-    progress, outbox, parked = Progress(), Outbox(pool), ParkedTable(pool, now_us)
-    unifier = Unifier(pool, LogWriter(pool, [0], now_us), outbox, parked, vault, progress, now_us, id_maker(now_us))
+    new_id, progress, outbox, parked = id_maker(now_us), Progress(), Outbox(pool), ParkedTable(pool, now_us)
+    ledger = Ledger(pool, LogWriter(pool, [IDENTITY_PARTITION], now_us), outbox, parked, progress, now_us)
+    ledger.run = Run(settings.poison_run_limit)
+    unifier = Unifier(pool, ledger, vault, now_us, new_id)
+    eraser = Eraser(pool, client, ledger, vault, keyring, now_us, new_id)
+    holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
     relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read)
-    unifier.run = Run(settings.poison_run_limit)
-    unifier.on_committed = relay.tell
-    server.add(
-        add_IdentityServiceServicer_to_server,
-        IdentityApi(pool, LogReader(pool), vault.lookup_key, progress),
-        "c360.identity.v1.IdentityService",
-    )
-    server.add(
-        add_ParkedServiceServicer_to_server,
-        ParkedApi("identity", parked, lambda one: replay(one, unifier, vault)),
-        PARKED,
-    )
+    ledger.on_committed = relay.tell
+    erasure_api = ErasureApi(pool, eraser, holds, keyring, progress)
+    api = IdentityApi(pool, LogReader(pool), vault.lookup_key, progress, erasure_api)
+    server.add(add_IdentityServiceServicer_to_server, api, "c360.identity.v1.IdentityService")
+    parked_api = ParkedApi("identity", parked, lambda one: replay(one, unifier, vault))
+    server.add(add_ParkedServiceServicer_to_server, parked_api, PARKED)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us)
     await server.start()
     await server.set_ready(True)
@@ -61,13 +67,16 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         await until_stopped(
             stop,
             server.stop,
-            keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault), server.halt),
+            keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault, ledger.run), server.halt),
             keep_going("publish", relay.run, server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
+            keep_going("erase", eraser.run, server.halt),
+            keep_going("destroy epoch keys", Epochs(client, ledger, vault, now_us).run, server.halt),
+            heed(client, vault),
         )
     finally:
         await client.close()
-        await pool.close()
+        await asyncio.gather(pool.close(), vault_pool.close())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from typing import Any
 from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
 
-from services.identity import views
+from services.identity import erasures, views
+from services.identity.erasure_api import ErasureApi
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.identifiers import hash_of, normalise
@@ -18,11 +19,12 @@ from shared.rpc.server import seconds_left
 
 
 class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
-    def __init__(self, pool: Any, reader: LogReader, lookup_key: bytes, progress: Progress) -> None:
+    def __init__(self, pool: Any, reader: LogReader, lookup_key: bytes, progress: Progress, erasure: ErasureApi) -> None:
         self._pool = pool
         self._reader = reader
         self._lookup_key = lookup_key
         self._progress = progress
+        self._erasure = erasure
 
     async def ResolveIdentifier(self, request: pb.ResolveIdentifierRequest, context: Any) -> pb.ResolveIdentifierResponse:
         identifier = normalise(request.identifier.namespace, request.identifier.value)
@@ -39,7 +41,8 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         if not members:
             raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=request.customer_id)
         records = await self._reader.streams([(0, member) for member in members])
-        return pb.GetCustomerResponse(customer=_customer(members, records))
+        erasure_id = await erasures.erased_by(self._pool, customer)
+        return pb.GetCustomerResponse(customer=_customer(members, records, erasure_id))
 
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
         limit = page_limit(request.page_size)
@@ -59,16 +62,29 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
             next_page_token=page_token(rows[-1].pos, rows[-1].proposal_id) if more else "",
         )
 
+    async def EraseCustomer(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
+        return await self._erasure.erase(request, context)
 
-def _customer(members: list[bytes], records: list[Record]) -> pb.Customer:
-    """`members` oldest first; `records` are their whole streams."""
+    async def GetErasure(self, request: pb.GetErasureRequest, context: Any) -> pb.GetErasureResponse:
+        return await self._erasure.get(request)
+
+    async def PlaceLegalHold(self, request: pb.PlaceLegalHoldRequest, context: Any) -> pb.PlaceLegalHoldResponse:
+        return await self._erasure.place_hold(request, context)
+
+    async def ReleaseLegalHold(self, request: pb.ReleaseLegalHoldRequest, context: Any) -> pb.ReleaseLegalHoldResponse:
+        return await self._erasure.release_hold(request)
+
+
+def _customer(members: list[bytes], records: list[Record], erasure_id: bytes | None) -> pb.Customer:
+    """`members` oldest first; `records` are their whole streams. Of an erased customer, not even hashed identifiers."""
     customer = pb.Customer(customer_id=to_text(members[0]), member_ids=[to_text(member) for member in members])
+    customer.erasure_id = to_text(erasure_id) if erasure_id else ""
     merges: dict[bytes, pb.Merge] = {}
     for record in sorted(records, key=lambda record: record.pos):
         entry, public = record.entry, record.entry.public()
         if entry.type_id == events.FOUNDED.id and entry.stream == members[0]:
             customer.found_time.CopyFrom(to_timestamp(record.recorded_at))
-        elif entry.type_id == events.LINKED.id:
+        elif entry.type_id == events.LINKED.id and erasure_id is None:
             customer.identifiers.add(
                 namespace=public.namespace,
                 value_hash=public.value_hash.hex(),

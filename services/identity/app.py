@@ -1,12 +1,11 @@
-"""Identity's use cases: unify a unit of events, and replay what was parked (the single writer)."""
+"""Identity's use cases: unify a unit of events, and replay what was parked."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity import views
+from services.identity import erasures, views
 from services.identity.domain import (
     Conclusion,
     Founded,
@@ -15,26 +14,26 @@ from services.identity.domain import (
     Merged,
     Proposed,
     Sighting,
+    Suppression,
+    admit,
     decide,
     identifiers_of,
 )
-from services.identity.outbox import Outbox
+from services.identity.erasure import Erasure
+from services.identity.erasure import evolve as evolve_erasure
+from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
-from shared.events.wire import INGEST_STREAM, RawEvent
+from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
+from shared.events.wire import RawEvent
 from shared.identifiers import Identifier, hash_of
 from shared.ids import NewId, derived_id
 from shared.instants import Clock
-from shared.log import LogWriter
 from shared.log.writer import Versioned
-from shared.parked import Parked, ParkedTable
-from shared.poison import Run
-from shared.positions import Progress
+from shared.parked import Parked
 from shared.privacy import Personal
-from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, UNIT_EVENTS, UNIT_SECONDS
+from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, EVENTS_SUPPRESSED, UNIT_EVENTS, UNIT_SECONDS
 from shared.vault import DataKey, Vault
-
-IDENTITY_PARTITION = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,8 @@ class Draft:
     versions: dict[bytes, int]
     entries: list[Entry] = field(default_factory=list)
     own: list[Versioned] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
+    messages: list[bytes] = field(default_factory=list)  # refused, by event id
 
     def conclude(self, entry: Entry) -> None:
         self.versions[entry.stream] = self.versions.get(entry.stream, 0) + 1
@@ -63,87 +64,50 @@ class Draft:
 
 
 class Unifier:
-    """The single writer of the graph. `load` first; one turn at a time, and after a turn that failed the next loads anew."""
+    """The single writer of the graph."""
 
-    def __init__(
-        self,
-        pool: Any,
-        writer: LogWriter,
-        outbox: Outbox,
-        parked: ParkedTable,
-        vault: Vault,
-        progress: Progress,
-        clock: Clock,
-        new_id: NewId,
-    ) -> None:
+    def __init__(self, pool: Any, ledger: Ledger, vault: Vault, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
-        self._writer = writer
-        self._outbox = outbox
-        self._parked = parked
+        self._ledger = ledger
         self._vault = vault
-        self._progress = progress
         self._clock = clock
         self._new_id = new_id
-        self._next_founding_number = 0
-        self._turns = asyncio.Lock()
-        self._loaded = False
-        self.run = Run()
-        self.on_committed: Callable[[], None] = lambda: None
 
-    @property
-    def consumed(self) -> int:
-        return self._writer.consumed(INGEST_STREAM)
-
-    async def load(self) -> None:
-        async with self._turns:
-            await self._load()
-
-    async def _load(self) -> None:
-        await self._writer.claim()
-        await self._outbox.load()
-        self._next_founding_number = await views.next_founding_number(self._pool)
-        self.run.length = await self._parked.trailing_run(INGEST_STREAM, self.consumed)
-        self._progress.advance("ingest", self.consumed)
-        self._progress.advance("customer", self._outbox.next_number - 1)
-        self._loaded = True
+    async def load(self) -> int:
+        """Up to where INGEST is consumed."""
+        async with self._ledger.turn():
+            return self._ledger.consumed
 
     async def unify(self, raw: Sequence[RawEvent], sequence: int, parked: Sequence[Parked]) -> None:
         """Finds each event's customer and commits conclusions, hand-over, what is parked and the consumed position as one."""
 
         async def park(connection: Any) -> None:
-            await self._parked.put(connection, parked)
+            await self._ledger.parked.put(connection, parked)
 
-        async with self._turn():
+        async with self._ledger.turn():
             await self._unify(raw, sequence, park)
 
     async def replay(self, raw: Sequence[RawEvent], parked: Parked) -> int:
         """Unifies the events of a parked message as if they had come now; the number of the unit. Raises NotParked."""
 
         async def take(connection: Any) -> None:
-            await self._parked.take(connection, parked.parked_id)
+            await self._ledger.parked.take(connection, parked.parked_id)
 
-        async with self._turn():
-            await self._unify(raw, self.consumed, take)
-            return self._outbox.next_number - 1
+        async with self._ledger.turn():
+            await self._unify(raw, self._ledger.consumed, take)
+            return self._ledger.next_unit - 1
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        async with self._turns:
-            if not self._loaded:
-                await self._load()
-            self._loaded = False
-            yield
-            self._loaded = True
-
-    async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Callable[[Any], Awaitable[None]]) -> None:
+    async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Also) -> None:
         with UNIT_SECONDS.labels("identity").time():
             fresh = await self._not_seen(raw)
-            graph, placed, versions = await self._place(fresh)
+            graph, placed, versions, refusals = await self._place(fresh)
             draft = await self._draft(graph, placed, versions)
+            await self._refuse(draft, refusals)
             await self._commit(draft, graph, placed, sequence, also)
         UNIT_EVENTS.labels("identity").observe(len(raw))
-        EVENTS_APPLIED.labels("identity").inc(len(fresh))
+        EVENTS_APPLIED.labels("identity").inc(len(placed))
         EVENTS_DUPLICATE.labels("identity").inc(len(raw) - len(fresh))
+        EVENTS_SUPPRESSED.inc(len(refusals))
 
     async def _not_seen(self, raw: Sequence[RawEvent]) -> dict[bytes, RawEvent]:
         """By event id, which follows from source and message id: a repeated message is the same event."""
@@ -154,19 +118,27 @@ class Unifier:
             del by_id[event_id]
         return by_id
 
-    async def _place(self, fresh: dict[bytes, RawEvent]) -> tuple[Graph, list[Placed], dict[bytes, int]]:
+    async def _place(
+        self, fresh: dict[bytes, RawEvent]
+    ) -> tuple[Graph, list[Placed], dict[bytes, int], list[tuple[bytes, Suppression]]]:
+        """The last are (event id, suppression) of the events that are about someone who was erased."""
         sightings = [self._sighting(event_id, event) for event_id, event in fresh.items()]
-        graph, versions = await views.load_graph(self._pool, sightings, self._next_founding_number)
-        placed = []
-        for sighting, event in zip(sightings, fresh.values(), strict=True):
+        graph, versions = await views.load_graph(self._pool, sightings, self._ledger.next_founding_number)
+        placed, refusals = [], []
+        for seen, event in zip(sightings, fresh.values(), strict=True):
+            sighting = admit(graph, seen)
+            if isinstance(sighting, Suppression):
+                refusals.append((seen.event_id, sighting))
+                continue
             customer, conclusions = decide(graph, sighting, self._new_id)
             placed.append(Placed(event, sighting.event_id, sighting.identifiers[0][0], customer, conclusions))
-        return graph, placed, versions
+        return graph, placed, versions, refusals
 
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
         # An event without any usable identifier was accepted all the same: it founds a customer of its own.
         identifiers = identifiers_of(event) or [Identifier("event", event_id.hex())]
-        return Sighting(event_id, [(hash_of(identifier, self._vault.lookup_key), identifier) for identifier in identifiers])
+        hashed = [(hash_of(identifier, self._vault.lookup_key), identifier) for identifier in identifiers]
+        return Sighting(event_id, hashed, min(event.occurred_at, event.received_at))
 
     async def _draft(self, graph: Graph, placed: Sequence[Placed], versions: dict[bytes, int]) -> Draft:
         founded = [x.customer for item in placed for x in item.conclusions if isinstance(x, Founded)]
@@ -214,31 +186,37 @@ class Unifier:
                     for stream, other in ((one, two), (two, one))
                 ]
 
+    async def _refuse(self, draft: Draft, refusals: Sequence[tuple[bytes, Suppression]]) -> None:
+        """What is dropped is counted in the log of its erasure, and never seen again."""
+        dropped = Counter(suppression.erasure_id for _, suppression in refusals)
+        for erasure in await erasures.get(self._pool, dropped) if dropped else ():
+            event = ReimportRefused(events=dropped[erasure.erasure_id])
+            entry = make_entry(REIMPORT_REFUSED, erasure.erasure_id, self._new_id(), self._clock(), event)
+            draft.own.append(Versioned(IDENTITY_PARTITION, erasure.version + 1, entry))
+            draft.erasures.append(evolve_erasure(erasure, event, entry.occurred_at))
+        draft.messages += [event_id for event_id, _ in refusals]
+
     async def _commit(
         self,
         draft: Draft,
         graph: Graph,
         placed: Sequence[Placed],
         sequence: int,
-        also: Callable[[Any], Awaitable[None]],
+        also: Also,
     ) -> None:
         now = self._clock()
-        units = self._outbox.messages(draft.entries, {INGEST_STREAM: sequence})
         conclusions = [(item.event_id, conclusion) for item in placed for conclusion in item.conclusions]
 
         async def write_views(connection: Any, records: Any) -> None:
             first = records[0].pos if records else 0
             await views.apply(connection, conclusions, graph, draft.versions, (first, now))
-            await views.remember(connection, [item.event_id for item in placed])
+            await views.remember(connection, draft.messages + [item.event_id for item in placed])
             await also(connection)
-            await self._outbox.put(connection, units, now)
+            for erasure in draft.erasures:
+                await erasures.save(connection, erasure)
 
-        await self._writer.append(draft.own, {INGEST_STREAM: sequence}, write_views)
-        self._next_founding_number = max(self._next_founding_number, graph.next_founding_number)
-        self._outbox.committed(units)
-        self._progress.advance("ingest", sequence)
-        self._progress.advance("customer", self._outbox.next_number - 1)
-        self.on_committed()
+        await self._ledger.commit(draft.own, draft.entries, sequence, write_views)
+        self._ledger.next_founding_number = max(self._ledger.next_founding_number, graph.next_founding_number)
 
 
 ACTIVITIES: dict[str, EventType] = {

@@ -5,9 +5,10 @@ moves. The customers joined by edges are a cluster, the oldest of them is canoni
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.errors import InvalidInput
+from shared.events.erasure import Policy
 from shared.events.wire import RawEvent
 from shared.identifiers import Identifier, normalise, strength
 from shared.ids import NewId
@@ -23,6 +24,7 @@ class Sighting:
 
     event_id: bytes
     identifiers: Sequence[tuple[bytes, Identifier]]
+    occurred_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,27 @@ class Proposed:
 Conclusion = Founded | Linked | Merged | Proposed
 
 
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """What an erasure leaves of an identifier, so that nothing brings its customer back."""
+
+    erasure_id: bytes
+    policy: Policy
+    erased_at: int
+
+    def forbids(self, occurred_at: int) -> bool:
+        """A person who starts clean has a future and no past."""
+        return self.policy == "refuse" or occurred_at <= self.erased_at
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A whole cluster is no more: its identifiers lead nowhere and its streams are closed."""
+
+    customers: frozenset[bytes]
+    suppression: Suppression
+
+
 @dataclass(slots=True)
 class Cluster:
     """The customers joined by edges, and what of their identifiers decides whether more may join."""
@@ -75,12 +98,13 @@ class Graph:
     clusters: dict[bytes, Cluster] = field(default_factory=dict)  # customer -> its cluster
     proposals: set[tuple[bytes, bytes]] = field(default_factory=set)
     next_founding_number: int = 0
+    suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # by identifier hash
 
     def cluster_of(self, value_hash: bytes) -> Cluster:
         return self.clusters[self.links[value_hash]]
 
 
-def evolve(graph: Graph, conclusion: Conclusion) -> None:
+def evolve(graph: Graph, conclusion: Conclusion | Erased) -> None:
     """Applies a conclusion; the same for new ones and for those replayed from the log."""
     match conclusion:
         case Founded(customer, founding_number):
@@ -97,6 +121,37 @@ def evolve(graph: Graph, conclusion: Conclusion) -> None:
             _join(graph, graph.clusters[customer], graph.clusters[other])
         case Proposed(_, customer, other, _):
             graph.proposals.add((customer, other))
+        case Erased(customers, suppression):
+            _erase(graph, customers, suppression)
+
+
+def _erase(graph: Graph, customers: frozenset[bytes], suppression: Suppression) -> None:
+    gone = [value_hash for value_hash, customer in graph.links.items() if customer in customers]
+    for value_hash in gone:
+        del graph.links[value_hash]
+        graph.suppressions[value_hash] = suppression
+    graph.proposals = {pair for pair in graph.proposals if customers.isdisjoint(pair)}
+
+
+def admit(graph: Graph, sighting: Sighting) -> Sighting | Suppression:
+    """The sighting, without suppressed devices; or the suppression that forbids to take the event in.
+
+    A device outlives the person who used it: with a name or an address of somebody else, the event is somebody else's.
+    """
+    suppressed: dict[bytes, Suppression] = {}
+    for value_hash, _ in sighting.identifiers:
+        found = graph.suppressions.get(value_hash)
+        if found is not None and found.forbids(sighting.occurred_at):
+            suppressed[value_hash] = found
+    if not suppressed:
+        return sighting
+    rest = [(value_hash, identifier) for value_hash, identifier in sighting.identifiers if value_hash not in suppressed]
+    for value_hash, identifier in sighting.identifiers:
+        if value_hash in suppressed and identifier.namespace != DEVICE:
+            return suppressed[value_hash]
+    if all(identifier.namespace == DEVICE for _, identifier in rest):
+        return next(iter(suppressed.values()))
+    return replace(sighting, identifiers=rest)
 
 
 def _join(graph: Graph, one: Cluster, other: Cluster) -> None:

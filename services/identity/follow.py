@@ -18,14 +18,14 @@ MESSAGES_A_UNIT = 16  # and at most TAKE_BYTES of them: bounds a unit's memory a
 log = logger("identity")
 
 
-async def follow_ingest(client: Any, unifier: Unifier, vault: Vault) -> None:
+async def follow_ingest(client: Any, unifier: Unifier, vault: Vault, run: Run) -> None:
     """Never returns; raises when a server is down, to be started over from what is committed, and Halted (POISON_RUN)."""
-    await unifier.load()
-    follower = Follower(client, INGEST_STREAM, unifier.consumed, contiguous=False)  # it has no log to be filled from
+    consumed = await unifier.load()
+    follower = Follower(client, INGEST_STREAM, consumed, contiguous=False)  # it has no log to be filled from
     try:
         while True:
             messages = await follower.take(MESSAGES_A_UNIT)
-            events, parked = await _open_all(messages, vault, unifier.run)
+            events, parked = await _open_all(messages, vault, run)
             await unifier.unify(events, messages[-1].sequence, parked)
             EVENTS_PARKED.labels("identity").inc(len(parked))
     finally:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from services.identity import erasures
 from services.identity.domain import KNOWN_PERSON, Cluster, Conclusion, Founded, Graph, Linked, Merged, Proposed, Sighting
 
 
@@ -16,7 +17,9 @@ async def load_graph(pool: Any, sightings: Sequence[Sighting], next_founding_num
     graph = Graph(next_founding_number=next_founding_number)
     canonical_of: dict[bytes, bytes] = {}  # by identifier hash
     clusters: dict[bytes, Cluster] = {}  # by canonical customer
-    for row in await _linked(pool, {value_hash for sighting in sightings for value_hash, _ in sighting.identifiers}):
+    hashes = {value_hash for sighting in sightings for value_hash, _ in sighting.identifiers}
+    graph.suppressions = await erasures.suppressions(pool, hashes)
+    for row in await _linked(pool, hashes):
         canonical_of[row["value_hash"]] = row["canonical"]
         graph.links[row["value_hash"]] = row["customer"]
         graph.founding_numbers[row["customer"]] = row["founding_number"]

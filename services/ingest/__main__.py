@@ -16,6 +16,7 @@ from services.ingest.batcher import Batcher
 from services.ingest.publisher import Publisher
 from services.ingest.views import Sources
 from shared import bus
+from shared.bus.destructions import heed
 from shared.config import Settings
 from shared.ids import id_maker
 from shared.instants import now_us
@@ -61,6 +62,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             stop,
             drain,
             publisher.keep_keys_ahead(),
+            heed(client, vault),
             batcher.run(),
             http.run(),
             keep_going("sign checkpoints", checkpoints.run),

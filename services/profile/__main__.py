@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
@@ -15,11 +15,14 @@ from services.profile.follow import ConsentFollower, follow_customers
 from services.profile.history import History
 from services.profile.hub import Hub
 from services.profile.notices import Notices
+from services.profile.purging import Purger
 from services.profile.record import Recorder
 from services.profile.snapshots import Snapshots
 from services.profile.views import Consents, Identifiers, States
 from shared import bus
+from shared.bus.destructions import heed
 from shared.bus.enforcement import Lease
+from shared.bus.purging import answer
 from shared.config import Settings
 from shared.events.consent import PurposeDefined
 from shared.ids import id_maker, to_text
@@ -63,7 +66,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     writer = LogWriter(pool, range(settings.partitions), now_us)
     parked = ParkedTable(pool, now_us)
-    recorder = Recorder(writer, states, identifiers, parked, held, vault, progress)
+    recorder = Recorder(writer, states, identifiers, parked, held, decisions, vault, progress)
     recorder.run = Run(settings.poison_run_limit)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
 
@@ -72,7 +75,12 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         for partition in {record.partition for record in records}:
             notices[partition].tell()
 
+    def on_destroyed(owners: Collection[bytes]) -> None:
+        held.drop(owners)
+        hub.changed(owners)
+
     recorder.on_changed = on_changed
+    purger = Purger(pool, reader, held, vault, progress, settings.partitions)
     consent = ConsentFollower(consents, purposes, decisions, progress, lease, hub)
     profiles = Profiles(
         history, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, settings.partitions
@@ -96,6 +104,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("follow customers", lambda: follow_customers(client, recorder), server.halt),
             keep_going("follow consent", lambda: consent.follow(client), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
+            heed(client, vault, on_destroyed),
+            answer(client, "profile", purger.report),
             lease.run(),
             *(notice.run() for notice in notices),
         )

@@ -19,6 +19,7 @@ from shared.identifiers import normalise
 from shared.ids import from_text, to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
+from shared.privacy import REDACTED
 from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token, progress_name
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
@@ -47,7 +48,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await self._customer(request.customer)
-        await self._profiles.permit(customer, purpose)
+        await self._profiles.permit_past(customer, purpose)
         limit = page_limit(request.page_size)
         items, more = await self._timelines.page(customer, instant, set(request.kinds), before, limit)
         return pb.GetTimelineResponse(
@@ -119,6 +120,7 @@ def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
         ],
         state_hash=record.state_hash if purpose.may_see(ALL_TRAITS) else "",
         purpose_version=f"{purpose.name}@{purpose.version}",
+        redacted_events=profile.redacted,
     )
 
 
@@ -132,6 +134,7 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
         details=to_struct(_released(item, purpose)),
         customer_id=to_text(entry.stream),
         version=record.version,
+        redacted=item.personal is REDACTED,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
     )
     if purpose.may_see(EVENTS_FIELD):

@@ -7,7 +7,7 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, is_timeless, reachable
-from services.profile.enforcement import depends_on_the_person, require_permission
+from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
 from services.profile.history import History
 from services.profile.views import Identifiers
 from shared.errors import InvalidInput, NotFound, Unavailable
@@ -39,6 +39,7 @@ class Profile(msgspec.Struct, frozen=True):
     record: GoldenRecord
     version: int
     positions: dict[int, int]
+    redacted: int = 0  # events whose personal part is gone
 
 
 class Profiles:
@@ -90,9 +91,15 @@ class Profiles:
         return customer
 
     async def permit(self, customer: bytes, purpose: PurposeDefined) -> Profile:
-        """The profile as it is now, if the customer permits the purpose now. Consent of now rules reads of the past too."""
+        """The profile as it is now, if the customer permits the purpose now. Consent of now rules reads of the past too.
+
+        Raises NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED), NotPermitted, Unavailable.
+        """
         held = await self._cluster(customer, self._states.get)
+        if any(h.state.erased for h in held.values()):
+            raise _erased(customer)
         profile = _profile(held, self._partitions)
+        require_unrestricted(profile.record, purpose)
         if depends_on_the_person(purpose):
             found = await self._decisions.get(profile.record.identifiers.keys())
             if not self._lease_holds():  # looked at last: it vouches for the decisions just read
@@ -100,11 +107,19 @@ class Profiles:
             require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
         return profile
 
+    async def permit_past(self, customer: bytes, purpose: PurposeDefined) -> bool:
+        """As `permit`; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
+        held = await self._states.get([customer])
+        erased = any(h.state.erased for h in held.values())
+        if depends_on_the_person(purpose) or not erased:
+            await self.permit(customer, purpose)
+        return erased
+
     async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant) -> Profile:
-        current = await self.permit(customer, purpose)
         if instant.is_now:
-            return current
-        if instant.valid_at == END_OF_TIME:
+            return await self.permit(customer, purpose)
+        erased = await self.permit_past(customer, purpose)
+        if instant.valid_at == END_OF_TIME and not erased:
             return await self._as_known(customer, instant)
         return (await self.replay(customer, instant))[0]
 
@@ -133,7 +148,9 @@ class Profiles:
             raise NotFound(
                 "nothing had happened to this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer)
             )
-        return _profile(held, self._partitions), counted
+        keys = await self._vault.keys(held)
+        redacted = sum(1 for r in counted if r.entry.envelope and r.entry.stream not in keys)
+        return msgspec.structs.replace(_profile(held, self._partitions), redacted=redacted), counted
 
     async def _cluster(
         self, customer: bytes, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
@@ -148,6 +165,10 @@ class Profiles:
                 break  # the other side of a merge is in a unit that isn't applied yet
             held |= found
         return held
+
+
+def _erased(customer: bytes) -> NotFound:
+    return NotFound("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
 
 
 def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
@@ -169,6 +190,8 @@ KINDS = {
     events.SCREEN_VIEWED.id: "screen_viewed",
     events.GROUPED.id: "grouped",
     events.ALIASED.id: "aliased",
+    events.RESTRICTED.id: "restricted",
+    events.ERASED.id: "erased",
 }
 
 

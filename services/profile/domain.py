@@ -58,6 +58,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     traits: dict[str, dict[str, Candidate]] = {}
     identifiers: dict[bytes, LinkedIdentifier] = {}
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
+    restricted: bool = False  # an erasure waits for a legal hold
+    erased: bool = False
 
     def __repr__(self) -> str:
         return f"<State {len(self.traits)} traits sealed>"
@@ -72,10 +74,10 @@ class Held(msgspec.Struct):
 
 
 def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None) -> None:
-    """Adds one event to the state, in place."""
+    """Adds one event to the state, in place. Once erased, nothing personal is taken in any more, in whatever order."""
     if isinstance(public, events.Activity):
         state.last_seen_at = max(state.last_seen_at, entry.occurred_at)
-        if isinstance(personal, events.Identified):
+        if isinstance(personal, events.Identified) and not state.erased:
             for name, value in personal.traits.items():
                 if _fits(value):
                     candidate = Candidate(value, entry.occurred_at, public.received_at, entry.event_id)
@@ -86,9 +88,19 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         state.founded_at = entry.occurred_at
     elif isinstance(public, events.IdentifierLinked):
         value = personal.value if isinstance(personal, events.LinkedValue) else None
-        state.identifiers[public.value_hash] = LinkedIdentifier(public.namespace, value)
+        if not state.erased:
+            state.identifiers[public.value_hash] = LinkedIdentifier(public.namespace, value)
     elif isinstance(public, events.CustomersMerged):
         _join_edge(state.edges, public.merge_id, public.other)
+    elif isinstance(public, events.CustomerRestricted):
+        state.restricted = True
+    elif isinstance(public, events.CustomerErased):
+        close(state)
+
+
+def close(state: State) -> None:
+    """Nothing personal is left, and none comes any more."""
+    state.erased, state.traits, state.identifiers = True, {}, {}
 
 
 def fork(state: State) -> State:
@@ -110,7 +122,7 @@ def happened_by(entry: Entry, valid_at: int) -> bool:
 
 
 def is_timeless(entry: Entry) -> bool:
-    return entry.type_id in (events.FOUNDED.id, events.MERGED.id, events.MERGE_PROPOSED.id)
+    return entry.type_id in (events.FOUNDED.id, events.MERGED.id, events.MERGE_PROPOSED.id, events.RESTRICTED.id)
 
 
 def keep_within_limits(traits: dict[str, dict[str, Candidate]]) -> None:
@@ -158,6 +170,7 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     founded_at: int
     last_seen_at: int
     state_hash: str
+    restricted: bool = False
 
     def __repr__(self) -> str:
         return f"<GoldenRecord of {len(self.members)} members sealed>"
@@ -173,6 +186,8 @@ def combine(states: dict[bytes, State]) -> State:
         whole.identifiers |= state.identifiers
         for merge_id, other in state.edges.items():
             _join_edge(whole.edges, merge_id, other)
+        whole.restricted |= state.restricted
+        whole.erased |= state.erased
         for name, candidates in state.traits.items():
             for source, candidate in candidates.items():
                 _offer(whole.traits.setdefault(name, {}), source, candidate)
@@ -191,6 +206,7 @@ def golden_record(states: dict[bytes, State]) -> GoldenRecord:
         founded_at=whole.founded_at,
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
+        restricted=whole.restricted,
     )
 
 
@@ -204,7 +220,8 @@ def _survivor(candidates: dict[str, Candidate]) -> GoldenTrait | None:
 def state_hash(state: State) -> str:
     """Hexadecimal SHA-256 over the state in an order of its own: equal states have equal hashes."""
     identifiers, edges = sorted(state.identifiers.items()), sorted(state.edges.items())
-    content = (state.founding_number, state.founded_at, state.last_seen_at, state.traits, identifiers, edges)
+    clocks = (state.founding_number, state.founded_at, state.last_seen_at)
+    content = (*clocks, state.traits, identifiers, edges, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 

@@ -11,6 +11,7 @@ from shared.events.consent import ALLOWED_BY_LAW, DecisionRecorded, PurposeDefin
 
 EVENTS_FIELD = "events"  # a purpose that may see it sees names and properties in the timeline
 NOT_IN_PURPOSE = "NOT_IN_PURPOSE"
+REDACTED = "REDACTED"
 
 
 class Withheld(msgspec.Struct, frozen=True, order=True):
@@ -34,6 +35,12 @@ def depends_on_the_person(purpose: PurposeDefined) -> bool:
     return purpose.legal_basis not in ALLOWED_BY_LAW
 
 
+def require_unrestricted(record: GoldenRecord, purpose: PurposeDefined) -> None:
+    """Who asked to be erased is kept for the law's sake alone. Raises NotPermitted (RESTRICTED)."""
+    if record.restricted and purpose.legal_basis != "legal_obligation":
+        raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
+
+
 def require_permission(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> None:
     """Raises NotPermitted with the rule's reason."""
     verdict = judge(purpose, decisions)
@@ -47,6 +54,11 @@ def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
         Withheld(f"identifier:{linked.namespace}", NOT_IN_PURPOSE)
         for linked in record.identifiers.values()
         if not purpose.may_see(linked.namespace)
+    }
+    withheld |= {
+        Withheld(f"identifier:{linked.namespace}", REDACTED)
+        for linked in record.identifiers.values()
+        if purpose.may_see(linked.namespace) and linked.value is None
     }
     return Released(
         traits={name: trait for name, trait in record.traits.items() if purpose.may_see(name)},

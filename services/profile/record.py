@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from services.profile import erasures
 from services.profile.cache import LoadingCache
 from services.profile.domain import Held, evolve, fork
 from services.profile.views import Identifiers, States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
+from shared.events.consent import DecisionRecorded
 from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, decode_entry, decode_unit, encode
 from shared.ids import partition_of
 from shared.log import LogWriter, Record
@@ -20,8 +22,10 @@ from shared.log.writer import Versioned
 from shared.parked import Parked, ParkedTable
 from shared.poison import Poison, Run
 from shared.positions import Progress
-from shared.telemetry import EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
+from shared.telemetry import ENVELOPES_BROKEN, EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
+
+ENVELOPE_BROKEN = "ENVELOPE_BROKEN"  # a live key doesn't open it: an alarm, and never an erasure
 
 log = logger("profile")
 
@@ -44,6 +48,7 @@ class Change:
     held: dict[bytes, Held] = field(default_factory=dict)
     links: dict[bytes, bytes] = field(default_factory=dict)
     parked: list[Parked] = field(default_factory=list)
+    erased: list[Entry] = field(default_factory=list)
 
 
 class Recorder:
@@ -59,6 +64,7 @@ class Recorder:
         identifiers: Identifiers,
         parked: ParkedTable,
         cache: LoadingCache[bytes, Held],
+        decisions: LoadingCache[bytes, list[DecisionRecorded]],
         vault: Vault,
         progress: Progress,
     ) -> None:
@@ -67,6 +73,7 @@ class Recorder:
         self._identifiers = identifiers
         self._parked = parked
         self._cache = cache
+        self._decisions = decisions
         self._vault = vault
         self._progress = progress
         self._partitions = len(writer.partitions)
@@ -153,6 +160,8 @@ class Recorder:
 
     def _park(self, change: Change, one: Parked) -> None:
         log.error("parked", sequence=one.sequence, part=one.part, type=one.type_id, reason=one.reason)
+        if one.reason == ENVELOPE_BROKEN:
+            ENVELOPES_BROKEN.inc()
         one.run = self.run.poison()
         change.parked.append(one)
 
@@ -166,6 +175,8 @@ class Recorder:
         change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))
         if isinstance(public, events.IdentifierLinked):
             change.links[public.value_hash] = entry.stream
+        elif isinstance(public, events.CustomerErased):
+            change.erased.append(entry)
 
     async def _commit(self, change: Change, keys: Mapping[bytes, DataKey], consumed: dict[str, int], also: Also) -> list[Record]:
         async def write_views(connection: Any, records: list[Record]) -> None:
@@ -174,9 +185,11 @@ class Recorder:
             await self._states.apply(connection, change.held, keys)
             await self._identifiers.apply(connection, change.links)
             await also(connection)
+            await erasures.erase(connection, change.erased, self._partitions)
 
         records = await self._writer.append(change.events, consumed, write_views)
         self._cache.put(change.held)
+        self._decisions.drop([value_hash for entry in change.erased for value_hash in entry.public().identifier_hashes])
         self._advance()
         self.on_changed(records)
         return records
@@ -213,7 +226,7 @@ def _open(entry: Entry, key: DataKey | None) -> tuple[Any, Any]:
     try:
         return entry.public(), entry.personal(key)
     except EnvelopeBroken:
-        raise Poison("ENVELOPE_BROKEN") from None
+        raise Poison(ENVELOPE_BROKEN) from None
     except msgspec.DecodeError:
         raise Poison("UNDECODABLE") from None
 

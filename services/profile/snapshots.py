@@ -79,9 +79,10 @@ class Snapshots:
         return {stream: held for stream, held in opened.items() if held is not None}
 
     @staticmethod
-    async def purge(connection: Any, streams: Collection[bytes]) -> None:
-        """Part of an erasure: what is left of these streams here goes."""
-        await connection.execute("DELETE FROM snapshots WHERE stream = ANY($1::bytea[])", list(streams))
+    async def purge(connection: Any, streams: Collection[bytes]) -> int:
+        """Part of an erasure: what is left of these streams here goes. How many there were."""
+        deleted = await connection.fetch("DELETE FROM snapshots WHERE stream = ANY($1::bytea[]) RETURNING 1", list(streams))
+        return len(deleted)
 
     def _open(self, snapshot: Snapshot, key: DataKey) -> Held | None:
         binding = self._binding(snapshot.stream, snapshot.version, snapshot.pos, snapshot.recorded_at)

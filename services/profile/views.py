@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from services.profile.domain import FOLD_VERSION, Held, State
+from services.profile.domain import FOLD_VERSION, Held, State, close
 from services.profile.history import History
 from shared import faults
 from shared.events.catalogue import encode
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
 from shared.ids import partition_of
 from shared.vault import DataKey, Vault
 
@@ -28,7 +28,8 @@ class States:
         self._partitions = partitions
 
     async def load(self, streams: Collection[bytes]) -> dict[bytes, Held]:
-        """Streams that have no event are absent. A state of an older fold, or sealed under a key that is gone, is folded anew."""
+        """Streams that have no event are absent. A state of an older fold is folded anew; one whose key is gone is erased,
+        whether or not the event that says so has come."""
         rows = await self._pool.fetch(
             """SELECT s AS stream, version, pos, fold_version, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
                JOIN states ON partition = p AND stream = s""",
@@ -39,7 +40,10 @@ class States:
         usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold_version"] == FOLD_VERSION]
         found = {row["stream"]: Held(_open(row, keys[row["stream"]]), row["version"], row["pos"]) for row in usable}
         if rest := {row["stream"] for row in rows} - found.keys():
-            found |= await self._history.newest(rest)
+            folded = await self._history.newest(rest)
+            for stream in folded.keys() - keys.keys():
+                close(folded[stream].state)
+            found |= folded
         return found
 
     async def apply(self, connection: Any, changed: Mapping[bytes, Held], keys: Mapping[bytes, DataKey]) -> None:
@@ -59,7 +63,8 @@ class States:
 
 
 def _seal(state: State, stream: bytes, key: DataKey | None) -> bytes:
-    return key.seal(encode(state), b"state" + stream) if key else b""
+    """Empty when there is nothing left to keep."""
+    return key.seal(encode(state), b"state" + stream) if key and not state.erased else b""
 
 
 def _open(row: Any, key: DataKey) -> State:
@@ -120,7 +125,10 @@ class Consents:
         return found
 
     async def apply(self, purposes: Sequence[PurposeDefined], decisions: Sequence[DecisionRecorded], consumed: int) -> None:
+        """What a person granted before an erasure doesn't come back, in whatever order the two are learnt."""
         async with self._pool.acquire() as connection, connection.transaction():
+            erased = await erased_identifiers(connection, {d.identifier_hash for d in decisions}, self._partitions)
+            decisions = [d for d in decisions if outlives_erasure(d, erased.get(d.identifier_hash, -1))]
             await connection.executemany(
                 "INSERT INTO purposes (name, version, purpose) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 [(purpose.name, purpose.version, encode(purpose)) for purpose in purposes],
@@ -136,3 +144,14 @@ class Consents:
             faults.reach(faults.BEFORE_POSITION)
             await connection.execute("UPDATE consent_head SET consumed = $1 WHERE consumed < $1", consumed)
             faults.reach(faults.BEFORE_COMMIT)
+
+
+async def erased_identifiers(connection: Any, hashes: Collection[bytes], partitions: int) -> dict[bytes, int]:
+    """{identifier hash: when it was erased last}."""
+    rows = await connection.fetch(
+        """SELECT value_hash, erased_at FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+           JOIN erased_identifiers ON bucket = b AND value_hash = h""",
+        [partition_of(value_hash, partitions) for value_hash in hashes],
+        list(hashes),
+    )
+    return {row["value_hash"]: row["erased_at"] for row in rows}

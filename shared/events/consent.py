@@ -87,6 +87,11 @@ def judge(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> Ver
     return Verdict(False, "CONSENT_MISSING")
 
 
+def outlives_erasure(decision: DecisionRecorded, erased_at: int) -> bool:
+    """After its identifier was erased, what a person forbade still holds; what a person granted doesn't come back."""
+    return decision.outcome != "granted" or decision.decided_at > erased_at
+
+
 def _precedence(decision: DecisionRecorded) -> tuple[int, bool, bytes]:
     """The most recent by when it happened; at the same instant a denial wins."""
     return decision.decided_at, decision.outcome != "granted", decision.decision_id

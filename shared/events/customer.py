@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from shared.events.catalogue import GraphFact, Public, register
+from shared.events.catalogue import GraphFact, PermissionFact, Public, register
+from shared.events.erasure import Policy
 from shared.privacy import Personal
 
 OWNER = "identity"
@@ -45,6 +46,20 @@ class MergeProposed(Public, frozen=True, kw_only=True):
     other: bytes
     reason: str
     cause: bytes
+
+
+class CustomerRestricted(PermissionFact, frozen=True, kw_only=True):
+    """The person asked to be erased and a legal hold forbids it for now: stored, but not read for ordinary purposes."""
+
+    erasure_id: bytes
+
+
+class CustomerErased(GraphFact, frozen=True, kw_only=True):
+    """The last event of a stream. What was sealed before it is unreadable for ever."""
+
+    erasure_id: bytes
+    policy: Policy  # what is done with events that name these identifiers again
+    identifier_hashes: tuple[bytes, ...]
 
 
 class Activity(Public, frozen=True, kw_only=True):
@@ -100,6 +115,8 @@ FOUNDED = register("customer.founded", 1, CustomerFounded)
 LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue)
 MERGED = register("customer.merged", 1, CustomersMerged)
 MERGE_PROPOSED = register("customer.merge_proposed", 1, MergeProposed)
+RESTRICTED = register("customer.restricted", 1, CustomerRestricted)
+ERASED = register("customer.erased", 1, CustomerErased)
 IDENTIFIED = register("customer.identified", 1, Activity, Identified)
 TRACKED = register("customer.tracked", 1, Activity, Tracked)
 PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed)

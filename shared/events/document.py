@@ -15,7 +15,7 @@ import msgspec
 
 from shared.events.catalogue import BEARS_ON, CATALOGUE, EventType
 
-MODULES = ("customer", "consent", "source")
+MODULES = ("customer", "erasure", "consent", "source")
 HEAD = """# Events
 
 Made from the catalogue (`shared/events`) by `make events-doc`; `make check` fails when it is not current.

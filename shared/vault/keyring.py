@@ -1,14 +1,17 @@
-"""The keyring holds what must never be in a database: the key-encryption key, the key of the identifier hashes, and the key
-that checkpoints are signed with.
+"""The keyring holds what must never be in a database: the key-encryption keys, the key of the identifier hashes, and the
+key that checkpoints and certificates are signed with.
 
-`Keyring` is the seam for a key management service; `FileKeyring` is the default, a JSON file that only its owner reads.
+`Keyring` is the seam for a key management service. What such a service has to do is what the protocol says: wrap and
+unwrap 32 bytes bound to their owner (its encryption context), keep older key-encryption keys for unwrapping until they
+are retired, and sign with Ed25519. `FileKeyring` is the default, a JSON file that only its owner reads.
 """
 
 import base64
 import json
 import os
+import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,11 +20,18 @@ from shared.vault.envelope import KEY_BYTES, DataKey, Random
 INSTALLATION_BYTES = 8
 
 
+class KeyNotHeld(Exception):
+    """Something is wrapped under a key-encryption key that this keyring doesn't hold; its id is the text."""
+
+
 class Keyring(Protocol):
-    """Wraps and unwraps data keys; names the key-encryption key it wraps with; signs what the logs attest."""
+    """Wraps and unwraps data keys, and signs. Every member may be called from the event loop: an implementation that asks
+    a server keeps what it was told in memory."""
 
     @property
-    def current_id(self) -> str: ...
+    def current_id(self) -> str:
+        """Of the key-encryption key to wrap with. It changes at a rotation, while processes run."""
+        ...
 
     @property
     def lookup_key(self) -> bytes:
@@ -38,9 +48,13 @@ class Keyring(Protocol):
         """Of `sign`: Ed25519, 32 bytes."""
         ...
 
-    def wrap(self, key: bytes, owner: bytes) -> bytes: ...
+    def wrap(self, key: bytes, owner: bytes) -> tuple[str, bytes]:
+        """The id of the key-encryption key, and the wrapped key. It unwraps for this owner only."""
+        ...
 
-    def unwrap(self, wrapped: bytes, owner: bytes, key_id: str) -> bytes: ...
+    def unwrap(self, wrapped: bytes, owner: bytes, key_id: str) -> bytes:
+        """Raises KeyNotHeld, EnvelopeBroken."""
+        ...
 
     def sign(self, message: bytes) -> bytes:
         """An Ed25519 signature, 64 bytes."""
@@ -48,25 +62,62 @@ class Keyring(Protocol):
 
 
 class FileKeyring:
-    """{"current": id, "keys": {id: base64}, "lookup": base64, "installation": hexadecimal, "signing": base64}."""
+    """{"current": id, "keys": {id: base64}, "lookup": base64, "installation": hexadecimal, "signing": base64}.
+
+    Processes notice when the file is replaced.
+    """
 
     def __init__(self, path: Path) -> None:
-        content = json.loads(path.read_text())
-        self.current_id: str = content["current"]
-        self.lookup_key = base64.b64decode(content["lookup"])
-        self.installation: str = content["installation"]
-        self._keys = {name: DataKey(base64.b64decode(key)) for name, key in content["keys"].items()}
-        self._signing = Ed25519PrivateKey.from_private_bytes(base64.b64decode(content["signing"]))
-        self.public_key = self._signing.public_key().public_bytes_raw()
+        self._path = path
+        self._load()
 
-    def wrap(self, key: bytes, owner: bytes) -> bytes:
-        return self._keys[self.current_id].seal(key, owner)
+    @property
+    def current_id(self) -> str:
+        self._notice_rotation()
+        return self._current_id
+
+    @property
+    def key_ids(self) -> list[str]:
+        """Oldest first."""
+        self._notice_rotation()
+        return list(self._keys)
+
+    def age_s(self) -> float:
+        """Seconds since the file was made or a key added."""
+        return time.time() - self._path.stat().st_mtime
+
+    @property
+    def public_key(self) -> bytes:
+        return self._signing.public_key().public_bytes_raw()
+
+    def wrap(self, key: bytes, owner: bytes) -> tuple[str, bytes]:
+        current = self.current_id
+        return current, self._keys[current].seal(key, owner)
 
     def unwrap(self, wrapped: bytes, owner: bytes, key_id: str) -> bytes:
+        if key_id not in self._keys:
+            self._load()
+        if key_id not in self._keys:
+            raise KeyNotHeld(key_id)
         return self._keys[key_id].open(wrapped, owner)
 
     def sign(self, message: bytes) -> bytes:
         return self._signing.sign(message)
+
+    def add_key(self, random: Random = os.urandom) -> str:
+        """Adds a key-encryption key and makes it the current one. Its id."""
+        content = self._read()
+        added = str(max(int(name) for name in content["keys"]) + 1)
+        content["keys"][added] = _text(random(KEY_BYTES))
+        self._replace(content | {"current": added})
+        return added
+
+    def retire_key(self, key_id: str) -> None:
+        """Forgets a key-encryption key for ever: whatever is still wrapped under it, in a backup too, is unreadable."""
+        content = self._read()
+        assert key_id != content["current"], "the current key can't be retired"
+        content["keys"].pop(key_id, None)
+        self._replace(content)
 
     @staticmethod
     def create(path: Path, random: Random = os.urandom) -> None:
@@ -79,10 +130,48 @@ class FileKeyring:
             "signing": _text(random(KEY_BYTES)),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(path, content, os.O_EXCL)
+
+    def _notice_rotation(self) -> None:
+        """One look at the file's state; keys are wrapped in batches, so this is paid once a batch."""
+        if _stamp(self._path) != self._stamp:
+            self._load()
+
+    def _load(self) -> None:
+        self._stamp = _stamp(self._path)
+        content = self._read()
+        self._current_id: str = content["current"]
+        self.lookup_key = base64.b64decode(content["lookup"])
+        self._keys = {name: DataKey(base64.b64decode(key)) for name, key in content["keys"].items()}
+        self.installation: str = content["installation"]
+        self._signing = Ed25519PrivateKey.from_private_bytes(base64.b64decode(content["signing"]))
+
+    def _read(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self._path.read_text())
+        return content
+
+    def _replace(self, content: dict[str, Any]) -> None:
+        """As one step: a reader finds the old file or the new one."""
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        _write(fresh, content, os.O_TRUNC)
+        owner = self._path.stat()
+        if owner.st_uid != os.geteuid():
+            os.chown(fresh, owner.st_uid, owner.st_gid)
+        fresh.replace(self._path)
+        self._load()
+
+
+def _write(path: Path, content: dict[str, Any], how: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600), "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Of a file that is only ever replaced as a whole."""
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _text(key: bytes) -> str:

@@ -1,11 +1,14 @@
-"""The vault: wrapped keys in a database of their own, and a bounded cache of ready ones.
+"""The vault: wrapped keys in a database of their own, and a cache of ready ones, bounded in size and in age.
 
-A key that is gone stays gone: readers get no key for that owner and show what it sealed as redacted.
+A key that is gone stays gone: its owner never gets another, readers get no key and show what it sealed as redacted. Other
+processes are told of a destruction at once (`shared/bus/destructions.py`); one that misses the message forgets the key when
+it is KEY_AGE_S old.
 """
 
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from shared.instants import SECOND
@@ -13,34 +16,47 @@ from shared.vault.envelope import KEY_BYTES, DataKey, Random
 from shared.vault.keyring import Keyring
 
 CACHED_KEYS = 50_000  # about 1 KB each
+KEY_AGE_S = 60.0  # how long at most a process that was not told goes on with a destroyed key
 EPOCH_US = 3600 * SECOND  # how long one ingest epoch key is used
+EPOCH_OWNER = b"ingest epoch"
+EPOCHS_END = EPOCH_OWNER + b"\xff" * 4
+EPOCHS_IN_USE = 3  # keys to seal with: this epoch's, the next one's, and one that just ended
 
 
 class Vault:
-    """`pool` is a connection pool of the vault database; `random` makes keys and nonces."""
+    """`pool` is a connection pool of the vault database; `random` makes keys and nonces; `monotonic` counts seconds."""
 
-    def __init__(self, pool: Any, keyring: Keyring, random: Random = os.urandom) -> None:
+    def __init__(
+        self, pool: Any, keyring: Keyring, random: Random = os.urandom, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._pool = pool
         self._keyring = keyring
         self._random = random
-        self._ready: OrderedDict[bytes, DataKey] = OrderedDict()
+        self._monotonic = monotonic
+        self._ready: OrderedDict[bytes, tuple[DataKey, float]] = OrderedDict()
+        self._epochs: OrderedDict[bytes, DataKey] = OrderedDict()
+        self._destructions = 0  # a key that was loaded while one was told is used once and not kept
 
     @property
     def lookup_key(self) -> bytes:
         return self._keyring.lookup_key
 
     async def create_keys(self, owners: Collection[bytes], now: int) -> dict[bytes, DataKey]:
-        """New keys for owners that never had one, durable before this returns; an owner that has one keeps it."""
+        """New keys for owners that never had one, durable before this returns; an owner that has one keeps it.
+
+        An owner whose key was destroyed is absent.
+        """
         if not owners:
             return {}
         fresh = {owner: self._random(KEY_BYTES) for owner in owners}
+        wrapped = [self._keyring.wrap(key, owner) for owner, key in fresh.items()]
         rows = await self._pool.fetch(
             """INSERT INTO vault.data_keys (owner, wrapped, key_id, created_at)
-               SELECT owner, wrapped, $3, $4 FROM unnest($1::bytea[], $2::bytea[]) AS fresh (owner, wrapped)
+               SELECT owner, wrapped, key_id, $4 FROM unnest($1::bytea[], $2::bytea[], $3::text[]) AS fresh (owner, wrapped, key_id)
                ON CONFLICT (owner) DO NOTHING RETURNING owner""",
             list(fresh),
-            [self._keyring.wrap(key, owner) for owner, key in fresh.items()],
-            self._keyring.current_id,
+            [data for _, data in wrapped],
+            [key_id for key_id, _ in wrapped],
             now,
         )
         for row in rows:
@@ -48,9 +64,10 @@ class Vault:
         return await self.keys(owners)
 
     async def keys(self, owners: Iterable[bytes]) -> dict[bytes, DataKey]:
-        """The keys that exist; an owner whose key was destroyed is absent."""
+        """The keys that exist; an owner whose key was destroyed is absent. Raises KeyNotHeld."""
         wanted = set(owners)
-        found = {owner: self._ready[owner] for owner in wanted if owner in self._ready}
+        oldest = self._monotonic() - KEY_AGE_S
+        found = {owner: held[0] for owner in wanted if (held := self._ready.get(owner)) and held[1] > oldest}
         for owner in found:
             self._ready.move_to_end(owner)
         if missing := wanted - found.keys():
@@ -68,25 +85,89 @@ class Vault:
         )
         return {row["owner"]: self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]) for row in rows}
 
+    async def keys_as_stored(self, owners: Iterable[bytes]) -> dict[bytes, DataKey]:
+        """As `keys`, and whatever this process remembers doesn't count."""
+        owners = set(owners)
+        self.forget(owners)
+        return await self.keys(owners)
+
+    async def destroy(self, owners: Collection[bytes], now: int) -> int:
+        """Destroys keys for ever, and returns how many there were; an owner that never had one never gets one.
+
+        Only identity may. Tell the other processes afterwards.
+        """
+        rows = await self._pool.fetch(
+            """INSERT INTO vault.data_keys (owner, wrapped, key_id, created_at, destroyed_at)
+               SELECT owner, NULL, '', $2, $2 FROM unnest($1::bytea[]) AS gone (owner)
+               ON CONFLICT (owner) DO UPDATE SET wrapped = NULL, destroyed_at = $2 WHERE data_keys.wrapped IS NOT NULL
+               RETURNING owner""",
+            list(owners),
+            now,
+        )
+        self.forget(owners)
+        return len(rows)
+
+    async def destroyed(self, owners: Collection[bytes]) -> dict[bytes, int]:
+        """{owner: when}, of those whose key is destroyed."""
+        rows = await self._pool.fetch(
+            "SELECT owner, destroyed_at FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NULL", list(owners)
+        )
+        return {row["owner"]: row["destroyed_at"] for row in rows}
+
+    def forget(self, owners: Collection[bytes]) -> None:
+        """They were destroyed, here or in another process."""
+        self._destructions += 1
+        for owner in owners:
+            self._ready.pop(owner, None)
+            self._epochs.pop(owner, None)
+
+    def forget_all(self) -> None:
+        """A destruction may have been missed."""
+        self._destructions += 1
+        self._ready.clear()
+
     async def epoch_key(self, now: int) -> tuple[bytes, DataKey]:
-        """The key of the ingest epoch that `now` falls into, made when it is the first to ask."""
-        owner = b"ingest epoch" + (now // EPOCH_US).to_bytes(4)
-        key = self._ready.get(owner) or (await self.create_keys([owner], now))[owner]
+        """The key of the ingest epoch that `now` falls into, made when it is the first to ask.
+
+        It is kept without regard to its age: an epoch's key outlives the epoch by days, and a database that is down must
+        not close the door.
+        """
+        owner = epoch_owner(now)
+        if (key := self._epochs.get(owner)) is None:
+            key = self._epochs[owner] = (await self.create_keys([owner], now))[owner]
+            while len(self._epochs) > EPOCHS_IN_USE:
+                self._epochs.popitem(last=False)
         return owner, key
 
+    async def epochs_before(self, end: bytes) -> list[bytes]:
+        """Owners of the epoch keys that still exist of epochs before `end`."""
+        rows = await self._pool.fetch(
+            "SELECT owner FROM vault.data_keys WHERE owner >= $1 AND owner < $2 AND wrapped IS NOT NULL ORDER BY owner",
+            EPOCH_OWNER,
+            end,
+        )
+        return [row["owner"] for row in rows]
+
     async def _load(self, owners: set[bytes]) -> dict[bytes, DataKey]:
+        destructions = self._destructions
         rows = await self._pool.fetch(
             "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NOT NULL",
             list(owners),
         )
-        loaded = {}
-        for row in rows:
-            raw = self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"])
-            loaded[row["owner"]] = DataKey(raw, self._random)
-            self._remember(row["owner"], loaded[row["owner"]])
+        loaded = {
+            row["owner"]: DataKey(self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]), self._random) for row in rows
+        }
+        if destructions == self._destructions:
+            for owner, key in loaded.items():
+                self._remember(owner, key)
         return loaded
 
     def _remember(self, owner: bytes, key: DataKey) -> None:
-        self._ready[owner] = key
+        self._ready[owner] = key, self._monotonic()
+        self._ready.move_to_end(owner)
         if len(self._ready) > CACHED_KEYS:
             self._ready.popitem(last=False)
+
+
+def epoch_owner(instant: int) -> bytes:
+    return EPOCH_OWNER + (instant // EPOCH_US).to_bytes(4)

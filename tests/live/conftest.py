@@ -26,3 +26,10 @@ def audited() -> Iterator[Audited]:
     """Everything on servers of its own, because tests tamper with its logs."""
     with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(Path(directory) / "data") as stack:
         yield Audited(stack, Path(directory))
+
+
+@pytest.fixture
+def own_stack() -> Iterator[Stack]:
+    """Everything, for one test alone."""
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory) as stack:
+        yield stack

@@ -13,6 +13,7 @@ import pytest
 from services.identity import views
 from services.identity.app import Unifier
 from services.identity.domain import Graph, Sighting, decide, identifiers_of
+from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events import customer as events
@@ -26,7 +27,7 @@ from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
-TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, outbox, parked"
+TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, outbox, parked, erasures, suppressions, holds"
 
 
 @dataclass
@@ -37,9 +38,8 @@ class Store:
     async def unifier(self) -> Unifier:
         """A process that has just started."""
         writer = LogWriter(self.pool, [0], now_us)
-        unifier = Unifier(
-            self.pool, writer, Outbox(self.pool), ParkedTable(self.pool, now_us), self.vault, Progress(), now_us, id_maker(now_us)
-        )
+        ledger = Ledger(self.pool, writer, Outbox(self.pool), ParkedTable(self.pool, now_us), Progress(), now_us)
+        unifier = Unifier(self.pool, ledger, self.vault, now_us, id_maker(now_us))
         await unifier.load()
         return unifier
 

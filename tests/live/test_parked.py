@@ -61,11 +61,10 @@ class World:
         """As when the vault is restored."""
         keyring = FileKeyring(Path(self.stack.environment_of("identity")["C360_KEYRING_FILE"]))
         await self.vault.execute(
-            """INSERT INTO vault.data_keys (owner, wrapped, key_id, created_at) VALUES ($1, $2, $3, 0)
+            """INSERT INTO vault.data_keys (owner, key_id, wrapped, created_at) VALUES ($1, $2, $3, 0)
                ON CONFLICT (owner) DO UPDATE SET wrapped = excluded.wrapped""",
             owner,
-            keyring.wrap(key, owner),
-            keyring.current_id,
+            *keyring.wrap(key, owner),
         )
 
 

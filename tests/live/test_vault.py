@@ -1,6 +1,7 @@
 """The vault on a real PostgreSQL."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import asyncpg
 import pytest
 
 from services.stack.stack import Stack
+from shared import bus
+from shared.bus import destructions
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.store.pool import open_pool
-from shared.vault import EnvelopeBroken, FileKeyring, Vault
+from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, Vault
 
 new_id = id_maker(now_us)
 
@@ -52,21 +55,79 @@ async def test_no_plain_key_is_in_the_database_and_a_wrapped_one_opens_for_its_o
         keyring.unwrap(wrapped, other, keyring.current_id)
 
 
-async def test_a_destroyed_key_is_absent_and_never_made_again(servers: Stack, pool: Any, keyring: FileKeyring) -> None:
+async def test_a_destroyed_key_is_absent_and_never_made_again(pool: Any, keyring: FileKeyring) -> None:
+    owner, never_had_one, vault = new_id(), new_id(), Vault(pool, keyring)
+    await vault.create_keys([owner], 1)
+    assert await vault.destroy([owner, never_had_one], 2) == 2
+    assert await vault.destroy([owner], 3) == 0
+    for reader in (vault, Vault(pool, keyring)):
+        assert await reader.keys([owner, never_had_one]) == {}
+        assert await reader.create_keys([owner, never_had_one], 4) == {}
+    assert await vault.destroyed([owner, never_had_one, new_id()]) == {owner: 2, never_had_one: 2}
+
+
+async def test_a_process_that_missed_a_destruction_forgets_the_key_when_it_is_of_age(pool: Any, keyring: FileKeyring) -> None:
+    owner, clock = new_id(), [0.0]
+    missed = Vault(pool, keyring, monotonic=lambda: clock[0])
+    await missed.create_keys([owner], 1)
+    await Vault(pool, keyring).destroy([owner], 2)
+    clock[0] = KEY_AGE_S - 1
+    assert await missed.key(owner) is not None
+    clock[0] = KEY_AGE_S
+    assert await missed.key(owner) is None
+
+
+async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, pool: Any, keyring: FileKeyring) -> None:
+    owner = new_id()
+    here, there = Vault(pool, keyring), Vault(pool, keyring)
+    await here.create_keys([owner], 1)
+    await there.keys([owner])
+    ours, theirs = await bus.connect(servers.endpoints.nats, "here"), await bus.connect(servers.endpoints.nats, "there")
+    told: asyncio.Queue[Collection[bytes]] = asyncio.Queue()
+    heeding = asyncio.create_task(destructions.heed(theirs, there, told.put_nowait))
+    async with asyncio.timeout(10):
+        await here.destroy([owner], 2)
+        while told.empty():  # the other side may not listen yet
+            await destructions.announce(ours, [owner])
+            await asyncio.sleep(0)
+    assert owner not in there._ready
+    assert await there.key(owner) is None
+    heeding.cancel()
+    await asyncio.gather(heeding, return_exceptions=True)
+    await asyncio.gather(ours.close(), theirs.close())
+
+
+async def test_a_key_that_was_being_loaded_when_it_was_destroyed_is_not_kept(pool: Any, keyring: FileKeyring) -> None:
     owner = new_id()
     await Vault(pool, keyring).create_keys([owner], 1)
-    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360_vault")
-    await admin.execute("UPDATE vault.data_keys SET wrapped = NULL, destroyed_at = 2 WHERE owner = $1", owner)
-    await admin.close()
-    fresh = Vault(pool, keyring)
-    assert await fresh.key(owner) is None
-    assert await fresh.create_keys([owner], 3) == {}
+
+    class Slow:
+        async def fetch(self, *query: Any) -> Any:
+            rows = await pool.fetch(*query)
+            vault.forget([owner])
+            return rows
+
+    vault = Vault(Slow(), keyring)
+    await vault.keys([owner])
+    assert owner not in vault._ready
+
+
+async def test_a_destroyed_key_cannot_be_put_back(pool: Any, keyring: FileKeyring) -> None:
+    owner = new_id()
+    await Vault(pool, keyring).destroy([owner], 1)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await pool.execute("UPDATE data_keys SET wrapped = 'x' WHERE owner = $1", owner)
 
 
 async def test_a_service_can_neither_read_nor_change_more_of_the_vault_than_it_needs(servers: Stack, pool: Any) -> None:
     for statement in ("UPDATE data_keys SET key_id = 'x'", "DELETE FROM data_keys"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(statement)
+    for service in ("profile", "ingest"):
+        other = await asyncpg.connect(servers.environment_of(service)["C360_VAULT_URL"])
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await other.execute("UPDATE vault.data_keys SET wrapped = NULL, destroyed_at = 1")
+        await other.close()
     profile = await asyncpg.connect(servers.environment_of("profile")["C360_VAULT_URL"])
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await profile.execute("INSERT INTO vault.data_keys VALUES ('x', 'x', 'x', 1)")

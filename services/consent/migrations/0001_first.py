@@ -36,7 +36,12 @@ def upgrade() -> None:
         );
         CREATE INDEX links_by_customer ON links (customer);
         CREATE TABLE customers (
-            customer bytea PRIMARY KEY
+            customer  bytea PRIMARY KEY,
+            erased_at int8
+        );
+        CREATE TABLE erased_identifiers (
+            value_hash bytea PRIMARY KEY,
+            erased_at  int8  NOT NULL
         );
         CREATE TABLE edges (
             merge_id bytea NOT NULL,
@@ -49,7 +54,8 @@ def upgrade() -> None:
             consumed int8 NOT NULL
         );
         INSERT INTO customer_head (consumed) VALUES (0);
-        GRANT SELECT, INSERT ON purposes, decisions, customers, edges TO c360_consent;
-        GRANT SELECT, INSERT, UPDATE ON links TO c360_consent;
+        GRANT SELECT, INSERT ON purposes, decisions, edges TO c360_consent;
+        GRANT SELECT, INSERT, UPDATE ON customers, erased_identifiers TO c360_consent;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON links TO c360_consent;
         GRANT SELECT, UPDATE ON customer_head TO c360_consent;
     """)

@@ -1,4 +1,4 @@
-"""The identity log, its index of identifiers, the graph, the messages seen, and the outbox towards profile and consent."""
+"""The identity log, its index of identifiers, the graph, the messages seen, erasures, and the outbox towards profile and consent."""
 
 from alembic import op
 
@@ -8,9 +8,39 @@ from shared.log.schema import GRANTS, TABLES
 revision = "0001"
 down_revision = None
 
+ERASURE = """
+CREATE TABLE erasures (
+    erasure_id   bytea PRIMARY KEY,
+    request_id   text  NOT NULL UNIQUE,
+    requested_at int8  NOT NULL,
+    customer     bytea NOT NULL,
+    completed    bool  NOT NULL,
+    erasure      bytea NOT NULL
+);
+CREATE INDEX erasures_unfinished ON erasures (requested_at) WHERE NOT completed;
+CREATE TABLE suppressions (
+    value_hash bytea PRIMARY KEY,
+    erasure_id bytea NOT NULL,
+    policy     text  NOT NULL,
+    erased_at  int8  NOT NULL
+);
+CREATE TABLE holds (
+    hold_id     bytea PRIMARY KEY,
+    request_id  text  NOT NULL UNIQUE,
+    customer    bytea NOT NULL,
+    reason      text  NOT NULL,
+    placed_by   text  NOT NULL,
+    placed_at   int8  NOT NULL,
+    released_at int8
+);
+CREATE INDEX holds_in_force ON holds (customer) WHERE released_at IS NULL;
+GRANT SELECT, INSERT, UPDATE ON erasures, suppressions, holds TO c360_identity;
+"""
+
 
 def upgrade() -> None:
     op.execute(TABLES)
+    op.execute(ERASURE)
     op.execute(GRANTS.format(schema="identity", role="c360_identity"))
     op.execute(parked.TABLE)
     op.execute(parked.GRANT.format(schema="identity", role="c360_identity"))
@@ -19,9 +49,11 @@ def upgrade() -> None:
             customer        bytea PRIMARY KEY,
             founding_number int8  NOT NULL,
             canonical       bytea NOT NULL,
-            version         int8  NOT NULL
+            version         int8  NOT NULL,
+            erased_by       bytea
         );
         CREATE INDEX customers_by_canonical ON customers (canonical);
+        CREATE INDEX customers_erased ON customers (customer) WHERE erased_by IS NOT NULL;
         CREATE TABLE identifiers (
             value_hash bytea PRIMARY KEY,
             namespace  text  NOT NULL,
@@ -38,6 +70,7 @@ def upgrade() -> None:
             pos         int8  NOT NULL
         );
         CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other);
+        CREATE INDEX proposals_by_other ON proposals (other);
         CREATE TABLE seen_messages (
             message bytea PRIMARY KEY
         );
@@ -46,7 +79,9 @@ def upgrade() -> None:
             unit       bytea NOT NULL,
             created_at int8  NOT NULL
         );
-        GRANT SELECT, INSERT, UPDATE ON customers, identifiers TO c360_identity;
-        GRANT SELECT, INSERT ON proposals, seen_messages TO c360_identity;
+        GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers TO c360_identity;
+        GRANT SELECT, INSERT, DELETE ON proposals TO c360_identity;
+        GRANT SELECT, INSERT ON seen_messages TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON outbox TO c360_identity;
     """)

@@ -8,9 +8,30 @@ from shared.log.schema import GRANTS, TABLES
 revision = "0001"
 down_revision = None
 
+ERASURE = """
+CREATE TABLE erased_identifiers (
+    bucket     int4  NOT NULL,
+    value_hash bytea NOT NULL,
+    erased_at  int8  NOT NULL,
+    PRIMARY KEY (bucket, value_hash)
+);
+CREATE TABLE erased_customers (
+    partition   int4  NOT NULL,
+    stream      bytea NOT NULL,
+    erased_at   int8  NOT NULL,
+    identifiers int4  NOT NULL,
+    decisions   int4  NOT NULL,
+    snapshots   int4  NOT NULL,
+    parked      int4  NOT NULL,
+    PRIMARY KEY (partition, stream)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON erased_identifiers, erased_customers TO c360_profile;
+"""
+
 
 def upgrade() -> None:
     op.execute(TABLES)
+    op.execute(ERASURE)
     op.execute(GRANTS.format(schema="profile", role="c360_profile"))
     op.execute(parked.TABLE)
     op.execute(parked.GRANT.format(schema="profile", role="c360_profile"))
@@ -59,8 +80,9 @@ def upgrade() -> None:
             consumed int8 NOT NULL
         );
         INSERT INTO consent_head (consumed) VALUES (0);
-        GRANT SELECT, INSERT, UPDATE ON states, identifiers TO c360_profile;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON states, identifiers TO c360_profile;
         GRANT SELECT, INSERT, DELETE ON snapshots TO c360_profile;
-        GRANT SELECT, INSERT ON purposes, decisions TO c360_profile;
+        GRANT SELECT, INSERT ON purposes TO c360_profile;
+        GRANT SELECT, INSERT, DELETE ON decisions TO c360_profile;
         GRANT SELECT, UPDATE ON consent_head TO c360_profile;
     """)

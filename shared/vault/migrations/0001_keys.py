@@ -13,7 +13,8 @@ def upgrade() -> None:
             wrapped      bytea,
             key_id       text  NOT NULL,
             created_at   int8  NOT NULL,
-            destroyed_at int8
+            destroyed_at int8,
+            CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL))
         )
     """)
     for service in ("ingest", "identity", "profile"):
@@ -21,3 +22,5 @@ def upgrade() -> None:
         op.execute(f"GRANT SELECT ON data_keys TO c360_{service}")
     for service in ("ingest", "identity"):
         op.execute(f"GRANT INSERT ON data_keys TO c360_{service}")
+    # Only identity erases. Keys are rewrapped by who holds the keyring and the owner's password (python -m services.rotate).
+    op.execute("GRANT UPDATE (wrapped, destroyed_at) ON data_keys TO c360_identity")

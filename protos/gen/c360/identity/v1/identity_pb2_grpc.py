@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class IdentityServiceStub:
-    """IdentityService answers who an identifier names.
+    """IdentityService answers who an identifier names, and erases who asks for it.
     """
 
     def __init__(self, channel):
@@ -50,14 +50,35 @@ class IdentityServiceStub:
                 request_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.ListProposalsRequest.SerializeToString,
                 response_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.ListProposalsResponse.FromString,
                 _registered_method=True)
+        self.EraseCustomer = channel.unary_unary(
+                '/c360.identity.v1.IdentityService/EraseCustomer',
+                request_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.EraseCustomerRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.EraseCustomerResponse.FromString,
+                _registered_method=True)
+        self.GetErasure = channel.unary_unary(
+                '/c360.identity.v1.IdentityService/GetErasure',
+                request_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.GetErasureRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.GetErasureResponse.FromString,
+                _registered_method=True)
+        self.PlaceLegalHold = channel.unary_unary(
+                '/c360.identity.v1.IdentityService/PlaceLegalHold',
+                request_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.PlaceLegalHoldRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.PlaceLegalHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseLegalHold = channel.unary_unary(
+                '/c360.identity.v1.IdentityService/ReleaseLegalHold',
+                request_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.ReleaseLegalHoldRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.ReleaseLegalHoldResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer:
-    """IdentityService answers who an identifier names.
+    """IdentityService answers who an identifier names, and erases who asks for it.
     """
 
     def ResolveIdentifier(self, request, context):
         """ResolveIdentifier finds the customer that an identifier names now.
+        An erased customer's identifiers name nobody: that they ever did is not told.
         Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -75,6 +96,43 @@ class IdentityServiceServicer:
     def ListProposals(self, request, context):
         """ListProposals lists merges that were parked because they would have joined two known people.
         Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseCustomer(self, request, context):
+        """EraseCustomer destroys everything personal about a customer and all that is merged with it, for ever: their keys,
+        what views, indexes and caches hold, and the broker's copies. It answers with a signed certificate, within the
+        deadline; otherwise with the erasure as it stands, which goes on by itself. A legal hold queues it.
+        Repeating a request_id answers with the same erasure.
+        Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
+        IDENTIFIER_INVALID, POLICY_MISSING, REASON_INVALID, NAME_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetErasure(self, request, context):
+        """GetErasure tells how far an erasure has come.
+        Errors: NOT_FOUND (ERASURE_UNKNOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceLegalHold(self, request, context):
+        """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
+        Errors: as EraseCustomer, without POLICY_MISSING and ERASURE_UNDER_WAY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLegalHold(self, request, context):
+        """ReleaseLegalHold ends a hold; an erasure that waited for it begins. One that was released before stays so.
+        Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, HOLD_ID_INVALID, NAME_INVALID), NOT_FOUND (HOLD_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +156,26 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.ListProposalsRequest.FromString,
                     response_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.ListProposalsResponse.SerializeToString,
             ),
+            'EraseCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCustomer,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.EraseCustomerRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.EraseCustomerResponse.SerializeToString,
+            ),
+            'GetErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetErasure,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.GetErasureRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.GetErasureResponse.SerializeToString,
+            ),
+            'PlaceLegalHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceLegalHold,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.PlaceLegalHoldRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.PlaceLegalHoldResponse.SerializeToString,
+            ),
+            'ReleaseLegalHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLegalHold,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_identity__pb2.ReleaseLegalHoldRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_identity__pb2.ReleaseLegalHoldResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'c360.identity.v1.IdentityService', rpc_method_handlers)
@@ -107,7 +185,7 @@ def add_IdentityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IdentityService:
-    """IdentityService answers who an identifier names.
+    """IdentityService answers who an identifier names, and erases who asks for it.
     """
 
     @staticmethod
@@ -181,6 +259,114 @@ class IdentityService:
             '/c360.identity.v1.IdentityService/ListProposals',
             c360_dot_identity_dot_v1_dot_identity__pb2.ListProposalsRequest.SerializeToString,
             c360_dot_identity_dot_v1_dot_identity__pb2.ListProposalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.identity.v1.IdentityService/EraseCustomer',
+            c360_dot_identity_dot_v1_dot_identity__pb2.EraseCustomerRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_identity__pb2.EraseCustomerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.identity.v1.IdentityService/GetErasure',
+            c360_dot_identity_dot_v1_dot_identity__pb2.GetErasureRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_identity__pb2.GetErasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceLegalHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.identity.v1.IdentityService/PlaceLegalHold',
+            c360_dot_identity_dot_v1_dot_identity__pb2.PlaceLegalHoldRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_identity__pb2.PlaceLegalHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLegalHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.identity.v1.IdentityService/ReleaseLegalHold',
+            c360_dot_identity_dot_v1_dot_identity__pb2.ReleaseLegalHoldRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_identity__pb2.ReleaseLegalHoldResponse.FromString,
             options,
             channel_credentials,
             insecure,

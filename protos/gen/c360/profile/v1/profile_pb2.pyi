@@ -159,6 +159,7 @@ class Profile(_message.Message):
     POSITIONS_FIELD_NUMBER: _builtins.int
     STATE_HASH_FIELD_NUMBER: _builtins.int
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
+    REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer, a UUID."""
     version: _builtins.int
@@ -169,6 +170,8 @@ class Profile(_message.Message):
     """
     purpose_version: _builtins.str
     """Purpose and its version that the profile was filtered for, as "marketing@2"."""
+    redacted_events: _builtins.int
+    """Events whose personal part can't be read any more because the customer was erased."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every customer joined in it, oldest first, UUIDs."""
@@ -211,10 +214,11 @@ class Profile(_message.Message):
         positions: _abc.Iterable[_common_pb2.Position] | None = ...,
         state_hash: _builtins.str = ...,
         purpose_version: _builtins.str = ...,
+        redacted_events: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["found_time", b"found_time", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "member_ids", b"member_ids", "positions", b"positions", "purpose_version", b"purpose_version", "state_hash", b"state_hash", "traits", b"traits", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "member_ids", b"member_ids", "positions", b"positions", "purpose_version", b"purpose_version", "redacted_events", b"redacted_events", "state_hash", b"state_hash", "traits", b"traits", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,7 +273,7 @@ class Withheld(_message.Message):
     field: _builtins.str
     """A trait's name, or "identifier:" and a namespace."""
     reason: _builtins.str
-    """Why, as a machine-readable word such as "NOT_IN_PURPOSE"."""
+    """Why, as a machine-readable word: "NOT_IN_PURPOSE" or "REDACTED"."""
     def __init__(
         self,
         *,
@@ -390,10 +394,13 @@ class TimelineEntry(_message.Message):
     ORIGINAL_TIME_FIELD_NUMBER: _builtins.int
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    REDACTED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event's id, a UUID."""
     kind: _builtins.str
-    """What kind: "founded", "linked", "merged", "identified", "tracked", "page_viewed", "screen_viewed", "grouped", "aliased"."""
+    """What kind: "founded", "linked", "merged", "merge_proposed", "identified", "tracked", "page_viewed", "screen_viewed",
+    "grouped", "aliased", "restricted", "erased".
+    """
     name: _builtins.str
     """The event's name ("Order Completed"); empty where the kind has none."""
     source: _builtins.str
@@ -402,6 +409,8 @@ class TimelineEntry(_message.Message):
     """The member whose stream it is in, a UUID."""
     version: _builtins.int
     """Its version in that stream, from 1."""
+    redacted: _builtins.bool
+    """Its personal part was erased; what of it would be here is absent."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened (valid time)."""
@@ -441,10 +450,11 @@ class TimelineEntry(_message.Message):
         original_time: _timestamp_pb2.Timestamp | None = ...,
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         position: _common_pb2.Position | None = ...,
+        redacted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "details", b"details", "event_id", b"event_id", "kind", b"kind", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "source", b"source", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "details", b"details", "event_id", b"event_id", "kind", b"kind", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "source", b"source", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,8 +59,11 @@ class ProfileServiceServicer:
     def GetProfile(self, request, context):
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), PERMISSION_DENIED (CONSENT_MISSING,
-        CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+        (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
+        CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+        An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
+        of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,6 +71,7 @@ class ProfileServiceServicer:
 
     def GetTimeline(self, request, context):
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
+        Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
         Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -77,7 +81,8 @@ class ProfileServiceServicer:
     def WatchProfile(self, request, context):
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
-        Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
+        Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
+        erased, with NOT_FOUND (CUSTOMER_ERASED).
         Errors: as GetProfile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

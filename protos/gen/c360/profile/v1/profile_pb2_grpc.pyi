@@ -36,17 +36,22 @@ class ProfileServiceStub:
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), PERMISSION_DENIED (CONSENT_MISSING,
-    CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+    (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
+    CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+    An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
+    of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
     """
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
+    Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
     Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
     """
     WatchProfile: _grpc.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
-    Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
+    Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
+    erased, with NOT_FOUND (CUSTOMER_ERASED).
     Errors: as GetProfile.
     """
 
@@ -58,17 +63,22 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]  # type: ignore[assignment]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), PERMISSION_DENIED (CONSENT_MISSING,
-    CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+    (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
+    CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+    An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
+    of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
     """
     GetTimeline: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
+    Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
     Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
     """
     WatchProfile: _aio.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]  # type: ignore[assignment]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
-    Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
+    Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
+    erased, with NOT_FOUND (CUSTOMER_ERASED).
     Errors: as GetProfile.
     """
 
@@ -83,8 +93,11 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetProfileResponse, _abc.Awaitable[_profile_pb2.GetProfileResponse]]:
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), PERMISSION_DENIED (CONSENT_MISSING,
-        CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+        (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
+        CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+        An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
+        of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
         """
 
     @_abc_1.abstractmethod
@@ -94,6 +107,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.GetTimelineResponse, _abc.Awaitable[_profile_pb2.GetTimelineResponse]]:
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
+        Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
         Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
         """
 
@@ -105,7 +119,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_profile_pb2.WatchProfileResponse], _abc.AsyncIterator[_profile_pb2.WatchProfileResponse]]:
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
-        Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED.
+        Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
+        erased, with NOT_FOUND (CUSTOMER_ERASED).
         Errors: as GetProfile.
         """
 

@@ -1,0 +1,58 @@
+"""Destroys the keys of ingest epochs after their time. Identity does, because it knows what it has consumed."""
+
+import asyncio
+
+from nats.aio.client import Client
+
+from services.identity.broker import first_unconsumed_epoch
+from services.identity.ledger import Ledger
+from shared.bus.connection import STREAM_AGE_S
+from shared.bus.destructions import announce
+from shared.instants import SECOND, Clock
+from shared.telemetry import KEYS_DESTROYED, logger
+from shared.vault import Vault
+from shared.vault.vault import EPOCH_US, epoch_owner
+
+# INGEST keeps a message for STREAM_AGE_S, and a batch may be sealed at the very end of its epoch: two epochs more.
+EPOCH_KEY_AGE_US = STREAM_AGE_S * SECOND + 2 * EPOCH_US
+LATE_US = 2 * EPOCH_US  # a message under an epoch's key arrives at most so long after the epoch began
+LOOK_S = 600.0
+
+log = logger("epochs")
+
+
+class Epochs:
+    def __init__(self, client: Client, ledger: Ledger, vault: Vault, clock: Clock) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._vault = vault
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Never returns; raises when a server is down."""
+        while True:
+            await self.destroy_before(self._clock() - EPOCH_KEY_AGE_US)
+            await asyncio.sleep(LOOK_S)
+
+    async def destroy_consumed(self) -> int:
+        """The keys of all epochs of which no message is left; for when INGEST was just purged."""
+        return await self.destroy_before(self._clock() - LATE_US)
+
+    async def destroy_before(self, instant: int) -> int:
+        """The keys of the epochs that ended before, as far as identity has consumed them. How many there were."""
+        async with self._ledger.turn():  # nothing is being consumed meanwhile
+            consumed = self._ledger.consumed
+            end = epoch_owner(max(instant, 0))
+            unconsumed = await first_unconsumed_epoch(self._client, consumed)
+            owners = await self._vault.epochs_before(end if unconsumed is None else min(end, unconsumed))
+            if owners:
+                await self._vault.destroy(owners, self._clock())
+        if owners:
+            await announce(self._client, owners)
+            KEYS_DESTROYED.labels("epoch").inc(len(owners))
+            log.info("destroyed keys of ingest epochs", keys=len(owners))
+        return len(owners)
+
+    def until(self) -> int:
+        """When the key of the epoch that is now will be destroyed at the latest."""
+        return self._clock() + EPOCH_KEY_AGE_US + EPOCH_US + int(LOOK_S * SECOND)

@@ -1,0 +1,232 @@
+"""Erasing a customer, step by step. Each step is an event in identity's log, done before it is recorded and harmless when
+done twice; whatever dies in between, `run` goes on from what is recorded.
+
+requested -> (queued ->) begun -> keys_destroyed -> purged -> completed
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from nats.aio.client import Client
+
+from services.identity import erasures, views
+from services.identity.certificate import certify
+from services.identity.domain import Suppression
+from services.identity.epochs import Epochs
+from services.identity.erasure import EraseCustomer, Erasure, evolve, requested, reused
+from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
+from services.identity.sweep import StillReadable, Sweep
+from shared.bus.destructions import announce
+from shared.errors import NotFound, WrongState
+from shared.events import customer as customer_events
+from shared.events import erasure as events
+from shared.events.catalogue import Entry, EventType, Public, make_entry
+from shared.ids import NewId, derived_id, to_text
+from shared.instants import Clock
+from shared.log import Record
+from shared.log.writer import Versioned
+from shared.telemetry import ERASURES_COMPLETED, KEYS_DESTROYED, logger
+from shared.vault import Keyring, Vault
+from shared.waiting import wait_for_news
+
+LOOK_S = 30.0  # how often to look for what is unfinished without being told
+FIRST_VERSION = 1
+
+log = logger("erasing")
+
+
+class Eraser:
+    """`erase` takes a request and `wait` waits for its certificate; `run` does the work."""
+
+    def __init__(
+        self, pool: Any, client: Client, ledger: Ledger, vault: Vault, keyring: Keyring, clock: Clock, new_id: NewId
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._ledger = ledger
+        self._vault = vault
+        self._keyring = keyring
+        self._sweep = Sweep(pool, client, ledger, vault, Epochs(client, ledger, vault, clock))
+        self._clock = clock
+        self._new_id = new_id
+        self._news = asyncio.Event()
+        self._progressed = asyncio.Condition()
+
+    async def erase(self, command: EraseCustomer) -> Erasure:
+        """Records the request; what was requested before under the same id is answered as it stands.
+
+        Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED, ERASURE_UNDER_WAY), Conflict (REQUEST_ID_REUSED).
+        """
+        async with self._ledger.turn():
+            if (earlier := await erasures.of_request(self._pool, command.request_id)) is not None:
+                if not earlier.says_the_same(command):
+                    raise reused()
+                return earlier
+            members = await self._members(command.customer)
+            if (other := await erasures.waiting_for(self._pool, members)) is not None:
+                raise WrongState(
+                    "this customer is being erased under another request",
+                    reason="ERASURE_UNDER_WAY",
+                    erasure_id=to_text(other.erasure_id),
+                )
+            event = events.ErasureRequested(
+                request_id=command.request_id,
+                customer=members[0],
+                policy=command.policy,
+                reason=command.reason,
+                requested_by=command.requested_by,
+            )
+            erasure = await self._record_request(event)
+        self._news.set()
+        return erasure
+
+    def tell(self) -> None:
+        """Something may be possible now that wasn't."""
+        self._news.set()
+
+    async def wait(self, erasure: Erasure, timeout_s: float) -> Erasure:
+        """Until it is completed or queued, or time is up; then as it stands."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._progressed:
+                while erasure.stage not in ("completed", "queued"):
+                    [erasure] = await erasures.get(self._pool, [erasure.erasure_id])
+                    if erasure.stage not in ("completed", "queued"):
+                        await self._progressed.wait()
+        return erasure
+
+    async def run(self) -> None:
+        """Never returns; raises when a server is down, to be started over from what is recorded."""
+        await self._destroy_again()
+        while True:
+            self._news.clear()
+            for erasure in await erasures.unfinished(self._pool):
+                with contextlib.suppress(StillReadable):
+                    await self._finish(erasure)
+            await wait_for_news(self._news, LOOK_S)
+
+    async def _destroy_again(self) -> None:
+        """A vault restored from a backup may hold keys that were destroyed since."""
+        under_way = {stream for erasure in await erasures.unfinished(self._pool) for stream in erasure.streams}
+        async for streams in erasures.erased_streams(self._pool):
+            if back := sorted(set(streams) - (await self._vault.destroyed(streams)).keys() - under_way):
+                log.error("keys of erased customers were back; destroyed again", keys=len(back))
+                await self._destroy(back)
+
+    async def _finish(self, erasure: Erasure) -> None:
+        while True:
+            stage = erasure.stage
+            match stage:
+                case "requested" | "queued":
+                    erasure = await self._begin(erasure)
+                case "begun":
+                    erasure = await self._destroy_keys(erasure)
+                case "keys_destroyed":
+                    erasure = await self._purge(erasure)
+                case "purged":
+                    erasure = await self._certify(erasure)
+            async with self._progressed:
+                self._progressed.notify_all()
+            if erasure.stage in ("completed", stage):
+                return
+
+    async def _begin(self, erasure: Erasure) -> Erasure:
+        """Tells the customer apart: in one transaction its identifiers are suppressed and its streams closed."""
+        async with self._ledger.turn():
+            [erasure] = await erasures.get(self._pool, [erasure.erasure_id])
+            members = await views.members(self._pool, erasure.customer)
+            if await erasures.erased_by(self._pool, erasure.customer) is not None:
+                # It was queued, then merged with another customer that was erased: what is left is to look again.
+                return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0))
+            if holds := await erasures.holds_on(self._pool, members):
+                return erasure if erasure.stage == "queued" else await self._queue(erasure, members, holds)
+            now = self._clock()
+            suppression = Suppression(erasure.erasure_id, erasure.policy, now)
+            hashes = await erasures.identifiers_of(self._pool, members)
+            every_hash = [value_hash for found in hashes.values() for value_hash in found]
+            closing = [self._closing(erasure, member, hashes[member], now) for member in members]
+
+            async def write_views(connection: Any) -> None:
+                await erasures.erase(connection, members, every_hash, suppression)
+
+            event = self._begun(members, len(every_hash), 1)
+            return await self._record(erasure, events.BEGUN, event, closing, write_views)
+
+    def _begun(self, members: Sequence[bytes], identifiers: int, units: int) -> events.ErasureBegun:
+        last_unit = self._ledger.next_unit + units - 1
+        return events.ErasureBegun(streams=tuple(members), identifiers=identifiers, unit=last_unit)
+
+    def _closing(self, erasure: Erasure, member: bytes, hashes: Sequence[bytes], at: int) -> Entry:
+        public = customer_events.CustomerErased(
+            erasure_id=erasure.erasure_id, policy=erasure.policy, identifier_hashes=tuple(sorted(hashes))
+        )
+        return self._entry(customer_events.ERASED, member, at, public)
+
+    async def _queue(self, erasure: Erasure, members: Sequence[bytes], holds: tuple[bytes, ...]) -> Erasure:
+        now = self._clock()
+        public = customer_events.CustomerRestricted(erasure_id=erasure.erasure_id)
+        restricting = [self._entry(customer_events.RESTRICTED, member, now, public) for member in members]
+        return await self._record(erasure, events.QUEUED, events.ErasureQueued(holds=holds), restricting)
+
+    async def _destroy_keys(self, erasure: Erasure) -> Erasure:
+        await self._destroy(erasure.streams)
+        return await self._step(erasure, events.KEYS_DESTROYED, events.KeysDestroyed(keys=len(erasure.streams)))
+
+    async def _destroy(self, streams: Sequence[bytes]) -> None:
+        KEYS_DESTROYED.labels("customer").inc(await self._vault.destroy(streams, self._clock()))
+        await announce(self._client, streams)
+
+    async def _purge(self, erasure: Erasure) -> Erasure:
+        return await self._step(erasure, events.STORES_PURGED, await self._sweep.purge(erasure))
+
+    async def _certify(self, erasure: Erasure) -> Erasure:
+        certificate = certify(erasure, self._clock(), self._keyring)
+        completed = await self._step(erasure, events.COMPLETED, events.ErasureCompleted(certificate=certificate))
+        ERASURES_COMPLETED.inc()
+        log.info("erased a customer", erasure=to_text(erasure.erasure_id), streams=len(erasure.streams))
+        return completed
+
+    async def _members(self, customer: bytes) -> list[bytes]:
+        """Of the cluster, oldest first. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        members = await views.members(self._pool, customer)
+        if not members:
+            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        if (erasure_id := await erasures.erased_by(self._pool, customer)) is not None:
+            raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", erasure_id=to_text(erasure_id))
+        return members
+
+    def _entry(self, kind: EventType, stream: bytes, at: int, public: Public) -> Entry:
+        return make_entry(kind, stream, self._new_id(), at, public)
+
+    async def _step(self, erasure: Erasure, kind: EventType, event: Public) -> Erasure:
+        async with self._ledger.turn():
+            [current] = await erasures.get(self._pool, [erasure.erasure_id])
+            return await self._record(current, kind, event)
+
+    async def _record_request(self, event: events.ErasureRequested) -> Erasure:
+        now = self._clock()
+        erasure = requested(derived_id(b"erasure", event.request_id.encode()), event, now)
+        own = [Versioned(IDENTITY_PARTITION, FIRST_VERSION, self._entry(events.REQUESTED, erasure.erasure_id, now, event))]
+        await self._ledger.commit(own, [], write_views=lambda connection, _: erasures.save(connection, erasure))
+        return erasure
+
+    async def _record(
+        self, erasure: Erasure, kind: EventType, event: Public, entries: Sequence[Entry] = (), also: Also | None = None
+    ) -> Erasure:
+        """Commits a step, and with it what customers' streams are told."""
+        now = self._clock()
+        after = evolve(erasure, event, now)
+        told = await erasures.versions_of(self._pool, [entry.stream for entry in entries])
+        versions = {stream: version + 1 for stream, version in told.items()}
+        own = [Versioned(IDENTITY_PARTITION, after.version, self._entry(kind, erasure.erasure_id, now, event))]
+        own += [Versioned(IDENTITY_PARTITION, versions[entry.stream], entry) for entry in entries]
+
+        async def write_views(connection: Any, records: Sequence[Record]) -> None:
+            await erasures.save(connection, after)
+            await erasures.move_versions(connection, versions)
+            if also is not None:
+                await also(connection)
+
+        await self._ledger.commit(own, entries, write_views=write_views)
+        return after

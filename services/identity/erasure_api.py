@@ -1,0 +1,122 @@
+"""The part of identity's gRPC edge that erases."""
+
+from typing import Any, Final
+
+from c360.identity.v1 import identity_pb2 as pb
+
+from services.identity import erasures, views
+from services.identity.certificate import verifier
+from services.identity.erasing import Eraser
+from services.identity.erasure import EraseCustomer, Erasure, Stage
+from services.identity.erasures import Hold
+from services.identity.holding import Holds
+from shared.errors import InvalidInput, NotFound
+from shared.events.erasure import Policy
+from shared.identifiers import hash_of, normalise
+from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
+from shared.positions import Progress
+from shared.rpc.edge import freshness
+from shared.rpc.server import seconds_left
+from shared.vault import Keyring
+
+POLICIES: Final[dict[pb.ReimportPolicy.ValueType, Policy]] = {
+    pb.REIMPORT_POLICY_REFUSE: "refuse",
+    pb.REIMPORT_POLICY_START_CLEAN: "start_clean",
+}
+POLICY_VALUES: Final = {policy: value for value, policy in POLICIES.items()}
+STAGES: Final[dict[Stage, pb.ErasureStage.ValueType]] = {
+    "requested": pb.ERASURE_STAGE_REQUESTED,
+    "queued": pb.ERASURE_STAGE_QUEUED,
+    "begun": pb.ERASURE_STAGE_BEGUN,
+    "keys_destroyed": pb.ERASURE_STAGE_KEYS_DESTROYED,
+    "purged": pb.ERASURE_STAGE_PURGED,
+    "completed": pb.ERASURE_STAGE_COMPLETED,
+}
+
+
+class ErasureApi:
+    def __init__(self, pool: Any, eraser: Eraser, holds: Holds, keyring: Keyring, progress: Progress) -> None:
+        self._pool = pool
+        self._eraser = eraser
+        self._holds = holds
+        self._keyring = keyring
+        self._progress = progress
+
+    async def erase(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
+        if request.policy not in POLICIES:
+            raise InvalidInput("say what becomes of events about an erased customer", reason="POLICY_MISSING")
+        erasure = await erasures.of_request(self._pool, request.request_id)
+        if erasure is None or request.WhichOneof("customer") == "customer_id":
+            customer = await self._customer(request, context)
+        else:
+            customer = erasure.customer  # its identifier may lead nowhere by now
+        erasure = await self._eraser.erase(
+            EraseCustomer(
+                request_id=request.request_id,
+                customer=customer,
+                policy=POLICIES[request.policy],
+                reason=request.reason,
+                requested_by=request.requested_by,
+            )
+        )
+        erasure = await self._eraser.wait(erasure, seconds_left(context))
+        return pb.EraseCustomerResponse(erasure=self._message(erasure))
+
+    async def get(self, request: pb.GetErasureRequest) -> pb.GetErasureResponse:
+        erasure = await erasures.of_request(self._pool, request.request_id)
+        if erasure is None:
+            raise NotFound("no erasure was asked for with this request_id", reason="ERASURE_UNKNOWN")
+        return pb.GetErasureResponse(erasure=self._message(erasure))
+
+    async def place_hold(self, request: pb.PlaceLegalHoldRequest, context: Any) -> pb.PlaceLegalHoldResponse:
+        customer = await self._customer(request, context)
+        hold = await self._holds.place(request.request_id, customer, request.reason, request.placed_by)
+        return pb.PlaceLegalHoldResponse(hold=_hold(hold))
+
+    async def release_hold(self, request: pb.ReleaseLegalHoldRequest) -> pb.ReleaseLegalHoldResponse:
+        hold = await self._holds.release(request.request_id, from_text(request.hold_id, "hold"), request.released_by)
+        return pb.ReleaseLegalHoldResponse(hold=_hold(hold))
+
+    async def _customer(self, request: Any, context: Any) -> bytes:
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+        match request.WhichOneof("customer"):
+            case "customer_id":
+                return from_text(request.customer_id, "customer")
+            case "identifier":
+                identifier = normalise(request.identifier.namespace, request.identifier.value)
+                resolved = await views.resolve(self._pool, hash_of(identifier, self._keyring.lookup_key))
+                if resolved is None:
+                    raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+                return resolved.canonical
+        raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+
+    def _message(self, erasure: Erasure) -> pb.Erasure:
+        return pb.Erasure(
+            erasure_id=to_text(erasure.erasure_id),
+            request_id=erasure.request_id,
+            customer_id=to_text(erasure.customer),
+            stage=STAGES[erasure.stage],
+            policy=POLICY_VALUES[erasure.policy],
+            reason=erasure.reason,
+            requested_by=erasure.requested_by,
+            request_time=to_timestamp(erasure.requested_at),
+            begin_time=to_timestamp(erasure.begun_at) if erasure.begun_at else None,
+            complete_time=to_timestamp(erasure.completed_at) if erasure.completed_at else None,
+            erased_customer_ids=[to_text(stream) for stream in erasure.streams],
+            hold_ids=[to_text(hold) for hold in erasure.holds],
+            certificate=erasure.certificate,
+            verifier_key=verifier(self._keyring) if erasure.certificate else "",
+            refused_events=erasure.refused,
+        )
+
+
+def _hold(hold: Hold) -> pb.LegalHold:
+    return pb.LegalHold(
+        hold_id=to_text(hold.hold_id),
+        customer_id=to_text(hold.customer),
+        reason=hold.reason,
+        placed_by=hold.placed_by,
+        place_time=to_timestamp(hold.placed_at),
+        release_time=to_timestamp(hold.released_at) if hold.released_at is not None else None,
+    )

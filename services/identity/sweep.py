@@ -1,0 +1,92 @@
+"""Has every store give up what it holds of an erased customer, then looks again at what can still be read."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from nats.aio.client import Client
+
+from services.identity import erasures
+from services.identity.broker import purge_consumed
+from services.identity.epochs import Epochs
+from services.identity.erasure import Erasure
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from shared.bus.purging import PARTICIPANTS, Question, ask
+from shared.events import customer as customer_events
+from shared.events.erasure import Purge, StoresPurged
+from shared.ids import to_text
+from shared.log import Record
+from shared.privacy import Personal
+from shared.telemetry import ERASURES_STUCK, logger
+from shared.vault import Vault
+from shared.vault.vault import EPOCHS_END
+
+log = logger("erasing")
+
+
+class StillReadable(Exception):
+    """The replay check could read something that should be gone. An alarm; the erasure stays unfinished."""
+
+
+class Sweep:
+    def __init__(self, pool: Any, client: Client, ledger: Ledger, vault: Vault, epochs: Epochs) -> None:
+        self._pool = pool
+        self._client = client
+        self._ledger = ledger
+        self._vault = vault
+        self._epochs = epochs
+
+    async def purge(self, erasure: Erasure) -> StoresPurged:
+        """Raises StillReadable, and one of BROKER_DOWN when a service doesn't answer; then it is to be done again."""
+        records = await self._ledger.reader.streams([(IDENTITY_PARTITION, stream) for stream in erasure.streams])
+        closing = [record.entry.public() for record in records if record.entry.type_id == customer_events.ERASED.id]
+        hashes = [value_hash for event in closing for value_hash in event.identifier_hashes]
+        question = Question(erasure.erasure_id, list(erasure.streams), hashes, erasure.unit)
+        own = [await self._check_own_log(erasure, records), Purge(store="identity.identifiers", rows=erasure.identifiers)]
+        reports = await asyncio.gather(*(ask(self._client, participant, question) for participant in PARTICIPANTS))
+        async with self._ledger.turn():
+            consumed = self._ledger.consumed
+        messages = await purge_consumed(self._client, consumed)
+        epoch_keys = await self._epochs.destroy_consumed()
+        purges = [
+            *own,
+            *(purge for report in reports for purge in report.purges),
+            Purge(store="broker.INGEST", rows=messages),
+            Purge(store="vault.ingest_epoch_keys", rows=epoch_keys),
+        ]
+        self._require_unreadable(erasure, purges)
+        kept = await self._kept(erasure, purges)
+        for report in reports:
+            kept |= report.kept
+        return StoresPurged(
+            purges=tuple(purges), kept={what: n for what, n in kept.items() if n}, epoch_keys_until=self._epochs.until()
+        )
+
+    async def _kept(self, erasure: Erasure, purges: Sequence[Purge]) -> dict[str, int]:
+        return {
+            "log_headers": sum(purge.checked for purge in purges if purge.store.endswith(".events")),
+            "suppressions": erasure.identifiers,
+            "vault_leftovers": erasure.keys,
+            "broker_ciphertext": len(erasure.streams),
+            "ingest_epoch_keys": len(await self._vault.epochs_before(EPOCHS_END)),
+            "parked_messages": await erasures.parked_messages(self._pool),
+        }
+
+    async def _check_own_log(self, erasure: Erasure, records: Sequence[Record]) -> Purge:
+        """Reads the streams as a replay would, with whatever keys the vault still gives."""
+        keys = await self._vault.keys_as_stored(erasure.streams)
+        readable = sum(isinstance(record.entry.personal(keys.get(record.entry.stream)), Personal) for record in records)
+        readable += await erasures.remaining_identifiers(self._pool, erasure.streams)
+        return Purge(store="identity.events", rows=0, checked=len(records), readable=readable)
+
+    def _require_unreadable(self, erasure: Erasure, purges: Sequence[Purge]) -> None:
+        for purge in purges:
+            if purge.readable:
+                ERASURES_STUCK.inc()
+                log.error(
+                    "an erased customer is still readable",
+                    erasure=to_text(erasure.erasure_id),
+                    store=purge.store,
+                    fields=purge.readable,
+                )
+                raise StillReadable(purge.store)

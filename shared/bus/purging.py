@@ -1,0 +1,70 @@
+"""How identity knows that the other services have given up what they held of an erased customer.
+
+They learn of the erasure from CUSTOMER, like of everything else. Identity then asks each of them; it answers when it has
+applied the unit that told it, has dropped its copies of keys, and has looked again at what it can still read. A question
+that nobody answers is asked again: the answer comes from tables, so it survives a restart.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal, get_args
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from shared.bus.connection import BROKER_DOWN
+from shared.errors import NotFreshEnough
+from shared.events.erasure import Purge
+from shared.store.pool import DOWN as STORE_DOWN
+from shared.telemetry import logger
+
+Participant = Literal["profile", "consent"]
+PARTICIPANTS: tuple[Participant, ...] = get_args(Participant)
+ANSWER_S = 20.0  # to read a large customer's whole history again
+
+log = logger("purging")
+
+
+class Question(msgspec.Struct, frozen=True):
+    erasure_id: bytes
+    streams: list[bytes]
+    identifier_hashes: list[bytes]
+    unit: int  # of CUSTOMER, that told of the erasure
+
+
+class Report(msgspec.Struct, frozen=True):
+    """`kept` names what remains, as a machine-readable word, and how many."""
+
+    purges: list[Purge]
+    kept: dict[str, int] = {}
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_question = msgspec.msgpack.Decoder(Question).decode
+decode_report = msgspec.msgpack.Decoder(Report).decode
+
+
+async def ask(client: Client, participant: Participant, question: Question) -> Report:
+    """Raises one of BROKER_DOWN when there is no answer."""
+    answer = await client.request(_subject(participant), encode(question), timeout=ANSWER_S)
+    return decode_report(answer.data)
+
+
+async def answer(client: Client, participant: Participant, report: Callable[[Question], Awaitable[Report]]) -> None:
+    """Answers with what `report` returns; one that can't report yet is asked again. Never returns."""
+    questions: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await client.subscribe(_subject(participant), cb=questions.put)
+    try:
+        while True:
+            message = await questions.get()
+            try:
+                await message.respond(encode(await report(decode_question(message.data))))
+            except (*STORE_DOWN, *BROKER_DOWN, NotFreshEnough) as error:
+                log.warning("cannot report on an erasure yet", error=type(error).__name__)
+    finally:
+        await subscription.unsubscribe()
+
+
+def _subject(participant: Participant) -> str:
+    return f"c360.erasure.{participant}"

@@ -1,0 +1,93 @@
+"""Reads everything that the keys in the vault still open, wherever it stands: what a thief of the whole installation could read."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.stack.stack import Stack
+from shared import bus
+from shared.bus import Follower
+from shared.events.catalogue import Entry, binding
+from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, INGEST_STREAM, PROFILE_STREAM, Batch, decode_batch, decode_unit
+from shared.log.reader import COLUMNS, to_record
+from shared.vault import DataKey, EnvelopeBroken, FileKeyring
+from tests.live.erasing import rows
+
+LOGS = ("ingest", "identity", "profile", "consent")
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
+STREAMS = (INGEST_STREAM, CUSTOMER_STREAM, PROFILE_STREAM, CONSENT_STREAM)
+
+
+async def places_that_open(stack: Stack, texts: Iterable[str]) -> list[str]:
+    needles = [text.encode() for text in texts]
+    found = [place for place, content in _opened(stack) for needle in needles if needle in content]
+    async for place, content in _in_streams(stack):
+        found += [place for needle in needles if needle in content]
+    return found
+
+
+def _keys(stack: Stack) -> dict[bytes, DataKey]:
+    keyring = FileKeyring(Path(stack.environment_of("identity")["C360_KEYRING_FILE"]))
+    stored = rows(stack, "c360_vault", "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE wrapped IS NOT NULL")
+    return {owner: DataKey(keyring.unwrap(wrapped, owner, key_id)) for owner, wrapped, key_id in stored}
+
+
+def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
+    keys = _keys(stack)
+    for log in LOGS:
+        names = COLUMNS.split(", ")
+        for row in rows(stack, "c360", f"SELECT {COLUMNS} FROM {log}.events"):
+            yield f"{log}.events", _open_entry(to_record(dict(zip(names, row, strict=True))).entry, keys)
+    for (unit,) in rows(stack, "c360", "SELECT unit FROM identity.outbox"):
+        yield "identity.outbox", _open_unit(unit, keys)
+    for stream, envelope in rows(stack, "c360", "SELECT stream, envelope FROM profile.states"):
+        yield "profile.states", _open(envelope, keys.get(stream), b"state" + stream)
+    for stream, version, pos, recorded_at, fold_version, envelope in rows(
+        stack, "c360", "SELECT stream, version, pos, recorded_at, fold_version, envelope FROM profile.snapshots"
+    ):
+        place = b"snapshot" + stream + b"".join(number.to_bytes(8) for number in (fold_version, version, pos, recorded_at))
+        yield "profile.snapshots", _open(envelope, keys.get(stream), place)
+    for (entry,) in rows(stack, "c360", "SELECT data FROM profile.parked"):
+        yield "profile.parked", _open_entry(decode_entry(entry), keys)
+
+
+async def _in_streams(stack: Stack) -> Any:
+    keys = _keys(stack)
+    client = await bus.connect(stack.endpoints.nats, "search")
+    for name in STREAMS:
+        state = (await client.jetstream().stream_info(name)).state
+        follower = Follower(client, name, state.first_seq - 1)
+        last = state.first_seq - 1 if state.messages == 0 else 0
+        while last < state.last_seq and state.messages:
+            for message in await follower.take():
+                last = message.sequence
+                yield f"stream {name}", message.data
+                if name == INGEST_STREAM:
+                    yield f"stream {name}", _open_batch(decode_batch(message.data), keys)
+                elif name == CUSTOMER_STREAM:
+                    yield f"stream {name}", _open_unit(message.data, keys)
+        await follower.close()
+    await client.close()
+
+
+def _open_unit(unit: bytes, keys: dict[bytes, DataKey]) -> bytes:
+    return b"".join(_open_entry(entry, keys) for entry in decode_unit(unit).entries)
+
+
+def _open_batch(batch: Batch, keys: dict[bytes, DataKey]) -> bytes:
+    return _open(batch.sealed, keys.get(batch.epoch), batch.epoch)
+
+
+def _open_entry(entry: Entry, keys: dict[bytes, DataKey]) -> bytes:
+    place = binding(entry.stream, entry.event_id, entry.type_id, entry.schema_version)
+    opened = _open(entry.envelope, keys.get(entry.stream), place)
+    return entry.header + msgspec.msgpack.encode(entry.envelope) + opened
+
+
+def _open(envelope: bytes, key: DataKey | None, place: bytes) -> bytes:
+    try:
+        return key.open(envelope, place) if key and envelope else b""
+    except EnvelopeBroken:
+        return b""

@@ -1,0 +1,74 @@
+"""`c360 customer` and `c360 vault` against the real services."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.stack.stack import Stack
+from tests.live.command import Command
+from tests.live.test_cli import identify, profile
+
+WHY = ("--reason", "GDPR Art. 17, ticket 1", "--by", "privacy-desk")
+
+
+@pytest.fixture(scope="module")
+def c360(stack: Stack) -> Command:
+    stack.write_key()
+    return Command(stack.data_directory)
+
+
+@pytest.fixture
+def user() -> str:
+    return f"u-{os.urandom(8).hex()}"
+
+
+def test_a_person_is_erased_and_the_saved_certificate_verifies_offline(c360: Command, user: str, tmp_path: Path) -> None:
+    position = identify(c360, user, "first_name=Ann")
+    saved = tmp_path / "certificate.txt"
+    erased = c360.json("customer", "erase", f"user_id:{user}", *WHY, "--yes", "-o", str(saved), "--fresh", position)
+    assert (erased["stage"], erased["policy"]) == ("completed", "refuse")
+    assert saved.read_text() == erased["certificate"]
+    key = c360.run("vault", "key").stdout.strip()
+    assert key == erased["verifier_key"]
+    assert '"readable_fields": 0' in c360.run("customer", "verify", str(saved), "--key", key).stdout
+    saved.write_text(saved.read_text().replace("ticket 1", "ticket 2"))
+    assert "CERTIFICATE_BROKEN" in c360.run("customer", "verify", str(saved), "--key", key, code=1).stderr
+    assert c360.json("customer", "erasure", erased["request_id"]) == erased
+    gone = c360.run("profile", "get", erased["customer_id"], "--purpose", "service", code=1)
+    assert "CUSTOMER_ERASED" in gone.stderr
+
+
+def test_nothing_is_erased_without_a_yes(c360: Command, user: str) -> None:
+    position = identify(c360, user, "first_name=Ann")
+    assert "NOT_CONFIRMED" in c360.run("customer", "erase", f"user_id:{user}", *WHY, text="n\n", code=2).stderr
+    assert profile(c360, user, "--fresh", position)["traits"]["first_name"]["value"] == "Ann"
+
+
+def test_a_hold_queues_an_erasure_until_it_is_released(c360: Command, user: str) -> None:
+    position = identify(c360, user, "first_name=Ann")
+    held = c360.json("customer", "hold", f"user_id:{user}", "--reason", "litigation", "--fresh", position)
+    queued = c360.json("customer", "erase", f"user_id:{user}", *WHY, "--yes", "--policy", "start-clean", "--request-id", user)
+    assert (queued["stage"], queued["hold_ids"]) == ("queued", [held["hold_id"]])
+    assert c360.json("customer", "release", held["hold_id"])["release_time"]
+    again = ("customer", "erase", queued["customer_id"], *WHY, "--yes", "--policy", "start-clean", "--request-id", user)
+    while c360.json(*again)["stage"] != "completed":
+        pass
+
+
+def test_the_key_is_rotated_by_who_has_the_keyring(own_stack: Stack, user: str) -> None:
+    own_stack.write_key()
+    c360 = Command(own_stack.data_directory)
+    identify(c360, user, "first_name=Ann")
+    assert "under key 2" in c360.run("vault", "rotate").stderr
+    assert "STILL_WRAPPED" in c360.run("vault", "rotate", "--retire", code=1).stderr
+    position = identify(c360, user, "first_name=Anna")
+    own_stack.kill("profile")
+    own_stack.wait_ready("profile")
+    assert profile(c360, user, "--fresh", position)["traits"]["first_name"]["value"] == "Anna"
+
+
+def test_a_rotation_says_what_it_misses(c360: Command, tmp_path: Path) -> None:
+    elsewhere = Command(tmp_path)
+    assert "STACK_NOT_RUNNING" in elsewhere.run("vault", "rotate", code=3).stderr
+    assert "KEYRING_MISSING" in elsewhere.run("vault", "key", code=2).stderr

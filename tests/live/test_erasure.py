@@ -1,0 +1,231 @@
+"""Erasing a person: certificate, reads afterwards, events that come again, holds."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import grpc
+import httpx
+import psycopg
+import pytest
+from c360.consent.v1 import consent_pb2
+from c360.identity.v1 import identity_pb2 as pb
+
+from services.stack.stack import Stack
+from shared.events import customer as events
+from shared.notes import NoteBroken, verify_note
+from shared.rpc.errors import reason_of
+from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
+from tests.live.erasing import COMPLETED, REFUSE, START_CLEAN, Person, erase, identify, never_again, track
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    with Platform(stack.endpoints) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def key(platform: Platform) -> str:
+    return platform.register_source(f"erasure-{uuid.uuid4().hex[:8]}")
+
+
+def reason(call: object) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as refused:
+        call()  # type: ignore[operator]
+    return refused.value.code(), reason_of(refused.value)
+
+
+def test_an_erasure_is_certified_and_the_certificate_verifies_offline(platform: Platform, key: str) -> None:
+    person = Person()
+    position = person.live(platform, key)
+    customer = platform.resolve("email", person.email, position).customer_id
+    erasure = erase(platform, person, fresh=position)
+    assert (erasure.stage, erasure.customer_id) == (COMPLETED, customer)
+    title, content = verify_note(erasure.certificate, erasure.verifier_key).split("\n", 1)
+    assert title == "customer360 erasure certificate v1"
+    certified = json.loads(content)
+    assert certified["scope"] == {"customer_ids": list(erasure.erased_customer_ids), "identifiers": 4}
+    assert certified["keys"]["destroyed"] == len(erasure.erased_customer_ids) == 2
+    assert certified["replay_check"]["readable_fields"] == 0
+    assert certified["replay_check"]["checked"] > 4
+    for changed in (erasure.certificate.replace('"readable_fields": 0', '"readable_fields": 1'), erasure.certificate[:-6]):
+        with pytest.raises(NoteBroken):
+            verify_note(changed, erasure.verifier_key)
+
+
+def test_afterwards_the_person_has_no_profile_and_replay_shows_redacted_events(platform: Platform, key: str) -> None:
+    person = Person()
+    position = person.live(platform, key)
+    customer = platform.resolve("email", person.email, position).customer_id
+    seen = platform.get_profile(by_id(customer), "audit", position)
+    before = datetime.now(UTC)
+    platform.decide(person.email_identifier(), "marketing", consent_pb2.OUTCOME_GRANTED)
+    erasure = erase(platform, person)
+    for member in erasure.erased_customer_ids:
+        assert reason(lambda member=member: platform.get_profile(by_id(member), "audit"))[1] == "CUSTOMER_ERASED"
+        assert (
+            reason(lambda member=member: platform.get_profile(by_id(member), "marketing", known_at=before))[1] == "CUSTOMER_ERASED"
+        )
+    assert reason(lambda: platform.resolve("email", person.email)) == (grpc.StatusCode.NOT_FOUND, "IDENTIFIER_UNKNOWN")
+    assert reason(lambda: platform.get_profile(by_identifier("email", person.email), "audit"))[1] == "IDENTIFIER_UNKNOWN"
+    check = consent_pb2.CheckRequest(customer_id=customer, purpose="marketing")
+    assert reason(lambda: platform.consent.Check(check, timeout=DEADLINE_S))[1] == "CUSTOMER_ERASED"
+    past = platform.get_profile(by_id(customer), "audit", known_at=before)
+    assert (dict(past.traits), list(past.identifiers)) == ({}, [])
+    assert past.redacted_events > 0
+    assert past.version == seen.version
+    assert {(w.field, w.reason) for w in past.withheld} >= {("identifier:email", "REDACTED")}
+    timeline = platform.get_timeline(by_id(customer), "audit")
+    assert {entry.kind for entry in timeline if not entry.redacted} == {"founded", "merged", "erased"}
+    assert {entry.kind for entry in timeline if entry.redacted} == {"linked", "identified", "tracked"}
+    assert not any(canary in str(timeline) + str(past) for canary in person.canaries)
+    known = platform.identity.GetCustomer(pb.GetCustomerRequest(customer_id=customer), timeout=DEADLINE_S).customer
+    assert (known.erasure_id, list(known.identifiers)) == (erasure.erasure_id, [])
+
+
+def test_events_of_a_refused_person_are_dropped_and_counted(platform: Platform, key: str, stack: Stack) -> None:
+    person = Person()
+    erasure = erase(platform, person, REFUSE, person.live(platform, key))
+    platform.record(key, identify({"email": person.email}, user_id=person.user))
+    platform.record(key, track("again", anonymous_id=person.devices[0]))
+    somebody = f"somebody-{person.run}"
+    position = platform.record(key, track("hers", user_id=somebody, anonymous_id=person.devices[0])).position
+    assert reason(lambda: platform.resolve("email", person.email, position))[1] == "IDENTIFIER_UNKNOWN"
+    assert platform.resolve("user_id", somebody, position).customer_id not in erasure.erased_customer_ids
+    assert reason(lambda: platform.resolve("anonymous_id", person.devices[0]))[1] == "IDENTIFIER_UNKNOWN"
+    request = pb.GetErasureRequest(request_id=erasure.request_id)
+    assert platform.identity.GetErasure(request, timeout=DEADLINE_S).erasure.refused_events == 2
+    never_again(stack, erasure)
+
+
+def test_who_starts_clean_is_a_new_customer_without_a_past(platform: Platform, key: str, stack: Stack) -> None:
+    person = Person()
+    position = person.live(platform, key)
+    platform.decide(person.email_identifier(), "marketing", consent_pb2.OUTCOME_GRANTED)
+    platform.decide(person.email_identifier(), "analytics", consent_pb2.OUTCOME_OBJECTED)
+    erasure = erase(platform, person, START_CLEAN, position)
+    late = identify({"email": person.email, "first_name": "from before"}, user_id=person.user)
+    late.original_time.CopyFrom(erasure.request_time)
+    platform.record(key, late)
+    position = platform.record(key, identify({"email": person.email, "city": "Kiel"}, user_id=person.user)).position
+    profile = platform.get_profile(by_identifier("email", person.email), "audit", position)
+    assert profile.customer_id not in erasure.erased_customer_ids
+    assert set(profile.traits) == {"email", "city"}
+    assert reason(lambda: platform.get_profile(by_identifier("email", person.email), "marketing"))[1] == "CONSENT_MISSING"
+    assert reason(lambda: platform.get_profile(by_identifier("email", person.email), "analytics"))[1] == "OBJECTED"
+    never_again(stack, erasure)
+
+
+def test_a_hold_queues_the_erasure_and_restricts_reading_until_it_is_released(platform: Platform, key: str) -> None:
+    person = Person()
+    position = person.live(platform, key)
+    placed = pb.PlaceLegalHoldRequest(
+        request_id=f"hold-{person.run}", identifier=person.email_identifier(), reason="litigation", at_least_as_fresh=position
+    )
+    hold = platform.identity.PlaceLegalHold(placed, timeout=DEADLINE_S).hold
+    erasure = erase(platform, person)
+    assert (erasure.stage, list(erasure.hold_ids)) == (pb.ERASURE_STAGE_QUEUED, [hold.hold_id])
+    fresh = platform.newest_position(key)
+    assert platform.get_profile(by_id(erasure.customer_id), "audit", fresh).traits
+    assert reason(lambda: platform.get_profile(by_id(erasure.customer_id), "service"))[1] == "RESTRICTED"
+    released = pb.ReleaseLegalHoldRequest(request_id=str(uuid.uuid4()), hold_id=hold.hold_id)
+    assert platform.identity.ReleaseLegalHold(released, timeout=DEADLINE_S).hold.HasField("release_time")
+    assert wait_completed(platform, erasure).certificate
+
+
+def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certified(platform: Platform, key: str) -> None:
+    one, other = Person(), Person()
+    waiting = []
+    for person in (one, other):
+        position = platform.record(key, identify({"email": person.email}, anonymous_id=person.devices[0])).position
+        hold = pb.PlaceLegalHoldRequest(
+            request_id=person.run, identifier=person.email_identifier(), reason="litigation", at_least_as_fresh=position
+        )
+        hold_id = platform.identity.PlaceLegalHold(hold, timeout=DEADLINE_S).hold.hold_id
+        waiting.append((erase(platform, person), hold_id))
+    merging = identify({"email": one.email}, anonymous_id=other.devices[0])
+    position = platform.record(key, merging).position
+    merged = {platform.resolve("email", person.email, position).customer_id for person in (one, other)}
+    assert len(merged) == 1
+    for erasure, hold_id in waiting:
+        assert erasure.stage == pb.ERASURE_STAGE_QUEUED
+        released = pb.ReleaseLegalHoldRequest(request_id=hold_id, hold_id=hold_id)
+        platform.identity.ReleaseLegalHold(released, timeout=DEADLINE_S)
+    done = [wait_completed(platform, erasure) for erasure, _ in waiting]
+    assert all(erasure.certificate for erasure in done)
+    assert len({tuple(erasure.erased_customer_ids) for erasure in done}) == 1
+
+
+def test_an_envelope_that_its_live_key_does_not_open_is_an_alarm(platform: Platform, key: str, stack: Stack) -> None:
+    person = Person()
+    position = person.live(platform, key)
+    customer = platform.get_profile(by_identifier("email", person.email), "audit", position).customer_id
+    with psycopg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360") as admin:
+        admin.execute(
+            "UPDATE profile.events SET envelope = set_byte(envelope, 40, get_byte(envelope, 40) # 1) WHERE stream = %s AND type_id = %s",
+            [uuid.UUID(customer).bytes, events.IDENTIFIED.id],
+        )
+    before = broken_envelopes(stack)
+    assert reason(lambda: platform.get_timeline(by_id(customer), "audit")) == (grpc.StatusCode.DATA_LOSS, "ENVELOPE_BROKEN")
+    assert broken_envelopes(stack) == before + 1
+    assert "does not open with the live key" in stack.log_tail("profile")
+
+
+def broken_envelopes(stack: Stack) -> float:
+    text = httpx.get(stack.endpoints.metrics["profile"]).text
+    return float(next(line for line in text.splitlines() if line.startswith("c360_envelopes_broken_total")).split()[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"request_id": ""}, "REQUEST_ID_MISSING"),
+        ({"policy": 0}, "POLICY_MISSING"),
+        ({"reason": ""}, "REASON_INVALID"),
+        ({"requested_by": "x" * 101}, "NAME_INVALID"),
+        ({"customer_id": "17"}, "CUSTOMER_ID_INVALID"),
+        ({"customer_id": str(uuid.uuid4())}, "CUSTOMER_UNKNOWN"),
+    ],
+)
+def test_bad_requests_are_refused_with_their_reason(platform: Platform, change: dict[str, object], expected: str) -> None:
+    good = {"request_id": str(uuid.uuid4()), "customer_id": str(uuid.uuid4()), "policy": REFUSE, "reason": "asked"}
+    request = pb.EraseCustomerRequest(**(good | change))  # type: ignore[arg-type]
+    assert reason(lambda: platform.identity.EraseCustomer(request, timeout=DEADLINE_S))[1] == expected
+
+
+def test_a_request_id_stands_for_one_erasure(platform: Platform, key: str) -> None:
+    person, other = Person(), Person()
+    position = person.live(platform, key)
+    erasure = erase(platform, person, fresh=position)
+    assert erase(platform, person, request_id=erasure.request_id) == erasure
+    fresh = other.live(platform, key)
+    again = pb.EraseCustomerRequest(
+        request_id=erasure.request_id,
+        customer_id=platform.resolve("email", other.email, fresh).customer_id,
+        policy=REFUSE,
+        reason="GDPR Art. 17, ticket 1",
+        requested_by="privacy-desk",
+    )
+    assert reason(lambda: platform.identity.EraseCustomer(again, timeout=DEADLINE_S))[1] == "REQUEST_ID_REUSED"
+    twice = pb.EraseCustomerRequest(request_id=str(uuid.uuid4()), customer_id=erasure.customer_id, policy=REFUSE, reason="again")
+    assert reason(lambda: platform.identity.EraseCustomer(twice, timeout=DEADLINE_S)) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "CUSTOMER_ERASED",
+    )
+
+
+def wait_completed(platform: Platform, erasure: pb.Erasure) -> pb.Erasure:
+    """Repeating the request waits for its end."""
+    request = pb.EraseCustomerRequest(
+        request_id=erasure.request_id,
+        customer_id=erasure.customer_id,
+        policy=erasure.policy,
+        reason=erasure.reason,
+        requested_by=erasure.requested_by,
+    )
+    while True:
+        found = platform.identity.EraseCustomer(request, timeout=DEADLINE_S).erasure
+        if found.stage == COMPLETED:
+            return found
