@@ -162,15 +162,23 @@ def test_an_envelope_that_its_live_key_does_not_open_is_an_alarm(platform: Platf
     person = Person()
     position = person.live(platform, key)
     customer = platform.get_profile(by_identifier("email", person.email), "audit", position).customer_id
+    flip(stack, customer)
+    try:
+        before = broken_envelopes(stack)
+        assert reason(lambda: platform.get_timeline(by_id(customer), "audit")) == (grpc.StatusCode.DATA_LOSS, "ENVELOPE_BROKEN")
+        assert broken_envelopes(stack) == before + 1
+        assert "does not open with the live key" in stack.log_tail("profile")
+    finally:
+        flip(stack, customer)
+
+
+def flip(stack: Stack, customer: str) -> None:
+    """One bit of each identify event's envelope; twice is as before."""
     with psycopg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360") as admin:
         admin.execute(
             "UPDATE profile.events SET envelope = set_byte(envelope, 40, get_byte(envelope, 40) # 1) WHERE stream = %s AND type_id = %s",
             [uuid.UUID(customer).bytes, events.IDENTIFIED.id],
         )
-    before = broken_envelopes(stack)
-    assert reason(lambda: platform.get_timeline(by_id(customer), "audit")) == (grpc.StatusCode.DATA_LOSS, "ENVELOPE_BROKEN")
-    assert broken_envelopes(stack) == before + 1
-    assert "does not open with the live key" in stack.log_tail("profile")
 
 
 def broken_envelopes(stack: Stack) -> float:
