@@ -15,9 +15,9 @@ from shared.bus.connection import BROKER_DOWN
 from shared.config import ConfigError, Settings, read_settings
 from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
+from shared.waiting import end
 
 RETRY_S = 0.5
-CANCEL_AGAIN_S = 1.0
 S = TypeVar("S", bound=Settings)
 
 log = telemetry.logger("process")
@@ -50,11 +50,12 @@ class Stop(asyncio.Event):
 async def _until_stopped(name: str, settings: S, serve: Callable[[S, Stop], Coroutine[Any, Any, None]]) -> None:
     stop = Stop()
     serving = asyncio.create_task(serve(settings, stop))
+    endings: list[asyncio.Task[None]] = []
 
     def on_signal() -> None:
         stop.set()
         if not stop.watched:
-            serving.cancel()
+            endings.append(asyncio.create_task(end([serving])))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
@@ -82,10 +83,7 @@ async def until_stopped(stop: Stop, drain: Callable[[], Awaitable[None]], *backg
             for task in done:
                 task.result()
     finally:
-        while going := {task for task in tasks if not task.done()}:
-            for task in going:
-                task.cancel()
-            await asyncio.wait(going, timeout=CANCEL_AGAIN_S)  # code in between may have swallowed one
+        await end(tasks)
 
 
 async def _drain(stop: Stop, drain: Callable[[], Awaitable[None]]) -> None:

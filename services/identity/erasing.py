@@ -111,8 +111,8 @@ class Eraser:
         under_way = {stream for erasure in await erasures.unfinished(self._pool) for stream in erasure.streams}
         async for streams in erasures.erased_streams(self._pool):
             if back := sorted(set(streams) - (await self._vault.destroyed(streams)).keys() - under_way):
-                log.error("keys of erased customers were back; destroyed again", keys=len(back))
                 await self._destroy(back)
+                log.error("keys of erased customers were back; destroyed again", keys=len(back))
 
     async def _finish(self, erasure: Erasure) -> None:
         while True:

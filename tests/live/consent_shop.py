@@ -26,6 +26,7 @@ from shared.identifiers import hash_of, normalise
 from shared.ids import to_text
 from shared.rpc.errors import reason_of
 from shared.vault import FileKeyring
+from shared.waiting import end
 
 DEADLINE_S = 20.0  # generous: what is tested is the answer, not its speed
 POLL_S = 0.02
@@ -149,9 +150,7 @@ class Reader:
         await self.lease.leave()
 
     async def fall_silent(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _holds(self) -> bool:
         return self.lease.holds()

@@ -15,6 +15,7 @@ from shared.bus import Follower, Relay, publish_at
 from shared.bus import relay as relay_module
 from shared.bus.connection import ensure_stream
 from shared.poison import Halted
+from shared.waiting import end
 
 TIMEOUT_S = 30.0
 
@@ -55,9 +56,7 @@ async def running(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def read_until(follower: Follower, sequence: int) -> list[tuple[int, bytes]]:

@@ -15,6 +15,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.store.pool import open_pool
 from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, Vault
+from shared.waiting import end
 
 new_id = id_maker(now_us)
 
@@ -92,8 +93,7 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
             await asyncio.sleep(0)
     assert owner not in there._ready
     assert await there.key(owner) is None
-    heeding.cancel()
-    await asyncio.gather(heeding, return_exceptions=True)
+    await end([heeding])
     await asyncio.gather(ours.close(), theirs.close())
 
 
