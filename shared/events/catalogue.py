@@ -16,7 +16,7 @@ from shared.privacy import REDACTED, Personal, Redacted
 from shared.vault.envelope import DataKey
 
 
-class Public(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Public(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The part of an event that every follower may read."""
 
 
@@ -55,38 +55,44 @@ class Upcaster:
     personal: Upcast = unchanged
 
 
-class Part:
-    """Decodes one part of a type, of any version up to the newest."""
+Read = Callable[[bytes], Any]  # raises msgspec.DecodeError, whose text may quote the data: log its type alone
 
-    def __init__(self, kind: type[msgspec.Struct], upcasts: Sequence[Upcast]) -> None:
-        self._kind = kind
-        self._upcasts = tuple(upcasts)
-        self._decode_newest = msgspec.msgpack.Decoder(kind).decode
 
-    def decode(self, data: bytes, version: int) -> Any:
-        """In the newest form. Raises msgspec.DecodeError, whose text may quote the data: log its type alone."""
-        if version > len(self._upcasts):
-            return self._decode_newest(data)
-        part = decode_map(data)
-        try:
-            for upcast in self._upcasts[version - 1 :]:
-                part = upcast(part)
-        except (LookupError, TypeError, ValueError, AttributeError):
-            raise msgspec.ValidationError(f"not what version {version} was") from None
-        return msgspec.convert(part, self._kind)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How events of one schema version are read, in the newest form of their type."""
+
+    read_public: Read
+    read_personal: Read | None
+    binding_end: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One entry of the catalogue, with ready coders. `upcasters[n - 1]` leads from version n to n + 1."""
+    """One entry of the catalogue. `upcasters[n - 1]` leads from version n to n + 1, and `forms[n - 1]` reads version n."""
 
     id: str
     version: int
     public: type[Public]
     personal: type[Personal] | None
     upcasters: tuple[Upcaster, ...]
-    public_part: Part
-    personal_part: Part | None
+    forms: tuple[Form, ...]
+
+
+def _reader(kind: type[msgspec.Struct], upcasts: Sequence[Upcast]) -> Read:
+    if not upcasts:
+        return msgspec.msgpack.Decoder(kind).decode
+
+    def read(data: bytes) -> Any:
+        part = decode_map(data)
+        try:
+            for upcast in upcasts:
+                part = upcast(part)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise msgspec.ValidationError("not what this version was") from None
+        return msgspec.convert(part, kind)
+
+    return read
 
 
 CATALOGUE: dict[str, EventType] = {}
@@ -114,15 +120,12 @@ def make_type(
     upcasters: Sequence[Upcaster] = (),
 ) -> EventType:
     assert len(upcasters) == version - 1, f"{type_id} needs an upcaster from each version but the newest"
-    return EventType(
-        type_id,
-        version,
-        public,
-        personal,
-        tuple(upcasters),
-        Part(public, [upcaster.public for upcaster in upcasters]),
-        Part(personal, [upcaster.personal for upcaster in upcasters]) if personal else None,
-    )
+    forms = []
+    for older in range(version):
+        read_public = _reader(public, [upcaster.public for upcaster in upcasters[older:]])
+        read_personal = _reader(personal, [upcaster.personal for upcaster in upcasters[older:]]) if personal else None
+        forms.append(Form(read_public, read_personal, _binding_end(type_id, older + 1)))
+    return EventType(type_id, version, public, personal, tuple(upcasters), tuple(forms))
 
 
 def event_type(type_id: str, schema_version: int) -> EventType:
@@ -133,7 +136,12 @@ def event_type(type_id: str, schema_version: int) -> EventType:
     return known
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+def form_of(type_id: str, schema_version: int) -> Form:
+    """Raises UnknownEvent."""
+    return event_type(type_id, schema_version).forms[schema_version - 1]
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event as it is stored and carried. `event_id` and `stream` are 16 bytes, `occurred_at` is microseconds."""
 
     stream: bytes
@@ -146,17 +154,16 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     def public(self) -> Any:
         """In the newest form of its type. Raises UnknownEvent, msgspec.DecodeError."""
-        return event_type(self.type_id, self.schema_version).public_part.decode(self.header, self.schema_version)
+        return form_of(self.type_id, self.schema_version).read_public(self.header)
 
     def personal(self, key: DataKey | None) -> Personal | Redacted | None:
         """None: the type has no personal part. Redacted: its key is gone. Raises EnvelopeBroken, UnknownEvent, DecodeError."""
-        part = event_type(self.type_id, self.schema_version).personal_part
-        if part is None:
+        form = form_of(self.type_id, self.schema_version)
+        if form.read_personal is None:
             return None
         if key is None:
             return REDACTED
-        opened = key.open(self.envelope, binding(self.stream, self.event_id, self.type_id, self.schema_version))
-        return part.decode(opened, self.schema_version)  # type: ignore[no-any-return]
+        return form.read_personal(key.open(self.envelope, self.stream + self.event_id + form.binding_end))  # type: ignore[no-any-return]
 
     @property
     def bears_on(self) -> str:
@@ -173,7 +180,11 @@ _decode_bearing = msgspec.msgpack.Decoder(_Bearing).decode
 
 def binding(stream: bytes, event_id: bytes, type_id: str, schema_version: int) -> bytes:
     """Where an envelope belongs (its associated data)."""
-    return b"%b%b%b/%d" % (stream, event_id, type_id.encode(), schema_version)
+    return stream + event_id + _binding_end(type_id, schema_version)
+
+
+def _binding_end(type_id: str, schema_version: int) -> bytes:
+    return b"%b/%d" % (type_id.encode(), schema_version)
 
 
 def make_entry(
@@ -190,5 +201,5 @@ def make_entry(
     envelope = b""
     if personal is not None:
         assert key is not None, f"{kind.id} has a personal part and needs a key"
-        envelope = key.seal(encode(personal), binding(stream, event_id, kind.id, kind.version))
+        envelope = key.seal(encode(personal), stream + event_id + kind.forms[-1].binding_end)
     return Entry(stream, event_id, kind.id, kind.version, occurred_at, encode(public), envelope)

@@ -26,7 +26,7 @@ class Head(msgspec.Struct, frozen=True):
     merkle_frontier: bytes = b""
 
 
-class Versioned(msgspec.Struct, frozen=True):
+class Versioned(msgspec.Struct, frozen=True, gc=False):
     """An entry with the version it gets in its stream."""
 
     partition: int

@@ -78,7 +78,7 @@ class RawLog:
                 PAGE_EVENTS,
             )
             if rows:
-                yield [RawEvent(to_record(row), row["leaf"]) for row in rows]
+                yield [_to_raw(row) for row in rows]
                 first = rows[-1]["pos"] + 1
             if len(rows) < PAGE_EVENTS:
                 return
@@ -97,7 +97,7 @@ class RawLog:
                 PAGE_EVENTS,
             )
             if rows:
-                yield [RawEvent(to_record(row), row["leaf"]) for row in rows]
+                yield [_to_raw(row) for row in rows]
                 version = rows[-1]["version"]
             if len(rows) < PAGE_EVENTS:
                 return
@@ -133,3 +133,8 @@ class RawLog:
                 after = rows[-1]["tree_size"]
             if len(rows) < PAGE_ROWS:
                 return
+
+
+def _to_raw(row: Any) -> RawEvent:
+    *columns, leaf = row
+    return RawEvent(to_record(columns), leaf)

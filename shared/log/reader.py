@@ -1,6 +1,6 @@
 """Reads a log: one or many streams, or a partition in order; each as far as it was known at some instant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -96,14 +96,7 @@ class LogReader:
         return [(row["pos"], row["stream"]) for row in rows]
 
 
-def to_record(row: Any) -> Record:
-    entry = Entry(
-        row["stream"],
-        row["event_id"],
-        row["type_id"],
-        row["schema_version"],
-        row["occurred_at"],
-        row["header"],
-        row["envelope"],
-    )
-    return Record(row["partition"], row["pos"], row["version"], row["recorded_at"], entry)
+def to_record(row: Iterable[Any]) -> Record:
+    """`row` has the values of COLUMNS."""
+    partition, pos, version, recorded_at, *entry = row
+    return Record(partition, pos, version, recorded_at, Entry(*entry))

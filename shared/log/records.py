@@ -14,7 +14,7 @@ NUMBERS = struct.Struct(">IiIqIqI")
 HASH_LENGTH = TYPE_LENGTH.pack(32)
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """`entry` in its place: position in the partition from 0, version in the stream from 1, instants in microseconds."""
 
     partition: int

@@ -14,11 +14,28 @@ import msgspec
 from shared import faults
 from shared.errors import Fenced, WrongState
 from shared.instants import Clock
+from shared.log import merkle
 from shared.log.placing import Consumed, Head, Placed, Versioned, place, version_gap
 from shared.log.records import Record
 from shared.store.pool import DOWN
 
 __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
+
+COLUMNS = (
+    "partition",
+    "pos",
+    "stream",
+    "version",
+    "event_id",
+    "type_id",
+    "schema_version",
+    "recorded_at",
+    "occurred_at",
+    "header",
+    "envelope",
+    "leaf",
+)
+NODE_COLUMNS = ("partition", *merkle.Node._fields)
 
 KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
 
@@ -177,31 +194,28 @@ def _to_heads(rows: Any) -> dict[int, Head]:
 
 
 async def _insert(connection: Any, placed: Placed) -> None:
-    records, entries = placed.records, [record.entry for record in placed.records]
-    await connection.execute(
-        """INSERT INTO events (partition, pos, stream, version, event_id, type_id, schema_version, recorded_at, occurred_at,
-                               header, envelope, leaf)
-           SELECT * FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::int8[], $5::bytea[], $6::text[], $7::int4[],
-                                $8::int8[], $9::int8[], $10::bytea[], $11::bytea[], $12::bytea[])""",
-        [record.partition for record in records],
-        [record.pos for record in records],
-        [entry.stream for entry in entries],
-        [record.version for record in records],
-        [entry.event_id for entry in entries],
-        [entry.type_id for entry in entries],
-        [entry.schema_version for entry in entries],
-        [record.recorded_at for record in records],
-        [entry.occurred_at for entry in entries],
-        [entry.header for entry in entries],
-        [entry.envelope for entry in entries],
-        placed.leaves,
-    )
+    """COPY in the binary format: against an INSERT from parallel arrays it takes two thirds of the server's time and half of ours."""
+    await connection.copy_records_to_table("events", records=_rows(placed), columns=COLUMNS)
     if placed.nodes:
-        await connection.execute(
-            """INSERT INTO merkle_nodes (partition, height, number, hash)
-               SELECT * FROM unnest($1::int4[], $2::int4[], $3::int8[], $4::bytea[])""",
-            [partition for partition, _ in placed.nodes],
-            [node.height for _, node in placed.nodes],
-            [node.number for _, node in placed.nodes],
-            [node.hash for _, node in placed.nodes],
+        nodes = [(partition, *node) for partition, node in placed.nodes]
+        await connection.copy_records_to_table("merkle_nodes", records=nodes, columns=NODE_COLUMNS)
+
+
+def _rows(placed: Placed) -> list[tuple[Any, ...]]:
+    return [
+        (
+            record.partition,
+            record.pos,
+            (entry := record.entry).stream,
+            record.version,
+            entry.event_id,
+            entry.type_id,
+            entry.schema_version,
+            record.recorded_at,
+            entry.occurred_at,
+            entry.header,
+            entry.envelope,
+            leaf,
         )
+        for record, leaf in zip(placed.records, placed.leaves, strict=True)
+    ]

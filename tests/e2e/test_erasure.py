@@ -94,7 +94,7 @@ def park(stack: Stack, customer: str) -> None:
     stream = uuid.UUID(customer).bytes
     query = f"SELECT {COLUMNS} FROM profile.events WHERE stream = %s AND type_id = %s"
     row = rows(stack, "c360", query, stream, events.TRACKED.id)[0]
-    entry = to_record(dict(zip(COLUMNS.split(", "), row, strict=True))).entry
+    entry = to_record(row).entry
     with psycopg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360") as admin:
         admin.execute(
             """INSERT INTO profile.parked (parked_id, stream, sequence, part, event_id, type_id, schema_version, customer, reason, data,

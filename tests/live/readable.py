@@ -37,9 +37,8 @@ def _keys(stack: Stack) -> dict[bytes, DataKey]:
 def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
     keys = _keys(stack)
     for log in LOGS:
-        names = COLUMNS.split(", ")
         for row in rows(stack, "c360", f"SELECT {COLUMNS} FROM {log}.events"):
-            yield f"{log}.events", _open_entry(to_record(dict(zip(names, row, strict=True))).entry, keys)
+            yield f"{log}.events", _open_entry(to_record(row).entry, keys)
     for (unit,) in rows(stack, "c360", "SELECT unit FROM identity.outbox"):
         yield "identity.outbox", _open_unit(unit, keys)
     for stream, envelope in rows(stack, "c360", "SELECT stream, envelope FROM profile.states"):

@@ -105,7 +105,7 @@ class PartitionRecorder(ProcessRecorder):
                     ORDER BY version {"DESC" if desc else "ASC"} LIMIT %s""",  # noqa: S608
                 [self._partition, stream_of(originator_id), -1 if gt is None else gt, NEWEST if lte is None else lte, limit],
             )
-            records = [to_record(row) for row in cursor]
+            records = [to_record(row.values()) for row in cursor]
         return [to_stored_event(record.entry, record.version) for record in records]
 
     def select_notifications(
@@ -132,7 +132,7 @@ class PartitionRecorder(ProcessRecorder):
                     "limit": limit,
                 },
             )
-            return [to_notification(to_record(row)) for row in cursor]
+            return [to_notification(to_record(row.values())) for row in cursor]
 
     def max_notification_id(self) -> int | None:
         return self._read_head().next_pos or None
