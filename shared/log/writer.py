@@ -37,6 +37,7 @@ COLUMNS = (
 )
 NODE_COLUMNS = ("partition", *merkle.Node._fields)
 
+LOOKS = 3  # a broken connection may stand in the pool until it is used
 KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
 
 Views = Callable[[Any, list[Record]], Awaitable[None]]
@@ -170,10 +171,12 @@ class LogWriter:
 
     async def _was_committed(self, after: dict[int, Head]) -> bool:
         """The connection broke around the commit: the head row tells whether it happened."""
-        try:
-            return await self._read_heads() == after
-        except DOWN:
-            return False
+        for _ in range(LOOKS):
+            try:
+                return await self._read_heads() == after
+            except DOWN:
+                continue
+        return False
 
     async def _read_heads(self) -> dict[int, Head]:
         return _to_heads(await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[])", self.partitions))
