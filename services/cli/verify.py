@@ -13,8 +13,8 @@ from services.cli.errors import Misused
 from services.cli.remote_log import RemoteLog, to_head
 from shared.log.audit import PartitionAudit
 from shared.log.findings import Finding
-from shared.log.notes import DASH
 from shared.log.raw import RawCheckpoint
+from shared.notes import DASH
 
 STEP_EVENTS = 1_000  # between two movements of the progress bar
 

@@ -57,7 +57,7 @@ def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:
 
 
 def certify(erasure: Erasure, now: int, keyring: Keyring) -> str:
-    return sign_note(text_of(erasure, now), SIGNER, keyring.public_key, keyring.sign)
+    return sign_note(text_of(erasure, now), SIGNER, keyring)
 
 
 def verifier(keyring: Keyring) -> str:

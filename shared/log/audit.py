@@ -12,9 +12,10 @@ from shared.ids import to_text
 from shared.log import merkle
 from shared.log.findings import Code, Explanation, Finding, Fits, explain
 from shared.log.merkle import BLOCK_HEIGHT, BLOCK_LEAVES, Node
-from shared.log.notes import Checkpoint, NoteBroken, open_checkpoint
+from shared.log.notes import Checkpoint, open_checkpoint
 from shared.log.raw import RawCheckpoint, RawEvent, RawHead
 from shared.log.records import leaf_of
+from shared.notes import NoteBroken
 
 MAX_GAP = 1_000_000  # positions; an event farther away than this is out of place, rather than all before it missing
 MAX_SEARCHES = 20  # for two swapped events, half a second each

@@ -11,8 +11,9 @@ from shared.errors import InvalidInput, LogDamaged, NotFound
 from shared.ids import partition_of
 from shared.instants import Clock
 from shared.log import merkle, notes
-from shared.log.notes import Checkpoint, NoteBroken, StreamHead
+from shared.log.notes import Checkpoint, StreamHead
 from shared.log.prover import Prover
+from shared.notes import NoteBroken
 from shared.telemetry import LOG_DAMAGED, logger
 from shared.vault import Keyring
 

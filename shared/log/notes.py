@@ -1,35 +1,13 @@
-"""Signed notes and checkpoints as C2SP writes them (c2sp.org/signed-note, c2sp.org/tlog-checkpoint), with Ed25519. Pure.
+"""Checkpoints (c2sp.org/tlog-checkpoint) and the heads of streams, as signed notes. Pure.
 
-A note is text, an empty line, and signature lines: an em dash, the key's name, and base64 of key id and signature. The name
-of our key is the note's first line, so that what was signed for one log and partition means nothing in another.
+The name of the key is the note's first line, so that what was signed for one log and partition means nothing in another.
 """
 
-import base64
-import hashlib
-from typing import NamedTuple, Protocol
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import NamedTuple
 
 from shared.ids import to_text
 from shared.log.merkle import HASH_BYTES
-
-ED25519 = b"\1"
-KEY_ID_BYTES = 4
-DASH = "\N{EM DASH}"
-
-
-class NoteBroken(Exception):
-    """Not a note that this key has signed. The text says what is wrong with it."""
-
-
-class Signer(Protocol):
-    """The signing half of a keyring."""
-
-    @property
-    def public_key(self) -> bytes: ...
-
-    def sign(self, message: bytes) -> bytes: ...
+from shared.notes import NoteBroken, Signer, from_base64, open_note, sign_note, to_base64
 
 
 class Checkpoint(NamedTuple):
@@ -40,7 +18,7 @@ class Checkpoint(NamedTuple):
     root: bytes
 
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
 
 class StreamHead(NamedTuple):
@@ -71,60 +49,16 @@ def stream_origin(origin: str, stream: bytes) -> str:
 
 
 def signed(text: str, signer: Signer) -> str:
-    name = text.partition("\n")[0]
-    signature = _key_id(name, signer.public_key) + signer.sign(text.encode())
-    return f"{text}\n{DASH} {name} {_base64(signature)}\n"
-
-
-def opened(note: str, name: str, public_key: bytes) -> str:
-    """The text, when the key `name` has signed it. Lines of other keys are left alone. Raises NoteBroken."""
-    text, gap, signatures = note.rpartition("\n\n")
-    if not gap or not signatures.endswith("\n"):
-        raise NoteBroken("it has not the form of a signed note")
-    text += "\n"
-    known = _key_id(name, public_key)
-    for line in signatures.splitlines():
-        dash, _, rest = line.partition(" ")
-        signer, _, encoded = rest.partition(" ")
-        if dash == DASH and signer == name and (signature := _unbase64(encoded))[:KEY_ID_BYTES] == known:
-            _verify(text, signature[KEY_ID_BYTES:], public_key)
-            return text
-    raise NoteBroken("it is not signed with this key under this name")
+    return sign_note(text, text.partition("\n")[0], signer)
 
 
 def open_checkpoint(note: str, origin: str, public_key: bytes) -> Checkpoint:
     """Raises NoteBroken."""
-    text = opened(note, origin, public_key)
+    text = open_note(note, origin, public_key)
     lines = text.splitlines()
     if len(lines) < 3 or lines[0] != origin or not (lines[1].isascii() and lines[1].isdigit()):
         raise NoteBroken("it is signed, but is no checkpoint of this partition")
-    root = _unbase64(lines[2])
+    root = from_base64(lines[2])
     if len(root) != HASH_BYTES:
         raise NoteBroken("it is signed, but has no root")
     return Checkpoint(origin, int(lines[1]), root)
-
-
-def _verify(text: str, signature: bytes, public_key: bytes) -> None:
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text.encode())
-    except InvalidSignature:
-        raise NoteBroken("its signature doesn't fit its text") from None
-
-
-def _key_id(name: str, public_key: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public_key).digest()[:KEY_ID_BYTES]
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _unbase64(text: str) -> bytes:
-    """Only what `_base64` writes: base64 has several texts for the same bytes. Raises NoteBroken."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except ValueError:
-        data = b""
-    if _base64(data) != text:
-        raise NoteBroken("it holds something that is not base64")
-    return data

@@ -1,14 +1,12 @@
 """Signed notes verify with their key and nothing else, and as the specification's own example does."""
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.notes import NoteBroken, sign_note, verifier_key, verify_note
+from tests.properties.audited_log import SIGNER
 
-KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
-PUBLIC = KEY.public_key().public_bytes_raw()
-VERIFIER = verifier_key("example.com/ours", PUBLIC)
-NOTE = sign_note("first line\n\nlast line\n", "example.com/ours", PUBLIC, KEY.sign)
+VERIFIER = verifier_key("example.com/ours", SIGNER.public_key)
+NOTE = sign_note("first line\n\nlast line\n", "example.com/ours", SIGNER)
 
 # The example of golang.org/x/mod/sumdb/note, which the specification was made from.
 THEIR_VERIFIER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -1,25 +1,13 @@
-"""Signed notes: the example of the format's first implementation (golang.org/x/mod/sumdb/note), and what is refused."""
-
-import base64
+"""Checkpoints and heads of streams as signed notes, and what is refused."""
 
 import pytest
 
 from shared.log import notes
-from shared.log.notes import Checkpoint, NoteBroken, StreamHead
+from shared.log.notes import Checkpoint, StreamHead
+from shared.notes import NoteBroken
 from tests.properties.audited_log import SIGNER, TestSigner
 
-EXAMPLE = (
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n"
-    "\n"
-    "\N{EM DASH} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
-)
-EXAMPLE_KEY = base64.b64decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")[1:]
 TREE = Checkpoint("customer360/0011223344556677/profile/2", 20852163, bytes(range(32)))
-
-
-def test_a_note_of_another_implementation_opens() -> None:
-    assert notes.opened(EXAMPLE, "PeterNeumann", EXAMPLE_KEY).startswith("If you think cryptography")
 
 
 def test_a_checkpoint_is_three_lines_and_a_signature_under_its_origin() -> None:
