@@ -17,7 +17,6 @@ from services.identity.domain import (
     Suppression,
     admit,
     decide,
-    identifiers_of,
 )
 from services.identity.erasure import Erasure
 from services.identity.erasure import evolve as evolve_erasure
@@ -25,6 +24,7 @@ from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
+from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent
 from shared.identifiers import Identifier, hash_of
 from shared.ids import NewId, derived_id
