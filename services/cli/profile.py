@@ -240,10 +240,16 @@ def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
     columns = ["happened", "known", "kind", "name", "source", "stream"]
     rows = [
         [entry["occur_time"], entry["record_time"], entry["kind"], entry["name"], entry["source"], _stream_name(entry)]
-        + ([_shortened(render.as_text(entry["details"]))] if details else [])
+        + ([_shortened(render.as_text(entry["details"])), entry["flags"], _sent_as(entry)] if details else [])
         for entry in entries
     ]
-    render.table("Events, latest first", columns + (["details"] if details else []), rows)
+    render.table("Events, latest first", columns + (["details", "flags", "sent as"] if details else []), rows)
+
+
+def _sent_as(entry: dict[str, Any]) -> str:
+    """What standardisation changed: the source's own name and value of each."""
+    sent = {name: f"{raw['field']}={render.as_text(raw['value'])}" for name, raw in (entry["sent_as"] or {}).items()}
+    return _shortened(", ".join(f"{name} from {text}" for name, text in sent.items()))
 
 
 def _shortened(text: str) -> str:

@@ -237,6 +237,7 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
         original_at=event.original_at,
         sent_at=event.sent_at,
         received_at=event.received_at,
+        flags=event.flags,
     )
     return make_entry(ACTIVITIES[event.kind], item.customer, item.event_id, event.occurred_at, public, _personal(event), key)
 
@@ -244,12 +245,14 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
 def _personal(event: RawEvent) -> Personal:
     match event.kind:
         case "identify":
-            return events.Identified(traits=event.traits, context=event.context)
+            return events.Identified(traits=event.traits, context=event.context, raw=event.raw)
         case "track":
-            return events.Tracked(name=event.name, properties=event.properties, context=event.context)
+            return events.Tracked(name=event.name, properties=event.properties, context=event.context, raw=event.raw)
         case "page" | "screen":
-            return events.Viewed(name=event.name, category=event.category, properties=event.properties, context=event.context)
+            return events.Viewed(
+                name=event.name, category=event.category, properties=event.properties, context=event.context, raw=event.raw
+            )
         case "group":
-            return events.Grouped(group_id=event.target_id, traits=event.traits, context=event.context)
+            return events.Grouped(group_id=event.target_id, traits=event.traits, context=event.context, raw=event.raw)
         case "alias":
             return events.Aliased(previous_id=event.target_id, context=event.context)

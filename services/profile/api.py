@@ -176,6 +176,8 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
         message.name = getattr(item.personal, "name", "")
     if isinstance(item.public, events.Activity):
         message.source = item.public.source
+        message.flags.extend(item.public.flags)
+        message.sent_as.CopyFrom(to_struct(_sent_as(item, purpose)))
         message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
         if item.public.original_at is not None:
             message.original_time.CopyFrom(to_timestamp(item.public.original_at))
@@ -195,3 +197,10 @@ def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
     if isinstance(item.public, events.CustomersMerged | events.MergeProposed):
         return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
     return {}
+
+
+def _sent_as(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
+    """What the purpose may see in its standard form, it may see as it was sent."""
+    raw: dict[str, Any] = getattr(item.personal, "raw", {})
+    is_event = isinstance(item.personal, events.Tracked | events.Viewed)
+    return raw if is_event and purpose.may_see(EVENTS_FIELD) else release_details(raw, purpose)
