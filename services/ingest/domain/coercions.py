@@ -99,11 +99,7 @@ def boolean(value: Any) -> Any:
 
 def enumeration(values: Mapping[str, str]) -> Coerce:
     """`values` leads from every folded spelling to its value."""
-
-    def coerce(value: Any) -> Any:
-        return values.get(folded(value), FAILED) if isinstance(value, str) and len(value) <= MAX_TEXT else FAILED
-
-    return coerce
+    return _coded(values)
 
 
 def calendar_date(formats: Sequence[str]) -> Coerce:
@@ -211,9 +207,13 @@ def currency(languages: Sequence[str]) -> Coerce:
 
 
 def _coded(codes: Mapping[str, str]) -> Coerce:
+    @lru_cache(maxsize=CACHED_VALUES)
+    def find(name: str) -> Any:
+        return codes.get(folded(name), FAILED)
+
     def coerce(value: Any) -> Any:
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             return FAILED
-        return codes.get(value) or codes.get(folded(value), FAILED)
+        return codes.get(value) or find(value)
 
     return coerce

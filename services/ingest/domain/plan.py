@@ -44,7 +44,7 @@ class Schema:
     def __init__(self, schema: dict[str, Any], path: str) -> None:
         self._validator = _validator(schema, path)
         properties, patterns = schema.get("properties"), schema.get("patternProperties")
-        self._names = frozenset(properties) if isinstance(properties, dict) else frozenset()
+        self.names = frozenset(properties) if isinstance(properties, dict) else frozenset()
         self._patterns = [_validator({"pattern": pattern}, path) for pattern in patterns] if isinstance(patterns, dict) else []
         self._memory: dict[str, bool] = {}
         self.is_valid = self._validator.is_valid
@@ -57,7 +57,7 @@ class Schema:
         try:
             return self._memory[name]
         except KeyError:
-            found = name in self._names or any(pattern.is_valid(name) for pattern in self._patterns)
+            found = name in self.names or any(pattern.is_valid(name) for pattern in self._patterns)
             if len(self._memory) < MEMORISED_NAMES:
                 self._memory[name] = found
             return found
@@ -99,10 +99,12 @@ class Plan:
         standardiser = self._standard_traits if speaks_of_traits else self._standard_properties
         findings = self._findings(event, fields, standardiser)
         standard = standardiser.standardise(fields)
-        for name in standard.failed:
-            findings.append(Finding("COERCION_FAILED", self._rules.coercion_failed, name))
-        if not findings and standard.fields is fields:
-            return Outcome(event)
+        if not findings and not standard.failed:
+            if standard.fields is fields:
+                return Outcome(event)
+            changes = {"traits" if speaks_of_traits else "properties": standard.fields, "raw": standard.raw}
+            return Outcome(msgspec.structs.replace(event, **changes))
+        findings += [Finding("COERCION_FAILED", self._rules.coercion_failed, name) for name in standard.failed]
         return self._outcome(event, [found for found in findings if found.action != "allow"], standard, speaks_of_traits)
 
     def _findings(self, event: RawEvent, fields: Any, standardiser: Standardiser) -> list[Finding]:
@@ -125,9 +127,9 @@ class Plan:
             violation = self._rules.schema_violation
             found += [Finding("SCHEMA_VIOLATION", violation, f"{subject}/{path}") for path in schema.violations(fields)]
             del found[MAX_FINDINGS:]
-        plans, target = schema.plans, standardiser.target
+        planned = schema.names
         for name in fields:
-            if not plans(name) and target(name) is None:
+            if name not in planned and not schema.plans(name) and standardiser.target(name) is None:
                 found.append(Finding(rule, action, subject))
                 break
         return found

@@ -58,26 +58,40 @@ class Standardiser:
             return found
 
     def standardise(self, fields: Fields) -> Standard:
-        hits: dict[str, list[tuple[int, str]]] = {}
+        memory = self._memory
+        hits: dict[str, Any] = {}  # canonical name: (rank, field), or a list of them
         for name in fields:
-            if (target := self.target(name)) is not None:
-                hits.setdefault(target.canonical, []).append((target.rank, name))
-        if not hits:
-            return Standard(fields)
-        found, raw, failed = dict(fields), {}, []
-        for canonical, names in hits.items():
-            field = names[0][1] if len(names) == 1 else _chosen(fields, names)
+            target = memory[name] if name in memory else self.target(name)
+            if target is not None:
+                place = target.rank, name
+                found = hits.setdefault(target.canonical, place)
+                if found is not place:
+                    hits[target.canonical] = [*(found if isinstance(found, list) else (found,)), place]
+        return self._apply(fields, hits) if hits else Standard(fields)
+
+    def _apply(self, fields: Fields, hits: dict[str, Any]) -> Standard:
+        found = None
+        raw: Fields = {}
+        failed: list[str] = []
+        for canonical, place in hits.items():
+            several = isinstance(place, list)
+            field = _chosen(fields, place) if several else place[1]
             sent = fields[field]
             value = self._coerced(canonical, sent)
             if value is FAILED:
                 failed.append(canonical)
                 value = sent
-            if field != canonical or len(names) > 1 or not _same(value, sent):
-                raw[canonical] = _sent(fields, field, names)
-                for _, name in names:
-                    del found[name]
+            if several or field != canonical or not _same(value, sent):
+                found = dict(fields) if found is None else found
+                raw[canonical] = {"field": field, "value": sent}
+                if several:
+                    raw[canonical]["others"] = {name: fields[name] for _, name in place if name != field}
+                    for _, name in place:
+                        del found[name]
+                else:
+                    del found[field]
                 found[canonical] = value
-        return Standard(found, raw, sorted(failed))
+        return Standard(fields if found is None else found, raw, sorted(failed))
 
     def _coerced(self, canonical: str, value: Any) -> Any:
         coerce = self._coercions.get(canonical)
@@ -90,11 +104,6 @@ class Standardiser:
 def _chosen(fields: Fields, names: Sequence[tuple[int, str]]) -> str:
     """A value goes before a null: to say nothing in one field removes nothing that another says."""
     return min(names, key=lambda item: (fields[item[1]] is None, item))[1]
-
-
-def _sent(fields: Fields, field: str, names: Sequence[tuple[int, str]]) -> Fields:
-    others = {name: fields[name] for _, name in names if name != field}
-    return {"field": field, "value": fields[field]} | ({"others": others} if others else {})
 
 
 def _same(value: Any, sent: Any) -> bool:
