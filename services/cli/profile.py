@@ -222,8 +222,11 @@ def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None
             ("changed", _changed(profile, before)),
         ]
     )
-    traits = [(name, item["value"], item["source"], item["occur_time"]) for name, item in profile["traits"].items()]
-    render.table("Traits", ("trait", "value", "source", "since"), traits)
+    traits = [
+        (name, item["value"], item["source"], item["occur_time"], "confirmed" if item["verified"] else "")
+        for name, item in profile["traits"].items()
+    ]
+    render.table("Traits", ("trait", "value", "source", "since", ""), traits)
     withheld = sorted((item["field"], item["reason"]) for item in profile["withheld"])
     if withheld:
         render.table("Withheld", ("field", "reason"), withheld)

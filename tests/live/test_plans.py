@@ -9,6 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
+from c360.common.v1.common_pb2 import Identifier
+from c360.consent.v1 import consent_pb2 as consent
 from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.ingest.v1 import plan_pb2 as pb
 from c360.ingest.v1 import plan_pb2_grpc, source_pb2, source_pb2_grpc
@@ -310,3 +312,41 @@ def test_a_phone_number_gets_the_country_of_its_source(
         source_pb2_grpc.SourceServiceStub(channel).ChangeSettings(request, timeout=10)
     position = platform.record(write_key, identify(person, ago(1), Tel="030 901820")).position
     assert traits(platform, person, position) == {"phone": "+4930901820"}
+
+
+def test_an_address_that_was_confirmed_is_served_as_verified(platform: Platform, write_key: str, person: str) -> None:
+    """Only that very address, and also for purposes that need no consent."""
+    email = f"{person}@example.com"
+    position = platform.record(write_key, identify(person, ago(5), email=email.upper())).position
+    assert not platform.get_profile(by_identifier("user_id", person), "service", position).traits["email"].verified
+    request = consent.RecordDecisionRequest(
+        request_id=str(uuid.uuid4()),
+        identifier=Identifier(namespace="email", value=email),
+        purpose="marketing",
+        outcome=consent.OUTCOME_GRANTED,
+        confirmed=True,
+    )
+    decided = platform.consent.RecordDecision(request, timeout=20).position
+    assert platform.get_profile(by_identifier("user_id", person), "service", decided).traits["email"].verified
+    past = platform.get_profile(by_identifier("user_id", person), "audit", valid_at=ago(1))
+    assert not past.traits["email"].verified, "it was not confirmed then"
+    position = platform.record(write_key, identify(person, ago(1), email=f"new-{email}")).position
+    assert not platform.get_profile(by_identifier("user_id", person), "service", position).traits["email"].verified
+
+
+def test_an_erasure_finds_what_waits(
+    stack: Stack, platform: Platform, plans: Any, source: str, write_key: str, person: str
+) -> None:
+    """And an event of somebody else that waits beside it is still there, and can still be read."""
+    publish(plans, source, events={}, rules={"unplanned_event": "quarantine"})
+    other = f"other-{person}"
+    position = platform.record(
+        write_key, identify(person, ago(1)), track(person, "Order Completed"), track(other, "Order Completed")
+    ).position
+    platform.get_profile(by_identifier("user_id", person), "audit", position)
+    Command(Path(stack.data_directory)).run("customer", "erase", f"user_id:{person}", "--reason", "Art. 17", "--yes")
+    assert waiting(plans, source) == 1
+    publish(plans, source)
+    replayed = replay(plans, source)
+    assert replayed.tally.accepted == 1
+    assert len(platform.get_timeline(by_identifier("user_id", other), "audit", replayed.position, kinds=("tracked",))) == 1

@@ -234,10 +234,15 @@ class Trait(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     OCCUR_TIME_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The source that sent it."""
     event_id: _builtins.str
     """The event that carried it, a UUID."""
+    verified: _builtins.bool
+    """Of `email` and `phone`: the person has shown that this very address is theirs, by confirming a consent from it (double
+    opt-in). Withdrawing the consent later doesn't undo that.
+    """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value. Numbers are doubles."""
@@ -253,10 +258,11 @@ class Trait(_message.Message):
         source: _builtins.str = ...,
         occur_time: _timestamp_pb2.Timestamp | None = ...,
         event_id: _builtins.str = ...,
+        verified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "occur_time", b"occur_time", "source", b"source", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "occur_time", b"occur_time", "source", b"source", "value", b"value", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
