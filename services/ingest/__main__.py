@@ -79,6 +79,9 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         await asyncio.gather(http.stop(), rpc.stop())
         batcher.close()
 
+    async def doors_stay_open() -> None:
+        """What SOURCE can't tell any more, the tables do, every RELOAD_S."""
+
     try:
         await until_stopped(
             stop,
@@ -88,8 +91,8 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             batcher.run(),
             http.run(),
             keep_going("sign checkpoints", checkpoints.run),
-            keep_going("publish", relay.run),
-            keep_going("follow sources", lambda: follow_sources(client, pool, sources)),
+            keep_going("publish", relay.run, doors_stay_open),
+            keep_going("follow sources", lambda: follow_sources(client, pool, sources), doors_stay_open),
             keep_going("look at the sources", lambda: reload(sources)),
             keep_going("count violations", violations.run),
             keep_going("end the quarantine", quarantine.keep_expiring),

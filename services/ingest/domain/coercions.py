@@ -35,7 +35,7 @@ _BOOLEANS: Final = {
 }
 # What needs none of the care of the library: its result for these is the address itself in lower case (a test compares them).
 _PLAIN_EMAIL: Final = re.compile(
-    r"[a-z0-9_+\-]+(\.[a-z0-9_+\-]+)*@([a-z0-9]([a-z0-9\-]{0,20}[a-z0-9])?\.){1,3}(com|net|org|de|fr|it|es|nl|eu|uk|at|ch|io|info|edu|gov)"
+    r"[a-z0-9_+\-]+(\.[a-z0-9_+\-]+)*@([a-z0-9]+(-[a-z0-9]+)*\.){1,3}(com|net|org|de|fr|it|es|nl|eu|uk|at|ch|io|info|edu|gov)"
 )
 _PLAIN_EMAIL_MAX: Final = 64  # characters; no part of it can be too long then
 
