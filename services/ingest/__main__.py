@@ -7,18 +7,30 @@ import time
 from pathlib import Path
 
 from c360.ingest.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from c360.ingest.v1.plan_pb2_grpc import add_PlanServiceServicer_to_server
+from c360.ingest.v1.source_pb2_grpc import add_SourceServiceServicer_to_server
 
 from services.ingest.api.grpc import IngestApi
 from services.ingest.api.http import make_app
+from services.ingest.api.plans import PlanApi
 from services.ingest.api.server import HttpServer
+from services.ingest.api.sources import SourceApi
 from services.ingest.app import Ingest
 from services.ingest.batcher import Batcher
+from services.ingest.news import follow_sources, reload
 from services.ingest.publisher import Publisher
+from services.ingest.purging import Purger
+from services.ingest.quarantine import Quarantine
 from services.ingest.registrar import Registrar
+from services.ingest.registry import Registry
+from services.ingest.replaying import Replaying
 from services.ingest.views import Sources
+from services.ingest.violations import Violations
 from shared import bus
 from shared.bus.destructions import heed
+from shared.bus.purging import answer
 from shared.config import Settings
+from shared.events.wire import SOURCE_STREAM
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
@@ -46,9 +58,17 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     batcher = Batcher(publisher.publish)
     sources = Sources(pool, time.monotonic)
     registrar = Registrar(settings.database_url, now_us, new_id)
-    ingest = Ingest(pool, sources, registrar, batcher, now_us, new_id, os.urandom)
+    registry = Registry(pool, sources, registrar, os.urandom)
+    quarantine, violations = Quarantine(pool, vault, now_us), Violations(pool)
+    ingest = Ingest(sources, batcher, quarantine, violations, now_us, time.monotonic, new_id)
+    replaying = Replaying(sources, quarantine, batcher)
+    relay = bus.Relay(client, SOURCE_STREAM, registry.read_outbox, max_age_s=None)
+    registry.on_committed = relay.tell
     http = HttpServer(settings.http_address, make_app(ingest))
-    rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest), "c360.ingest.v1.IngestService")
+    rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest, registry, sources), "c360.ingest.v1.IngestService")
+    rpc.add(add_SourceServiceServicer_to_server, SourceApi(registry, sources), "c360.ingest.v1.SourceService")
+    plan_api = PlanApi(registry, sources, quarantine, violations, replaying, now_us)
+    rpc.add(add_PlanServiceServicer_to_server, plan_api, "c360.ingest.v1.PlanService")
     checkpoints = serve_log(rpc, pool, "ingest", keyring, now_us)
     await publisher.open()
     await rpc.start()
@@ -59,6 +79,9 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         await asyncio.gather(http.stop(), rpc.stop())
         batcher.close()
 
+    async def doors_stay_open() -> None:
+        """What SOURCE can't tell any more, the tables do, every RELOAD_S."""
+
     try:
         await until_stopped(
             stop,
@@ -68,6 +91,12 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             batcher.run(),
             http.run(),
             keep_going("sign checkpoints", checkpoints.run),
+            keep_going("publish", relay.run, doors_stay_open),
+            keep_going("follow sources", lambda: follow_sources(client, pool, sources), doors_stay_open),
+            keep_going("look at the sources", lambda: reload(sources)),
+            keep_going("count violations", violations.run),
+            keep_going("end the quarantine", quarantine.keep_expiring),
+            answer(client, "ingest", Purger(quarantine).report),
         )
     finally:
         registrar.close()

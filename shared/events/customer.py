@@ -70,6 +70,7 @@ class Activity(Public, frozen=True, kw_only=True):
     original_at: int | None = None  # the client's clock
     sent_at: int | None = None  # the client's clock, when it sent
     received_at: int  # our clock
+    flags: list[str] = []  # what was odd about it, as public words such as "PLAN_UNPLANNED_EVENT"
 
 
 class Identified(Personal, frozen=True, kw_only=True):
@@ -77,6 +78,7 @@ class Identified(Personal, frozen=True, kw_only=True):
 
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Tracked(Personal, frozen=True, kw_only=True):
@@ -85,6 +87,7 @@ class Tracked(Personal, frozen=True, kw_only=True):
     name: str
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Viewed(Personal, frozen=True, kw_only=True):
@@ -94,6 +97,7 @@ class Viewed(Personal, frozen=True, kw_only=True):
     category: str = ""
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Grouped(Personal, frozen=True, kw_only=True):
@@ -102,6 +106,7 @@ class Grouped(Personal, frozen=True, kw_only=True):
     group_id: str
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Aliased(Personal, frozen=True, kw_only=True):

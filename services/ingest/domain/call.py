@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput
 from shared.privacy import Personal
 
@@ -37,11 +38,15 @@ class Call(Personal, frozen=True, kw_only=True, rename="camel"):
     write_key: Any = None
 
 
+UNLIMITED: Final = SourceSettings(name="")
+
+
 class Delivery(Personal, frozen=True, kw_only=True):
     """What the events of one request have in common. Instants in microseconds."""
 
     source: str
     received_at: int
+    settings: SourceSettings = UNLIMITED
     sent_at: int | None = None
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}
