@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from services.cli import audit, consent, customer, events, identity, parked, profile, render, sources, vault
 from services.cli.errors import CommandError
+from services.cli.exporting.command import export
 from services.cli.importing.command import import_file
 from services.cli.replay import replay
 from services.cli.status import status
@@ -52,6 +53,7 @@ def about() -> None:
 
 app.command()(status)
 app.command("import")(import_file)
+app.command()(export)
 profile.app.command()(replay)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")

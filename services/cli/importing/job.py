@@ -28,7 +28,7 @@ from services.cli.importing.mapping import EventMapping, MappingError, check_col
 from services.cli.importing.parquet_rows import ParquetRows
 from services.cli.importing.rows import Place, Rows, digest_of, format_of
 from services.cli.importing.run import Nowhere, Run
-from services.cli.importing.telling import Teller, telling
+from services.cli.telling import Teller, telling
 
 STOP_WAIT_S = ANSWER_TIMEOUT_S + 1.0  # what is on its way is answered by then, or isn't
 
