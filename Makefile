@@ -52,6 +52,12 @@ demo: setup ## Play the story of one customer against a throw-away stack
 chaos: setup ## Send events for DURATION_S seconds while processes are killed, and count
 	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
 
+ROWS ?= 1000000
+
+.PHONY: import-demo
+import-demo: setup ## Import ROWS rows, interrupted and killed on the way, and count
+	@ROWS=$(ROWS) $(BIN)/python -m tests.e2e.import_demo
+
 .PHONY: test
 test: setup ## Run the tests on real servers (TESTS="tests/unit -k name" for some)
 	@$(BIN)/pytest $(TESTS)

@@ -18,9 +18,10 @@ from services.cli.errors import CommandError, Misused, NotReachable, Refused
 
 ANSWER_TIMEOUT_S = 30.0
 FIRST_DELAY_S = 0.2  # doubles with every attempt
-DELAY_AT_MOST_S = 30.0
-PATIENCE_S = 300.0  # without any answer; it may have never been there when the first doesn't come
-FIRST_PATIENCE_S = 10.0
+DELAY_AT_MOST_S = 10.0
+PATIENCE_S = 300.0  # without any answer
+FIRST_PATIENCE_S = 10.0  # without the very first one: then it may never have been there
+OVERLOAD_PATIENCE_S = 3600.0  # while it answers that it is overloaded: whoever imports is what overloads it
 ANSWER_BYTES_AT_MOST = 8 * 1024 * 1024
 OVERLOADED = 429
 
@@ -48,10 +49,11 @@ class Stopped(Exception):
 class NoAnswer(Exception):
     """Sent again it may get one. `delay_s` is what the service asked for."""
 
-    def __init__(self, why: str, delay_s: float | None = None) -> None:
+    def __init__(self, why: str, delay_s: float = 0.0, overloaded: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.delay_s = delay_s
+        self.overloaded = overloaded
 
 
 class Door:
@@ -92,16 +94,21 @@ class Door:
             try:
                 answer = self._post(body, headers)
             except NoAnswer as failure:
-                if time.monotonic() - began > (PATIENCE_S if self._answered else FIRST_PATIENCE_S):
+                if time.monotonic() - began > self._patience_s(failure):
                     raise NotReachable("NOT_REACHABLE", f"{self._url}: {failure.why}") from None
                 self._told(failure.why)
                 # Spread, so that lanes that were refused together don't come back together.
-                if self._stop.wait(failure.delay_s or delay_s * random.uniform(0.5, 1.0)):  # noqa: S311
+                if self._stop.wait(max(failure.delay_s, delay_s) * random.uniform(1.0, 1.5)):  # noqa: S311
                     raise Stopped from None
                 delay_s = min(2 * delay_s, DELAY_AT_MOST_S)
             else:
                 self._answered = True
                 return answer
+
+    def _patience_s(self, failure: NoAnswer) -> float:
+        if failure.overloaded:
+            return OVERLOAD_PATIENCE_S
+        return PATIENCE_S if self._answered else FIRST_PATIENCE_S
 
     def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
         """Raises NoAnswer, CommandError."""
@@ -113,7 +120,8 @@ class Door:
             self._connection.close()
             raise NoAnswer(getattr(error, "strerror", None) or type(error).__name__) from error
         if response.status == OVERLOADED:
-            raise NoAnswer(_refusal(content).code, _seconds(response.getheader("retry-after")))
+            self._answered = True
+            raise NoAnswer(_refusal(content).code, _seconds(response.getheader("retry-after")), overloaded=True)
         if response.status >= 500:
             raise NoAnswer(f"HTTP {response.status}")
         if response.status != 200:
@@ -135,9 +143,9 @@ def _refusal(content: bytes) -> Refusal:
         return Refusal()
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _seconds(retry_after: str | None) -> float:
     """Only its form in seconds, which is what ingest sends."""
-    return min(float(retry_after), DELAY_AT_MOST_S) if retry_after and retry_after.isdecimal() else None
+    return min(float(retry_after), DELAY_AT_MOST_S) if retry_after and retry_after.isdecimal() else 0.0
 
 
 def _basic(write_key: str) -> str:

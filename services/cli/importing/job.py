@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from services.cli.importing.rows import Place, Rows, digest_of, format_of
 from services.cli.importing.run import Nowhere, Run
 from services.cli.telling import Teller, telling
 
+NOTE_EVERY_S = 10.0  # why something is sent again
 STOP_WAIT_S = ANSWER_TIMEOUT_S + 1.0  # what is on its way is answered by then, or isn't
 
 
@@ -147,10 +147,15 @@ class Job:
     def _lanes(self, teller: Teller) -> Lanes:
         url = self.options.url or find_http_door(self.environ)
 
-        def make(stop: threading.Event) -> Door:
-            return Door(url, self.write_key, stop, lambda why: teller.note(f"{why}; sending again"))
+        noted_at = -NOTE_EVERY_S
 
-        return Lanes(make)
+        def told(why: str) -> None:
+            nonlocal noted_at
+            if time.monotonic() - noted_at > NOTE_EVERY_S:
+                noted_at = time.monotonic()
+                teller.note(f"{why}; sending again")
+
+        return Lanes(lambda stop: Door(url, self.write_key, stop, told))
 
     def _end(self, finished: bool) -> None:
         if self.lanes is not None:

@@ -63,7 +63,12 @@ class Lanes:
         ]
         for thread in self._threads:
             thread.start()
-        self.position = ""
+        self._newest = (-1, "")
+
+    @property
+    def position(self) -> str:
+        """The newest that was answered; empty before there is one."""
+        return self._newest[1]
 
     def add(self, entry: Entry, mapped: Mapped) -> None:
         """Waits while its lane is busy. Raises CommandError."""
@@ -121,10 +126,15 @@ class Lanes:
             while (batch := waiting.get()) is not None and not self._stop.is_set():
                 answer = sender.send(batch.events)
                 batch.settle(answer)
-                self.position = answer.position or self.position
+                self._place(answer.position)
         except Stopped:
             pass
         except BaseException as error:
             self._failure = self._failure or error
         finally:
             sender.close()
+
+    def _place(self, position: str) -> None:
+        number = position.rpartition("/")[2]
+        if number.isdecimal():
+            self._newest = max(self._newest, (int(number), position))
