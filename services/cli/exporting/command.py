@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,20 +12,30 @@ import typer
 
 from services.cli import render
 from services.cli.errors import Interrupted
-from services.cli.options import AsJson, Fresh, PurposeOption, instant_parser
+from services.cli.instants import parse_instant
+from services.cli.options import AsJson, Fresh, PurposeOption, parsed_by
 
 if TYPE_CHECKING:
     from c360.profile.v1 import export_pb2
 
     from services.cli.exporting.files import Writer
 
+
+def _instant(text: str) -> datetime:
+    """Here "now" is an instant like any other: without --since everything is exported."""
+    now = datetime.now(UTC)
+    return parse_instant(text, now) or now
+
+
+moment_parser = parsed_by(_instant)
+
 Since = Annotated[
     datetime | None,
-    typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what our log took from then on: ISO 8601 or an age."),
+    typer.Option(metavar="INSTANT", parser=moment_parser, help="Only what our log took from then on: ISO 8601 or an age."),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what our log took before then. Default: up to now."),
+    typer.Option(metavar="INSTANT", parser=moment_parser, help="Only what our log took before then. Default: up to now."),
 ]
 
 
