@@ -40,13 +40,15 @@ def about() -> None:
       1  the service refused: REASON: message on stderr
       2  the command was wrong
       3  not reachable or out of time; the same command may succeed later
+      130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
     (profile history, profile watch, identity proposals, parked list).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
-      C360_CONSENT_ADDRESS; endpoints.json in C360_DATA_DIR (.data);
+      C360_CONSENT_ADDRESS, C360_INGEST_URL (its HTTP door);
+      endpoints.json in C360_DATA_DIR (.data);
       127.0.0.1:50051 to 50054 where there is no such directory.
     """
 

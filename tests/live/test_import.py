@@ -158,13 +158,16 @@ def test_what_the_service_rejects_is_listed_too(bulk: Bulk) -> None:
     assert result["accepted"] == 1
 
 
-def test_a_file_that_changed_is_not_taken_for_the_same(bulk: Bulk) -> None:
+def test_a_file_that_has_grown_is_not_taken_for_a_new_one(bulk: Bulk) -> None:
+    """Its rows would count twice; a file that is another one altogether is another delivery."""
     bulk.mapping()
     file = bulk.csv(10)
     bulk.run(file)
     file.write_text(file.read_text() + f"{bulk.mark}-99,new,99\n")
     assert bulk.run(file, code=2)["error"].startswith("FILE_CHANGED: ")
     assert bulk.run(file, "--restart")["rows"] == 11
+    file.write_text(f"id,plan,visits\n{bulk.mark}-1,other,1\n")
+    assert bulk.run(file)["rows"] == 1
 
 
 def test_an_unknown_write_key_is_refused_at_once(bulk: Bulk) -> None:

@@ -57,7 +57,7 @@ def test_rows_count_in_order_and_an_interruption_loses_or_doubles_none(verdicts:
 
 
 def a_checkpoint(rows: int) -> Checkpoint:
-    return Checkpoint(content="00", setup="11", row=rows, line=rows, offset=0, counts=Counts(), rejects_bytes=0)
+    return Checkpoint(content="00", size_bytes=1, setup="11", row=rows, line=rows, offset=0, counts=Counts(), rejects_bytes=0)
 
 
 def test_a_checkpoint_is_read_as_written_and_replaced_whole(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of rows: what was written is read, from every place, in bounded memory."""
 
 import csv
+import hashlib
 import io
 import json
 import tempfile
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from services.cli.errors import Misused
+from services.cli.importing import rows as rows_module
 from services.cli.importing.csv_rows import CsvRows
 from services.cli.importing.json_rows import JsonRows
 from services.cli.importing.mapping import CsvForm
 from services.cli.importing.parquet_rows import BATCH_ROWS, ParquetRows
-from services.cli.importing.rows import RECORD_BYTES_AT_MOST, Row, Rows, format_of
+from services.cli.importing.rows import RECORD_BYTES_AT_MOST, Row, Rows, content_of, format_of
 
 COLUMNS = ["id", "näme", "note"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -115,6 +117,17 @@ def test_a_json_line_that_is_too_large_is_refused_and_the_next_one_read() -> Non
 
 def test_a_dot_leads_into_an_object_unless_the_key_has_one() -> None:
     assert values(json_rows(b'{"a":{"b":1}}\n{"a.b":2}\n{"a":3}'), ["a.b"]) == [[1], [2], [None]]
+
+
+@given(st.binary(max_size=50), st.integers(0, 60), st.integers(1, 20))
+def test_a_file_that_has_grown_is_recognised_by_its_beginning(data: bytes, earlier_bytes: int, read_bytes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "READ_BYTES", read_bytes)
+        found = content_of(io.BytesIO(data), earlier_bytes, lambda read: None)
+    assert found.digest == hashlib.sha256(data).digest()
+    assert found.size_bytes == len(data)
+    beginning = hashlib.sha256(data[:earlier_bytes]).digest() if earlier_bytes <= len(data) else None
+    assert found.earlier_digest == beginning
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ FORM = 1
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`content` is the file's SHA-256; `setup` is that of mapping and write key together. Rows before `row` have their verdict."""
+    """`content` is the file's SHA-256, `size_bytes` its size; `setup` is that of mapping and write key together. Rows before `row` have their verdict."""
 
     form: int = FORM
     content: str
+    size_bytes: int
     setup: str
     row: int
     line: int

@@ -25,7 +25,7 @@ from services.cli.importing.ledger import REJECTED, Counts, Ledger, Rejects
 from services.cli.importing.mapper import Mapper
 from services.cli.importing.mapping import EventMapping, MappingError, check_columns, parse_mapping
 from services.cli.importing.parquet_rows import ParquetRows
-from services.cli.importing.rows import Place, Rows, digest_of, format_of
+from services.cli.importing.rows import Content, Place, Rows, content_of, format_of
 from services.cli.importing.run import Nowhere, Run
 from services.cli.telling import Teller, telling
 
@@ -51,7 +51,7 @@ class Job:
     environ: Mapping[str, str]
     mapping: EventMapping
     rows: Rows
-    content: bytes
+    content: Content
     setup: str
     write_key: str
     before: Checkpoint | None
@@ -82,9 +82,10 @@ class Job:
                     check_columns(mapping, columns)
             write_key = "" if options.dry_run else options.write_key or find_write_key(environ)
             setup = checkpoints.setup_of(mapping_text, write_key)
+            found = None if options.restart or options.dry_run else checkpoints.read(_path(options, "progress.json"))
             with telling("reading") as teller:
-                content = _digest(opened, teller)
-            before = None if options.restart or options.dry_run else _earlier(options, content, setup)
+                content = _content(opened, found.size_bytes if found else 0, teller)
+            before = _earlier(options.file, found, content, setup) if found else None
             job = cls(options, environ, mapping, rows, content, setup, write_key, before, opened)
             try:
                 yield job
@@ -100,12 +101,12 @@ class Job:
         return self.ledger.counts
 
     def path(self, kind: str) -> Path:
-        return self.options.state_dir / f"{self.options.file.name}.{kind}"
+        return _path(self.options, kind)
 
     def run(self) -> None:
         """Raises CommandError, KeyboardInterrupt; what has its verdict by then is remembered."""
         began, rows_before = time.monotonic(), self.counts.rows
-        mapper = Mapper(self.mapping, self.content)
+        mapper = Mapper(self.mapping, self.content.digest)
         stamp = _stamp(self.opened)
         self._save()
         with telling("importing") as teller:
@@ -171,7 +172,8 @@ class Job:
         checkpoints.write(
             self.path("progress.json"),
             Checkpoint(
-                content=self.content.hex(),
+                content=self.content.digest.hex(),
+                size_bytes=self.content.size_bytes,
                 setup=self.setup,
                 row=place.row,
                 line=place.line,
@@ -186,20 +188,23 @@ class Job:
         return self.rows.share_read(self.ledger.place) if self.ledger.place else 0.0
 
 
-def _earlier(options: Options, content: bytes, setup: str) -> Checkpoint | None:
-    """None: from the first row."""
-    path = options.state_dir / f"{options.file.name}.progress.json"
-    found = checkpoints.read(path)
-    if found is None or found.row == 0:
+def _earlier(file: Path, found: Checkpoint, content: Content, setup: str) -> Checkpoint | None:
+    """What to go on from; None: from the first row. Raises Misused (FILE_CHANGED) where that would double rows."""
+    if found.row == 0:
         return None
-    if found.content != content.hex():
-        message = f"{options.file} is not what it was when {found.counts.rows:,} rows of it were imported"
-        failure = Misused("FILE_CHANGED", message)
-        failure.hint = (
-            "--restart imports it as a new file; rows that were in the old one too count again unless messageId is mapped."
-        )
-        raise failure
-    return found if found.setup == setup else None
+    if found.content == content.digest.hex():
+        return found if found.setup == setup else None
+    grown = content.earlier_digest is not None and content.earlier_digest.hex() == found.content
+    if found.done and not grown:
+        return None  # another delivery under the same name
+    rows = f"{found.counts.rows:,} rows of it were imported"
+    failure = Misused("FILE_CHANGED", f"{file} has grown since {rows}" if grown else f"{file} is not what it was when {rows}")
+    failure.hint = "--restart imports it as a new file: rows that were in the old one too count again unless messageId is mapped."
+    raise failure
+
+
+def _path(options: Options, kind: str) -> Path:
+    return options.state_dir / f"{options.file.name}.{kind}"
 
 
 def _rows(options: Options, mapping: EventMapping, opened: IO[bytes]) -> Rows:
@@ -212,16 +217,9 @@ def _rows(options: Options, mapping: EventMapping, opened: IO[bytes]) -> Rows:
     return ParquetRows(options.file)
 
 
-def _digest(opened: IO[bytes], teller: Teller) -> bytes:
-    size_bytes = os.fstat(opened.fileno()).st_size
-    read = 0
-
-    def told(count: int) -> None:
-        nonlocal read
-        read += count
-        teller.tell(read / size_bytes, "reading")
-
-    return digest_of(opened, told)
+def _content(opened: IO[bytes], earlier_bytes: int, teller: Teller) -> Content:
+    size_bytes = os.fstat(opened.fileno()).st_size or 1
+    return content_of(opened, earlier_bytes, lambda read: teller.tell(read / size_bytes, "reading"))
 
 
 @contextmanager
@@ -236,6 +234,8 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Misused("IMPORT_RUNNING", f"{path} is being imported by another process") from None
+        except OSError:  # a file system without locks: the message ids still keep rows from doubling
+            pass
         yield opened
 
 

@@ -6,6 +6,8 @@ So the place that is remembered, the counts and the report of rejects always bel
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,32 +61,39 @@ class Rejects:
         """What lies beyond `size_bytes` was written after the last checkpoint, and will be again."""
         self.path = path
         self._file: Any = None
-        if size_bytes:
-            try:
+        with self._told():
+            if size_bytes:
                 self._file = path.open("r+b")
-            except OSError as error:
-                raise Misused("REJECTS_LOST", f"{path}: {error.strerror}; --restart makes it anew") from error
-            self._file.truncate(size_bytes)
-            self._file.seek(size_bytes)
-        else:
-            path.unlink(missing_ok=True)
+                self._file.truncate(size_bytes)
+                self._file.seek(size_bytes)
+            else:
+                path.unlink(missing_ok=True)
 
     def add(self, entry: Entry) -> None:
         told = {"row": entry.row, "line": entry.line, "reason": entry.reason, "field": entry.field, "message": entry.message}
-        if self._file is None:
-            self._file = self.path.open("wb")
-        self._file.write(msgspec.json.encode({name: value for name, value in told.items() if value}) + b"\n")
+        with self._told():
+            if self._file is None:
+                self._file = self.path.open("wb")
+            self._file.write(msgspec.json.encode({name: value for name, value in told.items() if value}) + b"\n")
 
     def flush(self) -> int:
-        """How many bytes of it are on the disk."""
+        """How many bytes of it are in the file."""
         if self._file is None:
             return 0
-        self._file.flush()
+        with self._told():
+            self._file.flush()
         return int(self._file.tell())
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Misused("REJECTS_UNWRITABLE", f"{self.path}: {error.strerror}") from error
 
 
 class Ledger:

@@ -53,14 +53,28 @@ def format_of(path: Path, named: str = "") -> str:
     return found
 
 
-def digest_of(file: IO[bytes], told: Callable[[int], None]) -> bytes:
-    """SHA-256 of the whole file; `told` hears how many bytes were read each time."""
+class Content(NamedTuple):
+    """SHA-256 of a file, and of its first bytes as far as an earlier import knew it; None when it is shorter than that."""
+
+    digest: bytes
+    earlier_digest: bytes | None
+    size_bytes: int
+
+
+def content_of(file: IO[bytes], earlier_bytes: int, told: Callable[[int], None]) -> Content:
+    """`told` hears how many bytes were read so far."""
     file.seek(0)
-    digest = hashlib.sha256()
+    digest, size_bytes, earlier = hashlib.sha256(), 0, None
     while part := file.read(READ_BYTES):
+        if size_bytes <= earlier_bytes < size_bytes + len(part):
+            earlier = digest.copy()
+            earlier.update(part[: earlier_bytes - size_bytes])
         digest.update(part)
-        told(len(part))
-    return digest.digest()
+        size_bytes += len(part)
+        told(size_bytes)
+    if size_bytes == earlier_bytes:
+        earlier = digest
+    return Content(digest.digest(), earlier.digest() if earlier else None, size_bytes)
 
 
 def broken(problem: str) -> Misused:
