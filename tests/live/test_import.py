@@ -163,7 +163,7 @@ def test_a_file_that_has_grown_is_not_taken_for_a_new_one(bulk: Bulk) -> None:
     bulk.mapping()
     file = bulk.csv(10)
     bulk.run(file)
-    file.write_text(file.read_text() + f"{bulk.mark}-99,new,99\n")
+    file.write_bytes(file.read_bytes() + f"{bulk.mark}-99,new,99\n".encode())
     assert bulk.run(file, code=2)["error"].startswith("FILE_CHANGED: ")
     assert bulk.run(file, "--restart")["rows"] == 11
     file.write_text(f"id,plan,visits\n{bulk.mark}-1,other,1\n")
