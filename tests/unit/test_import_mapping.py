@@ -1,8 +1,10 @@
 """What a mapping file may say, and what it makes of rows."""
 
 import json
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,15 @@ def whole_event(mapping: dict[str, Any], row: dict[str, Any], number: int = 1, c
     values = [row.get(column) for column in parsed.columns()]
     made: dict[str, Any] = json.loads(Mapper(parsed, content).event(number, values).event)
     return made
+
+
+DOCUMENTED = re.findall(r"```json\n(.*?)```", (Path(__file__).parents[2] / "docs" / "import.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", DOCUMENTED)
+def test_the_documented_mappings_are_mappings(example: str) -> None:
+    assert len(DOCUMENTED) == 3
+    assert parse_mapping(json.loads(example)).columns()
 
 
 @pytest.mark.parametrize(
