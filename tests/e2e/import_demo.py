@@ -104,7 +104,9 @@ class Demo:
     def export(self) -> list[int]:
         """Which row each event of the source is of."""
         file = self.folder / "out.jsonl"
-        told: Any = json.loads(self.c360.run("export", "import-demo", "--to", str(file), "--json", timeout_s=SETTLED_AFTER_S).stdout)
+        told: Any = json.loads(
+            self.c360.run("export", "import-demo", "--to", str(file), "--json", timeout_s=SETTLED_AFTER_S).stdout
+        )
         print(f"exported {told['events']:,} events, {told['events_a_second']:,} a second")
         with file.open("rb") as lines:
             return [json.loads(line)["traits"]["visits"] for line in lines]
