@@ -25,7 +25,7 @@ setup: $(VENV)/.installed ## Make the environment
 .PHONY: lock
 lock: setup ## Resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra bulk --extra embedded --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 
 # Run inside protos/; the argument is the folder for the generated code.
 protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(CURDIR)/$(BIN)/protoc-gen-mypy \
@@ -51,6 +51,12 @@ demo: setup ## Play the story of one customer against a throw-away stack
 .PHONY: chaos
 chaos: setup ## Send events for DURATION_S seconds while processes are killed, and count
 	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
+
+ROWS ?= 1000000
+
+.PHONY: import-demo
+import-demo: setup ## Import ROWS rows, interrupted and killed on the way, and count
+	@ROWS=$(ROWS) $(BIN)/python -m tests.e2e.import_demo
 
 .PHONY: test
 test: setup ## Run the tests on real servers (TESTS="tests/unit -k name" for some)

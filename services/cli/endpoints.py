@@ -22,6 +22,7 @@ DEFAULT_ADDRESSES: Mapping[Service, str] = {
     "profile": "127.0.0.1:50053",
     "consent": "127.0.0.1:50054",
 }
+DEFAULT_HTTP_DOOR = "http://127.0.0.1:8080"
 
 
 def find_address(service: Service, environ: Mapping[str, str]) -> str:
@@ -34,6 +35,19 @@ def find_address(service: Service, environ: Mapping[str, str]) -> str:
     recorded = _recorded_by_stack(directory).get(service)
     if not isinstance(recorded, str):
         raise Misused("ENDPOINTS_UNREADABLE", f"{directory / 'endpoints.json'} does not say where {service} is")
+    return recorded
+
+
+def find_http_door(environ: Mapping[str, str]) -> str:
+    """The URL of ingest's HTTP door, without a path."""
+    if environ.get("C360_INGEST_URL"):
+        return environ["C360_INGEST_URL"].rstrip("/")
+    directory = _data_dir(environ)
+    if not environ.get("C360_DATA_DIR") and not directory.exists():
+        return DEFAULT_HTTP_DOOR
+    recorded = _recorded_by_stack(directory).get("ingest_http")
+    if not isinstance(recorded, str):
+        raise Misused("ENDPOINTS_UNREADABLE", f"{directory / 'endpoints.json'} does not say where ingest's HTTP door is")
     return recorded
 
 

@@ -97,17 +97,22 @@ class Profiles:
 
         Raises NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED), NotPermitted, Unavailable.
         """
-        held = await self._cluster(customer, self._states.get)
+        return _profile(await self.permit_cluster(customer, purpose, self._states.get), self._partitions)
+
+    async def permit_cluster(
+        self, customer: bytes, purpose: PurposeDefined, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
+    ) -> dict[bytes, Held]:
+        """As `permit`: the states that the profile is made of."""
+        held = await self._cluster(customer, load)
         if any(h.state.erased for h in held.values()):
             raise _erased(customer)
-        profile = _profile(held, self._partitions)
-        require_unrestricted(profile.record, purpose)
+        require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
         if depends_on_the_person(purpose):
-            found = await self._decisions.get(profile.record.identifiers.keys())
+            found = await self._decisions.get({bound for h in held.values() for bound in h.state.identifiers})
             if not self._lease_holds():  # looked at last: it vouches for the decisions just read
                 raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
-        return profile
+        return held
 
     async def verified(self, profile: Profile, instant: Instant) -> frozenset[str]:
         """Names of the traits whose value the person has confirmed from that very address, by then."""

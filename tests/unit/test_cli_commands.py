@@ -60,6 +60,8 @@ def test_help_explains_the_exit_codes() -> None:
         "plans check",
         "sources list",
         "status",
+        "import",
+        "export",
     ],
 )
 def test_every_command_explains_itself(command: str) -> None:
@@ -86,6 +88,11 @@ def test_every_command_explains_itself(command: str) -> None:
         "identity customer user_id:u1 --timeout 0",
         "parked list ingest",
         "parked replay identity",
+        "import rows.csv",
+        "import no-such-file.csv --mapping no-such-file.json",
+        "export shop",
+        "export shop --to no-such-folder/out.jsonl",
+        "export shop --to out.xlsx",
         "nonsense",
     ],
 )
