@@ -69,14 +69,6 @@ class Suppression:
         return self.policy == "refuse" or occurred_at <= self.erased_at
 
 
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """A whole cluster is no more: its identifiers lead nowhere and its streams are closed."""
-
-    customers: frozenset[bytes]
-    suppression: Suppression
-
-
 @dataclass(slots=True)
 class Cluster:
     """The customers joined by edges, and what of their identifiers decides whether more may join."""
@@ -102,8 +94,8 @@ class Graph:
         return self.clusters[self.links[value_hash]]
 
 
-def evolve(graph: Graph, conclusion: Conclusion | Erased) -> None:
-    """Applies a conclusion; the same for new ones and for those replayed from the log."""
+def evolve(graph: Graph, conclusion: Conclusion) -> None:
+    """Applies a conclusion to the part of the graph that is in memory; `views.apply` does the same to the tables."""
     match conclusion:
         case Founded(customer, founding_number):
             graph.founding_numbers[customer] = founding_number
@@ -119,16 +111,6 @@ def evolve(graph: Graph, conclusion: Conclusion | Erased) -> None:
             _join(graph, graph.clusters[customer], graph.clusters[other])
         case Proposed(_, customer, other, _):
             graph.proposals.add((customer, other))
-        case Erased(customers, suppression):
-            _erase(graph, customers, suppression)
-
-
-def _erase(graph: Graph, customers: frozenset[bytes], suppression: Suppression) -> None:
-    gone = [value_hash for value_hash, customer in graph.links.items() if customer in customers]
-    for value_hash in gone:
-        del graph.links[value_hash]
-        graph.suppressions[value_hash] = suppression
-    graph.proposals = {pair for pair in graph.proposals if customers.isdisjoint(pair)}
 
 
 def admit(graph: Graph, sighting: Sighting) -> Sighting | Suppression:

@@ -1,6 +1,7 @@
 """Laws of erasure: however it interleaves with other events and deliveries, nothing personal about who was erased is left.
 
-Identity, the vault, the hand-over and profile in one small model: the production decisions and folds, the I/O taken away.
+Identity, the vault, the hand-over and profile in one small model: the production decisions and folds, the I/O taken away. What an
+erasure does to the graph is a model of its own (`erased_graph`).
 """
 
 import random as randomness
@@ -10,7 +11,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.domain import Erased, Graph, Linked, Sighting, Suppression, admit, decide, evolve
+from services.identity.domain import Graph, Linked, Sighting, Suppression, admit, decide
 from services.profile.domain import State
 from services.profile.domain import evolve as fold
 from shared.events import customer as events
@@ -19,6 +20,7 @@ from shared.events.erasure import Policy
 from shared.identifiers import hash_of, normalise, strength
 from shared.privacy import Personal
 from shared.vault import DataKey
+from tests.properties.erased_graph import erase
 from tests.properties.histories import STREAMS, entries, founded
 from tests.properties.histories import fold as fold_all
 
@@ -76,7 +78,7 @@ class Model:
         for linked, customer in self.graph.links.items():
             if customer in members:
                 gone[customer].append(linked)
-        evolve(self.graph, Erased(members, Suppression(b"", policy, at)))
+        erase(self.graph, members, Suppression(b"", policy, at))
         self.doomed |= members
         for member in members:
             public = events.CustomerErased(erasure_id=b"", policy=policy, identifier_hashes=tuple(gone[member]))
