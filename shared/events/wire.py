@@ -53,10 +53,10 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unit(msgspec.Struct, frozen=True, array_like=True):
-    """A message on CUSTOMER, CONSENT or SOURCE: what one transaction of its owner made known.
+    """A message on CUSTOMER, CONSENT or SOURCE: what one transaction of its owner made known, or of a large one a part.
 
     `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
-    a follower knows what it has caught up with.
+    a follower knows what it has caught up with; of several parts only the last says it.
     """
 
     number: int
