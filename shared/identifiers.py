@@ -13,7 +13,6 @@ import phonenumbers
 
 from shared.errors import InvalidInput
 
-MAX_NAMESPACE = 64  # characters
 MAX_VALUE = 512  # characters; longer ones are mistakes, and would make every index row large
 HASH_BYTES = 16  # of HMAC-SHA-256: 10 million identifiers collide with a chance below 1e-24
 

@@ -11,9 +11,8 @@ from shared.log.records import Record
 
 COLUMNS = "partition, pos, version, recorded_at, stream, event_id, type_id, schema_version, occurred_at, header, envelope"
 
-
-BEGINNING = 0
-NEWEST = 2**63 - 1
+BEGINNING = 0  # of recorded time
+NEWEST = 2**63 - 1  # a version or position behind all others
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -38,7 +37,10 @@ class LogReader:
     async def history(
         self, stretches: Sequence[Stretch], *, recorded_since: int = BEGINNING, known_at: int = END_OF_TIME
     ) -> list[Record]:
-        """Of one or many streams some versions each, in their order; recorded from `recorded_since` to `known_at`, both included."""
+        """Of one or many streams some versions each, in their order; recorded from `recorded_since` to `known_at`, both included.
+
+        What was learned on one day is asked for by both; what was known at its end by `known_at` alone.
+        """
         rows = await self._pool.fetch(
             f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[]) AS wanted (p, s, f, l)
                 JOIN events ON partition = p AND stream = s AND version BETWEEN f AND l
@@ -51,24 +53,6 @@ class LogReader:
             known_at,
         )
         return [to_record(row) for row in rows]
-
-    async def position_after(self, partition: int, known_at: int) -> int:
-        """The first position that was recorded after an instant; the next one to be written when there is none.
-
-        Recorded time never runs backwards within a partition, so halving the positions finds it without an index on time.
-        """
-        position: int = await self._pool.fetchval(
-            """WITH RECURSIVE search (low, high) AS (
-                   SELECT 0::int8, coalesce(max(pos) + 1, 0) FROM events WHERE partition = $1
-                   UNION ALL
-                   SELECT CASE WHEN recorded_at <= $2 THEN pos + 1 ELSE low END, CASE WHEN recorded_at <= $2 THEN high ELSE pos END
-                   FROM search JOIN events ON partition = $1 AND pos = (low + high) / 2 WHERE low < high
-               )
-               SELECT low FROM search WHERE low = high""",
-            partition,
-            known_at,
-        )
-        return position
 
     async def version(self, partition: int, stream: bytes) -> int:
         """Of the newest event in a stream; 0 when it has none."""

@@ -28,13 +28,12 @@ from shared.errors import Fenced, VersionGap
 from shared.ids import partition_of
 from shared.instants import Clock, now_us
 from shared.log.placing import Head, Placed, Versioned, place
-from shared.log.reader import COLUMNS, to_record
+from shared.log.reader import COLUMNS, NEWEST, to_record
 from shared.log.records import Record
 from shared.log.seam.datastore import Datastore
 from shared.log.seam.rows import stream_of, to_entry, to_notification, to_stored_event
 from shared.log.seam.subscription import PollingSubscription
 
-NEWEST = 2**63 - 1
 Views = Callable[[Cursor[DictRow], list[Record]], None]
 
 
