@@ -14,6 +14,7 @@ from shared.events.erasure import Policy
 from shared.identifiers import Identifier, hash_of
 from shared.ids import NewId
 from shared.store.pool import open_pool
+from tests.emptying import empty_log
 from tests.properties.erased_graph import erase
 
 KEY = b"k" * 32
@@ -44,7 +45,7 @@ SCRIPTS = {"one of two": ONE_OF_TWO, "merged": A_MERGED_CLUSTER, "proposed": PRO
 @pytest.fixture
 async def pool(servers: Stack) -> AsyncIterator[Any]:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute("SET search_path TO identity; TRUNCATE customers, identifiers, proposals, suppressions")
+    await empty_log(admin, "identity", "customers", "identifiers", "proposals", "suppressions")
     await admin.close()
     pool = await open_pool(servers.environment_of("identity")["C360_DATABASE_URL"], "identity")
     yield pool

@@ -27,8 +27,9 @@ from shared.parked import ParkedTable
 from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
+from tests.emptying import empty_log
 
-TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, outbox, parked, erasures, suppressions, holds"
+VIEWS = ("customers", "identifiers", "proposals", "seen_messages", "outbox", "parked", "erasures", "suppressions", "holds")
 
 
 @dataclass
@@ -49,8 +50,7 @@ class Store:
 async def store(servers: Stack) -> AsyncIterator[Store]:
     environment = servers.environment_of("identity")
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute(f"SET search_path TO identity; TRUNCATE {TABLES}")
-    await admin.execute("UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, merkle_frontier = ''")
+    await empty_log(admin, "identity", *VIEWS)
     await admin.close()
     pool = await open_pool(environment["C360_DATABASE_URL"], "identity")
     vault_pool = await open_pool(environment["C360_VAULT_URL"], "vault")

@@ -21,6 +21,7 @@ from shared.log.writer import Versioned
 from shared.store import pool as pool_module
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
+from tests.emptying import empty_log
 
 PARTITIONS = [0, 1, 2, 3]
 new_id = id_maker(now_us)
@@ -30,10 +31,7 @@ new_id = id_maker(now_us)
 async def pool(servers: Stack) -> AsyncIterator[Any]:
     """As the profile service's own role, with an empty customer log."""
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute("SET search_path TO profile; TRUNCATE events, merkle_nodes, checkpoints")
-    await admin.execute(
-        "UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0, merkle_frontier = ''"
-    )
+    await empty_log(admin, "profile")
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     yield pool
