@@ -25,7 +25,7 @@ from shared.config import ConfigError, read_settings
 from shared.events import customer as events
 from shared.ids import partition_of
 from shared.log import LogReader, Record
-from shared.log.reader import COLUMNS, to_record
+from shared.log.records import COLUMNS, to_record
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 

@@ -1,15 +1,12 @@
 """Reads a log: one or many streams, or a partition in order; each as far as it was known at some instant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from shared.events.catalogue import Entry
 from shared.instants import END_OF_TIME
-from shared.log.records import Record
-
-COLUMNS = "partition, pos, version, recorded_at, stream, event_id, type_id, schema_version, occurred_at, header, envelope"
+from shared.log.records import COLUMNS, Record, to_record
 
 BEGINNING = 0  # of recorded time
 NEWEST = 2**63 - 1  # a version or position behind all others
@@ -78,9 +75,3 @@ class LogReader:
             "SELECT pos, stream FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3", partition, first, limit
         )
         return [(row["pos"], row["stream"]) for row in rows]
-
-
-def to_record(row: Iterable[Any]) -> Record:
-    """`row` has the values of COLUMNS."""
-    partition, pos, version, recorded_at, *entry = row
-    return Record(partition, pos, version, recorded_at, Entry(*entry))

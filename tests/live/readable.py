@@ -11,7 +11,7 @@ from shared import bus
 from shared.bus import Follower
 from shared.events.catalogue import Entry, form_of
 from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, INGEST_STREAM, PROFILE_STREAM, Batch, decode_batch, decode_unit
-from shared.log.reader import COLUMNS, to_record
+from shared.log.records import COLUMNS, to_record
 from shared.vault import DataKey, EnvelopeBroken, FileKeyring
 from tests.live.erasing import rows
 
