@@ -69,7 +69,7 @@ class Sweep:
             "vault_leftovers": erasure.keys,
             "broker_ciphertext": len(erasure.streams),
             "ingest_epoch_keys": len(await self._vault.epochs_before(EPOCHS_END)),
-            "parked_messages": await erasures.parked_messages(self._pool),
+            "parked_messages": await self._ledger.parked.count(),
         }
 
     async def _check_own_log(self, erasure: Erasure, records: Sequence[Record]) -> Purge:

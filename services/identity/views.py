@@ -7,6 +7,8 @@ import msgspec
 
 from services.identity import erasures
 from services.identity.domain import KNOWN_PERSON, Cluster, Conclusion, Founded, Graph, Linked, Merged, Proposed, Sighting
+from shared.errors import NotFound, WrongState
+from shared.ids import to_text
 
 
 async def load_graph(pool: Any, sightings: Sequence[Sighting], next_founding_number: int) -> tuple[Graph, dict[bytes, int]]:
@@ -167,6 +169,16 @@ async def members(pool: Any, customer: bytes) -> list[bytes]:
         customer,
     )
     return [row["customer"] for row in rows]
+
+
+async def present_members(pool: Any, customer: bytes) -> list[bytes]:
+    """As `members`. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+    found = await members(pool, customer)
+    if not found:
+        raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+    if (erasure_id := await erasures.erased_by(pool, customer)) is not None:
+        raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", erasure_id=to_text(erasure_id))
+    return found
 
 
 class ProposalRow(msgspec.Struct, frozen=True):
