@@ -2,13 +2,15 @@
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from shared.events.catalogue import Entry
 from shared.log.merkle import leaf_hash
+from shared.privacy import Personal
+from shared.vault.envelope import DataKey
 
 VERSION = struct.Struct(">Iq")
 TYPE_LENGTH = struct.Struct(">I")
@@ -67,6 +69,11 @@ def to_row(record: Record, leaf: bytes) -> tuple[Any, ...]:
         entry.envelope,
         leaf,
     )
+
+
+def readable_fields(records: Iterable[Record], keys: Mapping[bytes, DataKey]) -> int:
+    """The replay check after an erasure: how many personal parts these keys, by stream, still open. Raises EnvelopeBroken."""
+    return sum(isinstance(record.entry.personal(keys.get(record.entry.stream)), Personal) for record in records)
 
 
 def leaf_of(entry: Entry, version: int, recorded_at: int) -> bytes:
