@@ -42,14 +42,22 @@ class Eraser:
     """`erase` takes a request and `wait` waits for its certificate; `run` does the work."""
 
     def __init__(
-        self, pool: Any, client: Client, ledger: Ledger, vault: Vault, keyring: Keyring, clock: Clock, new_id: NewId
+        self,
+        pool: Any,
+        client: Client,
+        ledger: Ledger,
+        vault: Vault,
+        epochs: Epochs,
+        keyring: Keyring,
+        clock: Clock,
+        new_id: NewId,
     ) -> None:
         self._pool = pool
         self._client = client
         self._ledger = ledger
         self._vault = vault
         self._keyring = keyring
-        self._sweep = Sweep(pool, client, ledger, vault, Epochs(client, ledger, vault, clock))
+        self._sweep = Sweep(pool, client, ledger, vault, epochs)
         self._clock = clock
         self._new_id = new_id
         self._news = asyncio.Event()

@@ -1,5 +1,6 @@
 """Composition of the profile service."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -56,7 +57,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "profile")
     keyring = FileKeyring(Path(settings.keyring_file))
-    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
+    vault_pool = await open_pool(settings.vault_url, "vault")
+    vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "profile")
 
     progress, hub, reader = Progress(), Hub(), LogReader(pool)
@@ -120,7 +122,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await lease.leave()
         replayer.close()
         await client.close()
-        await pool.close()
+        await asyncio.gather(pool.close(), vault_pool.close())
 
 
 if __name__ == "__main__":
