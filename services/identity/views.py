@@ -98,7 +98,8 @@ async def apply(
     for cause, x in conclusions:
         if isinstance(x, Proposed):
             await connection.execute(
-                "INSERT INTO proposals VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                """INSERT INTO proposals (proposal_id, customer, other, reason, cause, proposed_at, pos)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)""",
                 x.proposal_id,
                 x.customer,
                 x.other,

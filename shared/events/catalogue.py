@@ -17,7 +17,7 @@ from shared.vault.envelope import DataKey
 
 
 class Public(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The part of an event that every follower may read."""
+    """The part of an event that every follower may read. (`gc=False`, here and at `Entry`: see `shared.privacy.Personal`.)"""
 
 
 BEARS_ON = "bears_on"

@@ -37,7 +37,10 @@ COLUMNS = ", ".join(EVENT_COLUMNS)
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """`entry` in its place: position in the partition from 0, version in the stream from 1, instants in microseconds."""
+    """`entry` in its place: position in the partition from 0, version in the stream from 1, instants in microseconds.
+
+    (`gc=False`: see `shared.privacy.Personal`.)
+    """
 
     partition: int
     pos: int

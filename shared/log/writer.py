@@ -16,11 +16,11 @@ from shared.errors import Fenced, WrongState
 from shared.instants import Clock
 from shared.log.placing import NODE_COLUMNS, Consumed, Head, Placed, Versioned, head_of, next_instant, place, version_gap
 from shared.log.records import STORED_COLUMNS, Record, to_row
-from shared.store.pool import DOWN
+from shared.store.pool import DOWN, MAX_CONNECTIONS
 
 __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
 
-LOOKS = 3  # a broken connection may stand in the pool until it is used
+LOOKS = MAX_CONNECTIONS + 1  # each connection of the pool may be broken, which shows when it is used; the next one is new
 KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
 
 Views = Callable[[Any, list[Record]], Awaitable[None]]
@@ -66,8 +66,9 @@ class LogWriter:
     async def append(self, events: Sequence[Versioned], consumed: Consumed, views: Views | None = None) -> list[Record]:
         """Makes the events, the consumed positions and the views durable together, or nothing.
 
-        Raises Fenced when another writer has taken over, VersionGap, and what the driver raises when the server is down;
-        then nothing is known to be written and the caller goes on from `claim`.
+        Raises Fenced when another writer has taken over, VersionGap, and asyncpg.UniqueViolationError when a version is taken
+        (a bug, as the writer is the only one): then nothing is written. What the driver raises when the server is down comes
+        through too: then nothing is known to be written. In every case the caller goes on from `claim`.
         """
         self._recording = next_instant(self.heads.values(), self._clock(), self._answered)
         placed = place(self.heads, events, consumed, self._recording)
@@ -152,6 +153,8 @@ class LogWriter:
         for _ in range(LOOKS):
             try:
                 return await self._read_heads() == after
+            except TimeoutError:
+                return False  # not broken but stuck: another look would be
             except DOWN:
                 continue
         return False

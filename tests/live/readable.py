@@ -80,13 +80,15 @@ def _open_batch(batch: Batch, keys: dict[bytes, DataKey]) -> bytes:
 
 
 def _open_entry(entry: Entry, keys: dict[bytes, DataKey]) -> bytes:
-    place = form_of(entry.type_id, entry.schema_version).binding(entry.stream, entry.event_id)
-    opened = _open(entry.envelope, keys.get(entry.stream), place)
+    opened = b""
+    if entry.envelope:
+        place = form_of(entry.type_id, entry.schema_version).binding(entry.stream, entry.event_id)
+        opened = _open(entry.envelope, keys.get(entry.stream), place)
     return entry.header + msgspec.msgpack.encode(entry.envelope) + opened
 
 
 def _open(envelope: bytes, key: DataKey | None, place: bytes) -> bytes:
     try:
-        return key.open(envelope, place) if key and envelope else b""
+        return key.open(envelope, place) if key else b""
     except EnvelopeBroken:
         return b""
