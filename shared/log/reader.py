@@ -51,6 +51,24 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def position_after(self, partition: int, known_at: int) -> int:
+        """The first position that was recorded after an instant; the next one to be written when there is none.
+
+        Recorded time never runs backwards within a partition, so halving the positions finds it without an index on time.
+        """
+        position: int = await self._pool.fetchval(
+            """WITH RECURSIVE search (low, high) AS (
+                   SELECT 0::int8, coalesce(max(pos) + 1, 0) FROM events WHERE partition = $1
+                   UNION ALL
+                   SELECT CASE WHEN recorded_at <= $2 THEN pos + 1 ELSE low END, CASE WHEN recorded_at <= $2 THEN high ELSE pos END
+                   FROM search JOIN events ON partition = $1 AND pos = (low + high) / 2 WHERE low < high
+               )
+               SELECT low FROM search WHERE low = high""",
+            partition,
+            known_at,
+        )
+        return position
+
     async def version(self, partition: int, stream: bytes) -> int:
         """Of the newest event in a stream; 0 when it has none."""
         newest = await self._pool.fetchval(

@@ -1,5 +1,6 @@
 """Reading the past on a real PostgreSQL: ranges of a log, and snapshots that never change what a replay gives."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,3 +175,15 @@ async def test_a_stream_is_read_by_versions_and_by_recorded_time(world: World) -
     assert await versions(Stretch(places[one], one), known_at=first[0].recorded_at) == [(one, 1), (one, 2), (one, 3)]
     by_position = await world.reader.partition(places[one], first[0].pos, 100, last=first[1].pos)
     assert [record.version for record in by_position] == [1, 2]
+
+
+async def test_the_position_of_an_instant_is_found_by_halving(world: World) -> None:
+    stream = new_id()
+    key, partition = await world.key(stream), partition_of(stream, PARTITIONS)
+    for number in range(9):
+        await world.append(*(identified(stream, key, number) for _ in range(1 + number % 3)))
+    records = await world.reader.partition(partition, 0, 10_000)
+    instants = {instant for record in records for instant in (record.recorded_at - 1, record.recorded_at)} | {0, now_us()}
+    positions = await asyncio.gather(*(world.reader.position_after(partition, instant) for instant in instants))
+    for instant, position in zip(instants, positions, strict=True):
+        assert position == sum(1 for record in records if record.recorded_at <= instant)
