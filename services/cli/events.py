@@ -211,7 +211,8 @@ def _finish(tally: Tally, as_json: bool) -> None:
     if as_json:
         render.document(tally.as_data())
     else:
-        render.facts([("accepted", tally.accepted), ("rejected", rejected or None), ("position", tally.position_texts())])
+        others = [("duplicate", tally.duplicate or None), ("quarantined", tally.quarantined or None), ("rejected", rejected or None)]
+        render.facts([("accepted", tally.accepted), *others, ("position", tally.position_texts())])
     _list_rejections(tally)
     if rejected:
         raise typer.Exit(1)

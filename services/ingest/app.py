@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -29,10 +29,14 @@ class Buffer(Protocol):
         ...
 
 
+Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # of these only a rejected event has no effect, ever
+
+
 class Verdict(msgspec.Struct, frozen=True):
-    """`reason` and `message` are empty when the event was accepted."""
+    """`reason` and `message` say why an event was not simply accepted."""
 
     message_id: str
+    status: Status
     reason: str = ""
     message: str = ""
 
@@ -99,7 +103,7 @@ class Ingest:
         number = await self._buffer.submit(encoded) if encoded else None
         EVENTS_ACCEPTED.labels(delivery.source).inc(len(encoded))
         for verdict in verdicts:
-            if verdict.reason:
+            if verdict.status == "rejected":
                 EVENTS_REJECTED.labels(verdict.reason).inc()
         return Receipt(verdicts, number)
 
@@ -142,11 +146,11 @@ class Ingest:
     def _judge(self, call: Call | Rejection, delivery: Delivery) -> tuple[Verdict, bytes | None]:
         event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call
         if isinstance(event, Rejection):
-            return Verdict(event.message_id, event.reason, event.message), None
+            return Verdict(event.message_id, "rejected", event.reason, event.message), None
         try:
-            return Verdict(event.message_id), encode(event)
+            return Verdict(event.message_id, "accepted"), encode(event)
         except InvalidInput as error:
-            return Verdict(event.message_id, error.reason, error.message), None
+            return Verdict(event.message_id, "rejected", error.reason, error.message), None
 
     def _new_message_id(self) -> str:
         return to_text(self._new_id())

@@ -47,9 +47,10 @@ def receipt(found: Receipt) -> Response:
 
 
 def _result(verdict: Verdict) -> dict[str, str]:
-    if not verdict.reason:
-        return {"messageId": verdict.message_id, "status": "accepted"}
-    return {"messageId": verdict.message_id, "status": "rejected", "reason": verdict.reason, "message": verdict.message}
+    result: dict[str, str] = {"messageId": verdict.message_id, "status": verdict.status}
+    if verdict.reason:
+        result |= {"reason": verdict.reason, "message": verdict.message}
+    return result
 
 
 def refusal(status: int, code: str, message: str, **more: str) -> Response:

@@ -9,7 +9,7 @@ from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ingest.api.structs import to_dict
-from services.ingest.app import Ingest, Receipt, Registration, Verdict
+from services.ingest.app import Ingest, Receipt, Registration, Status, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
@@ -23,6 +23,12 @@ KINDS: Mapping[int, str] = {
     ingest_pb2.EVENT_TYPE_SCREEN: "screen",
     ingest_pb2.EVENT_TYPE_GROUP: "group",
     ingest_pb2.EVENT_TYPE_ALIAS: "alias",
+}
+STATUSES: Mapping[Status, ingest_pb2.EventStatus.ValueType] = {
+    "accepted": ingest_pb2.EVENT_STATUS_ACCEPTED,
+    "duplicate": ingest_pb2.EVENT_STATUS_DUPLICATE,
+    "rejected": ingest_pb2.EVENT_STATUS_REJECTED,
+    "quarantined": ingest_pb2.EVENT_STATUS_QUARANTINED,
 }
 BEARER = "bearer "
 
@@ -108,8 +114,7 @@ def _to_response(receipt: Receipt) -> ingest_pb2.RecordEventsResponse:
 
 
 def _to_result(verdict: Verdict) -> ingest_pb2.EventResult:
-    status = ingest_pb2.EVENT_STATUS_REJECTED if verdict.reason else ingest_pb2.EVENT_STATUS_ACCEPTED
-    return ingest_pb2.EventResult(message_id=verdict.message_id, status=status, reason=verdict.reason)
+    return ingest_pb2.EventResult(message_id=verdict.message_id, status=STATUSES[verdict.status], reason=verdict.reason)
 
 
 def _to_source(name: str, registered_at: int, hint: str) -> ingest_pb2.Source:

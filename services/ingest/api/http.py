@@ -52,7 +52,7 @@ class HttpDoor:
         source = source or await self._source_of_body(call.write_key)
         receipt = await self._ingest.record([call], Delivery(source=source, received_at=self._ingest.now()))
         verdict = receipt.verdicts[0]
-        if verdict.reason:
+        if verdict.status == "rejected":
             raise InvalidInput(verdict.message, reason=verdict.reason)
         return answers.receipt(receipt)
 

@@ -34,6 +34,10 @@ class _EventStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventStat
     """The event is durable and will be seen in a profile."""
     EVENT_STATUS_REJECTED: _EventStatus.ValueType  # 2
     """The event was not taken; `reason` says why. Sending it again unchanged will not help."""
+    EVENT_STATUS_DUPLICATE: _EventStatus.ValueType  # 3
+    """The source sent this message id before: the first one counts, this one has no effect. A success."""
+    EVENT_STATUS_QUARANTINED: _EventStatus.ValueType  # 4
+    """The event is durable but breaks a rule of the source's tracking plan; it waits for a plan that it fits. A success."""
 
 class EventStatus(_EventStatus, metaclass=_EventStatusEnumTypeWrapper):
     """EventStatus is the verdict on one event."""
@@ -44,6 +48,10 @@ EVENT_STATUS_ACCEPTED: EventStatus.ValueType  # 1
 """The event is durable and will be seen in a profile."""
 EVENT_STATUS_REJECTED: EventStatus.ValueType  # 2
 """The event was not taken; `reason` says why. Sending it again unchanged will not help."""
+EVENT_STATUS_DUPLICATE: EventStatus.ValueType  # 3
+"""The source sent this message id before: the first one counts, this one has no effect. A success."""
+EVENT_STATUS_QUARANTINED: EventStatus.ValueType  # 4
+"""The event is durable but breaks a rule of the source's tracking plan; it waits for a plan that it fits. A success."""
 Global___EventStatus: _TypeAlias = EventStatus  # noqa: Y015
 
 class _EventType:
@@ -160,7 +168,7 @@ class EventResult(_message.Message):
     status: Global___EventStatus.ValueType
     """What became of it."""
     reason: _builtins.str
-    """Why it was rejected, as a machine-readable word such as "IDS_MISSING"; empty when accepted."""
+    """Why it was rejected or quarantined, as a machine-readable word such as "IDS_MISSING"; empty otherwise."""
     def __init__(
         self,
         *,
