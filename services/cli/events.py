@@ -211,7 +211,11 @@ def _finish(tally: Tally, as_json: bool) -> None:
     if as_json:
         render.document(tally.as_data())
     else:
-        others = [("duplicate", tally.duplicate or None), ("quarantined", tally.quarantined or None), ("rejected", rejected or None)]
+        others = [
+            ("duplicate", tally.duplicate or None),
+            ("quarantined", tally.quarantined or None),
+            ("rejected", rejected or None),
+        ]
         render.facts([("accepted", tally.accepted), *others, ("position", tally.position_texts())])
     _list_rejections(tally)
     if rejected:

@@ -5,15 +5,22 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 from c360.ingest.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
 from services.ingest.api.grpc import IngestApi
 from services.ingest.api.http import make_app
 from services.ingest.api.server import HttpServer
 from services.ingest.app import Ingest
+from services.ingest.backlog import MAX_AGE_S, MAX_EVENTS, Backlog, Limits
 from services.ingest.batcher import Batcher
+from services.ingest.domain.events import MAX_BATCH_EVENTS
+from services.ingest.follow import fill_backlog, follow_customers
+from services.ingest.memory import Memory
 from services.ingest.publisher import Publisher
+from services.ingest.receipts import Receipts
 from services.ingest.registrar import Registrar
 from services.ingest.views import Sources
 from shared import bus
@@ -27,11 +34,16 @@ from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
+BacklogEvents = Annotated[int, msgspec.Meta(ge=MAX_BATCH_EVENTS)]  # less could never take a full batch
+BacklogAge = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class IngestSettings(Settings, frozen=True, kw_only=True):
     grpc_address: str = "127.0.0.1:50051"
     http_address: str = "127.0.0.1:8080"
     metrics_address: str = "127.0.0.1:9101"
+    backlog_events: BacklogEvents = MAX_EVENTS
+    backlog_age_s: BacklogAge = MAX_AGE_S
 
 
 async def serve(settings: IngestSettings, stop: Stop) -> None:
@@ -46,11 +58,15 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     batcher = Batcher(publisher.publish)
     sources = Sources(pool, time.monotonic)
     registrar = Registrar(settings.database_url, now_us, new_id)
-    ingest = Ingest(pool, sources, registrar, batcher, now_us, new_id, os.urandom)
+    receipts = Receipts(pool)
+    backlog = Backlog(Limits(settings.backlog_events, settings.backlog_age_s), now_us)
+    memory = Memory(backlog, receipts.known, batcher, time.monotonic)
+    ingest = Ingest(pool, sources, registrar, memory, now_us, new_id, os.urandom)
     http = HttpServer(settings.http_address, make_app(ingest))
     rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest), "c360.ingest.v1.IngestService")
     checkpoints = serve_log(rpc, pool, "ingest", keyring, now_us)
     await publisher.open()
+    await keep_going("know the backlog", lambda: fill_backlog(client, vault, backlog, receipts))
     await rpc.start()
     await rpc.set_ready(True)
 
@@ -67,6 +83,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             heed(client, vault),
             batcher.run(),
             http.run(),
+            keep_going("follow customers", lambda: follow_customers(client, receipts, backlog)),
             keep_going("sign checkpoints", checkpoints.run),
         )
     finally:

@@ -1,8 +1,9 @@
 """What ingest does: takes events, and keeps the sources that may send them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -10,23 +11,19 @@ from services.ingest.domain import sources as rules
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.sources import PARTITION, RegisterSource
+from services.ingest.memory import Memory, Taken
 from services.ingest.registrar import Registrar
 from services.ingest.views import SourceRow, Sources
 from shared.errors import Conflict, Fenced, InvalidInput, NotAuthenticated
 from shared.events.source import SourceRegistered
+from shared.events.wire import event_id_of
 from shared.ids import NewId, to_text
 from shared.instants import Clock
 from shared.log import LogReader, Record
-from shared.telemetry import EVENTS_ACCEPTED, EVENTS_REJECTED
+from shared.telemetry import EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_REJECTED
 
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
 CLAIM_ATTEMPTS: Final = 5  # replicas that register at the same moment fence each other
-
-
-class Buffer(Protocol):
-    async def submit(self, events: list[bytes]) -> int:
-        """Returns where the events stand once they are durable."""
-        ...
 
 
 Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # of these only a rejected event has no effect, ever
@@ -42,7 +39,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """One verdict an event, in order; `number` is where the accepted ones stand, None when there were none."""
+    """One verdict an event, in order; `number` is where the newest of those stands that are taken, None when there are none."""
 
     verdicts: list[Verdict]
     number: int | None
@@ -61,13 +58,21 @@ class Registration(msgspec.Struct, frozen=True):
         return f"<Registration {self.name}>"
 
 
+class _Judged(msgspec.Struct):
+    """The events that were not rejected, by id, each once, and where in `verdicts` each stands."""
+
+    verdicts: list[Verdict]
+    encoded: dict[bytes, bytes]
+    places: dict[bytes, int]
+
+
 class Ingest:
     def __init__(
         self,
         pool: Any,
         sources: Sources,
         registrar: Registrar,
-        buffer: Buffer,
+        memory: Memory,
         clock: Clock,
         new_id: NewId,
         random: Callable[[int], bytes],
@@ -75,7 +80,7 @@ class Ingest:
         self._pool = pool
         self._sources = sources
         self._registrar = registrar
-        self._buffer = buffer
+        self._memory = memory
         self._clock = clock
         self._new_id = new_id
         self._random = random
@@ -97,15 +102,16 @@ class Ingest:
     async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> Receipt:
         """Returns when the accepted events are durable.
 
-        Raises InvalidInput (BODY_TOO_LARGE), LimitExceeded (OVERLOADED), Unavailable (BROKER_DOWN); then none is known to be.
+        Raises InvalidInput (BODY_TOO_LARGE), LimitExceeded (OVERLOADED), Unavailable (BROKER_DOWN, STOPPING, TRY_AGAIN);
+        then none is known to be.
         """
-        verdicts, encoded = self._judge_all(calls, delivery)
-        number = await self._buffer.submit(encoded) if encoded else None
-        EVENTS_ACCEPTED.labels(delivery.source).inc(len(encoded))
-        for verdict in verdicts:
-            if verdict.status == "rejected":
-                EVENTS_REJECTED.labels(verdict.reason).inc()
-        return Receipt(verdicts, number)
+        judged = self._judge_all(calls, delivery)
+        taken = await self._memory.submit(judged.encoded) if judged.encoded else Taken()
+        for event_id in taken.duplicates:
+            place = judged.places[event_id]
+            judged.verdicts[place] = Verdict(judged.verdicts[place].message_id, "duplicate")
+        _count(judged.verdicts, delivery.source)
+        return Receipt(judged.verdicts, taken.number)
 
     async def register_source(self, request_id: str, name: str) -> Registration:
         """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict."""
@@ -122,21 +128,25 @@ class Ingest:
     async def list_sources(self) -> list[SourceRow]:
         return await self._sources.all()
 
-    def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> tuple[list[Verdict], list[bytes]]:
-        verdicts: list[Verdict] = []
-        encoded: list[bytes] = []
+    def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> _Judged:
+        judged = _Judged([], {}, {})
         room = MAX_REQUEST_BYTES
         for call in calls:
             verdict, event = self._judge(call, self._received_next(delivery))
-            verdicts.append(verdict)
             if event is not None:
-                encoded.append(event)
                 room -= len(event)
+                event_id = event_id_of(delivery.source, verdict.message_id)
+                if event_id in judged.encoded:
+                    verdict = Verdict(verdict.message_id, "duplicate")
+                else:
+                    judged.encoded[event_id] = event
+                    judged.places[event_id] = len(judged.verdicts)
+            judged.verdicts.append(verdict)
             if room < 0:
                 raise InvalidInput(
                     "the events of a request are too large together", reason="BODY_TOO_LARGE", limit_bytes=MAX_REQUEST_BYTES
                 )
-        return verdicts, encoded
+        return judged
 
     def _received_next(self, delivery: Delivery) -> Delivery:
         """Each event has an instant of receipt of its own, in the order in which they came: it decides between equal times."""
@@ -162,6 +172,15 @@ class Ingest:
             return _registration(record, "")
         self._sources.remember(registered)
         return _registration(record, command.write_key)
+
+
+def _count(verdicts: list[Verdict], source: str) -> None:
+    statuses = Counter(verdict.status for verdict in verdicts)
+    EVENTS_ACCEPTED.labels(source).inc(statuses["accepted"])
+    EVENTS_DUPLICATE.labels("ingest").inc(statuses["duplicate"])
+    for verdict in verdicts if statuses["rejected"] else ():
+        if verdict.status == "rejected":
+            EVENTS_REJECTED.labels(verdict.reason).inc()
 
 
 def _registration(record: Record, write_key: str) -> Registration:

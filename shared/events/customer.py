@@ -123,3 +123,5 @@ PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed)
 SCREEN_VIEWED = register("customer.screen_viewed", 1, Activity, Viewed)
 GROUPED = register("customer.grouped", 1, Activity, Grouped)
 ALIASED = register("customer.aliased", 1, Activity, Aliased)
+
+ACTIVITY_IDS = frozenset(kind.id for kind in (IDENTIFIED, TRACKED, PAGE_VIEWED, SCREEN_VIEWED, GROUPED, ALIASED))

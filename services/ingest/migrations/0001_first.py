@@ -1,4 +1,4 @@
-"""The log of sources, and the view that write keys are looked up in."""
+"""The log of sources, the view that write keys are looked up in, and the receipts of events."""
 
 from alembic import op
 
@@ -6,6 +6,21 @@ from shared.log.schema import GRANTS, TABLES
 
 revision = "0001"
 down_revision = None
+
+RECEIPTS = """
+CREATE TABLE receipts (
+    event_id bytea PRIMARY KEY,
+    customer bytea NOT NULL,
+    unit     int8  NOT NULL
+);
+CREATE TABLE customer_head (
+    customer int8 NOT NULL,
+    ingest   int8 NOT NULL
+);
+INSERT INTO customer_head VALUES (0, 0);
+GRANT SELECT, INSERT ON receipts TO c360_ingest;
+GRANT SELECT, UPDATE ON customer_head TO c360_ingest;
+"""
 
 
 def upgrade() -> None:
@@ -21,3 +36,4 @@ def upgrade() -> None:
         )
     """)
     op.execute("GRANT SELECT, INSERT ON sources TO c360_ingest")
+    op.execute(RECEIPTS)
