@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,13 @@ async def test_a_parked_event_that_is_sent_again_is_applied_once_whichever_comes
         [result] = whole.replay("identity", everything=True)
         assert result.outcome == pb.REPLAY_OUTCOME_APPLIED
         for event in (ann, bob):
-            await until(lambda event=event: platform.record(key, event).results[0].status == EVENT_STATUS_DUPLICATE)
+            await until(partial(_is_duplicate, platform, key, event))
             person = by_identifier("user_id", event.user_id)
             assert len(platform.get_timeline(person, "audit", *result.positions, kinds=("tracked",))) == 1
+
+
+def _is_duplicate(platform: Platform, key: str, event: Event) -> bool:
+    return platform.record(key, event).results[0].status == EVENT_STATUS_DUPLICATE
 
 
 def _as_sent(event: RawEvent) -> Event:
