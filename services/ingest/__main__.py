@@ -9,19 +9,23 @@ from typing import Annotated
 
 import msgspec
 from c360.ingest.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from c360.ingest.v1.receipt_pb2_grpc import add_ReceiptServiceServicer_to_server
 
 from services.ingest.api.grpc import IngestApi
 from services.ingest.api.http import make_app
+from services.ingest.api.receipts import ReceiptApi
 from services.ingest.api.server import HttpServer
 from services.ingest.app import Ingest
 from services.ingest.backlog import MAX_AGE_S, MAX_EVENTS, Backlog, Limits
 from services.ingest.batcher import Batcher
 from services.ingest.domain.events import MAX_BATCH_EVENTS
 from services.ingest.follow import fill_backlog, follow_customers
+from services.ingest.inquiry import Inquiry, not_quarantined
 from services.ingest.memory import Memory
 from services.ingest.publisher import Publisher
 from services.ingest.receipts import Receipts
 from services.ingest.registrar import Registrar
+from services.ingest.verdicts import Verdicts
 from services.ingest.views import Sources
 from shared import bus
 from shared.bus.destructions import heed
@@ -61,9 +65,12 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     receipts = Receipts(pool)
     backlog = Backlog(Limits(settings.backlog_events, settings.backlog_age_s), now_us)
     memory = Memory(backlog, receipts.known, batcher, time.monotonic)
-    ingest = Ingest(pool, sources, registrar, memory, now_us, new_id, os.urandom)
+    verdicts = Verdicts(pool, now_us)
+    ingest = Ingest(pool, sources, registrar, memory, verdicts.remember, now_us, new_id, os.urandom)
     http = HttpServer(settings.http_address, make_app(ingest))
     rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest), "c360.ingest.v1.IngestService")
+    inquiry = Inquiry(backlog, receipts, verdicts, not_quarantined)
+    rpc.add(add_ReceiptServiceServicer_to_server, ReceiptApi(ingest, inquiry), "c360.ingest.v1.ReceiptService")
     checkpoints = serve_log(rpc, pool, "ingest", keyring, now_us)
     await publisher.open()
     await keep_going("know the backlog", lambda: fill_backlog(client, vault, backlog, receipts))
@@ -83,6 +90,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             heed(client, vault),
             batcher.run(),
             http.run(),
+            verdicts.run(),
             keep_going("follow customers", lambda: follow_customers(client, receipts, backlog)),
             keep_going("sign checkpoints", checkpoints.run),
         )

@@ -58,6 +58,10 @@ class Registration(msgspec.Struct, frozen=True):
         return f"<Registration {self.name}>"
 
 
+# Keeps a verdict (event id, status, reason) for receipts.
+Remember = Callable[[bytes, str, str], None]
+
+
 class _Judged(msgspec.Struct):
     """The events that were not rejected, by id, each once, and where in `verdicts` each stands."""
 
@@ -73,6 +77,7 @@ class Ingest:
         sources: Sources,
         registrar: Registrar,
         memory: Memory,
+        remember: Remember,
         clock: Clock,
         new_id: NewId,
         random: Callable[[int], bytes],
@@ -81,6 +86,7 @@ class Ingest:
         self._sources = sources
         self._registrar = registrar
         self._memory = memory
+        self._remember = remember
         self._clock = clock
         self._new_id = new_id
         self._random = random
@@ -110,7 +116,7 @@ class Ingest:
         for event_id in taken.duplicates:
             place = judged.places[event_id]
             judged.verdicts[place] = Verdict(judged.verdicts[place].message_id, "duplicate")
-        _count(judged.verdicts, delivery.source)
+        self._tell(judged.verdicts, delivery.source)
         return Receipt(judged.verdicts, taken.number)
 
     async def register_source(self, request_id: str, name: str) -> Registration:
@@ -148,6 +154,19 @@ class Ingest:
                 )
         return judged
 
+    def _tell(self, verdicts: list[Verdict], source: str) -> None:
+        """The metrics, and the receipts of what has no effect."""
+        statuses = Counter(verdict.status for verdict in verdicts)
+        EVENTS_ACCEPTED.labels(source).inc(statuses["accepted"])
+        EVENTS_DUPLICATE.labels("ingest").inc(statuses["duplicate"])
+        if statuses["accepted"] == len(verdicts):
+            return
+        for verdict in verdicts:
+            if verdict.status == "rejected":
+                EVENTS_REJECTED.labels(verdict.reason).inc()
+            if verdict.status in ("rejected", "duplicate") and verdict.message_id:
+                self._remember(event_id_of(source, verdict.message_id), verdict.status, verdict.reason)
+
     def _received_next(self, delivery: Delivery) -> Delivery:
         """Each event has an instant of receipt of its own, in the order in which they came: it decides between equal times."""
         self._last_received_at = max(delivery.received_at, self._last_received_at + 1)
@@ -172,15 +191,6 @@ class Ingest:
             return _registration(record, "")
         self._sources.remember(registered)
         return _registration(record, command.write_key)
-
-
-def _count(verdicts: list[Verdict], source: str) -> None:
-    statuses = Counter(verdict.status for verdict in verdicts)
-    EVENTS_ACCEPTED.labels(source).inc(statuses["accepted"])
-    EVENTS_DUPLICATE.labels("ingest").inc(statuses["duplicate"])
-    for verdict in verdicts if statuses["rejected"] else ():
-        if verdict.status == "rejected":
-            EVENTS_REJECTED.labels(verdict.reason).inc()
 
 
 def _registration(record: Record, write_key: str) -> Registration:

@@ -77,6 +77,14 @@ class Backlog:
                 others.add(holder)
         return mine, others
 
+    async def position_of(self, event_id: bytes) -> int | None:
+        """Where the event stands; None when it isn't under way. Waits until that is known."""
+        claim = self._claims.get(event_id)
+        if claim is None:
+            return None
+        await claim.settled.wait()
+        return claim.number
+
     def withdraw(self, claim: Claim, event_ids: Collection[bytes]) -> None:
         """These are not under way after all."""
         gone = set(event_ids)

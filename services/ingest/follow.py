@@ -10,7 +10,7 @@ import msgspec
 import nats.js.errors
 
 from services.ingest.backlog import Backlog
-from services.ingest.receipts import Position, Receipt, Receipts
+from services.ingest.receipts import Applied, Position, Receipts
 from shared.bus import Follower, Message
 from shared.bus.connection import REQUEST_TIMEOUT_S
 from shared.events.customer import ACTIVITY_IDS
@@ -68,7 +68,7 @@ async def _apply(messages: Sequence[Message], receipts: Receipts, before: Positi
     position = Position(messages[-1].sequence, consumed)
     await receipts.apply(
         [
-            Receipt(line.event_id, line.stream, unit.number)
+            Applied(line.event_id, line.stream, unit.number)
             for unit in units
             for line in unit.entries
             if line.type_id in ACTIVITY_IDS

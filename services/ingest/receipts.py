@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 
-class Receipt(msgspec.Struct, frozen=True, array_like=True):
+class Applied(msgspec.Struct, frozen=True, array_like=True):
+    """`unit` is a number of CUSTOMER."""
+
     event_id: bytes
     customer: bytes
     unit: int
@@ -31,7 +33,7 @@ class Receipts:
         row = await self._pool.fetchrow("SELECT customer, ingest FROM customer_head")
         return Position(row["customer"], row["ingest"])
 
-    async def apply(self, receipts: Sequence[Receipt], position: Position) -> None:
+    async def apply(self, receipts: Sequence[Applied], position: Position) -> None:
         """One transaction. What another replica has applied is left as it is."""
         async with self._pool.acquire() as connection, connection.transaction():
             moved = await connection.fetchval(
@@ -58,6 +60,6 @@ class Receipts:
         )
         return {row["event_id"] for row in rows}
 
-    async def find(self, event_id: bytes) -> Receipt | None:
+    async def find(self, event_id: bytes) -> Applied | None:
         row = await self._pool.fetchrow("SELECT event_id, customer, unit FROM receipts WHERE event_id = $1", event_id)
-        return Receipt(*row) if row else None
+        return Applied(*row) if row else None

@@ -2,6 +2,7 @@
 
 from alembic import op
 
+from services.ingest import verdicts
 from shared.log.schema import GRANTS, TABLES
 
 revision = "0001"
@@ -37,3 +38,4 @@ def upgrade() -> None:
     """)
     op.execute("GRANT SELECT, INSERT ON sources TO c360_ingest")
     op.execute(RECEIPTS)
+    op.execute(verdicts.TABLE)
