@@ -237,6 +237,7 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
         original_at=event.original_at,
         sent_at=event.sent_at,
         received_at=event.received_at,
+        flags=event.flags,
     )
     return make_entry(ACTIVITIES[event.kind], item.customer, item.event_id, event.occurred_at, public, _personal(event), key)
 

@@ -177,6 +177,7 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
     if isinstance(item.public, events.Activity):
         message.source = item.public.source
         message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
+        message.flags.extend(item.public.flags)
         if item.public.original_at is not None:
             message.original_time.CopyFrom(to_timestamp(item.public.original_at))
     return message

@@ -70,6 +70,7 @@ class Activity(Public, frozen=True, kw_only=True):
     original_at: int | None = None  # the client's clock
     sent_at: int | None = None  # the client's clock, when it sent
     received_at: int  # our clock
+    flags: list[str] = []  # what is doubtful about the event, such as "CLOCK_FAR_PAST"
 
 
 class Identified(Personal, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     original_at: int | None = None
     sent_at: int | None = None
     received_at: int
+    flags: list[str] = []  # public words, such as "CLOCK_FAR_PAST"
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):

@@ -11,6 +11,10 @@ MAX_EVENT_BYTES: Final = 32 * 1024  # as in the original
 # Deeper ones would break readers further down (protobuf stops at 100); counting brackets spares most events the walk.
 MAX_DEPTH: Final = 32
 
+# What a source says happened longer ago, or later by the sender's own clock, is flagged, unless its settings say otherwise.
+FAR_PAST_S: Final = 10 * 365 * 24 * 3600
+FAR_FUTURE_S: Final = 24 * 3600
+
 Text = str | int | None
 
 
@@ -45,6 +49,8 @@ class Delivery(Personal, frozen=True, kw_only=True):
     sent_at: int | None = None
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}
+    far_past_s: int = FAR_PAST_S
+    far_future_s: int = FAR_FUTURE_S
 
 
 _decode = msgspec.json.Decoder(Call).decode

@@ -395,6 +395,7 @@ class TimelineEntry(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     REDACTED_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event's id, a UUID."""
     kind: _builtins.str
@@ -435,6 +436,12 @@ class TimelineEntry(_message.Message):
     def position(self) -> _common_pb2.Position:
         """Its position in the customer log."""
 
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is doubtful about the event: "CLOCK_FAR_PAST", "CLOCK_FAR_FUTURE" (by the limits of its source, after the correction of
+        the client's clock; what lies in the future happened at its receipt), "PLAN_..." (a rule of the source's tracking plan).
+        """
+
     def __init__(
         self,
         *,
@@ -451,10 +458,11 @@ class TimelineEntry(_message.Message):
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         position: _common_pb2.Position | None = ...,
         redacted: _builtins.bool = ...,
+        flags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "details", b"details", "event_id", b"event_id", "kind", b"kind", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "source", b"source", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "details", b"details", "event_id", b"event_id", "flags", b"flags", "kind", b"kind", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "source", b"source", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
