@@ -114,7 +114,7 @@ class Unifier:
         by_id: dict[bytes, RawEvent] = {}
         for event in raw:
             by_id.setdefault(event_id_of(event.source, event.message_id), event)
-        for event_id in await views.seen(self._pool, by_id.keys()) if by_id else ():
+        for event_id in await self._ledger.seen.known(by_id.keys()) if by_id else ():
             del by_id[event_id]
         return by_id
 
@@ -210,7 +210,7 @@ class Unifier:
         async def write_views(connection: Any, records: Any) -> None:
             first = records[0].pos if records else 0
             await views.apply(connection, conclusions, graph, draft.versions, (first, now))
-            await views.remember(connection, draft.messages + [item.event_id for item in placed])
+            await self._ledger.seen.remember(connection, draft.messages + [item.event_id for item in placed])
             await also(connection)
             for erasure in draft.erasures:
                 await erasures.save(connection, erasure)

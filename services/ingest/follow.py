@@ -65,17 +65,11 @@ async def follow_customers(client: Any, receipts: Receipts, backlog: Backlog) ->
 async def _apply(messages: Sequence[Message], receipts: Receipts, before: Position) -> Position:
     units = _units(messages)
     consumed = max([before.ingest, *(unit.consumed.get(INGEST_STREAM, 0) for unit in units)])
-    position = Position(messages[-1].sequence, consumed)
-    await receipts.apply(
-        [
-            Applied(line.event_id, line.stream, unit.number)
-            for unit in units
-            for line in unit.entries
-            if line.type_id in ACTIVITY_IDS
-        ],
-        position,
-    )
-    return position
+    applied = [
+        [Applied(line.event_id, line.stream, unit.number) for line in unit.entries if line.type_id in ACTIVITY_IDS]
+        for unit in units
+    ]
+    return await receipts.apply(applied, before, messages[-1].sequence, consumed)
 
 
 def _units(messages: Sequence[Message]) -> list[_Unit]:

@@ -19,7 +19,8 @@ from shared.telemetry import logger
 LOOK_UP_TIMEOUT_S: Final = 1.0
 PAUSE_S: Final = 1.0  # after a look-up that failed; until then everything counts as new
 
-LookUp = Callable[[Collection[bytes]], Awaitable[set[bytes]]]  # of these event ids, those that have a receipt
+MayKnow = Callable[[Collection[bytes]], list[bytes]]  # of these event ids, those worth a look-up; for new ones rarely any
+LookUp = Callable[[Collection[bytes]], Awaitable[set[bytes]]]  # those that have a receipt
 
 log = logger("memory")
 
@@ -38,9 +39,10 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    def __init__(self, backlog: Backlog, look_up: LookUp, buffer: Buffer, clock: Callable[[], float]) -> None:
+    def __init__(self, backlog: Backlog, may_know: MayKnow, look_up: LookUp, buffer: Buffer, clock: Callable[[], float]) -> None:
         """`clock` tells seconds, monotonic."""
         self._backlog = backlog
+        self._may_know = may_know
         self._receipts = Gathered(look_up, clock)
         self._buffer = buffer
 
@@ -68,9 +70,9 @@ class Memory:
         return Taken(max(numbers, default=self._backlog.consumed), events.keys() - set(fresh))
 
     async def _withdraw_known(self, claim: Claim) -> None:
-        known = await self._receipts.known(claim.event_ids) if claim.event_ids else ()
-        if known and (mine := [event_id for event_id in claim.event_ids if event_id in known]):
-            self._backlog.withdraw(claim, mine)
+        if asked := self._may_know(claim.event_ids):
+            known = await self._receipts.known(asked)
+            self._backlog.withdraw(claim, [event_id for event_id in asked if event_id in known])
 
 
 async def _number_of(claim: Claim) -> int:

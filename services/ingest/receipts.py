@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from shared.sieve import POSITIONS
+from shared.store.generations import Generations
+
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):
     """`unit` is a number of CUSTOMER."""
@@ -19,47 +22,81 @@ class Applied(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Stream sequences: of CUSTOMER that the receipts include, and of INGEST that identity had consumed by then."""
+    """Stream sequences: of CUSTOMER that the receipts include, and of INGEST that identity had consumed by then.
+
+    `receipts` is how many events there were up to there: it tells their generation, the same for every replica.
+    """
 
     customer: int
     ingest: int
+    receipts: int
 
 
 class Receipts:
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, positions: int = POSITIONS) -> None:
         self._pool = pool
+        self._generations = Generations(pool, "receipts", "event_id", positions)
+
+    async def load(self) -> None:
+        await self._generations.load()
 
     async def position(self) -> Position:
-        row = await self._pool.fetchrow("SELECT customer, ingest FROM customer_head")
-        return Position(row["customer"], row["ingest"])
+        return Position(*await self._pool.fetchrow("SELECT customer, ingest, receipts FROM customer_head"))
 
-    async def apply(self, receipts: Sequence[Applied], position: Position) -> None:
-        """One transaction. What another replica has applied is left as it is."""
+    async def apply(self, units: Sequence[Sequence[Applied]], before: Position, customer: int, ingest: int) -> Position:
+        """One transaction, with the position that it returns. What another replica has applied is left as it is."""
+        placed, after = self._place(units, before, customer, ingest)
+        finished = range(before.receipts // self._generations.size, after.receipts // self._generations.size)
         async with self._pool.acquire() as connection, connection.transaction():
             moved = await connection.fetchval(
-                """UPDATE customer_head SET customer = $1, ingest = greatest(ingest, $2) WHERE customer < $1 RETURNING true""",
-                position.customer,
-                position.ingest,
+                """UPDATE customer_head SET customer = $1, ingest = greatest(ingest, $2), receipts = $3
+                   WHERE customer < $1 RETURNING true""",
+                after.customer,
+                after.ingest,
+                after.receipts,
             )
-            if not moved or not receipts:
-                return
-            await connection.execute(
-                """INSERT INTO receipts (event_id, customer, unit) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int8[])
-                   ON CONFLICT DO NOTHING""",
-                [receipt.event_id for receipt in receipts],
-                [receipt.customer for receipt in receipts],
-                [receipt.unit for receipt in receipts],
-            )
+            if moved and placed:
+                await _insert(connection, placed)
+            for generation in finished if moved else ():
+                await self._generations.finish(connection, generation)
+        return after
+
+    def _place(
+        self, units: Sequence[Sequence[Applied]], before: Position, customer: int, ingest: int
+    ) -> tuple[list[tuple[int, Applied]], Position]:
+        """A unit belongs to one generation as a whole: that in which it begins."""
+        placed: list[tuple[int, Applied]] = []
+        count = before.receipts
+        for unit in units:
+            generation = count // self._generations.size
+            self._generations.add(generation, [applied.event_id for applied in unit])
+            placed += [(generation, applied) for applied in unit]
+            count += len(unit)
+        return placed, Position(customer, ingest, count)
+
+    def may_know(self, event_ids: Collection[bytes]) -> list[bytes]:
+        """Without asking the database: those that may have a receipt. The others have none."""
+        return [event_id for _, event_id in self._generations.possible(event_ids)]
 
     async def known(self, event_ids: Collection[bytes]) -> set[bytes]:
-        # A subquery of its own is a look-up in the index for each; a join may become one that reads the whole table.
-        rows = await self._pool.fetch(
-            """SELECT event_id FROM unnest($1::bytea[]) AS asked (event_id)
-               WHERE (SELECT true FROM receipts WHERE receipts.event_id = asked.event_id)""",
-            list(event_ids),
-        )
-        return {row["event_id"] for row in rows}
+        return await self._generations.known(event_ids)
 
     async def find(self, event_id: bytes) -> Applied | None:
-        row = await self._pool.fetchrow("SELECT event_id, customer, unit FROM receipts WHERE event_id = $1", event_id)
-        return Applied(*row) if row else None
+        for generation, _ in self._generations.possible([event_id]):
+            row = await self._pool.fetchrow(
+                "SELECT event_id, customer, unit FROM receipts WHERE generation = $1 AND event_id = $2", generation, event_id
+            )
+            if row:
+                return Applied(*row)
+        return None
+
+
+async def _insert(connection: Any, placed: Sequence[tuple[int, Applied]]) -> None:
+    await connection.execute(
+        """INSERT INTO receipts (generation, event_id, customer, unit)
+           SELECT * FROM unnest($1::int4[], $2::bytea[], $3::bytea[], $4::int8[]) ON CONFLICT DO NOTHING""",
+        [generation for generation, _ in placed],
+        [applied.event_id for _, applied in placed],
+        [applied.customer for _, applied in placed],
+        [applied.unit for _, applied in placed],
+    )

@@ -27,7 +27,7 @@ from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
-TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, outbox, parked, erasures, suppressions, holds"
+TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, seen_messages_sieve, outbox, parked, erasures, suppressions, holds"
 
 
 @dataclass

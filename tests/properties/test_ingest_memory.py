@@ -44,7 +44,7 @@ class World:
             claim, _ = self.backlog.claim(message)
             self.backlog.became_durable(claim, number)
         clock = iter(range(1_000_000))
-        self.memory = Memory(self.backlog, self.look_up, self, lambda: next(clock) * 10)
+        self.memory = Memory(self.backlog, list, self.look_up, self, lambda: next(clock) * 10)
 
     async def look_up(self, event_ids: Collection[bytes]) -> set[bytes]:
         await asyncio.sleep(0)
