@@ -27,10 +27,11 @@ class Limits(msgspec.Struct, frozen=True):
 class Claim:
     """Events of one request. Until it is settled nobody knows whether they will be durable; `number` is where they stand then."""
 
-    __slots__ = ("durable_at", "event_ids", "number", "settled")
+    __slots__ = ("applied", "durable_at", "event_ids", "number", "settled")
 
     def __init__(self) -> None:
         self.event_ids: list[bytes] = []
+        self.applied: set[bytes] = set()  # those that turned out to have a receipt
         self.settled = asyncio.Event()
         self.number: int | None = None
         self.durable_at = 0
@@ -66,15 +67,15 @@ class Backlog:
         if len(self._claims) + events > self._limits.events or self.age_s > self._limits.age_s:
             raise LimitExceeded("too many events are waiting to be applied; send again later", reason="OVERLOADED")
 
-    def claim(self, event_ids: Iterable[bytes]) -> tuple[Claim, set[Claim]]:
-        """A claim on those that nobody has claimed, and the claims of the others."""
-        mine, others = Claim(), set()
+    def claim(self, event_ids: Iterable[bytes]) -> tuple[Claim, dict[bytes, Claim]]:
+        """A claim on those that nobody has claimed, and the claims that the others belong to."""
+        mine, others = Claim(), {}
         for event_id in event_ids:
             holder = self._claims.setdefault(event_id, mine)
             if holder is mine:
                 mine.event_ids.append(event_id)
             else:
-                others.add(holder)
+                others[event_id] = holder
         return mine, others
 
     async def position_of(self, event_id: bytes) -> int | None:
@@ -85,11 +86,11 @@ class Backlog:
         await claim.settled.wait()
         return claim.number
 
-    def withdraw(self, claim: Claim, event_ids: Collection[bytes]) -> None:
-        """These are not under way after all."""
-        gone = set(event_ids)
-        claim.event_ids = [event_id for event_id in claim.event_ids if event_id not in gone]
-        self._forget(gone)
+    def withdraw(self, claim: Claim, applied: Collection[bytes]) -> None:
+        """These are not under way: they have a receipt."""
+        claim.applied.update(applied)
+        claim.event_ids = [event_id for event_id in claim.event_ids if event_id not in claim.applied]
+        self._forget(applied)
 
     def became_durable(self, claim: Claim, number: int, durable_at: int | None = None) -> None:
         claim.number = number

@@ -62,25 +62,26 @@ class Memory:
         finally:
             if not mine.settled.is_set():
                 self._backlog.give_up(mine)
-        numbers = [await _number_of(claim) for claim in others]
+        numbers = [await self._number_of(event_id, claim) for event_id, claim in others.items()]
         if mine.number is not None:
             numbers.append(mine.number)
         if len(fresh) == len(events):
             return Taken(mine.number)
         return Taken(max(numbers, default=self._backlog.consumed), events.keys() - set(fresh))
 
+    async def _number_of(self, event_id: bytes, claim: Claim) -> int:
+        """Waits for the request that brought the event first. Raises Unavailable: this one is not taken at its word either."""
+        await claim.settled.wait()
+        if event_id in claim.applied:
+            return self._backlog.consumed
+        if claim.number is None:
+            raise Unavailable("the first event of this message id was not taken; send it again", reason="TRY_AGAIN")
+        return claim.number
+
     async def _withdraw_known(self, claim: Claim) -> None:
         if asked := self._may_know(claim.event_ids):
             known = await self._receipts.known(asked)
             self._backlog.withdraw(claim, [event_id for event_id in asked if event_id in known])
-
-
-async def _number_of(claim: Claim) -> int:
-    """Waits for the request that brought the event first. Raises Unavailable: this one is not taken at its word either."""
-    await claim.settled.wait()
-    if claim.number is None:
-        raise Unavailable("the first event of this message id was not taken; send it again", reason="TRY_AGAIN")
-    return claim.number
 
 
 class _Round:

@@ -75,13 +75,14 @@ class World:
         self.backlog.was_consumed(self.consumed)
 
     async def send(self, batches: list[set[bytes]]) -> None:
-        said_before = set(self.said)
+        said_before, goes_well = set(self.said), not self.outcomes
         answers = await asyncio.gather(
             *(self.memory.submit({event: event for event in sorted(batch)}) for batch in batches), return_exceptions=True
         )
         fresh: Counter[bytes] = Counter()
         for batch, answer in zip(batches, answers, strict=True):
             if isinstance(answer, Unavailable):
+                assert not goes_well, "nobody is refused for no reason"
                 continue
             assert isinstance(answer, Taken)
             assert batch <= {event for message in self.messages for event in message}, "what is answered 200 is durable"
