@@ -3,6 +3,7 @@
 Nobody's truth depends on it, so nothing here stops the door: a unit that can't be read is skipped with an error in the log.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from shared.vault import EnvelopeBroken, Vault
 
 UNITS_A_TRANSACTION: Final = 16
 TAIL_MESSAGES: Final = 16
+LOOK_AGAIN_S: Final = 5.0
 
 log = logger("follow")
 
@@ -91,7 +93,12 @@ async def fill_backlog(client: Any, vault: Vault, backlog: Backlog, receipts: Re
     follower = Follower(client, INGEST_STREAM, after, contiguous=False, watched=False)
     try:
         while after < newest and not backlog.is_full:
-            messages = await follower.take(TAIL_MESSAGES)
+            try:
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    messages = await follower.take(TAIL_MESSAGES)
+            except TimeoutError:  # an erasure may have purged what was the newest
+                newest = await _newest_sequence(client)
+                continue
             after = messages[-1].sequence
             for message in messages:
                 claim, _ = backlog.claim(await _event_ids(message, vault))
