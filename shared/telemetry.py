@@ -15,6 +15,8 @@ from shared.config import LogLevel, split_address
 
 EVENTS_ACCEPTED = Counter("c360_events_accepted", "Events answered as durable", ["source"])
 EVENTS_REJECTED = Counter("c360_events_rejected", "Events refused at the door", ["reason"])
+EVENTS_QUARANTINED = Counter("c360_events_quarantined", "Events that wait for a plan that they fit", ["source"])
+PLAN_VIOLATIONS = Counter("c360_plan_violations", "Breaches of a tracking plan's rules", ["source", "rule", "action"])
 EVENTS_APPLIED = Counter("c360_events_applied", "Events whose effect is committed", ["service"])
 EVENTS_DUPLICATE = Counter("c360_events_duplicate", "Events seen before and dropped", ["service"])
 EVENTS_PARKED = Counter("c360_events_parked", "Events that could not be applied and were set aside", ["service"])

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from services.cli import audit, consent, customer, events, identity, parked, profile, render, sources, vault
+from services.cli import audit, consent, customer, events, identity, parked, plans, profile, render, sources, vault
 from services.cli.errors import CommandError
 from services.cli.replay import replay
 from services.cli.status import status
@@ -58,6 +58,7 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
 app.add_typer(parked.app, name="parked")
 app.add_typer(sources.app, name="sources")
+app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")
 app.add_typer(vault.app, name="vault")
 

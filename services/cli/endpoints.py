@@ -55,7 +55,7 @@ def find_write_key(environ: Mapping[str, str]) -> str:
     except FileNotFoundError:
         raise Misused(
             "WRITE_KEY_MISSING",
-            f"no --write-key, no C360_WRITE_KEY, and no file {path}; `c360 sources register NAME` makes a key",
+            f"no --write-key, no C360_WRITE_KEY, and no file {path}; `c360 sources create NAME` makes a key",
         ) from None
 
 

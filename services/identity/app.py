@@ -17,7 +17,6 @@ from services.identity.domain import (
     Suppression,
     admit,
     decide,
-    identifiers_of,
 )
 from services.identity.erasure import Erasure
 from services.identity.erasure import evolve as evolve_erasure
@@ -25,6 +24,7 @@ from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
+from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import Identifier, hash_of
 from shared.ids import NewId
@@ -245,12 +245,14 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
 def _personal(event: RawEvent) -> Personal:
     match event.kind:
         case "identify":
-            return events.Identified(traits=event.traits, context=event.context)
+            return events.Identified(traits=event.traits, context=event.context, raw=event.raw)
         case "track":
-            return events.Tracked(name=event.name, properties=event.properties, context=event.context)
+            return events.Tracked(name=event.name, properties=event.properties, context=event.context, raw=event.raw)
         case "page" | "screen":
-            return events.Viewed(name=event.name, category=event.category, properties=event.properties, context=event.context)
+            return events.Viewed(
+                name=event.name, category=event.category, properties=event.properties, context=event.context, raw=event.raw
+            )
         case "group":
-            return events.Grouped(group_id=event.target_id, traits=event.traits, context=event.context)
+            return events.Grouped(group_id=event.target_id, traits=event.traits, context=event.context, raw=event.raw)
         case "alias":
             return events.Aliased(previous_id=event.target_id, context=event.context)

@@ -7,10 +7,8 @@ moves. The customers joined by edges are a cluster, the oldest of them is canoni
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.errors import InvalidInput
 from shared.events.erasure import Policy
-from shared.events.wire import RawEvent
-from shared.identifiers import Identifier, normalise, strength
+from shared.identifiers import Identifier
 from shared.ids import NewId
 
 KNOWN_PERSON = "user_id"  # two different ones in one cluster would be two people in one profile
@@ -215,26 +213,3 @@ def _join_or_propose(graph: Graph, home: bytes, value_hash: bytes, identifier: I
     if identifier.namespace == DEVICE or pair in graph.proposals:
         return None
     return Proposed(new_id(), *pair, reason)
-
-
-def identifiers_of(event: RawEvent) -> list[Identifier]:
-    """The usable identifiers of an event, strongest first (promotion as in the Segment specification)."""
-    personal = {} if event.kind == "group" else event.traits
-    context_traits = event.context.get("traits")
-    places = [personal, context_traits if isinstance(context_traits, dict) else {}, event.properties]
-    candidates = [("user_id", event.user_id), ("anonymous_id", event.anonymous_id), *event.external_ids.items()]
-    candidates += [(name, next((place[name] for place in places if place.get(name)), None)) for name in ("email", "phone")]
-    if event.kind == "alias":
-        candidates.append(("anonymous_id", event.target_id))
-    found = {identifier for namespace, value in candidates if (identifier := _usable(namespace, value)) is not None}
-    return sorted(found, key=lambda identifier: (strength(identifier.namespace), identifier))
-
-
-def _usable(namespace: str, value: object) -> Identifier | None:
-    """A value that names nobody (null, 000, a broken address) is no identifier; it stays in the event as it came."""
-    if not isinstance(value, str):
-        return None
-    try:
-        return normalise(namespace, value)
-    except InvalidInput:
-        return None

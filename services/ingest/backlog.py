@@ -78,6 +78,11 @@ class Backlog:
                 others[event_id] = holder
         return mine, others
 
+    def holds(self, event_id: bytes) -> bool:
+        """Whether the event is durable and not consumed."""
+        claim = self._claims.get(event_id)
+        return claim is not None and claim.number is not None
+
     async def position_of(self, event_id: bytes) -> int | None:
         """Where the event stands; None when it isn't under way. Waits until that is known."""
         claim = self._claims.get(event_id)

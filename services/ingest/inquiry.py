@@ -26,11 +26,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     last_duplicate_at: int | None = None
 
 
-async def not_quarantined(event_id: bytes, /) -> Sequence[str] | None:
-    """Where no source has a tracking plan."""
-    return None
-
-
 class Inquiry:
     def __init__(self, backlog: Backlog, receipts: Receipts, verdicts: Verdicts, quarantined_for: QuarantinedFor) -> None:
         self._backlog = backlog

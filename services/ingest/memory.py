@@ -69,6 +69,12 @@ class Memory:
             return Taken(mine.number)
         return Taken(max(numbers, default=self._backlog.consumed), events.keys() - set(fresh))
 
+    async def taken_before(self, event_ids: Collection[bytes]) -> set[bytes]:
+        """Those that are durable in the stream, or applied."""
+        under_way = {event_id for event_id in event_ids if self._backlog.holds(event_id)}
+        asked = self._may_know(event_ids)
+        return under_way | ((await self._receipts.known(asked)).intersection(event_ids) if asked else set())
+
     async def _number_of(self, event_id: bytes, claim: Claim) -> int:
         """Waits for the request that brought the event first. Raises Unavailable: this one is not taken at its word either."""
         await claim.settled.wait()

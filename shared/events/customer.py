@@ -70,7 +70,7 @@ class Activity(Public, frozen=True, kw_only=True):
     original_at: int | None = None  # the client's clock
     sent_at: int | None = None  # the client's clock, when it sent
     received_at: int  # our clock
-    flags: list[str] = []  # what is doubtful about the event, such as "CLOCK_FAR_PAST"
+    flags: list[str] = []  # what is doubtful or odd about it, as public words such as "CLOCK_FAR_PAST"
 
 
 class Identified(Personal, frozen=True, kw_only=True):
@@ -78,6 +78,7 @@ class Identified(Personal, frozen=True, kw_only=True):
 
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Tracked(Personal, frozen=True, kw_only=True):
@@ -86,6 +87,7 @@ class Tracked(Personal, frozen=True, kw_only=True):
     name: str
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Viewed(Personal, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ class Viewed(Personal, frozen=True, kw_only=True):
     category: str = ""
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Grouped(Personal, frozen=True, kw_only=True):
@@ -103,6 +106,7 @@ class Grouped(Personal, frozen=True, kw_only=True):
     group_id: str
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
 
 
 class Aliased(Personal, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The forms in which events cross the bus: many to a message, because brokers charge by the message.
 
 INGEST carries `Batch`es of `RawEvent`s under an epoch key; CUSTOMER carries `Unit`s of entries, each sealed under its
-customer's key; PROFILE carries `Notice`s; CONSENT carries `Unit`s too. No subject, header or plain field is personal.
+customer's key; PROFILE carries `Notice`s; CONSENT and SOURCE carry `Unit`s too. No subject, header or plain field is personal.
 """
 
 from typing import Any, Literal
@@ -16,6 +16,7 @@ INGEST_STREAM = "INGEST"
 CUSTOMER_STREAM = "CUSTOMER"
 PROFILE_STREAM = "PROFILE"
 CONSENT_STREAM = "CONSENT"
+SOURCE_STREAM = "SOURCE"
 
 EventKind = Literal["identify", "track", "page", "screen", "group", "alias"]
 
@@ -40,7 +41,8 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     original_at: int | None = None
     sent_at: int | None = None
     received_at: int
-    flags: list[str] = []  # public words, such as "CLOCK_FAR_PAST"
+    flags: list[str] = []  # public words, such as "PLAN_UNPLANNED_EVENT"
+    raw: dict[str, Any] = {}  # canonical field: {"field", "value"} as the source sent them
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +54,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unit(msgspec.Struct, frozen=True, array_like=True):
-    """A message on CUSTOMER or CONSENT: what one transaction of its owner made known.
+    """A message on CUSTOMER, CONSENT or SOURCE: what one transaction of its owner made known.
 
     `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
     a follower knows what it has caught up with.

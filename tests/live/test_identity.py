@@ -12,11 +12,12 @@ import pytest
 
 from services.identity import views
 from services.identity.app import Unifier
-from services.identity.domain import Graph, Sighting, decide, identifiers_of
+from services.identity.domain import Graph, Sighting, decide
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events import customer as events
+from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_unit
 from shared.identifiers import hash_of
 from shared.ids import id_maker

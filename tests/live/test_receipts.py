@@ -11,7 +11,7 @@ import grpc
 import pytest
 from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import ingest_pb2 as pb
-from c360.ingest.v1 import receipt_pb2, receipt_pb2_grpc
+from c360.ingest.v1 import plan_pb2, plan_pb2_grpc, receipt_pb2, receipt_pb2_grpc
 
 from services.stack.stack import Stack
 from shared.rpc.errors import reason_of
@@ -27,6 +27,7 @@ class Desk:
 
     platform: Platform
     stub: receipt_pb2_grpc.ReceiptServiceStub
+    source: str
     write_key: str
 
     def send(self, *events: pb.Event) -> pb.RecordEventsResponse:
@@ -46,8 +47,9 @@ class Desk:
 @pytest.fixture
 def desk(stack: Stack) -> Iterator[Desk]:
     with Platform(stack.endpoints) as platform, grpc.insecure_channel(stack.endpoints.ingest) as channel:
-        key = platform.register_source(f"desk-{uuid.uuid4()}")
-        yield Desk(platform, receipt_pb2_grpc.ReceiptServiceStub(channel), key)
+        source = f"desk-{uuid.uuid4()}"
+        key = platform.register_source(source)
+        yield Desk(platform, receipt_pb2_grpc.ReceiptServiceStub(channel), source, key)
 
 
 def seen(message_id: str, user_id: str = "") -> pb.Event:
@@ -103,6 +105,24 @@ def test_a_rejection_is_remembered_with_its_reason_until_the_event_is_sent_right
     assert not receipt.HasField("position")
     desk.send(seen("m-1"))
     assert desk.receipt("m-1").status == pb.EVENT_STATUS_ACCEPTED
+
+
+def test_an_event_in_quarantine_has_a_receipt_with_its_rules_until_a_plan_takes_it(desk: Desk, stack: Stack) -> None:
+    with grpc.insecure_channel(stack.endpoints.ingest) as channel:
+        plans = plan_pb2_grpc.PlanServiceStub(channel)
+
+        def publish(document: str) -> None:
+            request = plan_pb2.PublishPlanRequest(request_id=str(uuid.uuid4()), source=desk.source, document=document)
+            plans.PublishPlan(request, timeout=DEADLINE_S)
+
+        publish('{"events": {}, "rules": {"unplanned_event": "quarantine"}}')
+        assert desk.send(seen("m-1")).results[0].status == pb.EVENT_STATUS_QUARANTINED
+        receipt = desk.receipt("m-1")
+        assert (receipt.status, list(receipt.reasons)) == (pb.EVENT_STATUS_QUARANTINED, ["UNPLANNED_EVENT"])
+        publish("{}")
+        plans.ReplayQuarantined(plan_pb2.ReplayQuarantinedRequest(source=desk.source), timeout=DEADLINE_S)
+        assert until_applied(desk, "m-1").status == pb.EVENT_STATUS_ACCEPTED
+        assert desk.send(seen("m-1")).results[0].status == pb.EVENT_STATUS_DUPLICATE
 
 
 def test_nobody_else_is_told_and_what_was_never_sent_is_unknown(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.clocks import FAR_FUTURE, FAR_PAST, TOLERANCE_US, Times, read
+from services.ingest.domain.settings import Settings, SourceSettings
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, SECOND, from_iso
 
@@ -20,7 +21,8 @@ ages = st.integers(-5 * YEAR, 30 * YEAR)  # of an event at its receipt; negative
 
 def times(original_at: int, sent_at: int | None, received_at: int = NOW, **limits: Any) -> Times:
     call = Call(type="track", original_timestamp=EPOCH + timedelta(microseconds=original_at))
-    return read(call, Delivery(source="shop", received_at=received_at, sent_at=sent_at, **limits))
+    source = SourceSettings(name="shop", settings=Settings(**limits))
+    return read(call, Delivery(source="shop", received_at=received_at, sent_at=sent_at, settings=source))
 
 
 @given(ages, skews)

@@ -12,8 +12,8 @@ from services.identity.domain import (
     Proposed,
     Sighting,
     decide,
-    identifiers_of,
 )
+from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent
 from shared.identifiers import Identifier, hash_of, normalise, strength
 

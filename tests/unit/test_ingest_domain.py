@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import TOLERANCE_US
 from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
-from services.ingest.domain.sources import RegisterSource, check, decide, evolve, hash_of, new_write_key
-from shared.errors import AlreadyExists, InvalidInput
+from shared.errors import InvalidInput
 from shared.events.wire import RawEvent, decode_raw_events
 from shared.instants import SECOND, from_iso, to_iso
 
@@ -263,34 +262,3 @@ def test_whatever_bytes_come_they_are_taken_or_refused(raw: bytes) -> None:
     except InvalidInput as error:
         found = error
     assert found.reason in ("JSON_BROKEN", "EVENT_INVALID")
-
-
-COMMAND = RegisterSource(request_id="r1", name="shop", write_key="key-of-the-shop")
-
-
-def test_a_new_source_keeps_the_hash_of_its_key_and_not_the_key() -> None:
-    event = decide(None, COMMAND)
-    assert event is not None
-    assert (event.write_key_hash, event.write_key_hint) == (hash_of("key-of-the-shop"), "key-of-th")
-    assert "key-of-the-shop" not in repr(event) + repr(COMMAND)
-
-
-def test_the_same_request_again_changes_nothing_and_another_for_the_same_name_is_refused() -> None:
-    event = decide(None, COMMAND)
-    assert event is not None
-    state = evolve(None, event)
-    assert decide(state, COMMAND) is None
-    with pytest.raises(AlreadyExists) as refused:
-        decide(state, RegisterSource("r2", "shop", "other"))
-    assert refused.value.reason == "SOURCE_EXISTS"
-
-
-@pytest.mark.parametrize("name", ["", "Shop", "my shop", "s" * 65, "shop\n"])
-def test_a_source_name_is_lower_case_letters_digits_and_hyphens(name: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        check(RegisterSource("r1", name, "key"))
-    assert refused.value.reason == "NAME_INVALID"
-
-
-def test_a_write_key_is_32_random_bytes_in_url_safe_text() -> None:
-    assert new_write_key(lambda size: bytes([255]) * size) == "wk_" + "_" * 42 + "8"

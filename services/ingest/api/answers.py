@@ -53,8 +53,8 @@ def _result(verdict: Verdict) -> dict[str, str]:
     return result
 
 
-def refusal(status: int, code: str, message: str, **more: str) -> Response:
-    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
+def refusal(status: int, code: str, message: str, retry_after_s: str = str(RETRY_AFTER_S), **more: str) -> Response:
+    headers = {"retry-after": retry_after_s} if status == 429 else None
     return json_response(status, {"success": False, "code": code, "message": message, **more}, headers)
 
 
@@ -62,7 +62,8 @@ def of_error(error: Exception) -> Response:
     """An error we didn't foresee is logged under an id, and the caller gets the id alone."""
     if isinstance(error, errors.CustomerError):
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-        return refusal(413 if error.reason in TOO_LARGE else status, error.reason, error.message)
+        wait_s = error.facts.get("retry_after_s", str(RETRY_AFTER_S))
+        return refusal(413 if error.reason in TOO_LARGE else status, error.reason, error.message, wait_s)
     if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
         log.warning("a server is down", error=type(error).__name__)
         return refusal(429, "DEPENDENCY_DOWN", "a server behind this service is down; send again later")

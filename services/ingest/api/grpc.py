@@ -9,10 +9,12 @@ from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ingest.api.structs import to_dict
-from services.ingest.app import Ingest, Receipt, Registration, Verdict
+from services.ingest.app import Ingest, Receipt, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.registry import Registry
+from services.ingest.views import Sources
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, to_timestamp
 
@@ -36,8 +38,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: Ingest, registry: Registry, sources: Sources) -> None:
         self._ingest = ingest
+        self._registry = registry
+        self._sources = sources
 
     async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
         source = await self._ingest.authenticate(write_key_of(context))
@@ -46,21 +50,21 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         if len(request.events) > MAX_BATCH_EVENTS:
             raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
         sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
-        delivery = Delivery(source=source, received_at=self._ingest.now(), sent_at=sent_at)
+        delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source, sent_at=sent_at)
         return _to_response(await self._ingest.record(map(_to_call, request.events), delivery))
 
     async def RegisterSource(
         self, request: ingest_pb2.RegisterSourceRequest, context: Context
     ) -> ingest_pb2.RegisterSourceResponse:
-        registered: Registration = await self._ingest.register_source(request.request_id, request.name)
+        key = await self._registry.register(request.request_id, request.name)
         return ingest_pb2.RegisterSourceResponse(
-            source=_to_source(registered.name, registered.registered_at, registered.write_key_hint),
-            write_key=registered.write_key,
-            position=Position(log="source", partition=0, number=registered.pos),
+            source=_to_source(key.source, key.added_at, key.write_key_hint),
+            write_key=key.write_key,
+            position=Position(log="source", partition=0, number=key.pos),
         )
 
     async def ListSources(self, request: ingest_pb2.ListSourcesRequest, context: Context) -> ingest_pb2.ListSourcesResponse:
-        rows = await self._ingest.list_sources()
+        rows = await self._sources.all()
         return ingest_pb2.ListSourcesResponse(sources=[_to_source(row.name, row.registered_at, row.write_key_hint) for row in rows])
 
 

@@ -17,6 +17,7 @@ from services.ingest.api.bodies import BodyReader, delivery_of, read_batch, read
 from services.ingest.api.settings import browser_settings
 from services.ingest.app import Ingest
 from services.ingest.domain.call import Delivery
+from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput
 from shared.telemetry import HTTP_REQUESTS
 
@@ -50,7 +51,7 @@ class HttpDoor:
         source = await self._source_of_header(request)
         call = read_single(await self._bodies.read(request), kind)
         source = source or await self._source_of_body(call.write_key)
-        receipt = await self._ingest.record([call], Delivery(source=source, received_at=self._ingest.now()))
+        receipt = await self._ingest.record([call], Delivery(source=source.name, received_at=self._ingest.now(), settings=source))
         verdict = receipt.verdicts[0]
         if verdict.status == "rejected":
             raise InvalidInput(verdict.message, reason=verdict.reason)
@@ -65,14 +66,14 @@ class HttpDoor:
     async def health(self, request: Request) -> Response:
         return answers.json_response(200, {"status": "ok"})
 
-    async def _source_of_header(self, request: Request) -> str | None:
+    async def _source_of_header(self, request: Request) -> SourceSettings | None:
         """None: look into the body. Asked first, so that nobody unknown makes us read one."""
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic" or not (write_key := _write_key_of(credentials)):
             return None
         return await self._ingest.authenticate(write_key)
 
-    async def _source_of_body(self, write_key: Any) -> str:
+    async def _source_of_body(self, write_key: Any) -> SourceSettings:
         return await self._ingest.authenticate(write_key if isinstance(write_key, str) else "")
 
 

@@ -17,7 +17,7 @@ class ReceiptApi(receipt_pb2_grpc.ReceiptServiceServicer):
 
     async def GetReceipt(self, request: receipt_pb2.GetReceiptRequest, context: Context) -> receipt_pb2.GetReceiptResponse:
         source = await self._ingest.authenticate(write_key_of(context))
-        outcome = await self._inquiry.find(source, request.message_id)
+        outcome = await self._inquiry.find(source.name, request.message_id)
         return receipt_pb2.GetReceiptResponse(receipt=_to_receipt(request.message_id, outcome))
 
 

@@ -4,16 +4,13 @@ from typing import Any, Final
 
 import msgspec
 
+from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput
 from shared.privacy import Personal
 
 MAX_EVENT_BYTES: Final = 32 * 1024  # as in the original
 # Deeper ones would break readers further down (protobuf stops at 100); counting brackets spares most events the walk.
 MAX_DEPTH: Final = 32
-
-# What a source says happened longer ago, or later by the sender's own clock, is flagged, unless its settings say otherwise.
-FAR_PAST_S: Final = 10 * 365 * 24 * 3600
-FAR_FUTURE_S: Final = 24 * 3600
 
 Text = str | int | None
 
@@ -41,16 +38,18 @@ class Call(Personal, frozen=True, kw_only=True, rename="camel"):
     write_key: Any = None
 
 
+UNLIMITED: Final = SourceSettings(name="")
+
+
 class Delivery(Personal, frozen=True, kw_only=True):
     """What the events of one request have in common. Instants in microseconds."""
 
     source: str
     received_at: int
+    settings: SourceSettings = UNLIMITED
     sent_at: int | None = None
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}
-    far_past_s: int = FAR_PAST_S
-    far_future_s: int = FAR_FUTURE_S
 
 
 _decode = msgspec.json.Decoder(Call).decode

@@ -48,10 +48,10 @@ def read(call: Call, delivery: Delivery) -> Times:
 
 def _flags(occurred_at: int, delivery: Delivery) -> list[str]:
     """Judged after the correction: a clock that is merely wrong, and says so by `sentAt`, is no reason to doubt."""
-    ago = delivery.received_at - occurred_at
-    if ago > delivery.far_past_s * SECOND:
+    limits, ago = delivery.settings.settings, delivery.received_at - occurred_at
+    if ago > limits.far_past_s * SECOND:
         return [FAR_PAST]
-    return [FAR_FUTURE] if -ago > delivery.far_future_s * SECOND else []
+    return [FAR_FUTURE] if -ago > limits.far_future_s * SECOND else []
 
 
 def _corrected(original_at: int | None, sent_at: int | None, received_at: int) -> int:
