@@ -241,12 +241,14 @@ def _changed(profile: dict[str, Any], before: dict[str, Any] | None) -> list[str
 
 def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
     columns = ["happened", "known", "kind", "name", "source", "stream"]
+    more = (["flags"] if any(entry["flags"] for entry in entries) else []) + (["details"] if details else [])
     rows = [
         [entry["occur_time"], entry["record_time"], entry["kind"], entry["name"], entry["source"], _stream_name(entry)]
-        + ([_shortened(render.as_text(entry["details"])), entry["flags"], _sent_as(entry)] if details else [])
+        + [_shortened(render.as_text(entry[name])) for name in more]
+        + ([_sent_as(entry)] if details else [])
         for entry in entries
     ]
-    render.table("Events, latest first", columns + (["details", "flags", "sent as"] if details else []), rows)
+    render.table("Events, latest first", columns + more + (["sent as"] if details else []), rows)
 
 
 def _sent_as(entry: dict[str, Any]) -> str:

@@ -25,9 +25,9 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
 from shared.events.promotion import identifiers_of
-from shared.events.wire import RawEvent
+from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import Identifier, hash_of
-from shared.ids import NewId, derived_id
+from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
 from shared.parked import Parked
@@ -113,8 +113,8 @@ class Unifier:
         """By event id, which follows from source and message id: a repeated message is the same event."""
         by_id: dict[bytes, RawEvent] = {}
         for event in raw:
-            by_id.setdefault(derived_id(b"event", event.source.encode(), event.message_id.encode()), event)
-        for event_id in await views.seen(self._pool, by_id.keys()) if by_id else ():
+            by_id.setdefault(event_id_of(event.source, event.message_id), event)
+        for event_id in await self._ledger.seen.known(by_id.keys()) if by_id else ():
             del by_id[event_id]
         return by_id
 
@@ -210,7 +210,7 @@ class Unifier:
         async def write_views(connection: Any, records: Any) -> None:
             first = records[0].pos if records else 0
             await views.apply(connection, conclusions, graph, draft.versions, (first, now))
-            await views.remember(connection, draft.messages + [item.event_id for item in placed])
+            await self._ledger.seen.remember(connection, draft.messages + [item.event_id for item in placed])
             await also(connection)
             for erasure in draft.erasures:
                 await erasures.save(connection, erasure)

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.identity import views
 from services.identity.outbox import Outbox
+from services.identity.seen import SeenMessages
 from shared.events.catalogue import Entry
 from shared.events.wire import INGEST_STREAM
 from shared.instants import Clock
@@ -26,6 +27,7 @@ class Ledger:
     def __init__(self, pool: Any, writer: LogWriter, outbox: Outbox, parked: ParkedTable, progress: Progress, clock: Clock) -> None:
         self.reader = LogReader(pool)
         self.parked = parked
+        self.seen = SeenMessages(pool)
         self.run = Run()
         self.next_founding_number = 0
         self.on_committed: Callable[[], None] = lambda: None
@@ -73,6 +75,7 @@ class Ledger:
     async def _load(self) -> None:
         await self._writer.claim()
         await self._outbox.load()
+        await self.seen.load()
         self.next_founding_number = await views.next_founding_number(self._pool)
         self.run.length = await self.parked.trailing_run(INGEST_STREAM, self.consumed)
         self._progress.advance("ingest", self.consumed)

@@ -1,4 +1,4 @@
-"""Identity's read models: the graph by identifier and by customer, the messages seen, and proposals."""
+"""Identity's read models: the graph by identifier and by customer, and proposals."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -137,17 +137,6 @@ async def _apply_customers(connection: Any, customers: Iterable[bytes], graph: G
 async def next_founding_number(pool: Any) -> int:
     newest = await pool.fetchval("SELECT max(founding_number) FROM customers")
     return 0 if newest is None else int(newest) + 1
-
-
-async def seen(pool: Any, messages: Collection[bytes]) -> set[bytes]:
-    rows = await pool.fetch(
-        "SELECT message FROM unnest($1::bytea[]) AS read (message) JOIN seen_messages USING (message)", list(messages)
-    )
-    return {row["message"] for row in rows}
-
-
-async def remember(connection: Any, messages: Collection[bytes]) -> None:
-    await connection.execute("INSERT INTO seen_messages SELECT unnest($1::bytea[])", list(messages))
 
 
 class Resolved(msgspec.Struct, frozen=True):

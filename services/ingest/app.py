@@ -1,7 +1,8 @@
 """What ingest does with events: judges each, and makes those that it takes durable."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,22 +12,17 @@ from services.ingest.domain.limiter import Limiter
 from services.ingest.domain.plan import Outcome
 from services.ingest.domain.settings import SourceSettings
 from services.ingest.domain.sources import hash_of
+from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
 from services.ingest.views import Sources
 from services.ingest.violations import Violations
 from shared.errors import InvalidInput, NotAuthenticated
-from shared.events.wire import RawEvent
+from shared.events.wire import RawEvent, event_id_of
 from shared.ids import NewId, to_text
 from shared.instants import Clock
-from shared.telemetry import EVENTS_ACCEPTED, EVENTS_QUARANTINED, EVENTS_REJECTED
+from shared.telemetry import EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_QUARANTINED, EVENTS_REJECTED
 
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
-
-
-class Buffer(Protocol):
-    async def submit(self, events: list[bytes]) -> int:
-        """Returns where the events stand once they are durable."""
-        ...
 
 
 Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # of these only a rejected event has no effect, ever
@@ -42,7 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """One verdict an event, in order; `number` is where the accepted ones stand, None when there were none."""
+    """One verdict an event, in order; `number` is where the newest of those stands that are taken, None when there are none."""
 
     verdicts: list[Verdict]
     number: int | None
@@ -59,21 +55,26 @@ class Judged(msgspec.Struct, frozen=True):
         return f"<Judged {self.verdict.status}>"
 
 
+Remember = Callable[[bytes, str, str], None]  # keeps a verdict (event id, status, reason) for receipts
+
+
 class Ingest:
     """`monotonic` tells seconds."""
 
     def __init__(
         self,
         sources: Sources,
-        buffer: Buffer,
+        memory: Memory,
         quarantine: Quarantine,
         violations: Violations,
+        remember: Remember,
         clock: Clock,
         monotonic: Callable[[], float],
         new_id: NewId,
     ) -> None:
         self._sources = sources
-        self._buffer = buffer
+        self._memory = memory
+        self._remember = remember
         self._quarantine = quarantine
         self._violations = violations
         self._clock = clock
@@ -97,22 +98,47 @@ class Ingest:
     async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> Receipt:
         """Returns when the events that were taken are durable.
 
-        Raises InvalidInput (BODY_TOO_LARGE, BATCH_TOO_LONG), LimitExceeded (OVERLOADED, RATE_LIMITED), Unavailable (BROKER_DOWN);
-        then none is known to be.
+        Raises InvalidInput (BODY_TOO_LARGE, BATCH_TOO_LONG), LimitExceeded (OVERLOADED, RATE_LIMITED), Unavailable
+        (BROKER_DOWN, STOPPING, TRY_AGAIN); then none is known to be.
         """
         calls = list(calls)
         self._check_limits(len(calls), delivery)
         judged = self._judge_all(calls, delivery)
-        if held := [item.held for item in judged if item.held is not None]:
-            await self._quarantine.put(held)
-            EVENTS_QUARANTINED.labels(delivery.source).inc(len(held))
-        encoded = [item.encoded for item in judged if item.verdict.status == "accepted"]
-        number = await self._buffer.submit(encoded) if encoded else None
-        EVENTS_ACCEPTED.labels(delivery.source).inc(len(encoded))
-        for item in judged:
-            if item.verdict.status == "rejected":
-                EVENTS_REJECTED.labels(item.verdict.reason).inc()
-        return Receipt([item.verdict for item in judged], number)
+        places = _places(judged, delivery.source)
+        await self._hold(judged, places)
+        fresh = {event_id: judged[place].encoded for event_id, place in places.items() if judged[place].held is None}
+        taken = await self._memory.submit(fresh) if fresh else Taken()
+        for event_id in taken.duplicates:
+            judged[places[event_id]] = _repeated(judged[places[event_id]])
+        verdicts = [item.verdict for item in judged]
+        self._tell(verdicts, delivery.source)
+        return Receipt(verdicts, taken.number)
+
+    async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> None:
+        """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it."""
+        held = {event_id: found for event_id, place in places.items() if (found := judged[place].held) is not None}
+        if not held:
+            return
+        for event_id in await self._memory.taken_before(held):
+            judged[places[event_id]] = _repeated(judged[places[event_id]])
+            del held[event_id]
+            del places[event_id]
+        if held:
+            await self._quarantine.put(list(held.values()))
+
+    def _tell(self, verdicts: list[Verdict], source: str) -> None:
+        """The metrics, and the receipts of what has no effect."""
+        statuses = Counter(verdict.status for verdict in verdicts)
+        EVENTS_ACCEPTED.labels(source).inc(statuses["accepted"])
+        if statuses["accepted"] == len(verdicts):
+            return
+        EVENTS_DUPLICATE.labels("ingest").inc(statuses["duplicate"])
+        EVENTS_QUARANTINED.labels(source).inc(statuses["quarantined"])
+        for verdict in verdicts:
+            if verdict.status == "rejected":
+                EVENTS_REJECTED.labels(verdict.reason).inc()
+            if verdict.status in ("rejected", "duplicate") and verdict.message_id:
+                self._remember(event_id_of(source, verdict.message_id), verdict.status, verdict.reason)
 
     def _check_limits(self, events: int, delivery: Delivery) -> None:
         limits = delivery.settings.settings
@@ -168,3 +194,16 @@ class Ingest:
 
     def _new_message_id(self) -> str:
         return to_text(self._new_id())
+
+
+def _places(judged: list[Judged], source: str) -> dict[bytes, int]:
+    """Where each event stands that wasn't rejected, by its id; what comes again in the same request becomes a duplicate."""
+    places: dict[bytes, int] = {}
+    for place, item in enumerate(judged):
+        if item.encoded and places.setdefault(event_id_of(source, item.verdict.message_id), place) != place:
+            judged[place] = _repeated(item)
+    return places
+
+
+def _repeated(item: Judged) -> Judged:
+    return Judged(Verdict(item.verdict.message_id, "duplicate"))

@@ -11,9 +11,8 @@ import msgspec
 
 from services.ingest.domain.plan import Finding
 from shared.events.promotion import identifiers_of
-from shared.events.wire import RawEvent
+from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import hash_of
-from shared.ids import derived_id
 from shared.instants import SECOND, Clock
 from shared.telemetry import logger
 from shared.vault import Vault
@@ -50,7 +49,7 @@ class QuarantinedRow(msgspec.Struct, frozen=True):
 
 def id_of(event: RawEvent) -> bytes:
     """As identity knows it."""
-    return derived_id(b"event", event.source.encode(), event.message_id.encode())
+    return event_id_of(event.source, event.message_id)
 
 
 class Quarantine:
@@ -91,6 +90,11 @@ class Quarantine:
             limit,
         )
         return [QuarantinedRow(*row) for row in rows]
+
+    async def rules_of(self, event_id: bytes) -> list[str] | None:
+        """Which rules an event waits for; None when it isn't here."""
+        rules: list[str] | None = await self._pool.fetchval("SELECT rules FROM quarantine WHERE event_id = $1", event_id)
+        return rules
 
     async def open(self, rows: Sequence[QuarantinedRow]) -> dict[bytes, RawEvent]:
         """By event id; absent are those that are gone, or whose key is."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -11,6 +11,7 @@ from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
 from services.ingest.domain.plan import Outcome, Plan, compile_plan
 from services.ingest.domain.settings import SourceSettings
+from services.ingest.memory import Memory
 from services.ingest.quarantine import PAGE_EVENTS, Quarantine, QuarantinedRow
 from services.ingest.views import Sources
 from shared.errors import NotFound
@@ -19,10 +20,6 @@ from shared.telemetry import EVENTS_REPLAYED
 
 MAX_REPLAYED_BYTES: Final = 2 * MAX_ENCODED_BYTES  # it was taken once; what was sent is now kept beside its standard form
 MAX_EXAMINED: Final = 10_000  # of the quarantine, when a plan is checked
-
-
-class Buffer(Protocol):
-    async def submit(self, events: list[bytes]) -> int: ...
 
 
 class Tally(msgspec.Struct):
@@ -42,10 +39,10 @@ class Tally(msgspec.Struct):
 
 
 class Replaying:
-    def __init__(self, sources: Sources, quarantine: Quarantine, buffer: Buffer) -> None:
+    def __init__(self, sources: Sources, quarantine: Quarantine, memory: Memory) -> None:
         self._sources = sources
         self._quarantine = quarantine
-        self._buffer = buffer
+        self._memory = memory
         self._turns = asyncio.Lock()
 
     async def replay(self, source: str) -> tuple[Tally, int | None]:
@@ -76,10 +73,11 @@ class Replaying:
         tally.lost += len(rows) - len(events)
         outcomes = {event_id: _judge(plan, event) for event_id, event in events.items()}
         free = [event_id for event_id, outcome in outcomes.items() if outcome.action in ("allow", "flag")]
-        held = {event_id: outcome for event_id, outcome in outcomes.items() if event_id not in set(free)}
+        held = {event_id: outcome for event_id, outcome in outcomes.items() if outcome.action not in ("allow", "flag")}
         # In the order in which they came, as `rows` is.
-        encoded = [encode(outcomes[row.event_id].event, MAX_REPLAYED_BYTES) for row in rows if row.event_id in set(free)]
-        number = await self._buffer.submit(encoded) if encoded else None
+        wanted = set(free)
+        encoded = {row.event_id: encode(outcomes[row.event_id].event, MAX_REPLAYED_BYTES) for row in rows if row.event_id in wanted}
+        number = (await self._memory.submit(encoded)).number if encoded else None
         await self._quarantine.remove(free)
         if held and plan is not None:
             await self._quarantine.rejudged(held, plan.version, [outcome.findings for outcome in held.values()])

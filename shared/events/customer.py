@@ -70,7 +70,7 @@ class Activity(Public, frozen=True, kw_only=True):
     original_at: int | None = None  # the client's clock
     sent_at: int | None = None  # the client's clock, when it sent
     received_at: int  # our clock
-    flags: list[str] = []  # what was odd about it, as public words such as "PLAN_UNPLANNED_EVENT"
+    flags: list[str] = []  # what is doubtful or odd about it, as public words such as "CLOCK_FAR_PAST"
 
 
 class Identified(Personal, frozen=True, kw_only=True):
@@ -128,3 +128,5 @@ PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed)
 SCREEN_VIEWED = register("customer.screen_viewed", 1, Activity, Viewed)
 GROUPED = register("customer.grouped", 1, Activity, Grouped)
 ALIASED = register("customer.aliased", 1, Activity, Aliased)
+
+ACTIVITY_IDS = frozenset(kind.id for kind in (IDENTIFIED, TRACKED, PAGE_VIEWED, SCREEN_VIEWED, GROUPED, ALIASED))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from shared.events.catalogue import Entry
+from shared.ids import derived_id
 from shared.privacy import Personal
 
 INGEST_STREAM = "INGEST"
@@ -71,6 +72,11 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
     first: int
     last: int
     customers: list[bytes]
+
+
+def event_id_of(source: str, message_id: str) -> bytes:
+    """A source's message is one event however often it is sent."""
+    return derived_id(b"event", source.encode(), message_id.encode())
 
 
 encode = msgspec.msgpack.Encoder().encode

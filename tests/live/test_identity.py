@@ -29,7 +29,18 @@ from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 from tests.emptying import empty_log
 
-VIEWS = ("customers", "identifiers", "proposals", "seen_messages", "outbox", "parked", "erasures", "suppressions", "holds")
+VIEWS = (
+    "customers",
+    "identifiers",
+    "proposals",
+    "seen_messages",
+    "seen_messages_sieve",
+    "outbox",
+    "parked",
+    "erasures",
+    "suppressions",
+    "holds",
+)
 
 
 @dataclass

@@ -17,9 +17,12 @@ from c360.ingest.v1 import plan_pb2_grpc, source_pb2, source_pb2_grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
+from services.ingest.backlog import Backlog, Limits
 from services.ingest.batcher import Batcher
+from services.ingest.memory import Memory
 from services.ingest.publisher import Publisher
 from services.ingest.quarantine import Quarantine
+from services.ingest.receipts import Receipts
 from services.ingest.replaying import Replaying
 from services.ingest.views import Sources
 from services.stack.stack import Stack
@@ -242,9 +245,11 @@ async def test_a_crash_between_publishing_and_removing_doubles_nothing(
         async def submit(self, events: list[bytes]) -> int:
             return await batcher._publish(events)
 
+    receipts = Receipts(pool)
+    memory = Memory(Backlog(Limits(), now_us), receipts.may_know, receipts.known, Direct(), lambda: 0.0)
     try:
         with pytest.raises(ConnectionResetError):
-            await Replaying(Sources(pool, lambda: 0.0), Forgetful(pool, vault, now_us), Direct()).replay(source)
+            await Replaying(Sources(pool, lambda: 0.0), Forgetful(pool, vault, now_us), memory).replay(source)
     finally:
         await client.close()
         await pool.close()

@@ -9,7 +9,7 @@ from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ingest.api.structs import to_dict
-from services.ingest.app import Ingest, Receipt, Status, Verdict
+from services.ingest.app import Ingest, Receipt, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
@@ -26,7 +26,7 @@ KINDS: Mapping[int, str] = {
     ingest_pb2.EVENT_TYPE_GROUP: "group",
     ingest_pb2.EVENT_TYPE_ALIAS: "alias",
 }
-STATUSES: Mapping[Status, ingest_pb2.EventStatus.ValueType] = {
+STATUSES: Mapping[str, ingest_pb2.EventStatus.ValueType] = {
     "accepted": ingest_pb2.EVENT_STATUS_ACCEPTED,
     "duplicate": ingest_pb2.EVENT_STATUS_DUPLICATE,
     "rejected": ingest_pb2.EVENT_STATUS_REJECTED,
@@ -44,7 +44,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         self._sources = sources
 
     async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
-        source = await self._ingest.authenticate(_write_key(context))
+        source = await self._ingest.authenticate(write_key_of(context))
         if not request.events:
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
         if len(request.events) > MAX_BATCH_EVENTS:
@@ -68,7 +68,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         return ingest_pb2.ListSourcesResponse(sources=[_to_source(row.name, row.registered_at, row.write_key_hint) for row in rows])
 
 
-def _write_key(context: Context) -> str:
+def write_key_of(context: Context) -> str:
     """Empty when there is none."""
     for name, value in context.invocation_metadata() or ():
         if name == "authorization" and isinstance(value, str) and value.lower().startswith(BEARER):

@@ -83,6 +83,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
         original_at=times.original_at,
         sent_at=times.sent_at,
         received_at=delivery.received_at,
+        flags=times.flags,
     )
 
 

@@ -451,7 +451,9 @@ class TimelineEntry(_message.Message):
 
     @_builtins.property
     def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was odd about it, as public words such as "PLAN_UNPLANNED_TRAIT"."""
+        """What is doubtful about the event: "CLOCK_FAR_PAST", "CLOCK_FAR_FUTURE" (by the limits of its source, after the correction of
+        the client's clock; what lies in the future happened at its receipt), "PLAN_..." (a rule of the source's tracking plan).
+        """
 
     def __init__(
         self,
