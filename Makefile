@@ -44,6 +44,14 @@ TESTS ?=
 run: setup ## Start everything on this machine; Ctrl-C stops it (data in .data, or C360_DATA_DIR)
 	@$(BIN)/python -m services.stack
 
+.PHONY: overload
+overload: setup ## Offer twice what the door takes for DURATION_S seconds, and find each event that was answered 200
+	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.overload
+
+.PHONY: sdk-test
+sdk-test: setup ## Send events with unmodified SDKs to a throw-away stack, and count what is found
+	@$(BIN)/python -m tests.sdk
+
 .PHONY: demo
 demo: setup ## Play the story of one customer against a throw-away stack
 	@$(BIN)/python -m tests.e2e.demo
@@ -109,7 +117,7 @@ events-check: setup ## Check that docs/events.md is current
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find protos services shared tests verify -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=

@@ -245,14 +245,23 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
 def _personal(event: RawEvent) -> Personal:
     match event.kind:
         case "identify":
-            return events.Identified(traits=event.traits, context=event.context, raw=event.raw)
+            return events.Identified(traits=event.traits, context=event.context, raw=event.raw, extra=event.extra)
         case "track":
-            return events.Tracked(name=event.name, properties=event.properties, context=event.context, raw=event.raw)
+            return events.Tracked(
+                name=event.name, properties=event.properties, context=event.context, raw=event.raw, extra=event.extra
+            )
         case "page" | "screen":
             return events.Viewed(
-                name=event.name, category=event.category, properties=event.properties, context=event.context, raw=event.raw
+                name=event.name,
+                category=event.category,
+                properties=event.properties,
+                context=event.context,
+                raw=event.raw,
+                extra=event.extra,
             )
         case "group":
-            return events.Grouped(group_id=event.target_id, traits=event.traits, context=event.context, raw=event.raw)
+            return events.Grouped(
+                group_id=event.target_id, traits=event.traits, context=event.context, raw=event.raw, extra=event.extra
+            )
         case "alias":
-            return events.Aliased(previous_id=event.target_id, context=event.context)
+            return events.Aliased(previous_id=event.target_id, context=event.context, extra=event.extra)

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.events.erasure import Policy
-from shared.identifiers import Identifier
+from shared.identifiers import DEVICES, HARDWARE, Identifier
 from shared.ids import NewId
 
 KNOWN_PERSON = "user_id"  # two different ones in one cluster would be two people in one profile
-DEVICE = "anonymous_id"  # a device that two people use is daily life, not a case for review
 MAX_CLUSTER_IDENTIFIERS = 200  # a cluster that grows past it is a kiosk or a bug, not a person
 
 
@@ -76,6 +75,7 @@ class Cluster:
     canonical: bytes
     members: set[bytes]
     known_people: set[bytes] = field(default_factory=set)  # hashes of user ids
+    named: bool = False  # has an identifier that is no device's
     size: int = 0  # identifiers
 
 
@@ -105,6 +105,7 @@ def evolve(graph: Graph, conclusion: Conclusion) -> None:
             graph.links[value_hash] = customer
             cluster = graph.clusters[customer]
             cluster.size += 1
+            cluster.named |= identifier.namespace not in DEVICES
             if identifier.namespace == KNOWN_PERSON:
                 cluster.known_people.add(value_hash)
         case Merged(_, customer, other):
@@ -127,9 +128,9 @@ def admit(graph: Graph, sighting: Sighting) -> Sighting | Suppression:
         return sighting
     rest = [(value_hash, identifier) for value_hash, identifier in sighting.identifiers if value_hash not in suppressed]
     for value_hash, identifier in sighting.identifiers:
-        if value_hash in suppressed and identifier.namespace != DEVICE:
+        if value_hash in suppressed and identifier.namespace not in DEVICES:
             return suppressed[value_hash]
-    if all(identifier.namespace == DEVICE for _, identifier in rest):
+    if all(identifier.namespace in DEVICES for _, identifier in rest):
         return next(iter(suppressed.values()))
     return replace(sighting, identifiers=rest)
 
@@ -139,6 +140,7 @@ def _join(graph: Graph, one: Cluster, other: Cluster) -> None:
         return
     one.members |= other.members
     one.known_people |= other.known_people
+    one.named |= other.named
     one.size += other.size
     one.canonical = min(one.canonical, other.canonical, key=graph.founding_numbers.__getitem__)
     for member in other.members:
@@ -171,10 +173,10 @@ def _home(graph: Graph, sighting: Sighting) -> bytes | None:
     """The customer of the strongest identifier that is known and may take in the unknown ones; None founds a new one."""
     unknown = [(value_hash, identifier) for value_hash, identifier in sighting.identifiers if value_hash not in graph.links]
     new_person = any(identifier.namespace == KNOWN_PERSON for _, identifier in unknown)
-    for rank, (value_hash, _) in enumerate(sighting.identifiers):
+    for rank, (value_hash, identifier) in enumerate(sighting.identifiers):
         if value_hash in graph.links:
             cluster = graph.cluster_of(value_hash)
-            someone_else = new_person and cluster.known_people
+            someone_else = (new_person and cluster.known_people) or (identifier.namespace in HARDWARE and cluster.named)
             full = unknown and cluster.size + len(unknown) > MAX_CLUSTER_IDENTIFIERS
             if rank == 0 or not (someone_else or full):
                 return graph.links[value_hash]
@@ -182,9 +184,15 @@ def _home(graph: Graph, sighting: Sighting) -> bytes | None:
 
 
 def _join_or_propose(graph: Graph, home: bytes, value_hash: bytes, identifier: Identifier, new_id: NewId) -> Conclusion | None:
-    """None: a device that known people share says nothing about them, and a proposal is made once."""
+    """None: a device that people share says nothing about them, and a proposal is made once.
+
+    Hardware is stricter than a browser's or an installation's id, which is new after a logout: a till or a tablet in a shop
+    keeps its own through all its visitors, so it tells of nobody any more once one of them has a name.
+    """
     other = graph.links[value_hash]
     mine, theirs = graph.clusters[home], graph.clusters[other]
+    if identifier.namespace in HARDWARE and theirs.named:
+        return None
     if mine.known_people and theirs.known_people:
         reason = "TWO_KNOWN_PEOPLE"
     elif mine.size + theirs.size > MAX_CLUSTER_IDENTIFIERS:
@@ -192,6 +200,6 @@ def _join_or_propose(graph: Graph, home: bytes, value_hash: bytes, identifier: I
     else:
         return Merged(new_id(), home, other)
     pair = (min(home, other), max(home, other))
-    if identifier.namespace == DEVICE or pair in graph.proposals:
+    if identifier.namespace in DEVICES or pair in graph.proposals:
         return None
     return Proposed(new_id(), *pair, reason)

@@ -8,6 +8,7 @@ import msgspec
 from services.identity import erasures
 from services.identity.domain import KNOWN_PERSON, Cluster, Conclusion, Founded, Graph, Linked, Merged, Proposed, Sighting
 from shared.errors import NotFound, WrongState
+from shared.identifiers import DEVICES
 from shared.ids import to_text
 
 
@@ -33,6 +34,7 @@ async def load_graph(pool: Any, sightings: Sequence[Sighting], next_founding_num
         cluster.members.add(row["customer"])
         cluster.known_people.update(row["known_people"] or ())
         cluster.size += row["size"]
+        cluster.named |= row["named"]
         graph.clusters[row["customer"]] = cluster
         graph.founding_numbers[row["customer"]] = row["founding_number"]
     graph.proposals = await _proposals_among(pool, [row["customer"] for row in rows])
@@ -60,12 +62,14 @@ async def _linked(pool: Any, hashes: Collection[bytes]) -> Any:
 async def _members(pool: Any, canonicals: Collection[bytes]) -> Any:
     return await pool.fetch(
         """SELECT c.customer, c.founding_number, c.canonical, c.version, count(value_hash) AS size,
-                  array_agg(value_hash) FILTER (WHERE namespace = $2) AS known_people
+                  array_agg(value_hash) FILTER (WHERE namespace = $2) AS known_people,
+                  coalesce(bool_or(namespace <> ALL ($3)), false) AS named
            FROM unnest($1::bytea[]) AS touched (canonical)
            JOIN customers AS c ON c.canonical = touched.canonical LEFT JOIN identifiers AS i ON i.customer = c.customer
            GROUP BY c.customer""",
         list(canonicals),
         KNOWN_PERSON,
+        list(DEVICES),
     )
 
 

@@ -85,7 +85,8 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     relay = bus.Relay(client, SOURCE_STREAM, registry.read_outbox, max_age_s=None)
     registry.on_committed = relay.tell
     http = HttpServer(settings.http_address, make_app(ingest))
-    rpc.add(add_IngestServiceServicer_to_server, IngestApi(ingest, registry, sources), "c360.ingest.v1.IngestService")
+    api = IngestApi(ingest, registry, sources)
+    rpc.add(add_IngestServiceServicer_to_server, api, "c360.ingest.v1.IngestService")
     rpc.add(add_SourceServiceServicer_to_server, SourceApi(registry, sources), "c360.ingest.v1.SourceService")
     plan_api = PlanApi(registry, sources, quarantine, violations, replaying, now_us)
     rpc.add(add_PlanServiceServicer_to_server, plan_api, "c360.ingest.v1.PlanService")
@@ -99,6 +100,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
 
     async def drain() -> None:
         """The doors close first: what is under way in them is still published and answered."""
+        api.streams.close()
         await asyncio.gather(http.stop(), rpc.stop())
         batcher.close()
 

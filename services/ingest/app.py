@@ -86,6 +86,9 @@ class Ingest:
     def now(self) -> int:
         return self._clock()
 
+    def new_request_id(self) -> str:
+        return to_text(self._new_id())
+
     async def authenticate(self, write_key: str) -> SourceSettings:
         """Raises NotAuthenticated (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN)."""
         if not write_key:

@@ -79,6 +79,7 @@ class Identified(Personal, frozen=True, kw_only=True):
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Tracked(Personal, frozen=True, kw_only=True):
@@ -88,6 +89,7 @@ class Tracked(Personal, frozen=True, kw_only=True):
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
     raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Viewed(Personal, frozen=True, kw_only=True):
@@ -98,6 +100,7 @@ class Viewed(Personal, frozen=True, kw_only=True):
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
     raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Grouped(Personal, frozen=True, kw_only=True):
@@ -107,6 +110,7 @@ class Grouped(Personal, frozen=True, kw_only=True):
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Aliased(Personal, frozen=True, kw_only=True):
@@ -114,6 +118,7 @@ class Aliased(Personal, frozen=True, kw_only=True):
 
     previous_id: str
     context: dict[str, Any] = {}
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 FOUNDED = register("customer.founded", 1, CustomerFounded)

@@ -29,7 +29,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     source: str
     user_id: str | None = None
     anonymous_id: str | None = None
-    external_ids: dict[str, str] = {}  # namespace: value
+    external_ids: list[tuple[str, str]] = []  # (namespace, value), each once, in the order in which they came
     name: str = ""
     category: str = ""
     target_id: str = ""  # group: the group's id; alias: the previous id
@@ -37,6 +37,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}  # which destinations the source allows
+    extra: dict[str, Any] = {}  # what else the call had at its top, by key
     occurred_at: int
     original_at: int | None = None
     sent_at: int | None = None

@@ -19,8 +19,11 @@ names = st.sampled_from(
         "phone:+4930901820",
         "anonymous_id:d1",
         "anonymous_id:d2",
+        "ios.id:h1",
+        "android.idfa:h2",
     ]
 )
+devices = st.sampled_from(["ios.id:h1", "ios.idfa:h2", "android.push_token:h3"])
 seen_together = st.lists(st.sets(names, min_size=1, max_size=4), max_size=20)
 
 
@@ -70,6 +73,14 @@ def test_every_identifier_ever_seen_resolves(events: list[set[str]]) -> None:
     for texts, home in zip(events, homes, strict=True):
         assert graph.links[_strongest(texts)] == home
         assert all(hash_of(normalise(*t.split(":", 1)), KEY) in graph.links for t in texts)
+
+
+@given(st.lists(st.tuples(st.none() | st.sampled_from("abcd"), st.sets(devices, min_size=1)), max_size=20))
+def test_people_who_share_nothing_but_hardware_never_meet(visits: list[tuple[str | None, set[str]]]) -> None:
+    events = [{f"email:{name}@x.example"} | seen if name else seen for name, seen in visits]
+    graph, _, _ = play(events)
+    named = {graph.cluster_of(hash_of(normalise("email", f"{name}@x.example"), KEY)).canonical for name, _ in visits if name}
+    assert len(named) == len({name for name, _ in visits if name})
 
 
 def _strongest(texts: set[str]) -> bytes:

@@ -113,6 +113,16 @@ def test_a_kiosk_device_does_not_collect_everyone_who_used_it() -> None:
     assert max(cluster.size for cluster in graph.clusters.values()) <= MAX_CLUSTER_IDENTIFIERS
 
 
+def test_hardware_joins_what_one_visitor_did_under_several_anonymous_ids_until_it_has_a_name() -> None:
+    graph = Graph()
+    first, _ = see(graph, "anonymous_id:a1", "ios.id:tablet")
+    assert see(graph, "anonymous_id:a2", "ios.id:tablet")[0] == first
+    assert see(graph, "email:ann@shop.example", "anonymous_id:a2", "ios.id:tablet")[0] == first
+    somebody, _ = see(graph, "anonymous_id:a3", "ios.id:tablet")
+    assert somebody != first, "ann has left, and who came after her is not known"
+    assert see(graph, "email:bob@shop.example", "anonymous_id:a3", "ios.id:tablet")[0] == somebody
+
+
 def raw(**fields: object) -> RawEvent:
     return RawEvent(**{"kind": "track", "message_id": "m", "source": "web", "occurred_at": 1, "received_at": 1} | fields)  # type: ignore[arg-type]
 
@@ -123,17 +133,29 @@ def test_identifiers_are_promoted_from_traits_context_and_properties_strongest_f
         user_id="u1",
         anonymous_id="browser",
         traits={"email": "Ann@Shop.example", "phone": "+49 30 901820"},
-        external_ids={"loyalty": "L-7"},
+        external_ids=[("loyalty", "L-7"), ("loyalty", "L-8")],
     )
     assert identifiers_of(event) == [
         Identifier("user_id", "u1"),
         Identifier("email", "ann@shop.example"),
         Identifier("phone", "+4930901820"),
         Identifier("loyalty", "L-7"),
+        Identifier("loyalty", "L-8"),
         Identifier("anonymous_id", "browser"),
     ]
     assert Identifier("email", "b@shop.example") in identifiers_of(raw(context={"traits": {"email": "b@shop.example"}}))
     assert Identifier("email", "c@shop.example") in identifiers_of(raw(properties={"email": "c@shop.example"}))
+
+
+def test_phones_are_promoted_by_their_platform_and_the_advertising_id_only_when_tracking_is_allowed() -> None:
+    device: dict[str, object] = {"type": "iOS", "id": "D-1", "advertisingId": "AD-1", "token": "push-1"}
+    of_phone = [Identifier("ios.id", "D-1"), Identifier("ios.push_token", "push-1")]
+    assert identifiers_of(raw(user_id="u1", context={"device": device}))[1:] == of_phone
+    tracked = identifiers_of(raw(context={"device": device | {"adTrackingEnabled": True}}))
+    assert Identifier("ios.idfa", "AD-1") in tracked
+    nobody = {"type": "android", "id": 7, "advertisingId": "00000000-0000-0000-0000-000000000000", "adTrackingEnabled": True}
+    for other in (nobody, {"type": ["ios"], "id": "D-1"}, {"type": "browser", "id": "D-1"}, "ios"):
+        assert identifiers_of(raw(context={"device": other})) == []
 
 
 def test_the_address_of_a_group_is_not_the_address_of_the_person() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import TOLERANCE_US
-from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
+from services.ingest.domain.events import MAX_ENCODED_BYTES, MAX_EXTERNAL_IDS, Rejection, encode, judge
 from shared.errors import InvalidInput
 from shared.events.wire import RawEvent, decode_raw_events
 from shared.instants import SECOND, from_iso, to_iso
@@ -65,8 +65,11 @@ def test_a_trait_that_is_null_stays_null_so_that_it_can_remove_one() -> None:
     assert accepted(type="identify", traits={"phone": None}).traits == {"phone": None}
 
 
-def test_unknown_keys_do_no_harm() -> None:
-    assert accepted(_metadata={"bundled": []}, version=2, channel="web").message_id == "m1"
+def test_unknown_keys_are_kept_and_the_write_key_is_not() -> None:
+    unknown: dict[str, Any] = {"_metadata": {"bundled": []}, "version": 2, "extra": "e", "": 1}
+    event = accepted(**unknown, writeKey="wk_secret")
+    assert event.extra == unknown
+    assert accepted().extra == {}
 
 
 @pytest.mark.parametrize("ids", [{"userId": None}, {"userId": ""}, {"userId": "  ", "anonymousId": ""}])
@@ -130,6 +133,7 @@ def test_values_nested_too_deep_for_readers_are_refused_and_wide_ones_taken() ->
     for _ in range(MAX_DEPTH + 1):
         deep = [deep]
     assert reason(properties={"deep": deep}) == "EVENT_TOO_DEEP"
+    assert reason(_metadata=deep) == "EVENT_TOO_DEEP"
     assert accepted(properties={"wide": [[]] * 100}).properties == {"wide": [[]] * 100}
 
 
@@ -162,9 +166,15 @@ def test_pages_and_screens_carry_name_and_category() -> None:
     assert (page.name, page.category) == ("Home", "Docs")
 
 
-def test_external_ids_come_from_the_context_the_first_of_a_type_counts_and_empty_ones_do_not() -> None:
+def test_external_ids_come_from_the_context_several_of_a_type_count_once_each_and_empty_ones_do_not() -> None:
     named = [{"id": "7", "type": "crm", "collection": "users"}, {"id": 8, "type": "crm"}, {"id": None, "type": "pos"}]
-    assert accepted(context={"externalIds": named}).external_ids == {"crm": "7"}
+    assert accepted(context={"externalIds": [*named, named[0]]}).external_ids == [("crm", "7"), ("crm", "8")]
+
+
+def test_an_event_has_a_bounded_number_of_external_ids() -> None:
+    named = [{"id": number, "type": "crm"} for number in range(MAX_EXTERNAL_IDS + 1)]
+    assert len(accepted(context={"externalIds": named[1:]}).external_ids) == MAX_EXTERNAL_IDS
+    assert reason(context={"externalIds": named}) == "EXTERNAL_IDS_TOO_MANY"
 
 
 def test_what_an_item_says_wins_over_what_its_batch_says() -> None:

@@ -1,6 +1,6 @@
 """The gRPC door."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -8,6 +8,7 @@ from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.ingest.api.stream import Streams
 from services.ingest.api.structs import to_dict
 from services.ingest.app import Ingest, Receipt, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
@@ -42,16 +43,36 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         self._ingest = ingest
         self._registry = registry
         self._sources = sources
+        self.streams = Streams()
 
     async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
-        source = await self._ingest.authenticate(write_key_of(context))
+        receipt = await self._record(request, write_key_of(context))
+        return ingest_pb2.RecordEventsResponse(results=_results(receipt), position=_position(receipt))
+
+    async def StreamEvents(
+        self, request_iterator: AsyncIterator[ingest_pb2.StreamEventsRequest], context: Context
+    ) -> AsyncIterator[ingest_pb2.StreamEventsResponse]:
+        write_key = write_key_of(context)
+        await self._ingest.authenticate(write_key)
+
+        async def answer(request: ingest_pb2.StreamEventsRequest) -> ingest_pb2.StreamEventsResponse:
+            receipt = await self._record(request, write_key)
+            return ingest_pb2.StreamEventsResponse(
+                sequence=request.sequence, results=_results(receipt), position=_position(receipt)
+            )
+
+        async for response in self.streams.serve(request_iterator, answer):
+            yield response
+
+    async def _record(self, request: ingest_pb2.RecordEventsRequest | ingest_pb2.StreamEventsRequest, write_key: str) -> Receipt:
+        source = await self._ingest.authenticate(write_key)
         if not request.events:
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
         if len(request.events) > MAX_BATCH_EVENTS:
             raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
         sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
         delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source, sent_at=sent_at)
-        return _to_response(await self._ingest.record(map(_to_call, request.events), delivery))
+        return await self._ingest.record(map(_to_call, request.events), delivery)
 
     async def RegisterSource(
         self, request: ingest_pb2.RegisterSourceRequest, context: Context
@@ -110,11 +131,12 @@ def _datetime(time: Timestamp) -> Any:
         raise InvalidInput("the time is not a valid Timestamp", reason="TIMESTAMP_INVALID") from None
 
 
-def _to_response(receipt: Receipt) -> ingest_pb2.RecordEventsResponse:
-    response = ingest_pb2.RecordEventsResponse(results=[_to_result(verdict) for verdict in receipt.verdicts])
-    if receipt.number is not None:
-        response.position.CopyFrom(Position(log="ingest", partition=0, number=receipt.number))
-    return response
+def _results(receipt: Receipt) -> list[ingest_pb2.EventResult]:
+    return [_to_result(verdict) for verdict in receipt.verdicts]
+
+
+def _position(receipt: Receipt) -> Position | None:
+    return None if receipt.number is None else Position(log="ingest", partition=0, number=receipt.number)
 
 
 def _to_result(verdict: Verdict) -> ingest_pb2.EventResult:

@@ -21,6 +21,7 @@ MAX_BATCH_EVENTS: Final = 2_500  # as in the original
 MAX_MESSAGE_ID: Final = 100  # characters
 # JSON of 32 KB grows at most 2.25 times (an array of one-digit floats); the rest is what the batch's shared context adds.
 MAX_ENCODED_BYTES: Final = MOST_EVENT_BYTES
+MAX_EXTERNAL_IDS: Final = 50  # of one event; one that has more describes a list of people, or is a mistake
 
 KINDS: Final[Mapping[str, EventKind]] = {kind: kind for kind in get_args(EventKind)}
 
@@ -79,6 +80,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
         traits=call.traits or {},
         context=context,
         integrations=_merged(delivery.integrations, call.integrations),
+        extra=call.extra or {},
         occurred_at=times.occurred_at,
         original_at=times.original_at,
         sent_at=times.sent_at,
@@ -137,9 +139,9 @@ def _merged(shared: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Any
     return {**shared, **own} if own else shared
 
 
-def _external_ids(own: Any, of_context: Any) -> dict[str, str]:
-    """From [{"id", "type"}, ...]; the first of a type counts."""
-    found: dict[str, str] = {}
+def _external_ids(own: Any, of_context: Any) -> list[tuple[str, str]]:
+    """From [{"id", "type"}, ...]; several of one type may come. Raises InvalidInput (EXTERNAL_IDS_INVALID, EXTERNAL_IDS_TOO_MANY)."""
+    found: dict[tuple[str, str], None] = {}
     for listed in (own, of_context):
         if listed is None:
             continue
@@ -148,8 +150,10 @@ def _external_ids(own: Any, of_context: Any) -> dict[str, str]:
         for item in listed:
             namespace, value = _external_id(item)
             if value:
-                found.setdefault(namespace, value)
-    return found
+                found[namespace, value] = None
+    if len(found) > MAX_EXTERNAL_IDS:
+        raise InvalidInput("an event has at most 50 externalIds", reason="EXTERNAL_IDS_TOO_MANY", limit=MAX_EXTERNAL_IDS)
+    return list(found)
 
 
 def _external_id(item: Any) -> tuple[str, str]:
