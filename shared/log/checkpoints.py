@@ -53,8 +53,9 @@ class Checkpoints:
 
     async def make(self, partition: int) -> str:
         """The checkpoint of the partition as it is now; made when there is none yet. Raises NotFound, LogDamaged."""
-        now = await self._current(partition)
+        # In this order: heads only grow, so what was signed before a head was read is never larger than it.
         before, note = await self._newest(partition)
+        now = await self._current(partition)
         if note and before == now:
             return note
         await self._check_extends(partition, before, now)

@@ -1,7 +1,7 @@
 """The log on a real PostgreSQL: gapless, fenced, append-only, all or nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,45 @@ async def until_signed(pool: Any, events: int) -> None:
     async with asyncio.timeout(20):
         while await pool.fetchval(newest) != events:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+class Meddling:
+    """A pool with which something happens right after its first read."""
+
+    def __init__(self, pool: Any, meddle: Callable[[], Awaitable[Any]]) -> None:
+        self._pool = pool
+        self._meddle: Callable[[], Awaitable[Any]] | None = meddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        return await self._read(self._pool.fetchrow(query, *arguments))
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        return await self._read(self._pool.fetchval(query, *arguments))
+
+    async def _read(self, reading: Awaitable[Any]) -> Any:
+        found = await reading
+        meddle, self._meddle = self._meddle, None
+        if meddle is not None:
+            await meddle()
+        return found
+
+
+async def test_a_log_that_grew_and_was_signed_between_two_reads_is_no_damaged_log(pool: Any, servers: Stack) -> None:
+    log, other = await writer(pool), checkpoints(pool, servers)
+    partition = placed(1).partition
+    await log.append([placed(1)], {})
+    await other.make(partition)
+
+    async def grow_and_sign() -> None:
+        await log.append([placed(1, version=2)], {})
+        await other.make(partition)
+
+    note = await checkpoints(Meddling(pool, grow_and_sign), servers).make(partition)
+    assert note.split("\n")[1] == "2"
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
 
 
 async def test_what_contradicts_an_earlier_signature_is_never_signed(pool: Any, servers: Stack) -> None:
