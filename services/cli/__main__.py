@@ -40,6 +40,7 @@ def about() -> None:
       1  the service refused: REASON: message on stderr
       2  the command was wrong
       3  not reachable or out of time; the same command may succeed later
+      4  queued: a legal hold forbids the erasure for now, nothing is erased
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
