@@ -179,6 +179,31 @@ async def test_a_unit_whose_commit_was_not_confirmed_is_resolved_by_the_head(
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
 
 
+async def test_a_unit_that_was_cut_off_before_its_commit_is_not_taken_for_written(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend is killed when everything but the commit was sent to it."""
+    log = await writer(pool)
+    admin = await asyncpg.connect(servers.admin_url)
+    commit = asyncpg.transaction.Transaction._Transaction__commit
+
+    async def lose_the_server_and_commit(self: Any) -> None:
+        assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", self._connection.get_server_pid())
+        await commit(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", lose_the_server_and_commit)
+        with pytest.raises(pool_module.DOWN):
+            await log.append([placed(1)], {"CUSTOMER": 3})
+    await admin.close()
+    assert sum(len(found) for found in (await positions(pool)).values()) == 0
+    assert {head.next_pos for head in (await log.claim()).values()} == {0}
+    assert log.consumed("CUSTOMER") == 0
+    await log.append([placed(1)], {"CUSTOMER": 3})
+    assert (await positions(pool))[placed(1).partition] == [0]
+    assert (await writer(pool)).consumed("CUSTOMER") == 3
+
+
 async def test_a_stream_is_read_as_far_as_it_was_known(pool: Any) -> None:
     instants = iter([1_000, 2_000])
     log = await writer(pool, lambda: next(instants))
