@@ -100,6 +100,11 @@ class ParkedTable:
         if not await connection.fetchval("DELETE FROM parked WHERE parked_id = $1 RETURNING true", parked_id):
             raise NotParked
 
+    async def discard(self, parked_id: bytes) -> Parked | None:
+        """It is gone, and nothing came of it. None when it isn't parked."""
+        row = await self._pool.fetchrow(f"DELETE FROM parked WHERE parked_id = $1 RETURNING {COLUMNS}", parked_id)  # noqa: S608
+        return Parked(**row) if row else None
+
     async def still(self, parked_id: bytes, reason: str) -> None:
         """A replay was in vain."""
         await self._pool.execute(

@@ -44,7 +44,7 @@ def about() -> None:
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile history, profile watch, identity proposals, parked list).
+    (profile history, profile watch, identity proposals, parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
