@@ -15,6 +15,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.store.pool import open_pool
 from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, Vault
+from shared.vault import vault as vault_module
 from shared.waiting import end
 
 new_id = id_maker(now_us)
@@ -54,6 +55,18 @@ async def test_no_plain_key_is_in_the_database_and_a_wrapped_one_opens_for_its_o
     assert len(keyring.unwrap(wrapped, one, keyring.current_id)) == 32
     with pytest.raises(EnvelopeBroken):
         keyring.unwrap(wrapped, other, keyring.current_id)
+
+
+async def test_no_more_keys_are_kept_than_there_is_room_for_and_the_others_are_read_again(
+    pool: Any, keyring: FileKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_module, "CACHED_KEYS", 5)
+    owners, vault = [new_id() for _ in range(12)], Vault(pool, keyring)
+    made = await vault.create_keys(owners, 1)
+    assert len(vault._ready) == 5
+    again = await vault.keys(owners)
+    assert len(vault._ready) == 5
+    assert all(again[owner].open(made[owner].seal(b"Ann", b""), b"") == b"Ann" for owner in owners)
 
 
 async def test_a_destroyed_key_is_absent_and_never_made_again(pool: Any, keyring: FileKeyring) -> None:
