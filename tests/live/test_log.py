@@ -10,7 +10,7 @@ import pytest
 
 from services.stack.ports import SERVICES
 from services.stack.stack import Stack
-from shared.errors import Fenced, LogDamaged, VersionGap
+from shared.errors import Fenced, InvalidInput, LogDamaged, VersionGap
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
@@ -349,6 +349,20 @@ async def test_a_log_that_grew_and_was_signed_between_two_reads_is_no_damaged_lo
     note = await checkpoints(Meddling(pool, grow_and_sign), servers).make(partition)
     assert note.split("\n")[1] == "2"
     assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
+
+
+async def test_many_who_ask_at_once_get_one_new_checkpoint_that_has_what_was_there(pool: Any, servers: Stack) -> None:
+    log, signer = await writer(pool), checkpoints(pool, servers)
+    partition = placed(1).partition
+    await log.append([placed(1)], {})
+    first = await signer.on_demand(partition)
+    assert await asyncio.gather(*(signer.on_demand(partition) for _ in range(20))) == [first] * 20
+    await log.append([placed(1, version=2)], {})
+    notes = await asyncio.gather(*(signer.on_demand(partition) for _ in range(50)))
+    assert {note.split("\n")[1] for note in notes} == {"2"}
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
+    with pytest.raises(InvalidInput):
+        await signer.on_demand(99)
 
 
 async def test_what_contradicts_an_earlier_signature_is_never_signed(pool: Any, servers: Stack) -> None:
