@@ -110,6 +110,22 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
     await asyncio.gather(ours.close(), theirs.close())
 
 
+async def test_who_was_disconnected_forgets_all_keys_and_what_was_opened_with_them(
+    servers: Stack, pool: Any, keyring: FileKeyring
+) -> None:
+    owner, vault, opened_is_forgotten = new_id(), Vault(pool, keyring), asyncio.Event()
+    await vault.create_keys([owner], 1)
+    client = await bus.connect(servers.endpoints.nats, "away")
+    heeding = asyncio.create_task(destructions.heed(client, vault, all_forgotten=opened_is_forgotten.set))
+    async with asyncio.timeout(10):
+        while not opened_is_forgotten.is_set():
+            client.stats["reconnects"] += 1
+            await asyncio.sleep(0.1)
+    assert owner not in vault._ready
+    await end([heeding])
+    await client.close()
+
+
 async def test_a_key_that_was_being_loaded_when_it_was_destroyed_is_not_kept(pool: Any, keyring: FileKeyring) -> None:
     owner = new_id()
     await Vault(pool, keyring).create_keys([owner], 1)
@@ -136,6 +152,8 @@ async def test_a_service_can_neither_read_nor_change_more_of_the_vault_than_it_n
     for statement in ("UPDATE data_keys SET key_id = 'x'", "DELETE FROM data_keys"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(statement)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncpg.connect(servers.environment_of("consent")["C360_VAULT_URL"])
     for service in ("profile", "ingest"):
         other = await asyncpg.connect(servers.environment_of(service)["C360_VAULT_URL"])
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
