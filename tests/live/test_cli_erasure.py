@@ -98,7 +98,7 @@ def test_the_key_is_rotated_by_who_has_the_keyring(own_stack: Stack, user: str) 
     c360 = Command(own_stack.data_directory)
     identify(c360, user, "first_name=Ann")
     assert "under key 2" in c360.run("vault", "rotate").stderr
-    assert "STILL_WRAPPED" in c360.run("vault", "rotate", "--retire", code=1).stderr
+    assert "TOO_SOON" in c360.run("vault", "rotate", "--retire", code=3).stderr
     position = identify(c360, user, "first_name=Anna")
     own_stack.kill("profile")
     own_stack.wait_ready("profile")
