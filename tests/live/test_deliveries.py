@@ -25,6 +25,7 @@ from shared.parked import ParkedTable
 from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import DataKey, FileKeyring, Vault
+from tests.emptying import empty_log
 from tests.live.test_log import PARTITIONS
 from tests.live.test_log import pool as pool  # noqa: PLC0414
 
@@ -103,7 +104,6 @@ async def test_doubled_and_shuffled_deliveries_end_in_the_same_state(pool: Any, 
 
 
 async def empty(servers: Stack) -> None:
-    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
-    await admin.execute("TRUNCATE events, merkle_nodes, checkpoints, states, snapshots, identifiers, erased_identifiers, parked")
-    await admin.execute("UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, merkle_frontier = ''")
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
+    await empty_log(admin, "profile", "states", "snapshots", "identifiers", "erased_identifiers", "parked")
     await admin.close()
