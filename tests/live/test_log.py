@@ -1,7 +1,12 @@
 """The log on a real PostgreSQL: gapless, fenced, append-only, all or nothing."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +20,11 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
 from shared.instants import now_us
-from shared.log import LogReader, LogWriter, merkle
+from shared.log import LogReader, LogWriter, merkle, takeover
 from shared.log import writer as writer_module
 from shared.log.checkpoints import Checkpoints
 from shared.log.records import leaf_of
+from shared.log.seam.datastore import Datastore
 from shared.log.writer import Versioned
 from shared.store import pool as pool_module
 from shared.store.pool import open_pool
@@ -111,6 +117,33 @@ async def test_a_writer_that_was_paused_in_a_transaction_does_not_lock_out_the_o
             await paused.execute("SELECT 1")
     paused_pool.terminate()
     assert (await positions(pool))[placed(1).partition] == [0]
+
+
+async def test_a_writer_that_was_paused_inside_its_copy_does_not_keep_the_one_that_takes_over_waiting(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "PATIENCE_S", 0.5)
+    url = servers.environment_of("profile")["C360_DATABASE_URL"]
+    paused = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.live.stopped_writer", url, stderr=subprocess.DEVNULL)
+    try:
+        os.waitid(os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
+        async with asyncio.timeout(20):
+            log = await writer(pool)
+        await log.append([placed(1)], {"CUSTOMER": 1})
+    finally:
+        paused.send_signal(signal.SIGCONT)
+        code = await paused.wait()
+    assert code != 0, "what it was writing is refused"
+    assert (await positions(pool))[placed(1).partition] == [0]
+
+
+async def test_a_client_that_was_cut_off_is_noticed_by_the_server(pool: Any, servers: Stack) -> None:
+    settings = servers.environment_of("profile")["C360_DATABASE_URL"], "profile"
+    assert await pool.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+    with closing(Datastore(*settings)) as datastore, datastore.transaction() as cursor:
+        for name in (*pool_module.KEEPALIVES, "idle_in_transaction_session_timeout", "statement_timeout"):
+            cursor.execute(f"SHOW {name}")
+            assert [*(cursor.fetchone() or {}).values()] != ["0"], name
 
 
 async def test_a_reader_never_sees_a_gap_while_writers_write(pool: Any) -> None:
