@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
 from shared.instants import now_us
-from shared.log import LogReader, LogWriter, merkle, takeover
+from shared.log import LogReader, LogWriter, merkle, raw, takeover
 from shared.log import writer as writer_module
 from shared.log.checkpoints import Checkpoints
 from shared.log.records import leaf_of
@@ -188,6 +188,38 @@ async def test_no_services_role_can_change_history(servers: Stack, service: str,
     await pool.close()
 
 
+async def test_the_services_role_can_not_move_a_head_to_another_partition(pool: Any) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await pool.execute("UPDATE partition_heads SET partition = partition + 10")
+
+
+@pytest.mark.parametrize(
+    ("pos", "version", "stream"), [(-7, 2, bytes(16)), (1, 0, bytes(16)), (1, 1, b"short")], ids=["position", "version", "stream"]
+)
+async def test_the_services_role_can_not_put_an_event_where_none_can_be(pool: Any, pos: int, version: int, stream: bytes) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await pool.execute("INSERT INTO events VALUES (0, $1, $2, $3, '', '', 1, 0, 0, '', '', '')", pos, stream, version)
+
+
+async def test_who_checks_reads_every_row_also_a_second_one_at_the_end_of_a_page(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await writer(pool)).append([placed(1, version) for version in range(1, 6)], {})
+    monkeypatch.setattr(raw, "PAGE_EVENTS", 2)
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    change = admin.transaction()
+    await change.start()
+    await admin.execute("ALTER TABLE events DROP CONSTRAINT events_partition_pos_key, DROP CONSTRAINT events_place")
+    for changed in ("1, stream, 99", "1, stream, 98", "-7, stream, 97", f"{2**63 - 1}, stream, 96"):
+        rest = "event_id, type_id, schema_version, recorded_at, occurred_at, header, envelope, leaf"
+        await admin.execute(f"INSERT INTO events SELECT partition, {changed}, {rest} FROM events WHERE pos = 0")
+    partition = placed(1).partition
+    pages = [page async for page in raw.RawLog(admin).events(partition)]
+    await change.rollback()
+    await admin.close()
+    assert [event.record.pos for page in pages for event in page] == [-7, 0, 1, 1, 1, 2, 3, 4, 2**63 - 1]
+
+
 async def test_recorded_time_never_runs_backwards_when_the_clock_does(pool: Any) -> None:
     instants = iter([1_000, 500, 500])
     log = await writer(pool, lambda: next(instants))
@@ -322,7 +354,7 @@ async def test_the_head_has_the_tree_of_the_stored_leaves_and_full_blocks_have_a
 
 def checkpoints(pool: Any, servers: Stack) -> Checkpoints:
     keyring = FileKeyring(Path(servers.environment_of("profile")["C360_KEYRING_FILE"]))
-    return Checkpoints(pool, "profile", keyring, now_us)
+    return Checkpoints(pool, "profile", keyring, now_us, len(PARTITIONS))
 
 
 async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> None:
@@ -336,6 +368,61 @@ async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> 
     finally:
         signing.cancel()
     assert await pool.fetchval("SELECT count(*) FROM checkpoints") == len(PARTITIONS) + 1
+
+
+@pytest.mark.parametrize("change", ["event_id = '\\x00'", "version = 9", "pos = -1"])
+async def test_a_newest_event_that_is_not_in_the_tree_is_not_signed(pool: Any, servers: Stack, change: str) -> None:
+    await (await writer(pool)).append([placed(1), placed(1, version=2)], {})
+    signer, stream = checkpoints(pool, servers), placed(1).entry.stream
+    await signer.make(placed(1).partition)
+    _, note = await signer.stream_head(stream, 2)
+    assert note.splitlines()[3:5] == ["2", "1"]
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    tampering = admin.transaction()
+    await tampering.start()
+    await admin.execute("ALTER TABLE events DROP CONSTRAINT events_place")
+    await admin.execute(f"UPDATE events SET {change} WHERE version = 2")
+    keyring = FileKeyring(Path(servers.environment_of("profile")["C360_KEYRING_FILE"]))
+    with pytest.raises(LogDamaged):
+        await Checkpoints(OneConnection(admin), "profile", keyring, now_us, len(PARTITIONS)).stream_head(stream, 2)
+    await tampering.rollback()
+    await admin.close()
+
+
+class OneConnection:
+    """A pool of a single connection, to look into its open transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self.fetch, self.fetchval, self.fetchrow = connection.fetch, connection.fetchval, connection.fetchrow
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        yield self._connection
+
+
+async def test_an_added_head_gets_no_emptiness_signed(pool: Any, servers: Stack) -> None:
+    await (await writer(pool)).append([placed(number) for number in range(20)], {})
+    signer, stream = checkpoints(pool, servers), placed(1).entry.stream
+    for partition in PARTITIONS:
+        await signer.make(partition)
+    size = await pool.fetchval("SELECT next_pos FROM partition_heads WHERE partition = $1", placed(1).partition)
+    assert (await signer.stream_head(stream, size))[0] == placed(1).partition
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    await admin.execute("INSERT INTO partition_heads (partition) VALUES (4)")
+    try:
+        with pytest.raises(LogDamaged):
+            await signer.stream_head(stream, size)
+        with pytest.raises(InvalidInput):
+            await signer.make(4)
+        await admin.execute("UPDATE partition_heads SET partition = 5 WHERE partition = 0")
+        assert 0 in await signer._not_empty()
+        with pytest.raises(LogDamaged):
+            await signer.make(0)
+    finally:
+        await admin.execute("DELETE FROM partition_heads WHERE partition = 4")
+        await admin.execute("UPDATE partition_heads SET partition = 0 WHERE partition = 5")
+        await admin.close()
 
 
 async def until_signed(pool: Any, events: int) -> None:
