@@ -126,7 +126,7 @@ async def test_a_writer_that_was_paused_inside_its_copy_does_not_keep_the_one_th
     url = servers.environment_of("profile")["C360_DATABASE_URL"]
     paused = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.live.stopped_writer", url, stderr=subprocess.DEVNULL)
     try:
-        os.waitid(os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
         async with asyncio.timeout(20):
             log = await writer(pool)
         await log.append([placed(1)], {"CUSTOMER": 1})
