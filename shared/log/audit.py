@@ -5,11 +5,11 @@ the checkpoints, which alone are signed. Where they contradict each other, the s
 checkpoint has decided, two trees are kept: as the events give it, and as the nodes say.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from shared.ids import partition_of, to_text
 from shared.log import merkle
+from shared.log.block_tree import Tree, root_of_known
 from shared.log.doubles import Doubles
 from shared.log.findings import Code, Explanation, Finding, Fits, explain
 from shared.log.merkle import BLOCK_HEIGHT, BLOCK_LEAVES, Node
@@ -22,22 +22,6 @@ MAX_GAP = 1_000_000  # positions; an event farther away than this is out of plac
 MAX_MISSING = 10_000_000  # in all, a second or two; what comes after is out of place as well
 HEIGHTS = frozenset(range(BLOCK_HEIGHT, 64, BLOCK_HEIGHT))  # that nodes are stored of; positions are 63 bits
 MAX_SEARCHES = 20  # for two swapped events, half a second each
-
-
-class Tree(NamedTuple):
-    """Frontier of whole blocks: its leaves are roots of 256 events."""
-
-    blocks: int
-    frontier: tuple[bytes, ...]
-
-    def with_block(self, root: bytes) -> tuple["Tree", list[Node]]:
-        frontier, nodes = merkle.append(self.blocks, self.frontier, [root])
-        higher = [Node(height + BLOCK_HEIGHT, number, node) for height, number, node in nodes]
-        return Tree(self.blocks + 1, tuple(frontier)), higher
-
-    def root(self, tops: Iterable[bytes]) -> bytes:
-        """Of all blocks and of the subtrees of the last, unfinished one."""
-        return merkle.root_of([*self.frontier, *tops])
 
 
 class PartitionAudit:
@@ -195,8 +179,8 @@ class PartitionAudit:
                 self._find("LEAF_MISMATCH", start + index, start + index, said)
 
     def _move_trees(self, number: int, node: bytes | None) -> None:
-        computed = _root_of(self._recomputed) or node
-        claimed = node or _root_of(self._stored)
+        computed = root_of_known(self._recomputed) or node
+        claimed = node or root_of_known(self._stored)
         if computed is None or claimed is None:
             self._blind = True
             return
@@ -290,11 +274,6 @@ class PartitionAudit:
             )
             self._find("HEAD_ALTERED", None, None, said)
         self._verified = verified
-
-
-def _root_of(leaves: Sequence[bytes | None]) -> bytes | None:
-    known = [leaf for leaf in leaves if leaf is not None]
-    return merkle.root_of_leaves(known) if len(known) == len(leaves) else None
 
 
 TEXTS: dict[Code, str] = {
