@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.instants import now_us
 from shared.log import LogWriter, writer
+from shared.log.records import to_row
 from shared.store.pool import open_pool
 from tests.live.test_log import PARTITIONS, placed
 
@@ -19,14 +20,14 @@ STOPS_AT = 3_000  # by then some of the rows are at the server
 async def main(url: str) -> None:
     log = LogWriter(await open_pool(url, "profile"), PARTITIONS, now_us)
     await log.claim()
-    to_row, number = writer.to_row, count()
+    number = count()
 
     def stopping(*row: Any) -> Any:
         if next(number) == STOPS_AT:
             os.kill(os.getpid(), signal.SIGSTOP)
         return to_row(*row)
 
-    writer.to_row = stopping
+    vars(writer)["to_row"] = stopping
     await log.append([placed(number) for number in range(EVENTS)], {"CUSTOMER": 5})
 
 

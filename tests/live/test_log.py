@@ -24,6 +24,7 @@ from shared.log import LogReader, LogWriter, merkle, raw, takeover
 from shared.log import writer as writer_module
 from shared.log.checkpoints import Checkpoints
 from shared.log.records import leaf_of
+from shared.log.seam import PartitionRecorder
 from shared.log.seam.datastore import Datastore
 from shared.log.writer import Versioned
 from shared.store import pool as pool_module
@@ -119,8 +120,9 @@ async def test_a_writer_that_was_paused_in_a_transaction_does_not_lock_out_the_o
     assert (await positions(pool))[placed(1).partition] == [0]
 
 
+@pytest.mark.parametrize("through_the_seam", [False, True])
 async def test_a_writer_that_was_paused_inside_its_copy_does_not_keep_the_one_that_takes_over_waiting(
-    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch, through_the_seam: bool
 ) -> None:
     monkeypatch.setattr(takeover, "PATIENCE_S", 0.5)
     url = servers.environment_of("profile")["C360_DATABASE_URL"]
@@ -128,6 +130,9 @@ async def test_a_writer_that_was_paused_inside_its_copy_does_not_keep_the_one_th
     try:
         await asyncio.to_thread(os.waitid, os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
         async with asyncio.timeout(20):
+            if through_the_seam:
+                with closing(Datastore(url, "profile")) as datastore:
+                    await asyncio.to_thread(PartitionRecorder(datastore, PARTITIONS[-1], len(PARTITIONS)).claim)
             log = await writer(pool)
         await log.append([placed(1)], {"CUSTOMER": 1})
     finally:
