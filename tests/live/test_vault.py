@@ -157,13 +157,14 @@ async def test_a_destroyed_key_cannot_be_put_back_nor_a_live_one_replaced(pool: 
     assert (await vault.keys_as_stored([owner, other])).keys() == {other}
 
 
-async def test_ingest_sees_the_keys_of_epochs_alone(servers: Stack, pool: Any, keyring: FileKeyring) -> None:
+async def test_ingest_sees_the_keys_of_epochs_and_quarantine_alone(servers: Stack, pool: Any, keyring: FileKeyring) -> None:
     customer = new_id()
     await Vault(pool, keyring).create_keys([customer], 1)
     ingests = await open_pool(servers.environment_of("ingest")["C360_VAULT_URL"], "vault")
     ingest = Vault(ingests, keyring)
     owner, _ = await ingest.epoch_key(1)
-    assert (await ingest.raw_keys([customer, owner])).keys() == {owner}
+    waiting, _ = await ingest.quarantine_key(1)
+    assert (await ingest.raw_keys([customer, owner, waiting])).keys() == {owner, waiting}
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await ingest.create_keys([new_id()], 1)
     await ingests.close()

@@ -16,8 +16,10 @@ CREATE POLICY all_are_read ON data_keys FOR SELECT TO c360_identity, c360_profil
 CREATE POLICY identity_adds ON data_keys FOR INSERT TO c360_identity WITH CHECK (true);
 CREATE POLICY identity_destroys ON data_keys FOR UPDATE TO c360_identity
     USING (wrapped IS NOT NULL) WITH CHECK (wrapped IS NULL AND key_id IS NULL);
-CREATE POLICY ingest_reads_epochs ON data_keys FOR SELECT TO c360_ingest USING (substring(owner FOR 12) = 'ingest epoch');
-CREATE POLICY ingest_adds_epochs ON data_keys FOR INSERT TO c360_ingest WITH CHECK (substring(owner FOR 12) = 'ingest epoch');
+CREATE POLICY ingest_reads_its_own ON data_keys FOR SELECT TO c360_ingest
+    USING (substring(owner FOR 12) = 'ingest epoch' OR substring(owner FOR 10) = 'quarantine');
+CREATE POLICY ingest_adds_its_own ON data_keys FOR INSERT TO c360_ingest
+    WITH CHECK (substring(owner FOR 12) = 'ingest epoch' OR substring(owner FOR 10) = 'quarantine');
 """
 
 
