@@ -45,7 +45,9 @@ PLAN = {
             }
         }
     },
-    "traits": {"identify": {"properties": {"first_name": {"type": "string"}, "vip": {"type": "boolean"}}}},
+    "traits": {
+        "identify": {"properties": {"first_name": {"type": "string"}, "vip": {"type": "boolean"}, "email": {"type": "string"}}}
+    },
     "rules": {"schema_violation": "quarantine", "unplanned_event": "flag", "coercion_failed": "flag"},
     "standardisation": {
         "match": "loose",
