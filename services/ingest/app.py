@@ -25,7 +25,7 @@ from shared.telemetry import EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_QUARANTIN
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
 
 
-Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # of these only a rejected event has no effect, ever
+Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # all but "rejected" are a success
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ class Ingest:
             await self._quarantine.put(list(held.values()))
 
     def _tell(self, verdicts: list[Verdict], source: str) -> None:
-        """The metrics, and the receipts of what has no effect."""
+        """The metrics; and what no other table tells, that an event was rejected or came again, is remembered for receipts."""
         statuses = Counter(verdict.status for verdict in verdicts)
         EVENTS_ACCEPTED.labels(source).inc(statuses["accepted"])
         if statuses["accepted"] == len(verdicts):

@@ -53,7 +53,7 @@ async def follow_customers(client: Any, receipts: Receipts, backlog: Backlog) ->
     """Never returns; raises when a server is down, to be started over from what is committed."""
     position = await receipts.position()
     backlog.was_consumed(position.ingest)
-    # Not contiguous: a receipt that is gone from the broker is no reason to wait for ever.
+    # Not contiguous: a unit that is gone from the broker is no reason to wait for ever.
     follower = Follower(client, CUSTOMER_STREAM, position.customer, contiguous=False)
     try:
         while True:
@@ -118,7 +118,7 @@ async def _newest_sequence(client: Any) -> int:
 
 
 async def _event_ids(message: Message, vault: Vault) -> list[bytes]:
-    """None for a message that identity will park."""
+    """Empty for a message that identity will park."""
     try:
         batch: Batch = decode_batch(message.data)
         key = (await vault.keys([batch.epoch])).get(batch.epoch)

@@ -32,7 +32,7 @@ def no_key(stream: bytes, /) -> DataKey | None:
 
 
 class Registrar:
-    """One registration at a time. Of several replicas, the one that claims the log last decides."""
+    """The caller lets one change in at a time. Of several replicas, the one that claims the log last decides."""
 
     def __init__(self, database_url: str, clock: Clock, new_id: NewId) -> None:
         self._application = Application[UUID](

@@ -7,7 +7,7 @@ from shared.events.erasure import Policy
 from shared.privacy import Personal
 
 OWNER = "identity"
-FOLLOWERS = ("profile", "consent")
+FOLLOWERS = ("profile", "consent", "ingest")
 
 
 class CustomerFounded(GraphFact, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Final
 from shared.events.catalogue import Public, register
 
 OWNER = "ingest"
-FOLLOWERS: tuple[str, ...] = ()
+FOLLOWERS = ("ingest",)  # every replica follows what the others change
 
 FIRST_KEY: Final = "first"
 MIDDLE_RANK: Final = 500

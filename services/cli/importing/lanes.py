@@ -48,7 +48,7 @@ class Batch:
 
 
 class Lanes:
-    """`add`, then `finish` or `stop`. Raises in the caller what went wrong in a lane."""
+    """`add`, `flush` at the end of the file, and `stop` in any case. Raises in the caller what went wrong in a lane."""
 
     def __init__(self, make_sender: Callable[[threading.Event], Sender], lanes: int = LANES) -> None:
         self._stop = threading.Event()

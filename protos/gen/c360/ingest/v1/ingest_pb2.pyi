@@ -138,7 +138,7 @@ class RecordEventsResponse(_message.Message):
 
     @_builtins.property
     def position(self) -> _common_pb2.Position:
-        """Where the accepted events stand; absent when none was accepted."""
+        """Where the newest event stands that is taken, now or before; absent when there is none."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class StreamEventsResponse(_message.Message):
 
     @_builtins.property
     def position(self) -> _common_pb2.Position:
-        """Where the accepted events stand; absent when none was accepted."""
+        """Where the newest event stands that is taken, now or before; absent when there is none."""
 
     def __init__(
         self,

@@ -64,8 +64,9 @@ class IngestServiceServicer:
     def RecordEvents(self, request, context):
         """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
         The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
-        Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
-        RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+        Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
+        BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
+        RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,7 +86,8 @@ class IngestServiceServicer:
 
     def RegisterSource(self, request, context):
         """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (NAME_INVALID), ALREADY_EXISTS (SOURCE_EXISTS).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+        CONFLICT: sources are being changed elsewhere; try again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

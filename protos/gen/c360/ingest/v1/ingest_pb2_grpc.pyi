@@ -36,8 +36,9 @@ class IngestServiceStub:
     RecordEvents: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.RecordEventsRequest, _ingest_pb2.RecordEventsResponse]
     """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
     The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
-    Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
-    RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+    Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
+    BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
+    RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
     """
     StreamEvents: _grpc.StreamStreamMultiCallable[_ingest_pb2.StreamEventsRequest, _ingest_pb2.StreamEventsResponse]
     """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
@@ -49,7 +50,8 @@ class IngestServiceStub:
     """
     RegisterSource: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]
     """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (NAME_INVALID), ALREADY_EXISTS (SOURCE_EXISTS).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+    CONFLICT: sources are being changed elsewhere; try again).
     """
     ListSources: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.ListSourcesRequest, _ingest_pb2.ListSourcesResponse]
     """ListSources names every source, oldest first."""
@@ -62,8 +64,9 @@ class IngestServiceAsyncStub(IngestServiceStub):
     RecordEvents: _aio.UnaryUnaryMultiCallable[_ingest_pb2.RecordEventsRequest, _ingest_pb2.RecordEventsResponse]  # type: ignore[assignment]
     """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
     The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
-    Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
-    RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+    Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
+    BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
+    RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
     """
     StreamEvents: _aio.StreamStreamMultiCallable[_ingest_pb2.StreamEventsRequest, _ingest_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
@@ -75,7 +78,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
     RegisterSource: _aio.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]  # type: ignore[assignment]
     """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (NAME_INVALID), ALREADY_EXISTS (SOURCE_EXISTS).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+    CONFLICT: sources are being changed elsewhere; try again).
     """
     ListSources: _aio.UnaryUnaryMultiCallable[_ingest_pb2.ListSourcesRequest, _ingest_pb2.ListSourcesResponse]  # type: ignore[assignment]
     """ListSources names every source, oldest first."""
@@ -91,8 +95,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_pb2.RecordEventsResponse, _abc.Awaitable[_ingest_pb2.RecordEventsResponse]]:
         """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
         The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
-        Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
-        RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+        Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
+        BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
+        RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
         """
 
     @_abc_1.abstractmethod
@@ -116,7 +121,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.RegisterSourceResponse, _abc.Awaitable[_ingest_pb2.RegisterSourceResponse]]:
         """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (NAME_INVALID), ALREADY_EXISTS (SOURCE_EXISTS).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+        CONFLICT: sources are being changed elsewhere; try again).
         """
 
     @_abc_1.abstractmethod
