@@ -22,7 +22,7 @@ class SourceRegistered(Public, frozen=True, kw_only=True):
 
 
 class SettingsChanged(Public, frozen=True, kw_only=True):
-    """What a source may send, and how much it is believed; all of it, as it is from here on."""
+    """What a source may send, and its trust rank; all of it, as it is from here on."""
 
     request_id: str
     source: str
@@ -31,7 +31,7 @@ class SettingsChanged(Public, frozen=True, kw_only=True):
     max_event_bytes: int
     max_batch_events: int
     region: str = ""  # ISO 3166, of phone numbers without a country code
-    trust_rank: int = MIDDLE_RANK  # the larger is believed before the smaller
+    trust_rank: int = MIDDLE_RANK  # the larger is to be believed before the smaller; no profile goes by it yet
     far_past_s: int
     far_future_s: int
 

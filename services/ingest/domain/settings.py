@@ -19,14 +19,14 @@ TYPES: Final = frozenset(get_args(EventKind))
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source may send and how much it is believed. The defaults are what a new source has."""
+    """What a source may send, and its trust rank. The defaults are what a new source has."""
 
     allowed_types: tuple[str, ...] = ()  # none: all
     events_per_s: int = 0  # 0: without limit
     max_event_bytes: int = MOST_EVENT_BYTES
     max_batch_events: int = MOST_BATCH_EVENTS
     region: str = ""  # ISO 3166 alpha-2, of phone numbers without a country code
-    trust_rank: int = MIDDLE_RANK
+    trust_rank: int = MIDDLE_RANK  # kept; no profile goes by it yet
     far_past_s: int = 10 * 365 * DAY_S
     far_future_s: int = DAY_S
 

@@ -80,7 +80,7 @@ class PlanServiceServicer:
         """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
         every other within milliseconds, at most 5 seconds.
         Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
-        FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class PlanServiceStub:
     """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
     every other within milliseconds, at most 5 seconds.
     Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
-    FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     GetPlan: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetPlanRequest, _plan_pb2.GetPlanResponse]
     """GetPlan shows a version of a plan.
@@ -72,7 +72,7 @@ class PlanServiceAsyncStub(PlanServiceStub):
     """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
     every other within milliseconds, at most 5 seconds.
     Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
-    FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     GetPlan: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetPlanRequest, _plan_pb2.GetPlanResponse]  # type: ignore[assignment]
     """GetPlan shows a version of a plan.
@@ -110,7 +110,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
         every other within milliseconds, at most 5 seconds.
         Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
-        FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
     @_abc_1.abstractmethod

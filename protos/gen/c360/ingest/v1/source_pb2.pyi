@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SourceSettings(_message.Message):
-    """SourceSettings is what a source may send, and how much it is believed."""
+    """SourceSettings is what a source may send, and its trust rank."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -43,7 +43,7 @@ class SourceSettings(_message.Message):
     region: _builtins.str
     """Country of its phone numbers that have no country code: ISO 3166 alpha-2. Empty: such numbers can't be read."""
     trust_rank: _builtins.int
-    """How much its traits are believed against those of others, 0 to 1,000. Default 500."""
+    """How much its traits are to be believed against those of others, 0 to 1,000. Default 500. It is kept; no profile goes by it yet."""
     far_past_s: _builtins.int
     """An event that happened longer ago is flagged, seconds. Default ten years."""
     far_future_s: _builtins.int

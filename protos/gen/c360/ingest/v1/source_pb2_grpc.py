@@ -75,9 +75,10 @@ class SourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ChangeSettings(self, request, context):
-        """ChangeSettings changes what a source may send, and how much it is believed. It holds from the next request on in the
+        """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
         process that answered, in every other within milliseconds, at most 5 seconds.
-        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ABORTED (REQUEST_ID_REUSED).
+        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+        ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,7 +95,8 @@ class SourceServiceServicer:
     def AddKey(self, request, context):
         """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
         Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-        FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (TOO_MANY_KEYS),
+        ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +105,8 @@ class SourceServiceServicer:
     def RevokeKey(self, request, context):
         """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
         milliseconds, at most 5 seconds. There is no way back; add another key.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID), ABORTED (REQUEST_ID_REUSED).
+        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+        ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,9 +38,10 @@ class SourceServiceStub:
     Errors: NOT_FOUND (SOURCE_UNKNOWN).
     """
     ChangeSettings: _grpc.UnaryUnaryMultiCallable[_source_pb2.ChangeSettingsRequest, _source_pb2.ChangeSettingsResponse]
-    """ChangeSettings changes what a source may send, and how much it is believed. It holds from the next request on in the
+    """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
     process that answered, in every other within milliseconds, at most 5 seconds.
-    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ABORTED (REQUEST_ID_REUSED).
+    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+    ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_source_pb2.ListKeysRequest, _source_pb2.ListKeysResponse]
     """ListKeys lists the write keys of a source, oldest first, revoked ones too. The keys themselves are nowhere.
@@ -49,12 +50,14 @@ class SourceServiceStub:
     AddKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.AddKeyRequest, _source_pb2.AddKeyResponse]
     """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
     Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-    FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (TOO_MANY_KEYS),
+    ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
     milliseconds, at most 5 seconds. There is no way back; add another key.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID), ABORTED (REQUEST_ID_REUSED).
+    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+    ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
 
 @_typing.type_check_only
@@ -67,9 +70,10 @@ class SourceServiceAsyncStub(SourceServiceStub):
     Errors: NOT_FOUND (SOURCE_UNKNOWN).
     """
     ChangeSettings: _aio.UnaryUnaryMultiCallable[_source_pb2.ChangeSettingsRequest, _source_pb2.ChangeSettingsResponse]  # type: ignore[assignment]
-    """ChangeSettings changes what a source may send, and how much it is believed. It holds from the next request on in the
+    """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
     process that answered, in every other within milliseconds, at most 5 seconds.
-    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ABORTED (REQUEST_ID_REUSED).
+    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+    ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_source_pb2.ListKeysRequest, _source_pb2.ListKeysResponse]  # type: ignore[assignment]
     """ListKeys lists the write keys of a source, oldest first, revoked ones too. The keys themselves are nowhere.
@@ -78,12 +82,14 @@ class SourceServiceAsyncStub(SourceServiceStub):
     AddKey: _aio.UnaryUnaryMultiCallable[_source_pb2.AddKeyRequest, _source_pb2.AddKeyResponse]  # type: ignore[assignment]
     """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
     Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-    FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (TOO_MANY_KEYS),
+    ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
     milliseconds, at most 5 seconds. There is no way back; add another key.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID), ABORTED (REQUEST_ID_REUSED).
+    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+    ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
 
 class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,9 +111,10 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _source_pb2.ChangeSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_source_pb2.ChangeSettingsResponse, _abc.Awaitable[_source_pb2.ChangeSettingsResponse]]:
-        """ChangeSettings changes what a source may send, and how much it is believed. It holds from the next request on in the
+        """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
         process that answered, in every other within milliseconds, at most 5 seconds.
-        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ABORTED (REQUEST_ID_REUSED).
+        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+        ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
     @_abc_1.abstractmethod
@@ -128,7 +135,8 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_source_pb2.AddKeyResponse, _abc.Awaitable[_source_pb2.AddKeyResponse]]:
         """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
         Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-        FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (TOO_MANY_KEYS),
+        ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
     @_abc_1.abstractmethod
@@ -139,7 +147,8 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_source_pb2.RevokeKeyResponse, _abc.Awaitable[_source_pb2.RevokeKeyResponse]]:
         """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
         milliseconds, at most 5 seconds. There is no way back; add another key.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID), ABORTED (REQUEST_ID_REUSED).
+        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+        ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
 def add_SourceServiceServicer_to_server(servicer: SourceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
