@@ -26,7 +26,9 @@ EventsPerS = Annotated[int | None, typer.Option("--events-per-s", help="Of each 
 MaxEventBytes = Annotated[int | None, typer.Option("--max-event-bytes", help="1 to 98304, with its batch's context.")]
 MaxBatchEvents = Annotated[int | None, typer.Option("--max-batch-events", help="1 to 2500.")]
 Region = Annotated[str | None, typer.Option("--region", help="Country of phone numbers without a country code, such as DE.")]
-TrustRank = Annotated[int | None, typer.Option("--trust-rank", help="0 to 1000, 500 for a new one. Kept; no profile goes by it yet.")]
+TrustRank = Annotated[
+    int | None, typer.Option("--trust-rank", help="0 to 1000, 500 for a new one. Kept; no profile goes by it yet.")
+]
 FarPast = Annotated[int | None, typer.Option("--far-past-s", help="Events that are older, in seconds, are flagged.")]
 FarFuture = Annotated[int | None, typer.Option("--far-future-s", help="Events that lie further ahead, in seconds, are flagged.")]
 

@@ -22,7 +22,7 @@ from services.ingest.api.sources import SourceApi
 from services.ingest.app import Ingest
 from services.ingest.backlog import MAX_AGE_S, MAX_EVENTS, Backlog, Limits
 from services.ingest.batcher import Batcher
-from services.ingest.domain.events import MAX_BATCH_EVENTS
+from services.ingest.domain.settings import MOST_BATCH_EVENTS
 from services.ingest.follow import fill_backlog, follow_customers
 from services.ingest.inquiry import Inquiry
 from services.ingest.memory import Memory
@@ -50,7 +50,7 @@ from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
-BacklogEvents = Annotated[int, msgspec.Meta(ge=MAX_BATCH_EVENTS)]  # less could never take a full batch
+BacklogEvents = Annotated[int, msgspec.Meta(ge=MOST_BATCH_EVENTS)]  # less could never take a full batch
 BacklogAge = Annotated[int, msgspec.Meta(ge=1)]
 
 

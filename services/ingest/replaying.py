@@ -8,17 +8,17 @@ from typing import Any, Final
 import msgspec
 
 from services.ingest.domain.call import Call, Delivery
-from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
+from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.plan import Outcome, Plan, compile_plan
-from services.ingest.domain.settings import SourceSettings
+from services.ingest.domain.settings import MOST_EVENT_BYTES, SourceSettings
+from services.ingest.domain.sources import unknown_source
 from services.ingest.memory import Memory
 from services.ingest.quarantine import PAGE_EVENTS, Quarantine, QuarantinedRow
 from services.ingest.views import Sources
-from shared.errors import NotFound
 from shared.events.wire import RawEvent
 from shared.telemetry import EVENTS_REPLAYED
 
-MAX_REPLAYED_BYTES: Final = 2 * MAX_ENCODED_BYTES  # it was taken once; what was sent is now kept beside its standard form
+MAX_REPLAYED_BYTES: Final = 2 * MOST_EVENT_BYTES  # it was taken once; what was sent is now kept beside its standard form
 MAX_EXAMINED: Final = 10_000  # of the quarantine, when a plan is checked
 
 
@@ -98,7 +98,7 @@ class Replaying:
 
     def _settings(self, source: str) -> SourceSettings:
         if (settings := self._sources.of_name(source)) is None:
-            raise NotFound("there is no source of this name", reason="SOURCE_UNKNOWN", name=source)
+            raise unknown_source(source)
         return settings
 
 

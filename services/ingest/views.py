@@ -9,6 +9,7 @@ from psycopg import Cursor
 
 from services.ingest.domain.plan import Plan, compile_plan
 from services.ingest.domain.settings import Settings, SourceSettings, of_event
+from services.ingest.domain.sources import unknown_source
 from shared.errors import NotFound
 from shared.events.source import KeyAdded, KeyRevoked, PlanPublished, SettingsChanged, SourceRegistered
 from shared.log import Record
@@ -135,7 +136,7 @@ class Sources:
     async def one(self, name: str) -> SourceRow:
         """Raises NotFound (SOURCE_UNKNOWN)."""
         if not (rows := await self._rows(name)):
-            raise NotFound("there is no source of this name", reason="SOURCE_UNKNOWN", name=name)
+            raise unknown_source(name)
         return rows[0]
 
     async def keys(self, name: str) -> list[KeyRow]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import TOLERANCE_US
-from services.ingest.domain.events import MAX_ENCODED_BYTES, MAX_EXTERNAL_IDS, Rejection, encode, judge
+from services.ingest.domain.events import MAX_EXTERNAL_IDS, Rejection, encode, judge
+from services.ingest.domain.settings import MOST_EVENT_BYTES
 from shared.errors import InvalidInput
 from shared.events.wire import RawEvent, decode_raw_events
 from shared.instants import SECOND, from_iso, to_iso
@@ -150,7 +151,7 @@ def test_a_whole_number_that_cannot_be_stored_is_refused() -> None:
 
 
 def test_an_event_that_its_batchs_context_makes_too_large_is_refused() -> None:
-    shared = Delivery(source="shop", received_at=NOON, context={"note": "x" * MAX_ENCODED_BYTES})
+    shared = Delivery(source="shop", received_at=NOON, context={"note": "x" * MOST_EVENT_BYTES})
     with pytest.raises(InvalidInput) as refused:
         encode(accepted(shared))
     assert refused.value.reason == "EVENT_TOO_LARGE"

@@ -21,7 +21,6 @@ Convert = Callable[[Any], Any]
 
 TRUE = frozenset({"true", "t", "yes", "y", "1"})
 FALSE = frozenset({"false", "f", "no", "n", "0"})
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RowRefused(Exception):

@@ -8,8 +8,8 @@ from starlette.requests import Request
 
 from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import instant
-from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
-from services.ingest.domain.settings import SourceSettings
+from services.ingest.domain.events import Rejection, call_of
+from services.ingest.domain.settings import SourceSettings, check_batch
 from shared.errors import InvalidInput, LimitExceeded
 from shared.privacy import Personal
 
@@ -86,8 +86,7 @@ def read_batch(body: bytes) -> BatchBody:
         raise InvalidInput("the body is not JSON", reason="JSON_BROKEN") from None
     if not batch.batch:
         raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
-    if len(batch.batch) > MAX_BATCH_EVENTS:
-        raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+    check_batch(len(batch.batch))
     return batch
 
 
@@ -104,10 +103,7 @@ def delivery_of(batch: BatchBody, source: SourceSettings, received_at: int) -> D
 
 
 def read_item(raw: msgspec.Raw) -> Call | Rejection:
-    try:
-        return read_call(raw)
-    except InvalidInput as error:
-        return Rejection("", error.reason, error.message)
+    return call_of(read_call, raw)
 
 
 def read_single(body: bytes, kind: str) -> Call:

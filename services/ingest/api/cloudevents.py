@@ -1,7 +1,6 @@
 """The three modes in which CloudEvents come over HTTP (the HTTP protocol binding 1.0.2, section 3)."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -10,7 +9,8 @@ from starlette.responses import Response
 
 from services.ingest.domain.call import Call, check_size
 from services.ingest.domain.cloudevents import read_structured, to_call
-from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.domain.events import Rejection, call_of
+from services.ingest.domain.settings import check_batch
 from shared.errors import InvalidInput
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -32,23 +32,22 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
         raise InvalidInput("a batch of CloudEvents is a JSON list", reason="BODY_INVALID") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidInput("the body is not JSON", reason="JSON_BROKEN") from None
-    if len(items) > MAX_BATCH_EVENTS:
-        raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+    check_batch(len(items))
     return items
 
 
 def read_item(raw: msgspec.Raw) -> Call | Rejection:
-    return _taken(read_structured, raw)
+    return call_of(read_structured, raw)
 
 
 def read_one(headers: Headers, body: bytes) -> Call | Rejection:
     """In structured or in binary mode."""
     media_type = _media_type(headers)
     if media_type == STRUCTURED:
-        return _taken(read_structured, body)
+        return call_of(read_structured, body)
     if media_type.startswith("application/cloudevents"):
         return Rejection("", "CLOUDEVENT_INVALID", "CloudEvents come in the JSON format, or in binary mode")
-    return _taken(lambda data: _read_binary(headers, data), body)
+    return call_of(lambda data: _read_binary(headers, data), body)
 
 
 def allow_webhook() -> Response:
@@ -63,13 +62,6 @@ def _read_binary(headers: Headers, data: bytes) -> Call:
     content_type = headers.get("content-type")
     check_size(len(data) + sum(map(len, attributes.values())))
     return to_call(attributes | ({"datacontenttype": content_type} if content_type else {}), data)
-
-
-def _taken(read: Callable[[Any], Call], raw: bytes | msgspec.Raw) -> Call | Rejection:
-    try:
-        return read(raw)
-    except InvalidInput as error:
-        return Rejection("", error.reason, error.message)
 
 
 def _media_type(headers: Headers) -> str:

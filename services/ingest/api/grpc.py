@@ -4,16 +4,17 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
-from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.ingest.api.positions import position
 from services.ingest.api.stream import Streams
 from services.ingest.api.structs import to_dict
 from services.ingest.app import Ingest, Receipt, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
 from services.ingest.domain.clocks import instant
-from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.domain.events import Rejection, call_of
+from services.ingest.domain.settings import check_batch
 from services.ingest.registry import Registry
 from services.ingest.views import Sources
 from shared.errors import InvalidInput
@@ -47,7 +48,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
 
     async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
         receipt = await self._record(request, write_key_of(context))
-        return ingest_pb2.RecordEventsResponse(results=_results(receipt), position=_position(receipt))
+        return ingest_pb2.RecordEventsResponse(results=_results(receipt), position=position("ingest", receipt.number))
 
     async def StreamEvents(
         self, request_iterator: AsyncIterator[ingest_pb2.StreamEventsRequest], context: Context
@@ -58,7 +59,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         async def answer(request: ingest_pb2.StreamEventsRequest) -> ingest_pb2.StreamEventsResponse:
             receipt = await self._record(request, write_key)
             return ingest_pb2.StreamEventsResponse(
-                sequence=request.sequence, results=_results(receipt), position=_position(receipt)
+                sequence=request.sequence, results=_results(receipt), position=position("ingest", receipt.number)
             )
 
         async for response in self.streams.serve(request_iterator, answer):
@@ -68,8 +69,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         source = await self._ingest.authenticate(write_key)
         if not request.events:
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
-        if len(request.events) > MAX_BATCH_EVENTS:
-            raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+        check_batch(len(request.events))
         sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
         delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source, sent_at=sent_at)
         return await self._ingest.record(map(_to_call, request.events), delivery, len(request.events))
@@ -81,7 +81,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         return ingest_pb2.RegisterSourceResponse(
             source=_to_source(key.source, key.added_at, key.write_key_hint),
             write_key=key.write_key,
-            position=Position(log="source", partition=0, number=key.pos),
+            position=position("source", key.pos),
         )
 
     async def ListSources(self, request: ingest_pb2.ListSourcesRequest, context: Context) -> ingest_pb2.ListSourcesResponse:
@@ -98,26 +98,27 @@ def write_key_of(context: Context) -> str:
 
 
 def _to_call(event: ingest_pb2.Event) -> Call | Rejection:
-    try:
-        check_size(event.ByteSize())
-        return Call(
-            type=KINDS.get(event.type),
-            message_id=event.message_id,
-            user_id=event.user_id,
-            anonymous_id=event.anonymous_id,
-            external_ids=[{"type": given.namespace, "id": given.value} for given in event.external_ids] or None,
-            event=event.name,
-            name=event.name,
-            category=event.category,
-            group_id=event.target_id,
-            previous_id=event.target_id,
-            properties=to_dict(event.properties),
-            traits=to_dict(event.traits),
-            context=to_dict(event.context),
-            timestamp=_datetime(event.original_time) if event.HasField("original_time") else None,
-        )
-    except InvalidInput as error:
-        return Rejection(event.message_id, error.reason, error.message)
+    return call_of(_read, event, event.message_id)
+
+
+def _read(event: ingest_pb2.Event) -> Call:
+    check_size(event.ByteSize())
+    return Call(
+        type=KINDS.get(event.type),
+        message_id=event.message_id,
+        user_id=event.user_id,
+        anonymous_id=event.anonymous_id,
+        external_ids=[{"type": given.namespace, "id": given.value} for given in event.external_ids] or None,
+        event=event.name,
+        name=event.name,
+        category=event.category,
+        group_id=event.target_id,
+        previous_id=event.target_id,
+        properties=to_dict(event.properties),
+        traits=to_dict(event.traits),
+        context=to_dict(event.context),
+        timestamp=_datetime(event.original_time) if event.HasField("original_time") else None,
+    )
 
 
 def _instant(time: Timestamp) -> int | None:
@@ -133,10 +134,6 @@ def _datetime(time: Timestamp) -> Any:
 
 def _results(receipt: Receipt) -> list[ingest_pb2.EventResult]:
     return [_to_result(verdict) for verdict in receipt.verdicts]
-
-
-def _position(receipt: Receipt) -> Position | None:
-    return None if receipt.number is None else Position(log="ingest", partition=0, number=receipt.number)
 
 
 def _to_result(verdict: Verdict) -> ingest_pb2.EventResult:

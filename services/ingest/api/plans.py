@@ -2,20 +2,19 @@
 
 from typing import Any
 
-from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import plan_pb2 as pb
 from c360.ingest.v1 import plan_pb2_grpc
 
-from services.ingest.api.sources import position
+from services.ingest.api.positions import position
 from services.ingest.domain.call import Call, read_call
-from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.domain.events import call_of
 from services.ingest.domain.plans import PublishPlan
+from services.ingest.domain.settings import check_batch
 from services.ingest.quarantine import Quarantine
 from services.ingest.registry import Registry
 from services.ingest.replaying import Replaying, Tally
 from services.ingest.views import PlanRow, Sources
 from services.ingest.violations import Violations
-from shared.errors import InvalidInput
 from shared.ids import to_text
 from shared.instants import Clock, to_timestamp
 from shared.rpc.edge import page_limit, page_token, parse_page_token
@@ -41,7 +40,7 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
     async def PublishPlan(self, request: pb.PublishPlanRequest, context: Any) -> pb.PublishPlanResponse:
         after = request.after_version if request.HasField("after_version") else None
         record = await self._registry.publish_plan(PublishPlan(request.request_id, request.source, request.document, after))
-        return pb.PublishPlanResponse(version=record.entry.public().version, position=position(record.pos))
+        return pb.PublishPlanResponse(version=record.entry.public().version, position=position("source", record.pos))
 
     async def GetPlan(self, request: pb.GetPlanRequest, context: Any) -> pb.GetPlanResponse:
         await self._sources.one(request.source)
@@ -84,24 +83,17 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
 
     async def ReplayQuarantined(self, request: pb.ReplayQuarantinedRequest, context: Any) -> pb.ReplayQuarantinedResponse:
         tally, number = await self._replaying.replay(request.source)
-        response = pb.ReplayQuarantinedResponse(tally=_tally(tally))
-        if number is not None:
-            response.position.CopyFrom(Position(log="ingest", partition=0, number=number))
-        return response
+        return pb.ReplayQuarantinedResponse(tally=_tally(tally), position=position("ingest", number))
 
     async def CheckPlan(self, request: pb.CheckPlanRequest, context: Any) -> pb.CheckPlanResponse:
-        if len(request.events) > MAX_BATCH_EVENTS:
-            raise InvalidInput("a check takes at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
-        calls = [_call(event) for event in request.events]
+        check_batch(len(request.events))
+        calls = [call_of(_read, event) for event in request.events]
         waiting, sample = await self._replaying.check(request.source, request.document, calls, self._clock())
         return pb.CheckPlanResponse(quarantine=_tally(waiting), events=_tally(sample))
 
 
-def _call(event: str) -> Call | Rejection:
-    try:
-        return read_call(event.encode())
-    except InvalidInput as error:
-        return Rejection("", error.reason, error.message)
+def _read(event: str) -> Call:
+    return read_call(event.encode())
 
 
 def _version(row: PlanRow) -> pb.PlanVersion:

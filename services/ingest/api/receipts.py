@@ -1,9 +1,9 @@
 """Receipts over gRPC."""
 
-from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import receipt_pb2, receipt_pb2_grpc
 
 from services.ingest.api.grpc import STATUSES, Context, write_key_of
+from services.ingest.api.positions import position
 from services.ingest.app import Ingest
 from services.ingest.inquiry import Inquiry, Outcome
 from shared.ids import to_text
@@ -31,7 +31,7 @@ def _to_receipt(message_id: str, outcome: Outcome) -> receipt_pb2.Receipt:
     )
     if outcome.position is not None:
         log, number = outcome.position
-        receipt.position.CopyFrom(Position(log=log, partition=0, number=number))
+        receipt.position.CopyFrom(position(log, number))
     if outcome.last_duplicate_at is not None:
         receipt.last_duplicate_time.CopyFrom(to_timestamp(outcome.last_duplicate_at))
     return receipt

@@ -3,11 +3,10 @@
 from typing import Any
 
 import msgspec
-from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import source_pb2 as pb
 from c360.ingest.v1 import source_pb2_grpc
 
-from services.ingest.domain.sources import PARTITION
+from services.ingest.api.positions import position
 from services.ingest.registry import Registry
 from services.ingest.views import KeyRow, SourceRow, Sources
 from shared.instants import to_timestamp
@@ -27,7 +26,7 @@ class SourceApi(source_pb2_grpc.SourceServiceServicer):
     async def ChangeSettings(self, request: pb.ChangeSettingsRequest, context: Any) -> pb.ChangeSettingsResponse:
         pos = await self._registry.change_settings(request.request_id, request.source, _changes(request))
         source = await self._sources.one(request.source)
-        return pb.ChangeSettingsResponse(source=_described(source), position=position(pos))
+        return pb.ChangeSettingsResponse(source=_described(source), position=position("source", pos))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: Any) -> pb.ListKeysResponse:
         return pb.ListKeysResponse(keys=map(_key, await self._sources.keys(request.source)))
@@ -35,15 +34,11 @@ class SourceApi(source_pb2_grpc.SourceServiceServicer):
     async def AddKey(self, request: pb.AddKeyRequest, context: Any) -> pb.AddKeyResponse:
         added = await self._registry.add_key(request.request_id, request.source, request.name)
         key = pb.WriteKey(name=added.key_name, hint=added.write_key_hint, add_time=to_timestamp(added.added_at))
-        return pb.AddKeyResponse(key=key, write_key=added.write_key, position=position(added.pos))
+        return pb.AddKeyResponse(key=key, write_key=added.write_key, position=position("source", added.pos))
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
         pos = await self._registry.revoke_key(request.request_id, request.source, request.name)
-        return pb.RevokeKeyResponse(position=position(pos))
-
-
-def position(pos: int) -> Position:
-    return Position(log="source", partition=PARTITION, number=pos)
+        return pb.RevokeKeyResponse(position=position("source", pos))
 
 
 def _changes(request: pb.ChangeSettingsRequest) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from services.ingest.domain.call import Call, check_depth, check_size, may_be_deep, read_call
+from services.ingest.domain.events import MAX_MESSAGE_ID
+from services.ingest.domain.settings import TYPES
 from shared.errors import InvalidInput
 from shared.ids import derived_id, to_text
 
 CALL_PREFIX: Final = "c360."  # a type of ours says which call `data` is; any other type is the name of a track
-CALLS: Final = frozenset(CALL_PREFIX + kind for kind in ("identify", "track", "page", "screen", "group", "alias"))
-MAX_PAIR: Final = 100  # characters, as of any message id
+CALLS: Final = frozenset(CALL_PREFIX + kind for kind in TYPES)
 EXTRA_KEY: Final = "cloudevent"
 
 Attributes = dict[str, Any]
@@ -54,7 +55,7 @@ def to_call(attributes: Attributes, data: bytes | msgspec.Raw | None) -> Call:
 def message_id_of(source: str, event_id: str) -> str:
     """Of two sources behind one write key, both may number their events from 1: only the pair is unique (section 3.1.1)."""
     pair = f"{source} {event_id}"
-    if " " not in source and len(pair) <= MAX_PAIR:
+    if " " not in source and len(pair) <= MAX_MESSAGE_ID:
         return pair
     return to_text(derived_id(b"cloudevent", source.encode(), event_id.encode()))
 

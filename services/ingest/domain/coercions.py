@@ -15,13 +15,13 @@ from typing import Any, Final
 from services.ingest.domain.codes import countries, currencies, folded
 from shared.errors import InvalidInput
 from shared.identifiers import normalise
+from shared.instants import EPOCH
 
 FAILED: Final = object()
 EXACT_INTEGER_AT_MOST: Final = 2**53  # profiles serve numbers as doubles
 MAX_TEXT: Final = 512  # characters that a coerced value may have; a longer one is not of these kinds
 CACHED_VALUES: Final = 16_384  # of each kind, about 200 bytes each
 MILLISECONDS_FROM: Final = 10**11  # as seconds that is the year 5138: a larger number counts milliseconds
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Coerce = Callable[[Any], Any]
 
@@ -152,9 +152,7 @@ def _of_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return FAILED
     try:
-        return _iso(
-            _EPOCH + timedelta(milliseconds=value) if abs(value) >= MILLISECONDS_FROM else _EPOCH + timedelta(seconds=value)
-        )
+        return _iso(EPOCH + timedelta(milliseconds=value) if abs(value) >= MILLISECONDS_FROM else EPOCH + timedelta(seconds=value))
     except OverflowError:
         return FAILED
 

@@ -17,10 +17,7 @@ from shared.events import wire
 from shared.events.wire import EventKind, RawEvent
 from shared.identifiers import NAMESPACE, normalise
 
-MAX_BATCH_EVENTS: Final = 2_500  # as in the original
 MAX_MESSAGE_ID: Final = 100  # characters
-# JSON of 32 KB grows at most 2.25 times (an array of one-digit floats); the rest is what the batch's shared context adds.
-MAX_ENCODED_BYTES: Final = MOST_EVENT_BYTES
 MAX_EXTERNAL_IDS: Final = 50  # of one event; one that has more describes a list of people, or is a mistake
 
 KINDS: Final[Mapping[str, EventKind]] = {kind: kind for kind in get_args(EventKind)}
@@ -34,6 +31,14 @@ class Rejection(msgspec.Struct, frozen=True):
     message: str
 
 
+def call_of(read: Callable[[Any], Call], raw: Any, message_id: str = "") -> Call | Rejection:
+    """What `read` makes of one event, or why it can't be read; the others of its request go on."""
+    try:
+        return read(raw)
+    except InvalidInput as error:
+        return Rejection(message_id, error.reason, error.message)
+
+
 def judge(call: Call, delivery: Delivery, new_message_id: Callable[[], str]) -> RawEvent | Rejection:
     """Never raises, whatever the call holds."""
     message_id = _text(call.message_id)
@@ -43,7 +48,7 @@ def judge(call: Call, delivery: Delivery, new_message_id: Callable[[], str]) -> 
         return Rejection(message_id[:MAX_MESSAGE_ID], error.reason, error.message)
 
 
-def encode(event: RawEvent, max_bytes: int = MAX_ENCODED_BYTES) -> bytes:
+def encode(event: RawEvent, max_bytes: int = MOST_EVENT_BYTES) -> bytes:
     """Raises InvalidInput (EVENT_TOO_LARGE, NUMBER_TOO_LARGE)."""
     try:
         encoded = wire.encode(event)

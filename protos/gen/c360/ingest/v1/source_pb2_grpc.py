@@ -95,8 +95,7 @@ class SourceServiceServicer:
     def AddKey(self, request, context):
         """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
         Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-        FAILED_PRECONDITION (TOO_MANY_KEYS),
-        ABORTED (REQUEST_ID_REUSED, CONFLICT).
+        FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,8 +50,7 @@ class SourceServiceStub:
     AddKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.AddKeyRequest, _source_pb2.AddKeyResponse]
     """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
     Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-    FAILED_PRECONDITION (TOO_MANY_KEYS),
-    ABORTED (REQUEST_ID_REUSED, CONFLICT).
+    FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
@@ -82,8 +81,7 @@ class SourceServiceAsyncStub(SourceServiceStub):
     AddKey: _aio.UnaryUnaryMultiCallable[_source_pb2.AddKeyRequest, _source_pb2.AddKeyResponse]  # type: ignore[assignment]
     """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
     Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-    FAILED_PRECONDITION (TOO_MANY_KEYS),
-    ABORTED (REQUEST_ID_REUSED, CONFLICT).
+    FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
@@ -135,8 +133,7 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_source_pb2.AddKeyResponse, _abc.Awaitable[_source_pb2.AddKeyResponse]]:
         """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
         Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
-        FAILED_PRECONDITION (TOO_MANY_KEYS),
-        ABORTED (REQUEST_ID_REUSED, CONFLICT).
+        FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
     @_abc_1.abstractmethod
