@@ -11,7 +11,7 @@ from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.limiter import Limiter
 from services.ingest.domain.plan import Outcome
 from services.ingest.domain.settings import SourceSettings
-from services.ingest.domain.sources import hash_of
+from services.ingest.domain.sources import write_key_hash
 from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
 from services.ingest.views import Sources
@@ -93,7 +93,7 @@ class Ingest:
         """Raises NotAuthenticated (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN)."""
         if not write_key:
             raise NotAuthenticated("a write key is required", reason="WRITE_KEY_MISSING")
-        source = await self._sources.of_key(hash_of(write_key))
+        source = await self._sources.of_key(write_key_hash(write_key))
         if source is None:
             raise NotAuthenticated("this write key is unknown, or was revoked", reason="WRITE_KEY_UNKNOWN")
         return source

@@ -47,11 +47,6 @@ class QuarantinedRow(msgspec.Struct, frozen=True):
     received_at: int
 
 
-def id_of(event: RawEvent) -> bytes:
-    """As identity knows it."""
-    return event_id_of(event.source, event.message_id)
-
-
 class Quarantine:
     def __init__(self, pool: Any, vault: Vault, clock: Clock) -> None:
         self._pool = pool
@@ -61,7 +56,7 @@ class Quarantine:
     async def put(self, events: Sequence[Quarantined]) -> None:
         """Durable when this returns, all of them or none; what is there already stays as it is."""
         epoch, key = await self._vault.quarantine_key(self._clock())
-        ids = [id_of(held.event) for held in events]
+        ids = [event_id_of(held.event.source, held.event.message_id) for held in events]
         sealed = [key.seal(held.encoded, epoch + event_id) for event_id, held in zip(ids, events, strict=True)]
         await self._pool.execute(
             """INSERT INTO quarantine (event_id, source, plan_version, rules, received_at, identifiers, epoch, sealed)

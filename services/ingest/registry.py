@@ -100,5 +100,5 @@ class Registry:
     def _new_key(self, record: Record, write_key: str) -> NewKey:
         event: SourceRegistered | KeyAdded = record.entry.public()
         source = event.name if isinstance(event, SourceRegistered) else event.source
-        is_new = rules.hash_of(write_key) == event.write_key_hash
+        is_new = rules.write_key_hash(write_key) == event.write_key_hash
         return NewKey(source, event.key_name, write_key if is_new else "", event.write_key_hint, record.recorded_at, record.pos)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.domain.plan import compile_plan
-from services.ingest.domain.standardise import restore
 from shared.events.wire import RawEvent
 from shared.identifiers import normalise
 
@@ -91,6 +90,17 @@ def test_the_order_of_fields_does_not_matter(match: str, traits: dict[str, Any],
     assert exact(one.event.raw) == exact(two.event.raw)
     assert one.event.flags == two.event.flags
     assert one.findings == two.findings
+
+
+def restore(fields: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+    """What was sent: `raw` has it, with what else meant the same."""
+    found = dict(fields)
+    for canonical in raw:
+        found.pop(canonical, None)
+    for entry in raw.values():
+        found[entry["field"]] = entry["value"]
+        found |= entry.get("others", {})
+    return found
 
 
 @given(MATCHES, TRAITS)

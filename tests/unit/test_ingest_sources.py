@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from services.ingest.domain.sources import hash_of
+from services.ingest.domain.sources import write_key_hash
 from services.ingest.views import RE_READ_INTERVAL_S, Sources
 
 
@@ -21,11 +21,11 @@ class Table:
         return list(self.rows)
 
     def add(self, name: str, write_key: str) -> None:
-        self.rows.append({"name": name, "settings": "{}", "plan_version": 0, "keys": [hash_of(write_key)]})
+        self.rows.append({"name": name, "settings": "{}", "plan_version": 0, "keys": [write_key_hash(write_key)]})
 
 
 async def name_of(sources: Sources, write_key: str) -> str | None:
-    found = await sources.of_key(hash_of(write_key))
+    found = await sources.of_key(write_key_hash(write_key))
     return found.name if found else None
 
 
@@ -51,5 +51,5 @@ async def test_many_unknown_keys_share_few_readings() -> None:
     sources = Sources(table, time.monotonic)
     began = time.monotonic()
     for _ in range(3):
-        await asyncio.gather(*(sources.of_key(hash_of(f"guess {n}")) for n in range(500)))
+        await asyncio.gather(*(sources.of_key(write_key_hash(f"guess {n}")) for n in range(500)))
     assert table.readings <= 1 + (time.monotonic() - began) / RE_READ_INTERVAL_S + 1

@@ -15,8 +15,8 @@ from services.ingest.domain.sources import (
     check,
     decide,
     fold,
-    hash_of,
     new_write_key,
+    write_key_hash,
 )
 from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.source import KeyAdded, KeyRevoked, SettingsChanged, SourceRegistered
@@ -44,7 +44,7 @@ def reason(*commands: Command) -> str:
 def test_a_new_source_keeps_the_hash_of_its_key_and_not_the_key() -> None:
     [event] = after(REGISTER)
     assert isinstance(event, SourceRegistered)
-    assert (event.write_key_hash, event.write_key_hint) == (hash_of("key-of-the-shop"), "key-of-th")
+    assert (event.write_key_hash, event.write_key_hint) == (write_key_hash("key-of-the-shop"), "key-of-th")
     assert "key-of-the-shop" not in repr(event) + repr(REGISTER)
 
 
@@ -60,10 +60,10 @@ def test_a_second_source_of_the_same_name_is_refused() -> None:
 def test_a_source_may_have_several_keys_and_one_is_revoked_alone() -> None:
     events = after(REGISTER, ADD, REVOKE)
     assert [type(event) for event in events] == [SourceRegistered, KeyAdded, KeyRevoked]
-    assert events[-1].write_key_hash == hash_of("key-of-the-shop")
+    assert events[-1].write_key_hash == write_key_hash("key-of-the-shop")
     state = fold(events)
     assert state is not None
-    assert state.keys == {"mobile": hash_of("key-of-the-app")}
+    assert state.keys == {"mobile": write_key_hash("key-of-the-app")}
 
 
 def test_the_name_of_a_key_is_never_given_again() -> None:

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from services.cli.errors import CommandError
 from services.cli.importing.door import Answer, Stopped
 from services.cli.importing.ledger import TAKEN, Entry
 from services.cli.importing.mapper import Mapped
@@ -52,7 +51,7 @@ class Lanes:
 
     def __init__(self, make_sender: Callable[[threading.Event], Sender], lanes: int = LANES) -> None:
         self._stop = threading.Event()
-        self._failure: CommandError | BaseException | None = None
+        self._failure: BaseException | None = None
         self._added = 0
         self._filling: list[Batch | None] = [None] * lanes
         self._queues: list[queue.Queue[Batch | None]] = [queue.Queue(maxsize=1) for _ in range(lanes)]

@@ -17,7 +17,7 @@ from services.cli.errors import Misused
 from services.cli.importing.rows import Place, Row
 
 ACCEPTED, DUPLICATE, QUARANTINED, REJECTED = "accepted", "duplicate", "quarantined", "rejected"
-TAKEN = frozenset({ACCEPTED, DUPLICATE, QUARANTINED, "readable"})
+TAKEN = frozenset({ACCEPTED, DUPLICATE, QUARANTINED})
 
 
 class Entry:

@@ -78,15 +78,11 @@ Command = RegisterSource | ChangeSettings | AddKey | RevokeKey
 
 def check(command: Command) -> None:
     """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID, KEY_NAME_INVALID)."""
-    check_name(command.source)
+    if not NAME.fullmatch(command.source):
+        raise InvalidInput("a source's name is 1 to 64 lower-case letters, digits and hyphens", reason="NAME_INVALID")
     check_request_id(command.request_id)
     if isinstance(command, AddKey | RevokeKey) and not NAME.fullmatch(command.key_name):
         raise InvalidInput("a key's name is 1 to 64 lower-case letters, digits and hyphens", reason="KEY_NAME_INVALID")
-
-
-def check_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise InvalidInput("a source's name is 1 to 64 lower-case letters, digits and hyphens", reason="NAME_INVALID")
 
 
 def check_request_id(request_id: str) -> None:
@@ -121,7 +117,7 @@ def _register(source: Source | None, command: RegisterSource) -> SourceRegistere
     return SourceRegistered(
         request_id=command.request_id,
         name=command.source,
-        write_key_hash=hash_of(command.write_key),
+        write_key_hash=write_key_hash(command.write_key),
         write_key_hint=command.write_key[:HINT_CHARACTERS],
     )
 
@@ -136,7 +132,7 @@ def _add_key(source: Source, command: AddKey) -> KeyAdded:
         request_id=command.request_id,
         source=source.name,
         key_name=command.key_name,
-        write_key_hash=hash_of(command.write_key),
+        write_key_hash=write_key_hash(command.write_key),
         write_key_hint=command.write_key[:HINT_CHARACTERS],
     )
 
@@ -200,6 +196,6 @@ def new_write_key(random: Callable[[int], bytes]) -> str:
     return KEY_PREFIX + base64.urlsafe_b64encode(random(KEY_BYTES)).rstrip(b"=").decode()
 
 
-def hash_of(write_key: str) -> bytes:
+def write_key_hash(write_key: str) -> bytes:
     """A plain hash is enough for what is random."""
     return hashlib.sha256(write_key.encode()).digest()

@@ -1,8 +1,8 @@
 """Standardisation: what the sources call differently gets one name and one form, and what was sent is kept.
 
 `raw` leads from the canonical name to {"field", "value"} as sent, and, where several fields of an event mean the same, to
-{"others"} as well. Laws: standardised twice is standardised once; the order of fields doesn't matter; `restore` gives back
-what was sent; nothing raises.
+{"others"} as well. Laws: standardised twice is standardised once; the order of fields doesn't matter; what was sent can
+be had back from both; nothing raises.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,14 +109,3 @@ def _chosen(fields: Fields, names: Sequence[tuple[int, str]]) -> str:
 def _same(value: Any, sent: Any) -> bool:
     """True is not 1, and 1 is not 1.0."""
     return value is sent or (type(value) is type(sent) and value == sent)
-
-
-def restore(fields: Fields, raw: Fields) -> Fields:
-    """What was sent."""
-    found = dict(fields)
-    for canonical in raw:
-        found.pop(canonical, None)
-    for entry in raw.values():
-        found[entry["field"]] = entry["value"]
-        found |= entry.get("others", {})
-    return found

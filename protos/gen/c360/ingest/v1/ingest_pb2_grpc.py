@@ -94,7 +94,7 @@ class IngestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSources(self, request, context):
-        """ListSources names every source, oldest first.
+        """ListSources names every source, oldest first. SourceService.DescribeSources tells more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

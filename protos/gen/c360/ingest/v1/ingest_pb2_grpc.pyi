@@ -7,6 +7,7 @@ from c360.ingest.v1 import ingest_pb2 as _ingest_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
+import builtins as _builtins
 import grpc as _grpc
 import sys
 import typing as _typing
@@ -15,6 +16,11 @@ if sys.version_info >= (3, 11):
     from typing import Self as _Self
 else:
     from typing_extensions import Self as _Self
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 _T = _typing.TypeVar("_T")
 
@@ -53,8 +59,10 @@ class IngestServiceStub:
     Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
     CONFLICT: sources are being changed elsewhere; try again).
     """
-    ListSources: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.ListSourcesRequest, _ingest_pb2.ListSourcesResponse]
-    """ListSources names every source, oldest first."""
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def ListSources(self) -> _grpc.UnaryUnaryMultiCallable[_ingest_pb2.ListSourcesRequest, _ingest_pb2.ListSourcesResponse]:
+        """ListSources names every source, oldest first. SourceService.DescribeSources tells more."""
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -81,8 +89,10 @@ class IngestServiceAsyncStub(IngestServiceStub):
     Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
     CONFLICT: sources are being changed elsewhere; try again).
     """
-    ListSources: _aio.UnaryUnaryMultiCallable[_ingest_pb2.ListSourcesRequest, _ingest_pb2.ListSourcesResponse]  # type: ignore[assignment]
-    """ListSources names every source, oldest first."""
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def ListSources(self) -> _aio.UnaryUnaryMultiCallable[_ingest_pb2.ListSourcesRequest, _ingest_pb2.ListSourcesResponse]:  # type: ignore[override]
+        """ListSources names every source, oldest first. SourceService.DescribeSources tells more."""
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     """IngestService takes events from sources and answers only when they are durable."""
@@ -125,12 +135,13 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         CONFLICT: sources are being changed elsewhere; try again).
         """
 
+    @_deprecated("""ListSources names every source, oldest first. SourceService.DescribeSources tells more.""")
     @_abc_1.abstractmethod
     def ListSources(
         self,
         request: _ingest_pb2.ListSourcesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.ListSourcesResponse, _abc.Awaitable[_ingest_pb2.ListSourcesResponse]]:
-        """ListSources names every source, oldest first."""
+        """ListSources names every source, oldest first. SourceService.DescribeSources tells more."""
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
