@@ -58,12 +58,12 @@ class Publisher:
         return int(await self._retry(deadline, self._publish_once, data, headers))
 
     async def keep_keys_ahead(self) -> None:
-        """Makes the next epoch's key before it is needed, so that a database outage does not close the door."""
+        """Makes the next epoch's key before it is needed, so that a database outage does not close the door.
+
+        Never returns; raises when the database is down.
+        """
         while True:
-            try:
-                await self._vault.epoch_key(self._clock() + KEY_AHEAD_US)
-            except STORE_DOWN as error:
-                log.warning("cannot make the next key yet", error=type(error).__name__)
+            await self._vault.epoch_key(self._clock() + KEY_AHEAD_US)
             await asyncio.sleep(KEY_CHECK_S)
 
     async def _retry(self, deadline: float, step: Any, *arguments: Any) -> Any:

@@ -10,8 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from shared.instants import SECOND, Clock
-from shared.store.pool import DOWN as STORE_DOWN
-from shared.telemetry import logger
 
 WRITE_EVERY_S: Final = 1.0
 MAX_UNWRITTEN: Final = 20_000  # message ids
@@ -20,21 +18,6 @@ KEPT_ROWS: Final = 1_000_000  # about 200 MB
 TRIM_EVERY_S: Final = 600.0
 REJECTED: Final = "rejected"
 DUPLICATE: Final = "duplicate"
-
-TABLE: Final = """
-CREATE TABLE verdicts (
-    event_id bytea NOT NULL,
-    status   text  NOT NULL,
-    reason   text  NOT NULL,
-    times    int8  NOT NULL,
-    last_at  int8  NOT NULL,
-    PRIMARY KEY (event_id, status)
-);
-CREATE INDEX verdicts_by_age ON verdicts (last_at);
-GRANT SELECT, INSERT, UPDATE, DELETE ON verdicts TO c360_ingest;
-"""
-
-log = logger("verdicts")
 
 
 class Remembered(msgspec.Struct):
@@ -66,13 +49,11 @@ class Verdicts:
         return {row["status"]: Remembered(row["reason"], row["times"], row["last_at"]) for row in rows}
 
     async def run(self) -> None:
+        """Never returns; raises when the database is down."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            try:
-                await self.write()
-                await self._trim()
-            except STORE_DOWN as error:
-                log.warning("cannot write verdicts yet", error=type(error).__name__)
+            await self.write()
+            await self._trim()
 
     async def write(self) -> None:
         """What a failure keeps from being written is forgotten."""

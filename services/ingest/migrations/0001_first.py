@@ -2,7 +2,6 @@
 
 from alembic import op
 
-from services.ingest import verdicts
 from shared.log.schema import GRANTS, TABLES
 from shared.store import generations
 
@@ -25,6 +24,19 @@ CREATE TABLE customer_head (
 INSERT INTO customer_head VALUES (0, 0, 0);
 GRANT SELECT, INSERT ON receipts TO c360_ingest;
 GRANT SELECT, UPDATE ON customer_head TO c360_ingest;
+"""
+
+VERDICTS = """
+CREATE TABLE verdicts (
+    event_id bytea NOT NULL,
+    status   text  NOT NULL,
+    reason   text  NOT NULL,
+    times    int8  NOT NULL,
+    last_at  int8  NOT NULL,
+    PRIMARY KEY (event_id, status)
+);
+CREATE INDEX verdicts_by_age ON verdicts (last_at);
+GRANT SELECT, INSERT, UPDATE, DELETE ON verdicts TO c360_ingest;
 """
 
 
@@ -82,4 +94,4 @@ def upgrade() -> None:
     """)
     op.execute(RECEIPTS)
     op.execute(generations.TABLE.format(table="receipts", role="c360_ingest"))
-    op.execute(verdicts.TABLE)
+    op.execute(VERDICTS)
