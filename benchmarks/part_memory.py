@@ -94,7 +94,7 @@ def _ingest(pool: Any) -> Store:
     receipts = Receipts(pool)
 
     async def put(ids: Sequence[bytes]) -> None:
-        before = await receipts.position()
+        before = await receipts.head()
         applied = [Applied(event_id, b"c" * 16, before.customer) for event_id in ids]
         await receipts.apply([applied], before, before.customer + 1, before.ingest + 1)
 

@@ -37,7 +37,7 @@ class Verdict(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True):
     """One verdict an event, in order; `number` is where the newest of those stands that are taken, None when there are none."""
 
     verdicts: list[Verdict]
@@ -98,7 +98,7 @@ class Ingest:
             raise NotAuthenticated("this write key is unknown, or was revoked", reason="WRITE_KEY_UNKNOWN")
         return source
 
-    async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery, count: int) -> Receipt:
+    async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery, count: int) -> Recorded:
         """Returns when the events that were taken are durable. There are `count` calls, read one by one: what is left of one
         when the next comes is its encoded form, so that a batch is worked through in the processor's caches.
 
@@ -115,7 +115,7 @@ class Ingest:
             judged[places[event_id]] = _repeated(judged[places[event_id]])
         verdicts = [item.verdict for item in judged]
         self._tell(verdicts, delivery.source)
-        return Receipt(verdicts, taken.number)
+        return Recorded(verdicts, taken.number)
 
     async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> None:
         """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it."""

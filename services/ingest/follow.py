@@ -11,7 +11,7 @@ import msgspec
 import nats.js.errors
 
 from services.ingest.backlog import Backlog
-from services.ingest.receipts import Applied, Position, Receipts
+from services.ingest.receipts import Applied, Head, Receipts
 from shared.bus import Follower, Message
 from shared.bus.connection import REQUEST_TIMEOUT_S
 from shared.events.customer import ACTIVITY_IDS
@@ -51,20 +51,20 @@ _decode_named = msgspec.msgpack.Decoder(list[_Named]).decode
 
 async def follow_customers(client: Any, receipts: Receipts, backlog: Backlog) -> None:
     """Never returns; raises when a server is down, to be started over from what is committed."""
-    position = await receipts.position()
-    backlog.was_consumed(position.ingest)
+    head = await receipts.head()
+    backlog.was_consumed(head.ingest)
     # Not contiguous: a unit that is gone from the broker is no reason to wait for ever.
-    follower = Follower(client, CUSTOMER_STREAM, position.customer, contiguous=False)
+    follower = Follower(client, CUSTOMER_STREAM, head.customer, contiguous=False)
     try:
         while True:
             messages = await follower.take(UNITS_A_TRANSACTION)
-            position = await _apply(messages, receipts, position)
-            backlog.was_consumed(position.ingest)
+            head = await _apply(messages, receipts, head)
+            backlog.was_consumed(head.ingest)
     finally:
         await follower.close()
 
 
-async def _apply(messages: Sequence[Message], receipts: Receipts, before: Position) -> Position:
+async def _apply(messages: Sequence[Message], receipts: Receipts, before: Head) -> Head:
     units = _units(messages)
     consumed = max([before.ingest, *(unit.consumed.get(INGEST_STREAM, 0) for unit in units)])
     applied = [
@@ -89,7 +89,7 @@ async def fill_backlog(client: Any, vault: Vault, backlog: Backlog, receipts: Re
 
     The sources and message ids are sealed with the events, so they are opened for a moment. Raises when a server is down.
     """
-    after, newest = (await receipts.position()).ingest, await _newest_sequence(client)
+    after, newest = (await receipts.head()).ingest, await _newest_sequence(client)
     follower = Follower(client, INGEST_STREAM, after, contiguous=False, watched=False)
     try:
         while after < newest and not backlog.is_full:

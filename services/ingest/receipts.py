@@ -21,7 +21,7 @@ class Applied(msgspec.Struct, frozen=True, array_like=True):
     unit: int
 
 
-class Position(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True):
     """Stream sequences: of CUSTOMER that the receipts include, and of INGEST that identity had consumed by then.
 
     `receipts` is how many events there were up to there: it tells their generation, the same for every replica.
@@ -40,11 +40,11 @@ class Receipts:
     async def load(self) -> None:
         await self._generations.load()
 
-    async def position(self) -> Position:
-        return Position(*await self._pool.fetchrow("SELECT customer, ingest, receipts FROM customer_head"))
+    async def head(self) -> Head:
+        return Head(*await self._pool.fetchrow("SELECT customer, ingest, receipts FROM customer_head"))
 
-    async def apply(self, units: Sequence[Sequence[Applied]], before: Position, customer: int, ingest: int) -> Position:
-        """One transaction, with the position that it returns. What another replica has applied is left as it is."""
+    async def apply(self, units: Sequence[Sequence[Applied]], before: Head, customer: int, ingest: int) -> Head:
+        """One transaction, with the head that it returns. What another replica has applied is left as it is."""
         placed, after = self._place(units, before, customer, ingest)
         finished = range(before.receipts // self._generations.size, after.receipts // self._generations.size)
         async with self._pool.acquire() as connection, connection.transaction():
@@ -62,8 +62,8 @@ class Receipts:
         return after
 
     def _place(
-        self, units: Sequence[Sequence[Applied]], before: Position, customer: int, ingest: int
-    ) -> tuple[list[tuple[int, Applied]], Position]:
+        self, units: Sequence[Sequence[Applied]], before: Head, customer: int, ingest: int
+    ) -> tuple[list[tuple[int, Applied]], Head]:
         """A unit belongs to one generation as a whole: that in which it begins."""
         placed: list[tuple[int, Applied]] = []
         count = before.receipts
@@ -72,7 +72,7 @@ class Receipts:
             self._generations.add(generation, [applied.event_id for applied in unit])
             placed += [(generation, applied) for applied in unit]
             count += len(unit)
-        return placed, Position(customer, ingest, count)
+        return placed, Head(customer, ingest, count)
 
     def may_know(self, event_ids: Collection[bytes]) -> list[bytes]:
         """Without asking the database: those that may have a receipt. The others have none."""

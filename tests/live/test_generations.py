@@ -72,13 +72,13 @@ async def test_replicas_agree_where_a_receipt_is(pools: tuple[Any, Any]) -> None
     pool, chance = pools[1], Random(7)
     units = [[Applied(an_id(1_000 * unit + n), b"c" * 16, unit) for n in range(chance.randrange(SIZE))] for unit in range(60)]
     replicas = [Receipts(pool, POSITIONS) for _ in range(2)]
-    positions = [await replica.position() for replica in replicas]
-    while min(position.customer for position in positions) < len(units):
+    heads = [await replica.head() for replica in replicas]
+    while min(head.customer for head in heads) < len(units):
         which = chance.randrange(2)
-        at = positions[which].customer
+        at = heads[which].customer
         some = units[at : at + chance.randrange(1, 5)]
         if some:
-            positions[which] = await replicas[which].apply(some, positions[which], at + len(some), at)
+            heads[which] = await replicas[which].apply(some, heads[which], at + len(some), at)
     late = Receipts(pool, POSITIONS)
     await late.load()
     everything = {applied.event_id for unit in units for applied in unit}

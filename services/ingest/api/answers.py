@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.ingest.api.request_ids import current
-from services.ingest.app import Receipt, Verdict
+from services.ingest.app import Recorded, Verdict
 from shared import errors
 from shared.bus import BROKER_DOWN
 from shared.store.pool import DOWN as STORE_DOWN
@@ -41,7 +41,7 @@ def json_response(status: int, content: Any, headers: dict[str, str] | None = No
     return Response(encode(content), status, headers, media_type="application/json")
 
 
-def receipt(found: Receipt) -> Response:
+def recorded(found: Recorded) -> Response:
     content: dict[str, Any] = {"success": True, "results": [_result(verdict) for verdict in found.verdicts]}
     if found.number is not None:
         content["position"] = f"ingest/0/{found.number}"

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.ingest.api.positions import position
 from services.ingest.api.stream import Streams
 from services.ingest.api.structs import to_dict
-from services.ingest.app import Ingest, Receipt, Verdict
+from services.ingest.app import Ingest, Recorded, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import Rejection, call_of
@@ -47,8 +47,8 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         self.streams = Streams()
 
     async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
-        receipt = await self._record(request, write_key_of(context))
-        return ingest_pb2.RecordEventsResponse(results=_results(receipt), position=position("ingest", receipt.number))
+        recorded = await self._record(request, write_key_of(context))
+        return ingest_pb2.RecordEventsResponse(results=_results(recorded), position=position("ingest", recorded.number))
 
     async def StreamEvents(
         self, request_iterator: AsyncIterator[ingest_pb2.StreamEventsRequest], context: Context
@@ -57,15 +57,15 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         await self._ingest.authenticate(write_key)
 
         async def answer(request: ingest_pb2.StreamEventsRequest) -> ingest_pb2.StreamEventsResponse:
-            receipt = await self._record(request, write_key)
+            recorded = await self._record(request, write_key)
             return ingest_pb2.StreamEventsResponse(
-                sequence=request.sequence, results=_results(receipt), position=position("ingest", receipt.number)
+                sequence=request.sequence, results=_results(recorded), position=position("ingest", recorded.number)
             )
 
         async for response in self.streams.serve(request_iterator, answer):
             yield response
 
-    async def _record(self, request: ingest_pb2.RecordEventsRequest | ingest_pb2.StreamEventsRequest, write_key: str) -> Receipt:
+    async def _record(self, request: ingest_pb2.RecordEventsRequest | ingest_pb2.StreamEventsRequest, write_key: str) -> Recorded:
         source = await self._ingest.authenticate(write_key)
         if not request.events:
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
@@ -132,8 +132,8 @@ def _datetime(time: Timestamp) -> Any:
         raise InvalidInput("the time is not a valid Timestamp", reason="TIMESTAMP_INVALID") from None
 
 
-def _results(receipt: Receipt) -> list[ingest_pb2.EventResult]:
-    return [_to_result(verdict) for verdict in receipt.verdicts]
+def _results(recorded: Recorded) -> list[ingest_pb2.EventResult]:
+    return [_to_result(verdict) for verdict in recorded.verdicts]
 
 
 def _to_result(verdict: Verdict) -> ingest_pb2.EventResult:

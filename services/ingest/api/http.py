@@ -16,7 +16,7 @@ from services.ingest.api import answers, cloudevents, keys
 from services.ingest.api.bodies import BodyReader, delivery_of, read_batch, read_item, read_single
 from services.ingest.api.request_ids import RequestIds
 from services.ingest.api.settings import browser_settings, source_config
-from services.ingest.app import Ingest, Receipt
+from services.ingest.app import Ingest, Recorded
 from services.ingest.domain.call import Delivery
 from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput
@@ -47,14 +47,14 @@ class HttpDoor:
         batch = read_batch(await self._bodies.read(request))
         source = source or await self._ingest.authenticate(keys.of_body(batch.write_key))
         delivery = delivery_of(batch, source, self._ingest.now())
-        return answers.receipt(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
+        return answers.recorded(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
 
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)
         call = read_single(await self._bodies.read(request), kind)
         source = source or await self._ingest.authenticate(keys.of_body(call.write_key))
-        receipt = await self._ingest.record([call], self._delivery(source), 1)
-        return answers.receipt(_not_rejected(receipt))
+        recorded = await self._ingest.record([call], self._delivery(source), 1)
+        return answers.recorded(_not_rejected(recorded))
 
     async def cloudevents(self, request: Request) -> Response:
         source = await self._ingest.authenticate(keys.of_request(request) or keys.bearer(request))
@@ -62,9 +62,9 @@ class HttpDoor:
         if cloudevents.is_batch(request.headers):
             items = cloudevents.read_batch(body)
             calls = map(cloudevents.read_item, items)
-            return answers.receipt(await self._ingest.record(calls, self._delivery(source), len(items)))
-        receipt = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
-        return answers.receipt(_not_rejected(receipt))
+            return answers.recorded(await self._ingest.record(calls, self._delivery(source), len(items)))
+        recorded = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
+        return answers.recorded(_not_rejected(recorded))
 
     async def webhook(self, request: Request) -> Response:
         return cloudevents.allow_webhook()
@@ -91,12 +91,12 @@ class HttpDoor:
         return await self._ingest.authenticate(write_key) if write_key else None
 
 
-def _not_rejected(receipt: Receipt) -> Receipt:
+def _not_rejected(recorded: Recorded) -> Recorded:
     """Of one event: raises InvalidInput when it was rejected, so that its sender sees an error."""
-    verdict = receipt.verdicts[0]
+    verdict = recorded.verdicts[0]
     if verdict.status == "rejected":
         raise InvalidInput(verdict.message, reason=verdict.reason)
-    return receipt
+    return recorded
 
 
 def make_app(ingest: Ingest) -> Starlette:

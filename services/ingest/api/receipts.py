@@ -5,7 +5,7 @@ from c360.ingest.v1 import receipt_pb2, receipt_pb2_grpc
 from services.ingest.api.grpc import STATUSES, Context, write_key_of
 from services.ingest.api.positions import position
 from services.ingest.app import Ingest
-from services.ingest.inquiry import Inquiry, Outcome
+from services.ingest.inquiry import Inquiry, Receipt
 from shared.ids import to_text
 from shared.instants import to_timestamp
 
@@ -17,21 +17,21 @@ class ReceiptApi(receipt_pb2_grpc.ReceiptServiceServicer):
 
     async def GetReceipt(self, request: receipt_pb2.GetReceiptRequest, context: Context) -> receipt_pb2.GetReceiptResponse:
         source = await self._ingest.authenticate(write_key_of(context))
-        outcome = await self._inquiry.find(source.name, request.message_id)
-        return receipt_pb2.GetReceiptResponse(receipt=_to_receipt(request.message_id, outcome))
+        found = await self._inquiry.find(source.name, request.message_id)
+        return receipt_pb2.GetReceiptResponse(receipt=_to_receipt(request.message_id, found))
 
 
-def _to_receipt(message_id: str, outcome: Outcome) -> receipt_pb2.Receipt:
-    receipt = receipt_pb2.Receipt(
+def _to_receipt(message_id: str, found: Receipt) -> receipt_pb2.Receipt:
+    told = receipt_pb2.Receipt(
         message_id=message_id,
-        status=STATUSES[outcome.status],
-        reasons=outcome.reasons,
-        customer_id=to_text(outcome.customer) if outcome.customer else "",
-        duplicates=outcome.duplicates,
+        status=STATUSES[found.status],
+        reasons=found.reasons,
+        customer_id=to_text(found.customer) if found.customer else "",
+        duplicates=found.duplicates,
     )
-    if outcome.position is not None:
-        log, number = outcome.position
-        receipt.position.CopyFrom(position(log, number))
-    if outcome.last_duplicate_at is not None:
-        receipt.last_duplicate_time.CopyFrom(to_timestamp(outcome.last_duplicate_at))
-    return receipt
+    if found.position is not None:
+        log, number = found.position
+        told.position.CopyFrom(position(log, number))
+    if found.last_duplicate_at is not None:
+        told.last_duplicate_time.CopyFrom(to_timestamp(found.last_duplicate_at))
+    return told
