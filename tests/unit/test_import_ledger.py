@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.errors import Misused
-from services.cli.importing import checkpoint
-from services.cli.importing.checkpoint import Checkpoint
+from services.cli.importing import progress
 from services.cli.importing.ledger import ACCEPTED, DUPLICATE, REJECTED, Counts, Entry, Ledger, Rejects
+from services.cli.importing.progress import Progress
 from services.cli.importing.rows import Place, Row
 
 VERDICTS = [ACCEPTED, DUPLICATE, REJECTED]
@@ -41,7 +41,7 @@ def test_rows_count_in_order_and_an_interruption_loses_or_doubles_none(verdicts:
             first.advance()
         saved, saved_bytes, place = first.counts, rejects.flush(), first.place
         assert saved.rows == (place.row - 1 if place else 0)
-        for number in order[cut : cut + 3]:  # what happens after the checkpoint is as if it hadn't
+        for number in order[cut : cut + 3]:  # what happens after it was saved is as if it hadn't
             settle(entries[number], verdicts[number])
             first.advance()
         rejects.flush()
@@ -56,25 +56,25 @@ def test_rows_count_in_order_and_an_interruption_loses_or_doubles_none(verdicts:
         assert listed == [number + 1 for number, verdict in enumerate(verdicts) if verdict == REJECTED]
 
 
-def a_checkpoint(rows: int) -> Checkpoint:
-    return Checkpoint(content="00", size_bytes=1, setup="11", row=rows, line=rows, offset=0, counts=Counts(), rejects_bytes=0)
+def some_progress(rows: int) -> Progress:
+    return Progress(content="00", size_bytes=1, setup="11", row=rows, line=rows, offset=0, counts=Counts(), rejects_bytes=0)
 
 
-def test_a_checkpoint_is_read_as_written_and_replaced_whole(tmp_path: Path) -> None:
+def test_progress_is_read_as_written_and_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.progress.json"
-    assert checkpoint.read(path) is None
+    assert progress.read(path) is None
     for rows in (1, 2):
-        checkpoint.write(path, a_checkpoint(rows))
-        assert checkpoint.read(path) == a_checkpoint(rows)
+        progress.write(path, some_progress(rows))
+        assert progress.read(path) == some_progress(rows)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_broken_checkpoint_is_said_to_be_one(tmp_path: Path) -> None:
+def test_broken_progress_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "x").write_text('{"row": 1}')
     with pytest.raises(Misused, match="PROGRESS_BROKEN"):
-        checkpoint.read(tmp_path / "x")
+        progress.read(tmp_path / "x")
 
 
 def test_the_write_key_is_not_in_the_setup() -> None:
-    assert "secret" not in checkpoint.setup_of(b"{}", "wk_secret")
-    assert checkpoint.setup_of(b"{}", "a") != checkpoint.setup_of(b"{}", "b") != checkpoint.setup_of(b"{ }", "b")
+    assert "secret" not in progress.setup_of(b"{}", "wk_secret")
+    assert progress.setup_of(b"{}", "a") != progress.setup_of(b"{}", "b") != progress.setup_of(b"{ }", "b")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from services.cli.importing.cells import RowRefused
 from services.cli.importing.mapper import Mapper
 from services.cli.importing.mapping import MappingError, check_columns, parse_mapping
-from services.cli.importing.places import RowRefused
 
 WHO: dict[str, Any] = {"type": {"value": "identify"}, "userId": "id"}
 CONTENT = b"\x01" * 32

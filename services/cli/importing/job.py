@@ -1,4 +1,4 @@
-"""One import: opens what it needs, finds out where to go on, runs, and leaves a checkpoint whatever happens."""
+"""One import: opens what it needs, finds out where to go on, runs, and leaves its progress whatever happens."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import msgspec
 
 from services.cli.endpoints import find_http_door, find_write_key
 from services.cli.errors import Misused
-from services.cli.importing import checkpoint as checkpoints
-from services.cli.importing.checkpoint import Checkpoint
+from services.cli.importing import progress
 from services.cli.importing.csv_rows import CsvRows
 from services.cli.importing.door import ANSWER_TIMEOUT_S, Door
 from services.cli.importing.json_rows import JsonRows
@@ -25,6 +24,7 @@ from services.cli.importing.ledger import REJECTED, Counts, Ledger, Rejects
 from services.cli.importing.mapper import Mapper
 from services.cli.importing.mapping import EventMapping, MappingError, check_columns, parse_mapping
 from services.cli.importing.parquet_rows import ParquetRows
+from services.cli.importing.progress import Progress
 from services.cli.importing.rows import Content, Place, Rows, content_of, format_of
 from services.cli.importing.run import Nowhere, Run
 from services.cli.telling import Teller, telling
@@ -54,7 +54,7 @@ class Job:
     content: Content
     setup: str
     write_key: str
-    before: Checkpoint | None
+    before: Progress | None
     opened: IO[bytes]
     rejects: Rejects = field(init=False)
     ledger: Ledger = field(init=False)
@@ -81,8 +81,8 @@ class Job:
                 with _blaming(options.mapping):
                     check_columns(mapping, columns)
             write_key = "" if options.dry_run else options.write_key or find_write_key(environ)
-            setup = checkpoints.setup_of(mapping_text, write_key)
-            found = None if options.restart or options.dry_run else checkpoints.read(_path(options, "progress.json"))
+            setup = progress.setup_of(mapping_text, write_key)
+            found = None if options.restart or options.dry_run else progress.read(_path(options, "progress.json"))
             with telling("reading") as teller:
                 content = _content(opened, found.size_bytes if found else 0, teller)
             before = _earlier(options.file, found, content, setup) if found else None
@@ -169,9 +169,9 @@ class Job:
         if self.options.dry_run:
             return
         place = self.ledger.place or Place(0, 0, 0)
-        checkpoints.write(
+        progress.write(
             self.path("progress.json"),
-            Checkpoint(
+            Progress(
                 content=self.content.digest.hex(),
                 size_bytes=self.content.size_bytes,
                 setup=self.setup,
@@ -188,7 +188,7 @@ class Job:
         return self.rows.share_read(self.ledger.place) if self.ledger.place else 0.0
 
 
-def _earlier(file: Path, found: Checkpoint, content: Content, setup: str) -> Checkpoint | None:
+def _earlier(file: Path, found: Progress, content: Content, setup: str) -> Progress | None:
     """What to go on from; None: from the first row. Raises Misused (FILE_CHANGED) where that would double rows."""
     if found.row == 0:
         return None

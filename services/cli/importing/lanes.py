@@ -17,7 +17,7 @@ LANES = 4
 BATCH_EVENTS = 500  # the service takes 2,500; smaller ones keep the lanes even
 BATCH_BYTES = 1024 * 1024  # the service takes 4 MiB
 EVENT_BYTES_AT_MOST = 1024 * 1024  # far above the service's limit, and below what it would refuse the batch for
-STALE_ROWS = 8_000  # a batch that isn't full goes anyway once the file is read so much further: it holds back the checkpoint
+STALE_ROWS = 8_000  # a batch that isn't full goes anyway once the file is read so much further: it holds back the progress
 LOOK_S = 0.2  # how often who waits looks whether there is a reason to give up
 
 

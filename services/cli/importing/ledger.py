@@ -58,7 +58,7 @@ class Rejects:
     """FILE.rejects.jsonl: row, line, reason. The row itself stays in the file that the user has."""
 
     def __init__(self, path: Path, size_bytes: int = 0) -> None:
-        """What lies beyond `size_bytes` was written after the last checkpoint, and will be again."""
+        """What lies beyond `size_bytes` was written after the progress was last saved, and will be again."""
         self.path = path
         self._file: Any = None
         with self._told():

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from services.cli.importing.cells import Cell, RowRefused, Values
 from services.cli.importing.mapping import EventMapping
-from services.cli.importing.places import Place, RowRefused, Values
 
 MESSAGE_ID_DIGITS = 40  # hexadecimal, after "import-"
-Indexed = Sequence[tuple[str, int, Place]]  # name in the event, which of the values (-1: a constant), place
+Indexed = Sequence[tuple[str, int, Cell]]  # name in the event, which of the values (-1: a constant), cell
 
 
 class Mapped(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Mapper:
     def __init__(self, mapping: EventMapping, content: bytes) -> None:
         at = {column: index for index, column in enumerate(mapping.columns())}
         self._texts = _indexed(mapping.texts, at)
-        self._fields = [(name, _indexed(places, at)) for name, places in mapping.fields.items()]
+        self._fields = [(name, _indexed(cells, at)) for name, cells in mapping.fields.items()]
         self._wholes = _indexed(mapping.wholes, at)
         self._external_ids = _indexed(mapping.external_ids, at)
         self._timestamp = _indexed({"timestamp": mapping.timestamp} if mapping.timestamp else {}, at)
@@ -42,12 +42,12 @@ class Mapper:
     def event(self, row: int, values: Values) -> Mapped:
         """Raises RowRefused (VALUE_INVALID, IDS_MISSING)."""
         event: dict[str, Any] = {}
-        for name, index, place in (*self._texts, *self._timestamp, *self._wholes):
-            value = place.constant if index < 0 else place.read(values[index])
+        for name, index, cell in (*self._texts, *self._timestamp, *self._wholes):
+            value = cell.constant if index < 0 else cell.read(values[index])
             if value is not None:
                 event[name] = value
-        for name, places in self._fields:
-            event[name] = _object(places, values)
+        for name, cells in self._fields:
+            event[name] = _object(cells, values)
         if self._external_ids:
             event["externalIds"] = _external_ids(self._external_ids, values)
         person = event.get("userId") or event.get("anonymousId")
@@ -66,19 +66,19 @@ class Mapper:
         return f"import-{digest.hexdigest()[:MESSAGE_ID_DIGITS]}"
 
 
-def _indexed(places: Any, at: dict[str, int]) -> Indexed:
-    return [(name, at[place.column] if place.column else -1, place) for name, place in places.items()]
+def _indexed(cells: Any, at: dict[str, int]) -> Indexed:
+    return [(name, at[cell.column] if cell.column else -1, cell) for name, cell in cells.items()]
 
 
-def _object(places: Indexed, values: Values) -> dict[str, Any]:
+def _object(cells: Indexed, values: Values) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for name, index, place in places:
-        value = place.constant if index < 0 else place.read(values[index])
-        if value is not None or place.remove or (index < 0):
+    for name, index, cell in cells:
+        value = cell.constant if index < 0 else cell.read(values[index])
+        if value is not None or cell.remove or (index < 0):
             made[name] = value
     return made
 
 
-def _external_ids(places: Indexed, values: Values) -> list[dict[str, str]]:
-    named = ((name, place.constant if index < 0 else place.read(values[index])) for name, index, place in places)
+def _external_ids(cells: Indexed, values: Values) -> list[dict[str, str]]:
+    named = ((name, cell.constant if index < 0 else cell.read(values[index])) for name, index, cell in cells)
     return [{"type": name, "id": value} for name, value in named if value is not None]

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.cli.importing import places
-from services.cli.importing.places import CONVERSIONS, UNIX_UNITS, Convert, Place
+from services.cli.importing import cells
+from services.cli.importing.cells import CONVERSIONS, UNIX_UNITS, Cell, Convert
 
 TEXTS = ("type", "userId", "anonymousId", "event", "name", "category", "groupId", "previousId", "messageId")
 OBJECTS = ("traits", "properties", "context")
@@ -43,33 +43,33 @@ class CsvForm:
 class EventMapping:
     """`texts` by field; `fields` of an object by name, where the mapping names each; `wholes` where one column is the object."""
 
-    texts: Mapping[str, Place]
-    timestamp: Place | None
-    fields: Mapping[str, Mapping[str, Place]]
-    wholes: Mapping[str, Place]
-    external_ids: Mapping[str, Place]
+    texts: Mapping[str, Cell]
+    timestamp: Cell | None
+    fields: Mapping[str, Mapping[str, Cell]]
+    wholes: Mapping[str, Cell]
+    external_ids: Mapping[str, Cell]
     label: str
     csv: CsvForm
 
-    def places(self) -> list[Place]:
+    def cells(self) -> list[Cell]:
         found = [*self.texts.values(), *self.wholes.values(), *self.external_ids.values()]
-        found += [place for named in self.fields.values() for place in named.values()]
+        found += [cell for named in self.fields.values() for cell in named.values()]
         return found + ([self.timestamp] if self.timestamp else [])
 
     def columns(self) -> list[str]:
-        return list(dict.fromkeys(place.column for place in self.places() if place.column))
+        return list(dict.fromkeys(cell.column for cell in self.cells() if cell.column))
 
 
 def parse_mapping(data: Any) -> EventMapping:
     """From decoded JSON. Raises MappingError."""
     given = _object("", data)
     _only(given, FIELDS, "")
-    texts = {field: _place(field, given[field]) for field in TEXTS if field in given}
-    texts = {field: _as_text(place) for field, place in texts.items()}
+    texts = {field: _cell(field, given[field]) for field in TEXTS if field in given}
+    texts = {field: _as_text(cell) for field, cell in texts.items()}
     _check_needed(texts)
     fields = {field: _fields(field, given[field]) for field in OBJECTS if isinstance(given.get(field), dict)}
     wholes = {field: _whole(field, given[field]) for field in OBJECTS if field in given and field not in fields}
-    external_ids = {name: _as_text(place) for name, place in _fields("externalIds", given.get("externalIds", {})).items()}
+    external_ids = {name: _as_text(cell) for name, cell in _fields("externalIds", given.get("externalIds", {})).items()}
     return EventMapping(
         texts=texts,
         timestamp=_timestamp(given["timestamp"]) if "timestamp" in given else None,
@@ -84,16 +84,16 @@ def parse_mapping(data: Any) -> EventMapping:
 def check_columns(mapping: EventMapping, columns: Collection[str]) -> None:
     """Raises MappingError when the file lacks a column, or has it twice."""
     present = list(columns)
-    for place in mapping.places():
-        if not place.column:
+    for cell in mapping.cells():
+        if not cell.column:
             continue
-        if place.column not in present:
-            raise MappingError(place.field, f'the file has no column "{place.column}"{_meant(place.column, present)}')
-        if present.count(place.column) > 1:
-            raise MappingError(place.field, f'the file has the column "{place.column}" twice')
+        if cell.column not in present:
+            raise MappingError(cell.field, f'the file has no column "{cell.column}"{_meant(cell.column, present)}')
+        if present.count(cell.column) > 1:
+            raise MappingError(cell.field, f'the file has the column "{cell.column}" twice')
 
 
-def _check_needed(texts: Mapping[str, Place]) -> None:
+def _check_needed(texts: Mapping[str, Cell]) -> None:
     if "type" not in texts:
         raise MappingError("type", f'it is required: {{"value": "identify"}}, or a column that holds one of {", ".join(TYPES)}')
     kind = texts["type"]
@@ -106,7 +106,7 @@ def _check_needed(texts: Mapping[str, Place]) -> None:
         raise MappingError(needed, f"it is required for {kind.constant}")
 
 
-def _place(field: str, given: Any, allowed: Collection[str] = ("column", "as", "empty", "value")) -> Place:
+def _cell(field: str, given: Any, allowed: Collection[str] = ("column", "as", "empty", "value")) -> Cell:
     """A string is a column's name."""
     if isinstance(given, str):
         given = {"column": given}
@@ -118,17 +118,17 @@ def _place(field: str, given: Any, allowed: Collection[str] = ("column", "as", "
     if "value" in given:
         if len(given) > 1:
             raise MappingError(field, 'beside "value" there is nothing to say')
-        return Place(field, constant=given["value"])
+        return Cell(field, constant=given["value"])
     column = given["column"]
     if not isinstance(column, str) or not column:
         raise MappingError(f"{field}.column", "it is a column's name")
-    return Place(field, column, convert=_conversion(field, given), remove=_removes(field, given))
+    return Cell(field, column, convert=_conversion(field, given), remove=_removes(field, given))
 
 
 def _conversion(field: str, given: Mapping[str, Any]) -> Convert:
     name = given.get("as")
     if name is None:
-        return places.plain
+        return cells.plain
     if name not in CONVERSIONS:
         raise MappingError(f"{field}.as", f"it is one of {', '.join(CONVERSIONS)}")
     return CONVERSIONS[name]
@@ -140,34 +140,34 @@ def _removes(field: str, given: Mapping[str, Any]) -> bool:
     return given.get("empty") == "remove"
 
 
-def _as_text(place: Place) -> Place:
+def _as_text(cell: Cell) -> Cell:
     """Ids and names are text whatever the column holds."""
-    if place.column:
-        return Place(place.field, place.column, convert=places.text)
-    if not isinstance(place.constant, str) or not place.constant:
-        raise MappingError(f"{place.field}.value", "it is text")
-    return place
+    if cell.column:
+        return Cell(cell.field, cell.column, convert=cells.text)
+    if not isinstance(cell.constant, str) or not cell.constant:
+        raise MappingError(f"{cell.field}.value", "it is text")
+    return cell
 
 
-def _fields(field: str, given: Any) -> dict[str, Place]:
+def _fields(field: str, given: Any) -> dict[str, Cell]:
     named = _object(field, given)
-    return {name: _place(f"{field}.{name}", item) for name, item in named.items()}
+    return {name: _cell(f"{field}.{name}", item) for name, item in named.items()}
 
 
-def _whole(field: str, given: Any) -> Place:
+def _whole(field: str, given: Any) -> Cell:
     if not isinstance(given, str) or not given:
         raise MappingError(field, "it is an object of fields, or the name of a column that holds a JSON object")
-    return Place(field, given, convert=places.json_object)
+    return Cell(field, given, convert=cells.json_object)
 
 
-def _timestamp(given: Any) -> Place:
-    place = _place("timestamp", given, ("column", "value", "format", "zone"))
+def _timestamp(given: Any) -> Cell:
+    cell = _cell("timestamp", given, ("column", "value", "format", "zone"))
     options = given if isinstance(given, dict) else {}
-    convert = places.instant(_time_format(options.get("format", "iso")), _zone(options.get("zone")))
-    if place.column:
-        return Place("timestamp", place.column, convert=convert)
+    convert = cells.instant(_time_format(options.get("format", "iso")), _zone(options.get("zone")))
+    if cell.column:
+        return Cell("timestamp", cell.column, convert=convert)
     try:
-        return Place("timestamp", constant=convert(place.constant))
+        return Cell("timestamp", constant=convert(cell.constant))
     except (ValueError, TypeError):
         raise MappingError("timestamp.value", "it is ISO 8601 text") from None
 

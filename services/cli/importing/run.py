@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from services.cli.importing.cells import RowRefused
 from services.cli.importing.ledger import Entry, Ledger
 from services.cli.importing.mapper import Mapped, Mapper
-from services.cli.importing.places import RowRefused
 from services.cli.importing.rows import Row
 
 LOOK_ROWS = 256  # between two looks at answers, clock and failures
 OPEN_ROWS_AT_MOST = 50_000  # without a verdict: what a lane that is held up may let the others get ahead
 WAIT_S = 0.02
-CHECKPOINT_EVERY_S = 1.0
+SAVE_EVERY_S = 1.0
 
 
 class Target(Protocol):
@@ -41,7 +41,7 @@ class Nowhere:
 
 
 class Run:
-    """`save` makes a checkpoint of the ledger, `told` shows how far it is."""
+    """`save` writes down how far the ledger is, `told` shows it."""
 
     def __init__(
         self, mapper: Mapper, ledger: Ledger, target: Target, save: Callable[[], None], told: Callable[[Ledger], None]
@@ -88,6 +88,6 @@ class Run:
         self._target.look()
         self._ledger.advance()
         self._told(self._ledger)
-        if time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S:
+        if time.monotonic() - self._saved_at > SAVE_EVERY_S:
             self._save()
             self._saved_at = time.monotonic()

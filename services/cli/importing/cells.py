@@ -33,7 +33,7 @@ class RowRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class Cell:
     """A column, or a constant when `column` is empty. `field` is where the mapping says so, such as traits.email."""
 
     field: str

@@ -15,7 +15,7 @@ from services.cli.importing.ledger import Counts
 FORM = 1
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`content` is the file's SHA-256, `size_bytes` its size; `setup` is that of mapping and write key together. Rows before `row` have their verdict."""
 
     form: int = FORM
@@ -30,22 +30,22 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     done: bool = False
 
 
-def read(path: Path) -> Checkpoint | None:
+def read(path: Path) -> Progress | None:
     """Raises Misused (PROGRESS_BROKEN)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+        return msgspec.json.decode(path.read_bytes(), type=Progress)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError):
         raise Misused("PROGRESS_BROKEN", f"{path} is not what an import wrote; --restart begins anew") from None
 
 
-def write(path: Path, checkpoint: Checkpoint) -> None:
+def write(path: Path, progress: Progress) -> None:
     """Raises Misused (PROGRESS_UNWRITABLE)."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(checkpoint), indent=2) + b"\n")
+            file.write(msgspec.json.format(msgspec.json.encode(progress), indent=2) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
