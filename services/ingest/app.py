@@ -10,7 +10,7 @@ from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.limiter import Limiter
 from services.ingest.domain.plan import Outcome
-from services.ingest.domain.settings import SourceSettings
+from services.ingest.domain.settings import KnownSource
 from services.ingest.domain.sources import write_key_hash
 from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
@@ -89,7 +89,7 @@ class Ingest:
     def new_request_id(self) -> str:
         return to_text(self._new_id())
 
-    async def authenticate(self, write_key: str) -> SourceSettings:
+    async def authenticate(self, write_key: str) -> KnownSource:
         """Raises NotAuthenticated (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN)."""
         if not write_key:
             raise NotAuthenticated("a write key is required", reason="WRITE_KEY_MISSING")
@@ -107,14 +107,14 @@ class Ingest:
         """
         self._check_limits(count, delivery)
         judged = self._judge_all(calls, delivery)
-        places = _places(judged, delivery.source)
+        places = _places(judged, delivery.source.name)
         await self._hold(judged, places)
         fresh = {event_id: judged[place].encoded for event_id, place in places.items() if judged[place].held is None}
         taken = await self._memory.submit(fresh) if fresh else Taken()
         for event_id in taken.duplicates:
             judged[places[event_id]] = _repeated(judged[places[event_id]])
         verdicts = [item.verdict for item in judged]
-        self._tell(verdicts, delivery.source)
+        self._tell(verdicts, delivery.source.name)
         return Recorded(verdicts, taken.number)
 
     async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> None:
@@ -144,12 +144,12 @@ class Ingest:
                 self._remember(event_id_of(source, verdict.message_id), verdict.status, verdict.reason)
 
     def _check_limits(self, events: int, delivery: Delivery) -> None:
-        limits = delivery.settings.settings
+        limits = delivery.source.settings
         if events > limits.max_batch_events:
             raise InvalidInput(
                 "this source may send fewer events at a time", reason="BATCH_TOO_LONG", limit=limits.max_batch_events
             )
-        self._limiter.take(delivery.source, limits.events_per_s, limits.max_batch_events, events, self._monotonic())
+        self._limiter.take(delivery.source.name, limits.events_per_s, limits.max_batch_events, events, self._monotonic())
 
     def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> list[Judged]:
         judged: list[Judged] = []
@@ -172,10 +172,10 @@ class Ingest:
         event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call
         if isinstance(event, Rejection):
             return Judged(Verdict(event.message_id, "rejected", event.reason, event.message))
-        plan = delivery.settings.plan
+        plan = delivery.source.plan
         outcome = Outcome(event) if plan is None else plan.judge(event)
         try:
-            encoded = encode(outcome.event, delivery.settings.settings.max_event_bytes)
+            encoded = encode(outcome.event, delivery.source.settings.max_event_bytes)
         except InvalidInput as error:
             return Judged(Verdict(event.message_id, "rejected", error.reason, error.message))
         if not outcome.findings:

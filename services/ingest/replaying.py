@@ -10,7 +10,7 @@ import msgspec
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.plan import Outcome, Plan, compile_plan
-from services.ingest.domain.settings import MOST_EVENT_BYTES, SourceSettings
+from services.ingest.domain.settings import MOST_EVENT_BYTES, KnownSource
 from services.ingest.domain.sources import unknown_source
 from services.ingest.memory import Memory
 from services.ingest.quarantine import PAGE_EVENTS, Quarantine, QuarantinedRow
@@ -51,7 +51,7 @@ class Replaying:
         """
         async with self._turns:
             await self._sources.load()
-            plan = self._settings(source).plan
+            plan = self._known(source).plan
             tally, number, after = Tally(), None, None
             while rows := await self._quarantine.page(source, after, PAGE_EVENTS):
                 number = await self._replay_page(rows, plan, tally) or number
@@ -64,9 +64,9 @@ class Replaying:
 
         Raises NotFound (SOURCE_UNKNOWN), InvalidInput (PLAN_INVALID).
         """
-        settings = self._settings(source)
-        plan = await asyncio.to_thread(compile_plan, document, 0, settings.settings.region)
-        return await self._check_quarantine(source, plan), _check_calls(calls, plan, settings, received_at)
+        known = self._known(source)
+        plan = await asyncio.to_thread(compile_plan, document, 0, known.settings.region)
+        return await self._check_quarantine(source, plan), _check_calls(calls, plan, known, received_at)
 
     async def _replay_page(self, rows: Sequence[QuarantinedRow], plan: Plan | None, tally: Tally) -> int | None:
         events = await self._quarantine.open(rows)
@@ -96,19 +96,19 @@ class Replaying:
             examined += len(rows)
         return tally
 
-    def _settings(self, source: str) -> SourceSettings:
-        if (settings := self._sources.of_name(source)) is None:
+    def _known(self, source: str) -> KnownSource:
+        if (known := self._sources.of_name(source)) is None:
             raise unknown_source(source)
-        return settings
+        return known
 
 
 def _judge(plan: Plan | None, event: RawEvent) -> Outcome:
     return Outcome(event) if plan is None else plan.judge(event)
 
 
-def _check_calls(calls: Iterable[Call | Rejection], plan: Plan, settings: SourceSettings, received_at: int) -> Tally:
+def _check_calls(calls: Iterable[Call | Rejection], plan: Plan, source: KnownSource, received_at: int) -> Tally:
     tally = Tally()
-    delivery = Delivery(source=settings.name, received_at=received_at, settings=settings)
+    delivery = Delivery(source=source, received_at=received_at)
     for call in calls:
         event: Any = judge(call, delivery, lambda: "sample") if isinstance(call, Call) else call
         if isinstance(event, Rejection):

@@ -8,7 +8,7 @@ import msgspec
 from psycopg import Cursor
 
 from services.ingest.domain.plan import Plan, compile_plan
-from services.ingest.domain.settings import Settings, SourceSettings, of_event
+from services.ingest.domain.settings import KnownSource, Settings, of_event
 from services.ingest.domain.sources import unknown_source
 from shared.errors import NotFound
 from shared.events.source import KeyAdded, KeyRevoked, PlanPublished, SettingsChanged, SourceRegistered
@@ -88,13 +88,13 @@ class Sources:
     def __init__(self, pool: Any, clock: Callable[[], float]) -> None:
         self._pool = pool
         self._clock = clock
-        self._by_key: dict[bytes, SourceSettings] = {}
-        self._by_name: dict[str, SourceSettings] = {}
+        self._by_key: dict[bytes, KnownSource] = {}
+        self._by_name: dict[str, KnownSource] = {}
         self._plans: dict[tuple[str, int, str], Plan] = {}  # by source, version and region
         self._read_began = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def of_key(self, key_hash: bytes) -> SourceSettings | None:
+    async def of_key(self, key_hash: bytes) -> KnownSource | None:
         """The source that the key belongs to."""
         found = self._by_key.get(key_hash)
         if found is None:
@@ -102,7 +102,7 @@ class Sources:
             found = self._by_key.get(key_hash)
         return found
 
-    def of_name(self, name: str) -> SourceSettings | None:
+    def of_name(self, name: str) -> KnownSource | None:
         """As of the last `load`."""
         return self._by_name.get(name)
 
@@ -117,15 +117,15 @@ class Sources:
                       ARRAY(SELECT hash FROM write_keys WHERE source = sources.name AND revoked_at IS NULL) AS keys
                FROM sources"""
         )
-        by_name: dict[str, SourceSettings] = {}
-        by_key: dict[bytes, SourceSettings] = {}
+        by_name: dict[str, KnownSource] = {}
+        by_key: dict[bytes, KnownSource] = {}
         plans: dict[tuple[str, int, str], Plan] = {}
         for row in rows:
             settings, version = _decode_settings(row["settings"]), row["plan_version"]
             plan = await self._plan(row["name"], version, settings.region)
             if plan is not None:
                 plans[row["name"], version, settings.region] = plan
-            by_name[row["name"]] = source = SourceSettings(name=row["name"], settings=settings, plan=plan)
+            by_name[row["name"]] = source = KnownSource(name=row["name"], settings=settings, plan=plan)
             by_key |= dict.fromkeys(row["keys"], source)
         self._by_name, self._by_key, self._plans = by_name, by_key, plans
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.clocks import FAR_FUTURE, FAR_PAST, TOLERANCE_US, Times, read
-from services.ingest.domain.settings import Settings, SourceSettings
+from services.ingest.domain.settings import KnownSource, Settings
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, SECOND, from_iso
 
@@ -21,8 +21,8 @@ ages = st.integers(-5 * YEAR, 30 * YEAR)  # of an event at its receipt; negative
 
 def times(original_at: int, sent_at: int | None, received_at: int = NOW, **limits: Any) -> Times:
     call = Call(type="track", original_timestamp=EPOCH + timedelta(microseconds=original_at))
-    source = SourceSettings(name="shop", settings=Settings(**limits))
-    return read(call, Delivery(source="shop", received_at=received_at, sent_at=sent_at, settings=source))
+    source = KnownSource(name="shop", settings=Settings(**limits))
+    return read(call, Delivery(source=source, received_at=received_at, sent_at=sent_at))
 
 
 @given(ages, skews)
@@ -55,4 +55,4 @@ def test_the_limits_of_a_source_that_says_nothing_are_ten_years_and_a_day() -> N
     assert times(NOW - 10 * YEAR, None).flags == times(NOW + DAY, None).flags == []
     assert times(NOW - 10 * YEAR - 1, None).flags == [FAR_PAST]
     assert times(NOW + DAY + 1, None).flags == [FAR_FUTURE]
-    assert read(Call(type="track"), Delivery(source="shop", received_at=NOW)).flags == []
+    assert read(Call(type="track"), Delivery(source=KnownSource(name="shop"), received_at=NOW)).flags == []

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery
 from services.ingest.domain.cloudevents import message_id_of, read_structured, to_call
 from services.ingest.domain.events import Rejection, judge
+from services.ingest.domain.settings import KnownSource
 from shared.errors import InvalidInput
 from shared.events.wire import RawEvent
 from shared.instants import from_iso
 
 NOON = from_iso("2026-03-03T12:00:00Z")
+SHOP = KnownSource(name="shop")
 ORDER = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "com.example.order.completed"}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=150)
 
@@ -26,7 +28,7 @@ def structured(**fields: Any) -> Call:
 
 
 def accepted(call: Call) -> RawEvent:
-    event = judge(call, Delivery(source="shop", received_at=NOON), lambda: "made-by-us")
+    event = judge(call, Delivery(source=SHOP, received_at=NOON), lambda: "made-by-us")
     assert not isinstance(event, Rejection), event
     return event
 
@@ -107,4 +109,4 @@ def test_whatever_comes_it_is_taken_or_refused(attributes: dict[str, Any], data:
     ]
     for make in makers:
         with contextlib.suppress(InvalidInput):
-            assert isinstance(judge(make(), Delivery(source="shop", received_at=NOON), str), RawEvent | Rejection)
+            assert isinstance(judge(make(), Delivery(source=SHOP, received_at=NOON), str), RawEvent | Rejection)

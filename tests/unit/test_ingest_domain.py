@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import TOLERANCE_US
 from services.ingest.domain.events import MAX_EXTERNAL_IDS, Rejection, encode, judge
-from services.ingest.domain.settings import MOST_EVENT_BYTES
+from services.ingest.domain.settings import MOST_EVENT_BYTES, KnownSource
 from shared.errors import InvalidInput
 from shared.events.wire import RawEvent, decode_raw_events
 from shared.instants import SECOND, from_iso, to_iso
 
 HOUR = 3600 * SECOND
 NOON = from_iso("2026-03-03T12:00:00Z")
-DELIVERY = Delivery(source="shop", received_at=NOON)
+SHOP = KnownSource(name="shop")
+DELIVERY = Delivery(source=SHOP, received_at=NOON)
 CANARY = "canary@example.com"
 
 
@@ -151,7 +152,7 @@ def test_a_whole_number_that_cannot_be_stored_is_refused() -> None:
 
 
 def test_an_event_that_its_batchs_context_makes_too_large_is_refused() -> None:
-    shared = Delivery(source="shop", received_at=NOON, context={"note": "x" * MOST_EVENT_BYTES})
+    shared = Delivery(source=SHOP, received_at=NOON, context={"note": "x" * MOST_EVENT_BYTES})
     with pytest.raises(InvalidInput) as refused:
         encode(accepted(shared))
     assert refused.value.reason == "EVENT_TOO_LARGE"
@@ -179,14 +180,14 @@ def test_an_event_has_a_bounded_number_of_external_ids() -> None:
 
 
 def test_what_an_item_says_wins_over_what_its_batch_says() -> None:
-    shared = Delivery(source="shop", received_at=NOON, context={"ip": "1", "locale": "de"}, integrations={"All": True})
+    shared = Delivery(source=SHOP, received_at=NOON, context={"ip": "1", "locale": "de"}, integrations={"All": True})
     event = accepted(shared, context={"ip": "2"}, integrations={"Mail": False})
     assert event.context == {"ip": "2", "locale": "de"}
     assert event.integrations == {"All": True, "Mail": False}
 
 
 def sent(at: int) -> Delivery:
-    return Delivery(source="shop", received_at=NOON, sent_at=at)
+    return Delivery(source=SHOP, received_at=NOON, sent_at=at)
 
 
 def test_a_clock_that_is_hours_wrong_still_gives_the_right_time() -> None:
@@ -256,7 +257,7 @@ plausible = st.fixed_dictionaries(
 @example(value={"type": "track", "event": "e", "userId": "u", "timestamp": "0001-01-01T00:00:00+23:59"}, sent_at=None)
 @example(value={"type": "track", "event": "e", "userId": "u", "timestamp": "9999-12-31T23:59:59-23:59"}, sent_at=0)
 def test_whatever_json_comes_it_is_taken_or_refused(value: Any, sent_at: int | None) -> None:
-    delivery = Delivery(source="shop", received_at=NOON, sent_at=sent_at)
+    delivery = Delivery(source=SHOP, received_at=NOON, sent_at=sent_at)
     try:
         found = judge(read_call(json.dumps(value).encode()), delivery, new_message_id)
         encoded = encode(found) if isinstance(found, RawEvent) else b""

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import Rejection, call_of
-from services.ingest.domain.settings import SourceSettings, check_batch
+from services.ingest.domain.settings import KnownSource, check_batch
 from shared.errors import InvalidInput, LimitExceeded
 from shared.privacy import Personal
 
@@ -90,12 +90,11 @@ def read_batch(body: bytes) -> BatchBody:
     return batch
 
 
-def delivery_of(batch: BatchBody, source: SourceSettings, received_at: int) -> Delivery:
+def delivery_of(batch: BatchBody, source: KnownSource, received_at: int) -> Delivery:
     """Raises InvalidInput (TIMESTAMP_INVALID, EVENT_TOO_LARGE)."""
     return Delivery(
-        source=source.name,
+        source=source,
         received_at=received_at,
-        settings=source,
         sent_at=instant(batch.sent_at),
         context=batch.context or {},
         integrations=batch.integrations or {},

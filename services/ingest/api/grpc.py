@@ -71,7 +71,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
         check_batch(len(request.events))
         sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
-        delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source, sent_at=sent_at)
+        delivery = Delivery(source=source, received_at=self._ingest.now(), sent_at=sent_at)
         return await self._ingest.record(map(_to_call, request.events), delivery, len(request.events))
 
     async def RegisterSource(

@@ -18,7 +18,7 @@ from services.ingest.api.request_ids import RequestIds
 from services.ingest.api.settings import browser_settings, source_config
 from services.ingest.app import Ingest, Recorded
 from services.ingest.domain.call import Delivery
-from services.ingest.domain.settings import SourceSettings
+from services.ingest.domain.settings import KnownSource
 from shared.errors import InvalidInput
 from shared.telemetry import HTTP_REQUESTS
 
@@ -82,10 +82,10 @@ class HttpDoor:
     async def health(self, request: Request) -> Response:
         return answers.json_response(200, {"status": "ok"})
 
-    def _delivery(self, source: SourceSettings) -> Delivery:
-        return Delivery(source=source.name, received_at=self._ingest.now(), settings=source)
+    def _delivery(self, source: KnownSource) -> Delivery:
+        return Delivery(source=source, received_at=self._ingest.now())
 
-    async def _source_of_head(self, request: Request) -> SourceSettings | None:
+    async def _source_of_head(self, request: Request) -> KnownSource | None:
         """None: look into the body. Asked first, so that nobody unknown makes us read one."""
         write_key = keys.of_request(request)
         return await self._ingest.authenticate(write_key) if write_key else None

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.ingest.domain.settings import SourceSettings
+from services.ingest.domain.settings import KnownSource
 from shared.errors import InvalidInput
 from shared.privacy import Personal
 
@@ -40,15 +40,11 @@ class Call(Personal, frozen=True, kw_only=True, rename="camel"):
     extra: Any = msgspec.field(default=None, name=NO_KEY)  # what the specification doesn't name, by key; None when there is none
 
 
-UNLIMITED: Final = SourceSettings(name="")
-
-
 class Delivery(Personal, frozen=True, kw_only=True):
     """What the events of one request have in common. Instants in microseconds."""
 
-    source: str
+    source: KnownSource
     received_at: int
-    settings: SourceSettings = UNLIMITED
     sent_at: int | None = None
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}

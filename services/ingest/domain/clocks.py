@@ -48,7 +48,7 @@ def read(call: Call, delivery: Delivery) -> Times:
 
 def _flags(occurred_at: int, delivery: Delivery) -> list[str]:
     """Judged after the correction: a clock that is merely wrong, and says so by `sentAt`, is no reason to doubt."""
-    limits, ago = delivery.settings.settings, delivery.received_at - occurred_at
+    limits, ago = delivery.source.settings, delivery.received_at - occurred_at
     if ago > limits.far_past_s * SECOND:
         return [FAR_PAST]
     return [FAR_FUTURE] if -ago > limits.far_future_s * SECOND else []

@@ -65,7 +65,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
     kind = KINDS.get(call.type) if isinstance(call.type, str) else None
     if kind is None:
         raise InvalidInput("the type is identify, track, page, screen, group or alias", reason="EVENT_TYPE_UNKNOWN")
-    if not delivery.settings.allows(kind):
+    if not delivery.source.allows(kind):
         raise InvalidInput("this source may not send events of this type", reason="EVENT_TYPE_NOT_ALLOWED")
     user_id, anonymous_id = _text(call.user_id), _text(call.anonymous_id)
     _check_person(user_id, anonymous_id)
@@ -74,7 +74,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
     return RawEvent(
         kind=kind,
         message_id=message_id,
-        source=delivery.source,
+        source=delivery.source.name,
         user_id=user_id or None,
         anonymous_id=anonymous_id or None,
         external_ids=_external_ids(call.external_ids, context.get("externalIds")),

@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     far_future_s: int = DAY_S
 
 
-class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+class KnownSource(msgspec.Struct, frozen=True, kw_only=True):
     """A source as the hot path knows it. `plan` is its compiled tracking plan, None when it has none."""
 
     name: str
