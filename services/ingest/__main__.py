@@ -78,7 +78,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     quarantine, violations = Quarantine(pool, vault, now_us), Violations(pool)
     receipts, verdicts = Receipts(pool), Verdicts(pool, now_us)
     backlog = Backlog(Limits(settings.backlog_events, settings.backlog_age_s), now_us)
-    memory = Memory(backlog, receipts.may_know, receipts.known, batcher, time.monotonic)
+    memory = Memory(backlog, receipts, batcher.submit, time.monotonic)
     ingest = Ingest(sources, memory, quarantine, violations, verdicts.remember, now_us, time.monotonic, new_id)
     inquiry = Inquiry(backlog, receipts, verdicts, quarantine.rules_of)
     replaying = Replaying(sources, quarantine, memory)

@@ -6,12 +6,13 @@ on without an answer when there is none.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 import msgspec
 
 from services.ingest.backlog import Backlog, Claim
+from services.ingest.batcher import Publish
 from shared.errors import Unavailable
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.telemetry import logger
@@ -19,15 +20,18 @@ from shared.telemetry import logger
 LOOK_UP_TIMEOUT_S: Final = 1.0
 PAUSE_S: Final = 1.0  # after a look-up that failed; until then everything counts as new
 
-MayKnow = Callable[[Collection[bytes]], list[bytes]]  # of these event ids, those worth a look-up; for new ones rarely any
-LookUp = Callable[[Collection[bytes]], Awaitable[set[bytes]]]  # those that have a receipt
-
 log = logger("memory")
 
 
-class Buffer(Protocol):
-    async def submit(self, events: list[bytes]) -> int:
-        """Returns where the events stand once they are durable."""
+class Known(Protocol):
+    """The receipts, as far as they are needed here."""
+
+    def may_know(self, event_ids: Collection[bytes]) -> list[bytes]:
+        """Those worth a look-up; of new ones rarely any."""
+        ...
+
+    async def known(self, event_ids: Collection[bytes]) -> set[bytes]:
+        """Those that have a receipt."""
         ...
 
 
@@ -39,12 +43,12 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    def __init__(self, backlog: Backlog, may_know: MayKnow, look_up: LookUp, buffer: Buffer, clock: Callable[[], float]) -> None:
+    def __init__(self, backlog: Backlog, receipts: Known, publish: Publish, clock: Callable[[], float]) -> None:
         """`clock` tells seconds, monotonic."""
         self._backlog = backlog
-        self._may_know = may_know
-        self._receipts = Gathered(look_up, clock)
-        self._buffer = buffer
+        self._may_know = receipts.may_know
+        self._receipts = Gathered(receipts, clock)
+        self._publish = publish
 
     async def submit(self, events: Mapping[bytes, bytes]) -> Taken:
         """Makes encoded events, by their ids, durable, but for those that were taken before.
@@ -58,7 +62,7 @@ class Memory:
             await self._withdraw_known(mine)
             fresh = mine.event_ids
             if fresh:
-                self._backlog.became_durable(mine, await self._buffer.submit([events[event_id] for event_id in fresh]))
+                self._backlog.became_durable(mine, await self._publish([events[event_id] for event_id in fresh]))
         finally:
             if not mine.settled.is_set():
                 self._backlog.give_up(mine)
@@ -99,8 +103,8 @@ class _Round:
 class Gathered:
     """One look-up at a time; what is asked meanwhile is gathered into the next."""
 
-    def __init__(self, look_up: LookUp, clock: Callable[[], float]) -> None:
-        self._look_up = look_up
+    def __init__(self, receipts: Known, clock: Callable[[], float]) -> None:
+        self._look_up = receipts.known
         self._clock = clock
         self._gathering = _Round()
         self._turn = asyncio.Lock()

@@ -18,7 +18,6 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from services.ingest.backlog import Backlog, Limits
-from services.ingest.batcher import Batcher
 from services.ingest.memory import Memory
 from services.ingest.publisher import Publisher
 from services.ingest.quarantine import Quarantine
@@ -239,14 +238,8 @@ async def test_a_crash_between_publishing_and_removing_doubles_nothing(
     vault_pool = await open_pool(settings["C360_VAULT_URL"], "vault")
     vault = Vault(vault_pool, FileKeyring(Path(settings["C360_KEYRING_FILE"])))
     client = await bus.connect(stack.endpoints.nats, "test")
-    batcher = Batcher(Publisher(client, vault, now_us, id_maker(now_us)).publish)
-
-    class Direct:
-        async def submit(self, events: list[bytes]) -> int:
-            return await batcher._publish(events)
-
-    receipts = Receipts(pool)
-    memory = Memory(Backlog(Limits(), now_us), receipts.may_know, receipts.known, Direct(), lambda: 0.0)
+    publisher = Publisher(client, vault, now_us, id_maker(now_us))
+    memory = Memory(Backlog(Limits(), now_us), Receipts(pool), publisher.publish, lambda: 0.0)
     try:
         with pytest.raises(ConnectionResetError):
             await Replaying(Sources(pool, lambda: 0.0), Forgetful(pool, vault, now_us), memory).replay(source)

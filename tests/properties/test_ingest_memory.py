@@ -44,15 +44,18 @@ class World:
             claim, _ = self.backlog.claim(message)
             self.backlog.became_durable(claim, number)
         clock = iter(range(1_000_000))
-        self.memory = Memory(self.backlog, list, self.look_up, self, lambda: next(clock) * 10)
+        self.memory = Memory(self.backlog, self, self.publish, lambda: next(clock) * 10)
 
-    async def look_up(self, event_ids: Collection[bytes]) -> set[bytes]:
+    def may_know(self, event_ids: Collection[bytes]) -> list[bytes]:
+        return list(event_ids)
+
+    async def known(self, event_ids: Collection[bytes]) -> set[bytes]:
         await asyncio.sleep(0)
         if self.database_is_down:
             raise ConnectionError
         return self.receipts & set(event_ids)
 
-    async def submit(self, events: list[bytes]) -> int:
+    async def publish(self, events: list[bytes]) -> int:
         """The broker."""
         outcome = self.outcomes.pop() if self.outcomes else "taken"
         await asyncio.sleep(0)
