@@ -18,7 +18,7 @@ from shared.events.source import KEY_REVOKED
 from shared.events.wire import SOURCE_STREAM, decode_unit
 from shared.rpc.errors import reason_of
 from tests.live.ingesting import Door, basic, track
-from tests.live.waiting import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

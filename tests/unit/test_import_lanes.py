@@ -17,6 +17,7 @@ from services.cli.importing.lanes import BATCH_EVENTS, EVENT_BYTES_AT_MOST, STAL
 from services.cli.importing.ledger import Entry
 from services.cli.importing.mapper import Mapped
 from services.cli.importing.rows import Place, Row
+from tests.waiting import eventually
 
 ENDED_AFTER_S = 30.0
 
@@ -46,22 +47,13 @@ def test_rows_of_a_person_go_in_order_and_none_is_left() -> None:
     for number, one in enumerate(entries):
         lanes.add(one, Mapped(f"p{number % 37}", b"%d" % number))
     lanes.flush()
-    wait_until(lambda: all(one.status for one in entries))
+    eventually(lambda: all(one.status for one in entries))
     lanes.stop(ENDED_AFTER_S)
     assert Counter(map(int, seen)) == Counter(range(5_000))
     for person in range(37):
         own = [number for number in map(int, seen) if number % 37 == person]
         assert own == sorted(own)
     assert lanes.position == "ingest/0/5000"
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    never = threading.Event()
-    for _ in range(int(ENDED_AFTER_S / 0.01)):
-        if holds():
-            return
-        never.wait(0.01)
-    raise AssertionError("not in time")
 
 
 def test_a_batch_that_never_fills_goes_when_the_file_is_far_ahead() -> None:
@@ -71,7 +63,7 @@ def test_a_batch_that_never_fills_goes_when_the_file_is_far_ahead() -> None:
     for _ in range(STALE_ROWS + BATCH_EVENTS):
         lanes.add(entry(), Mapped("b", b"1"))
         lanes.flush_stale()
-    wait_until(lambda: bool(lonely.status))
+    eventually(lambda: bool(lonely.status))
     lanes.stop(ENDED_AFTER_S)
 
 
@@ -98,7 +90,7 @@ def test_a_status_that_nobody_knows_is_no_promise(result: Result, status: str, r
     one = entry()
     lanes.add(one, Mapped("a", b"0"))
     lanes.flush()
-    wait_until(lambda: bool(one.status))
+    eventually(lambda: bool(one.status))
     lanes.stop(ENDED_AFTER_S)
     assert (one.status, one.reason) == (status, reason)
 

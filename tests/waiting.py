@@ -1,4 +1,4 @@
-"""Waiting for what another process does, with a deadline."""
+"""Waiting for what another process or thread does, with a deadline."""
 
 import time
 from collections.abc import Callable
