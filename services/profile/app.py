@@ -185,7 +185,9 @@ def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
 KINDS = {
     events.FOUNDED.id: "founded",
     events.LINKED.id: "linked",
+    events.UNLINKED.id: "unlinked",
     events.MERGED.id: "merged",
+    events.SPLIT.id: "split",
     events.MERGE_PROPOSED.id: "merge_proposed",
     events.IDENTIFIED.id: "identified",
     events.TRACKED.id: "tracked",
