@@ -134,8 +134,7 @@ def fork(state: State) -> State:
 
 
 TIMELESS = frozenset(
-    kind.id
-    for kind in (events.FOUNDED, events.UNLINKED, events.MERGED, events.SPLIT, events.MERGE_PROPOSED, events.RESTRICTED)
+    kind.id for kind in (events.FOUNDED, events.UNLINKED, events.MERGED, events.SPLIT, events.MERGE_PROPOSED, events.RESTRICTED)
 )
 
 

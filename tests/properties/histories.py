@@ -24,7 +24,9 @@ def entries(draw: st.DrawFn, streams: list[bytes] = STREAMS) -> Entry:
     """One event of some stream. The same draw always has the same id, so equal events are duplicates."""
     stream = draw(st.sampled_from(streams))
     at = draw(st.integers(0, 20))
-    kind, public, personal = draw(st.one_of(_identified(), _tracked(), _linked(), _merged(stream, streams), _taken_back(stream, streams)))
+    kind, public, personal = draw(
+        st.one_of(_identified(), _tracked(), _linked(), _merged(stream, streams), _taken_back(stream, streams))
+    )
     marker = repr((kind.id, public, msg(personal), at)).encode()
     return make_entry(kind, stream, derived_id(stream, marker), at, public, personal, KEY)
 

@@ -46,6 +46,9 @@ class Partition:
     rejected: list[Rejected] = field(default_factory=list)
     shared: set[Node] = field(default_factory=set)
 
+    def add(self, node: Node, first_seen: int = 0) -> None:
+        self.group_of[node] = Group({node}, {node.namespace: [first_seen]})
+
     def groups(self) -> set[frozenset[Node]]:
         return {frozenset(group.nodes) for group in self.group_of.values()}
 
@@ -55,7 +58,7 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) 
     partition = Partition(shared=shared(facts, rules) if shared_values is None else shared_values)
     first_seen = _first_seen(facts)
     for node in facts.nodes():
-        partition.group_of[node] = Group({node}, {node.namespace: [first_seen.get(node, 0)]})
+        partition.add(node, first_seen.get(node, 0))
     for link in candidates(facts, rules, partition.shared):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
         if one is other:
