@@ -6,7 +6,7 @@ requested -> (queued ->) begun -> keys_destroyed -> purged -> completed
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -38,10 +38,21 @@ log = logger("erasing")
 
 
 class Eraser:
-    """`erase` takes a request and `wait` waits for its certificate; `run` does the work."""
+    """`erase` takes a request and `wait` waits for its certificate; `run` does the work.
+
+    `forget` is called when identifiers stop to lead anywhere.
+    """
 
     def __init__(
-        self, pool: Any, client: Client, ledger: Ledger, vault: Vault, keyring: Keyring, clock: Clock, new_id: NewId
+        self,
+        pool: Any,
+        client: Client,
+        ledger: Ledger,
+        vault: Vault,
+        keyring: Keyring,
+        forget: Callable[[], None],
+        clock: Clock,
+        new_id: NewId,
     ) -> None:
         self._pool = pool
         self._client = client
@@ -49,6 +60,7 @@ class Eraser:
         self._vault = vault
         self._keyring = keyring
         self._sweep = Sweep(pool, client, ledger, vault, Epochs(client, ledger, vault, clock))
+        self._forget = forget
         self._clock = clock
         self._new_id = new_id
         self._news = asyncio.Event()
@@ -151,7 +163,10 @@ class Eraser:
                 await erasures.erase(connection, members, every_hash, suppression)
 
             event = self._begun(members, len(every_hash), 1)
-            return await self._record(erasure, events.BEGUN, event, closing, write_views)
+            try:
+                return await self._record(erasure, events.BEGUN, event, closing, write_views)
+            finally:
+                self._forget()
 
     def _begun(self, members: Sequence[bytes], identifiers: int, units: int) -> events.ErasureBegun:
         last_unit = self._ledger.next_unit + units - 1

@@ -88,7 +88,9 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         state.founding_number = public.founding_number
         state.founded_at = entry.occurred_at
     elif isinstance(public, events.IdentifierLinked):
-        value = personal.value if isinstance(personal, events.LinkedValue) else None
+        value = (
+            (personal.value or None) if isinstance(personal, events.LinkedValue) else None
+        )  # empty: it couldn't be said any more
         if not state.erased:
             state.identifiers[entry.event_id] = LinkedIdentifier(public.value_hash, public.namespace, value)
     elif isinstance(public, events.IdentifierUnlinked):

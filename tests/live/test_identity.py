@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +11,10 @@ import pytest
 
 from services.identity import views
 from services.identity.app import Unifier
-from services.identity.domain import Graph, Sighting, decide, identifiers_of
+from services.identity.domain import Sighting, identifiers_of
+from services.identity.graph.facts import Facts
+from services.identity.graph.resolve import resolve
+from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
 from services.stack.stack import Stack
@@ -27,7 +29,7 @@ from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
-TABLES = "events, merkle_nodes, customers, identifiers, proposals, seen_messages, outbox, parked, erasures, suppressions, holds"
+TABLES = "events, merkle_nodes, customers, identifiers, sightings, merges, unsettled, proposals, seen_messages, outbox, parked, erasures, suppressions, holds"
 
 
 @dataclass
@@ -90,21 +92,18 @@ def in_units(random: Random, raw: list[RawEvent]) -> list[list[RawEvent]]:
     return units
 
 
-def oracle(raw: list[RawEvent], key: bytes) -> tuple[Graph, dict[str, bytes]]:
-    """The whole graph in memory, one event at a time; and each message's identifier hash that leads to its customer."""
-    graph, ids, homes = Graph(), count(1), {}
+def oracle(raw: list[RawEvent], key: bytes) -> set[frozenset[bytes]]:
+    """The partition of all facts together."""
+    facts, alone = Facts(), set()
     for event in raw:
-        sighting = Sighting(b"", [(hash_of(identifier, key), identifier) for identifier in identifiers_of(event)])
-        decide(graph, sighting, lambda: next(ids).to_bytes(16))
-        homes[event.message_id] = sighting.identifiers[0][0]
-    return graph, homes
-
-
-def partition_of_graph(graph: Graph) -> set[frozenset[bytes]]:
-    clusters: dict[bytes, set[bytes]] = {}
-    for value_hash, customer in graph.links.items():
-        clusters.setdefault(graph.clusters[customer].canonical, set()).add(value_hash)
-    return {frozenset(hashes) for hashes in clusters.values()}
+        hashed = [(hash_of(identifier, key), identifier) for identifier in identifiers_of(event, DEFAULT_RULES)]
+        seen = Sighting(event.message_id.encode(), hashed, event.occurred_at).seen()
+        facts.see(seen.nodes, seen.evidence)
+        alone.add(seen.nodes[0])
+    partition = resolve(facts, DEFAULT_RULES)
+    groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
+    unlinked = {frozenset({node.value_hash}) for node in partition.shared - alone}
+    return groups - unlinked
 
 
 async def partition_of_store(pool: Any) -> set[frozenset[bytes]]:
@@ -124,9 +123,7 @@ async def test_units_restarts_and_repetitions_decide_as_one_event_after_the_othe
             unifier = await store.unifier()
         repeated = random.sample(raw[: raw.index(unit[0])], k=min(2, raw.index(unit[0])))
         await unifier.unify([*repeated, *unit, unit[0]], sequence, [])
-    graph, _ = oracle(raw, store.vault.lookup_key)
-    assert await partition_of_store(store.pool) == partition_of_graph(graph)
-    assert await store.pool.fetchval("SELECT count(*) FROM proposals") == len(graph.proposals)
+    assert await partition_of_store(store.pool) == oracle(raw, store.vault.lookup_key)
     assert await store.pool.fetchval("SELECT count(*) FROM seen_messages") == len(raw)
 
 
@@ -155,8 +152,10 @@ async def test_the_log_holds_what_was_concluded_and_the_view_follows_from_it(sto
         await unifier.unify(unit, sequence, [])
     records = await LogReader(store.pool).partition(0, 0, 10_000)
     assert [record.pos for record in records] == list(range(len(records)))
-    links = {r.entry.public().value_hash: r.entry.stream for r in records if r.entry.type_id == events.LINKED.id}
-    assert {row["value_hash"]: row["customer"] for row in await store.pool.fetch("SELECT * FROM identifiers")} == links
+    undone = {r.entry.public().link_id for r in records if r.entry.type_id == events.UNLINKED.id}
+    linked = [r.entry for r in records if r.entry.type_id == events.LINKED.id and r.entry.event_id not in undone]
+    rows = await store.pool.fetch("SELECT * FROM identifiers WHERE customer IS NOT NULL")
+    assert {row["value_hash"]: row["customer"] for row in rows} == {e.public().value_hash: e.stream for e in linked}
     versions: dict[bytes, int] = {}
     for record in records:
         assert record.version == versions.get(record.entry.stream, 0) + 1

@@ -1,116 +1,9 @@
-"""Who is who: given a graph, when identifiers are seen together, then what is concluded."""
+"""Who an event is about."""
 
-from itertools import count
-
-from services.identity.domain import (
-    MAX_CLUSTER_IDENTIFIERS,
-    Conclusion,
-    Founded,
-    Graph,
-    Linked,
-    Merged,
-    Proposed,
-    Sighting,
-    decide,
-    identifiers_of,
-)
+from services.identity.domain import identifiers_of
+from services.identity.graph.rules import DEFAULT_RULES
 from shared.events.wire import RawEvent
-from shared.identifiers import Identifier, hash_of, normalise, strength
-
-KEY = b"k" * 32
-numbers = count(1)
-
-
-def sighting(*identifiers: str) -> Sighting:
-    """From "user_id:u1", "email:a@b.example", ...; ordered as an event's would be."""
-    parsed = [normalise(*text.split(":", 1)) for text in identifiers]
-    parsed.sort(key=lambda identifier: (strength(identifier.namespace), identifier))
-    return Sighting(next(numbers).to_bytes(16), [(hash_of(identifier, KEY), identifier) for identifier in parsed])
-
-
-def new_id() -> bytes:
-    return next(numbers).to_bytes(16)
-
-
-def see(graph: Graph, *identifiers: str) -> tuple[bytes, list[Conclusion]]:
-    return decide(graph, sighting(*identifiers), new_id)
-
-
-def kinds(conclusions: list[Conclusion]) -> list[type]:
-    return [type(conclusion) for conclusion in conclusions]
-
-
-def test_unknown_identifiers_found_a_customer_and_are_linked_to_it() -> None:
-    customer, conclusions = see(Graph(), "user_id:u1", "email:ann@shop.example")
-    assert kinds(conclusions) == [Founded, Linked, Linked]
-    assert {c.customer for c in conclusions if isinstance(c, Founded | Linked)} == {customer}
-
-
-def test_a_known_identifier_concludes_nothing_new() -> None:
-    graph = Graph()
-    first, _ = see(graph, "user_id:u1")
-    again, conclusions = see(graph, "user_id:u1")
-    assert (again, conclusions) == (first, [])
-
-
-def test_an_unknown_identifier_joins_the_customer_it_is_seen_with() -> None:
-    graph = Graph()
-    customer, _ = see(graph, "anonymous_id:browser")
-    known, conclusions = see(graph, "anonymous_id:browser", "user_id:u1")
-    assert known == customer
-    assert kinds(conclusions) == [Linked]
-
-
-def test_two_customers_seen_together_are_merged_and_the_older_is_canonical() -> None:
-    graph = Graph()
-    anonymous, _ = see(graph, "anonymous_id:browser")
-    known, _ = see(graph, "user_id:u1")
-    home, conclusions = see(graph, "user_id:u1", "anonymous_id:browser")
-    assert home == known  # the event goes to the strongest identifier's customer
-    assert kinds(conclusions) == [Merged]
-    assert graph.clusters[known].canonical == anonymous
-    assert graph.clusters[known].members == {anonymous, known}
-
-
-def test_merged_customers_are_not_merged_again() -> None:
-    graph = Graph()
-    see(graph, "anonymous_id:browser")
-    see(graph, "user_id:u1")
-    see(graph, "user_id:u1", "anonymous_id:browser")
-    assert see(graph, "user_id:u1", "anonymous_id:browser")[1] == []
-
-
-def test_a_second_person_on_a_shared_device_gets_a_customer_of_their_own() -> None:
-    graph = Graph()
-    first, _ = see(graph, "user_id:u1", "anonymous_id:family-tablet")
-    second, conclusions = see(graph, "user_id:u2", "anonymous_id:family-tablet")
-    assert second != first
-    assert kinds(conclusions) == [Founded, Linked]
-
-
-def test_two_known_people_with_one_address_are_proposed_not_merged() -> None:
-    graph = Graph()
-    see(graph, "user_id:u1", "email:family@shop.example")
-    see(graph, "user_id:u2")
-    _, conclusions = see(graph, "user_id:u2", "email:family@shop.example")
-    assert [c.reason for c in conclusions if isinstance(c, Proposed)] == ["TWO_KNOWN_PEOPLE"]
-    assert see(graph, "user_id:u2", "email:family@shop.example")[1] == [], "a proposal is made once"
-
-
-def test_a_cluster_that_would_grow_past_its_bound_is_proposed() -> None:
-    graph = Graph()
-    for number in range(MAX_CLUSTER_IDENTIFIERS - 1):
-        see(graph, "user_id:u1", f"anonymous_id:device-{number}")
-    see(graph, "email:kiosk@shop.example", "anonymous_id:kiosk")
-    _, conclusions = see(graph, "user_id:u1", "email:kiosk@shop.example")
-    assert [c.reason for c in conclusions if isinstance(c, Proposed)] == ["CLUSTER_TOO_LARGE"]
-
-
-def test_a_kiosk_device_does_not_collect_everyone_who_used_it() -> None:
-    graph = Graph()
-    for number in range(2 * MAX_CLUSTER_IDENTIFIERS):
-        see(graph, "anonymous_id:kiosk", f"email:visitor{number}@shop.example")
-    assert max(cluster.size for cluster in graph.clusters.values()) <= MAX_CLUSTER_IDENTIFIERS
+from shared.identifiers import Identifier
 
 
 def raw(**fields: object) -> RawEvent:
@@ -125,23 +18,24 @@ def test_identifiers_are_promoted_from_traits_context_and_properties_strongest_f
         traits={"email": "Ann@Shop.example", "phone": "+49 30 901820"},
         external_ids={"loyalty": "L-7"},
     )
-    assert identifiers_of(event) == [
+    assert identifiers_of(event, DEFAULT_RULES) == [
         Identifier("user_id", "u1"),
         Identifier("email", "ann@shop.example"),
         Identifier("phone", "+4930901820"),
         Identifier("loyalty", "L-7"),
         Identifier("anonymous_id", "browser"),
     ]
-    assert Identifier("email", "b@shop.example") in identifiers_of(raw(context={"traits": {"email": "b@shop.example"}}))
-    assert Identifier("email", "c@shop.example") in identifiers_of(raw(properties={"email": "c@shop.example"}))
+    assert Identifier("email", "b@shop.example") in identifiers_of(
+        raw(context={"traits": {"email": "b@shop.example"}}), DEFAULT_RULES
+    )
+    assert Identifier("email", "c@shop.example") in identifiers_of(raw(properties={"email": "c@shop.example"}), DEFAULT_RULES)
 
 
 def test_the_address_of_a_group_is_not_the_address_of_the_person() -> None:
-    assert identifiers_of(raw(kind="group", user_id="u1", target_id="acme", traits={"email": "info@acme.example"})) == [
-        Identifier("user_id", "u1")
-    ]
+    event = raw(kind="group", user_id="u1", target_id="acme", traits={"email": "info@acme.example"})
+    assert identifiers_of(event, DEFAULT_RULES) == [Identifier("user_id", "u1")]
 
 
 def test_placeholders_and_broken_values_name_nobody() -> None:
     event = raw(user_id="null", anonymous_id="0000", traits={"email": "not an address", "phone": "12"}, properties={"email": 7})
-    assert identifiers_of(event) == []
+    assert identifiers_of(event, DEFAULT_RULES) == []

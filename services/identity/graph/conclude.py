@@ -4,7 +4,7 @@ A customer is the stream of one identifier, founded when an event first resolves
 no event resolves by are linked to a customer of their group. A merge is an edge; a split takes it away, and nothing moves.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,6 +56,31 @@ class Concluded:
     founding_numbers: dict[bytes, int] = field(default_factory=dict)
     edges: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # by merge id; a forest
     next_founding_number: int = 0
+
+    def canonical(self) -> dict[bytes, bytes]:
+        """{customer: the oldest of those that merges join to it}."""
+        tree = Forest(self.founding_numbers)
+        for customer, other in self.edges.values():
+            tree.join(customer, other)
+        return {customer: tree.root(customer) for customer in self.founding_numbers}
+
+
+class Forest:
+    """Customers joined by edges; the root is the oldest of them."""
+
+    def __init__(self, founding_numbers: Mapping[bytes, int]) -> None:
+        self._founding_numbers = founding_numbers
+        self._parent: dict[bytes, bytes] = {}
+
+    def root(self, customer: bytes) -> bytes:
+        while (parent := self._parent.get(customer)) is not None:
+            customer = parent
+        return customer
+
+    def join(self, one: bytes, other: bytes) -> None:
+        older, younger = sorted((self.root(one), self.root(other)), key=self._founding_numbers.__getitem__)
+        if older != younger:
+            self._parent[younger] = older
 
 
 def evolve(known: Concluded, conclusion: Conclusion) -> None:
@@ -136,18 +161,11 @@ def _links(known: Concluded, nodes: list[Node]) -> Iterator[Conclusion]:
 def _merges(known: Concluded, nodes: list[Node], new_id: NewId) -> Iterator[Conclusion]:
     """Joins what hangs together already to the oldest customer, by one edge each."""
     customers = sorted((known.own[node] for node in nodes if node in known.own), key=known.founding_numbers.__getitem__)
-    tree_of = {customer: customer for customer in customers}
-
-    def root(customer: bytes) -> bytes:
-        while tree_of[customer] != customer:
-            customer = tree_of[customer]
-        return customer
-
+    forest, mine = Forest(known.founding_numbers), set(customers)
     for customer, other in known.edges.values():
-        if customer in tree_of and other in tree_of:
-            older, younger = sorted((root(customer), root(other)), key=known.founding_numbers.__getitem__)
-            tree_of[younger] = older
+        if customer in mine and other in mine:
+            forest.join(customer, other)
     for customer in customers[1:]:
-        if root(customer) == customer != customers[0]:
+        if forest.root(customer) == customer:
             yield Merged(new_id(), customers[0], customer)
-            tree_of[customer] = customers[0]
+            forest.join(customers[0], customer)

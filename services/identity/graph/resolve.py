@@ -83,7 +83,7 @@ def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
         for weak in active[1:]:
             link = Link(active[0], weak, evidence)
             known = earliest.get(found := pair(active[0], weak))
-            if known is None or evidence < known.evidence:
+            if known is None or (known.evidence is not None and evidence < known.evidence):
                 earliest[found] = link
     for decided in facts.forced:
         strong, weak = sorted(decided, key=rank)
