@@ -10,7 +10,7 @@ from services.identity.domain import Sighting, Suppression, admit, identifiers_o
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.erasure import evolve as evolve_erasure
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph.region import Seen, settle
+from services.identity.graph.region import Seen, Settled, settle
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from services.identity.regions import Loaded
@@ -45,7 +45,8 @@ class Unit:
     """A unit being made: what is new in the graph, the events in their places, and what is refused."""
 
     loaded: Loaded = field(default_factory=Loaded)
-    settled: Any = None
+    settled: Settled | None = None
+    resolved: dict[Node, Evidence] = field(default_factory=dict)  # the earliest event that resolves by an identifier
     placed: list[Placed] = field(default_factory=list)
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
@@ -98,6 +99,7 @@ class Unifier:
             drafting = await draft_conclusions(
                 unit.loaded,
                 unit.settled,
+                unit.resolved,
                 self._values(fresh),
                 self._vault,
                 self._ledger.reader,
@@ -170,6 +172,8 @@ class Unifier:
             unit.settled = settle(unit.loaded.region, news, self._rules, self._new_id)
             own = unit.loaded.region.known.own
             customer_of |= {event_id: own[one.nodes[0]] for event_id, one in rest.items() if event_id not in customer_of}
+        for one in news:
+            unit.resolved[one.nodes[0]] = min(one.evidence, unit.resolved.get(one.nodes[0], one.evidence))
         for event_id, one in rest.items():
             evidence = unit.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
             unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]

@@ -38,6 +38,17 @@ class Suppression:
         return self.policy == "refuse" or occurred_at <= self.erased_at
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A merge that people have to decide."""
+
+    proposal_id: bytes
+    customer: bytes
+    other: bytes
+    reason: str
+    cause: bytes
+
+
 def admit(suppressions: Mapping[bytes, Suppression], sighting: Sighting, rules: Rules) -> Sighting | Suppression:
     """The sighting, without suppressed devices; or the suppression that forbids to take the event in.
 

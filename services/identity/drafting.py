@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.identity.domain import Proposal
 from services.identity.erasure import Erasure
-from services.identity.graph.causes import Causes
+from services.identity.graph.causes import NOBODY, Causes
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Settled
 from services.identity.graph.resolve import Rejected
 from services.identity.graph.rules import Rules
@@ -21,15 +22,6 @@ from shared.log import LogReader
 from shared.log.writer import Versioned
 from shared.privacy import Personal, Redacted
 from shared.vault import DataKey, Vault
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    proposal_id: bytes
-    customer: bytes
-    other: bytes
-    reason: str
-    cause: bytes
 
 
 @dataclass(slots=True)
@@ -51,6 +43,7 @@ class Drafting:
 async def draft_conclusions(
     loaded: Loaded,
     settled: Settled | None,
+    resolved: Mapping[Node, Evidence],
     values: Mapping[bytes, Identifier],
     vault: Vault,
     reader: LogReader,
@@ -58,7 +51,10 @@ async def draft_conclusions(
     new_id: NewId,
     rules: Rules,
 ) -> Drafting:
-    """`values` are the identifiers at hand, by hash; what else has to be sealed anew is read from where it was said."""
+    """`resolved` is the earliest event at hand that resolves by an identifier, and `values` are the identifiers at hand, by hash.
+
+    What else has to be sealed anew is read from where it was said.
+    """
     drafting = Drafting()
     if settled is None:
         return drafting
@@ -68,7 +64,7 @@ async def draft_conclusions(
     drafting.keys |= await vault.keys({conclusion.customer for conclusion in linked} - drafting.keys.keys())
     said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
     said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
-    writer = _Writer(loaded, drafting, said, Causes(loaded.region, settled, rules), clock(), new_id)
+    writer = _Writer(loaded, drafting, said, Causes(loaded.region, settled, rules), resolved, clock(), new_id)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
     for rejected in settled.partition.rejected:
@@ -93,10 +89,20 @@ async def _said_before(nodes: Sequence[Node], loaded: Loaded, vault: Vault, read
 
 
 class _Writer:
-    def __init__(self, loaded: Loaded, drafting: Drafting, said: Mapping[bytes, str], why: Causes, now: int, new_id: NewId) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        drafting: Drafting,
+        said: Mapping[bytes, str],
+        why: Causes,
+        resolved: Mapping[Node, Evidence],
+        now: int,
+        new_id: NewId,
+    ) -> None:
         self._loaded = loaded
         self._drafting = drafting
         self._said = said
+        self._resolved = resolved
         self._now = now
         self._new_id = new_id
         self._why = why
@@ -104,15 +110,16 @@ class _Writer:
 
     def write(self, conclusion: Conclusion) -> None:
         match conclusion:
-            case Founded(customer, number, _):
-                self._entry(events.FOUNDED, customer, events.CustomerFounded(founding_number=number))
+            case Founded(customer, number, node):
+                self._entry(events.FOUNDED, customer, events.CustomerFounded(founding_number=number), self._first(node))
             case Linked(customer, node):
                 self._link(customer, node)
             case Unlinked(customer, node):
+                cause = self._why.change_near(node)
                 public = events.IdentifierUnlinked(
-                    link_id=self._loaded.link_ids.pop(node), value_hash=node.value_hash, cause=self._why.change_near(node)
+                    link_id=self._loaded.link_ids.pop(node), value_hash=node.value_hash, cause=cause.event_id
                 )
-                self._entry(events.UNLINKED, customer, public)
+                self._entry(events.UNLINKED, customer, public, cause)
             case Merged(merge_id, customer, other):
                 cause = self._why.path(self._node_of[customer], self._node_of[other])
                 for stream, end in ((customer, other), (other, customer)):
@@ -120,12 +127,14 @@ class _Writer:
                     self._entry(
                         events.MERGED,
                         stream,
-                        events.CustomersMerged(merge_id=merge_id, other=end, other_founding_number=number, cause=cause),
+                        events.CustomersMerged(merge_id=merge_id, other=end, other_founding_number=number, cause=cause.event_id),
+                        cause,
                     )
             case Split(merge_id, customer, other):
                 cause = self._why.change_near(self._node_of[customer])
                 for stream, end in ((customer, other), (other, customer)):
-                    self._entry(events.SPLIT, stream, events.CustomersSplit(merge_id=merge_id, other=end, cause=cause))
+                    split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id)
+                    self._entry(events.SPLIT, stream, split, cause)
 
     def propose(self, rejected: Rejected) -> None:
         """Once for two customers; a device that known people share says nothing about them."""
@@ -145,17 +154,23 @@ class _Writer:
         self._drafting.proposals.append(proposal)
         for stream, end in ((one, other), (other, one)):
             public = events.MergeProposed(proposal_id=proposal.proposal_id, other=end, reason=reason, cause=proposal.cause)
-            self._entry(events.MERGE_PROPOSED, stream, public)
+            self._entry(events.MERGE_PROPOSED, stream, public, link.evidence)
 
     def _link(self, customer: bytes, node: Node) -> None:
         own = self._node_of.get(customer)
-        cause = self._why.path(own, node) if own is not None and own != node else self._why.change_near(node)
-        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause)
-        entry = self._entry(events.LINKED, customer, public, events.LinkedValue(value=self._said.get(node.value_hash, "")))
+        cause = self._why.path(own, node) if own is not None and own != node else self._first(node)
+        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause.event_id)
+        value = events.LinkedValue(value=self._said.get(node.value_hash, ""))
+        entry = self._entry(events.LINKED, customer, public, cause, value)
         self._loaded.link_ids[node] = entry.event_id
         self._loaded.said_in[node] = customer
 
-    def _entry(self, kind: EventType, stream: bytes, public: Public, personal: Personal | None = None) -> Entry:
-        entry = make_entry(kind, stream, self._new_id(), self._now, public, personal, self._drafting.keys.get(stream))
+    def _first(self, node: Node) -> Evidence:
+        return self._resolved.get(node) or self._why.change_near(node)
+
+    def _entry(self, kind: EventType, stream: bytes, public: Public, cause: Evidence, personal: Personal | None = None) -> Entry:
+        """It happened when its cause did."""
+        at = self._now if cause == NOBODY else cause.occurred_at
+        entry = make_entry(kind, stream, self._new_id(), at, public, personal, self._drafting.keys.get(stream))
         self._drafting.take(self._loaded.versions, entry)
         return entry

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.identity.drafting import Proposal
+from services.identity.domain import Proposal
 
 
 async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: int, proposed_at: int) -> None:

@@ -2,12 +2,12 @@
 
 from collections import deque
 
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Region, Settled
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 
-NOBODY = b""  # people decided it, or what it rested on was taken back
+NOBODY = Evidence(0, b"")  # people decided it, or what it rested on was taken back
 
 
 class Causes:
@@ -43,18 +43,18 @@ class Causes:
             came = came_by[node]
         return found[::-1]
 
-    def path(self, one: Node, other: Node) -> bytes:
+    def path(self, one: Node, other: Node) -> Evidence:
         """The event that completed the chain: the latest of its evidence."""
         evidence = [link.evidence for link in self.chain(one, other) if link.evidence is not None]
-        return max(evidence).event_id if evidence else NOBODY
+        return max(evidence) if evidence else NOBODY
 
-    def change_near(self, node: Node) -> bytes:
+    def change_near(self, node: Node) -> Evidence:
         """The event of the nearest fact that is new."""
         reached, waiting = {node}, deque([node])
         while waiting:
             for together in sorted(self._seen_with.get(waiting.popleft(), ()), key=sorted):
                 if together in self._changed:
-                    return self._region.facts.together[together].event_id
+                    return self._region.facts.together[together]
                 for neighbour in together - reached:
                     reached.add(neighbour)
                     waiting.append(neighbour)
