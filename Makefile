@@ -25,7 +25,7 @@ setup: $(VENV)/.installed ## Make the environment
 .PHONY: lock
 lock: setup ## Resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra bulk --extra embedded --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 
 # Run inside protos/; the argument is the folder for the generated code.
 protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(CURDIR)/$(BIN)/protoc-gen-mypy \
@@ -44,6 +44,14 @@ TESTS ?=
 run: setup ## Start everything on this machine; Ctrl-C stops it (data in .data, or C360_DATA_DIR)
 	@$(BIN)/python -m services.stack
 
+.PHONY: overload
+overload: setup ## Offer twice what the door takes for DURATION_S seconds, and find each event that was answered 200
+	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.overload
+
+.PHONY: sdk-test
+sdk-test: setup ## Send events with unmodified SDKs to a throw-away stack, and count what is found
+	@$(BIN)/python -m tests.sdk
+
 .PHONY: demo
 demo: setup ## Play the story of one customer against a throw-away stack
 	@$(BIN)/python -m tests.e2e.demo
@@ -51,6 +59,12 @@ demo: setup ## Play the story of one customer against a throw-away stack
 .PHONY: chaos
 chaos: setup ## Send events for DURATION_S seconds while processes are killed, and count
 	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
+
+ROWS ?= 1000000
+
+.PHONY: import-demo
+import-demo: setup ## Import ROWS rows, interrupted and killed on the way, and count
+	@ROWS=$(ROWS) $(BIN)/python -m tests.e2e.import_demo
 
 .PHONY: test
 test: setup ## Run the tests on real servers (TESTS="tests/unit -k name" for some)
@@ -103,7 +117,7 @@ events-check: setup ## Check that docs/events.md is current
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find protos services shared tests verify -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=

@@ -70,6 +70,11 @@ def at_most(name: str, samples: list[float], unit: str, limit: float) -> Result:
     return Result(name=name, value=median, unit=unit, target=f"<= {limit} {unit}", met=median <= limit, samples=samples)
 
 
+def at_least(name: str, samples: list[float], unit: str, limit: float) -> Result:
+    median = statistics.median(samples)
+    return Result(name=name, value=median, unit=unit, target=f">= {limit} {unit}", met=median >= limit, samples=samples)
+
+
 def write(part: str, results: list[Result]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{part}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")

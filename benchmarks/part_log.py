@@ -21,6 +21,7 @@ from shared.log import LogReader, LogWriter
 from shared.log.writer import Versioned
 from shared.store.pool import open_pool
 from shared.vault import DataKey, FileKeyring, Vault
+from tests.emptying import empty_log
 
 PARTITIONS = 4
 EVENTS = 10_000
@@ -46,7 +47,7 @@ class OurLog:
 
     async def append(self) -> float:
         """Events a second: seal, hash, insert, move the heads; a transaction a batch. The next batch is sealed meanwhile."""
-        await self._admin.execute("TRUNCATE profile.events")
+        await empty_log(self._admin, "profile")
         keys = await self._vault.create_keys(self._streams, now_us())
         log = LogWriter(self._pool, range(PARTITIONS), now_us)
         await log.claim()

@@ -14,6 +14,7 @@ from shared.log import merkle
 from shared.log.prover import Prover
 from shared.log.records import leaf_of
 from shared.store.pool import open_pool
+from tests.emptying import empty_log
 
 SIZE = 1_000_000
 BATCH = 500
@@ -50,7 +51,7 @@ async def measure(servers: Stack) -> list[Result]:
 
 async def _fill(admin: Any) -> bytes:
     """A partition as if a million events had been appended; returns its root."""
-    await admin.execute("TRUNCATE events, merkle_nodes")
+    await empty_log(admin, "profile")
     await admin.execute(FILL, SIZE, timeout=600)
     leaves = [row["leaf"] for row in await admin.fetch("SELECT leaf FROM events ORDER BY pos")]
     frontier, nodes = merkle.append(0, (), leaves)

@@ -13,9 +13,9 @@ import nats.js.errors
 
 from shared import bus
 from shared.config import ConfigError, read_settings
-from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, PROFILE_STREAM
+from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, PROFILE_STREAM, SOURCE_STREAM
 
-RELAYED = (CUSTOMER_STREAM, CONSENT_STREAM, PROFILE_STREAM)
+RELAYED = (CUSTOMER_STREAM, CONSENT_STREAM, PROFILE_STREAM, SOURCE_STREAM)
 
 
 class RestoreSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,13 +13,15 @@ import phonenumbers
 
 from shared.errors import InvalidInput
 
-MAX_NAMESPACE = 64  # characters
 MAX_VALUE = 512  # characters; longer ones are mistakes, and would make every index row large
 HASH_BYTES = 16  # of HMAC-SHA-256: 10 million identifiers collide with a chance below 1e-24
 
-# Strongest first. What is not listed (external ids) stands between e-mail and the devices.
+# Strongest first. What is not listed (external ids) stands between people's names and the devices.
 STRENGTH: Final = ("user_id", "email", "phone")
-WEAKEST: Final = ("anonymous_id",)
+PLATFORMS: Final = ("ios", "android")
+# Of a phone or tablet itself; they outlive a logout, which an anonymous id doesn't, and so their owners.
+HARDWARE: Final = frozenset(f"{platform}.{what}" for platform in PLATFORMS for what in ("id", "idfa", "push_token"))
+DEVICES: Final = HARDWARE | {"anonymous_id"}
 NAMESPACE = re.compile(r"[a-zA-Z0-9_.\-]{1,64}")
 # Values that SDKs and forms send for "nobody"; linking people by them would join strangers.
 PLACEHOLDERS: Final = frozenset({"null", "none", "nil", "undefined", "anonymous", "unknown", "n/a", "nan", "-1", "test@test.com"})
@@ -80,7 +82,7 @@ def strength(namespace: str) -> int:
     """Smaller is stronger."""
     if namespace in STRENGTH:
         return STRENGTH.index(namespace)
-    return len(STRENGTH) + (namespace in WEAKEST)
+    return len(STRENGTH) + (namespace in DEVICES) + (namespace in HARDWARE)
 
 
 def hash_of(identifier: Identifier, key: bytes) -> bytes:

@@ -114,6 +114,9 @@ class ParkedTable:
         )
         return [Parked(**row) for row in rows]
 
+    async def count(self) -> int:
+        return int(await self._pool.fetchval("SELECT count(*) FROM parked"))
+
     async def find(self, parked_ids: Collection[bytes]) -> dict[bytes, Parked]:
         rows = await self._pool.fetch(
             f"SELECT {COLUMNS} FROM parked WHERE parked_id = ANY($1::bytea[])",  # noqa: S608

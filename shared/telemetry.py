@@ -15,6 +15,8 @@ from shared.config import LogLevel, split_address
 
 EVENTS_ACCEPTED = Counter("c360_events_accepted", "Events answered as durable", ["source"])
 EVENTS_REJECTED = Counter("c360_events_rejected", "Events refused at the door", ["reason"])
+EVENTS_QUARANTINED = Counter("c360_events_quarantined", "Events that wait for a plan that they fit", ["source"])
+PLAN_VIOLATIONS = Counter("c360_plan_violations", "Breaches of a tracking plan's rules", ["source", "rule", "action"])
 EVENTS_APPLIED = Counter("c360_events_applied", "Events whose effect is committed", ["service"])
 EVENTS_DUPLICATE = Counter("c360_events_duplicate", "Events seen before and dropped", ["service"])
 EVENTS_PARKED = Counter("c360_events_parked", "Events that could not be applied and were set aside", ["service"])
@@ -31,6 +33,9 @@ UNIT_EVENTS = Histogram(
 )
 CONSUMED_POSITION = Gauge("c360_consumed_position", "Last stream sequence consumed", ["stream"])
 LAG_MESSAGES = Gauge("c360_lag_messages", "Messages in the stream not yet consumed", ["stream"])
+LAG_SECONDS = Gauge("c360_lag_seconds", "How long the oldest message that is not applied has stood in the stream", ["stream"])
+BACKLOG_EVENTS = Gauge("c360_backlog_events", "Events taken at the door and not yet consumed by identity")
+BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has been waiting")
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])
 LOG_DAMAGED = Counter("c360_log_damaged", "Checkpoints refused because the log was altered: an alarm", ["log", "partition"])

@@ -7,8 +7,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from services.cli import audit, consent, customer, events, identity, parked, profile, render, sources, vault
+from services.cli import audit, consent, customer, events, identity, parked, plans, profile, render, sources, vault
 from services.cli.errors import CommandError
+from services.cli.exporting.command import export
+from services.cli.importing.command import import_file
 from services.cli.replay import replay
 from services.cli.status import status
 
@@ -38,18 +40,22 @@ def about() -> None:
       1  the service refused: REASON: message on stderr
       2  the command was wrong
       3  not reachable or out of time; the same command may succeed later
+      130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
     (profile history, profile watch, identity proposals, parked list).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
-      C360_CONSENT_ADDRESS; endpoints.json in C360_DATA_DIR (.data);
+      C360_CONSENT_ADDRESS, C360_INGEST_URL (its HTTP door);
+      endpoints.json in C360_DATA_DIR (.data);
       127.0.0.1:50051 to 50054 where there is no such directory.
     """
 
 
 app.command()(status)
+app.command("import")(import_file)
+app.command()(export)
 profile.app.command()(replay)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
@@ -58,6 +64,7 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
 app.add_typer(parked.app, name="parked")
 app.add_typer(sources.app, name="sources")
+app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")
 app.add_typer(vault.app, name="vault")
 

@@ -41,6 +41,7 @@ At = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option(help="How it was captured, such as web-form or call-centre.")]
+Confirmed = Annotated[bool, typer.Option("--confirmed", help="Confirmed from the identifier itself (double opt-in).")]
 
 app = typer.Typer(no_args_is_help=True, help="Purposes, and what each person decided about them.")
 app.command("purposes")(purposes.list_purposes)
@@ -55,6 +56,7 @@ def record(
     *,
     at: At = None,
     method: Method = "",
+    confirmed: Confirmed = False,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -70,6 +72,7 @@ def record(
         decided,
         at=at,
         method=method,
+        confirmed=confirmed,
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -83,6 +86,7 @@ def grant(
     *,
     at: At = None,
     method: Method = "",
+    confirmed: Confirmed = False,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -94,6 +98,7 @@ def grant(
         Decided.GRANTED,
         at=at,
         method=method,
+        confirmed=confirmed,
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -176,11 +181,12 @@ def decisions(identifier: IdentifierRef, as_json: AsJson = False, timeout_s: Tim
             f"{d['purpose']}@{d['purpose_version']}",
             d["outcome"],
             d["method"],
+            "yes" if d["confirmed"] else "",
             d["decision_id"],
         )
         for d in listed
     ]
-    render.table("Decisions", ("decided", "known", "purpose", "outcome", "method", "decision"), rows)
+    render.table("Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "decision"), rows)
 
 
 def _record(
@@ -190,6 +196,7 @@ def _record(
     *,
     at: datetime | None,
     method: str,
+    confirmed: bool = False,
     request_id: str,
     as_json: bool,
     timeout_s: float,
@@ -206,6 +213,7 @@ def _record(
         outcome=consent_pb2.Outcome.Value(f"OUTCOME_{decided.name}"),
         decide_time=messages.timestamp(at),
         method=method,
+        confirmed=confirmed,
     )
     try:
         with connect("consent") as channel:

@@ -22,6 +22,7 @@ DEFAULT_ADDRESSES: Mapping[Service, str] = {
     "profile": "127.0.0.1:50053",
     "consent": "127.0.0.1:50054",
 }
+DEFAULT_HTTP_DOOR = "http://127.0.0.1:8080"
 
 
 def find_address(service: Service, environ: Mapping[str, str]) -> str:
@@ -34,6 +35,19 @@ def find_address(service: Service, environ: Mapping[str, str]) -> str:
     recorded = _recorded_by_stack(directory).get(service)
     if not isinstance(recorded, str):
         raise Misused("ENDPOINTS_UNREADABLE", f"{directory / 'endpoints.json'} does not say where {service} is")
+    return recorded
+
+
+def find_http_door(environ: Mapping[str, str]) -> str:
+    """The URL of ingest's HTTP door, without a path."""
+    if environ.get("C360_INGEST_URL"):
+        return environ["C360_INGEST_URL"].rstrip("/")
+    directory = _data_dir(environ)
+    if not environ.get("C360_DATA_DIR") and not directory.exists():
+        return DEFAULT_HTTP_DOOR
+    recorded = _recorded_by_stack(directory).get("ingest_http")
+    if not isinstance(recorded, str):
+        raise Misused("ENDPOINTS_UNREADABLE", f"{directory / 'endpoints.json'} does not say where ingest's HTTP door is")
     return recorded
 
 
@@ -55,7 +69,7 @@ def find_write_key(environ: Mapping[str, str]) -> str:
     except FileNotFoundError:
         raise Misused(
             "WRITE_KEY_MISSING",
-            f"no --write-key, no C360_WRITE_KEY, and no file {path}; `c360 sources register NAME` makes a key",
+            f"no --write-key, no C360_WRITE_KEY, and no file {path}; `c360 sources create NAME` makes a key",
         ) from None
 
 

@@ -3,7 +3,8 @@
 CommandError
 ├── Refused       1  the service understood and said no
 ├── Misused       2  the command was wrong before any service was asked
-└── NotReachable  3  no answer in time; the same command may succeed later
+├── NotReachable  3  no answer in time; the same command may succeed later
+└── Interrupted   130  Ctrl-C; the same command goes on
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Misused(CommandError):
 
 class NotReachable(CommandError):
     exit_code = 3
+
+
+class Interrupted(CommandError):
+    exit_code = 130
 
 
 def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandError:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LISTED_FOR_EYES = 20  # rejections; --json lists more
 
-app = typer.Typer(no_args_is_help=True, help="Send events: a file of them, or one.")
+app = typer.Typer(no_args_is_help=True, help="Send events, a file of them or one, and ask what became of one.")
 
 WriteKey = Annotated[
     str,
@@ -134,6 +134,37 @@ def identify(
     _send_one(event, write_key, as_json, timeout_s)
 
 
+@app.command()
+def receipt(
+    message_id: Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="As the source sent it.")],
+    write_key: WriteKey = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell what became of an event: accepted, rejected or quarantined, and the customer it went to.
+
+    Only the source that sent an event is told, so its write key decides which message ids there are.
+
+    Example:
+      c360 events receipt 6f0c2a1e-order-4711
+    """
+    from c360.ingest.v1 import receipt_pb2, receipt_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    with connect("ingest") as channel:
+        stub = receipt_pb2_grpc.ReceiptServiceStub(channel)
+        request = receipt_pb2.GetReceiptRequest(message_id=message_id)
+        answer = stub.GetReceipt(request, timeout=timeout_s, metadata=_authorization(write_key))
+    shown = messages.plain(answer.receipt)
+    if as_json:
+        render.document(shown)
+        return
+    names = ("status", "reasons", "customer_id", "position", "duplicates", "last_duplicate_time")
+    render.facts((name.replace("_", " "), shown[name] or None) for name in names)
+
+
 def _event(
     kind: str,
     *,
@@ -169,9 +200,8 @@ def _deliver(lines: Iterable[Line], write_key: str, timeout_s: float, size_bytes
 
     from services.cli import sending
     from services.cli.client import connect
-    from services.cli.endpoints import find_write_key
 
-    metadata = (("authorization", f"Bearer {write_key or find_write_key(os.environ)}"),)
+    metadata = _authorization(write_key)
     tally = sending.Tally()
 
     try:
@@ -187,6 +217,12 @@ def _deliver(lines: Iterable[Line], write_key: str, timeout_s: float, size_bytes
             failure.hint = f"Up to here {tally.accepted} were accepted; go on with --from-line {tally.pending_line}"
         raise
     return tally
+
+
+def _authorization(write_key: str) -> tuple[tuple[str, str], ...]:
+    from services.cli.endpoints import find_write_key
+
+    return (("authorization", f"Bearer {write_key or find_write_key(os.environ)}"),)
 
 
 def _follow(tallies: Iterator[Tally], size_bytes: int | None) -> None:
@@ -211,7 +247,12 @@ def _finish(tally: Tally, as_json: bool) -> None:
     if as_json:
         render.document(tally.as_data())
     else:
-        render.facts([("accepted", tally.accepted), ("rejected", rejected or None), ("position", tally.position_texts())])
+        others = [
+            ("duplicate", tally.duplicate or None),
+            ("quarantined", tally.quarantined or None),
+            ("rejected", rejected or None),
+        ]
+        render.facts([("accepted", tally.accepted), *others, ("position", tally.position_texts())])
     _list_rejections(tally)
     if rejected:
         raise typer.Exit(1)

@@ -82,7 +82,8 @@ def plain(message: Message) -> Any:
 def _plain_field(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return {key: plain(value[key]) for key in sorted(value)}
+        item = field.message_type.fields_by_name["value"]
+        return {key: _plain_value(value[key], item) for key in sorted(value)}
     if field.is_repeated:
         return [_plain_value(item, field) for item in value]
     if field.message_type is not None and not message.HasField(field.name):

@@ -51,6 +51,7 @@ IdentifierRef = Annotated[
     notation.NamedIdentifier,
     typer.Argument(metavar="IDENTIFIER", parser=identifier_parser, help="namespace:value, such as email:ann@example.com."),
 ]
+SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name; `c360 sources list` lists them.")]
 PurposeOption = Annotated[
     str,
     typer.Option("--purpose", "-P", metavar="NAME", help="What the data will be used for; `c360 consent purposes` lists them."),

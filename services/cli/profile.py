@@ -222,8 +222,11 @@ def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None
             ("changed", _changed(profile, before)),
         ]
     )
-    traits = [(name, item["value"], item["source"], item["occur_time"]) for name, item in profile["traits"].items()]
-    render.table("Traits", ("trait", "value", "source", "since"), traits)
+    traits = [
+        (name, item["value"], item["source"], item["occur_time"], "confirmed" if item["verified"] else "")
+        for name, item in profile["traits"].items()
+    ]
+    render.table("Traits", ("trait", "value", "source", "since", ""), traits)
     withheld = sorted((item["field"], item["reason"]) for item in profile["withheld"])
     if withheld:
         render.table("Withheld", ("field", "reason"), withheld)
@@ -238,12 +241,20 @@ def _changed(profile: dict[str, Any], before: dict[str, Any] | None) -> list[str
 
 def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
     columns = ["happened", "known", "kind", "name", "source", "stream"]
+    more = (["flags"] if any(entry["flags"] for entry in entries) else []) + (["details"] if details else [])
     rows = [
         [entry["occur_time"], entry["record_time"], entry["kind"], entry["name"], entry["source"], _stream_name(entry)]
-        + ([_shortened(render.as_text(entry["details"]))] if details else [])
+        + [_shortened(render.as_text(entry[name])) for name in more]
+        + ([_sent_as(entry)] if details else [])
         for entry in entries
     ]
-    render.table("Events, latest first", columns + (["details"] if details else []), rows)
+    render.table("Events, latest first", columns + more + (["sent as"] if details else []), rows)
+
+
+def _sent_as(entry: dict[str, Any]) -> str:
+    """What standardisation changed: the source's own name and value of each."""
+    sent = {name: f"{raw['field']}={render.as_text(raw['value'])}" for name, raw in (entry["sent_as"] or {}).items()}
+    return _shortened(", ".join(f"{name} from {text}" for name, text in sent.items()))
 
 
 def _shortened(text: str) -> str:

@@ -35,6 +35,8 @@ class Rejection:
 @dataclass
 class Tally:
     accepted: int = 0
+    duplicate: int = 0  # sent before; the first one counts
+    quarantined: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
     positions: dict[tuple[str, int], int] = field(default_factory=dict)  # the newest of each, and the newest of all last
@@ -61,6 +63,8 @@ class Tally:
     def as_data(self) -> dict[str, Any]:
         return {
             "accepted": self.accepted,
+            "duplicate": self.duplicate,
+            "quarantined": self.quarantined,
             "rejected": self.rejected.total(),
             "reasons": dict(sorted(self.rejected.items())),
             "rejections": [vars(rejection) for rejection in self.in_line_order()],
@@ -131,10 +135,15 @@ def _count(batch: Batch, answer: ingest_pb2.RecordEventsResponse, tally: Tally) 
     from c360.ingest.v1 import ingest_pb2
 
     for (line, _), result in zip(batch, answer.results, strict=True):
-        if result.status == ingest_pb2.EVENT_STATUS_ACCEPTED:
-            tally.accepted += 1
-        else:
-            tally.reject(line.number, result.message_id, result.reason)
+        match result.status:
+            case ingest_pb2.EVENT_STATUS_ACCEPTED:
+                tally.accepted += 1
+            case ingest_pb2.EVENT_STATUS_DUPLICATE:
+                tally.duplicate += 1
+            case ingest_pb2.EVENT_STATUS_QUARANTINED:
+                tally.quarantined += 1
+            case _:
+                tally.reject(line.number, result.message_id, result.reason)
     if answer.HasField("position"):
         tally.place(answer.position)
     tally.answered_line = batch[-1][0].number

@@ -1,27 +1,45 @@
-"""`c360 sources`: the systems that may send events."""
+"""`c360 sources`: the systems that may send events, and what they may send."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
-from services.cli import render
+from services.cli import render, write_keys
 from services.cli.errors import NotReachable
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, SourceName, TimeoutS
 
-app = typer.Typer(no_args_is_help=True, help="The systems that may send events, and their write keys.")
+if TYPE_CHECKING:
+    from c360.ingest.v1 import source_pb2
+
+app = typer.Typer(no_args_is_help=True, help="The systems that may send events, their write keys and their limits.")
+app.command("keys")(write_keys.list_keys)
+app.command("add-key")(write_keys.add_key)
+app.command("revoke-key")(write_keys.revoke_key)
+
+Types = Annotated[
+    str | None, typer.Option("--types", metavar="TYPE,TYPE", help="What it may send: identify, track, page, screen, group, alias.")
+]
+EventsPerS = Annotated[int | None, typer.Option("--events-per-s", help="Of each ingest process; 0 is without limit.")]
+MaxEventBytes = Annotated[int | None, typer.Option("--max-event-bytes", help="1 to 98304, with its batch's context.")]
+MaxBatchEvents = Annotated[int | None, typer.Option("--max-batch-events", help="1 to 2500.")]
+Region = Annotated[str | None, typer.Option("--region", help="Country of phone numbers without a country code, such as DE.")]
+TrustRank = Annotated[int | None, typer.Option("--trust-rank", help="0 to 1000: how much it is believed; 500 for a new one.")]
+FarPast = Annotated[int | None, typer.Option("--far-past-s", help="Events that are older, in seconds, are flagged.")]
+FarFuture = Annotated[int | None, typer.Option("--far-future-s", help="Events that lie further ahead, in seconds, are flagged.")]
 
 
-@app.command()
-def register(
+@app.command("register", hidden=True)
+@app.command("create")
+def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Register a source and show its write key, this once."""
+    """Make a source and show its write key, this once."""
     from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 
     from services.cli import messages
@@ -46,16 +64,107 @@ def register(
 @app.command("list")
 def list_sources(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
     """List the sources, oldest first."""
-    from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+    listed = _described("", timeout_s)
+    if as_json:
+        render.document(listed)
+        return
+    rows = [
+        (
+            s["name"],
+            s["live_keys"],
+            f"v{s['plan_version']}" if s["plan_version"] else "",
+            s["settings"]["trust_rank"],
+            s["register_time"],
+        )
+        for s in listed
+    ]
+    render.table("Sources", ("name", "keys", "plan", "trust rank", "registered"), rows)
+
+
+@app.command()
+def show(name: SourceName, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """Show what a source may send, and how much it is believed."""
+    [described] = _described(name, timeout_s)
+    render.document(described) if as_json else _show(described)
+
+
+@app.command()
+def update(
+    name: SourceName,
+    *,
+    types: Types = None,
+    events_per_s: EventsPerS = None,
+    max_event_bytes: MaxEventBytes = None,
+    max_batch_events: MaxBatchEvents = None,
+    region: Region = None,
+    trust_rank: TrustRank = None,
+    far_past_s: FarPast = None,
+    far_future_s: FarFuture = None,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Change what a source may send; what isn't named stays. `--types ""` allows all types.
+
+    Example:
+      c360 sources update shop --types identify,track --events-per-s 500 --region DE
+    """
+    from c360.ingest.v1 import source_pb2
+
+    request = source_pb2.ChangeSettingsRequest(
+        request_id=request_id or str(uuid4()),
+        source=name,
+        events_per_s=events_per_s,
+        max_event_bytes=max_event_bytes,
+        max_batch_events=max_batch_events,
+        region=region,
+        trust_rank=trust_rank,
+        far_past_s=far_past_s,
+        far_future_s=far_future_s,
+    )
+    if types is not None:
+        request.allowed_types.CopyFrom(source_pb2.AllowedTypes(types=[word.strip() for word in types.split(",") if word.strip()]))
+    _change(request, as_json, timeout_s)
+
+
+def _change(request: source_pb2.ChangeSettingsRequest, as_json: bool, timeout_s: float) -> None:
+    from c360.ingest.v1 import source_pb2_grpc
 
     from services.cli import messages
     from services.cli.client import connect
 
     with connect("ingest") as channel:
-        answer = ingest_pb2_grpc.IngestServiceStub(channel).ListSources(ingest_pb2.ListSourcesRequest(), timeout=timeout_s)
-    listed = [messages.plain(source) for source in answer.sources]
-    if as_json:
-        render.document(listed)
-        return
-    rows = [(s["name"], f"{s['write_key_hint']}…", s["register_time"]) for s in listed]
-    render.table("Sources", ("name", "write key", "registered"), rows)
+        answer = messages.plain(source_pb2_grpc.SourceServiceStub(channel).ChangeSettings(request, timeout=timeout_s))
+    render.document(answer) if as_json else _show(answer["source"])
+
+
+def _described(name: str, timeout_s: float) -> list[dict[str, Any]]:
+    from c360.ingest.v1 import source_pb2, source_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    with connect("ingest") as channel:
+        stub = source_pb2_grpc.SourceServiceStub(channel)
+        answer = stub.DescribeSources(source_pb2.DescribeSourcesRequest(name=name), timeout=timeout_s)
+    return [messages.plain(source) for source in answer.sources]
+
+
+def _show(described: dict[str, Any]) -> None:
+    settings = described["settings"]
+    render.facts(
+        [
+            ("source", described["name"]),
+            ("may send", settings["allowed_types"] or "all types"),
+            ("events a second", settings["events_per_s"] or "without limit"),
+            ("event bytes", settings["max_event_bytes"]),
+            ("events a request", settings["max_batch_events"]),
+            ("region", settings["region"]),
+            ("trust rank", settings["trust_rank"]),
+            ("far past", f"{settings['far_past_s']} s"),
+            ("far future", f"{settings['far_future_s']} s"),
+            ("keys", described["live_keys"]),
+            ("plan", f"version {described['plan_version']}" if described["plan_version"] else "none"),
+            ("registered", described["register_time"]),
+        ]
+    )

@@ -11,7 +11,7 @@ import typer
 
 from services.cli import render
 from services.cli.endpoints import recorded_postgres
-from services.cli.errors import CommandError, Misused, NotReachable, Refused
+from services.cli.errors import Interrupted, Misused, NotReachable, Refused
 
 if TYPE_CHECKING:
     from services.rotate import RotateSettings
@@ -40,10 +40,6 @@ def rotate(retire: Retire = False) -> None:
         raise NotReachable("NOT_REACHABLE", "PostgreSQL does not answer") from error
     except KeyboardInterrupt:
         raise Interrupted("INTERRUPTED", "the next `c360 vault rotate` goes on from here") from None
-
-
-class Interrupted(CommandError):
-    exit_code = 130
 
 
 @app.command()

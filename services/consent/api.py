@@ -84,6 +84,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
             outcome=_outcome(request.outcome),
             decided_at=from_timestamp(request.decide_time) if request.HasField("decide_time") else None,
             method=request.method,
+            confirmed=request.confirmed,
         )
 
     def _hash(self, identifier: Identifier) -> bytes:
@@ -134,6 +135,7 @@ def _decision(placed: Placed[DecisionRecorded]) -> pb.Decision:
         decide_time=to_timestamp(decision.decided_at),
         record_time=to_timestamp(placed.recorded_at),
         method=decision.method,
+        confirmed=decision.confirmed,
     )
 
 

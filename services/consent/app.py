@@ -137,7 +137,9 @@ class Consent:
             yield max(self._clock(), self._writer.heads[CONSENT_PARTITION].last_recorded_at + 1)
 
     async def _claim(self) -> None:
-        """Takes the log over; from here on no reader gets a lease that lacks what its last owner may have answered."""
+        """Takes the log over, also from one that fenced us (decision 7); from here on no reader gets a lease that lacks what
+        its last owner may have answered.
+        """
         before = self._writer.heads.get(CONSENT_PARTITION)
         after = (await self._writer.claim())[CONSENT_PARTITION]
         self._committed()

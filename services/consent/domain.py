@@ -39,7 +39,7 @@ class DefinePurpose(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, METHOD_INVALID)."""
+    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, METHOD_INVALID, CONFIRMED_INVALID)."""
 
     request_id: str
     identifier_hash: bytes
@@ -48,12 +48,15 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     decided_at: int | None = None  # None: now
     method: str = ""
+    confirmed: bool = False
 
     def __post_init__(self) -> None:
         _check_request_id(self.request_id)
         check_purpose_name(self.purpose)
         if len(self.method) > MAX_METHOD or not self.method.isprintable():
             raise InvalidInput(f"a method is at most {MAX_METHOD} printable characters", reason="METHOD_INVALID")
+        if self.confirmed and self.outcome != "granted":
+            raise InvalidInput("only what was granted is confirmed by the person", reason="CONFIRMED_INVALID")
 
 
 Event = PurposeDefined | DecisionRecorded
@@ -121,6 +124,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
             outcome=command.outcome,
             decided_at=_decided_at(command.decided_at, now),
             method=command.method,
+            confirmed=command.confirmed,
         )
     ]
 
@@ -168,8 +172,8 @@ def _says_the_same(command: RecordDecision, earlier: DecisionRecorded) -> bool:
     """Without an instant it was "now" at the first try, and one ahead of our clock was brought back to now."""
     ahead = 0 if command.decided_at is None else command.decided_at - earlier.decided_at
     return 0 <= ahead <= CLOCK_TOLERANCE and (
-        (command.identifier_hash, command.purpose, command.outcome, command.method)
-        == (earlier.identifier_hash, earlier.purpose, earlier.outcome, earlier.method)
+        (command.identifier_hash, command.purpose, command.outcome, command.method, command.confirmed)
+        == (earlier.identifier_hash, earlier.purpose, earlier.outcome, earlier.method, earlier.confirmed)
     )
 
 

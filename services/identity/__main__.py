@@ -51,7 +51,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     ledger = Ledger(pool, LogWriter(pool, [IDENTITY_PARTITION], now_us), outbox, parked, progress, now_us)
     ledger.run = Run(settings.poison_run_limit)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
-    eraser = Eraser(pool, client, ledger, vault, keyring, unifier.forget, now_us, new_id)
+    epochs = Epochs(client, ledger, vault, now_us)
+    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, unifier.forget, now_us, new_id)
     holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
     relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read)
     ledger.on_committed = relay.tell
@@ -71,7 +72,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             keep_going("publish", relay.run, server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("erase", eraser.run, server.halt),
-            keep_going("destroy epoch keys", Epochs(client, ledger, vault, now_us).run, server.halt),
+            keep_going("destroy epoch keys", epochs.run, server.halt),
             heed(client, vault),
         )
     finally:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.identity import erasures, regions, views
-from services.identity.domain import Sighting, Suppression, admit, identifiers_of
+from services.identity.domain import Sighting, Suppression, admit
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.erasure import evolve as evolve_erasure
 from services.identity.graph.facts import Evidence, Node
@@ -17,9 +17,10 @@ from services.identity.regions import Loaded
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
-from shared.events.wire import RawEvent
+from shared.events.promotion import identifiers_of
+from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import Identifier, hash_of
-from shared.ids import NewId, derived_id
+from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
 from shared.parked import Parked
@@ -121,8 +122,8 @@ class Unifier:
         """By event id, which follows from source and message id: a repeated message is the same event."""
         by_id: dict[bytes, RawEvent] = {}
         for event in raw:
-            by_id.setdefault(derived_id(b"event", event.source.encode(), event.message_id.encode()), event)
-        for event_id in await views.seen(self._pool, by_id.keys()) if by_id else ():
+            by_id.setdefault(event_id_of(event.source, event.message_id), event)
+        for event_id in await self._ledger.seen.known(by_id.keys()) if by_id else ():
             del by_id[event_id]
         return by_id
 
@@ -138,7 +139,8 @@ class Unifier:
 
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
         # An event without any usable identifier was accepted all the same: it founds a customer of its own.
-        identifiers = identifiers_of(event, self._rules) or [Identifier("event", event_id.hex())]
+        identifiers = identifiers_of(event) or [Identifier("event", event_id.hex())]
+        identifiers.sort(key=lambda identifier: (self._rules.rank(identifier.namespace), identifier))
         hashed = [(hash_of(identifier, self._vault.lookup_key), identifier) for identifier in identifiers]
         return Sighting(event_id, hashed, min(event.occurred_at, event.received_at))
 
@@ -209,7 +211,7 @@ class Unifier:
             if unit.settled is not None:
                 await regions.save(connection, unit.loaded, unit.settled)
                 await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
-            await views.remember(connection, messages)
+            await self._ledger.seen.remember(connection, messages)
             await also(connection)
             for erasure in drafting.erasures:
                 await erasures.save(connection, erasure)
@@ -239,6 +241,7 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
         original_at=event.original_at,
         sent_at=event.sent_at,
         received_at=event.received_at,
+        flags=event.flags,
     )
     return make_entry(ACTIVITIES[event.kind], item.customer, item.event_id, event.occurred_at, public, _personal(event), key)
 
@@ -246,12 +249,23 @@ def _activity_entry(item: Placed, key: DataKey) -> Entry:
 def _personal(event: RawEvent) -> Personal:
     match event.kind:
         case "identify":
-            return events.Identified(traits=event.traits, context=event.context)
+            return events.Identified(traits=event.traits, context=event.context, raw=event.raw, extra=event.extra)
         case "track":
-            return events.Tracked(name=event.name, properties=event.properties, context=event.context)
+            return events.Tracked(
+                name=event.name, properties=event.properties, context=event.context, raw=event.raw, extra=event.extra
+            )
         case "page" | "screen":
-            return events.Viewed(name=event.name, category=event.category, properties=event.properties, context=event.context)
+            return events.Viewed(
+                name=event.name,
+                category=event.category,
+                properties=event.properties,
+                context=event.context,
+                raw=event.raw,
+                extra=event.extra,
+            )
         case "group":
-            return events.Grouped(group_id=event.target_id, traits=event.traits, context=event.context)
+            return events.Grouped(
+                group_id=event.target_id, traits=event.traits, context=event.context, raw=event.raw, extra=event.extra
+            )
         case "alias":
-            return events.Aliased(previous_id=event.target_id, context=event.context)
+            return events.Aliased(previous_id=event.target_id, context=event.context, extra=event.extra)

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import Rules
-from shared.errors import InvalidInput
 from shared.events.erasure import Policy
-from shared.events.wire import RawEvent
-from shared.identifiers import Identifier, normalise
+from shared.identifiers import Identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +66,3 @@ def admit(suppressions: Mapping[bytes, Suppression], sighting: Sighting, rules: 
     if all(rules.of(identifier.namespace).device for _, identifier in rest):
         return next(iter(suppressed.values()))
     return replace(sighting, identifiers=rest)
-
-
-def identifiers_of(event: RawEvent, rules: Rules) -> list[Identifier]:
-    """The usable identifiers of an event, strongest first (promotion as in the Segment specification)."""
-    personal = {} if event.kind == "group" else event.traits
-    context_traits = event.context.get("traits")
-    places = [personal, context_traits if isinstance(context_traits, dict) else {}, event.properties]
-    candidates = [("user_id", event.user_id), ("anonymous_id", event.anonymous_id), *event.external_ids.items()]
-    candidates += [(name, next((place[name] for place in places if place.get(name)), None)) for name in ("email", "phone")]
-    if event.kind == "alias":
-        candidates.append(("anonymous_id", event.target_id))
-    found = {identifier for namespace, value in candidates if (identifier := _usable(namespace, value)) is not None}
-    return sorted(found, key=lambda identifier: (rules.rank(identifier.namespace), identifier))
-
-
-def _usable(namespace: str, value: object) -> Identifier | None:
-    """A value that names nobody (null, 000, a broken address) is no identifier; it stays in the event as it came."""
-    if not isinstance(value, str):
-        return None
-    try:
-        return normalise(namespace, value)
-    except InvalidInput:
-        return None

@@ -16,10 +16,11 @@ from services.identity.certificate import certify
 from services.identity.domain import Suppression
 from services.identity.epochs import Epochs
 from services.identity.erasure import EraseCustomer, Erasure, evolve, requested, reused
+from services.identity.holding import holds_on
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from services.identity.sweep import StillReadable, Sweep
 from shared.bus.destructions import announce
-from shared.errors import NotFound, WrongState
+from shared.errors import WrongState
 from shared.events import customer as customer_events
 from shared.events import erasure as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
@@ -49,6 +50,7 @@ class Eraser:
         client: Client,
         ledger: Ledger,
         vault: Vault,
+        epochs: Epochs,
         keyring: Keyring,
         forget: Callable[[], None],
         clock: Clock,
@@ -59,7 +61,7 @@ class Eraser:
         self._ledger = ledger
         self._vault = vault
         self._keyring = keyring
-        self._sweep = Sweep(pool, client, ledger, vault, Epochs(client, ledger, vault, clock))
+        self._sweep = Sweep(pool, client, ledger, vault, epochs)
         self._forget = forget
         self._clock = clock
         self._new_id = new_id
@@ -76,7 +78,7 @@ class Eraser:
                 if not earlier.says_the_same(command):
                     raise reused()
                 return earlier
-            members = await self._members(command.customer)
+            members = await views.present_members(self._pool, command.customer)
             if (other := await erasures.waiting_for(self._pool, members)) is not None:
                 raise WrongState(
                     "this customer is being erased under another request",
@@ -151,7 +153,7 @@ class Eraser:
             if await erasures.erased_by(self._pool, erasure.customer) is not None:
                 # It was queued, then merged with another customer that was erased: what is left is to look again.
                 return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0))
-            if holds := await erasures.holds_on(self._pool, members):
+            if holds := await holds_on(self._pool, members):
                 return erasure if erasure.stage == "queued" else await self._queue(erasure, members, holds)
             now = self._clock()
             suppression = Suppression(erasure.erasure_id, erasure.policy, now)
@@ -201,15 +203,6 @@ class Eraser:
         ERASURES_COMPLETED.inc()
         log.info("erased a customer", erasure=to_text(erasure.erasure_id), streams=len(erasure.streams))
         return completed
-
-    async def _members(self, customer: bytes) -> list[bytes]:
-        """Of the cluster, oldest first. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        members = await views.members(self._pool, customer)
-        if not members:
-            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
-        if (erasure_id := await erasures.erased_by(self._pool, customer)) is not None:
-            raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", erasure_id=to_text(erasure_id))
-        return members
 
     def _entry(self, kind: EventType, stream: bytes, at: int, public: Public) -> Entry:
         return make_entry(kind, stream, self._new_id(), at, public)

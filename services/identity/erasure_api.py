@@ -8,8 +8,7 @@ from services.identity import erasures, views
 from services.identity.certificate import verifier
 from services.identity.erasing import Eraser
 from services.identity.erasure import EraseCustomer, Erasure, Stage
-from services.identity.erasures import Hold
-from services.identity.holding import Holds
+from services.identity.holding import Hold, Holds
 from shared.errors import InvalidInput, NotFound
 from shared.events.erasure import Policy
 from shared.identifiers import hash_of, normalise

@@ -1,4 +1,4 @@
-"""Identity's read models of erasures: `erasures`, the `suppressions` they leave, and legal `holds`."""
+"""Identity's read models of erasures: `erasures`, and the `suppressions` they leave."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
@@ -121,47 +121,3 @@ async def suppressions(pool: Any, hashes: Collection[bytes]) -> dict[bytes, Supp
         list(hashes),
     )
     return {row["value_hash"]: Suppression(row["erasure_id"], row["policy"], row["erased_at"]) for row in rows}
-
-
-class Hold(msgspec.Struct, frozen=True):
-    hold_id: bytes
-    request_id: str
-    customer: bytes
-    reason: str
-    placed_by: str
-    placed_at: int
-    released_at: int | None
-
-
-HOLD = "hold_id, request_id, customer, reason, placed_by, placed_at, released_at"
-
-
-async def place(connection: Any, hold: Hold) -> None:
-    await connection.execute(f"INSERT INTO holds ({HOLD}) VALUES ($1, $2, $3, $4, $5, $6, $7)", *msgspec.structs.astuple(hold))  # noqa: S608
-
-
-async def release(connection: Any, hold_id: bytes, at: int) -> None:
-    await connection.execute("UPDATE holds SET released_at = $2 WHERE hold_id = $1", hold_id, at)
-
-
-async def hold(pool: Any, hold_id: bytes) -> Hold | None:
-    row = await pool.fetchrow(f"SELECT {HOLD} FROM holds WHERE hold_id = $1", hold_id)  # noqa: S608
-    return Hold(**dict(row)) if row else None
-
-
-async def hold_of_request(pool: Any, request_id: str) -> Hold | None:
-    row = await pool.fetchrow(f"SELECT {HOLD} FROM holds WHERE request_id = $1", request_id)  # noqa: S608
-    return Hold(**dict(row)) if row else None
-
-
-async def holds_on(pool: Any, customers: Collection[bytes]) -> tuple[bytes, ...]:
-    """Ids of the holds in force on any of these customers."""
-    rows = await pool.fetch(
-        "SELECT hold_id FROM holds WHERE customer = ANY($1::bytea[]) AND released_at IS NULL ORDER BY placed_at, hold_id",
-        list(customers),
-    )
-    return tuple(row["hold_id"] for row in rows)
-
-
-async def parked_messages(pool: Any) -> int:
-    return int(await pool.fetchval("SELECT count(*) FROM parked"))

@@ -1,17 +1,16 @@
 """The identity log and its outbox, written by one at a time: events are unified and customers erased in turns."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from services.identity import views
 from services.identity.outbox import Outbox
-from shared.errors import Fenced
+from services.identity.seen import SeenMessages
 from shared.events.catalogue import Entry
 from shared.events.wire import INGEST_STREAM
 from shared.instants import Clock
 from shared.log import LogReader, LogWriter, Record
+from shared.log.turns import Turns
 from shared.log.writer import Versioned
 from shared.parked import ParkedTable
 from shared.poison import Run
@@ -23,11 +22,12 @@ Also = Callable[[Any], Awaitable[None]]  # what else is part of a transaction
 
 
 class Ledger:
-    """Whatever goes wrong in a turn, the next one reads anew where the log stands. `on_committed` is told of every unit."""
+    """Whatever is read and written here belongs into a `turn` (`shared.log.turns`). `on_committed` is told of every unit."""
 
     def __init__(self, pool: Any, writer: LogWriter, outbox: Outbox, parked: ParkedTable, progress: Progress, clock: Clock) -> None:
         self.reader = LogReader(pool)
         self.parked = parked
+        self.seen = SeenMessages(pool)
         self.run = Run()
         self.next_founding_number = 0
         self.on_committed: Callable[[], None] = lambda: None
@@ -36,9 +36,7 @@ class Ledger:
         self._outbox = outbox
         self._progress = progress
         self._clock = clock
-        self._turns = asyncio.Lock()
-        self._owns = False
-        self._fenced = False
+        self.turn = Turns(self._load).turn
 
     @property
     def consumed(self) -> int:
@@ -48,22 +46,6 @@ class Ledger:
     @property
     def next_unit(self) -> int:
         return self._outbox.next_number
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Raises Fenced when another process has taken over: this one may never write again."""
-        async with self._turns:
-            if self._fenced:
-                raise Fenced("another writer has taken over identity")
-            if not self._owns:
-                await self._load()
-            self._owns = False
-            try:
-                yield
-            except Fenced:
-                self._fenced = True
-                raise
-            self._owns = True
 
     async def commit(
         self, own: Sequence[Versioned], entries: Sequence[Entry], consumed: int | None = None, write_views: Views | None = None
@@ -93,8 +75,8 @@ class Ledger:
     async def _load(self) -> None:
         await self._writer.claim()
         await self._outbox.load()
+        await self.seen.load()
         self.next_founding_number = await views.next_founding_number(self._pool)
         self.run.length = await self.parked.trailing_run(INGEST_STREAM, self.consumed)
         self._progress.advance("ingest", self.consumed)
         self._progress.advance("customer", self._outbox.next_number - 1)
-        self._owns = True

@@ -16,7 +16,7 @@ from shared.events import customer as customer_events
 from shared.events.erasure import Purge, StoresPurged
 from shared.ids import to_text
 from shared.log import Record
-from shared.privacy import Personal
+from shared.log.records import readable_fields
 from shared.telemetry import ERASURES_STUCK, logger
 from shared.vault import Vault
 from shared.vault.vault import EPOCHS_END
@@ -69,14 +69,13 @@ class Sweep:
             "vault_leftovers": erasure.keys,
             "broker_ciphertext": len(erasure.streams),
             "ingest_epoch_keys": len(await self._vault.epochs_before(EPOCHS_END)),
-            "parked_messages": await erasures.parked_messages(self._pool),
+            "parked_messages": await self._ledger.parked.count(),
         }
 
     async def _check_own_log(self, erasure: Erasure, records: Sequence[Record]) -> Purge:
         """Reads the streams as a replay would, with whatever keys the vault still gives."""
         keys = await self._vault.keys_as_stored(erasure.streams)
-        readable = sum(isinstance(record.entry.personal(keys.get(record.entry.stream)), Personal) for record in records)
-        readable += await erasures.remaining_identifiers(self._pool, erasure.streams)
+        readable = readable_fields(records, keys) + await erasures.remaining_identifiers(self._pool, erasure.streams)
         return Purge(store="identity.events", rows=0, checked=len(records), readable=readable)
 
     def _require_unreadable(self, erasure: Erasure, purges: Sequence[Purge]) -> None:

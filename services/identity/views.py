@@ -1,11 +1,14 @@
-"""Identity's read models: the graph by identifier and by customer, the messages seen, and proposals."""
+"""Identity's read models: the graph by identifier and by customer, and proposals."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from services.identity import erasures
 from services.identity.domain import Proposal
+from shared.errors import NotFound, WrongState
+from shared.ids import to_text
 
 
 async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: int, proposed_at: int) -> None:
@@ -20,17 +23,6 @@ async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: in
 async def next_founding_number(pool: Any) -> int:
     newest = await pool.fetchval("SELECT max(founding_number) FROM customers")
     return 0 if newest is None else int(newest) + 1
-
-
-async def seen(pool: Any, messages: Collection[bytes]) -> set[bytes]:
-    rows = await pool.fetch(
-        "SELECT message FROM unnest($1::bytea[]) AS read (message) JOIN seen_messages USING (message)", list(messages)
-    )
-    return {row["message"] for row in rows}
-
-
-async def remember(connection: Any, messages: Collection[bytes]) -> None:
-    await connection.execute("INSERT INTO seen_messages SELECT unnest($1::bytea[])", list(messages))
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -53,6 +45,16 @@ async def members(pool: Any, customer: bytes) -> list[bytes]:
         customer,
     )
     return [row["customer"] for row in rows]
+
+
+async def present_members(pool: Any, customer: bytes) -> list[bytes]:
+    """As `members`. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+    found = await members(pool, customer)
+    if not found:
+        raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+    if (erasure_id := await erasures.erased_by(pool, customer)) is not None:
+        raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", erasure_id=to_text(erasure_id))
+    return found
 
 
 class ProposalRow(msgspec.Struct, frozen=True):

@@ -1,165 +1,212 @@
-"""What ingest does: takes events, and keeps the sources that may send them."""
+"""What ingest does with events: judges each, and makes those that it takes durable."""
 
-import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Final, Literal
 
 import msgspec
 
-from services.ingest.domain import sources as rules
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
-from services.ingest.domain.sources import PARTITION, RegisterSource
-from services.ingest.registrar import Registrar
-from services.ingest.views import SourceRow, Sources
-from shared.errors import Conflict, Fenced, InvalidInput, NotAuthenticated
-from shared.events.source import SourceRegistered
+from services.ingest.domain.limiter import Limiter
+from services.ingest.domain.plan import Outcome
+from services.ingest.domain.settings import SourceSettings
+from services.ingest.domain.sources import hash_of
+from services.ingest.memory import Memory, Taken
+from services.ingest.quarantine import Quarantine, Quarantined
+from services.ingest.views import Sources
+from services.ingest.violations import Violations
+from shared.errors import InvalidInput, NotAuthenticated
+from shared.events.wire import RawEvent, event_id_of
 from shared.ids import NewId, to_text
 from shared.instants import Clock
-from shared.log import LogReader, Record
-from shared.telemetry import EVENTS_ACCEPTED, EVENTS_REJECTED
+from shared.telemetry import EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_QUARANTINED, EVENTS_REJECTED
 
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
-CLAIM_ATTEMPTS: Final = 5  # replicas that register at the same moment fence each other
 
 
-class Buffer(Protocol):
-    async def submit(self, events: list[bytes]) -> int:
-        """Returns where the events stand once they are durable."""
-        ...
+Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # of these only a rejected event has no effect, ever
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`reason` and `message` are empty when the event was accepted."""
+    """`reason` and `message` say why an event was not simply accepted."""
 
     message_id: str
+    status: Status
     reason: str = ""
     message: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """One verdict an event, in order; `number` is where the accepted ones stand, None when there were none."""
+    """One verdict an event, in order; `number` is where the newest of those stands that are taken, None when there are none."""
 
     verdicts: list[Verdict]
     number: int | None
 
 
-class Registration(msgspec.Struct, frozen=True):
-    """`write_key` is empty when the request was answered before."""
+class Judged(msgspec.Struct, frozen=True):
+    """A verdict, and the encoded event unless it was rejected. `held` is set when that goes into the quarantine."""
 
-    name: str
-    write_key: str
-    write_key_hint: str
-    registered_at: int
-    pos: int
+    verdict: Verdict
+    encoded: bytes = b""
+    held: Quarantined | None = None
 
     def __repr__(self) -> str:
-        return f"<Registration {self.name}>"
+        return f"<Judged {self.verdict.status}>"
+
+
+Remember = Callable[[bytes, str, str], None]  # keeps a verdict (event id, status, reason) for receipts
 
 
 class Ingest:
+    """`monotonic` tells seconds."""
+
     def __init__(
         self,
-        pool: Any,
         sources: Sources,
-        registrar: Registrar,
-        buffer: Buffer,
+        memory: Memory,
+        quarantine: Quarantine,
+        violations: Violations,
+        remember: Remember,
         clock: Clock,
+        monotonic: Callable[[], float],
         new_id: NewId,
-        random: Callable[[int], bytes],
     ) -> None:
-        self._pool = pool
         self._sources = sources
-        self._registrar = registrar
-        self._buffer = buffer
+        self._memory = memory
+        self._remember = remember
+        self._quarantine = quarantine
+        self._violations = violations
         self._clock = clock
+        self._monotonic = monotonic
         self._new_id = new_id
-        self._random = random
-        self._registering = asyncio.Lock()
+        self._limiter = Limiter()
         self._last_received_at = 0
 
     def now(self) -> int:
         return self._clock()
 
-    async def authenticate(self, write_key: str) -> str:
-        """The source's name. Raises NotAuthenticated (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN)."""
+    def new_request_id(self) -> str:
+        return to_text(self._new_id())
+
+    async def authenticate(self, write_key: str) -> SourceSettings:
+        """Raises NotAuthenticated (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN)."""
         if not write_key:
             raise NotAuthenticated("a write key is required", reason="WRITE_KEY_MISSING")
-        name = await self._sources.name_of(rules.hash_of(write_key))
-        if name is None:
-            raise NotAuthenticated("this write key is unknown", reason="WRITE_KEY_UNKNOWN")
-        return name
+        source = await self._sources.of_key(hash_of(write_key))
+        if source is None:
+            raise NotAuthenticated("this write key is unknown, or was revoked", reason="WRITE_KEY_UNKNOWN")
+        return source
 
     async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> Receipt:
-        """Returns when the accepted events are durable.
+        """Returns when the events that were taken are durable.
 
-        Raises InvalidInput (BODY_TOO_LARGE), LimitExceeded (OVERLOADED), Unavailable (BROKER_DOWN); then none is known to be.
+        Raises InvalidInput (BODY_TOO_LARGE, BATCH_TOO_LONG), LimitExceeded (OVERLOADED, RATE_LIMITED), Unavailable
+        (BROKER_DOWN, STOPPING, TRY_AGAIN); then none is known to be.
         """
-        verdicts, encoded = self._judge_all(calls, delivery)
-        number = await self._buffer.submit(encoded) if encoded else None
-        EVENTS_ACCEPTED.labels(delivery.source).inc(len(encoded))
+        calls = list(calls)
+        self._check_limits(len(calls), delivery)
+        judged = self._judge_all(calls, delivery)
+        places = _places(judged, delivery.source)
+        await self._hold(judged, places)
+        fresh = {event_id: judged[place].encoded for event_id, place in places.items() if judged[place].held is None}
+        taken = await self._memory.submit(fresh) if fresh else Taken()
+        for event_id in taken.duplicates:
+            judged[places[event_id]] = _repeated(judged[places[event_id]])
+        verdicts = [item.verdict for item in judged]
+        self._tell(verdicts, delivery.source)
+        return Receipt(verdicts, taken.number)
+
+    async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> None:
+        """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it."""
+        held = {event_id: found for event_id, place in places.items() if (found := judged[place].held) is not None}
+        if not held:
+            return
+        for event_id in await self._memory.taken_before(held):
+            judged[places[event_id]] = _repeated(judged[places[event_id]])
+            del held[event_id]
+            del places[event_id]
+        if held:
+            await self._quarantine.put(list(held.values()))
+
+    def _tell(self, verdicts: list[Verdict], source: str) -> None:
+        """The metrics, and the receipts of what has no effect."""
+        statuses = Counter(verdict.status for verdict in verdicts)
+        EVENTS_ACCEPTED.labels(source).inc(statuses["accepted"])
+        if statuses["accepted"] == len(verdicts):
+            return
+        EVENTS_DUPLICATE.labels("ingest").inc(statuses["duplicate"])
+        EVENTS_QUARANTINED.labels(source).inc(statuses["quarantined"])
         for verdict in verdicts:
-            if verdict.reason:
+            if verdict.status == "rejected":
                 EVENTS_REJECTED.labels(verdict.reason).inc()
-        return Receipt(verdicts, number)
+            if verdict.status in ("rejected", "duplicate") and verdict.message_id:
+                self._remember(event_id_of(source, verdict.message_id), verdict.status, verdict.reason)
 
-    async def register_source(self, request_id: str, name: str) -> Registration:
-        """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict."""
-        command = RegisterSource(request_id, name, rules.new_write_key(self._random))
-        rules.check(command)
-        async with self._registering:
-            for _ in range(CLAIM_ATTEMPTS):
-                try:
-                    return await self._register(command)
-                except Fenced:
-                    continue
-        raise Conflict("other sources are being registered; try again", reason="CONFLICT")
+    def _check_limits(self, events: int, delivery: Delivery) -> None:
+        limits = delivery.settings.settings
+        if events > limits.max_batch_events:
+            raise InvalidInput(
+                "this source may send fewer events at a time", reason="BATCH_TOO_LONG", limit=limits.max_batch_events
+            )
+        self._limiter.take(delivery.source, limits.events_per_s, limits.max_batch_events, events, self._monotonic())
 
-    async def list_sources(self) -> list[SourceRow]:
-        return await self._sources.all()
-
-    def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> tuple[list[Verdict], list[bytes]]:
-        verdicts: list[Verdict] = []
-        encoded: list[bytes] = []
+    def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> list[Judged]:
+        judged: list[Judged] = []
         room = MAX_REQUEST_BYTES
         for call in calls:
-            verdict, event = self._judge(call, self._received_next(delivery))
-            verdicts.append(verdict)
-            if event is not None:
-                encoded.append(event)
-                room -= len(event)
+            judged.append(self._judge(call, self._received_next(delivery)))
+            room -= len(judged[-1].encoded)
             if room < 0:
                 raise InvalidInput(
                     "the events of a request are too large together", reason="BODY_TOO_LARGE", limit_bytes=MAX_REQUEST_BYTES
                 )
-        return verdicts, encoded
+        return judged
 
     def _received_next(self, delivery: Delivery) -> Delivery:
         """Each event has an instant of receipt of its own, in the order in which they came: it decides between equal times."""
         self._last_received_at = max(delivery.received_at, self._last_received_at + 1)
         return msgspec.structs.replace(delivery, received_at=self._last_received_at)
 
-    def _judge(self, call: Call | Rejection, delivery: Delivery) -> tuple[Verdict, bytes | None]:
+    def _judge(self, call: Call | Rejection, delivery: Delivery) -> Judged:
         event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call
         if isinstance(event, Rejection):
-            return Verdict(event.message_id, event.reason, event.message), None
+            return Judged(Verdict(event.message_id, "rejected", event.reason, event.message))
+        plan = delivery.settings.plan
+        outcome = Outcome(event) if plan is None else plan.judge(event)
         try:
-            return Verdict(event.message_id), encode(event)
+            encoded = encode(outcome.event, delivery.settings.settings.max_event_bytes)
         except InvalidInput as error:
-            return Verdict(event.message_id, error.reason, error.message), None
+            return Judged(Verdict(event.message_id, "rejected", error.reason, error.message))
+        if not outcome.findings:
+            return Judged(Verdict(event.message_id, "accepted"), encoded)
+        return self._held_to(outcome, encoded, plan.version)
+
+    def _held_to(self, outcome: Outcome, encoded: bytes, plan_version: int) -> Judged:
+        """What breaks the plan is counted, whatever is done with it."""
+        event: RawEvent = outcome.event
+        self._violations.count(event.source, plan_version, outcome.findings, event.received_at)
+        if outcome.action not in ("quarantine", "block"):
+            return Judged(Verdict(event.message_id, "accepted"), encoded)
+        worst = next(found for found in outcome.findings if found.action == outcome.action)
+        reason, message = f"PLAN_{worst.rule}", f"breaks the tracking plan: {worst.place or worst.rule.lower().replace('_', ' ')}"
+        if outcome.action == "block":
+            return Judged(Verdict(event.message_id, "rejected", reason, message))
+        held = Quarantined(event, encoded, plan_version, outcome.findings)
+        return Judged(Verdict(event.message_id, "quarantined", reason, message), encoded, held)
 
     def _new_message_id(self) -> str:
         return to_text(self._new_id())
 
-    async def _register(self, command: RegisterSource) -> Registration:
-        registered = await self._registrar.register(command)
-        [record] = await LogReader(self._pool).streams([(PARTITION, rules.stream_of(command.name))])
-        if registered is None:
-            return _registration(record, "")
-        self._sources.remember(registered)
-        return _registration(record, command.write_key)
+
+def _places(judged: list[Judged], source: str) -> dict[bytes, int]:
+    """Where each event stands that wasn't rejected, by its id; what comes again in the same request becomes a duplicate."""
+    places: dict[bytes, int] = {}
+    for place, item in enumerate(judged):
+        if item.encoded and places.setdefault(event_id_of(source, item.verdict.message_id), place) != place:
+            judged[place] = _repeated(item)
+    return places
 
 
-def _registration(record: Record, write_key: str) -> Registration:
-    event: SourceRegistered = record.entry.public()
-    return Registration(event.name, write_key, event.write_key_hint, record.recorded_at, record.pos)
+def _repeated(item: Judged) -> Judged:
+    return Judged(Verdict(item.verdict.message_id, "duplicate"))

@@ -1,10 +1,10 @@
-"""Registers sources through the eventsourcing library: its Repository replays a source, its Application saves what was decided.
+"""Changes sources and plans through the eventsourcing library: its Repository replays one, its Application saves what was decided.
 
-The library is synchronous, so this runs in a thread; a registration is rare, and the events that sources send never come here.
+The library is synchronous, so this runs in a thread; a change is rare, and the events that sources send never come here.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -12,17 +12,18 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import InterfaceError, OperationalError
 from eventsourcing.utils import get_topic
 
-from services.ingest.domain import sources as rules
-from services.ingest.domain.sources import PARTITION, RegisterSource, Source
-from services.ingest.views import insert_sources
+from services.ingest.domain.sources import PARTITION
+from services.ingest.views import apply
 from shared.errors import Unavailable
-from shared.events.source import SOURCE_REGISTERED, SourceRegistered
+from shared.events.catalogue import Public
+from shared.events.source import KINDS
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.seam import LogEvent, PartitionRecorder, Replayed
 from shared.vault import DataKey
 
 SCHEMA = "ingest"
+Decide = Callable[[list[Any]], Public | None]  # from the events of a stream to the next one; None: there is nothing new
 
 
 def no_key(stream: bytes, /) -> DataKey | None:
@@ -46,43 +47,39 @@ class Registrar:
         )
         recorder = self._application.recorder
         assert isinstance(recorder, PartitionRecorder)
-        recorder.views = insert_sources
+        recorder.views = apply
         self._recorder = recorder
         self._clock = clock
         self._new_id = new_id
 
-    async def register(self, command: RegisterSource) -> SourceRegistered | None:
-        """None: this very request was answered before. Raises AlreadyExists (SOURCE_EXISTS), Fenced, Unavailable."""
+    async def carry_out(self, stream: bytes, decide: Decide) -> None:
+        """Raises what `decide` does, Fenced, and Unavailable (DEPENDENCY_DOWN)."""
         try:
-            return await asyncio.to_thread(self._register, command)
+            await asyncio.to_thread(self._carry_out, UUID(bytes=stream), decide)
         except (OperationalError, InterfaceError):
             raise Unavailable("the database is down; try again", reason="DEPENDENCY_DOWN") from None
 
     def close(self) -> None:
         self._application.close()
 
-    def _register(self, command: RegisterSource) -> SourceRegistered | None:
-        self._recorder.claim()  # so that nobody decides on the same name in between
-        stream = UUID(bytes=rules.stream_of(command.name))
-        source = self._find(stream)
-        decided = rules.decide(source.state if source else None, command)
-        if decided is not None:
-            version = source.version + 1 if source else 1
-            self._application.save(
-                LogEvent.new(SOURCE_REGISTERED, stream, version, self._new_id(), self._clock(), decided),
-            )
-        return decided
+    def _carry_out(self, stream: UUID, decide: Decide) -> None:
+        self._recorder.claim()  # so that nobody decides about the same in between
+        found = self._find(stream)
+        version, events = (found.version, found.state) if found else (0, [])
+        if (decided := decide(events)) is not None:
+            event = LogEvent.new(KINDS[type(decided)], stream, version + 1, self._new_id(), self._clock(), decided)
+            self._application.save(event)
 
-    def _find(self, stream: UUID) -> Replayed[Source] | None:
+    def _find(self, stream: UUID) -> Replayed[list[Any]] | None:
         try:
-            return self._application.repository.get(stream, projector_func=_as_source)
+            return self._application.repository.get(stream, projector_func=_collect)
         except AggregateNotFoundError:
             return None
 
 
-def _as_source(before: Replayed[Source] | None, events: Iterable[Any]) -> Replayed[Source] | None:
-    source = before
+def _collect(before: Replayed[list[Any]] | None, events: Iterable[Any]) -> Replayed[list[Any]] | None:
+    """The domain folds the events itself."""
+    found = before
     for event in events:
-        state = rules.evolve(source.state if source else None, event.public)
-        source = Replayed(event.originator_id, event.originator_version, state)
-    return source
+        found = Replayed(event.originator_id, event.originator_version, [*(found.state if found else ()), event.public])
+    return found

@@ -1,16 +1,20 @@
 """Composition of the profile service."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
+from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 
 from services.profile.api import ProfileApi
 from services.profile.app import Profiles, Timelines
 from services.profile.cache import LoadingCache
+from services.profile.export_api import ExportApi
+from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower, follow_customers
 from services.profile.history import History
 from services.profile.hub import Hub
@@ -53,7 +57,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address)
     pool = await open_pool(settings.database_url, "profile")
     keyring = FileKeyring(Path(settings.keyring_file))
-    vault = Vault(await open_pool(settings.vault_url, "vault"), keyring)
+    vault_pool = await open_pool(settings.vault_url, "vault")
+    vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "profile")
 
     progress, hub, reader = Progress(), Hub(), LogReader(pool)
@@ -89,6 +94,9 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     api = ProfileApi(profiles, Timelines(profiles, vault), replayer, progress, hub)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+    exports = Exports(profiles, states, reader, vault, writer.settle, settings.partitions)
+    export = ExportApi(profiles, exports, progress)
+    server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     checkpoints = serve_log(server, pool, "profile", keyring, now_us)
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parked, recorder.replay), PARKED)
 
@@ -114,7 +122,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await lease.leave()
         replayer.close()
         await client.close()
-        await pool.close()
+        await asyncio.gather(pool.close(), vault_pool.close())
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
         customer = await self._customer(request.customer)
         profile = await self._profiles.profile(customer, purpose, instant)
-        return pb.GetProfileResponse(profile=_profile(profile, purpose))
+        return pb.GetProfileResponse(profile=_profile(profile, purpose, await self._profiles.verified(profile, instant)))
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         instant = self._instant(request)
@@ -73,7 +73,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
                 profile = await self._profiles.permit(customer, purpose)
                 if _is_news(profile, seen):
                     seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
-                    yield pb.WatchProfileResponse(profile=_profile(profile, purpose))
+                    verified = await self._profiles.verified(profile, Instant())
+                    yield pb.WatchProfileResponse(profile=_profile(profile, purpose, verified))
                 await wait_for_news(changed, RECHECK_S)
 
     async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
@@ -127,7 +128,7 @@ def _replay_step(step: Step) -> pb.ReplayStep:
     )
 
 
-def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
+def _profile(profile: Profile, purpose: PurposeDefined, verified: frozenset[str]) -> pb.Profile:
     record, released = profile.record, release(profile.record, purpose)
     return pb.Profile(
         customer_id=to_text(record.members[0]),
@@ -138,6 +139,7 @@ def _profile(profile: Profile, purpose: PurposeDefined) -> pb.Profile:
                 source=trait.source,
                 occur_time=to_timestamp(trait.occurred_at),
                 event_id=to_text(trait.event_id),
+                verified=name in verified,
             )
             for name, trait in released.traits.items()
         },
@@ -176,6 +178,8 @@ def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineE
         message.name = getattr(item.personal, "name", "")
     if isinstance(item.public, events.Activity):
         message.source = item.public.source
+        message.flags.extend(item.public.flags)
+        message.sent_as.CopyFrom(to_struct(_sent_as(item, purpose)))
         message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
         if item.public.original_at is not None:
             message.original_time.CopyFrom(to_timestamp(item.public.original_at))
@@ -195,3 +199,10 @@ def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
     if isinstance(item.public, events.CustomersMerged | events.CustomersSplit | events.MergeProposed):
         return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
     return {}
+
+
+def _sent_as(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
+    """What the purpose may see in its standard form, it may see as it was sent."""
+    raw: dict[str, Any] = getattr(item.personal, "raw", {})
+    is_event = isinstance(item.personal, events.Tracked | events.Viewed)
+    return raw if is_event and purpose.may_see(EVENTS_FIELD) else release_details(raw, purpose)

@@ -13,12 +13,13 @@ from services.profile.views import Identifiers
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.events import customer as events
 from shared.events.consent import DecisionRecorded, PurposeDefined
-from shared.identifiers import Identifier, hash_of
+from shared.identifiers import Identifier, hash_of, normalise
 from shared.ids import partition_of, to_text
 from shared.instants import END_OF_TIME, Clock
 from shared.log import Record
 from shared.vault import Vault
 
+CONFIRMABLE = ("email", "phone")
 CLOCK_TOLERANCE_US = 1_000_000  # a caller's clock may be this much ahead of ours
 
 
@@ -96,17 +97,41 @@ class Profiles:
 
         Raises NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED), NotPermitted, Unavailable.
         """
-        held = await self._cluster(customer, self._states.get)
+        return _profile(await self.permit_cluster(customer, purpose, self._states.get), self._partitions)
+
+    async def permit_cluster(
+        self, customer: bytes, purpose: PurposeDefined, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
+    ) -> dict[bytes, Held]:
+        """As `permit`: the states that the profile is made of."""
+        held = await self._cluster(customer, load)
         if any(h.state.erased for h in held.values()):
             raise _erased(customer)
-        profile = _profile(held, self._partitions)
-        require_unrestricted(profile.record, purpose)
+        require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
         if depends_on_the_person(purpose):
-            found = await self._decisions.get(profile.record.identifiers.keys())
+            found = await self._decisions.get({bound for h in held.values() for bound in h.state.identifiers})
             if not self._lease_holds():  # looked at last: it vouches for the decisions just read
                 raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
-        return profile
+        return held
+
+    async def verified(self, profile: Profile, instant: Instant) -> frozenset[str]:
+        """Names of the traits whose value the person has confirmed from that very address, by then."""
+        by = min(instant.valid_at, instant.known_at)
+        hashes = {name: value_hash for name in CONFIRMABLE if (value_hash := self._hash_of(profile, name)) is not None}
+        found = await self._decisions.get(hashes.values()) if hashes else {}
+        return frozenset(
+            name for name, value_hash in hashes.items() if any(d.confirmed and d.decided_at <= by for d in found[value_hash])
+        )
+
+    def _hash_of(self, profile: Profile, name: str) -> bytes | None:
+        """As the identifier that the trait's value is; None when it is none."""
+        trait = profile.record.traits.get(name)
+        if trait is None or not isinstance(trait.value, str):
+            return None
+        try:
+            return hash_of(normalise(name, trait.value), self._vault.lookup_key)
+        except InvalidInput:
+            return None
 
     async def permit_past(self, customer: bytes, purpose: PurposeDefined) -> bool:
         """As `permit`; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""

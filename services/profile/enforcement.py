@@ -35,9 +35,9 @@ def depends_on_the_person(purpose: PurposeDefined) -> bool:
     return purpose.legal_basis not in ALLOWED_BY_LAW
 
 
-def require_unrestricted(record: GoldenRecord, purpose: PurposeDefined) -> None:
+def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
     """Who asked to be erased is kept for the law's sake alone. Raises NotPermitted (RESTRICTED)."""
-    if record.restricted and purpose.legal_basis != "legal_obligation":
+    if restricted and purpose.legal_basis != "legal_obligation":
         raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
 
 

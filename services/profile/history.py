@@ -49,9 +49,6 @@ class History:
         await self._snapshots.keep(taken)
         return held
 
-    async def newest(self, streams: Collection[bytes]) -> dict[bytes, Held]:
-        return await self.states(streams)
-
 
 def _add(held: Held, record: Record, keys: Mapping[bytes, DataKey]) -> None:
     entry = record.entry

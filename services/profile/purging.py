@@ -1,6 +1,5 @@
 """Tells identity what profile gave up of an erased customer, after looking again at what it can still read."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.profile import erasures
@@ -11,9 +10,9 @@ from shared.bus.purging import ANSWER_S, Question, Report
 from shared.events.erasure import Purge
 from shared.ids import partition_of
 from shared.log import LogReader
+from shared.log.records import readable_fields
 from shared.positions import Progress
-from shared.privacy import Personal
-from shared.vault import DataKey, Vault
+from shared.vault import Vault
 
 
 class Purger:
@@ -40,10 +39,10 @@ class Purger:
         await Snapshots.purge(self._pool, question.streams)  # one that a read was keeping meanwhile
         keys = await self._vault.keys_as_stored(question.streams)
         given = await erasures.given_up(self._pool, question.streams, self._partitions)
-        checked, readable = await self._replay(question.streams, keys)
+        records = await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in question.streams])
         return Report(
             [
-                Purge(store="profile.events", rows=0, checked=checked, readable=readable),
+                Purge(store="profile.events", rows=0, checked=len(records), readable=readable_fields(records, keys)),
                 Purge(store="profile.states", rows=given.customers, readable=given.states_left),
                 Purge(store="profile.identifiers", rows=given.identifiers),
                 Purge(store="profile.decisions", rows=given.decisions),
@@ -51,9 +50,3 @@ class Purger:
                 Purge(store="profile.parked", rows=given.parked),
             ]
         )
-
-    async def _replay(self, streams: Sequence[bytes], keys: Mapping[bytes, DataKey]) -> tuple[int, int]:
-        """How many events a replay reads, and of how many it could read what is personal."""
-        records = await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in streams])
-        readable = sum(isinstance(record.entry.personal(keys.get(record.entry.stream)), Personal) for record in records)
-        return len(records), readable

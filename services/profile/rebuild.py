@@ -25,10 +25,11 @@ from shared.config import ConfigError, read_settings
 from shared.events import customer as events
 from shared.ids import partition_of
 from shared.log import LogReader, Record
-from shared.log.reader import COLUMNS, to_record
+from shared.log.records import COLUMNS, to_record
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
+STATEMENT_TIMEOUT_S = 3600.0  # emptying a large view takes minutes; hours are a lock that nobody gives back
 PAGE_EVENTS = 5_000  # read ahead, and as many streams as have so many events together are written at once
 VIEWS = ("states", "snapshots", "identifiers", "erased_identifiers")
 Report = Callable[[int], None]  # events folded since the last report
@@ -48,10 +49,9 @@ class Rebuild:
     async def run(self, report: Report) -> None:
         """All or nothing. Raises EnvelopeBroken when the log was altered."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute("SET LOCAL statement_timeout = 0")
             await connection.execute("SELECT FROM partition_heads FOR UPDATE")
             for view in VIEWS:
-                await connection.execute(f"DELETE FROM {view}", timeout=None)  # noqa: S608
+                await connection.execute(f"DELETE FROM {view}")  # noqa: S608
             for partition in range(self._partitions):
                 async for streams in _in_pages(connection, partition):
                     await self._fold(connection, streams)
@@ -98,7 +98,7 @@ async def _in_pages(connection: Any, partition: int) -> AsyncIterator[list[list[
 
 
 async def rebuild(settings: ProfileSettings) -> None:
-    pool = await open_pool(settings.database_url, "profile")
+    pool = await open_pool(settings.database_url, "profile", STATEMENT_TIMEOUT_S)
     vault_pool = await open_pool(settings.vault_url, "vault")
     work = Rebuild(pool, Vault(vault_pool, FileKeyring(Path(settings.keyring_file))), settings.partitions)
     try:

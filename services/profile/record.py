@@ -1,8 +1,6 @@
 """The single writer of the customer log: takes units of CUSTOMER, appends them and updates the views, as one transaction."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +16,7 @@ from shared.events.consent import DecisionRecorded
 from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, decode_entry, decode_unit, encode
 from shared.ids import partition_of
 from shared.log import LogWriter, Record
+from shared.log.turns import Turns
 from shared.log.writer import Versioned
 from shared.parked import Parked, ParkedTable
 from shared.poison import Poison, Run
@@ -53,7 +52,7 @@ class Change:
 
 
 class Recorder:
-    """`load` first; one turn at a time, and after a turn that failed the next loads anew.
+    """Appends in turns (`shared.log.turns`): after one that failed the next loads anew, after a fence there is none.
 
     `on_changed` is told the streams of every unit once it is committed.
     """
@@ -78,15 +77,13 @@ class Recorder:
         self._vault = vault
         self._progress = progress
         self._partitions = len(writer.partitions)
-        self._turns = asyncio.Lock()
-        self._loaded = False
+        self._turn = Turns(self._load).turn
         self.run = Run()
         self.on_changed: Callable[[Sequence[Record]], None] = lambda records: None
 
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
-        async with self._turns:
-            await self._load()
+        async with self._turn():
             return self._writer.consumed(CUSTOMER_STREAM)
 
     async def record(self, messages: Sequence[tuple[int, bytes]]) -> None:
@@ -123,21 +120,11 @@ class Recorder:
         EVENTS_APPLIED.labels("profile").inc(len(records))
         return sorted({record.partition: ("profile", record.partition, record.pos) for record in records}.values())
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        async with self._turns:
-            if not self._loaded:
-                await self._load()
-            self._loaded = False
-            yield
-            self._loaded = True
-
     async def _load(self) -> None:
         await self._writer.claim()
         self._cache.clear()
         self.run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
         self._advance()
-        self._loaded = True
 
     async def _fold_messages(self, messages: Sequence[Taken], keys: Mapping[bytes, DataKey]) -> Change:
         before = await self._cache.get({entry.stream for message in messages if message.unit for entry in message.unit.entries})

@@ -40,7 +40,7 @@ class States:
         usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold_version"] == FOLD_VERSION]
         found = {row["stream"]: Held(_open(row, keys[row["stream"]]), row["version"], row["pos"]) for row in usable}
         if rest := {row["stream"] for row in rows} - found.keys():
-            folded = await self._history.newest(rest)
+            folded = await self._history.states(rest)
             for stream in folded.keys() - keys.keys():
                 close(folded[stream].state)
             found |= folded

@@ -21,6 +21,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared import telemetry
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, refill_subject
+from shared.instants import SECOND, now_us
 from shared.waiting import wait_for_news
 
 WINDOW_MESSAGES = 64  # asked for ahead; bounds what waits in memory together with the broker's 8 MB a message
@@ -35,18 +36,21 @@ log = telemetry.logger("follower")
 
 
 class Message(msgspec.Struct, frozen=True):
+    """`stored_at`: when the broker took it, by its clock, in microseconds."""
+
     sequence: int
     data: bytes
+    stored_at: int = 0
 
 
 class Follower:
     """`after` is the last sequence already taken; `take` waits for at least one message and returns what waits.
 
     A stream that its owner relays from a log is `contiguous`: messages that are gone from it are never skipped but asked for
-    again, and nothing is returned until the owner has filled them in.
+    again, and nothing is returned until the owner has filled them in. One that is `watched` shows its lag in the metrics.
     """
 
-    def __init__(self, client: Client, stream: str, after: int, *, contiguous: bool = True) -> None:
+    def __init__(self, client: Client, stream: str, after: int, *, contiguous: bool = True, watched: bool = True) -> None:
         self._client = client
         self._context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self._stream = stream
@@ -63,9 +67,14 @@ class Follower:
         self._generation = 0
         self._reconnects = 0
         self._trouble = ""
+        self._taken_at: int | None = None  # when the broker took the oldest of what is being applied
+        if watched:
+            telemetry.LAG_MESSAGES.labels(stream).set_function(self.behind)
+            telemetry.LAG_SECONDS.labels(stream).set_function(self.behind_s)
 
     async def take(self, limit: int = WINDOW_MESSAGES, limit_bytes: int = TAKE_BYTES) -> list[Message]:
-        """At least one message, and more as long as they stay within both limits."""
+        """At least one message, and more as long as they stay within both limits. What was taken before is applied."""
+        self._taken_at = None
         while not self._waiting:
             self._arrived.clear()
             await self._keep_pulling()
@@ -75,9 +84,21 @@ class Follower:
         while self._waiting and len(taken) < limit and (size := size + len(self._waiting[0].data)) <= limit_bytes:
             taken.append(self._waiting.popleft())
         self._last = taken[-1].sequence
+        self._taken_at = taken[0].stored_at
         telemetry.CONSUMED_POSITION.labels(self._stream).set(self._last)
-        telemetry.LAG_MESSAGES.labels(self._stream).set(self._pending + len(self._waiting))
         return taken
+
+    def behind(self) -> int:
+        """Messages that are not taken yet, as far as is known."""
+        return self._pending + len(self._waiting)
+
+    def behind_s(self) -> float:
+        """How long the oldest message that isn't applied has been standing in the stream. Asked from another thread."""
+        try:
+            oldest = self._waiting[0].stored_at if self._taken_at is None else self._taken_at
+        except IndexError:
+            return 0.0
+        return max(0, now_us() - oldest) / SECOND
 
     async def close(self) -> None:
         """The broker forgets the consumer by itself; there is nothing to lose."""
@@ -151,17 +172,18 @@ class Follower:
             return
         self._credit -= 1
         self._pending = metadata.num_pending
-        if not await self._accept(metadata.sequence.stream, message.data):
+        stored_at = int(metadata.timestamp.timestamp() * SECOND)
+        if not await self._accept(Message(metadata.sequence.stream, message.data, stored_at)):
             return
         if self._credit <= WINDOW_MESSAGES // 2 and len(self._waiting) < WINDOW_MESSAGES:
             await self._pull()
 
-    async def _accept(self, sequence: int, data: bytes) -> bool:
-        if self._contiguous and sequence > self._newest + 1:
+    async def _accept(self, message: Message) -> bool:
+        if self._contiguous and message.sequence > self._newest + 1:
             await self._ask_for_missing()
             return False
-        if sequence > self._newest:
-            self._waiting.append(Message(sequence, data))
+        if message.sequence > self._newest:
+            self._waiting.append(message)
             self._recovered()
         self._arrived.set()
         return True

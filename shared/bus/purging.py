@@ -19,7 +19,7 @@ from shared.events.erasure import Purge
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.telemetry import logger
 
-Participant = Literal["profile", "consent"]
+Participant = Literal["profile", "consent", "ingest"]
 PARTICIPANTS: tuple[Participant, ...] = get_args(Participant)
 ANSWER_S = 20.0  # to read a large customer's whole history again
 

@@ -17,7 +17,7 @@ from shared.vault.envelope import DataKey
 
 
 class Public(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The part of an event that every follower may read."""
+    """The part of an event that every follower may read. (`gc=False`, here and at `Entry`: see `shared.privacy.Personal`.)"""
 
 
 BEARS_ON = "bears_on"
@@ -65,6 +65,10 @@ class Form:
     read_public: Read
     read_personal: Read | None
     binding_end: bytes
+
+    def binding(self, stream: bytes, event_id: bytes) -> bytes:
+        """Where an envelope belongs (its associated data)."""
+        return stream + event_id + self.binding_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def make_type(
     for older in range(version):
         read_public = _reader(public, [upcaster.public for upcaster in upcasters[older:]])
         read_personal = _reader(personal, [upcaster.personal for upcaster in upcasters[older:]]) if personal else None
-        forms.append(Form(read_public, read_personal, _binding_end(type_id, older + 1)))
+        forms.append(Form(read_public, read_personal, b"%b/%d" % (type_id.encode(), older + 1)))
     return EventType(type_id, version, public, personal, tuple(upcasters), tuple(forms))
 
 
@@ -163,7 +167,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
             return None
         if key is None:
             return REDACTED
-        return form.read_personal(key.open(self.envelope, self.stream + self.event_id + form.binding_end))  # type: ignore[no-any-return]
+        return form.read_personal(key.open(self.envelope, form.binding(self.stream, self.event_id)))  # type: ignore[no-any-return]
 
     @property
     def bears_on(self) -> str:
@@ -176,15 +180,6 @@ class _Bearing(msgspec.Struct):
 
 
 _decode_bearing = msgspec.msgpack.Decoder(_Bearing).decode
-
-
-def binding(stream: bytes, event_id: bytes, type_id: str, schema_version: int) -> bytes:
-    """Where an envelope belongs (its associated data)."""
-    return stream + event_id + _binding_end(type_id, schema_version)
-
-
-def _binding_end(type_id: str, schema_version: int) -> bytes:
-    return b"%b/%d" % (type_id.encode(), schema_version)
 
 
 def make_entry(
@@ -201,5 +196,5 @@ def make_entry(
     envelope = b""
     if personal is not None:
         assert key is not None, f"{kind.id} has a personal part and needs a key"
-        envelope = key.seal(encode(personal), stream + event_id + kind.forms[-1].binding_end)
+        envelope = key.seal(encode(personal), kind.forms[-1].binding(stream, event_id))
     return Entry(stream, event_id, kind.id, kind.version, occurred_at, encode(public), envelope)

@@ -47,6 +47,7 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     outcome: Outcome
     decided_at: int
     method: str = ""
+    confirmed: bool = False  # the person confirmed it from the identifier itself (double opt-in)
 
 
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)

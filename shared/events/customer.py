@@ -86,6 +86,7 @@ class Activity(Public, frozen=True, kw_only=True):
     original_at: int | None = None  # the client's clock
     sent_at: int | None = None  # the client's clock, when it sent
     received_at: int  # our clock
+    flags: list[str] = []  # what is doubtful or odd about it, as public words such as "CLOCK_FAR_PAST"
 
 
 class Identified(Personal, frozen=True, kw_only=True):
@@ -93,6 +94,8 @@ class Identified(Personal, frozen=True, kw_only=True):
 
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Tracked(Personal, frozen=True, kw_only=True):
@@ -101,6 +104,8 @@ class Tracked(Personal, frozen=True, kw_only=True):
     name: str
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Viewed(Personal, frozen=True, kw_only=True):
@@ -110,6 +115,8 @@ class Viewed(Personal, frozen=True, kw_only=True):
     category: str = ""
     properties: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Grouped(Personal, frozen=True, kw_only=True):
@@ -118,6 +125,8 @@ class Grouped(Personal, frozen=True, kw_only=True):
     group_id: str
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    raw: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 class Aliased(Personal, frozen=True, kw_only=True):
@@ -125,6 +134,7 @@ class Aliased(Personal, frozen=True, kw_only=True):
 
     previous_id: str
     context: dict[str, Any] = {}
+    extra: dict[str, Any] = {}  # what else the call had at its top
 
 
 FOUNDED = register("customer.founded", 1, CustomerFounded)
@@ -141,3 +151,5 @@ PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed)
 SCREEN_VIEWED = register("customer.screen_viewed", 1, Activity, Viewed)
 GROUPED = register("customer.grouped", 1, Activity, Grouped)
 ALIASED = register("customer.aliased", 1, Activity, Aliased)
+
+ACTIVITY_IDS = frozenset(kind.id for kind in (IDENTIFIED, TRACKED, PAGE_VIEWED, SCREEN_VIEWED, GROUPED, ALIASED))

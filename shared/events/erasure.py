@@ -37,6 +37,8 @@ class ErasureBegun(Public, frozen=True, kw_only=True):
 
 
 class KeysDestroyed(Public, frozen=True, kw_only=True):
+    """`keys` counts the streams that have none from here on, also one whose key was gone before."""
+
     keys: int
 
 

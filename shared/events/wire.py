@@ -1,7 +1,7 @@
 """The forms in which events cross the bus: many to a message, because brokers charge by the message.
 
 INGEST carries `Batch`es of `RawEvent`s under an epoch key; CUSTOMER carries `Unit`s of entries, each sealed under its
-customer's key; PROFILE carries `Notice`s; CONSENT carries `Unit`s too. No subject, header or plain field is personal.
+customer's key; PROFILE carries `Notice`s; CONSENT and SOURCE carry `Unit`s too. No subject, header or plain field is personal.
 """
 
 from typing import Any, Literal
@@ -9,12 +9,14 @@ from typing import Any, Literal
 import msgspec
 
 from shared.events.catalogue import Entry
+from shared.ids import derived_id
 from shared.privacy import Personal
 
 INGEST_STREAM = "INGEST"
 CUSTOMER_STREAM = "CUSTOMER"
 PROFILE_STREAM = "PROFILE"
 CONSENT_STREAM = "CONSENT"
+SOURCE_STREAM = "SOURCE"
 
 EventKind = Literal["identify", "track", "page", "screen", "group", "alias"]
 
@@ -27,7 +29,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     source: str
     user_id: str | None = None
     anonymous_id: str | None = None
-    external_ids: dict[str, str] = {}  # namespace: value
+    external_ids: list[tuple[str, str]] = []  # (namespace, value), each once, in the order in which they came
     name: str = ""
     category: str = ""
     target_id: str = ""  # group: the group's id; alias: the previous id
@@ -35,10 +37,13 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}  # which destinations the source allows
+    extra: dict[str, Any] = {}  # what else the call had at its top, by key
     occurred_at: int
     original_at: int | None = None
     sent_at: int | None = None
     received_at: int
+    flags: list[str] = []  # public words, such as "PLAN_UNPLANNED_EVENT"
+    raw: dict[str, Any] = {}  # canonical field: {"field", "value"} as the source sent them
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -50,10 +55,10 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unit(msgspec.Struct, frozen=True, array_like=True):
-    """A message on CUSTOMER or CONSENT: what one transaction of its owner made known.
+    """A message on CUSTOMER, CONSENT or SOURCE: what one transaction of its owner made known, or of a large one a part.
 
     `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
-    a follower knows what it has caught up with.
+    a follower knows what it has caught up with; of several parts only the last says it.
     """
 
     number: int
@@ -68,6 +73,11 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
     first: int
     last: int
     customers: list[bytes]
+
+
+def event_id_of(source: str, message_id: str) -> bytes:
+    """A source's message is one event however often it is sent."""
+    return derived_id(b"event", source.encode(), message_id.encode())
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -3,7 +3,8 @@
 Both ways to write a log (`writer`, `seam`) place by this one function, so what they write is alike to the byte.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from shared.log import merkle
 from shared.log.records import Record, leaf_of
 
 Consumed = dict[str, int]
+NODE_COLUMNS = ("partition", *merkle.Node._fields)  # of `merkle_nodes`
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -24,6 +26,16 @@ class Head(msgspec.Struct, frozen=True):
     last_recorded_at: int
     owner_epoch: int
     merkle_frontier: bytes = b""
+
+
+def head_of(row: Mapping[str, Any], consumed: Consumed) -> Head:
+    """`row` is one of `partition_heads`; what its column `consumed` gives depends on the driver."""
+    return Head(row["next_pos"], consumed, row["last_recorded_at"], row["owner_epoch"], row["merkle_frontier"])
+
+
+def next_instant(heads: Iterable[Head], now: int, after: int = 0) -> int:
+    """One recorded instant for all that becomes known together: it runs backwards in no partition, and is later than `after`."""
+    return max(now, after + 1, *(head.last_recorded_at + 1 for head in heads))
 
 
 class Versioned(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +55,10 @@ class Placed(msgspec.Struct, frozen=True):
     nodes: list[tuple[int, merkle.Node]]
     before: dict[tuple[int, bytes], int]  # (partition, stream): the version that must be stored before this unit; 0: none
     newest: dict[tuple[int, bytes], int]  # (partition, stream): the version after this unit
+
+    def to_check(self, known: Mapping[tuple[int, bytes], int]) -> list[tuple[int, bytes, int]]:
+        """(partition, stream, version)s that must be stored, or versions would have a gap; `known` are newest versions that are."""
+        return [(*place, version) for place, version in self.before.items() if version and known.get(place) != version]
 
 
 def place(heads: Mapping[int, Head], events: Sequence[Versioned], consumed: Consumed, recorded_at: int) -> Placed:

@@ -7,9 +7,8 @@ import msgspec
 
 from shared.events.catalogue import Entry
 from shared.log.merkle import Node
-from shared.log.placing import Head
-from shared.log.reader import COLUMNS, to_record
-from shared.log.records import Record
+from shared.log.placing import Head, head_of
+from shared.log.records import COLUMNS, Record, to_record
 
 PAGE_EVENTS = 500
 PAGE_ROWS = 5_000  # nodes and checkpoints, a hundred or a few hundred bytes each
@@ -61,7 +60,7 @@ class RawLog:
         return [
             RawHead(
                 row["partition"],
-                Head(row["next_pos"], {}, row["last_recorded_at"], row["owner_epoch"], row["merkle_frontier"]),
+                head_of(row, {}),
                 row["first_pos"],
                 row["last_pos"],
             )

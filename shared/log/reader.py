@@ -1,19 +1,15 @@
 """Reads a log: one or many streams, or a partition in order; each as far as it was known at some instant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from shared.events.catalogue import Entry
 from shared.instants import END_OF_TIME
-from shared.log.records import Record
+from shared.log.records import COLUMNS, Record, to_record
 
-COLUMNS = "partition, pos, version, recorded_at, stream, event_id, type_id, schema_version, occurred_at, header, envelope"
-
-
-BEGINNING = 0
-NEWEST = 2**63 - 1
+BEGINNING = 0  # of recorded time
+NEWEST = 2**63 - 1  # a version or position behind all others
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -38,7 +34,10 @@ class LogReader:
     async def history(
         self, stretches: Sequence[Stretch], *, recorded_since: int = BEGINNING, known_at: int = END_OF_TIME
     ) -> list[Record]:
-        """Of one or many streams some versions each, in their order; recorded from `recorded_since` to `known_at`, both included."""
+        """Of one or many streams some versions each, in their order; recorded from `recorded_since` to `known_at`, both included.
+
+        What was learned on one day is asked for by both; what was known at its end by `known_at` alone.
+        """
         rows = await self._pool.fetch(
             f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[]) AS wanted (p, s, f, l)
                 JOIN events ON partition = p AND stream = s AND version BETWEEN f AND l
@@ -94,9 +93,3 @@ class LogReader:
             "SELECT pos, stream FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3", partition, first, limit
         )
         return [(row["pos"], row["stream"]) for row in rows]
-
-
-def to_record(row: Iterable[Any]) -> Record:
-    """`row` has the values of COLUMNS."""
-    partition, pos, version, recorded_at, *entry = row
-    return Record(partition, pos, version, recorded_at, Entry(*entry))

@@ -14,30 +14,13 @@ import msgspec
 from shared import faults
 from shared.errors import Fenced, WrongState
 from shared.instants import Clock
-from shared.log import merkle
-from shared.log.placing import Consumed, Head, Placed, Versioned, place, version_gap
-from shared.log.records import Record
-from shared.store.pool import DOWN
+from shared.log.placing import NODE_COLUMNS, Consumed, Head, Placed, Versioned, head_of, next_instant, place, version_gap
+from shared.log.records import STORED_COLUMNS, Record, to_row
+from shared.store.pool import DOWN, MAX_CONNECTIONS
 
 __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
 
-COLUMNS = (
-    "partition",
-    "pos",
-    "stream",
-    "version",
-    "event_id",
-    "type_id",
-    "schema_version",
-    "recorded_at",
-    "occurred_at",
-    "header",
-    "envelope",
-    "leaf",
-)
-NODE_COLUMNS = ("partition", *merkle.Node._fields)
-
-LOOKS = 3  # a broken connection may stand in the pool until it is used
+LOOKS = MAX_CONNECTIONS + 1  # each connection of the pool may be broken, which shows when it is used; the next one is new
 KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
 
 Views = Callable[[Any, list[Record]], Awaitable[None]]
@@ -83,12 +66,11 @@ class LogWriter:
     async def append(self, events: Sequence[Versioned], consumed: Consumed, views: Views | None = None) -> list[Record]:
         """Makes the events, the consumed positions and the views durable together, or nothing.
 
-        Raises Fenced when another writer has taken over, VersionGap, and what the driver raises when the server is down;
-        then nothing is known to be written and the caller goes on from `claim`.
+        Raises Fenced when another writer has taken over, VersionGap, and asyncpg.UniqueViolationError when a version is taken
+        (a bug, as the writer is the only one): then nothing is written. What the driver raises when the server is down comes
+        through too: then nothing is known to be written. In every case the caller goes on from `claim`.
         """
-        # One recorded instant for all that becomes known together; it runs backwards in no partition.
-        last = max(head.last_recorded_at for head in self.heads.values())
-        self._recording = max(self._clock(), last + 1, self._answered + 1)
+        self._recording = next_instant(self.heads.values(), self._clock(), self._answered)
         placed = place(self.heads, events, consumed, self._recording)
         self._idle.clear()
         try:
@@ -115,7 +97,7 @@ class LogWriter:
             faults.reach(faults.BEFORE_POSITION)
             await self._move_heads(connection, placed.heads)
             if placed.records:
-                await self._check_versions(connection, placed.before)
+                await self._check_versions(connection, placed.to_check(self._newest))
                 await _insert(connection, placed)
                 faults.reach(faults.AFTER_INSERT)
             if views is not None:
@@ -143,11 +125,8 @@ class LogWriter:
         if len(moved) != len(after):
             raise Fenced("another writer has taken over these partitions")
 
-    async def _check_versions(self, connection: Any, before: Mapping[tuple[int, bytes], int]) -> None:
+    async def _check_versions(self, connection: Any, unsure: Sequence[tuple[int, bytes, int]]) -> None:
         """What must be stored before a stream's new events is; so versions have no gap, and the key forbids doubles."""
-        unsure = [
-            (partition, stream, v) for (partition, stream), v in before.items() if v and self._newest.get((partition, stream)) != v
-        ]
         if not unsure:
             return
         # A subquery of its own is a look-up in the index for each row; NOT EXISTS may become a join that reads the whole table.
@@ -174,6 +153,8 @@ class LogWriter:
         for _ in range(LOOKS):
             try:
                 return await self._read_heads() == after
+            except TimeoutError:
+                return False  # not broken but stuck: another look would be
             except DOWN:
                 continue
         return False
@@ -183,42 +164,13 @@ class LogWriter:
 
 
 def _to_heads(rows: Any) -> dict[int, Head]:
-    heads = {
-        row["partition"]: Head(
-            row["next_pos"],
-            msgspec.json.decode(row["consumed"]),
-            row["last_recorded_at"],
-            row["owner_epoch"],
-            row["merkle_frontier"],
-        )
-        for row in rows
-    }
+    heads = {row["partition"]: head_of(row, msgspec.json.decode(row["consumed"])) for row in rows}
     return dict(sorted(heads.items()))
 
 
 async def _insert(connection: Any, placed: Placed) -> None:
     """COPY in the binary format: against an INSERT from parallel arrays it takes two thirds of the server's time and half of ours."""
-    await connection.copy_records_to_table("events", records=_rows(placed), columns=COLUMNS)
+    await connection.copy_records_to_table("events", records=map(to_row, placed.records, placed.leaves), columns=STORED_COLUMNS)
     if placed.nodes:
         nodes = [(partition, *node) for partition, node in placed.nodes]
         await connection.copy_records_to_table("merkle_nodes", records=nodes, columns=NODE_COLUMNS)
-
-
-def _rows(placed: Placed) -> list[tuple[Any, ...]]:
-    return [
-        (
-            record.partition,
-            record.pos,
-            (entry := record.entry).stream,
-            record.version,
-            entry.event_id,
-            entry.type_id,
-            entry.schema_version,
-            record.recorded_at,
-            entry.occurred_at,
-            entry.header,
-            entry.envelope,
-            leaf,
-        )
-        for record, leaf in zip(placed.records, placed.leaves, strict=True)
-    ]

@@ -83,6 +83,10 @@ class _Edge(grpc.aio.ServerInterceptor):
             return grpc.unary_unary_rpc_method_handler(
                 _unary(handler.unary_unary, details.method), handler.request_deserializer, handler.response_serializer
             )
+        if handler.stream_stream:
+            return grpc.stream_stream_rpc_method_handler(
+                _stream(handler.stream_stream, details.method), handler.request_deserializer, handler.response_serializer
+            )
         assert handler.unary_stream, "no other shapes are served yet"
         return grpc.unary_stream_rpc_method_handler(
             _stream(handler.unary_stream, details.method), handler.request_deserializer, handler.response_serializer

@@ -36,8 +36,11 @@ async def _nothing_to_reset(connection: Any) -> None:
     """
 
 
-async def open_pool(url: str, search_path: str) -> Any:
-    """An asyncpg pool whose connections see the tables of `search_path` first."""
+async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
+    """An asyncpg pool whose connections see the tables of `search_path` first.
+
+    A statement without a limit of its own ends with TimeoutError after `command_timeout_s`; None as its limit means this one.
+    """
     waited = False
     while True:
         try:
@@ -45,7 +48,7 @@ async def open_pool(url: str, search_path: str) -> Any:
                 url,
                 min_size=MIN_CONNECTIONS,
                 max_size=MAX_CONNECTIONS,
-                command_timeout=COMMAND_TIMEOUT_S,
+                command_timeout=command_timeout_s,
                 reset=_nothing_to_reset,
                 server_settings={
                     "search_path": search_path,

@@ -20,7 +20,9 @@ KEY_AGE_S = 60.0  # how long at most a process that was not told goes on with a 
 EPOCH_US = 3600 * SECOND  # how long one ingest epoch key is used
 EPOCH_OWNER = b"ingest epoch"
 EPOCHS_END = EPOCH_OWNER + b"\xff" * 4
-EPOCHS_IN_USE = 3  # keys to seal with: this epoch's, the next one's, and one that just ended
+EPOCHS_IN_USE = 5  # keys to seal with: this epoch's, the next one's, one that just ended; and of the quarantine two
+QUARANTINE_US = 24 * 3600 * SECOND  # how long one key of the quarantine is used
+QUARANTINE_OWNER = b"quarantine"
 
 
 class Vault:
@@ -132,7 +134,13 @@ class Vault:
         It is kept without regard to its age: an epoch's key outlives the epoch by days, and a database that is down must
         not close the door.
         """
-        owner = epoch_owner(now)
+        return await self._key_in_use(epoch_owner(now), now)
+
+    async def quarantine_key(self, now: int) -> tuple[bytes, DataKey]:
+        """The key of the day that `now` falls into; not an epoch's, because what it seals waits longer, for people."""
+        return await self._key_in_use(quarantine_owner(now), now)
+
+    async def _key_in_use(self, owner: bytes, now: int) -> tuple[bytes, DataKey]:
         if (key := self._epochs.get(owner)) is None:
             key = self._epochs[owner] = (await self.create_keys([owner], now))[owner]
             while len(self._epochs) > EPOCHS_IN_USE:
@@ -167,6 +175,10 @@ class Vault:
         self._ready.move_to_end(owner)
         if len(self._ready) > CACHED_KEYS:
             self._ready.popitem(last=False)
+
+
+def quarantine_owner(instant: int) -> bytes:
+    return QUARANTINE_OWNER + (instant // QUARANTINE_US).to_bytes(4)
 
 
 def epoch_owner(instant: int) -> bytes:

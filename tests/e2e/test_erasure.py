@@ -24,7 +24,7 @@ from services.stack.settings import whole_environment
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import encode
-from shared.log.reader import COLUMNS, to_record
+from shared.log.records import COLUMNS, to_record
 from shared.rpc.errors import reason_of
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
 from tests.e2e.leaks import places_of

@@ -51,6 +51,8 @@ def test_the_printed_commands_do_what_is_printed(stack: Stack, tmp_path: Path) -
     activate = activate.replace(".venv/bin", str(Path(sys.executable).parent))
     path = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin"))
     environment = {"PATH": path, "C360_DATA_DIR": str(stack.data_directory), "C360_WRITE_KEY": stack.write_key()}
+    guide = (ROOT / "docs" / "tracking-plans.md").read_text()
+    (tmp_path / "plan.json").write_text(re.findall(r"```json\n(.*?)```", guide, re.DOTALL)[0])
     for command in commands:
         code = 1 if "exit code 1" in command else 0
         typed = f"{activate}\n{command.replace('ada@example.com', f'{user}@example.com').replace('user-id ada', f'user-id {user}')}"
@@ -91,7 +93,7 @@ def test_every_setting_is_in_the_table_and_nothing_else_is() -> None:
     assert set(re.findall(r"`(C360_[A-Z_]+)`", README.split("## Configure it")[1])) == known
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"c360 ([a-z]+ [a-z]+)", README))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"c360 ([a-z]+ [a-z-]+)", README))))
 def test_every_command_that_is_named_exists(command: str) -> None:
     c360 = Path(sys.executable).parent / "c360"
     assert subprocess.run([c360, *command.split(), "--help"], capture_output=True, check=False).returncode == 0

@@ -112,7 +112,7 @@ class Sender:
         self.ledger.sent.update((event["messageId"], _identifier(event)) for event in batch)
         answer = retrying(lambda: self._post(batch), self._give_up, self._count_retry)
         for result in answer["results"] if answer else ():
-            if result["status"] != "accepted":
+            if result["status"] not in ("accepted", "duplicate"):
                 raise SenderFailed(f"an event was refused: {result}")
             self.ledger.acknowledged.add(result["messageId"])
 

@@ -17,9 +17,9 @@ class Command:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
         self.environment = kept | {"C360_DATA_DIR": str(data_directory)}
 
-    def run(self, *arguments: str, code: int = 0, text: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, code: int = 0, text: str = "", timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "services.cli", *arguments)
-        done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True, timeout=timeout_s)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 

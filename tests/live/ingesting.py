@@ -36,6 +36,7 @@ class Door:
             "C360_HTTP_ADDRESS": f"{HOST}:{ports['ingest_http']}",
             "C360_GRPC_ADDRESS": self.grpc,
             "C360_METRICS_ADDRESS": f"{HOST}:{ports['metrics_ingest']}",
+            "C360_BACKLOG_AGE_S": "86400",  # where no identity runs, nothing is ever consumed
         }
         self.metrics = f"http://{HOST}:{ports['metrics_ingest']}/metrics"
         self.log = log

@@ -9,9 +9,9 @@ import msgspec
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus import Follower
-from shared.events.catalogue import Entry, binding
+from shared.events.catalogue import Entry, form_of
 from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, INGEST_STREAM, PROFILE_STREAM, Batch, decode_batch, decode_unit
-from shared.log.reader import COLUMNS, to_record
+from shared.log.records import COLUMNS, to_record
 from shared.vault import DataKey, EnvelopeBroken, FileKeyring
 from tests.live.erasing import rows
 
@@ -80,13 +80,15 @@ def _open_batch(batch: Batch, keys: dict[bytes, DataKey]) -> bytes:
 
 
 def _open_entry(entry: Entry, keys: dict[bytes, DataKey]) -> bytes:
-    place = binding(entry.stream, entry.event_id, entry.type_id, entry.schema_version)
-    opened = _open(entry.envelope, keys.get(entry.stream), place)
+    opened = b""
+    if entry.envelope:
+        place = form_of(entry.type_id, entry.schema_version).binding(entry.stream, entry.event_id)
+        opened = _open(entry.envelope, keys.get(entry.stream), place)
     return entry.header + msgspec.msgpack.encode(entry.envelope) + opened
 
 
 def _open(envelope: bytes, key: DataKey | None, place: bytes) -> bytes:
     try:
-        return key.open(envelope, place) if key and envelope else b""
+        return key.open(envelope, place) if key else b""
     except EnvelopeBroken:
         return b""

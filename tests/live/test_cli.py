@@ -132,6 +132,14 @@ def test_a_source_gets_its_key_once_and_sends_with_it(c360: Command, user: str) 
     assert found["traits"]["plan"]["source"] == name
 
 
+def test_an_event_of_the_far_past_is_flagged_in_the_history(c360: Command, user: str) -> None:
+    sent = c360.json("events", "track", "-u", user, "Founded", "--at", "1999-01-01")
+    command = ("profile", "history", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["position"])
+    assert "CLOCK_FAR_PAST" in c360.run(*command, "--timeout", "20").stdout
+    lines = c360.run(*command, "--json", "--timeout", "20").stdout.splitlines()
+    assert {line["kind"]: line["flags"] for line in map(json.loads, lines)}["tracked"] == ["CLOCK_FAR_PAST"]
+
+
 def test_a_wrong_write_key_is_refused(c360: Command) -> None:
     done = c360.run("events", "track", "-u", "u", "Seen", "--write-key", "wrong", code=1)
     assert done.stderr.startswith("WRITE_KEY_UNKNOWN: ")

@@ -24,6 +24,7 @@ from shared.log import LogReader, LogWriter, Record, Stretch
 from shared.log.writer import Versioned
 from shared.store.pool import open_pool
 from shared.vault import DataKey, FileKeyring, Vault
+from tests.emptying import empty_log
 
 PARTITIONS = 4
 EVERY = 3  # events from snapshot to snapshot
@@ -59,8 +60,7 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world(servers: Stack) -> AsyncIterator[World]:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute("TRUNCATE profile.events, profile.snapshots")
-    await admin.execute("UPDATE profile.partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0")
+    await empty_log(admin, "profile", "snapshots")
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     identity = servers.environment_of("identity")

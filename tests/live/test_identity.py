@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.identity import views
+from services.identity import erasures, views
 from services.identity.app import Unifier
-from services.identity.domain import Sighting, identifiers_of
+from services.identity.domain import Sighting, Suppression, admit
 from services.identity.graph.facts import Facts
 from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
@@ -19,8 +19,9 @@ from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events import customer as events
+from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_unit
-from shared.identifiers import hash_of
+from shared.identifiers import Identifier, hash_of
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter
@@ -28,8 +29,23 @@ from shared.parked import ParkedTable
 from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
+from tests.emptying import empty_log
 
-TABLES = "events, merkle_nodes, customers, identifiers, sightings, merges, unsettled, proposals, seen_messages, outbox, parked, erasures, suppressions, holds"
+VIEWS = (
+    "customers",
+    "identifiers",
+    "sightings",
+    "merges",
+    "unsettled",
+    "proposals",
+    "seen_messages",
+    "seen_messages_sieve",
+    "outbox",
+    "parked",
+    "erasures",
+    "suppressions",
+    "holds",
+)
 
 
 @dataclass
@@ -50,8 +66,7 @@ class Store:
 async def store(servers: Stack) -> AsyncIterator[Store]:
     environment = servers.environment_of("identity")
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute(f"SET search_path TO identity; TRUNCATE {TABLES}")
-    await admin.execute("UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, merkle_frontier = ''")
+    await empty_log(admin, "identity", *VIEWS)
     await admin.close()
     pool = await open_pool(environment["C360_DATABASE_URL"], "identity")
     vault_pool = await open_pool(environment["C360_VAULT_URL"], "vault")
@@ -92,18 +107,25 @@ def in_units(random: Random, raw: list[RawEvent]) -> list[list[RawEvent]]:
     return units
 
 
-def oracle(raw: list[RawEvent], key: bytes) -> set[frozenset[bytes]]:
+def by_strength(identifiers: list[Identifier]) -> list[Identifier]:
+    return sorted(identifiers, key=lambda identifier: (DEFAULT_RULES.rank(identifier.namespace), identifier))
+
+
+def sighting_of(event: RawEvent, key: bytes) -> Sighting:
+    identifiers = [(hash_of(identifier, key), identifier) for identifier in by_strength(identifiers_of(event))]
+    return Sighting(event.message_id.encode(), identifiers, event.occurred_at)
+
+
+def oracle(sightings: list[Sighting]) -> set[frozenset[bytes]]:
     """The partition of all facts together."""
-    facts, alone = Facts(), set()
-    for event in raw:
-        hashed = [(hash_of(identifier, key), identifier) for identifier in identifiers_of(event, DEFAULT_RULES)]
-        seen = Sighting(event.message_id.encode(), hashed, event.occurred_at).seen()
+    facts, resolving = Facts(), set()
+    for sighting in sightings:
+        seen = sighting.seen()
         facts.see(seen.nodes, seen.evidence)
-        alone.add(seen.nodes[0])
+        resolving.add(seen.nodes[0])
     partition = resolve(facts, DEFAULT_RULES)
     groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
-    unlinked = {frozenset({node.value_hash}) for node in partition.shared - alone}
-    return groups - unlinked
+    return groups - {frozenset({node.value_hash}) for node in partition.shared - resolving}
 
 
 async def partition_of_store(pool: Any) -> set[frozenset[bytes]]:
@@ -123,8 +145,32 @@ async def test_units_restarts_and_repetitions_decide_as_one_event_after_the_othe
             unifier = await store.unifier()
         repeated = random.sample(raw[: raw.index(unit[0])], k=min(2, raw.index(unit[0])))
         await unifier.unify([*repeated, *unit, unit[0]], sequence, [])
-    assert await partition_of_store(store.pool) == oracle(raw, store.vault.lookup_key)
+    assert await partition_of_store(store.pool) == oracle([sighting_of(event, store.vault.lookup_key) for event in raw])
     assert await store.pool.fetchval("SELECT count(*) FROM seen_messages") == len(raw)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_who_is_erased_is_as_if_never_seen(store: Store, seed: int) -> None:
+    """The tables of the graph, settled anew, are as the facts that are left."""
+    random = Random(seed)
+    raw = traffic(random, 120)
+    unifier = await store.unifier()
+    await unifier.unify(raw[:80], 1, [])
+    someone = random.choice(await store.pool.fetch("SELECT customer FROM identifiers WHERE own"))["customer"]
+    members = await views.members(store.pool, someone)
+    suppression = Suppression(b"e", "refuse", 1_000)
+    hashes = {h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found}
+    async with store.pool.acquire() as connection, connection.transaction():
+        await erasures.erase(connection, members, sorted(hashes), suppression)
+    unifier.forget()
+    await unifier.unify(raw[80:], 2, [])
+
+    key, suppressions = store.vault.lookup_key, dict.fromkeys(hashes, suppression)
+    before = [sighting_of(event, key) for event in raw[:80]]
+    left = [sighting for sighting in before if hashes.isdisjoint(value_hash for value_hash, _ in sighting.identifiers)]
+    after = [admit(suppressions, sighting_of(event, key), DEFAULT_RULES) for event in raw[80:]]
+    left += [sighting for sighting in after if isinstance(sighting, Sighting)]
+    assert await partition_of_store(store.pool) == oracle(left)
 
 
 async def test_the_hand_over_has_every_event_once_in_the_stream_of_its_customer(store: Store) -> None:

@@ -175,6 +175,47 @@ async def test_a_browser_may_ask_first_and_post_plain_text(door: Door, http: htt
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
 
 
+async def test_a_browser_may_send_any_head_that_its_sdk_adds_and_read_the_request_id(door: Door, http: httpx.AsyncClient) -> None:
+    asked = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+    preflight = await http.options("/v1/track", headers=asked | {"access-control-request-headers": "anonymousid,x-new"})
+    assert preflight.headers["access-control-allow-headers"] == "anonymousid,x-new"
+    answer = await http.post("/v1/track", json=track(), headers={"origin": "https://shop.example"})
+    assert "x-request-id" in answer.headers["access-control-expose-headers"]
+
+
+async def test_the_callers_request_id_is_repeated_when_it_is_sane_and_one_is_made_otherwise(
+    door: Door, http: httpx.AsyncClient
+) -> None:
+    given = await http.post("/v1/track", json=track(), headers={"x-request-id": "gw-1:7f3a"})
+    assert given.headers["x-request-id"] == "gw-1:7f3a"
+    refused = await http.post("/v1/track", json={}, headers={"x-request-id": "gw-2"})
+    assert (refused.headers["x-request-id"], refused.json()["requestId"]) == ("gw-2", "gw-2")
+    made = {(await http.get("/nowhere", headers={"x-request-id": given})).json()["requestId"] for given in ("", CANARY, "x" * 129)}
+    assert len(made) == 3
+    assert CANARY not in made
+
+
+async def test_what_a_page_sends_while_it_is_left_carries_the_key_in_its_address(door: Door) -> None:
+    async with httpx.AsyncClient(base_url=door.http) as client:
+        answer = await client.post(f"/beacon/v1/batch?writeKey={door.write_key}", content=json.dumps({"batch": [track()]}))
+        refused = await client.post("/beacon/v1/batch?writeKey=wrong", content=b"{}")
+    assert answer.status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (401, "WRITE_KEY_UNKNOWN")
+
+
+@pytest.mark.parametrize("path", ["/v1/import", "/v1/batch/", "/v1/import/", "/beacon/v1/batch"])
+async def test_paths_of_older_and_other_sdks_take_batches(http: httpx.AsyncClient, path: str) -> None:
+    assert (await http.post(path, json={"batch": [track()]})).status_code == 200
+
+
+async def test_another_vendors_browser_sdk_finds_its_source_on_and_without_destinations(
+    door: Door, http: httpx.AsyncClient
+) -> None:
+    found = (await http.get("/sourceConfig/?p=npm&v=3")).json()["source"]
+    assert (found["enabled"], found["writeKey"], found["destinations"]) == (True, door.write_key, [])
+    assert (await http.get("/sourceConfig", headers={"authorization": ""})).status_code == 401
+
+
 async def test_the_browsers_settings_send_its_events_back_here(door: Door, http: httpx.AsyncClient) -> None:
     found = (await http.get(f"/v1/projects/{door.write_key}/settings")).json()
     destination = found["integrations"]["Segment.io"]

@@ -1,6 +1,8 @@
 """The door over gRPC: the same verdicts as over HTTP, and the registration of sources."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -49,6 +51,73 @@ async def record(ingest: Any, write_key: str | None, *events: pb.Event, **fields
     return found
 
 
+async def test_a_stream_answers_batch_by_batch_in_order_with_the_same_verdicts(door: Door, ingest: Any) -> None:
+    sent = [[event(), event(user_id="")], *([event()] for _ in range(40))]
+
+    async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
+        for number, events in enumerate(sent):
+            yield pb.StreamEventsRequest(sequence=100 + number, events=events)
+
+    metadata = [("authorization", f"Bearer {door.write_key}")]
+    answers = [answer async for answer in ingest.StreamEvents(batches(), metadata=metadata, timeout=20)]
+    assert [answer.sequence for answer in answers] == list(range(100, 100 + len(sent)))
+    assert [(result.status, result.reason) for result in answers[0].results] == [(ACCEPTED, ""), (REJECTED, "IDS_MISSING")]
+    assert [answer.results[-1].message_id for answer in answers[1:]] == [batch[-1].message_id for batch in sent[1:]]
+    positions = [answer.position.number for answer in answers]
+    assert positions == sorted(positions)
+
+
+async def test_a_stream_ends_with_an_error_that_says_at_which_batch(door: Door, ingest: Any) -> None:
+    call = ingest.StreamEvents(metadata=[("authorization", f"Bearer {door.write_key}")], timeout=20)
+    await call.write(pb.StreamEventsRequest(sequence=1, events=[event()]))
+    assert (await call.read()).sequence == 1
+    await call.write(pb.StreamEventsRequest(sequence=2))
+    with pytest.raises(grpc.RpcError) as refused:
+        await call.read()
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_EMPTY")
+
+
+async def test_a_stream_without_a_write_key_is_not_read(ingest: Any) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        await ingest.StreamEvents(timeout=20).read()
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.UNAUTHENTICATED, "WRITE_KEY_MISSING")
+
+
+async def test_who_does_not_read_the_answers_of_a_stream_is_held_up_in_sending(door: Door) -> None:
+    sent, total = 0, 300
+    small_buffers = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))  # for answers; 4 MB hold requests
+
+    async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
+        nonlocal sent
+        for number in range(total):
+            sent = number
+            events = [event(message_id=f"{uuid4()}{'x' * 60}", name="x" * 1_500) for _ in range(40)]
+            yield pb.StreamEventsRequest(sequence=number, events=events)
+
+    async with grpc.aio.insecure_channel(door.grpc, options=small_buffers) as channel:
+        stub = ingest_pb2_grpc.IngestServiceStub(channel)
+        call = stub.StreamEvents(batches(), metadata=[("authorization", f"Bearer {door.write_key}")])
+        before = -1
+        while sent != before:  # until nothing more goes out
+            before = sent
+            await asyncio.sleep(1)
+        assert sent < total // 2
+        assert [answer.sequence async for answer in call] == list(range(total))
+
+
+async def test_a_stop_ends_an_idle_stream_with_a_reason(servers: Stack, tmp_path: Path) -> None:
+    door = await asyncio.to_thread(Door, servers, tmp_path / "log")
+    async with grpc.aio.insecure_channel(door.grpc) as channel:
+        call = ingest_pb2_grpc.IngestServiceStub(channel).StreamEvents(metadata=[("authorization", f"Bearer {door.write_key}")])
+        await call.write(pb.StreamEventsRequest(sequence=1, events=[event()]))
+        answer: Any = await call.read()
+        assert answer.sequence == 1
+        assert await asyncio.to_thread(door.stop) == 0
+        with pytest.raises(grpc.RpcError) as refused:
+            await call.read()
+    assert reason_of(refused.value) == "STOPPING"
+
+
 async def test_events_are_stored_as_they_came_with_the_clock_corrected(door: Door, ingest: Any) -> None:
     given = event(
         external_ids=[Identifier(namespace="crm", value="7")], original_time=Timestamp(seconds=1_000_000), category="shop"
@@ -60,7 +129,7 @@ async def test_events_are_stored_as_they_came_with_the_clock_corrected(door: Doo
     stored = (await door.message_at(f"ingest/0/{answer.position.number}"))[0]
     assert (stored.message_id, stored.user_id, stored.name) == (given.message_id, given.user_id, "Order Completed")
     assert stored.properties == {"total": 12.5, "count": 3, "coupon": None, "lines": [{"sku": "A"}]}
-    assert stored.external_ids == {"crm": "7"}
+    assert stored.external_ids == [("crm", "7")]
     assert stored.occurred_at == stored.received_at - 60_000_000
 
 

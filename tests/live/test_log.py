@@ -15,12 +15,14 @@ from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter, merkle
+from shared.log import writer as writer_module
 from shared.log.checkpoints import Checkpoints
 from shared.log.records import leaf_of
 from shared.log.writer import Versioned
 from shared.store import pool as pool_module
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
+from tests.emptying import empty_log
 
 PARTITIONS = [0, 1, 2, 3]
 new_id = id_maker(now_us)
@@ -30,10 +32,7 @@ new_id = id_maker(now_us)
 async def pool(servers: Stack) -> AsyncIterator[Any]:
     """As the profile service's own role, with an empty customer log."""
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await admin.execute("SET search_path TO profile; TRUNCATE events, merkle_nodes, checkpoints")
-    await admin.execute(
-        "UPDATE partition_heads SET next_pos = 0, consumed = '{}', last_recorded_at = 0, owner_epoch = 0, merkle_frontier = ''"
-    )
+    await empty_log(admin, "profile")
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     yield pool
@@ -157,7 +156,9 @@ async def test_recorded_time_never_runs_backwards_when_the_clock_does(pool: Any)
     assert [row["recorded_at"] for row in await pool.fetch("SELECT recorded_at FROM events ORDER BY pos")] == [1_000, 1_001, 1_002]
 
 
-async def test_a_unit_whose_commit_was_not_confirmed_is_resolved_by_the_head(pool: Any, servers: Stack) -> None:
+async def test_a_unit_whose_commit_was_not_confirmed_is_resolved_by_the_head(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The backend is killed after it committed and before the client hears of it."""
     log = await writer(pool)
     admin = await asyncpg.connect(servers.admin_url)
@@ -169,12 +170,10 @@ async def test_a_unit_whose_commit_was_not_confirmed_is_resolved_by_the_head(poo
         await admin.execute("SELECT pg_terminate_backend($1)", pid)
         raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
 
-    asyncpg.transaction.Transaction._Transaction__commit = commit_and_lose_the_answer
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", commit_and_lose_the_answer)
         records = await log.append([placed(1)], {"CUSTOMER": 3})
-    finally:
-        asyncpg.transaction.Transaction._Transaction__commit = commit
-        await admin.close()
+    await admin.close()
     assert len(records) == 1
     await log.append([placed(2)], {"CUSTOMER": 4})
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
@@ -194,11 +193,42 @@ async def test_a_stream_is_read_as_far_as_it_was_known(pool: Any) -> None:
     assert (await reader.streams([(partition, entry.stream)]))[0].entry == entry
 
 
-async def test_the_leaf_commits_to_every_stored_field(pool: Any) -> None:
+CHANGED = {
+    "stream": bytes(16),
+    "version": 2,
+    "event_id": bytes(16),
+    "type_id": "customer.erased",
+    "schema_version": 2,
+    "recorded_at": 7,
+    "occurred_at": 7,
+    "header": b"forged",
+    "envelope": b"forged",
+}
+
+
+@pytest.mark.parametrize("part", CHANGED)
+async def test_the_leaf_commits_to_every_stored_field(pool: Any, part: str) -> None:
     log = await writer(pool)
-    record = (await log.append([placed(1)], {}))[0]
-    assert await pool.fetchval("SELECT leaf FROM events") == leaf_of(record.entry, 1, record.recorded_at)
-    assert leaf_of(record.entry, 2, record.recorded_at) != leaf_of(record.entry, 1, record.recorded_at)
+    [record] = await log.append([placed(1)], {})
+    stored = await pool.fetchrow("SELECT * FROM events")
+    parts = {name: stored[name] for name in CHANGED}
+    assert stored["leaf"] == leaf_of_parts(**parts) == leaf_of(record.entry, 1, record.recorded_at)
+    assert stored["leaf"] != leaf_of_parts(**parts | {part: CHANGED[part]})
+
+
+def leaf_of_parts(version: int, recorded_at: int, **entry: Any) -> bytes:
+    return leaf_of(Entry(**entry), version, recorded_at)
+
+
+async def test_a_version_that_is_remembered_no_more_is_looked_up(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "KNOWN_STREAMS", 2)
+    log = await writer(pool)
+    await log.append([placed(1), placed(2), placed(3)], {})
+    assert {stream for _, stream in log._newest} == {founded(2).stream, founded(3).stream}
+    with pytest.raises(VersionGap):
+        await log.append([placed(1, version=3)], {})
+    await log.append([placed(1, version=2), placed(2, version=2), placed(3, version=2)], {})
+    assert await pool.fetchval("SELECT count(*) FROM events WHERE version = 2") == 3
 
 
 async def test_a_hole_in_a_stream_is_refused_and_nothing_is_written(pool: Any) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import asyncpg
 import grpc
 import httpx
 import pytest
+from c360.ingest.v1.ingest_pb2 import EVENT_STATUS_ACCEPTED, EVENT_STATUS_DUPLICATE, EVENT_TYPE_TRACK, Event
 from c360.parked.v1 import parked_pb2 as pb
 from c360.parked.v1.parked_pb2_grpc import ParkedServiceStub
 from nats.aio.client import Client
@@ -144,6 +146,34 @@ async def test_a_message_that_can_not_be_opened_is_parked_and_applied_once_when_
         assert command(whole, 0, "show", "identity", nonsense.parked_id, "--json") == listed
         [replayed] = command(whole, 1, "replay", "identity", "--all", "--json")
         assert (replayed["outcome"], replayed["reason"]) == ("still-parked", "NOT_A_BATCH")
+
+
+async def test_a_parked_event_that_is_sent_again_is_applied_once_whichever_comes_first(whole: World) -> None:
+    epoch, secret = b"epoch of a lost vault", os.urandom(32)
+    parked = [tracked("ann"), tracked("bob")]
+    sealed = DataKey(secret).seal(encode(parked), epoch)
+    await whole.client.jetstream().publish(INGEST_STREAM, encode(Batch(epoch, 2, sealed)))
+    with Platform(whole.stack.endpoints) as platform:
+        key = platform.register_source("shop")
+        ann, bob = (_as_sent(event) for event in parked)
+        await until(lambda: len(whole.parked("identity")) == 1)
+        assert platform.record(key, ann).results[0].status == EVENT_STATUS_ACCEPTED
+        platform.resolve("user_id", "ann", platform.newest_position(key))
+        await whole.put_key(epoch, secret)
+        [result] = whole.replay("identity", everything=True)
+        assert result.outcome == pb.REPLAY_OUTCOME_APPLIED
+        for event in (ann, bob):
+            await until(partial(_is_duplicate, platform, key, event))
+            person = by_identifier("user_id", event.user_id)
+            assert len(platform.get_timeline(person, "audit", *result.positions, kinds=("tracked",))) == 1
+
+
+def _is_duplicate(platform: Platform, key: str, event: Event) -> bool:
+    return platform.record(key, event).results[0].status == EVENT_STATUS_DUPLICATE
+
+
+def _as_sent(event: RawEvent) -> Event:
+    return Event(type=EVENT_TYPE_TRACK, message_id=event.message_id, user_id=event.user_id or "", name=event.name)
 
 
 def command(world: World, exit_code: int, *arguments: str) -> Any:

@@ -153,6 +153,8 @@ def test_verdicts_are_counted_and_rejections_keep_their_line() -> None:
     tally = send(lines, Service())
     assert tally.as_data() == {
         "accepted": 1,
+        "duplicate": 0,
+        "quarantined": 0,
         "rejected": 3,
         "reasons": {"EVENT_INVALID": 1, "IDS_MISSING": 1, "JSON_BROKEN": 1},
         "rejections": [

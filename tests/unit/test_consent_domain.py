@@ -198,3 +198,11 @@ def test_the_ready_purposes_can_all_be_defined() -> None:
         "audit": "legal_obligation",
     }
     assert [purpose.name for purpose in defined if ALL_TRAITS in purpose.traits] == ["audit"]
+
+
+def test_only_a_grant_is_confirmed_by_the_person() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        RecordDecision(
+            request_id="r", identifier_hash=b"h", namespace="email", purpose="marketing", outcome="withdrawn", confirmed=True
+        )
+    assert refused.value.reason == "CONFIRMED_INVALID"

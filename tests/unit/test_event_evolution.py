@@ -20,7 +20,6 @@ from shared.events.catalogue import (
     GraphFact,
     UnknownEvent,
     Upcaster,
-    binding,
     encode,
     make_entry,
     make_type,
@@ -79,7 +78,7 @@ def kept_example() -> tuple[bytes, bytes]:
 
 
 def stored(header: bytes, personal: bytes, version: int) -> Entry:
-    envelope = KEY.seal(personal, binding(STREAM, EVENT_ID, EVOLVED.id, version))
+    envelope = KEY.seal(personal, EVOLVED.forms[version - 1].binding(STREAM, EVENT_ID))
     return Entry(STREAM, EVENT_ID, EVOLVED.id, version, 7, header, envelope)
 
 

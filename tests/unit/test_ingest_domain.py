@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import TOLERANCE_US
-from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
-from services.ingest.domain.sources import RegisterSource, check, decide, evolve, hash_of, new_write_key
-from shared.errors import AlreadyExists, InvalidInput
+from services.ingest.domain.events import MAX_ENCODED_BYTES, MAX_EXTERNAL_IDS, Rejection, encode, judge
+from shared.errors import InvalidInput
 from shared.events.wire import RawEvent, decode_raw_events
 from shared.instants import SECOND, from_iso, to_iso
 
@@ -66,8 +65,11 @@ def test_a_trait_that_is_null_stays_null_so_that_it_can_remove_one() -> None:
     assert accepted(type="identify", traits={"phone": None}).traits == {"phone": None}
 
 
-def test_unknown_keys_do_no_harm() -> None:
-    assert accepted(_metadata={"bundled": []}, version=2, channel="web").message_id == "m1"
+def test_unknown_keys_are_kept_and_the_write_key_is_not() -> None:
+    unknown: dict[str, Any] = {"_metadata": {"bundled": []}, "version": 2, "extra": "e", "": 1}
+    event = accepted(**unknown, writeKey="wk_secret")
+    assert event.extra == unknown
+    assert accepted().extra == {}
 
 
 @pytest.mark.parametrize("ids", [{"userId": None}, {"userId": ""}, {"userId": "  ", "anonymousId": ""}])
@@ -131,6 +133,7 @@ def test_values_nested_too_deep_for_readers_are_refused_and_wide_ones_taken() ->
     for _ in range(MAX_DEPTH + 1):
         deep = [deep]
     assert reason(properties={"deep": deep}) == "EVENT_TOO_DEEP"
+    assert reason(_metadata=deep) == "EVENT_TOO_DEEP"
     assert accepted(properties={"wide": [[]] * 100}).properties == {"wide": [[]] * 100}
 
 
@@ -163,9 +166,15 @@ def test_pages_and_screens_carry_name_and_category() -> None:
     assert (page.name, page.category) == ("Home", "Docs")
 
 
-def test_external_ids_come_from_the_context_the_first_of_a_type_counts_and_empty_ones_do_not() -> None:
+def test_external_ids_come_from_the_context_several_of_a_type_count_once_each_and_empty_ones_do_not() -> None:
     named = [{"id": "7", "type": "crm", "collection": "users"}, {"id": 8, "type": "crm"}, {"id": None, "type": "pos"}]
-    assert accepted(context={"externalIds": named}).external_ids == {"crm": "7"}
+    assert accepted(context={"externalIds": [*named, named[0]]}).external_ids == [("crm", "7"), ("crm", "8")]
+
+
+def test_an_event_has_a_bounded_number_of_external_ids() -> None:
+    named = [{"id": number, "type": "crm"} for number in range(MAX_EXTERNAL_IDS + 1)]
+    assert len(accepted(context={"externalIds": named[1:]}).external_ids) == MAX_EXTERNAL_IDS
+    assert reason(context={"externalIds": named}) == "EXTERNAL_IDS_TOO_MANY"
 
 
 def test_what_an_item_says_wins_over_what_its_batch_says() -> None:
@@ -263,34 +272,3 @@ def test_whatever_bytes_come_they_are_taken_or_refused(raw: bytes) -> None:
     except InvalidInput as error:
         found = error
     assert found.reason in ("JSON_BROKEN", "EVENT_INVALID")
-
-
-COMMAND = RegisterSource(request_id="r1", name="shop", write_key="key-of-the-shop")
-
-
-def test_a_new_source_keeps_the_hash_of_its_key_and_not_the_key() -> None:
-    event = decide(None, COMMAND)
-    assert event is not None
-    assert (event.write_key_hash, event.write_key_hint) == (hash_of("key-of-the-shop"), "key-of-th")
-    assert "key-of-the-shop" not in repr(event) + repr(COMMAND)
-
-
-def test_the_same_request_again_changes_nothing_and_another_for_the_same_name_is_refused() -> None:
-    event = decide(None, COMMAND)
-    assert event is not None
-    state = evolve(None, event)
-    assert decide(state, COMMAND) is None
-    with pytest.raises(AlreadyExists) as refused:
-        decide(state, RegisterSource("r2", "shop", "other"))
-    assert refused.value.reason == "SOURCE_EXISTS"
-
-
-@pytest.mark.parametrize("name", ["", "Shop", "my shop", "s" * 65, "shop\n"])
-def test_a_source_name_is_lower_case_letters_digits_and_hyphens(name: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        check(RegisterSource("r1", name, "key"))
-    assert refused.value.reason == "NAME_INVALID"
-
-
-def test_a_write_key_is_32_random_bytes_in_url_safe_text() -> None:
-    assert new_write_key(lambda size: bytes([255]) * size) == "wk_" + "_" * 42 + "8"

@@ -4,6 +4,8 @@ from collections.abc import Collection
 
 import msgspec
 
+from shared.identifiers import HARDWARE
+
 MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
 
 
@@ -11,14 +13,15 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     """How identifiers of one kind link.
 
     `limit` values at most belong to one customer (1: unique); with `window_us`, that many first seen within so long.
-    A value seen with `shared_after` owners stops linking. A `device` that would join two people says nothing about them;
-    anything else that would is proposed to people.
+    A value seen with `shared_after` owners stops linking; of a stronger namespace that isn't unique, `values_an_owner` values
+    are one owner. A `device` that would join two people says nothing about them; anything else that would is proposed.
     """
 
     name: str
     limit: int | None = None
     window_us: int | None = None
     shared_after: int | None = None
+    values_an_owner: int = 2
     device: bool = False
 
 
@@ -44,13 +47,20 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     def is_shared(self, name: str, owners: Collection[tuple[str, int]]) -> bool:
         """`owners` is how many different values of each stronger namespace a value was seen with.
 
-        One owner may have several values of a namespace, up to its limit; a namespace without a limit counts no owners.
+        A namespace without a limit counts no owners.
         """
-        shared_after = self.of(name).shared_after
-        if shared_after is None:
+        namespace = self.of(name)
+        if namespace.shared_after is None:
             return False
-        return any((limit := self.of(owner).limit) is not None and seen >= shared_after * limit for owner, seen in owners)
+        return any(
+            seen >= namespace.shared_after * (1 if limit == 1 else namespace.values_an_owner)
+            for owner, seen in owners
+            if (limit := self.of(owner).limit) is not None
+        )
 
+
+# Of a phone or tablet itself: a till or a tablet in a shop keeps its own through all its visitors.
+_HARDWARE = tuple(Namespace(name=name, limit=10, shared_after=2, values_an_owner=1, device=True) for name in sorted(HARDWARE))
 
 DEFAULT_RULES = Rules(
     namespaces=(
@@ -58,6 +68,7 @@ DEFAULT_RULES = Rules(
         Namespace(name="email", limit=5, shared_after=3),
         Namespace(name="phone", limit=5, shared_after=3),
         Namespace(name="anonymous_id", limit=100, shared_after=2, device=True),
+        *_HARDWARE,
     ),
     others=Namespace(name="*", limit=5, shared_after=3),
     others_rank=3,

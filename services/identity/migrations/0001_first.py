@@ -4,6 +4,7 @@ from alembic import op
 
 from shared import parked
 from shared.log.schema import GRANTS, TABLES
+from shared.store import generations
 
 revision = "0001"
 down_revision = None
@@ -99,7 +100,9 @@ def upgrade() -> None:
         CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other);
         CREATE INDEX proposals_by_other ON proposals (other);
         CREATE TABLE seen_messages (
-            message bytea PRIMARY KEY
+            generation int4  NOT NULL,
+            message    bytea NOT NULL,
+            PRIMARY KEY (generation, message)
         );
         CREATE TABLE outbox (
             number     int8  PRIMARY KEY,
@@ -112,3 +115,4 @@ def upgrade() -> None:
         GRANT SELECT, INSERT ON seen_messages TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON outbox TO c360_identity;
     """)
+    op.execute(generations.TABLE.format(table="seen_messages", role="c360_identity"))

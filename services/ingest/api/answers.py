@@ -5,6 +5,7 @@ SDKs take exactly 200 as success, retry for ever on a 4xx without `code` and `me
 """
 
 import uuid
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.ingest.api.request_ids import current
 from services.ingest.app import Receipt, Verdict
 from shared import errors
 from shared.bus import BROKER_DOWN
@@ -47,21 +49,36 @@ def receipt(found: Receipt) -> Response:
 
 
 def _result(verdict: Verdict) -> dict[str, str]:
-    if not verdict.reason:
-        return {"messageId": verdict.message_id, "status": "accepted"}
-    return {"messageId": verdict.message_id, "status": "rejected", "reason": verdict.reason, "message": verdict.message}
+    result: dict[str, str] = {"messageId": verdict.message_id, "status": verdict.status}
+    if verdict.reason:
+        result |= {"reason": verdict.reason, "message": verdict.message}
+    return result
 
 
-def refusal(status: int, code: str, message: str, **more: str) -> Response:
-    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
-    return json_response(status, {"success": False, "code": code, "message": message, **more}, headers)
+def refusal(status: int, code: str, message: str, **facts: str) -> Response:
+    """`facts` are limits, kinds and ids; `retry_after_s` says when to come again, for 429."""
+    headers = {"retry-after": facts.pop("retry_after_s", str(RETRY_AFTER_S))} if status == 429 else None
+    return json_response(status, _refusal(code, message, current(), facts), headers)
+
+
+def _refusal(code: str, message: str, request_id: str, facts: dict[str, str]) -> dict[str, Any]:
+    return {"success": False, "code": code, "message": message, "requestId": request_id, **facts}
+
+
+def plain_refusal(status: int, code: str, message: str) -> bytes:
+    """The last answer on a connection, of a request that was never whole."""
+    request_id = str(uuid.uuid4())
+    body = encode(_refusal(code, message, request_id, {}))
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "content-type: application/json", f"content-length: {len(body)}"]
+    lines += ["connection: close", f"x-request-id: {request_id}", f"retry-after: {RETRY_AFTER_S}" if status == 429 else ""]
+    return "\r\n".join(line for line in lines if line).encode() + b"\r\n\r\n" + body
 
 
 def of_error(error: Exception) -> Response:
     """An error we didn't foresee is logged under an id, and the caller gets the id alone."""
     if isinstance(error, errors.CustomerError):
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-        return refusal(413 if error.reason in TOO_LARGE else status, error.reason, error.message)
+        return refusal(413 if error.reason in TOO_LARGE else status, error.reason, error.message, **error.facts)
     if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
         log.warning("a server is down", error=type(error).__name__)
         return refusal(429, "DEPENDENCY_DOWN", "a server behind this service is down; send again later")

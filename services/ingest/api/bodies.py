@@ -9,6 +9,7 @@ from starlette.requests import Request
 from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, read_call
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput, LimitExceeded
 from shared.privacy import Personal
 
@@ -90,11 +91,12 @@ def read_batch(body: bytes) -> BatchBody:
     return batch
 
 
-def delivery_of(batch: BatchBody, source: str, received_at: int) -> Delivery:
+def delivery_of(batch: BatchBody, source: SourceSettings, received_at: int) -> Delivery:
     """Raises InvalidInput (TIMESTAMP_INVALID, EVENT_TOO_LARGE)."""
     return Delivery(
-        source=source,
+        source=source.name,
         received_at=received_at,
+        settings=source,
         sent_at=instant(batch.sent_at),
         context=batch.context or {},
         integrations=batch.integrations or {},

@@ -1,6 +1,6 @@
 """The gRPC door."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -8,11 +8,14 @@ from c360.common.v1.common_pb2 import Position
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.ingest.api.stream import Streams
 from services.ingest.api.structs import to_dict
-from services.ingest.app import Ingest, Receipt, Registration, Verdict
+from services.ingest.app import Ingest, Receipt, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.registry import Registry
+from services.ingest.views import Sources
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, to_timestamp
 
@@ -24,41 +27,69 @@ KINDS: Mapping[int, str] = {
     ingest_pb2.EVENT_TYPE_GROUP: "group",
     ingest_pb2.EVENT_TYPE_ALIAS: "alias",
 }
+STATUSES: Mapping[str, ingest_pb2.EventStatus.ValueType] = {
+    "accepted": ingest_pb2.EVENT_STATUS_ACCEPTED,
+    "duplicate": ingest_pb2.EVENT_STATUS_DUPLICATE,
+    "rejected": ingest_pb2.EVENT_STATUS_REJECTED,
+    "quarantined": ingest_pb2.EVENT_STATUS_QUARANTINED,
+}
 BEARER = "bearer "
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: Ingest, registry: Registry, sources: Sources) -> None:
         self._ingest = ingest
+        self._registry = registry
+        self._sources = sources
+        self.streams = Streams()
 
     async def RecordEvents(self, request: ingest_pb2.RecordEventsRequest, context: Context) -> ingest_pb2.RecordEventsResponse:
-        source = await self._ingest.authenticate(_write_key(context))
+        receipt = await self._record(request, write_key_of(context))
+        return ingest_pb2.RecordEventsResponse(results=_results(receipt), position=_position(receipt))
+
+    async def StreamEvents(
+        self, request_iterator: AsyncIterator[ingest_pb2.StreamEventsRequest], context: Context
+    ) -> AsyncIterator[ingest_pb2.StreamEventsResponse]:
+        write_key = write_key_of(context)
+        await self._ingest.authenticate(write_key)
+
+        async def answer(request: ingest_pb2.StreamEventsRequest) -> ingest_pb2.StreamEventsResponse:
+            receipt = await self._record(request, write_key)
+            return ingest_pb2.StreamEventsResponse(
+                sequence=request.sequence, results=_results(receipt), position=_position(receipt)
+            )
+
+        async for response in self.streams.serve(request_iterator, answer):
+            yield response
+
+    async def _record(self, request: ingest_pb2.RecordEventsRequest | ingest_pb2.StreamEventsRequest, write_key: str) -> Receipt:
+        source = await self._ingest.authenticate(write_key)
         if not request.events:
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
         if len(request.events) > MAX_BATCH_EVENTS:
             raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
         sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
-        delivery = Delivery(source=source, received_at=self._ingest.now(), sent_at=sent_at)
-        return _to_response(await self._ingest.record(map(_to_call, request.events), delivery))
+        delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source, sent_at=sent_at)
+        return await self._ingest.record(map(_to_call, request.events), delivery)
 
     async def RegisterSource(
         self, request: ingest_pb2.RegisterSourceRequest, context: Context
     ) -> ingest_pb2.RegisterSourceResponse:
-        registered: Registration = await self._ingest.register_source(request.request_id, request.name)
+        key = await self._registry.register(request.request_id, request.name)
         return ingest_pb2.RegisterSourceResponse(
-            source=_to_source(registered.name, registered.registered_at, registered.write_key_hint),
-            write_key=registered.write_key,
-            position=Position(log="source", partition=0, number=registered.pos),
+            source=_to_source(key.source, key.added_at, key.write_key_hint),
+            write_key=key.write_key,
+            position=Position(log="source", partition=0, number=key.pos),
         )
 
     async def ListSources(self, request: ingest_pb2.ListSourcesRequest, context: Context) -> ingest_pb2.ListSourcesResponse:
-        rows = await self._ingest.list_sources()
+        rows = await self._sources.all()
         return ingest_pb2.ListSourcesResponse(sources=[_to_source(row.name, row.registered_at, row.write_key_hint) for row in rows])
 
 
-def _write_key(context: Context) -> str:
+def write_key_of(context: Context) -> str:
     """Empty when there is none."""
     for name, value in context.invocation_metadata() or ():
         if name == "authorization" and isinstance(value, str) and value.lower().startswith(BEARER):
@@ -100,16 +131,16 @@ def _datetime(time: Timestamp) -> Any:
         raise InvalidInput("the time is not a valid Timestamp", reason="TIMESTAMP_INVALID") from None
 
 
-def _to_response(receipt: Receipt) -> ingest_pb2.RecordEventsResponse:
-    response = ingest_pb2.RecordEventsResponse(results=[_to_result(verdict) for verdict in receipt.verdicts])
-    if receipt.number is not None:
-        response.position.CopyFrom(Position(log="ingest", partition=0, number=receipt.number))
-    return response
+def _results(receipt: Receipt) -> list[ingest_pb2.EventResult]:
+    return [_to_result(verdict) for verdict in receipt.verdicts]
+
+
+def _position(receipt: Receipt) -> Position | None:
+    return None if receipt.number is None else Position(log="ingest", partition=0, number=receipt.number)
 
 
 def _to_result(verdict: Verdict) -> ingest_pb2.EventResult:
-    status = ingest_pb2.EVENT_STATUS_REJECTED if verdict.reason else ingest_pb2.EVENT_STATUS_ACCEPTED
-    return ingest_pb2.EventResult(message_id=verdict.message_id, status=status, reason=verdict.reason)
+    return ingest_pb2.EventResult(message_id=verdict.message_id, status=STATUSES[verdict.status], reason=verdict.reason)
 
 
 def _to_source(name: str, registered_at: int, hint: str) -> ingest_pb2.Source:

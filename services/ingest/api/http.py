@@ -1,9 +1,9 @@
-"""The HTTP door: the Segment tracking protocol (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api)."""
+"""The HTTP door: the Segment tracking protocol (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api),
+with what the SDKs of other vendors of it call besides.
+"""
 
-import base64
-import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,14 +12,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest.api import answers
+from services.ingest.api import answers, cloudevents, keys
 from services.ingest.api.bodies import BodyReader, delivery_of, read_batch, read_item, read_single
-from services.ingest.api.settings import browser_settings
-from services.ingest.app import Ingest
+from services.ingest.api.request_ids import RequestIds
+from services.ingest.api.settings import browser_settings, source_config
+from services.ingest.app import Ingest, Receipt
 from services.ingest.domain.call import Delivery
+from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput
 from shared.telemetry import HTTP_REQUESTS
 
+BATCH_PATHS: Final = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 SINGLE_PATHS: Final = {
     "identify": ("/v1/identify", "/v1/i"),
     "track": ("/v1/track", "/v1/t"),
@@ -28,7 +31,7 @@ SINGLE_PATHS: Final = {
     "group": ("/v1/group", "/v1/g"),
     "alias": ("/v1/alias", "/v1/a"),
 }
-BATCH_PATHS: Final = ("/v1/batch", "/v1/b")
+CLOUDEVENTS_PATH: Final = "/v1/cloudevents"
 CLIENT_GONE: Final = 499  # nobody reads it; it is counted
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -40,21 +43,30 @@ class HttpDoor:
         self._bodies = BodyReader()
 
     async def batch(self, request: Request) -> Response:
-        source = await self._source_of_header(request)
+        source = await self._source_of_head(request)
         batch = read_batch(await self._bodies.read(request))
-        source = source or await self._source_of_body(batch.write_key)
+        source = source or await self._ingest.authenticate(keys.of_body(batch.write_key))
         delivery = delivery_of(batch, source, self._ingest.now())
         return answers.receipt(await self._ingest.record(map(read_item, batch.batch), delivery))
 
     async def single(self, request: Request, kind: str) -> Response:
-        source = await self._source_of_header(request)
+        source = await self._source_of_head(request)
         call = read_single(await self._bodies.read(request), kind)
-        source = source or await self._source_of_body(call.write_key)
-        receipt = await self._ingest.record([call], Delivery(source=source, received_at=self._ingest.now()))
-        verdict = receipt.verdicts[0]
-        if verdict.reason:
-            raise InvalidInput(verdict.message, reason=verdict.reason)
-        return answers.receipt(receipt)
+        source = source or await self._ingest.authenticate(keys.of_body(call.write_key))
+        receipt = await self._ingest.record([call], Delivery(source=source.name, received_at=self._ingest.now(), settings=source))
+        return answers.receipt(_not_rejected(receipt))
+
+    async def cloudevents(self, request: Request) -> Response:
+        source = await self._ingest.authenticate(keys.of_request(request) or keys.bearer(request))
+        body = await self._bodies.read(request)
+        delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source)
+        if cloudevents.is_batch(request.headers):
+            return answers.receipt(await self._ingest.record(cloudevents.read_batch(body), delivery))
+        receipt = await self._ingest.record([cloudevents.read_one(request.headers, body)], delivery)
+        return answers.receipt(_not_rejected(receipt))
+
+    async def webhook(self, request: Request) -> Response:
+        return cloudevents.allow_webhook()
 
     async def settings(self, request: Request) -> Response:
         write_key = request.path_params["write_key"]
@@ -62,46 +74,55 @@ class HttpDoor:
         scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else request.url.scheme
         return answers.json_response(200, browser_settings(write_key, scheme, request.url.netloc))
 
+    async def source_config(self, request: Request) -> Response:
+        write_key = keys.of_request(request)
+        return answers.json_response(200, source_config(write_key, (await self._ingest.authenticate(write_key)).name))
+
     async def health(self, request: Request) -> Response:
         return answers.json_response(200, {"status": "ok"})
 
-    async def _source_of_header(self, request: Request) -> str | None:
+    async def _source_of_head(self, request: Request) -> SourceSettings | None:
         """None: look into the body. Asked first, so that nobody unknown makes us read one."""
-        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic" or not (write_key := _write_key_of(credentials)):
-            return None
-        return await self._ingest.authenticate(write_key)
-
-    async def _source_of_body(self, write_key: Any) -> str:
-        return await self._ingest.authenticate(write_key if isinstance(write_key, str) else "")
+        write_key = keys.of_request(request)
+        return await self._ingest.authenticate(write_key) if write_key else None
 
 
-def _write_key_of(credentials: str) -> str:
-    """The user of "user:password"; some clients leave the colon out."""
-    try:
-        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return ""
-    return decoded.partition(":")[0]
+def _not_rejected(receipt: Receipt) -> Receipt:
+    """Of one event: raises InvalidInput when it was rejected, so that its sender sees an error."""
+    verdict = receipt.verdicts[0]
+    if verdict.status == "rejected":
+        raise InvalidInput(verdict.message, reason=verdict.reason)
+    return receipt
 
 
 def make_app(ingest: Ingest) -> Starlette:
     door = HttpDoor(ingest)
-    routes = [_route(path, "POST", _single(door, kind)) for kind, paths in SINGLE_PATHS.items() for path in paths]
-    routes += [_route(path, "POST", door.batch) for path in BATCH_PATHS]
-    routes.append(_route("/v1/projects/{write_key}/settings", "GET", door.settings))
-    routes.append(_route("/health", "GET", door.health))
-    cors = Middleware(
+    routes = [*_routes("POST", door.batch, *BATCH_PATHS)]
+    for kind, paths in SINGLE_PATHS.items():
+        routes += _routes("POST", _single(door, kind), *paths)
+    routes += _routes("POST", door.cloudevents, CLOUDEVENTS_PATH)
+    routes += _routes("OPTIONS", door.webhook, CLOUDEVENTS_PATH)
+    routes += _routes("GET", door.settings, "/v1/projects/{write_key}/settings")
+    routes += _routes("GET", door.source_config, "/sourceConfig")
+    routes += _routes("GET", door.health, "/health")
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(RequestIds, make=ingest.new_request_id), _cors()],
+        exception_handlers={404: _counted("other", answers.not_found), 405: _counted("other", answers.method_not_allowed)},
+    )
+    app.router.redirect_slashes = False  # SDKs don't follow
+    return app
+
+
+def _cors() -> Middleware:
+    """Any page may send: a write key is no secret there, and no cookie is asked for. SDKs differ in the headers they add."""
+    return Middleware(
         CORSMiddleware,
         allow_origins=["*"],
-        allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "x-retry-count"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "retry-after"],
         max_age=86_400,
-    )
-    return Starlette(
-        routes=routes,
-        middleware=[cors],
-        exception_handlers={404: _counted("other", answers.not_found), 405: _counted("other", answers.method_not_allowed)},
     )
 
 
@@ -112,7 +133,12 @@ def _single(door: HttpDoor, kind: str) -> Handler:
     return handle
 
 
-def _route(path: str, method: str, handler: Handler) -> Route:
+def _routes(method: str, handler: Handler, *paths: str) -> list[Route]:
+    """Some SDKs end a path with a slash."""
+    return [Route(path + slash, _endpoint(path, handler), methods=[method]) for slash in ("", "/") for path in paths]
+
+
+def _endpoint(path: str, handler: Handler) -> Handler:
     async def endpoint(request: Request) -> Response:
         try:
             response = await handler(request)
@@ -123,7 +149,7 @@ def _route(path: str, method: str, handler: Handler) -> Route:
         HTTP_REQUESTS.labels(path, str(response.status_code)).inc()
         return response
 
-    return Route(path, endpoint, methods=[method])
+    return endpoint
 
 
 def _counted(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from services.ingest.api.connections import BoundedProtocol
 from shared.config import ConfigError, split_address
 
 DRAIN_S: Final = 6  # longer than a publish takes to be given up, so that every request under way gets its answer
@@ -24,12 +25,12 @@ class _Embedded(uvicorn.Server):
 class HttpServer:
     """Bound when made; `run` serves until `stop`, which returns when the requests under way have their answers."""
 
-    def __init__(self, address: str, app: Any) -> None:
+    def __init__(self, address: str, app: Any, protocol: type[BoundedProtocol] = BoundedProtocol) -> None:
         self._socket = _bind(address)
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,  # what it would log of a request may be personal

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.ingest.domain.settings import SourceSettings
 from shared.errors import InvalidInput
 from shared.privacy import Personal
 
@@ -12,6 +13,7 @@ MAX_EVENT_BYTES: Final = 32 * 1024  # as in the original
 MAX_DEPTH: Final = 32
 
 Text = str | int | None
+NO_KEY: Final = ""  # the name of a field that is filled by us
 
 
 class Call(Personal, frozen=True, kw_only=True, rename="camel"):
@@ -35,6 +37,10 @@ class Call(Personal, frozen=True, kw_only=True, rename="camel"):
     original_timestamp: Any = None
     sent_at: Any = None
     write_key: Any = None
+    extra: Any = msgspec.field(default=None, name=NO_KEY)  # what the specification doesn't name, by key; None when there is none
+
+
+UNLIMITED: Final = SourceSettings(name="")
 
 
 class Delivery(Personal, frozen=True, kw_only=True):
@@ -42,19 +48,23 @@ class Delivery(Personal, frozen=True, kw_only=True):
 
     source: str
     received_at: int
+    settings: SourceSettings = UNLIMITED
     sent_at: int | None = None
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}
 
 
 _decode = msgspec.json.Decoder(Call).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_value = msgspec.json.Decoder().decode
+_KNOWN: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Call)) - {NO_KEY}
 
 
 def read_call(raw: bytes | msgspec.Raw) -> Call:
     """Raises InvalidInput (EVENT_TOO_LARGE, JSON_BROKEN, EVENT_INVALID)."""
     check_size(len(raw))
     try:
-        call = _decode(raw)
+        call = _with_extra(_decode(raw), _decode_keys(raw))
     except msgspec.ValidationError as error:
         # Its text names types and the fields above, nothing from inside the event.
         raise InvalidInput(str(error), reason="EVENT_INVALID") from None
@@ -62,8 +72,14 @@ def read_call(raw: bytes | msgspec.Raw) -> Call:
         raise InvalidInput("this is not JSON", reason="JSON_BROKEN") from None
     except RecursionError:
         raise too_deep() from None
-    _check_depth(bytes(raw), call)
+    check_depth(bytes(raw), [call.properties, call.traits, call.context, call.integrations, call.external_ids, call.extra])
     return call
+
+
+def _with_extra(call: Call, keys: dict[str, msgspec.Raw]) -> Call:
+    if _KNOWN.issuperset(keys):
+        return call
+    return msgspec.structs.replace(call, extra={key: _decode_value(raw) for key, raw in keys.items() if key not in _KNOWN})
 
 
 def check_size(size_bytes: int) -> None:
@@ -71,10 +87,11 @@ def check_size(size_bytes: int) -> None:
         raise InvalidInput("an event has at most 32 KB", reason="EVENT_TOO_LARGE", limit_bytes=MAX_EVENT_BYTES)
 
 
-def _check_depth(raw: bytes, call: Call) -> None:
+def check_depth(raw: bytes, values: list[Any]) -> None:
+    """Of what `raw` was decoded to. Raises InvalidInput (EVENT_TOO_DEEP)."""
     if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
         return
-    level: list[Any] = [call.properties, call.traits, call.context, call.integrations, call.external_ids]
+    level = values
     for _ in range(MAX_DEPTH):
         level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
         if not level:

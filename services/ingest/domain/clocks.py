@@ -16,15 +16,18 @@ from shared.errors import InvalidInput
 from shared.instants import END_OF_TIME, EPOCH, SECOND, from_iso
 
 TOLERANCE_US = 5 * SECOND
+FAR_PAST = "CLOCK_FAR_PAST"
+FAR_FUTURE = "CLOCK_FAR_FUTURE"
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class Times(msgspec.Struct, frozen=True):
-    """In microseconds. What happened never lies after its receipt."""
+    """In microseconds. What happened never lies after its receipt; `flags` say when the clients' times are beyond belief."""
 
     occurred_at: int
     original_at: int | None
     sent_at: int | None
+    flags: list[str] = []
 
 
 def read(call: Call, delivery: Delivery) -> Times:
@@ -40,7 +43,15 @@ def read(call: Call, delivery: Delivery) -> Times:
         occurred_at = _corrected(original_at, sent_at, delivery.received_at)
     if occurred_at < 0:
         raise _invalid()
-    return Times(min(occurred_at, delivery.received_at), original_at, sent_at)
+    return Times(min(occurred_at, delivery.received_at), original_at, sent_at, _flags(occurred_at, delivery))
+
+
+def _flags(occurred_at: int, delivery: Delivery) -> list[str]:
+    """Judged after the correction: a clock that is merely wrong, and says so by `sentAt`, is no reason to doubt."""
+    limits, ago = delivery.settings.settings, delivery.received_at - occurred_at
+    if ago > limits.far_past_s * SECOND:
+        return [FAR_PAST]
+    return [FAR_FUTURE] if -ago > limits.far_future_s * SECOND else []
 
 
 def _corrected(original_at: int | None, sent_at: int | None, received_at: int) -> int:

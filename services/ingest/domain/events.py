@@ -11,6 +11,7 @@ import msgspec
 
 from services.ingest.domain import clocks
 from services.ingest.domain.call import Call, Delivery, Text
+from services.ingest.domain.settings import MOST_EVENT_BYTES
 from shared.errors import InvalidInput
 from shared.events import wire
 from shared.events.wire import EventKind, RawEvent
@@ -19,7 +20,8 @@ from shared.identifiers import NAMESPACE, normalise
 MAX_BATCH_EVENTS: Final = 2_500  # as in the original
 MAX_MESSAGE_ID: Final = 100  # characters
 # JSON of 32 KB grows at most 2.25 times (an array of one-digit floats); the rest is what the batch's shared context adds.
-MAX_ENCODED_BYTES: Final = 96 * 1024
+MAX_ENCODED_BYTES: Final = MOST_EVENT_BYTES
+MAX_EXTERNAL_IDS: Final = 50  # of one event; one that has more describes a list of people, or is a mistake
 
 KINDS: Final[Mapping[str, EventKind]] = {kind: kind for kind in get_args(EventKind)}
 
@@ -41,16 +43,14 @@ def judge(call: Call, delivery: Delivery, new_message_id: Callable[[], str]) -> 
         return Rejection(message_id[:MAX_MESSAGE_ID], error.reason, error.message)
 
 
-def encode(event: RawEvent) -> bytes:
+def encode(event: RawEvent, max_bytes: int = MAX_ENCODED_BYTES) -> bytes:
     """Raises InvalidInput (EVENT_TOO_LARGE, NUMBER_TOO_LARGE)."""
     try:
         encoded = wire.encode(event)
     except OverflowError:
         raise InvalidInput("a whole number has at most 64 bits; send larger ones as text", reason="NUMBER_TOO_LARGE") from None
-    if len(encoded) > MAX_ENCODED_BYTES:
-        raise InvalidInput(
-            "the event with its batch's context is too large", reason="EVENT_TOO_LARGE", limit_bytes=MAX_ENCODED_BYTES
-        )
+    if len(encoded) > max_bytes:
+        raise InvalidInput("the event with its batch's context is too large", reason="EVENT_TOO_LARGE", limit_bytes=max_bytes)
     return encoded
 
 
@@ -60,6 +60,8 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
     kind = KINDS.get(call.type) if isinstance(call.type, str) else None
     if kind is None:
         raise InvalidInput("the type is identify, track, page, screen, group or alias", reason="EVENT_TYPE_UNKNOWN")
+    if not delivery.settings.allows(kind):
+        raise InvalidInput("this source may not send events of this type", reason="EVENT_TYPE_NOT_ALLOWED")
     user_id, anonymous_id = _text(call.user_id), _text(call.anonymous_id)
     _check_person(user_id, anonymous_id)
     times = clocks.read(call, delivery)
@@ -78,10 +80,12 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
         traits=call.traits or {},
         context=context,
         integrations=_merged(delivery.integrations, call.integrations),
+        extra=call.extra or {},
         occurred_at=times.occurred_at,
         original_at=times.original_at,
         sent_at=times.sent_at,
         received_at=delivery.received_at,
+        flags=times.flags,
     )
 
 
@@ -135,9 +139,9 @@ def _merged(shared: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Any
     return {**shared, **own} if own else shared
 
 
-def _external_ids(own: Any, of_context: Any) -> dict[str, str]:
-    """From [{"id", "type"}, ...]; the first of a type counts."""
-    found: dict[str, str] = {}
+def _external_ids(own: Any, of_context: Any) -> list[tuple[str, str]]:
+    """From [{"id", "type"}, ...]; several of one type may come. Raises InvalidInput (EXTERNAL_IDS_INVALID, EXTERNAL_IDS_TOO_MANY)."""
+    found: dict[tuple[str, str], None] = {}
     for listed in (own, of_context):
         if listed is None:
             continue
@@ -146,8 +150,10 @@ def _external_ids(own: Any, of_context: Any) -> dict[str, str]:
         for item in listed:
             namespace, value = _external_id(item)
             if value:
-                found.setdefault(namespace, value)
-    return found
+                found[namespace, value] = None
+    if len(found) > MAX_EXTERNAL_IDS:
+        raise InvalidInput("an event has at most 50 externalIds", reason="EXTERNAL_IDS_TOO_MANY", limit=MAX_EXTERNAL_IDS)
+    return list(found)
 
 
 def _external_id(item: Any) -> tuple[str, str]:

@@ -1,11 +1,31 @@
-"""The log of sources, and the view that write keys are looked up in."""
+"""The log of sources, the views that write keys and plans are looked up in, and the receipts of events."""
 
 from alembic import op
 
+from services.ingest import verdicts
 from shared.log.schema import GRANTS, TABLES
+from shared.store import generations
 
 revision = "0001"
 down_revision = None
+
+RECEIPTS = """
+CREATE TABLE receipts (
+    generation int4  NOT NULL,
+    event_id   bytea NOT NULL,
+    customer   bytea NOT NULL,
+    unit       int8  NOT NULL,
+    PRIMARY KEY (generation, event_id)
+);
+CREATE TABLE customer_head (
+    customer int8 NOT NULL,
+    ingest   int8 NOT NULL,
+    receipts int8 NOT NULL
+);
+INSERT INTO customer_head VALUES (0, 0, 0);
+GRANT SELECT, INSERT ON receipts TO c360_ingest;
+GRANT SELECT, UPDATE ON customer_head TO c360_ingest;
+"""
 
 
 def upgrade() -> None:
@@ -13,11 +33,53 @@ def upgrade() -> None:
     op.execute(GRANTS.format(schema="ingest", role="c360_ingest"))
     op.execute("""
         CREATE TABLE sources (
-            name           text  PRIMARY KEY,
-            write_key_hash bytea NOT NULL UNIQUE,
-            write_key_hint text  NOT NULL,
-            request_id     text  NOT NULL,
-            registered_at  int8  NOT NULL
-        )
+            name          text  PRIMARY KEY,
+            settings      jsonb NOT NULL,
+            registered_at int8  NOT NULL
+        );
+        CREATE TABLE write_keys (
+            hash       bytea PRIMARY KEY,
+            source     text  NOT NULL REFERENCES sources,
+            name       text  NOT NULL,
+            hint       text  NOT NULL,
+            added_at   int8  NOT NULL,
+            revoked_at int8,
+            UNIQUE (source, name)
+        );
+        CREATE TABLE plans (
+            source       text NOT NULL REFERENCES sources,
+            version      int4 NOT NULL,
+            document     text NOT NULL,
+            published_at int8 NOT NULL,
+            PRIMARY KEY (source, version)
+        );
+        CREATE TABLE violations (
+            source       text NOT NULL REFERENCES sources,
+            plan_version int4 NOT NULL,
+            rule         text NOT NULL,
+            place        text NOT NULL,
+            action       text NOT NULL,
+            events       int8 NOT NULL,
+            last_seen_at int8 NOT NULL,
+            PRIMARY KEY (source, plan_version, rule, place, action)
+        );
+        CREATE TABLE quarantine (
+            event_id     bytea   PRIMARY KEY,
+            source       text    NOT NULL REFERENCES sources,
+            plan_version int4    NOT NULL,
+            rules        text[]  NOT NULL,
+            received_at  int8    NOT NULL,
+            identifiers  bytea[] NOT NULL,
+            epoch        bytea   NOT NULL,
+            sealed       bytea   NOT NULL
+        );
+        CREATE INDEX ON quarantine (source, received_at, event_id);
+        CREATE INDEX ON quarantine USING gin (identifiers);
+        GRANT SELECT, INSERT, UPDATE ON violations TO c360_ingest;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO c360_ingest;
+        GRANT SELECT, INSERT, UPDATE ON sources, write_keys TO c360_ingest;
+        GRANT SELECT, INSERT ON plans TO c360_ingest;
     """)
-    op.execute("GRANT SELECT, INSERT ON sources TO c360_ingest")
+    op.execute(RECEIPTS)
+    op.execute(generations.TABLE.format(table="receipts", role="c360_ingest"))
+    op.execute(verdicts.TABLE)

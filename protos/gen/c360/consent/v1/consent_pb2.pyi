@@ -242,6 +242,7 @@ class RecordDecisionRequest(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, 1 to 100 characters."""
     purpose: _builtins.str
@@ -250,6 +251,8 @@ class RecordDecisionRequest(_message.Message):
     """What was decided."""
     method: _builtins.str
     """How it was captured, such as "web-form" or "call-centre". At most 64 characters."""
+    confirmed: _builtins.bool
+    """The person confirmed the grant from the identifier itself, as by the link in an e-mail (double opt-in). Only with a grant."""
     @_builtins.property
     def identifier(self) -> _common_pb2.Identifier:
         """The identifier the decision was captured for."""
@@ -267,10 +270,11 @@ class RecordDecisionRequest(_message.Message):
         outcome: Global___Outcome.ValueType = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         method: _builtins.str = ...,
+        confirmed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "identifier", b"identifier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "identifier", b"identifier", "method", b"method", "outcome", b"outcome", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "decide_time", b"decide_time", "identifier", b"identifier", "method", b"method", "outcome", b"outcome", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -441,6 +445,7 @@ class Decision(_message.Message):
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
@@ -451,6 +456,8 @@ class Decision(_message.Message):
     """What was decided."""
     method: _builtins.str
     """How it was captured."""
+    confirmed: _builtins.bool
+    """Whether the person confirmed it from the identifier itself (double opt-in)."""
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
         """When the person decided (valid time)."""
@@ -469,10 +476,11 @@ class Decision(_message.Message):
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         record_time: _timestamp_pb2.Timestamp | None = ...,
         method: _builtins.str = ...,
+        confirmed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "outcome", b"outcome", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "outcome", b"outcome", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -85,7 +85,8 @@ class ConsentServiceServicer:
     def RecordDecision(self, request, context):
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE),
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
+        CONFIRMED_INVALID),
         ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,7 +43,8 @@ class ConsentServiceStub:
     RecordDecision: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionRequest, _consent_pb2.RecordDecisionResponse]
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE),
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
+    CONFIRMED_INVALID),
     ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]
@@ -70,7 +71,8 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     RecordDecision: _aio.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionRequest, _consent_pb2.RecordDecisionResponse]  # type: ignore[assignment]
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE),
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
+    CONFIRMED_INVALID),
     ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]  # type: ignore[assignment]
@@ -112,7 +114,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.RecordDecisionResponse, _abc.Awaitable[_consent_pb2.RecordDecisionResponse]]:
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE),
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
+        CONFIRMED_INVALID),
         ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
 

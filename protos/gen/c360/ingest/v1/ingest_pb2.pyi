@@ -34,6 +34,10 @@ class _EventStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventStat
     """The event is durable and will be seen in a profile."""
     EVENT_STATUS_REJECTED: _EventStatus.ValueType  # 2
     """The event was not taken; `reason` says why. Sending it again unchanged will not help."""
+    EVENT_STATUS_DUPLICATE: _EventStatus.ValueType  # 3
+    """The source sent this message id before: the first one counts, this one has no effect. A success."""
+    EVENT_STATUS_QUARANTINED: _EventStatus.ValueType  # 4
+    """The event is durable but breaks a rule of the source's tracking plan; it waits for a plan that it fits. A success."""
 
 class EventStatus(_EventStatus, metaclass=_EventStatusEnumTypeWrapper):
     """EventStatus is the verdict on one event."""
@@ -44,6 +48,10 @@ EVENT_STATUS_ACCEPTED: EventStatus.ValueType  # 1
 """The event is durable and will be seen in a profile."""
 EVENT_STATUS_REJECTED: EventStatus.ValueType  # 2
 """The event was not taken; `reason` says why. Sending it again unchanged will not help."""
+EVENT_STATUS_DUPLICATE: EventStatus.ValueType  # 3
+"""The source sent this message id before: the first one counts, this one has no effect. A success."""
+EVENT_STATUS_QUARANTINED: EventStatus.ValueType  # 4
+"""The event is durable but breaks a rule of the source's tracking plan; it waits for a plan that it fits. A success."""
 Global___EventStatus: _TypeAlias = EventStatus  # noqa: Y015
 
 class _EventType:
@@ -147,6 +155,74 @@ class RecordEventsResponse(_message.Message):
 Global___RecordEventsResponse: _TypeAlias = RecordEventsResponse  # noqa: Y015
 
 @_typing.final
+class StreamEventsRequest(_message.Message):
+    """StreamEventsRequest is a batch of one source in a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    SENT_TIME_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The caller's number of this batch, repeated in its answer. Any number; rising ones tell where to go on after an error."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """1 to 2,500 events; their order is kept."""
+
+    @_builtins.property
+    def sent_time(self) -> _timestamp_pb2.Timestamp:
+        """When the client sent the batch by its own clock; corrects the events' times when that clock is wrong."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        sent_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sent_time", b"sent_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "sent_time", b"sent_time", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEventsRequest: _TypeAlias = StreamEventsRequest  # noqa: Y015
+
+@_typing.final
+class StreamEventsResponse(_message.Message):
+    """StreamEventsResponse answers one batch when its events are durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The sequence of the request that this answers."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventResult]:
+        """One result an event, in the order of the request."""
+
+    @_builtins.property
+    def position(self) -> _common_pb2.Position:
+        """Where the accepted events stand; absent when none was accepted."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        results: _abc.Iterable[Global___EventResult] | None = ...,
+        position: _common_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "results", b"results", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
+
+@_typing.final
 class EventResult(_message.Message):
     """EventResult says what became of one event."""
 
@@ -160,7 +236,7 @@ class EventResult(_message.Message):
     status: Global___EventStatus.ValueType
     """What became of it."""
     reason: _builtins.str
-    """Why it was rejected, as a machine-readable word such as "IDS_MISSING"; empty when accepted."""
+    """Why it was rejected or quarantined, as a machine-readable word such as "IDS_MISSING"; empty otherwise."""
     def __init__(
         self,
         *,

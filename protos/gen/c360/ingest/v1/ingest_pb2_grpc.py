@@ -40,6 +40,11 @@ class IngestServiceStub:
                 request_serializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.RecordEventsRequest.SerializeToString,
                 response_deserializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.RecordEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamEvents = channel.stream_stream(
+                '/c360.ingest.v1.IngestService/StreamEvents',
+                request_serializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.StreamEventsResponse.FromString,
+                _registered_method=True)
         self.RegisterSource = channel.unary_unary(
                 '/c360.ingest.v1.IngestService/RegisterSource',
                 request_serializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.RegisterSourceRequest.SerializeToString,
@@ -61,6 +66,18 @@ class IngestServiceServicer:
         The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
         Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
         RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEvents(self, request_iterator, context):
+        """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
+        in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
+        caller that reads slowly sends slowly.
+        An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
+        that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+        Errors: as RecordEvents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,6 +105,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.RecordEvents,
                     request_deserializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.RecordEventsRequest.FromString,
                     response_serializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.RecordEventsResponse.SerializeToString,
+            ),
+            'StreamEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.StreamEventsRequest.FromString,
+                    response_serializer=c360_dot_ingest_dot_v1_dot_ingest__pb2.StreamEventsResponse.SerializeToString,
             ),
             'RegisterSource': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterSource,
@@ -128,6 +150,33 @@ class IngestService:
             '/c360.ingest.v1.IngestService/RecordEvents',
             c360_dot_ingest_dot_v1_dot_ingest__pb2.RecordEventsRequest.SerializeToString,
             c360_dot_ingest_dot_v1_dot_ingest__pb2.RecordEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/c360.ingest.v1.IngestService/StreamEvents',
+            c360_dot_ingest_dot_v1_dot_ingest__pb2.StreamEventsRequest.SerializeToString,
+            c360_dot_ingest_dot_v1_dot_ingest__pb2.StreamEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,14 @@ class IngestServiceStub:
     Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
     RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
     """
+    StreamEvents: _grpc.StreamStreamMultiCallable[_ingest_pb2.StreamEventsRequest, _ingest_pb2.StreamEventsResponse]
+    """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
+    in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
+    caller that reads slowly sends slowly.
+    An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
+    that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+    Errors: as RecordEvents.
+    """
     RegisterSource: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]
     """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
     Errors: INVALID_ARGUMENT (NAME_INVALID), ALREADY_EXISTS (SOURCE_EXISTS).
@@ -56,6 +64,14 @@ class IngestServiceAsyncStub(IngestServiceStub):
     The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
     Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
     RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+    """
+    StreamEvents: _aio.StreamStreamMultiCallable[_ingest_pb2.StreamEventsRequest, _ingest_pb2.StreamEventsResponse]  # type: ignore[assignment]
+    """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
+    in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
+    caller that reads slowly sends slowly.
+    An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
+    that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+    Errors: as RecordEvents.
     """
     RegisterSource: _aio.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]  # type: ignore[assignment]
     """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
@@ -77,6 +93,20 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
         Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG),
         RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (BROKER_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def StreamEvents(
+        self,
+        request_iterator: _MaybeAsyncIterator[_ingest_pb2.StreamEventsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ingest_pb2.StreamEventsResponse], _abc.AsyncIterator[_ingest_pb2.StreamEventsResponse]]:
+        """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
+        in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
+        caller that reads slowly sends slowly.
+        An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
+        that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+        Errors: as RecordEvents.
         """
 
     @_abc_1.abstractmethod

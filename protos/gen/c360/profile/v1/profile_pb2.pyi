@@ -234,10 +234,15 @@ class Trait(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     OCCUR_TIME_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The source that sent it."""
     event_id: _builtins.str
     """The event that carried it, a UUID."""
+    verified: _builtins.bool
+    """Of `email` and `phone`: the person has shown that this very address is theirs, by confirming a consent from it (double
+    opt-in). Withdrawing the consent later doesn't undo that.
+    """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value. Numbers are doubles."""
@@ -253,10 +258,11 @@ class Trait(_message.Message):
         source: _builtins.str = ...,
         occur_time: _timestamp_pb2.Timestamp | None = ...,
         event_id: _builtins.str = ...,
+        verified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "occur_time", b"occur_time", "source", b"source", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "occur_time", b"occur_time", "source", b"source", "value", b"value", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,6 +401,8 @@ class TimelineEntry(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     REDACTED_FIELD_NUMBER: _builtins.int
+    SENT_AS_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event's id, a UUID."""
     kind: _builtins.str
@@ -435,6 +443,18 @@ class TimelineEntry(_message.Message):
     def position(self) -> _common_pb2.Position:
         """Its position in the customer log."""
 
+    @_builtins.property
+    def sent_as(self) -> _struct_pb2.Struct:
+        """What standardisation changed, as the source sent it: canonical name to {"field", "value"}. Where several fields meant the
+        same, "others" has the rest. Only names that the purpose may see.
+        """
+
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is doubtful about the event: "CLOCK_FAR_PAST", "CLOCK_FAR_FUTURE" (by the limits of its source, after the correction of
+        the client's clock; what lies in the future happened at its receipt), "PLAN_..." (a rule of the source's tracking plan).
+        """
+
     def __init__(
         self,
         *,
@@ -451,10 +471,12 @@ class TimelineEntry(_message.Message):
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         position: _common_pb2.Position | None = ...,
         redacted: _builtins.bool = ...,
+        sent_as: _struct_pb2.Struct | None = ...,
+        flags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "sent_as", b"sent_as"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "details", b"details", "event_id", b"event_id", "kind", b"kind", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "source", b"source", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "details", b"details", "event_id", b"event_id", "flags", b"flags", "kind", b"kind", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "sent_as", b"sent_as", "source", b"source", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,72 @@
+"""The three modes in which CloudEvents come over HTTP (the HTTP protocol binding 1.0.2, section 3)."""
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from services.ingest.domain.call import Call, check_size
+from services.ingest.domain.cloudevents import read_structured, to_call
+from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from shared.errors import InvalidInput
+
+STRUCTURED: Final = "application/cloudevents+json"
+BATCHED: Final = "application/cloudevents-batch+json"
+PREFIX: Final = "ce-"
+
+_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def is_batch(headers: Headers) -> bool:
+    return _media_type(headers) == BATCHED
+
+
+def read_batch(body: bytes) -> list[Call | Rejection]:
+    """A batch may be empty. Raises InvalidInput (JSON_BROKEN, BODY_INVALID, BATCH_TOO_LONG)."""
+    try:
+        items = _decode_batch(body)
+    except msgspec.ValidationError:
+        raise InvalidInput("a batch of CloudEvents is a JSON list", reason="BODY_INVALID") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidInput("the body is not JSON", reason="JSON_BROKEN") from None
+    if len(items) > MAX_BATCH_EVENTS:
+        raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+    return [_taken(read_structured, item) for item in items]
+
+
+def read_one(headers: Headers, body: bytes) -> Call | Rejection:
+    """In structured or in binary mode."""
+    media_type = _media_type(headers)
+    if media_type == STRUCTURED:
+        return _taken(read_structured, body)
+    if media_type.startswith("application/cloudevents"):
+        return Rejection("", "CLOUDEVENT_INVALID", "CloudEvents come in the JSON format, or in binary mode")
+    return _taken(lambda data: _read_binary(headers, data), body)
+
+
+def allow_webhook() -> Response:
+    """The handshake of a sender that asks before it sends (HTTP 1.1 Web Hooks for Event Delivery, section 4)."""
+    headers = {"allow": "POST", "webhook-allowed-origin": "*", "webhook-allowed-rate": "*"}
+    return Response(status_code=200, headers=headers)
+
+
+def _read_binary(headers: Headers, data: bytes) -> Call:
+    """The attributes stand in the head, percent-encoded."""
+    attributes = {name.removeprefix(PREFIX): unquote(value) for name, value in headers.items() if name.startswith(PREFIX)}
+    content_type = headers.get("content-type")
+    check_size(len(data) + sum(map(len, attributes.values())))
+    return to_call(attributes | ({"datacontenttype": content_type} if content_type else {}), data)
+
+
+def _taken(read: Callable[[Any], Call], raw: bytes | msgspec.Raw) -> Call | Rejection:
+    try:
+        return read(raw)
+    except InvalidInput as error:
+        return Rejection("", error.reason, error.message)
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,33 @@
+"""Where senders put their write key: into the head, into the address when a page is being left, or into the body."""
+
+import base64
+import binascii
+from typing import Any
+
+from starlette.requests import Request
+
+
+def of_request(request: Request) -> str:
+    """As the user of basic authentication, or as `writeKey` in the address; empty: look into the body."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic" and (write_key := _user(credentials)):
+        return write_key
+    return request.query_params.get("writeKey", "") if request.scope["query_string"] else ""
+
+
+def of_body(write_key: Any) -> str:
+    return write_key if isinstance(write_key, str) else ""
+
+
+def bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _user(credentials: str) -> str:
+    """Of "user:password"; some clients leave the colon out."""
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    return decoded.partition(":")[0]

@@ -1,0 +1,119 @@
+"""The gRPC edge of tracking plans."""
+
+from typing import Any
+
+from c360.common.v1.common_pb2 import Position
+from c360.ingest.v1 import plan_pb2 as pb
+from c360.ingest.v1 import plan_pb2_grpc
+
+from services.ingest.api.sources import position
+from services.ingest.domain.call import Call, read_call
+from services.ingest.domain.events import MAX_BATCH_EVENTS, Rejection
+from services.ingest.domain.plans import PublishPlan
+from services.ingest.quarantine import Quarantine
+from services.ingest.registry import Registry
+from services.ingest.replaying import Replaying, Tally
+from services.ingest.views import PlanRow, Sources
+from services.ingest.violations import Violations
+from shared.errors import InvalidInput
+from shared.ids import to_text
+from shared.instants import Clock, to_timestamp
+from shared.rpc.edge import page_limit, page_token, parse_page_token
+
+
+class PlanApi(plan_pb2_grpc.PlanServiceServicer):
+    def __init__(
+        self,
+        registry: Registry,
+        sources: Sources,
+        quarantine: Quarantine,
+        violations: Violations,
+        replaying: Replaying,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._sources = sources
+        self._quarantine = quarantine
+        self._violations = violations
+        self._replaying = replaying
+        self._clock = clock
+
+    async def PublishPlan(self, request: pb.PublishPlanRequest, context: Any) -> pb.PublishPlanResponse:
+        after = request.after_version if request.HasField("after_version") else None
+        record = await self._registry.publish_plan(PublishPlan(request.request_id, request.source, request.document, after))
+        return pb.PublishPlanResponse(version=record.entry.public().version, position=position(record.pos))
+
+    async def GetPlan(self, request: pb.GetPlanRequest, context: Any) -> pb.GetPlanResponse:
+        await self._sources.one(request.source)
+        row, document = await self._sources.plan(request.source, request.version)
+        return pb.GetPlanResponse(plan=_version(row), document=document)
+
+    async def ListPlans(self, request: pb.ListPlansRequest, context: Any) -> pb.ListPlansResponse:
+        return pb.ListPlansResponse(plans=map(_version, await self._sources.plans(request.source)))
+
+    async def ListViolations(self, request: pb.ListViolationsRequest, context: Any) -> pb.ListViolationsResponse:
+        await self._sources.one(request.source)
+        found = [
+            pb.Violation(
+                plan_version=row.plan_version,
+                rule=row.rule,
+                place=row.place,
+                action=row.action,
+                events=row.events,
+                last_seen_time=to_timestamp(row.last_seen_at),
+            )
+            for row in await self._violations.all(request.source)
+        ]
+        return pb.ListViolationsResponse(violations=found)
+
+    async def ListQuarantined(self, request: pb.ListQuarantinedRequest, context: Any) -> pb.ListQuarantinedResponse:
+        await self._sources.one(request.source)
+        limit, after = page_limit(request.page_size), parse_page_token(request.page_token)
+        rows = await self._quarantine.page(request.source, after, limit)
+        events = [
+            pb.QuarantinedEvent(
+                event_id=to_text(row.event_id),
+                plan_version=row.plan_version,
+                rules=row.rules,
+                receive_time=to_timestamp(row.received_at),
+            )
+            for row in rows
+        ]
+        token = page_token(rows[-1].received_at, rows[-1].event_id) if len(rows) == limit else ""
+        return pb.ListQuarantinedResponse(events=events, next_page_token=token, total=await self._quarantine.count(request.source))
+
+    async def ReplayQuarantined(self, request: pb.ReplayQuarantinedRequest, context: Any) -> pb.ReplayQuarantinedResponse:
+        tally, number = await self._replaying.replay(request.source)
+        response = pb.ReplayQuarantinedResponse(tally=_tally(tally))
+        if number is not None:
+            response.position.CopyFrom(Position(log="ingest", partition=0, number=number))
+        return response
+
+    async def CheckPlan(self, request: pb.CheckPlanRequest, context: Any) -> pb.CheckPlanResponse:
+        if len(request.events) > MAX_BATCH_EVENTS:
+            raise InvalidInput("a check takes at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
+        calls = [_call(event) for event in request.events]
+        waiting, sample = await self._replaying.check(request.source, request.document, calls, self._clock())
+        return pb.CheckPlanResponse(quarantine=_tally(waiting), events=_tally(sample))
+
+
+def _call(event: str) -> Call | Rejection:
+    try:
+        return read_call(event.encode())
+    except InvalidInput as error:
+        return Rejection("", error.reason, error.message)
+
+
+def _version(row: PlanRow) -> pb.PlanVersion:
+    return pb.PlanVersion(source=row.source, version=row.version, publish_time=to_timestamp(row.published_at))
+
+
+def _tally(tally: Tally) -> pb.Tally:
+    return pb.Tally(
+        accepted=tally.accepted,
+        flagged=tally.flagged,
+        quarantined=tally.quarantined,
+        rejected=tally.rejected,
+        lost=tally.lost,
+        rules=tally.rules,
+    )

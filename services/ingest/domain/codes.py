@@ -1,0 +1,62 @@
+"""Countries (ISO 3166-1) and currencies (ISO 4217) by every code and name, from Unicode's CLDR as Babel carries it."""
+
+import unicodedata
+from functools import lru_cache
+from typing import Any, Final
+
+from babel import Locale
+from babel.core import UnknownLocaleError, get_global
+
+# Territories that CLDR knows and ISO 3166-1 has no code of its own for. XK stays: Kosovo's, by convention of those who need one.
+NO_COUNTRIES: Final = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
+
+
+def is_language(language: str) -> bool:
+    try:
+        Locale.parse(language, sep="-")
+    except (ValueError, UnknownLocaleError):
+        return False
+    return True
+
+
+def folded(name: str) -> str:
+    """Equal for names that differ in case, spaces, hyphens and underscores alone."""
+    return "".join(char for char in unicodedata.normalize("NFKC", name).casefold() if not char.isspace() and char not in "-_")
+
+
+@lru_cache(maxsize=64)
+def countries(languages: tuple[str, ...]) -> dict[str, str]:
+    """From code or folded name to the code in two letters; codes win over names."""
+    codes = {code for code in map(str, Locale("en").territories) if len(code) == 2 and code.isalpha()} - NO_COUNTRIES
+    found: dict[str, str] = {}
+    for language in languages:
+        for code, name in _texts(Locale.parse(language, sep="-").territories):
+            if code in codes:
+                found.setdefault(folded(name), code)
+    for alias, names in get_global("territory_aliases").items():
+        if len(alias) == 3 and len(names) == 1 and names[0] in codes:
+            found[alias] = found[alias.lower()] = names[0]
+    return found | {code: code for code in codes} | {code.lower(): code for code in codes}
+
+
+@lru_cache(maxsize=64)
+def currencies(languages: tuple[str, ...]) -> dict[str, str]:
+    """From code, folded name, or symbol to the code."""
+    codes = set(get_global("all_currencies"))
+    found: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for language in languages:
+        locale = Locale.parse(language, sep="-")
+        for code, name in _texts(locale.currencies):
+            if code in codes:
+                found.setdefault(folded(name), code)
+        for code, symbol in _texts(locale.currency_symbols):
+            if found.setdefault(symbol, code) != code:
+                ambiguous.add(symbol)
+    for symbol in ambiguous:
+        del found[symbol]
+    return found | {code: code for code in codes} | {code.lower(): code for code in codes}
+
+
+def _texts(names: Any) -> list[tuple[str, str]]:
+    return [(str(code), str(name)) for code, name in names.items()]

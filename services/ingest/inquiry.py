@@ -1,0 +1,62 @@
+"""What became of an event, from everything that this service knows of it: receipts are asked for by message id."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from services.ingest.backlog import Backlog
+from services.ingest.domain.events import MAX_MESSAGE_ID
+from services.ingest.receipts import Receipts
+from services.ingest.verdicts import DUPLICATE, REJECTED, Remembered, Verdicts
+from shared.errors import InvalidInput, NotFound
+from shared.events.wire import event_id_of
+
+# Which rules an event is quarantined for; None when it isn't.
+QuarantinedFor = Callable[[bytes], Awaitable[Sequence[str] | None]]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """`position` is (log, number): of customer when it is applied, of ingest before. `last_duplicate_at` in microseconds."""
+
+    status: str
+    reasons: Sequence[str] = ()
+    customer: bytes | None = None
+    position: tuple[str, int] | None = None
+    duplicates: int = 0
+    last_duplicate_at: int | None = None
+
+
+class Inquiry:
+    def __init__(self, backlog: Backlog, receipts: Receipts, verdicts: Verdicts, quarantined_for: QuarantinedFor) -> None:
+        self._backlog = backlog
+        self._receipts = receipts
+        self._verdicts = verdicts
+        self._quarantined_for = quarantined_for
+
+    async def find(self, source: str, message_id: str) -> Outcome:
+        """Raises InvalidInput (MESSAGE_ID_INVALID), NotFound (RECEIPT_UNKNOWN)."""
+        if not 1 <= len(message_id) <= MAX_MESSAGE_ID:
+            raise InvalidInput("a message id has 1 to 100 characters", reason="MESSAGE_ID_INVALID")
+        event_id = event_id_of(source, message_id.strip())
+        verdicts = await self._verdicts.of(event_id)
+        outcome = await self._accepted(event_id) or await self._quarantined(event_id) or _rejected(verdicts.get(REJECTED))
+        if outcome is None:
+            raise NotFound("this source has sent no event of this message id that is remembered", reason="RECEIPT_UNKNOWN")
+        if (again := verdicts.get(DUPLICATE)) is None:
+            return outcome
+        return msgspec.structs.replace(outcome, duplicates=again.times, last_duplicate_at=again.last_at)
+
+    async def _accepted(self, event_id: bytes) -> Outcome | None:
+        # In this order: an event gets its receipt before it leaves the backlog.
+        standing = await self._backlog.position_of(event_id)
+        if (applied := await self._receipts.find(event_id)) is not None:
+            return Outcome(status="accepted", customer=applied.customer, position=("customer", applied.unit))
+        return None if standing is None else Outcome(status="accepted", position=("ingest", standing))
+
+    async def _quarantined(self, event_id: bytes) -> Outcome | None:
+        rules = await self._quarantined_for(event_id)
+        return None if rules is None else Outcome(status="quarantined", reasons=rules)
+
+
+def _rejected(found: Remembered | None) -> Outcome | None:
+    return None if found is None else Outcome(status=REJECTED, reasons=[found.reason])

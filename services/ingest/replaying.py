@@ -1,0 +1,119 @@
+"""What a plan would do to events that wait, and doing it: those that it takes go on at their own place and time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from services.ingest.domain.call import Call, Delivery
+from services.ingest.domain.events import MAX_ENCODED_BYTES, Rejection, encode, judge
+from services.ingest.domain.plan import Outcome, Plan, compile_plan
+from services.ingest.domain.settings import SourceSettings
+from services.ingest.memory import Memory
+from services.ingest.quarantine import PAGE_EVENTS, Quarantine, QuarantinedRow
+from services.ingest.views import Sources
+from shared.errors import NotFound
+from shared.events.wire import RawEvent
+from shared.telemetry import EVENTS_REPLAYED
+
+MAX_REPLAYED_BYTES: Final = 2 * MAX_ENCODED_BYTES  # it was taken once; what was sent is now kept beside its standard form
+MAX_EXAMINED: Final = 10_000  # of the quarantine, when a plan is checked
+
+
+class Tally(msgspec.Struct):
+    """How many events would be, or were, dealt with how; and which rules those that are held break."""
+
+    accepted: int = 0
+    flagged: int = 0
+    quarantined: int = 0
+    rejected: int = 0
+    lost: int = 0  # their key is gone
+    rules: Counter[str] = msgspec.field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        word = {"allow": "accepted", "flag": "flagged", "quarantine": "quarantined", "block": "rejected"}[outcome.action]
+        setattr(self, word, getattr(self, word) + 1)
+        self.rules.update({found.rule for found in outcome.findings})
+
+
+class Replaying:
+    def __init__(self, sources: Sources, quarantine: Quarantine, memory: Memory) -> None:
+        self._sources = sources
+        self._quarantine = quarantine
+        self._memory = memory
+        self._turns = asyncio.Lock()
+
+    async def replay(self, source: str) -> tuple[Tally, int | None]:
+        """Under the newest plan. What it takes is published and then removed; a crash in between doubles nothing, because
+        identity knows the event's id. Also where the last of them stands. Raises NotFound (SOURCE_UNKNOWN), Unavailable.
+        """
+        async with self._turns:
+            await self._sources.load()
+            plan = self._settings(source).plan
+            tally, number, after = Tally(), None, None
+            while rows := await self._quarantine.page(source, after, PAGE_EVENTS):
+                number = await self._replay_page(rows, plan, tally) or number
+                after = rows[-1].received_at, rows[-1].event_id
+            EVENTS_REPLAYED.labels("ingest").inc(tally.accepted + tally.flagged)
+            return tally, number
+
+    async def check(self, source: str, document: str, calls: Sequence[Call | Rejection], received_at: int) -> tuple[Tally, Tally]:
+        """What the plan would do to what is in the quarantine, and to these calls. Nothing is written.
+
+        Raises NotFound (SOURCE_UNKNOWN), InvalidInput (PLAN_INVALID).
+        """
+        settings = self._settings(source)
+        plan = await asyncio.to_thread(compile_plan, document, 0, settings.settings.region)
+        return await self._check_quarantine(source, plan), _check_calls(calls, plan, settings, received_at)
+
+    async def _replay_page(self, rows: Sequence[QuarantinedRow], plan: Plan | None, tally: Tally) -> int | None:
+        events = await self._quarantine.open(rows)
+        tally.lost += len(rows) - len(events)
+        outcomes = {event_id: _judge(plan, event) for event_id, event in events.items()}
+        free = [event_id for event_id, outcome in outcomes.items() if outcome.action in ("allow", "flag")]
+        held = {event_id: outcome for event_id, outcome in outcomes.items() if outcome.action not in ("allow", "flag")}
+        # In the order in which they came, as `rows` is.
+        wanted = set(free)
+        encoded = {row.event_id: encode(outcomes[row.event_id].event, MAX_REPLAYED_BYTES) for row in rows if row.event_id in wanted}
+        number = (await self._memory.submit(encoded)).number if encoded else None
+        await self._quarantine.remove(free)
+        if held and plan is not None:
+            await self._quarantine.rejudged(held, plan.version, [outcome.findings for outcome in held.values()])
+        for outcome in outcomes.values():
+            tally.add(outcome)
+        return number
+
+    async def _check_quarantine(self, source: str, plan: Plan) -> Tally:
+        tally, after, examined = Tally(), None, 0
+        while examined < MAX_EXAMINED and (rows := await self._quarantine.page(source, after, PAGE_EVENTS)):
+            events = await self._quarantine.open(rows)
+            tally.lost += len(rows) - len(events)
+            for event in events.values():
+                tally.add(plan.judge(event))
+            after = rows[-1].received_at, rows[-1].event_id
+            examined += len(rows)
+        return tally
+
+    def _settings(self, source: str) -> SourceSettings:
+        if (settings := self._sources.of_name(source)) is None:
+            raise NotFound("there is no source of this name", reason="SOURCE_UNKNOWN", name=source)
+        return settings
+
+
+def _judge(plan: Plan | None, event: RawEvent) -> Outcome:
+    return Outcome(event) if plan is None else plan.judge(event)
+
+
+def _check_calls(calls: Iterable[Call | Rejection], plan: Plan, settings: SourceSettings, received_at: int) -> Tally:
+    tally = Tally()
+    delivery = Delivery(source=settings.name, received_at=received_at, settings=settings)
+    for call in calls:
+        event: Any = judge(call, delivery, lambda: "sample") if isinstance(call, Call) else call
+        if isinstance(event, Rejection):
+            tally.rejected += 1
+            tally.rules[event.reason] += 1
+        else:
+            tally.add(plan.judge(event))
+    return tally

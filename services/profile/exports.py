@@ -1,0 +1,159 @@
+"""Reads what a source sent from the log, in bulk: partition by partition, a page at a time, and nothing is held between pages.
+
+Every customer is asked as at any other read; the caches that serve profiles are left alone.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from services.profile.app import Profiles
+from services.profile.domain import Held, LinkedIdentifier
+from services.profile.enforcement import depends_on_the_person
+from services.profile.views import States
+from shared.errors import LimitExceeded, NotFound, NotPermitted
+from shared.events import customer as events
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME
+from shared.log import LogReader, Record
+from shared.privacy import REDACTED
+from shared.vault import Vault
+
+PAGE_EVENTS = 500  # of the log, at up to 96 KB
+EXPORTS_AT_MOST = 2  # at a time: each keeps a database connection and a good part of the CPU busy
+
+KINDS = {
+    events.IDENTIFIED.id: "identify",
+    events.TRACKED.id: "track",
+    events.PAGE_VIEWED.id: "page",
+    events.SCREEN_VIEWED.id: "screen",
+    events.GROUPED.id: "group",
+    events.ALIASED.id: "alias",
+}
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """What was recorded from `since` on and before `until`, in microseconds."""
+
+    since: int = 0
+    until: int = END_OF_TIME
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """`personal` is what the envelope held, or REDACTED; `resolved_by` is None where the purpose may not see it or it is gone."""
+
+    kind: str
+    record: Record
+    public: events.Activity
+    personal: Any
+    resolved_by: LinkedIdentifier | None
+
+
+class Visible(msgspec.Struct, frozen=True):
+    """Of a customer, the identifiers that the purpose may see; whether its events are redacted."""
+
+    identifiers: Mapping[bytes, LinkedIdentifier]
+    erased: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Visible {len(self.identifiers)} sealed>"
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some events, and how many of the log were read for it so far, how many will be, and how many were withheld so far."""
+
+    events: list[Exported]
+    read: int
+    total: int
+    withheld: int
+
+
+class Exports:
+    def __init__(
+        self,
+        profiles: Profiles,
+        states: States,
+        reader: LogReader,
+        vault: Vault,
+        settle: Callable[[int], Awaitable[int]],
+        partitions: int,
+    ) -> None:
+        self._profiles = profiles
+        self._states = states
+        self._reader = reader
+        self._vault = vault
+        self._settle = settle
+        self._partitions = partitions
+        self._running = 0
+
+    async def read(self, source: str, purpose: PurposeDefined, interval: Interval) -> AsyncGenerator[Page, None]:
+        """Raises LimitExceeded (EXPORTS_BUSY), Unavailable, EnvelopeBroken."""
+        if self._running >= EXPORTS_AT_MOST:
+            raise LimitExceeded("other exports are running; try again later", reason="EXPORTS_BUSY", limit=EXPORTS_AT_MOST)
+        self._running += 1
+        try:
+            stretches = await self._stretches(interval)
+            total = sum(max(0, end - first) for first, end in stretches)
+            read = withheld = 0
+            async for records in self._records(stretches):
+                found, left_out = await self._permitted(records, source, purpose)
+                read, withheld = read + len(records), withheld + left_out
+                yield Page(found, read, total, withheld)
+        finally:
+            self._running -= 1
+
+    async def _stretches(self, interval: Interval) -> list[tuple[int, int]]:
+        """By partition, the positions from the first of these up to, and without, the second."""
+        known_at = await self._settle(interval.until - 1)
+        return [
+            (
+                await self._reader.position_after(partition, interval.since - 1),
+                await self._reader.position_after(partition, known_at),
+            )
+            for partition in range(self._partitions)
+        ]
+
+    async def _records(self, stretches: Sequence[tuple[int, int]]) -> AsyncGenerator[list[Record], None]:
+        for partition, (first, end) in enumerate(stretches):
+            position = first
+            while position < end:
+                records = await self._reader.partition(partition, position, PAGE_EVENTS, end - 1)
+                yield records
+                position = records[-1].pos + 1
+
+    async def _permitted(self, records: Sequence[Record], source: str, purpose: PurposeDefined) -> tuple[list[Exported], int]:
+        sent = [(record, record.entry.public()) for record in records if record.entry.type_id in KINDS]
+        sent = [(record, public) for record, public in sent if public.source == source]
+        streams = {record.entry.stream for record, _ in sent}
+        keys = await self._vault.keys(streams)
+        held = dict(await self._states.load(streams)) if streams else {}
+        seen = {stream: await self._visible(stream, purpose, held) for stream in streams}
+        found = []
+        for record, public in sent:
+            visible = seen[record.entry.stream]
+            if visible is None:
+                continue
+            personal = REDACTED if visible.erased else record.entry.personal(keys.get(record.entry.stream))
+            resolved_by = visible.identifiers.get(public.resolved_by)
+            found.append(Exported(KINDS[record.entry.type_id], record, public, personal, resolved_by))
+        return found, len(sent) - len(found)
+
+    async def _visible(self, stream: bytes, purpose: PurposeDefined, held: dict[bytes, Held]) -> Visible | None:
+        """None: the customer's events may not be seen. `held` is the page's states, and grows."""
+
+        async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
+            if missing := [other for other in streams if other not in held]:
+                held.update(await self._states.load(missing))
+            return {other: held[other] for other in streams if other in held}
+
+        try:
+            cluster = await self._profiles.permit_cluster(stream, purpose, load)
+        except NotPermitted:
+            return None
+        except NotFound as gone:
+            if gone.reason != "CUSTOMER_ERASED":
+                raise
+            return None if depends_on_the_person(purpose) else Visible({}, erased=True)
+        linked = [item for one in cluster.values() for item in one.state.identifiers.items()]
+        return Visible({bound: value for bound, value in linked if value.value is not None and purpose.may_see(value.namespace)})

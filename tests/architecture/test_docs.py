@@ -1,0 +1,24 @@
+"""A path that the docs name is there. What was renamed or removed is found here and not by a reader."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = "benchmarks|deploy|docs|protos|services|shared|tests|verify"
+PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./*-]*[\w*]")
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # not to an address, nor within the page
+DOCS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "verify" / "README.md"])
+
+
+def missing(page: Path) -> Iterator[str]:
+    text = page.read_text()
+    yield from (name for name in PATH.findall(text) if not any(ROOT.glob(name)))
+    yield from (name for name in LINK.findall(text) if not (page.parent / name).exists())
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert list(missing(page)) == []

@@ -1,0 +1,110 @@
+"""CloudEvents as calls, without any door."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery
+from services.ingest.domain.cloudevents import message_id_of, read_structured, to_call
+from services.ingest.domain.events import Rejection, judge
+from shared.errors import InvalidInput
+from shared.events.wire import RawEvent
+from shared.instants import from_iso
+
+NOON = from_iso("2026-03-03T12:00:00Z")
+ORDER = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "com.example.order.completed"}
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=150)
+
+
+def structured(**fields: Any) -> Call:
+    return read_structured(json.dumps(ORDER | fields).encode())
+
+
+def accepted(call: Call) -> RawEvent:
+    event = judge(call, Delivery(source="shop", received_at=NOON), lambda: "made-by-us")
+    assert not isinstance(event, Rejection), event
+    return event
+
+
+def reason(**fields: Any) -> str:
+    with pytest.raises(InvalidInput) as refused:
+        structured(**fields)
+    return refused.value.reason
+
+
+def test_an_event_of_any_type_is_a_track_by_the_person_that_its_extension_names() -> None:
+    event = accepted(structured(userid="u1", time="2026-03-03T11:00:00Z", data={"total": 12.5}, dataschema="/s", nr=7))
+    assert (event.kind, event.name, event.user_id, event.properties) == ("track", ORDER["type"], "u1", {"total": 12.5})
+    assert (event.message_id, event.occurred_at) == ("/shop e1", from_iso("2026-03-03T11:00:00Z"))
+    assert event.extra["cloudevent"] == ORDER | {"userid": "u1", "time": "2026-03-03T11:00:00Z", "dataschema": "/s", "nr": 7}
+
+
+def test_the_person_may_stand_in_the_data_too_and_the_extension_counts_first() -> None:
+    data = {"userId": "of-data", "anonymousId": 7}
+    assert accepted(structured(data=data)).user_id == "of-data"
+    event = accepted(structured(userid="u1", data=data))
+    assert (event.user_id, event.anonymous_id) == ("u1", "7")
+
+
+def test_a_type_of_ours_says_which_call_the_data_is() -> None:
+    event = accepted(structured(type="c360.identify", data={"userId": "u1", "traits": {"plan": "free"}, "_metadata": {"n": 1}}))
+    assert (event.kind, event.user_id, event.traits) == ("identify", "u1", {"plan": "free"})
+    assert event.extra["_metadata"] == {"n": 1}
+
+
+def test_data_may_be_packed_absent_or_no_object() -> None:
+    assert accepted(structured(userid="u1", data_base64="eyJhIjoxfQ==")).properties == {"a": 1}
+    assert accepted(structured(userid="u1")).properties == {}
+    assert accepted(structured(userid="u1", data=[1])).properties == {"data": [1]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"specversion": "0.3"}, "CLOUDEVENT_INVALID"),
+        ({"id": ""}, "CLOUDEVENT_INVALID"),
+        ({"id": 7}, "CLOUDEVENT_INVALID"),
+        ({"source": None}, "CLOUDEVENT_INVALID"),
+        ({"type": " "}, "CLOUDEVENT_INVALID"),
+        ({"userid": True}, "CLOUDEVENT_INVALID"),
+        ({"extension": {"a": 1}}, "CLOUDEVENT_INVALID"),
+        ({"data_base64": "%"}, "CLOUDEVENT_INVALID"),
+        ({"data_base64": "/w=="}, "DATA_NOT_JSON"),
+        ({"datacontenttype": "text/xml"}, "DATA_NOT_JSON"),
+        ({"datacontenttype": 7}, "DATA_NOT_JSON"),
+        ({"type": "c360.track", "data": [1]}, "EVENT_INVALID"),
+        ({"data": {"n": "x" * MAX_EVENT_BYTES}}, "EVENT_TOO_LARGE"),
+    ],
+)
+def test_each_thing_wrong_has_its_own_reason(fields: dict[str, Any], expected: str) -> None:
+    assert reason(**fields) == expected
+
+
+def test_data_nested_too_deep_is_refused() -> None:
+    deep: Any = {}
+    for _ in range(MAX_DEPTH):
+        deep = {"deep": deep}
+    assert reason(data=deep) == "EVENT_TOO_DEEP"
+
+
+@given(TEXT, TEXT, TEXT, TEXT)
+def test_two_events_have_one_message_id_only_when_source_and_id_are_the_same(a: str, b: str, c: str, d: str) -> None:
+    assert (message_id_of(a, b) == message_id_of(c, d)) == ((a, b) == (c, d))
+    assert len(message_id_of(a, b)) <= 100
+
+
+@given(st.dictionaries(st.text(max_size=12) | st.sampled_from(list(ORDER)), st.text() | st.integers() | st.none()), st.binary())
+def test_whatever_comes_it_is_taken_or_refused(attributes: dict[str, Any], data: bytes) -> None:
+    makers: list[Callable[[], Call]] = [
+        lambda: to_call(ORDER | attributes, data),
+        lambda: read_structured(data),
+        lambda: structured(**attributes),
+    ]
+    for make in makers:
+        with contextlib.suppress(InvalidInput):
+            assert isinstance(judge(make(), Delivery(source="shop", received_at=NOON), str), RawEvent | Rejection)
