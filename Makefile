@@ -52,6 +52,15 @@ overload: setup ## Offer twice what the door takes for DURATION_S seconds, and f
 sdk-test: setup ## Send events with unmodified SDKs to a throw-away stack, and count what is found
 	@$(BIN)/python -m tests.sdk
 
+# As the service has it where `make run` keeps its data; elsewhere set the three variables yourself (docs/operations.md).
+.PHONY: rebuild
+rebuild: setup ## Make profile's views anew from its log, while `make run` runs
+	@data=$${C360_DATA_DIR:-.data} \
+		&& server=$$($(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["postgres"])' "$$data/endpoints.json") \
+		&& role="postgresql://c360_profile:$$(cat "$$data/secrets/profile-password")@$$server" \
+		&& C360_DATABASE_URL="$$role/c360" C360_VAULT_URL="$$role/c360_vault" C360_KEYRING_FILE="$$data/secrets/keyring.json" \
+			$(BIN)/python -m services.profile.rebuild
+
 .PHONY: demo
 demo: setup ## Play the story of one customer against a throw-away stack
 	@$(BIN)/python -m tests.e2e.demo

@@ -39,7 +39,7 @@ class Part:
         for number in range(self.rounds):
             for name, measure in measures.items():
                 self.samples.setdefault(name, []).append(await measure())
-                print(f"  round {number + 1} of {self.rounds}: {name} {self.samples[name][-1]:,.0f} {self.unit}", flush=True)
+                print(f"  round {number + 1} of {self.rounds}: {name} {_short(self.samples[name][-1])} {self.unit}", flush=True)
 
     def result(self, name: str, baseline: str | None = None, at_least: float | None = None) -> Result:
         """The ratio to a baseline is the median of the rounds' own ratios, so what slows a whole round cancels out."""
@@ -80,10 +80,15 @@ def write(part: str, results: list[Result]) -> None:
     (RESULTS / f"{part}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
+def _short(value: float) -> str:
+    """Three digits that mean something, also of seconds."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def show(part: str, results: list[Result]) -> None:
     print(f"\n{part}")
     for result in results:
-        spread = f"{min(result.samples):,.0f}..{max(result.samples):,.0f}" if result.samples else ""
+        spread = f"{_short(min(result.samples))}..{_short(max(result.samples))}" if result.samples else ""
         ratio = f"{result.ratio:.2f} x {result.baseline}" if result.ratio is not None else ""
         verdict = {True: "met", False: "MISSED", None: ""}[result.met]
         print(

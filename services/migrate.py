@@ -60,9 +60,15 @@ def _ensure_database(admin: psycopg.Connection, database: str) -> None:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     for service in SERVICES:
-        admin.execute(
-            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(f"c360_{service}"))
+        verb = sql.SQL(
+            "REVOKE CONNECT ON DATABASE {} FROM {}" if _is_barred(service, database) else "GRANT CONNECT ON DATABASE {} TO {}"
         )
+        admin.execute(verb.format(sql.Identifier(database), sql.Identifier(f"c360_{service}")))
+
+
+def _is_barred(service: str, database: str) -> bool:
+    """Consent keeps nothing sealed: it has no business with keys."""
+    return (service, database) == ("consent", VAULT_DATABASE)
 
 
 def of_database(url: str, database: str) -> str:

@@ -35,6 +35,10 @@ class StillWrapped(Exception):
     """Something is wrapped under a key that was to be retired."""
 
 
+class TooSoon(Exception):
+    """Something may still become wrapped under a key that is to be retired."""
+
+
 def rotate(connection: psycopg.Connection, keyring: FileKeyring, report: Report) -> tuple[str, int]:
     """The id of the current key-encryption key, and how many data keys were rewrapped under it."""
     if not left_under_others(connection, keyring.current_id):
@@ -50,9 +54,9 @@ def rotate(connection: psycopg.Connection, keyring: FileKeyring, report: Report)
 
 
 def retire(connection: psycopg.Connection, keyring: FileKeyring, after_s: float = RETIRE_AFTER_S) -> list[str]:
-    """Forgets every key but the current one; their ids. Raises StillWrapped."""
+    """Forgets every key but the current one; their ids. Raises StillWrapped, TooSoon."""
     if keyring.age_s() < after_s:
-        raise StillWrapped(f"the keyring was changed less than {after_s:.0f} s ago: try again later")
+        raise TooSoon(f"the keyring was changed less than {after_s:.0f} s ago: try again later")
     if left := left_under_others(connection, keyring.current_id):
         raise StillWrapped(f"{left} data keys are wrapped under another key: rotate first")
     older = [key_id for key_id in keyring.key_ids if key_id != keyring.current_id]
@@ -96,7 +100,7 @@ def connect(settings: RotateSettings) -> psycopg.Connection:
 
 
 def run(settings: RotateSettings, retiring: bool) -> str:
-    """What to tell who asked. Raises ConfigError, StillWrapped, psycopg.OperationalError."""
+    """What to tell who asked. Raises ConfigError, StillWrapped, TooSoon, psycopg.OperationalError."""
     keyring = FileKeyring(Path(settings.keyring_file))
     with connect(settings) as connection:
         if retiring:
@@ -114,7 +118,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         print(run(read_settings(RotateSettings, os.environ), arguments.retire))  # noqa: T201
-    except (ConfigError, StillWrapped, psycopg.OperationalError) as error:
+    except (ConfigError, StillWrapped, TooSoon, psycopg.OperationalError) as error:
         print(f"rotate: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:

@@ -21,6 +21,7 @@ CREATE TABLE parked (
     type_id        text  NOT NULL,
     schema_version int4  NOT NULL,
     customer       bytea NOT NULL,
+    epoch          bytea NOT NULL DEFAULT '',
     reason         text  NOT NULL,
     data           bytea NOT NULL,
     run            int4  NOT NULL,
@@ -37,7 +38,10 @@ Place = tuple[str, int, int]  # (stream, sequence, part): the order of pages
 
 
 class Parked(msgspec.Struct, kw_only=True):
-    """`sequence` and `part` say where in `stream` it stood, `data` is as it came; `run` how many in a row it ended."""
+    """`sequence` and `part` say where in `stream` it stood, `data` is as it came; `run` how many in a row it ended.
+
+    `customer` or `epoch` owns the key it is sealed under, as far as that could be read.
+    """
 
     stream: str
     sequence: int
@@ -48,6 +52,7 @@ class Parked(msgspec.Struct, kw_only=True):
     type_id: str = ""
     schema_version: int = 0
     customer: bytes = b""
+    epoch: bytes = b""
     run: int = 0
     parked_at: int = 0
     attempts: int = 0
@@ -95,6 +100,11 @@ class ParkedTable:
         if not await connection.fetchval("DELETE FROM parked WHERE parked_id = $1 RETURNING true", parked_id):
             raise NotParked
 
+    async def discard(self, parked_id: bytes) -> Parked | None:
+        """It is gone, and nothing came of it. None when it isn't parked."""
+        row = await self._pool.fetchrow(f"DELETE FROM parked WHERE parked_id = $1 RETURNING {COLUMNS}", parked_id)  # noqa: S608
+        return Parked(**row) if row else None
+
     async def still(self, parked_id: bytes, reason: str) -> None:
         """A replay was in vain."""
         await self._pool.execute(
@@ -123,6 +133,17 @@ class ParkedTable:
             list(parked_ids),
         )
         return {one.parked_id: one for one in (Parked(**row) for row in rows)}
+
+    async def epochs(self) -> list[bytes]:
+        rows = await self._pool.fetch("SELECT DISTINCT epoch FROM parked WHERE epoch <> '' ORDER BY epoch")
+        return [row["epoch"] for row in rows]
+
+    async def remove_stale(self, epochs: Collection[bytes], before: int) -> int:
+        """What is sealed under keys of these epochs, and what was parked before an instant. How many went."""
+        deleted = await self._pool.fetch(
+            "DELETE FROM parked WHERE epoch = ANY($1::bytea[]) OR parked_at < $2 RETURNING 1", list(epochs), before
+        )
+        return len(deleted)
 
     async def trailing_run(self, stream: str, consumed: int) -> int:
         """How many in a row were parked at the end of what is consumed."""

@@ -40,10 +40,11 @@ def about() -> None:
       1  the service refused: REASON: message on stderr
       2  the command was wrong
       3  not reachable or out of time; the same command may succeed later
+      4  queued: a legal hold forbids the erasure for now, nothing is erased
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile history, profile watch, identity proposals, parked list).
+    (profile history, profile watch, identity proposals, parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,

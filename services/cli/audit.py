@@ -52,7 +52,8 @@ def verify(
 ) -> None:
     """Check every event of every log: leaves, trees, heads, positions, versions, instants, checkpoints and their signatures.
 
-    Exit code 0: all is as it was recorded, 1: something is not, and what is named.
+    Exit code 0: nothing contradicts anything, 1: something does, and what is named. Of an event that no signed checkpoint covers
+    yet (one is made every minute, and by `c360 audit checkpoints`), the tables alone speak.
     Whoever can write the databases and has the keyring could make history anew together with its checkpoints:
     only checkpoints that were kept elsewhere (`c360 audit checkpoints -o FOLDER`) tell, with --kept FOLDER.
     """
@@ -68,7 +69,7 @@ def verify(
     if as_json:
         render.document(checks.as_data(checked, keys))
     else:
-        _show(checked)
+        _show(checked, key is not None, bool(notes))
     if any(part.findings for part in checked):
         raise typer.Exit(1)
 
@@ -160,7 +161,7 @@ def _progress() -> Iterator[Progress]:
         yield Steps(lambda name, total: bar.reset(task, description=name, total=total), lambda count: bar.advance(task, count))
 
 
-def _show(checked: list[Checked]) -> None:
+def _show(checked: list[Checked], trusted_key: bool, kept: bool) -> None:
     from services.cli.verify import where
 
     rows = [(c.name, str(c.events), str(c.signed), str(c.checkpoints), str(len(c.findings))) for c in checked]
@@ -168,5 +169,19 @@ def _show(checked: list[Checked]) -> None:
     found = [(c.name, where(f), f.code, f.text) for c in checked for f in c.findings]
     if found:
         render.table("What is wrong", ("partition", "position", "finding", "what"), found)
-    else:
-        print("\nnothing is wrong: every event is as it was recorded")
+        return
+    print(f"\n{verdict(sum(c.signed for c in checked), sum(c.events for c in checked), trusted_key, kept)}")
+
+
+def verdict(signed: int, events: int, trusted_key: bool, kept: bool) -> str:
+    """What is known when nothing was found, and no more than that."""
+    lines = [f"nothing contradicts anything: {signed} of {events} events are covered by a signed checkpoint"]
+    if signed < events:
+        lines.append(
+            "the others could have been altered together with the tree; `c360 audit checkpoints` signs them as they are now"
+        )
+    if not trusted_key:
+        lines.append("without --key, the signatures are checked with the key that the services say is theirs")
+    if not kept:
+        lines.append("without --kept, whoever has the keyring and the databases could have made all of it anew")
+    return "\n".join(lines)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,6 +68,12 @@ class Collector:
             self.sealed.add(stream)
         return [event.entry for event in events]
 
+    def readable(self, keys: Collection[bytes]) -> int:
+        """How many streams have something that these keys open; one customer has a stream in each of several logs."""
+        owners = {to_text(key) for key in keys}
+        held = ((name, stream) for streams in self.streams.values() for name, stream in streams.items())
+        return sum(name in owners and any(event["envelope"] for event in stream["events"]) for name, stream in held)
+
     def partitions(self) -> list[dict[str, Any]]:
         return [
             {"checkpoint": self._checkpoints[place], "streams": [streams[name] for name in sorted(streams)]}
@@ -95,7 +102,7 @@ def make_bundle(person: Person, keyring: Path | None, vault_url: str, timeout_s:
     }
     streams = [stream for held in collector.streams.values() for stream in held.values()]
     events = sum(len(stream["events"]) for stream in streams)
-    return Bundle(canonical(content), to_text(found), public_key, events, len(streams), len(keys))
+    return Bundle(canonical(content), to_text(found), public_key, events, len(streams), collector.readable(keys))
 
 
 def canonical(content: Any) -> str:

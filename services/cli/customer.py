@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +12,7 @@ from uuid import uuid4
 import typer
 
 from services.cli import render
-from services.cli.errors import Misused, NotReachable, Refused
+from services.cli.errors import Misused, NotReachable, Queued, Refused
 from services.cli.notation import NamedCustomer, NamedIdentifier, Person
 from services.cli.options import AsJson, Fresh, PersonRef, RequestId, TimeoutS
 
@@ -31,7 +33,7 @@ PolicyOption = Annotated[
 ]
 Reason = Annotated[str, typer.Option(help="Why, such as 'GDPR Art. 17, ticket 4711'. Kept for ever: name nobody in it.")]
 By = Annotated[str, typer.Option("--by", help="Who asks, as an id or a role. Kept for ever.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Save the certificate here.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Save the certificate here; it must not exist.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask: there is no way back.")]
 
 app = typer.Typer(no_args_is_help=True, help="Erase a person with a signed certificate, or forbid it by a legal hold.")
@@ -53,7 +55,7 @@ def erase(
 ) -> None:
     """Destroy everything personal about a customer and all that is merged with it, for ever.
 
-    Prints the signed certificate. A legal hold queues the erasure; it runs when the hold is released.
+    Prints the signed certificate. A legal hold queues the erasure (exit code 4); it runs when the hold is released.
 
     Example:
       c360 customer erase email:ann@example.com --reason "GDPR Art. 17, ticket 4711" -o certificate.txt
@@ -73,16 +75,19 @@ def erase(
         at_least_as_fresh=messages.newest(fresh),
     )
     _name(request, person)
-    with connect("identity") as channel:
+    with _file_for(out) as save, connect("identity") as channel:
+        render.note(f"request id {request.request_id}: `c360 customer erasure {request.request_id}` tells how far it has come")
         erased = identity_pb2_grpc.IdentityServiceStub(channel).EraseCustomer(request, timeout=timeout_s).erasure
-    _show(erased, out, as_json)
-    if not erased.certificate and erased.stage != identity_pb2.ERASURE_STAGE_QUEUED:
-        raise NotReachable("NOT_YET_ERASED", f"it goes on by itself; see `c360 customer erasure {erased.request_id}`")
+        _show(erased, as_json)
+        save(erased)
+    _require_certificate(erased)
 
 
 @app.command()
 def erasure(
-    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="What it was asked for with.")],
+    request_id: Annotated[str, typer.Argument(metavar="[REQUEST_ID]", help="What it was asked for with.")] = "",
+    *,
+    customer_id: Annotated[str, typer.Option("--customer", metavar="ID", help="Instead: any id of the customer.")] = "",
     out: Out = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = ERASE_TIMEOUT_S,
@@ -92,10 +97,16 @@ def erasure(
 
     from services.cli.client import connect
 
-    with connect("identity") as channel:
-        request = identity_pb2.GetErasureRequest(request_id=request_id)
+    if bool(request_id) == bool(customer_id):
+        raise Misused("ERASURE_MISSING", "give the request id, or --customer")
+    named = {"request_id": request_id} if request_id else {"customer_id": customer_id}
+    with _file_for(out) as save, connect("identity") as channel:
+        request = identity_pb2.GetErasureRequest(**named)
         found = identity_pb2_grpc.IdentityServiceStub(channel).GetErasure(request, timeout=timeout_s).erasure
-    _show(found, out, as_json)
+        _show(found, as_json)
+        save(found)
+    if out is not None:
+        _require_certificate(found)
 
 
 @app.command()
@@ -169,12 +180,40 @@ def _name(request: Any, person: Person) -> None:
         request.identifier.CopyFrom(messages.identifier(person))
 
 
-def _show(erasure: identity_pb2.Erasure, out: Path | None, as_json: bool) -> None:
+@contextmanager
+def _file_for(out: Path | None) -> Iterator[Callable[[identity_pb2.Erasure], None]]:
+    """Made before anything is asked for: what can't be undone must not lose its certificate to a mistyped path.
+
+    Yields what saves a certificate, if there is one; otherwise the file is removed again.
+    """
+    if out is None:
+        yield lambda _: None
+        return
+    try:
+        out.open("x").close()
+    except OSError as error:
+        raise Misused("OUTPUT_NOT_WRITTEN", f"{out}: {error.strerror}; nothing was asked for") from error
+
+    def save(erasure: identity_pb2.Erasure) -> None:
+        if not erasure.certificate:
+            return
+        try:
+            out.write_text(erasure.certificate, encoding="utf-8")
+        except OSError as error:
+            again = f"`c360 customer erasure {erasure.request_id}` shows the certificate again"
+            raise Misused("OUTPUT_NOT_WRITTEN", f"{out}: {error.strerror}; {again}") from error
+        render.note(f"certificate saved in {out}")
+
+    try:
+        yield save
+    finally:
+        if not out.stat().st_size:
+            out.unlink()
+
+
+def _show(erasure: identity_pb2.Erasure, as_json: bool) -> None:
     from services.cli import messages
 
-    if out is not None and erasure.certificate:
-        out.write_text(erasure.certificate, encoding="utf-8")
-        render.note(f"certificate saved in {out}")
     shown = messages.plain(erasure)
     if as_json:
         render.document(shown)
@@ -183,6 +222,17 @@ def _show(erasure: identity_pb2.Erasure, out: Path | None, as_json: bool) -> Non
     render.facts([(name.replace("_", " "), shown[name]) for name in names])
     if erasure.certificate:
         print(f"\n{erasure.certificate}", end="")
+
+
+def _require_certificate(erasure: identity_pb2.Erasure) -> None:
+    from c360.identity.v1 import identity_pb2
+
+    if erasure.certificate:
+        return
+    see = f"see `c360 customer erasure {erasure.request_id}`"
+    if erasure.stage == identity_pb2.ERASURE_STAGE_QUEUED:
+        raise Queued("QUEUED", f"queued by a legal hold: nothing is erased, no certificate; it begins when it is released: {see}")
+    raise NotReachable("NOT_YET_ERASED", f"it goes on by itself; {see}")
 
 
 def _show_hold(shown: dict[str, Any], as_json: bool) -> None:

@@ -4,6 +4,7 @@ CommandError
 ├── Refused       1  the service understood and said no
 ├── Misused       2  the command was wrong before any service was asked
 ├── NotReachable  3  no answer in time; the same command may succeed later
+├── Queued        4  taken down, but something forbids it for now: nothing is done yet
 └── Interrupted   130  Ctrl-C; the same command goes on
 """
 
@@ -42,6 +43,10 @@ class Misused(CommandError):
 
 class NotReachable(CommandError):
     exit_code = 3
+
+
+class Queued(CommandError):
+    exit_code = 4
 
 
 class Interrupted(CommandError):

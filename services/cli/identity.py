@@ -105,7 +105,8 @@ def _proposals(limit: int, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
 
 
 def _show_customer(shown: dict[str, Any]) -> None:
-    render.facts([("customer", shown["customer_id"]), ("founded", shown["found_time"]), ("members", shown["member_ids"])])
+    names = ("customer_id", "found_time", "member_ids", "erasure_id")
+    render.facts(list(zip(("customer", "founded", "members", "erased by erasure"), (shown[name] for name in names), strict=True)))
     rows = [(i["namespace"], i["value_hash"], i["customer_id"], i["link_time"]) for i in shown["identifiers"]]
     render.table("Identifiers", ("namespace", "hash", "linked to", "linked"), rows)
     if shown["merges"]:

@@ -19,7 +19,9 @@ PARKING: tuple[Service, ...] = ("identity", "profile")
 PAGE_PARKED = 500  # the services' cap
 COLUMNS = ("parked", "reason", "from", "type", "attempts", "id")
 
-app = typer.Typer(no_args_is_help=True, help="What could not be opened or decoded and was set aside: list it, try it again.")
+app = typer.Typer(
+    no_args_is_help=True, help="What could not be opened or decoded and was set aside: list it, try it again, give it up."
+)
 
 
 def _service(text: str) -> Service:
@@ -82,7 +84,7 @@ def replay(
     as_json: AsJson = False,
     timeout_s: TimeoutS = 60.0,
 ) -> None:
-    """Try parked ones again, as if they had come now. Exit code 1 when any of them stays parked."""
+    """Try parked ones again, as if they had come now. Exit code 1 when any of them stays parked, or wasn't parked at all."""
     from services.cli import messages
 
     if everything == bool(parked_ids):
@@ -92,8 +94,35 @@ def replay(
         render.document(results)
     else:
         render.table("Replayed", ("outcome", "reason", "stands at", "id"), [_row(result) for result in results])
-    if any(result["outcome"] == "still-parked" for result in results):
+    if any(result["outcome"] != "applied" for result in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def discard(
+    service: ServiceName,
+    parked_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `c360 parked list` shows them.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why. It stands in the service's log: name nobody in it.")],
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Give parked ones up for ever: what they held has no effect. Stops at the first that isn't parked (any more).
+
+    Example:
+      c360 parked discard identity 6f0c... --reason "not ours, ticket 4711"
+    """
+    from c360.parked.v1 import parked_pb2, parked_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    with connect(_as_service(service)) as channel:
+        stub = parked_pb2_grpc.ParkedServiceStub(channel)
+        for parked_id in parked_ids:
+            request = parked_pb2.DiscardParkedRequest(parked_id=parked_id, reason=reason)
+            gone = messages.plain(stub.DiscardParked(request, timeout=timeout_s).parked)
+            render.line(gone) if as_json else print(f"discarded {gone['parked_id']}, parked for {gone['reason']}")
 
 
 def _row(result: dict[str, Any]) -> tuple[Any, ...]:

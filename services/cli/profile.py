@@ -243,18 +243,27 @@ def _show_entries(entries: list[dict[str, Any]], details: bool) -> None:
     columns = ["happened", "known", "kind", "name", "source", "stream"]
     more = (["flags"] if any(entry["flags"] for entry in entries) else []) + (["details"] if details else [])
     rows = [
-        [entry["occur_time"], entry["record_time"], entry["kind"], entry["name"], entry["source"], _stream_name(entry)]
-        + [_shortened(render.as_text(entry[name])) for name in more]
+        [entry["occur_time"], entry["record_time"], kind_of(entry), entry["name"], entry["source"], _stream_name(entry)]
+        + [_shown(entry, name) for name in more]
         + ([_sent_as(entry)] if details else [])
         for entry in entries
     ]
     render.table("Events, latest first", columns + more + (["sent as"] if details else []), rows)
 
 
+def _shown(entry: dict[str, Any], name: str) -> str:
+    return "redacted" if name == "details" and entry["redacted"] else _shortened(render.as_text(entry[name]))
+
+
 def _sent_as(entry: dict[str, Any]) -> str:
     """What standardisation changed: the source's own name and value of each."""
     sent = {name: f"{raw['field']}={render.as_text(raw['value'])}" for name, raw in (entry["sent_as"] or {}).items()}
     return _shortened(", ".join(f"{name} from {text}" for name, text in sent.items()))
+
+
+def kind_of(event: dict[str, Any]) -> str:
+    """Of a timeline's entry or a replay's step; an empty event and one that nobody can read any more look different."""
+    return f"{event['kind']} (redacted)" if event["redacted"] else str(event["kind"])
 
 
 def _shortened(text: str) -> str:

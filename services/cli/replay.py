@@ -8,6 +8,7 @@ import typer
 
 from services.cli import render
 from services.cli.options import AsJson, Fresh, PersonRef, PurposeOption, TimeoutS
+from services.cli.profile import kind_of
 
 TIMEOUT_S = 60.0  # a replay hashes the state at every version
 HASH_SHOWN = 16  # characters; --json has all
@@ -50,5 +51,11 @@ def replay(
 
 
 def _row(step: dict[str, Any]) -> tuple[Any, ...]:
-    kind = f"{step['kind']} (redacted)" if step["redacted"] else step["kind"]
-    return step["customer_id"], step["version"], kind, step["occur_time"], step["event_id"], f"{step['state_hash'][:HASH_SHOWN]}…"
+    return (
+        step["customer_id"],
+        step["version"],
+        kind_of(step),
+        step["occur_time"],
+        step["event_id"],
+        f"{step['state_hash'][:HASH_SHOWN]}…",
+    )

@@ -30,12 +30,14 @@ def rotate(retire: Retire = False) -> None:
     """
     import psycopg
 
-    from services.rotate import StillWrapped, run
+    from services.rotate import StillWrapped, TooSoon, run
 
     try:
         render.note(run(settings(os.environ), retire))
     except StillWrapped as error:
         raise Refused("STILL_WRAPPED", str(error)) from error
+    except TooSoon as error:
+        raise NotReachable("TOO_SOON", str(error)) from error
     except psycopg.OperationalError as error:
         raise NotReachable("NOT_REACHABLE", "PostgreSQL does not answer") from error
     except KeyboardInterrupt:

@@ -16,11 +16,12 @@ GROUNDS = {
     "log_headers": "the log is append-only and provable: ids, kinds, clocks and keyed hashes of identifiers stay, in the clear",
     "consent_decisions": "evidence of what was decided, bound to keyed hashes of identifiers (GDPR Art. 7(1), 17(3)(e))",
     "suppressions": "keyed hashes of identifiers, so that nothing brings the customer back",
-    "parked_messages": "could never be opened, so nobody knows whom they are about",
+    "parked_messages": "could not be applied, so nobody knows whom they are about; sealed under the keys of their hours, and gone with them",
     "ingest_epoch_keys": "messages accepted meanwhile, and deleted ones that the broker has not overwritten, are sealed under them",
     "broker_ciphertext": "CUSTOMER and its outbox keep what was sealed under the destroyed keys until it is of age",
     "vault_leftovers": "wrapped copies in dead rows, write-ahead log and backups of the vault, until its key-encryption key is retired",
 }
+GONE_WITH_EPOCHS = ("ingest_epoch_keys", "parked_messages")
 
 
 def text_of(erasure: Erasure, now: int) -> str:
@@ -51,7 +52,7 @@ def text_of(erasure: Erasure, now: int) -> str:
 
 def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:
     exception: dict[str, Any] = {"what": what, "amount": amount, "ground": GROUNDS[what]}
-    if what == "ingest_epoch_keys":
+    if what in GONE_WITH_EPOCHS:
         exception["until"] = to_iso(erasure.epoch_keys_until)
     return exception
 

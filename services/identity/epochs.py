@@ -1,4 +1,4 @@
-"""Destroys the keys of ingest epochs after their time. Identity does, because it knows what it has consumed."""
+"""Destroys the keys of ingest epochs after their time, and what is parked under them. Identity knows what it has consumed."""
 
 import asyncio
 
@@ -32,6 +32,7 @@ class Epochs:
         """Never returns; raises when a server is down."""
         while True:
             await self.destroy_before(self._clock() - EPOCH_KEY_AGE_US)
+            await self.remove_parked()
             await asyncio.sleep(LOOK_S)
 
     async def destroy_consumed(self) -> int:
@@ -53,6 +54,20 @@ class Epochs:
             log.info("destroyed keys of ingest epochs", keys=len(owners))
         return len(owners)
 
+    async def remove_parked(self) -> int:
+        """The parked messages that no key will ever open again, and those as old as such. How many there were.
+
+        Others stay, also when they open and are of nobody knows whom: they hold events of many people, all of them answered
+        with a 200, and a later release may read them.
+        """
+        async with self._ledger.turn():
+            parked = self._ledger.parked
+            gone = await self._vault.destroyed(await parked.epochs())
+            removed = await parked.remove_stale(gone, self._clock() - EPOCH_KEY_AGE_US)
+        if removed:
+            log.warning("removed parked messages that nothing opens any more", messages=removed)
+        return removed
+
     def until(self) -> int:
-        """When the key of the epoch that is now will be destroyed at the latest."""
+        """When the key of the epoch that is now, and what is parked under it now, will be gone at the latest."""
         return self._clock() + EPOCH_KEY_AGE_US + EPOCH_US + int(LOOK_S * SECOND)

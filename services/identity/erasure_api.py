@@ -63,10 +63,23 @@ class ErasureApi:
         return pb.EraseCustomerResponse(erasure=self._message(erasure))
 
     async def get(self, request: pb.GetErasureRequest) -> pb.GetErasureResponse:
-        erasure = await erasures.of_request(self._pool, request.request_id)
+        match request.WhichOneof("erasure"):
+            case "request_id":
+                erasure = await erasures.of_request(self._pool, request.request_id)
+            case "customer_id":
+                erasure = await self._of_customer(from_text(request.customer_id, "customer"))
+            case _:
+                raise InvalidInput("name the erasure by its request_id or by a customer's id", reason="ERASURE_MISSING")
         if erasure is None:
-            raise NotFound("no erasure was asked for with this request_id", reason="ERASURE_UNKNOWN")
+            raise NotFound("no such erasure was asked for", reason="ERASURE_UNKNOWN")
         return pb.GetErasureResponse(erasure=self._message(erasure))
+
+    async def _of_customer(self, customer: bytes) -> Erasure | None:
+        """The one it fell to, or else the one that waits for it."""
+        if (erasure_id := await erasures.erased_by(self._pool, customer)) is None:
+            return await erasures.waiting_for(self._pool, await views.members(self._pool, customer))
+        [erasure] = await erasures.get(self._pool, [erasure_id])
+        return erasure
 
     async def place_hold(self, request: pb.PlaceLegalHoldRequest, context: Any) -> pb.PlaceLegalHoldResponse:
         customer = await self._customer(request, context)

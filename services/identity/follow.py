@@ -52,9 +52,17 @@ async def _open_all(messages: Sequence[Message], vault: Vault, run: Run) -> tupl
             run.good()
         except Poison as poison:
             log.error("parked a message that can't be opened", sequence=message.sequence, reason=poison.reason)
-            one = Parked(stream=INGEST_STREAM, sequence=message.sequence, reason=poison.reason, data=message.data)
-            one.run = run.poison()
-            parked.append(one)
+            epoch = batch.epoch if batch else b""
+            parked.append(
+                Parked(
+                    stream=INGEST_STREAM,
+                    sequence=message.sequence,
+                    reason=poison.reason,
+                    data=message.data,
+                    epoch=epoch,
+                    run=run.poison(),
+                )
+            )
     return events, parked
 
 

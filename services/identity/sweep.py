@@ -48,11 +48,13 @@ class Sweep:
             consumed = self._ledger.consumed
         messages = await purge_consumed(self._client, consumed)
         epoch_keys = await self._epochs.destroy_consumed()
+        parked = await self._epochs.remove_parked()
         purges = [
             *own,
             *(purge for report in reports for purge in report.purges),
             Purge(store="broker.INGEST", rows=messages),
             Purge(store="vault.ingest_epoch_keys", rows=epoch_keys),
+            Purge(store="identity.parked", rows=parked),
         ]
         self._require_unreadable(erasure, purges)
         kept = await self._kept(erasure, purges)

@@ -113,7 +113,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("follow customers", lambda: follow_customers(client, recorder), server.halt),
             keep_going("follow consent", lambda: consent.follow(client), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
-            heed(client, vault, on_destroyed),
+            heed(client, vault, on_destroyed, held.clear),
             answer(client, "profile", purger.report),
             lease.run(),
             *(notice.run() for notice in notices),

@@ -80,7 +80,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
     async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        served = await self._profiles.permit(await self._customer(request.customer), purpose)
+        served = await self._profiles.permit_replay(await self._customer(request.customer), purpose)
         steps, states = await self._replayer.replay(served.versions)
         for step in steps:
             yield pb.ReplayCustomerResponse(step=_replay_step(step))

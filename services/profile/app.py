@@ -141,6 +141,12 @@ class Profiles:
             await self.permit(customer, purpose)
         return erased
 
+    async def permit_replay(self, customer: bytes, purpose: PurposeDefined) -> Profile:
+        """As `permit_past`; the profile to compare with, of one who was erased what is kept: nothing personal."""
+        if await self.permit_past(customer, purpose):
+            return _profile(await self._cluster(customer, self._states.get), self._partitions)
+        return await self.permit(customer, purpose)
+
     async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant) -> Profile:
         if instant.is_now:
             return await self.permit(customer, purpose)

@@ -30,8 +30,13 @@ async def announce(client: Client, owners: Sequence[bytes]) -> None:
     await client.flush()
 
 
-async def heed(client: Client, vault: Vault, forgotten: Callable[[Collection[bytes]], None] = lambda owners: None) -> None:
-    """Forgets what others destroy; `forgotten` does the same for what was opened with the keys. Never returns."""
+async def heed(
+    client: Client,
+    vault: Vault,
+    forgotten: Callable[[Collection[bytes]], None] = lambda owners: None,
+    all_forgotten: Callable[[], None] = lambda: None,
+) -> None:
+    """Forgets what others destroy; the callbacks do the same for what was opened with the keys. Never returns."""
 
     async def on_destroyed(message: Msg) -> None:
         owners = decode(message.data)
@@ -47,5 +52,6 @@ async def heed(client: Client, vault: Vault, forgotten: Callable[[Collection[byt
             if client.stats["reconnects"] != reconnects:
                 reconnects = client.stats["reconnects"]
                 vault.forget_all()
+                all_forgotten()
     finally:
         await subscription.unsubscribe()

@@ -17,6 +17,7 @@ from shared.notes import NoteBroken
 from shared.telemetry import LOG_DAMAGED, logger
 from shared.vault import Keyring
 
+ON_DEMAND_S = 1.0  # between two that somebody asks for: whoever reaches the port must not fill a table
 INTERVAL_S = 60.0  # what was recorded earlier than this before an intrusion is out of the intruder's reach
 
 log = logger("checkpoints")
@@ -31,6 +32,8 @@ class Checkpoints:
         self._keyring = keyring
         self._clock = clock
         self._prover = Prover(pool)
+        self._coming: dict[int, asyncio.Task[str]] = {}  # by partition, those that are not begun yet
+        self._rest_until: dict[int, float] = {}  # by partition, seconds of the loop's clock
         self._signed: dict[int, Checkpoint] = {}  # the newest that this process signed, even if its row was taken away
 
     @property
@@ -51,10 +54,27 @@ class Checkpoints:
                     log.critical("the log was altered: it is not signed", log=self._log_name, reason=damage.message, **damage.facts)
             await asyncio.sleep(interval_s)
 
+    async def on_demand(self, partition: int) -> str:
+        """As `make`, for whoever asks: at most one new one in ON_DEMAND_S, and who asks meanwhile waits and gets the same."""
+        before, note = await self._newest(partition)
+        if note and before == await self._current(partition):
+            return note
+        if (coming := self._coming.get(partition)) is None:
+            coming = self._coming[partition] = asyncio.create_task(self._make_rested(partition))
+        return await asyncio.shield(coming)
+
+    async def _make_rested(self, partition: int) -> str:
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(self._rest_until.get(partition, 0.0) - clock())
+        del self._coming[partition]  # what is recorded from here on may not be in it
+        self._rest_until[partition] = clock() + ON_DEMAND_S
+        return await self.make(partition)
+
     async def make(self, partition: int) -> str:
         """The checkpoint of the partition as it is now; made when there is none yet. Raises NotFound, LogDamaged."""
-        now = await self._current(partition)
+        # In this order: heads only grow, so what was signed before a head was read is never larger than it.
         before, note = await self._newest(partition)
+        now = await self._current(partition)
         if note and before == now:
             return note
         await self._check_extends(partition, before, now)

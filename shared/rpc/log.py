@@ -52,7 +52,7 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
         )
 
     async def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: Any) -> pb.GetCheckpointResponse:
-        return pb.GetCheckpointResponse(note=await self._checkpoints.make(request.partition))
+        return pb.GetCheckpointResponse(note=await self._checkpoints.on_demand(request.partition))
 
     async def ReadCheckpoints(self, request: pb.ReadCheckpointsRequest, context: Any) -> AsyncIterator[pb.ReadCheckpointsResponse]:
         async for page in self._raw.checkpoints(request.partition, request.after_tree_size):

@@ -19,6 +19,7 @@ from shared.telemetry import EVENTS_REPLAYED, logger
 SERVICE_NAME = "c360.parked.v1.ParkedService"
 PAGE_DEFAULT = 50
 PAGE_MAX = 500
+MAX_REASON = 200  # characters
 
 # Applies one and takes it out, in one transaction; (log, partition, number) of where it stands then. Raises Poison, NotParked.
 Replay = Callable[[Parked], Awaitable[Sequence[tuple[str, int, int]]]]
@@ -41,7 +42,7 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
         parked_id = from_text(request.parked_id, "parked")
         found = await self._table.find([parked_id])
         if not found:
-            raise NotFound("nothing of this id is parked", reason="NOT_PARKED", parked_id=request.parked_id)
+            raise _not_parked(parked_id)
         return pb.GetParkedResponse(parked=_parked(found[parked_id]))
 
     async def ReplayParked(self, request: pb.ReplayParkedRequest, context: Any) -> pb.ReplayParkedResponse:
@@ -56,6 +57,24 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
         ids = [from_text(text, "parked") for text in request.parked_ids]
         found = await self._table.find(ids)
         return pb.ReplayParkedResponse(results=[await self._replay_one(one, found.get(one)) for one in ids])
+
+    async def DiscardParked(self, request: pb.DiscardParkedRequest, context: Any) -> pb.DiscardParkedResponse:
+        if not request.reason or len(request.reason) > MAX_REASON or not request.reason.isprintable():
+            raise InvalidInput(f"a reason is 1 to {MAX_REASON} printable characters", reason="REASON_INVALID")
+        parked_id = from_text(request.parked_id, "parked")
+        discarded = await self._table.discard(parked_id)
+        if discarded is None:
+            raise _not_parked(parked_id)
+        log.warning(
+            "discarded",
+            parked_id=to_text(parked_id),
+            stream=discarded.stream,
+            sequence=discarded.sequence,
+            part=discarded.part,
+            parked_for=discarded.reason,
+            reason=request.reason,
+        )
+        return pb.DiscardParkedResponse(parked=_parked(discarded))
 
     async def _replay_one(self, parked_id: bytes, parked: Parked | None) -> pb.ReplayResult:
         result = pb.ReplayResult(parked_id=to_text(parked_id), outcome=pb.REPLAY_OUTCOME_NOT_PARKED)
@@ -74,6 +93,10 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
         result.outcome = pb.REPLAY_OUTCOME_APPLIED
         result.positions.extend(Position(log=name, partition=partition, number=number) for name, partition, number in positions)
         return result
+
+
+def _not_parked(parked_id: bytes) -> NotFound:
+    return NotFound("nothing of this id is parked", reason="NOT_PARKED", parked_id=to_text(parked_id))
 
 
 def _parked(one: Parked) -> pb.Parked:

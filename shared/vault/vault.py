@@ -124,7 +124,7 @@ class Vault:
             self._epochs.pop(owner, None)
 
     def forget_all(self) -> None:
-        """A destruction may have been missed."""
+        """A destruction may have been missed. The keys that ingest seals under are of the last hours, which nobody destroys."""
         self._destructions += 1
         self._ready.clear()
 

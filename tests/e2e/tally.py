@@ -39,7 +39,8 @@ class Tally:
 
     @property
     def holds(self) -> bool:
-        return self.doubled == self.lost == 0 and not self.problems
+        """Something was sent, all of it was answered in the end, and it is there once."""
+        return self.doubled == self.lost == 0 < self.visible == self.acknowledged == self.sent and not self.problems
 
 
 def merged(ledgers: Iterable[Ledger]) -> Ledger:

@@ -24,11 +24,14 @@ from services.stack.settings import whole_environment
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import encode
+from shared.instants import now_us
 from shared.log.records import COLUMNS, to_record
 from shared.rpc.errors import reason_of
+from shared.vault.vault import EPOCH_US, epoch_owner
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
 from tests.e2e.leaks import places_of
 from tests.live.erasing import COMPLETED, REFUSE, START_CLEAN, Person, erase, identify, never_again, rows, track
+from tests.live.parking import park_message
 from tests.live.readable import places_that_open
 
 EVENTS_DURING = 150
@@ -49,6 +52,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
         platform.get_profile(by_id(customer), "audit", known_at=before)
         platform.decide(person.email_identifier(), "marketing", consent_pb2.OUTCOME_GRANTED)
         park(own_stack, customer)
+        park_message(own_stack, epoch_owner(now_us() - 3 * EPOCH_US), person)
         assert set(await places_that_open(own_stack, person.canaries)) >= {
             "identity.events",
             "identity.outbox",
@@ -56,6 +60,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
             "profile.states",
             "profile.snapshots",
             "profile.parked",
+            "identity.parked",
             "stream INGEST",
             "stream CUSTOMER",
         }, "else the search afterwards proves nothing"

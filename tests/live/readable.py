@@ -48,6 +48,8 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
     ):
         place = b"snapshot" + stream + b"".join(number.to_bytes(8) for number in (fold_version, version, pos, recorded_at))
         yield "profile.snapshots", _open(envelope, keys.get(stream), place)
+    for (message,) in rows(stack, "c360", "SELECT data FROM identity.parked"):
+        yield "identity.parked", message + _open_message(message, keys)
     for (entry,) in rows(stack, "c360", "SELECT data FROM profile.parked"):
         yield "profile.parked", _open_entry(decode_entry(entry), keys)
 
@@ -73,6 +75,13 @@ async def _in_streams(stack: Stack) -> Any:
 
 def _open_unit(unit: bytes, keys: dict[bytes, DataKey]) -> bytes:
     return b"".join(_open_entry(entry, keys) for entry in decode_unit(unit).entries)
+
+
+def _open_message(message: bytes, keys: dict[bytes, DataKey]) -> bytes:
+    try:
+        return _open_batch(decode_batch(message), keys)
+    except msgspec.DecodeError:
+        return b""
 
 
 def _open_batch(batch: Batch, keys: dict[bytes, DataKey]) -> bytes:

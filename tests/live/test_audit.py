@@ -32,7 +32,23 @@ def test_a_log_that_nobody_touched_is_right(audited: Audited) -> None:
     ]
     assert sum(part["events"] for part in found["partitions"]) > 50
     assert set(found["public_keys"].values()) == {audited.key}
-    assert "nothing is wrong" in audited.c360.run("audit", "verify").stdout
+    kept = audited.folder / "all"
+    audited.c360.run("audit", "checkpoints", "-o", str(kept))
+    said = audited.c360.run("audit", "verify").stdout
+    events = sum(part["events"] for part in audited.verify()["partitions"])
+    assert f"nothing contradicts anything: {events} of {events} events are covered by a signed checkpoint" in said
+    assert "without --key" in said
+    assert "without --kept" in said
+    assert "without" not in audited.c360.run("audit", "verify", "--key", audited.key, "--kept", str(kept)).stdout
+
+
+def test_it_says_no_more_than_is_signed(audited: Audited) -> None:
+    with audited.tampering("consent") as connection:
+        connection.execute("DELETE FROM checkpoints")
+        [consent] = [part for part in audited.verify()["partitions"] if part["partition"] == "consent/0"]
+        said = audited.c360.run("audit", "verify").stdout
+    assert (consent["signed"], consent["findings"]) == (0, 0)
+    assert "the others could have been altered" in said
 
 
 FLIPS = {

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from c360.log.v1 import log_pb2 as pb
 from c360.log.v1.log_pb2_grpc import LogServiceStub
+from c360_verify.__main__ import main as verify_main
 from c360_verify.check import Report, check
 from c360_verify.refusal import Refused
 from hypothesis import given, settings
@@ -90,6 +92,35 @@ def test_the_tool_needs_nothing_of_ours(tool: Any, audited: Audited, sealed: byt
     assert "readable   0 of " in done.stdout
     events = [json.loads(line) for line in tool(str(audited.folder / "readable.json"), "--events").stdout.splitlines()]
     assert [event["personal"]["traits"]["city"] for event in events if "Turin" in str(event["personal"])] == ["Turin"]
+
+
+@pytest.mark.parametrize("key", ["garbage", "AAAA", base64.b64encode(bytes(31)).decode()])
+def test_what_is_no_key_is_a_wrong_command_and_not_a_wrong_bundle(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        verify_main(["sealed.json", "--key", key])
+    assert ended.value.code == 2
+    assert "a public key is 32 bytes in base64" in capsys.readouterr().err
+
+
+def test_who_reads_the_tool_may_stop_before_the_end(audited: Audited, sealed: bytes) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = (sys.executable, "-m", "c360_verify", str(audited.folder / "sealed.json"))
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_command_counts_streams_that_can_be_read_and_not_keys(audited: Audited) -> None:
+    """Each of Ann's two customers has events sealed under its key in the log of identity and in profile's."""
+    path = audited.folder / "counted.json"
+    keys = ("--keyring", audited.keyring, "--vault-url", audited.vault_url)
+    said = audited.c360.run("audit", "bundle", "email:ann@example.com", "-o", str(path), *keys).stdout
+    content = json.loads(path.read_text())
+    streams = [stream for partition in content["partitions"] for stream in partition["streams"]]
+    sealed_streams = sum(any(event["envelope"] for event in stream["events"]) for stream in streams)
+    assert sealed_streams > len(content["data_keys"])
+    assert re.search(rf"readable streams +{sealed_streams}\s", said)
 
 
 def test_the_tool_names_what_is_wrong_and_says_so_by_its_exit_code(

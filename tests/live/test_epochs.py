@@ -22,6 +22,8 @@ from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 from shared.vault.vault import EPOCH_US, EPOCHS_END, epoch_owner
+from tests.live.erasing import Person
+from tests.live.parking import is_parked, park_message, remove_parked
 
 NOW = now_us() + 100 * EPOCH_KEY_AGE_US  # far from the epochs that other tests use
 OLD = NOW - EPOCH_KEY_AGE_US
@@ -88,3 +90,19 @@ async def test_an_epoch_that_waits_to_be_read_keeps_its_key_however_old(client: 
     ledger.position = last
     await epochs.destroy_before(OLD)
     assert await left(vault, waiting) == []
+
+
+async def test_what_is_parked_goes_when_the_key_it_is_sealed_under_is_gone_or_would_be(
+    client: Client, vault: Vault, ledger: Settled, servers: Stack
+) -> None:
+    gone, young = epoch_owner(OLD - 5 * EPOCH_US), epoch_owner(OLD + 5 * EPOCH_US)
+    sealed_under_nothing = park_message(servers, gone, Person(), NOW)
+    of_age = park_message(servers, young, Person(), OLD - 1)
+    kept = park_message(servers, young, Person(), OLD + 1)
+    epochs = Epochs(client, ledger, vault, lambda: NOW)
+    await epochs.remove_parked()
+    assert [is_parked(servers, one) for one in (sealed_under_nothing, of_age, kept)] == [True, False, True]
+    await vault.destroy([gone], NOW)
+    assert await epochs.remove_parked() == 1
+    assert [is_parked(servers, one) for one in (sealed_under_nothing, of_age, kept)] == [False, False, True]
+    remove_parked(servers, kept)

@@ -14,10 +14,13 @@ from c360.identity.v1 import identity_pb2 as pb
 
 from services.stack.stack import Stack
 from shared.events import customer as events
+from shared.instants import now_us
 from shared.notes import NoteBroken, verify_note
 from shared.rpc.errors import reason_of
+from shared.vault.vault import epoch_owner
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
 from tests.live.erasing import COMPLETED, REFUSE, START_CLEAN, Person, erase, identify, never_again, track
+from tests.live.parking import is_parked, park_message, remove_parked
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,24 @@ def test_an_erasure_is_certified_and_the_certificate_verifies_offline(platform: 
     for changed in (erasure.certificate.replace('"readable_fields": 0', '"readable_fields": 1'), erasure.certificate[:-6]):
         with pytest.raises(NoteBroken):
             verify_note(changed, erasure.verifier_key)
+
+
+def test_a_message_that_nobody_could_apply_is_certified_as_kept_with_its_end(platform: Platform, key: str, stack: Stack) -> None:
+    """It may be about others, whose events were answered with 200; its key, and it, are gone in days."""
+    person = Person()
+    position = person.live(platform, key)
+    parked = park_message(stack, epoch_owner(now_us()), person)
+    try:
+        erasure = erase(platform, person, fresh=position)
+        assert is_parked(stack, parked)
+    finally:
+        remove_parked(stack, parked)
+    certified = json.loads(verify_note(erasure.certificate, erasure.verifier_key).split("\n", 1)[1])
+    [kept] = [exception for exception in certified["exceptions"] if exception["what"] == "parked_messages"]
+    assert kept["amount"] >= 1
+    assert kept["until"] > certified["certified_at"]
+    assert "could not be applied" in kept["ground"]
+    assert "identity.parked" in {store["store"] for store in certified["stores"]}
 
 
 def test_afterwards_the_person_has_no_profile_and_replay_shows_redacted_events(platform: Platform, key: str) -> None:

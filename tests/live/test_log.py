@@ -1,15 +1,16 @@
 """The log on a real PostgreSQL: gapless, fenced, append-only, all or nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from services.stack.ports import SERVICES
 from services.stack.stack import Stack
-from shared.errors import Fenced, LogDamaged, VersionGap
+from shared.errors import Fenced, InvalidInput, LogDamaged, VersionGap
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
@@ -140,11 +141,18 @@ async def test_of_two_writers_that_race_one_is_fenced_and_nothing_is_half_writte
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
-@pytest.mark.parametrize("statement", ["UPDATE events SET pos = 9", "DELETE FROM events", "TRUNCATE events", "DROP TABLE events"])
-async def test_the_services_role_can_not_change_history(pool: Any, statement: str) -> None:
-    await (await writer(pool)).append([placed(1)], {})
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await pool.execute(statement)
+CHANGES = ("UPDATE {} SET partition = 9", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("table", ["events", "merkle_nodes", "checkpoints"])
+async def test_no_services_role_can_change_history(servers: Stack, service: str, table: str) -> None:
+    pool = await open_pool(servers.environment_of(service)["C360_DATABASE_URL"], service)
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") >= 0
+    for change in CHANGES:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.execute(change.format(table))
+    await pool.close()
 
 
 async def test_recorded_time_never_runs_backwards_when_the_clock_does(pool: Any) -> None:
@@ -177,6 +185,31 @@ async def test_a_unit_whose_commit_was_not_confirmed_is_resolved_by_the_head(
     assert len(records) == 1
     await log.append([placed(2)], {"CUSTOMER": 4})
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
+
+
+async def test_a_unit_that_was_cut_off_before_its_commit_is_not_taken_for_written(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend is killed when everything but the commit was sent to it."""
+    log = await writer(pool)
+    admin = await asyncpg.connect(servers.admin_url)
+    commit = asyncpg.transaction.Transaction._Transaction__commit
+
+    async def lose_the_server_and_commit(self: Any) -> None:
+        assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", self._connection.get_server_pid())
+        await commit(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", lose_the_server_and_commit)
+        with pytest.raises(pool_module.DOWN):
+            await log.append([placed(1)], {"CUSTOMER": 3})
+    await admin.close()
+    assert sum(len(found) for found in (await positions(pool)).values()) == 0
+    assert {head.next_pos for head in (await log.claim()).values()} == {0}
+    assert log.consumed("CUSTOMER") == 0
+    await log.append([placed(1)], {"CUSTOMER": 3})
+    assert (await positions(pool))[placed(1).partition] == [0]
+    assert (await writer(pool)).consumed("CUSTOMER") == 3
 
 
 async def test_a_stream_is_read_as_far_as_it_was_known(pool: Any) -> None:
@@ -277,6 +310,59 @@ async def until_signed(pool: Any, events: int) -> None:
     async with asyncio.timeout(20):
         while await pool.fetchval(newest) != events:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+class Meddling:
+    """A pool with which something happens right after its first read."""
+
+    def __init__(self, pool: Any, meddle: Callable[[], Awaitable[Any]]) -> None:
+        self._pool = pool
+        self._meddle: Callable[[], Awaitable[Any]] | None = meddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        return await self._read(self._pool.fetchrow(query, *arguments))
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        return await self._read(self._pool.fetchval(query, *arguments))
+
+    async def _read(self, reading: Awaitable[Any]) -> Any:
+        found = await reading
+        meddle, self._meddle = self._meddle, None
+        if meddle is not None:
+            await meddle()
+        return found
+
+
+async def test_a_log_that_grew_and_was_signed_between_two_reads_is_no_damaged_log(pool: Any, servers: Stack) -> None:
+    log, other = await writer(pool), checkpoints(pool, servers)
+    partition = placed(1).partition
+    await log.append([placed(1)], {})
+    await other.make(partition)
+
+    async def grow_and_sign() -> None:
+        await log.append([placed(1, version=2)], {})
+        await other.make(partition)
+
+    note = await checkpoints(Meddling(pool, grow_and_sign), servers).make(partition)
+    assert note.split("\n")[1] == "2"
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
+
+
+async def test_many_who_ask_at_once_get_one_new_checkpoint_that_has_what_was_there(pool: Any, servers: Stack) -> None:
+    log, signer = await writer(pool), checkpoints(pool, servers)
+    partition = placed(1).partition
+    await log.append([placed(1)], {})
+    first = await signer.on_demand(partition)
+    assert await asyncio.gather(*(signer.on_demand(partition) for _ in range(20))) == [first] * 20
+    await log.append([placed(1, version=2)], {})
+    notes = await asyncio.gather(*(signer.on_demand(partition) for _ in range(50)))
+    assert {note.split("\n")[1] for note in notes} == {"2"}
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
+    with pytest.raises(InvalidInput):
+        await signer.on_demand(99)
 
 
 async def test_what_contradicts_an_earlier_signature_is_never_signed(pool: Any, servers: Stack) -> None:

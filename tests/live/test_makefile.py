@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from services.stack.stack import Stack
+
 ROOT = Path(__file__).parents[2]
 OLD = """#!/bin/sh
 [ "$1" = --version ] && echo "Python 3.10.4" && exit
@@ -32,6 +34,14 @@ def test_a_python_that_is_too_old_is_named_with_what_to_do(tmp_path: Path) -> No
     assert f"{old} is Python 3.10.4. customer360 needs Python 3.11 or newer. Name one: make run PYTHON=python3.12\n" in ended.stderr
     assert ended.stdout == ""
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_views_of_profile_are_made_anew_by_one_command(stack: Stack) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "C360_"))}
+    environment = kept | {"C360_DATA_DIR": str(stack.data_directory)}
+    command = ("make", "-o", "setup", "rebuild", f"BIN={Path(sys.executable).parent}")
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:

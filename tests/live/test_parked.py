@@ -146,6 +146,29 @@ async def test_a_message_that_can_not_be_opened_is_parked_and_applied_once_when_
         assert command(whole, 0, "show", "identity", nonsense.parked_id, "--json") == listed
         [replayed] = command(whole, 1, "replay", "identity", "--all", "--json")
         assert (replayed["outcome"], replayed["reason"]) == ("still-parked", "NOT_A_BATCH")
+        [unknown] = command(whole, 1, "replay", "identity", lost.parked_id, "--json")
+        assert unknown["outcome"] == "not-parked"
+        assert discard_reason(whole, nonsense.parked_id, "") == "REASON_INVALID"
+        assert discard_reason(whole, lost.parked_id, "not ours") == "NOT_PARKED"
+        gone = command(whole, 0, "discard", "identity", nonsense.parked_id, "--reason", "not ours, ticket 4711", "--json")
+        assert (gone["parked_id"], gone["reason"]) == (nonsense.parked_id, "NOT_A_BATCH")
+        assert whole.parked("identity") == []
+        [line] = [json.loads(line) for line in log_of(whole).splitlines() if '"discarded"' in line]
+        assert (line["parked_id"], line["reason"]) == (nonsense.parked_id, "not ours, ticket 4711")
+
+
+def log_of(world: World) -> str:
+    return (world.stack.data_directory / "logs" / "identity.log").read_text()
+
+
+def discard_reason(world: World, parked_id: str, why: str) -> str:
+    request = pb.DiscardParkedRequest(parked_id=parked_id, reason=why)
+    with (
+        grpc.insecure_channel(world.stack.endpoints.identity, options=CHANNEL_OPTIONS) as channel,
+        pytest.raises(grpc.RpcError) as refused,
+    ):
+        ParkedServiceStub(channel).DiscardParked(request, **PATIENT)
+    return reason_of(refused.value)
 
 
 async def test_a_parked_event_that_is_sent_again_is_applied_once_whichever_comes_first(whole: World) -> None:

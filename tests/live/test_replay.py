@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import grpc
 import pytest
+from c360.identity.v1 import identity_pb2
 from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
@@ -21,7 +22,7 @@ from shared.events.catalogue import encode
 from shared.ids import from_text
 from shared.rpc.errors import reason_of
 from shared.vault import FileKeyring, Vault
-from tests.e2e.client import DEADLINE_S, Platform, by_identifier
+from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,29 @@ def test_the_command_prints_each_version_and_the_outcome(stack: Stack, person: s
     assert "Kiel" not in "".join(lines)
     table = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "agrees" in table
+
+
+def test_who_may_read_the_past_may_replay_an_erased_customer_and_sees_nothing_personal(
+    stack: Stack, platform: Platform, person: str
+) -> None:
+    customer = platform.get_profile(by_identifier("user_id", person), "audit").customer_id
+    before, _ = replay(platform, by_id(customer))
+    request = identity_pb2.EraseCustomerRequest(
+        request_id=person, customer_id=customer, policy=identity_pb2.REIMPORT_POLICY_REFUSE, reason="asked"
+    )
+    assert platform.identity.EraseCustomer(request, timeout=DEADLINE_S).erasure.certificate
+    steps, outcome = replay(platform, by_id(customer))
+    assert outcome.agrees
+    assert len(steps) == len(before) + 2  # the end of both streams
+    assert {step.kind for step in steps if not step.redacted} == {"founded", "merged", "erased"}
+    with pytest.raises(grpc.RpcError) as refused:
+        replay(platform, by_id(customer), "marketing")
+    assert reason_of(refused.value) == "CUSTOMER_ERASED"
+    history = [str(Path(sys.executable).parent / "c360"), "profile", "history", customer, "--purpose", "audit", "--details"]
+    environment = os.environ | {"C360_DATA_DIR": str(stack.data_directory)}
+    shown = subprocess.run(history, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "identified (redacted)" in shown
+    assert "Kiel" not in shown
 
 
 async def test_a_served_state_that_the_log_does_not_give_is_found(stack: Stack, platform: Platform, person: str) -> None:

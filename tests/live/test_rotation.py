@@ -98,7 +98,7 @@ async def test_a_retired_key_opens_no_backup(pool: Any, path: Path, admin: psyco
     await Vault(pool, FileKeyring(path)).create_keys([owner], 1)
     backup = admin.execute("SELECT wrapped, key_id FROM vault.data_keys WHERE owner = %s", [owner]).fetchone()
     assert backup is not None
-    with pytest.raises(rotate.StillWrapped):
+    with pytest.raises(rotate.TooSoon):
         rotate.retire(admin, FileKeyring(path))
     rotate.rotate(admin, FileKeyring(path), lambda done, of: None)
     assert rotate.retire(admin, FileKeyring(path), after_s=0) == ["1"]

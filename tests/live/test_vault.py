@@ -15,6 +15,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.store.pool import open_pool
 from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, Vault
+from shared.vault import vault as vault_module
 from shared.waiting import end
 
 new_id = id_maker(now_us)
@@ -54,6 +55,18 @@ async def test_no_plain_key_is_in_the_database_and_a_wrapped_one_opens_for_its_o
     assert len(keyring.unwrap(wrapped, one, keyring.current_id)) == 32
     with pytest.raises(EnvelopeBroken):
         keyring.unwrap(wrapped, other, keyring.current_id)
+
+
+async def test_no_more_keys_are_kept_than_there_is_room_for_and_the_others_are_read_again(
+    pool: Any, keyring: FileKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_module, "CACHED_KEYS", 5)
+    owners, vault = [new_id() for _ in range(12)], Vault(pool, keyring)
+    made = await vault.create_keys(owners, 1)
+    assert len(vault._ready) == 5
+    again = await vault.keys(owners)
+    assert len(vault._ready) == 5
+    assert all(again[owner].open(made[owner].seal(b"Ann", b""), b"") == b"Ann" for owner in owners)
 
 
 async def test_a_destroyed_key_is_absent_and_never_made_again(pool: Any, keyring: FileKeyring) -> None:
@@ -97,6 +110,22 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
     await asyncio.gather(ours.close(), theirs.close())
 
 
+async def test_who_was_disconnected_forgets_all_keys_and_what_was_opened_with_them(
+    servers: Stack, pool: Any, keyring: FileKeyring
+) -> None:
+    owner, vault, opened_is_forgotten = new_id(), Vault(pool, keyring), asyncio.Event()
+    await vault.create_keys([owner], 1)
+    client = await bus.connect(servers.endpoints.nats, "away")
+    heeding = asyncio.create_task(destructions.heed(client, vault, all_forgotten=opened_is_forgotten.set))
+    async with asyncio.timeout(10):
+        while not opened_is_forgotten.is_set():
+            client.stats["reconnects"] += 1
+            await asyncio.sleep(0.1)
+    assert owner not in vault._ready
+    await end([heeding])
+    await client.close()
+
+
 async def test_a_key_that_was_being_loaded_when_it_was_destroyed_is_not_kept(pool: Any, keyring: FileKeyring) -> None:
     owner = new_id()
     await Vault(pool, keyring).create_keys([owner], 1)
@@ -123,6 +152,8 @@ async def test_a_service_can_neither_read_nor_change_more_of_the_vault_than_it_n
     for statement in ("UPDATE data_keys SET key_id = 'x'", "DELETE FROM data_keys"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(statement)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncpg.connect(servers.environment_of("consent")["C360_VAULT_URL"])
     for service in ("profile", "ingest"):
         other = await asyncpg.connect(servers.environment_of(service)["C360_VAULT_URL"])
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -2,9 +2,11 @@
 
 import argparse
 import base64
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from c360_verify import msgpack
 from c360_verify.check import Event, Report, check
 from c360_verify.refusal import Refused
 
+KEY_BYTES = 32  # Ed25519
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Refused as refusal:
         print(f"{options.file.name}: REFUSED: {refusal}")
         return 1
-    print("\n".join(lines))
+    _print(lines)
     return 0
 
 
@@ -43,7 +46,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _key(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+    with contextlib.suppress(ValueError):
+        if len(key := base64.b64decode(text, validate=True)) == KEY_BYTES:
+            return key
+    raise argparse.ArgumentTypeError(f"a public key is {KEY_BYTES} bytes in base64")
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Who reads may stop before the end, as `head` does: what was found stays found."""
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _summary(options: argparse.Namespace, report: Report) -> Iterator[str]:

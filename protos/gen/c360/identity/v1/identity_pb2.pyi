@@ -427,7 +427,7 @@ class EraseCustomerRequest(_message.Message):
     REQUESTED_BY_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Idempotency key of the caller, at most 100 characters; also the name by which GetErasure finds it."""
+    """Idempotency key of the caller, at most 100 characters; also a name by which GetErasure finds it."""
     customer_id: _builtins.str
     """Any id of the customer, a UUID."""
     policy: Global___ReimportPolicy.ValueType
@@ -496,18 +496,24 @@ class GetErasureRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request_id it was asked for with."""
+    customer_id: _builtins.str
+    """Any id of a customer, a UUID: the erasure it fell to, or else the one that waits for it."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "erasure", b"erasure", "request_id", b"request_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "erasure", b"erasure", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_erasure: _TypeAlias = _typing.Literal["request_id", "customer_id"]  # noqa: Y015
+    _WhichOneofArgType_erasure: _TypeAlias = _typing.Literal["erasure", b"erasure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_erasure) -> _WhichOneofReturnType_erasure | None: ...
 
 Global___GetErasureRequest: _TypeAlias = GetErasureRequest  # noqa: Y015
 

@@ -116,7 +116,7 @@ class IdentityServiceServicer:
 
     def GetErasure(self, request, context):
         """GetErasure tells how far an erasure has come.
-        Errors: NOT_FOUND (ERASURE_UNKNOWN).
+        Errors: INVALID_ARGUMENT (ERASURE_MISSING, CUSTOMER_ID_INVALID), NOT_FOUND (ERASURE_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class IdentityServiceStub:
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetErasureRequest, _identity_pb2.GetErasureResponse]
     """GetErasure tells how far an erasure has come.
-    Errors: NOT_FOUND (ERASURE_UNKNOWN).
+    Errors: INVALID_ARGUMENT (ERASURE_MISSING, CUSTOMER_ID_INVALID), NOT_FOUND (ERASURE_UNKNOWN).
     """
     PlaceLegalHold: _grpc.UnaryUnaryMultiCallable[_identity_pb2.PlaceLegalHoldRequest, _identity_pb2.PlaceLegalHoldResponse]
     """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
@@ -97,7 +97,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetErasureRequest, _identity_pb2.GetErasureResponse]  # type: ignore[assignment]
     """GetErasure tells how far an erasure has come.
-    Errors: NOT_FOUND (ERASURE_UNKNOWN).
+    Errors: INVALID_ARGUMENT (ERASURE_MISSING, CUSTOMER_ID_INVALID), NOT_FOUND (ERASURE_UNKNOWN).
     """
     PlaceLegalHold: _aio.UnaryUnaryMultiCallable[_identity_pb2.PlaceLegalHoldRequest, _identity_pb2.PlaceLegalHoldResponse]  # type: ignore[assignment]
     """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
@@ -164,7 +164,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.GetErasureResponse, _abc.Awaitable[_identity_pb2.GetErasureResponse]]:
         """GetErasure tells how far an erasure has come.
-        Errors: NOT_FOUND (ERASURE_UNKNOWN).
+        Errors: INVALID_ARGUMENT (ERASURE_MISSING, CUSTOMER_ID_INVALID), NOT_FOUND (ERASURE_UNKNOWN).
         """
 
     @_abc_1.abstractmethod

@@ -96,7 +96,8 @@ class LogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCheckpoint(self, request, context):
-        """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already.
+        """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
+        whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
         Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

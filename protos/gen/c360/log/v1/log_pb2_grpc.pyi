@@ -38,7 +38,8 @@ class LogServiceStub:
     ListPartitions: _grpc.UnaryUnaryMultiCallable[_log_pb2.ListPartitionsRequest, _log_pb2.ListPartitionsResponse]
     """ListPartitions lists the partitions with their heads, and the key that checkpoints are signed with."""
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetCheckpointRequest, _log_pb2.GetCheckpointResponse]
-    """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already.
+    """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
+    whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
     Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
     """
     ReadCheckpoints: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadCheckpointsRequest, _log_pb2.ReadCheckpointsResponse]
@@ -74,7 +75,8 @@ class LogServiceAsyncStub(LogServiceStub):
     ListPartitions: _aio.UnaryUnaryMultiCallable[_log_pb2.ListPartitionsRequest, _log_pb2.ListPartitionsResponse]  # type: ignore[assignment]
     """ListPartitions lists the partitions with their heads, and the key that checkpoints are signed with."""
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_log_pb2.GetCheckpointRequest, _log_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already.
+    """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
+    whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
     Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
     """
     ReadCheckpoints: _aio.UnaryStreamMultiCallable[_log_pb2.ReadCheckpointsRequest, _log_pb2.ReadCheckpointsResponse]  # type: ignore[assignment]
@@ -119,7 +121,8 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_log_pb2.GetCheckpointResponse, _abc.Awaitable[_log_pb2.GetCheckpointResponse]]:
-        """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already.
+        """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
+        whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
         Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
         """
 

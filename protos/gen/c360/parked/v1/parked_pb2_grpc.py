@@ -51,6 +51,11 @@ class ParkedServiceStub:
                 request_serializer=c360_dot_parked_dot_v1_dot_parked__pb2.ReplayParkedRequest.SerializeToString,
                 response_deserializer=c360_dot_parked_dot_v1_dot_parked__pb2.ReplayParkedResponse.FromString,
                 _registered_method=True)
+        self.DiscardParked = channel.unary_unary(
+                '/c360.parked.v1.ParkedService/DiscardParked',
+                request_serializer=c360_dot_parked_dot_v1_dot_parked__pb2.DiscardParkedRequest.SerializeToString,
+                response_deserializer=c360_dot_parked_dot_v1_dot_parked__pb2.DiscardParkedResponse.FromString,
+                _registered_method=True)
 
 
 class ParkedServiceServicer:
@@ -84,6 +89,15 @@ class ParkedServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiscardParked(self, request, context):
+        """DiscardParked gives one up for ever; that and why stands in the service's log lines. What it held has no effect, and
+        there is no way back. Repeated, it answers NOT_PARKED.
+        Errors: INVALID_ARGUMENT (PARKED_ID_INVALID, REASON_INVALID), NOT_FOUND (NOT_PARKED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ParkedServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -101,6 +115,11 @@ def add_ParkedServiceServicer_to_server(servicer, server):
                     servicer.ReplayParked,
                     request_deserializer=c360_dot_parked_dot_v1_dot_parked__pb2.ReplayParkedRequest.FromString,
                     response_serializer=c360_dot_parked_dot_v1_dot_parked__pb2.ReplayParkedResponse.SerializeToString,
+            ),
+            'DiscardParked': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardParked,
+                    request_deserializer=c360_dot_parked_dot_v1_dot_parked__pb2.DiscardParkedRequest.FromString,
+                    response_serializer=c360_dot_parked_dot_v1_dot_parked__pb2.DiscardParkedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -186,6 +205,33 @@ class ParkedService:
             '/c360.parked.v1.ParkedService/ReplayParked',
             c360_dot_parked_dot_v1_dot_parked__pb2.ReplayParkedRequest.SerializeToString,
             c360_dot_parked_dot_v1_dot_parked__pb2.ReplayParkedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardParked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.parked.v1.ParkedService/DiscardParked',
+            c360_dot_parked_dot_v1_dot_parked__pb2.DiscardParkedRequest.SerializeToString,
+            c360_dot_parked_dot_v1_dot_parked__pb2.DiscardParkedResponse.FromString,
             options,
             channel_credentials,
             insecure,
