@@ -47,6 +47,13 @@ def migrate(settings: MigrateSettings) -> None:
         upgrade(of_database(settings.admin_url, DATABASE), service, ROOT / service / "migrations")
     upgrade(of_database(settings.admin_url, VAULT_DATABASE), "vault", ROOT.parent / "shared" / "vault" / "migrations")
     _ensure_partitions(settings)
+    with psycopg.connect(of_database(settings.admin_url, VAULT_DATABASE), autocommit=True) as admin:
+        admit(admin, FileKeyring(keyring).current_id)
+
+
+def admit(vault: psycopg.Connection, key_id: str) -> None:
+    """From here on data keys may be wrapped under this key-encryption key."""
+    vault.execute("INSERT INTO vault.key_encryption_keys (id) VALUES (%s) ON CONFLICT DO NOTHING", [key_id])
 
 
 def _ensure_role(admin: psycopg.Connection, role: str, password: str) -> None:

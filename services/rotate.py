@@ -16,13 +16,15 @@ import msgspec
 import psycopg
 from rich.progress import Progress
 
-from services.migrate import VAULT_DATABASE, of_database
+from services.migrate import VAULT_DATABASE, admit, of_database
 from shared.config import ConfigError, read_settings
 from shared.vault import FileKeyring
 
 BATCH_KEYS = 500  # rewrapped in one transaction
 # A process may be about to store a key that it wrapped just before the rotation; longer than any statement may take.
 RETIRE_AFTER_S = 60.0
+TURN_S = 60  # to wait for another rotation
+ROTATION_LOCK = int.from_bytes(b"c360 kek")  # of the vault's database
 Report = Callable[[int, int], None]  # (done, of)
 
 
@@ -42,6 +44,7 @@ class TooSoon(Exception):
 def rotate(connection: psycopg.Connection, keyring: FileKeyring, report: Report) -> tuple[str, int]:
     """The id of the current key-encryption key, and how many data keys were rewrapped under it."""
     if not left_under_others(connection, keyring.current_id):
+        admit(connection, keyring.next_id)  # first: processes wrap under the new key as soon as the file has it
         keyring.add_key()
     current, done = keyring.current_id, 0
     while left := left_under_others(connection, current):  # again: a process may have wrapped under the old key meanwhile
@@ -60,6 +63,11 @@ def retire(connection: psycopg.Connection, keyring: FileKeyring, after_s: float 
     if left := left_under_others(connection, keyring.current_id):
         raise StillWrapped(f"{left} data keys are wrapped under another key: rotate first")
     older = [key_id for key_id in keyring.key_ids if key_id != keyring.current_id]
+    # First: a process that was paused since before the rotation is refused, instead of wrapping what nobody unwraps.
+    try:
+        connection.execute("DELETE FROM vault.key_encryption_keys WHERE id <> %s", [keyring.current_id])
+    except psycopg.errors.ForeignKeyViolation:
+        raise StillWrapped("a data key was just wrapped under another key: rotate first") from None
     for key_id in older:
         keyring.retire_key(key_id)
     return older
@@ -96,7 +104,15 @@ def _rewrap(connection: psycopg.Connection, keyring: FileKeyring, current: str, 
 
 
 def connect(settings: RotateSettings) -> psycopg.Connection:
-    return psycopg.connect(of_database(settings.admin_url, VAULT_DATABASE), autocommit=True)
+    """One at a time rotates or retires: waits for its turn as long as it keeps the connection, or raises OperationalError."""
+    connection = psycopg.connect(of_database(settings.admin_url, VAULT_DATABASE), autocommit=True)
+    try:
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{TURN_S}s"])
+        connection.execute("SELECT pg_advisory_lock(%s)", [ROTATION_LOCK])
+    except psycopg.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def run(settings: RotateSettings, retiring: bool) -> str:

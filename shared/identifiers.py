@@ -74,6 +74,12 @@ def _phone(text: str, region: str | None) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+def forget_normalised() -> None:
+    """What was normalised lately is kept to save time, and is personal data: whoever is erased must not stay in memory."""
+    _email.cache_clear()
+    _phone.cache_clear()
+
+
 def _invalid(namespace: str) -> InvalidInput:
     return InvalidInput(f"not a usable value for {namespace}", reason="IDENTIFIER_INVALID", namespace=namespace)
 

@@ -7,31 +7,29 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from c360.log.v1 import log_pb2 as pb
+
 from services.cli.client import connect
 from services.cli.endpoints import SERVICES, Service
 from services.cli.errors import Misused
 from services.cli.remote_log import RemoteLog, to_head
 from shared.log.audit import PartitionAudit
-from shared.log.findings import Finding
+from shared.log.findings import Code, Finding
 from shared.log.raw import RawCheckpoint
 from shared.notes import DASH
 
 STEP_EVENTS = 1_000  # between two movements of the progress bar
+MAX_DIGITS = 19  # of a tree size: positions are 63 bits
 
 
 class Checked(NamedTuple):
     """One partition. `signed` is how many of its events are covered by a checkpoint that fits."""
 
-    log: str
-    partition: int
+    name: str
     events: int
     signed: int
     checkpoints: int
     findings: list[Finding]
-
-    @property
-    def name(self) -> str:
-        return f"{self.log}/{self.partition}"
 
 
 class Progress(NamedTuple):
@@ -44,24 +42,47 @@ class Progress(NamedTuple):
 def check_log(
     service: Service, keys: dict[str, bytes], key: bytes | None, kept: list[str], progress: Progress, timeout_s: float
 ) -> list[Checked]:
-    """All partitions of one log. `keys` collects the services' keys; `kept` are checkpoints that the auditor has from before."""
+    """All partitions of one log. `keys` collects the services' keys; `kept` are checkpoints that the auditor has from before,
+    and those of this log are taken out."""
     with connect(service) as channel:
         log = RemoteLog(channel, timeout_s)
         described = log.describe()
         keys[service] = described.public_key
-        return [
-            _check_partition(log, service, found.partition, found.origin, key or described.public_key, kept, progress)
+        heads = {found.partition for found in described.partitions}
+        checked = [
+            _check_partition(log, service, found, key or described.public_key, described.partition_count, kept, progress)
             for found in described.partitions
         ]
+        for partition in sorted({*range(described.partition_count)} - heads):
+            checked.append(
+                _wrong(f"{service}/{partition}", "PARTITION_MISSING", "its head is gone, so nothing in it can be checked")
+            )
+        for partition in sorted({*described.stored_partitions} - {*range(described.partition_count)}):
+            said = f"the log has {described.partition_count} partitions, and its tables have something of this one"
+            checked.append(_wrong(f"{service}/{partition}", "PARTITION_UNEXPECTED", said))
+        return checked
+
+
+def unmatched(kept: Iterable[str]) -> list[Checked]:
+    """What is left of the kept checkpoints when all logs are checked: each was of something that is not there any more."""
+    said = "this checkpoint was kept, and is of no partition that these logs have"
+    return [_wrong(repr(note.partition("\n")[0])[1:-1], "KEPT_UNMATCHED", said) for note in kept]
+
+
+def _wrong(name: str, code: Code, text: str) -> Checked:
+    return Checked(name, 0, 0, 0, [Finding(code, None, None, text)])
 
 
 def _check_partition(
-    log: RemoteLog, service: str, partition: int, origin: str, key: bytes, kept: Iterable[str], progress: Progress
+    log: RemoteLog, service: str, found: pb.Partition, key: bytes, partitions: int, kept: list[str], progress: Progress
 ) -> Checked:
+    partition, origin = found.partition, found.origin
+    of_this = [note for note in kept if note.startswith(f"{origin}\n")]
+    kept[:] = [note for note in kept if note not in of_this]
     # Checkpoints first: one that is made later may be of events that the head doesn't have yet.
-    checkpoints = [*log.checkpoints(partition), *(_kept(note) for note in kept if note.startswith(f"{origin}\n"))]
-    [head] = [to_head(found) for found in log.describe().partitions if found.partition == partition]
-    audit = PartitionAudit(head, log.nodes(partition), checkpoints, origin, key)
+    checkpoints = [*log.checkpoints(partition), *map(_kept, of_this)]
+    head = next((to_head(now) for now in log.describe().partitions if now.partition == partition), to_head(found))
+    audit = PartitionAudit(head, log.nodes(partition), checkpoints, origin, key, partitions)
     progress.begin(f"{service}/{partition}", head.head.next_pos)
     count = 0
     for event in log.events(partition):
@@ -71,13 +92,13 @@ def _check_partition(
             progress.step(STEP_EVENTS)
     progress.step(count % STEP_EVENTS)
     findings = audit.finish()
-    return Checked(service, partition, count, audit.verified, len(checkpoints), findings)
+    return Checked(f"{service}/{partition}", count, audit.verified, len(checkpoints), findings)
 
 
 def _kept(note: str) -> RawCheckpoint:
     """As if it stood in the log, under the size that it claims."""
     size = note.split("\n")[1]
-    return RawCheckpoint(int(size) if size.isascii() and size.isdigit() else -1, note)
+    return RawCheckpoint(int(size) if size.isascii() and size.isdigit() and len(size) <= MAX_DIGITS else -1, note)
 
 
 def read_kept(paths: Iterable[Path]) -> list[str]:

@@ -97,7 +97,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     exports = Exports(profiles, states, reader, vault, writer.settle, settings.partitions)
     export = ExportApi(profiles, exports, progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
-    checkpoints = serve_log(server, pool, "profile", keyring, now_us)
+    checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions)
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parked, recorder.replay), PARKED)
 
     async def become_ready() -> None:

@@ -57,18 +57,25 @@ class States:
             streams,
             [changed[stream].version for stream in streams],
             [changed[stream].pos for stream in streams],
-            [_seal(changed[stream].state, stream, keys.get(stream)) for stream in streams],
+            [_seal(changed[stream], stream, keys.get(stream)) for stream in streams],
             FOLD_VERSION,
         )
 
 
-def _seal(state: State, stream: bytes, key: DataKey | None) -> bytes:
+def _seal(held: Held, stream: bytes, key: DataKey | None) -> bytes:
     """Empty when there is nothing left to keep."""
-    return key.seal(encode(state), b"state" + stream) if key and not state.erased else b""
+    if key is None or held.state.erased:
+        return b""
+    return key.seal(encode(held.state), state_binding(stream, held.version, held.pos, FOLD_VERSION))
 
 
 def _open(row: Any, key: DataKey) -> State:
-    return decode_state(key.open(row["envelope"], b"state" + row["stream"]))
+    return decode_state(key.open(row["envelope"], state_binding(row["stream"], row["version"], row["pos"], row["fold_version"])))
+
+
+def state_binding(stream: bytes, version: int, pos: int, fold_version: int) -> bytes:
+    """Where a sealed state belongs: an older one under the version of today opens nowhere."""
+    return b"state" + stream + b"".join(number.to_bytes(8, signed=True) for number in (fold_version, version, pos))
 
 
 class Identifiers:

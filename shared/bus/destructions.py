@@ -11,6 +11,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from shared.identifiers import forget_normalised
 from shared.telemetry import logger
 from shared.vault import Vault
 
@@ -36,12 +37,16 @@ async def heed(
     forgotten: Callable[[Collection[bytes]], None] = lambda owners: None,
     all_forgotten: Callable[[], None] = lambda: None,
 ) -> None:
-    """Forgets what others destroy; the callbacks do the same for what was opened with the keys. Never returns."""
+    """Forgets what others destroy, and everything when it may have missed something. Never returns.
+
+    `forgotten` and `all_forgotten` do the same for what was opened with the keys.
+    """
 
     async def on_destroyed(message: Msg) -> None:
         owners = decode(message.data)
         vault.forget(owners)
         forgotten(owners)
+        forget_normalised()
         log.info("keys were destroyed", keys=len(owners))
 
     subscription = await client.subscribe(SUBJECT, cb=on_destroyed)
@@ -53,5 +58,6 @@ async def heed(
                 reconnects = client.stats["reconnects"]
                 vault.forget_all()
                 all_forgotten()
+                forget_normalised()
     finally:
         await subscription.unsubscribe()

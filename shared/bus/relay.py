@@ -23,6 +23,7 @@ from shared.waiting import wait_for_news
 
 RETRY_S = 0.3
 PAGE_MESSAGES = 200
+LARGEST, MAX_DIGITS = 2**63 - 1, 19  # of a number in the outbox
 WAIT_S = 5.0  # how long to trust being told of news before looking again
 
 # (first number, limit) -> consecutive (number, message)s from there on; the first may be later when older ones were trimmed.
@@ -101,7 +102,9 @@ class Relay:
             raise Halted(f"{self._stream} has messages that its log doesn't know: was the database restored?", "STREAM_AHEAD")
 
     async def _on_missing(self, message: Msg) -> None:
-        missing = int(message.data)
+        if not message.data.isdigit() or len(message.data) > MAX_DIGITS or not 0 < (missing := int(message.data)) <= LARGEST:
+            log.warning("asked to fill from what is no sequence", stream=self._stream)
+            return
         self._missing = missing if self._missing is None else min(missing, self._missing)
         self._news.set()
 

@@ -5,11 +5,12 @@ the checkpoints, which alone are signed. Where they contradict each other, the s
 checkpoint has decided, two trees are kept: as the events give it, and as the nodes say.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
-from shared.ids import to_text
+from shared.ids import partition_of, to_text
 from shared.log import merkle
+from shared.log.block_tree import Tree, root_of_known
+from shared.log.doubles import Doubles
 from shared.log.findings import Code, Explanation, Finding, Fits, explain
 from shared.log.merkle import BLOCK_HEIGHT, BLOCK_LEAVES, Node
 from shared.log.notes import Checkpoint, open_checkpoint
@@ -18,35 +19,33 @@ from shared.log.records import leaf_of
 from shared.notes import NoteBroken
 
 MAX_GAP = 1_000_000  # positions; an event farther away than this is out of place, rather than all before it missing
+MAX_MISSING = 10_000_000  # in all, a second or two; what comes after is out of place as well
+HEIGHTS = frozenset(range(BLOCK_HEIGHT, 64, BLOCK_HEIGHT))  # that nodes are stored of; positions are 63 bits
 MAX_SEARCHES = 20  # for two swapped events, half a second each
 
 
-class Tree(NamedTuple):
-    """Frontier of whole blocks: its leaves are roots of 256 events."""
-
-    blocks: int
-    frontier: tuple[bytes, ...]
-
-    def with_block(self, root: bytes) -> tuple["Tree", list[Node]]:
-        frontier, nodes = merkle.append(self.blocks, self.frontier, [root])
-        higher = [Node(height + BLOCK_HEIGHT, number, node) for height, number, node in nodes]
-        return Tree(self.blocks + 1, tuple(frontier)), higher
-
-    def root(self, tops: Iterable[bytes]) -> bytes:
-        """Of all blocks and of the subtrees of the last, unfinished one."""
-        return merkle.root_of([*self.frontier, *tops])
-
-
 class PartitionAudit:
-    """`add` every event in the order of its position, then `finish`. Memory: the streams' versions, and the nodes."""
+    """`add` every event in the order of its position, then `finish`. Memory: the streams' versions, the nodes, 16 bytes an event.
+
+    `partitions` is how many the log has.
+    """
 
     def __init__(
-        self, head: RawHead, nodes: Iterable[Node], checkpoints: Iterable[RawCheckpoint], origin: str, public_key: bytes
+        self,
+        head: RawHead,
+        nodes: Iterable[Node],
+        checkpoints: Iterable[RawCheckpoint],
+        origin: str,
+        public_key: bytes,
+        partitions: int = 1,
     ) -> None:
         self._head = head
+        self._partitions = partitions
         self._end = max(head.head.next_pos, head.last_pos + 1)  # what is beyond came after the head was read
-        self._nodes = {(n.height, n.number): n.hash for n in nodes if (n.number + 1) << n.height <= self._end}
+        self._nodes: dict[tuple[int, int], bytes] = {}
+        self._missing = MAX_MISSING
         self._findings: list[Finding] = []
+        self._doubles = Doubles()
         self._versions: dict[bytes, int] = {}
         self._recorded_at = 0
         self._position = 0  # the next
@@ -59,6 +58,7 @@ class PartitionAudit:
         self._verified = 0  # size of the largest tree that fitted its checkpoint
         self._blind = False  # the tree can't be followed any more
         self._searches = MAX_SEARCHES
+        self._take_nodes(nodes)
         opened = [self._open(found, origin, public_key) for found in checkpoints]
         self._checkpoints = sorted((c for c in opened if c is not None), key=lambda c: c.size, reverse=True)
 
@@ -71,23 +71,26 @@ class PartitionAudit:
         record = event.record
         if record.pos >= self._end:
             return
-        if not self._position <= record.pos <= self._position + MAX_GAP:
+        if not self._position <= record.pos <= self._position + min(MAX_GAP, self._missing):
             self._find("EVENT_MISPLACED", record.pos, record.pos, f"stands where position {self._position} was expected")
             return
         if record.pos > self._position:
             self._miss(record.pos)
         self._check_order(event)
+        self._doubles.add(record.entry.stream, record.entry.event_id, record.pos)
         self._push(leaf_of(record.entry, record.version, record.recorded_at), event.leaf)
 
     def finish(self) -> list[Finding]:
         """In the order in which they came to light."""
         end = self._head.head.next_pos
-        if self._position < end <= self._position + MAX_GAP and not self._head_fits():
+        if self._position < end <= self._position + min(MAX_GAP, self._missing) and not self._head_fits():
             self._miss(end)
         self._check_checkpoints(self._position)
         self._check_head()
         self._report_mismatches()
         self._report_rewritten()
+        for first, last in self._doubles.ranges():
+            self._find("EVENT_DOUBLED", first, last, "an event with this id stood in its stream before")
         for checkpoint in reversed(self._checkpoints):
             self._find(
                 "LOG_TRUNCATED", self._position, checkpoint.size - 1, f"a checkpoint was signed at tree size {checkpoint.size}"
@@ -95,6 +98,16 @@ class PartitionAudit:
         for height, number in sorted(self._nodes):
             self._find("NODE_UNEXPECTED", None, None, f"node {number} of height {height} has no complete subtree")
         return self._findings
+
+    def _take_nodes(self, nodes: Iterable[Node]) -> None:
+        impossible = 0
+        for node in nodes:
+            if node.height not in HEIGHTS or node.number < 0:
+                impossible += 1
+            elif (node.number + 1) << node.height <= self._end:
+                self._nodes[node.height, node.number] = node.hash
+        if impossible:
+            self._find("NODE_UNEXPECTED", None, None, f"{impossible} of a height or number that no stored node has")
 
     def _open(self, found: RawCheckpoint, origin: str, public_key: bytes) -> Checkpoint | None:
         try:
@@ -112,11 +125,19 @@ class PartitionAudit:
 
     def _miss(self, end: int) -> None:
         self._find("EVENTS_MISSING", self._position, end - 1, "the rows are gone")
+        self._missing -= end - self._position
         while self._position < end:
-            self._push(None, None)
+            if not self._recomputed and self._position + BLOCK_LEAVES <= end:
+                self._recomputed, self._stored = [None] * BLOCK_LEAVES, [None] * BLOCK_LEAVES
+                self._position += BLOCK_LEAVES
+                self._close_block()
+            else:
+                self._push(None, None)
 
     def _check_order(self, event: RawEvent) -> None:
         record, stream = event.record, event.record.entry.stream
+        if (belongs := partition_of(stream, self._partitions)) != self._head.partition:
+            self._find("EVENT_MISROUTED", record.pos, record.pos, f"its stream belongs to partition {belongs}")
         expected = self._versions.get(stream, 0) + 1
         if record.version != expected:
             said = (
@@ -158,8 +179,8 @@ class PartitionAudit:
                 self._find("LEAF_MISMATCH", start + index, start + index, said)
 
     def _move_trees(self, number: int, node: bytes | None) -> None:
-        computed = _root_of(self._recomputed) or node
-        claimed = node or _root_of(self._stored)
+        computed = root_of_known(self._recomputed) or node
+        claimed = node or root_of_known(self._stored)
         if computed is None or claimed is None:
             self._blind = True
             return
@@ -204,6 +225,8 @@ class PartitionAudit:
 
     def _explain(self, fits: Fits, length: int = BLOCK_LEAVES) -> Explanation | None:
         recomputed, stored = self._recomputed[:length], self._stored[:length]
+        if None in recomputed:
+            return None  # no story explains it
         found = explain(recomputed, stored, fits, search=False)
         if found is None and self._searches > 0:
             self._searches -= 1
@@ -251,11 +274,6 @@ class PartitionAudit:
             )
             self._find("HEAD_ALTERED", None, None, said)
         self._verified = verified
-
-
-def _root_of(leaves: Sequence[bytes | None]) -> bytes | None:
-    known = [leaf for leaf in leaves if leaf is not None]
-    return merkle.root_of_leaves(known) if len(known) == len(leaves) else None
 
 
 TEXTS: dict[Code, str] = {

@@ -13,6 +13,8 @@ from shared.instants import Clock
 from shared.log import merkle, notes
 from shared.log.notes import Checkpoint, StreamHead
 from shared.log.prover import Prover
+from shared.log.raw import RawEvent, RawLog
+from shared.log.records import leaf_of
 from shared.notes import NoteBroken
 from shared.telemetry import LOG_DAMAGED, logger
 from shared.vault import Keyring
@@ -24,13 +26,17 @@ log = logger("checkpoints")
 
 
 class Checkpoints:
-    """`log_name` is the owner's service name, `pool`'s search path names its schema."""
+    """`log_name` is the owner's service name, `pool`'s search path names its schema.
 
-    def __init__(self, pool: Any, log_name: str, keyring: Keyring, clock: Clock) -> None:
+    `partitions` is how many the log has, from the settings: whoever writes the tables has no say in what is signed.
+    """
+
+    def __init__(self, pool: Any, log_name: str, keyring: Keyring, clock: Clock, partitions: int = 1) -> None:
         self._pool = pool
         self._log_name = log_name
         self._keyring = keyring
         self._clock = clock
+        self.partitions = partitions
         self._prover = Prover(pool)
         self._coming: dict[int, asyncio.Task[str]] = {}  # by partition, those that are not begun yet
         self._rest_until: dict[int, float] = {}  # by partition, seconds of the loop's clock
@@ -46,11 +52,11 @@ class Checkpoints:
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Never ends. A damaged log is an alarm, again and again; it is still served, and it is not signed."""
         while True:
-            for row in await self._pool.fetch("SELECT partition FROM partition_heads WHERE next_pos > 0 ORDER BY partition"):
+            for partition in await self._not_empty():
                 try:
-                    await self.make(row["partition"])
+                    await self.make(partition)
                 except LogDamaged as damage:
-                    LOG_DAMAGED.labels(self._log_name, row["partition"]).inc()
+                    LOG_DAMAGED.labels(self._log_name, partition).inc()
                     log.critical("the log was altered: it is not signed", log=self._log_name, reason=damage.message, **damage.facts)
             await asyncio.sleep(interval_s)
 
@@ -99,25 +105,34 @@ class Checkpoints:
     async def stream_head(self, stream: bytes, size: int) -> tuple[int, str]:
         """The stream's partition, and a signed statement of how far it went at the checkpoint of this size.
 
-        Raises what `at` does.
+        That the newest event is in the tree is proved before it is signed; that there is none after it is accountable, as
+        whoever shows a later one in the same tree proves a lie.
+
+        Raises what `at` does, LogDamaged when the log has other partitions than it should.
         """
-        partitions = await self._pool.fetchval("SELECT count(*) FROM partition_heads")
-        partition = partition_of(stream, partitions)
+        if await RawLog(self._pool).partitions() != [*range(self.partitions)]:
+            raise LogDamaged("the log has other partitions than it should", expected=self.partitions)
+        partition = partition_of(stream, self.partitions)
         checkpoint = await self.at(partition, size)
-        row = await self._pool.fetchrow(
-            "SELECT version, pos FROM events WHERE partition = $1 AND stream = $2 AND pos < $3 ORDER BY version DESC LIMIT 1",
-            partition,
-            stream,
-            size,
-        )
-        version, position = (row["version"], row["pos"]) if row else (0, None)
-        head = StreamHead(checkpoint, stream, version, position, partitions)
+        newest = await RawLog(self._pool).newest(partition, stream, size)
+        version, position = 0, None
+        if newest is not None:
+            await self._check_included(newest, checkpoint)
+            version, position = newest.record.version, newest.record.pos
+        head = StreamHead(checkpoint, stream, version, position, self.partitions)
         return partition, notes.signed(head.text(), self._keyring)
 
+    async def _not_empty(self) -> list[int]:
+        """One whose head is gone is among them, so that it is an alarm."""
+        sizes = dict(await self._pool.fetch("SELECT partition, next_pos FROM partition_heads"))
+        return [partition for partition in range(self.partitions) if sizes.get(partition) != 0]
+
     async def _current(self, partition: int) -> Checkpoint:
+        if not 0 <= partition < self.partitions:
+            raise InvalidInput("this log has no such partition", reason="PARTITION_UNKNOWN", partition=partition)
         row = await self._pool.fetchrow("SELECT next_pos, merkle_frontier FROM partition_heads WHERE partition = $1", partition)
         if row is None:
-            raise InvalidInput("this log has no such partition", reason="PARTITION_UNKNOWN", partition=partition)
+            raise LogDamaged("the head of the partition is gone", partition=partition)
         try:
             frontier = merkle.unpack(row["merkle_frontier"], row["next_pos"])
         except ValueError:
@@ -138,6 +153,17 @@ class Checkpoints:
             return notes.open_checkpoint(note, self.origin(partition), self._keyring.public_key)
         except NoteBroken as broken:
             raise LogDamaged(f"a stored checkpoint was altered: {broken}", partition=partition) from broken
+
+    async def _check_included(self, event: RawEvent, checkpoint: Checkpoint) -> None:
+        """A row that was put there since, or altered, is not what was signed."""
+        record = event.record
+        if record.pos >= 0:
+            [path] = await self._prover.inclusions(record.partition, [record.pos], checkpoint.size)
+            leaf = leaf_of(record.entry, record.version, record.recorded_at)
+            if merkle.verify_inclusion(leaf, record.pos, checkpoint.size, path, checkpoint.root):
+                return
+        said = "the newest event of a stream is not what was signed"
+        raise LogDamaged(said, partition=record.partition, position=record.pos, tree_size=checkpoint.size)
 
     async def _check_extends(self, partition: int, before: Checkpoint, now: Checkpoint) -> None:
         if now.size < before.size:

@@ -12,12 +12,17 @@ Code = Literal[
     "LEAF_MISMATCH",  # one of the two was altered, and nothing is left that tells which
     "EVENTS_SWAPPED",  # two events stand in each other's place
     "EVENTS_MISSING",  # rows were removed
-    "EVENT_MISPLACED",  # a second event at a position, or one far beyond the others
+    "EVENT_MISPLACED",  # where none can be: before the first position, a second one at a position, far beyond the others
     "BLOCK_ALTERED",  # something among up to 256 events was changed together with its leaf
     "HISTORY_REWRITTEN",  # the events contradict a signed checkpoint, and so do the stored nodes
     "LOG_TRUNCATED",  # a signed checkpoint is of more events than there are
     "VERSION_WRONG",  # a stream doesn't count 1, 2, 3, ...
     "TIME_BACKWARDS",  # recorded earlier than the event before
+    "EVENT_DOUBLED",  # with the id of an earlier event of its stream: an effect was had twice
+    "EVENT_MISROUTED",  # in a partition where its stream doesn't belong, and nobody looks for it
+    "PARTITION_MISSING",  # its head is gone
+    "PARTITION_UNEXPECTED",  # the log has no such partition, and its tables have something of it
+    "KEPT_UNMATCHED",  # a checkpoint that was kept is of no partition of these logs
     "HEAD_ALTERED",
     "NODE_ALTERED",
     "NODE_MISSING",

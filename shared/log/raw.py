@@ -12,6 +12,17 @@ from shared.log.records import COLUMNS, Record, to_record
 
 PAGE_EVENTS = 500
 PAGE_ROWS = 5_000  # nodes and checkpoints, a hundred or a few hundred bytes each
+SMALLEST, LARGEST = -(2**63), 2**63 - 1  # that a column of positions can hold
+
+TABLES = ("partition_heads", "events", "merkle_nodes", "checkpoints")
+# A look into the index for each partition; SELECT DISTINCT would read it all.
+DISTINCT_PARTITIONS = """
+    WITH RECURSIVE found (partition) AS (
+        SELECT min(partition) FROM {table}
+        UNION ALL
+        SELECT (SELECT min(partition) FROM {table} WHERE {table}.partition > found.partition) FROM found WHERE partition IS NOT NULL
+    )
+    SELECT partition FROM found WHERE partition IS NOT NULL"""
 
 
 class RawEvent(msgspec.Struct, frozen=True):
@@ -47,8 +58,13 @@ class RawLog:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    async def partitions(self) -> int:
-        return int(await self._pool.fetchval("SELECT count(*) FROM partition_heads"))
+    async def partitions(self) -> list[int]:
+        """Numbers of the partitions of which there is anything: a head, events, nodes or checkpoints."""
+        found: set[int] = set()
+        for table in TABLES:
+            rows = await self._pool.fetch(DISTINCT_PARTITIONS.format(table=table))
+            found.update(row["partition"] for row in rows)
+        return sorted(found)
 
     async def heads(self) -> list[RawHead]:
         rows = await self._pool.fetch(
@@ -67,20 +83,22 @@ class RawLog:
             for row in rows
         ]
 
-    async def events(self, partition: int, first: int) -> AsyncIterator[list[RawEvent]]:
-        """A partition in the order of its positions, from `first` to the end."""
+    async def events(self, partition: int, first: int = SMALLEST) -> AsyncIterator[list[RawEvent]]:
+        """A partition in the order of its positions, from `first` to the end; rows that can't be are read as well."""
         while True:
+            # Ties: should the keys of the table be gone, a second row at the last position of a page is still read.
             rows = await self._pool.fetch(
-                f"SELECT {COLUMNS}, leaf FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3",  # noqa: S608
+                f"""SELECT {COLUMNS}, leaf FROM events WHERE partition = $1 AND pos >= $2
+                    ORDER BY pos FETCH FIRST $3 ROWS WITH TIES""",  # noqa: S608
                 partition,
                 first,
                 PAGE_EVENTS,
             )
             if rows:
                 yield [_to_raw(row) for row in rows]
-                first = rows[-1]["pos"] + 1
-            if len(rows) < PAGE_EVENTS:
+            if len(rows) < PAGE_EVENTS or rows[-1]["pos"] == LARGEST:
                 return
+            first = rows[-1]["pos"] + 1
 
     async def stream(self, partition: int, stream: bytes, size: int) -> AsyncIterator[list[RawEvent]]:
         """A stream in the order of its versions, as far as it is among the first `size` events of its partition."""
@@ -101,13 +119,24 @@ class RawLog:
             if len(rows) < PAGE_EVENTS:
                 return
 
+    async def newest(self, partition: int, stream: bytes, size: int) -> RawEvent | None:
+        """Of a stream, as far as it is among the first `size` events of its partition."""
+        row = await self._pool.fetchrow(
+            f"""SELECT {COLUMNS}, leaf FROM events
+                WHERE partition = $1 AND stream = $2 AND pos < $3 ORDER BY version DESC LIMIT 1""",  # noqa: S608
+            partition,
+            stream,
+            size,
+        )
+        return _to_raw(row) if row else None
+
     async def nodes(self, partition: int) -> AsyncIterator[list[Node]]:
         """In the order of height and number."""
-        after = (0, -1)
+        after: tuple[int | None, int | None] = (None, None)
         while True:
             rows = await self._pool.fetch(
-                """SELECT height, number, hash FROM merkle_nodes WHERE partition = $1 AND (height, number) > ($2, $3)
-                   ORDER BY height, number LIMIT $4""",
+                """SELECT height, number, hash FROM merkle_nodes
+                   WHERE partition = $1 AND ($2::int4 IS NULL OR (height, number) > ($2, $3::int8)) ORDER BY height, number LIMIT $4""",
                 partition,
                 *after,
                 PAGE_ROWS,

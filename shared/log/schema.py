@@ -27,14 +27,16 @@ CREATE TABLE events (
     envelope       bytea  NOT NULL,
     leaf           bytea  NOT NULL,
     PRIMARY KEY (partition, stream, version),
-    UNIQUE (partition, pos)
+    UNIQUE (partition, pos),
+    CONSTRAINT events_place CHECK (pos >= 0 AND version >= 1 AND length(stream) = 16)
 );
 CREATE TABLE merkle_nodes (
     partition int4  NOT NULL,
     height    int4  NOT NULL,
     number    int8  NOT NULL,
     hash      bytea NOT NULL,
-    PRIMARY KEY (partition, height, number)
+    PRIMARY KEY (partition, height, number),
+    CONSTRAINT nodes_place CHECK (height IN (8, 16, 24, 32, 40, 48, 56) AND number >= 0)
 );
 CREATE TABLE checkpoints (
     partition int4  NOT NULL,
@@ -47,6 +49,6 @@ CREATE TABLE checkpoints (
 
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT SELECT, UPDATE ON {schema}.partition_heads TO {role};
+GRANT SELECT, UPDATE (next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier) ON {schema}.partition_heads TO {role};
 GRANT SELECT, INSERT ON {schema}.events, {schema}.merkle_nodes, {schema}.checkpoints TO {role};
 """

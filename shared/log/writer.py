@@ -16,6 +16,7 @@ from shared.errors import Fenced, WrongState
 from shared.instants import Clock
 from shared.log.placing import NODE_COLUMNS, Consumed, Head, Placed, Versioned, head_of, next_instant, place, version_gap
 from shared.log.records import STORED_COLUMNS, Record, to_row
+from shared.log.takeover import take_over
 from shared.store.pool import DOWN, MAX_CONNECTIONS
 
 __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
@@ -42,10 +43,7 @@ class LogWriter:
 
     async def claim(self) -> dict[int, Head]:
         """Takes the partitions over: whoever wrote them before is fenced from here on."""
-        rows = await self._pool.fetch(
-            "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[]) RETURNING *",
-            self.partitions,
-        )
+        rows = await take_over(self._pool, self.partitions)
         if len(rows) != len(self.partitions):
             raise WrongState(f"the log has {len(rows)} of the {len(self.partitions)} partitions", reason="PARTITIONS_DIFFER")
         self.heads = _to_heads(rows)

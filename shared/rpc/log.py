@@ -10,7 +10,7 @@ from shared.ids import from_text, partition_of
 from shared.instants import Clock
 from shared.log.checkpoints import Checkpoints
 from shared.log.prover import Prover
-from shared.log.raw import RawEvent, RawLog
+from shared.log.raw import SMALLEST, RawEvent, RawLog
 from shared.rpc.server import RpcServer
 from shared.vault import Keyring
 
@@ -18,9 +18,9 @@ PAGE_BYTES = 1024 * 1024  # of envelopes and headers; with one event of any size
 END = 2**63 - 1
 
 
-def serve_log(server: RpcServer, pool: Any, log: str, keyring: Keyring, clock: Clock) -> Checkpoints:
+def serve_log(server: RpcServer, pool: Any, log: str, keyring: Keyring, clock: Clock, partitions: int = 1) -> Checkpoints:
     """Adds the LogService of the log that `log` names. Run what is returned in the background: it signs at an interval."""
-    checkpoints = Checkpoints(pool, log, keyring, clock)
+    checkpoints = Checkpoints(pool, log, keyring, clock, partitions)
     api = LogApi(log, RawLog(pool), Prover(pool), checkpoints)
     server.add(log_pb2_grpc.add_LogServiceServicer_to_server, api, "c360.log.v1.LogService")
     return checkpoints
@@ -37,6 +37,8 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
         return pb.ListPartitionsResponse(
             log=self._log,
             public_key=self._checkpoints.public_key,
+            partition_count=self._checkpoints.partitions,
+            stored_partitions=await self._raw.partitions(),
             partitions=[
                 pb.Partition(
                     partition=found.partition,
@@ -48,6 +50,7 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
                     last_stored_position=found.last_pos,
                 )
                 for found in await self._raw.heads()
+                if 0 <= found.partition < self._checkpoints.partitions
             ],
         )
 
@@ -74,13 +77,14 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
         return pb.GetStreamHeadResponse(partition=partition, note=note)
 
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
-        async for page in self._raw.events(request.partition, request.first_position):
+        first = request.first_position if request.HasField("first_position") else SMALLEST
+        async for page in self._raw.events(request.partition, first):
             for part in _parts(page):
                 yield pb.ReadEventsResponse(events=[_event(raw) for raw in part])
 
     async def ReadStream(self, request: pb.ReadStreamRequest, context: Any) -> AsyncIterator[pb.ReadStreamResponse]:
         stream = from_text(request.stream_id, "stream")
-        partition = partition_of(stream, await self._raw.partitions())
+        partition = partition_of(stream, self._checkpoints.partitions)
         async for page in self._raw.stream(partition, stream, request.tree_size if request.HasField("tree_size") else END):
             for part in _parts(page):
                 yield pb.ReadStreamResponse(events=[_event(raw) for raw in part])

@@ -11,6 +11,8 @@ RETRY_S = 0.5
 COMMAND_TIMEOUT_S = 30.0  # a statement that takes longer is stuck, not slow
 # A process that was paused in the middle of a transaction must not keep its locks from the one that takes over.
 IDLE_IN_TRANSACTION_MS = 5_000
+# The server notices a client that was cut off: 10 s of silence, then three questions 5 s apart. Locks don't wait for hours.
+KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 MIN_CONNECTIONS = 1
 MAX_CONNECTIONS = 8
 
@@ -51,6 +53,7 @@ async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMA
                 command_timeout=command_timeout_s,
                 reset=_nothing_to_reset,
                 server_settings={
+                    **KEEPALIVES,
                     "search_path": search_path,
                     "application_name": f"c360 {search_path}",
                     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),

@@ -50,3 +50,20 @@ class DataKey:
             return self._cipher.decrypt(envelope[HEAD_BYTES:BODY_START], envelope[BODY_START:], associated)
         except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise EnvelopeBroken("altered, or moved from where it belongs") from None
+
+
+class LostKey(DataKey):
+    """Stands for a live key that can't be unwrapped. What was sealed with it is not erased, and can't be read."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(bytes(KEY_BYTES))
+
+    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
+        """Raises EnvelopeBroken: nobody could open it."""
+        raise EnvelopeBroken("its key can't be unwrapped")
+
+    def open(self, envelope: bytes, associated: bytes) -> bytes:
+        """Raises EnvelopeBroken."""
+        raise EnvelopeBroken("its key can't be unwrapped")

@@ -7,9 +7,12 @@ are retired, and sign with Ed25519. `FileKeyring` is the default, a JSON file th
 """
 
 import base64
+import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,6 +85,11 @@ class FileKeyring:
         self._notice_rotation()
         return list(self._keys)
 
+    @property
+    def next_id(self) -> str:
+        """That `add_key` will give."""
+        return _next_id(self._read())
+
     def age_s(self) -> float:
         """Seconds since the file was made or a key added."""
         return time.time() - self._path.stat().st_mtime
@@ -106,22 +114,26 @@ class FileKeyring:
 
     def add_key(self, random: Random = os.urandom) -> str:
         """Adds a key-encryption key and makes it the current one. Its id."""
-        content = self._read()
-        added = str(max(int(name) for name in content["keys"]) + 1)
-        content["keys"][added] = _text(random(KEY_BYTES))
-        self._replace(content | {"current": added})
+        with _alone(self._path):
+            content = self._read()
+            added = _next_id(content)
+            content["keys"][added] = _text(random(KEY_BYTES))
+            _write(self._path, content | {"current": added})
+        self._load()
         return added
 
     def retire_key(self, key_id: str) -> None:
         """Forgets a key-encryption key for ever: whatever is still wrapped under it, in a backup too, is unreadable."""
-        content = self._read()
-        assert key_id != content["current"], "the current key can't be retired"
-        content["keys"].pop(key_id, None)
-        self._replace(content)
+        with _alone(self._path):
+            content = self._read()
+            assert key_id != content["current"], "the current key can't be retired"
+            content["keys"].pop(key_id, None)
+            _write(self._path, content)
+        self._load()
 
     @staticmethod
     def create(path: Path, random: Random = os.urandom) -> None:
-        """Never overwrites: a lost keyring is lost data."""
+        """Never overwrites: a lost keyring is lost data. Raises FileExistsError."""
         content = {
             "current": "1",
             "keys": {"1": _text(random(KEY_BYTES))},
@@ -130,7 +142,10 @@ class FileKeyring:
             "signing": _text(random(KEY_BYTES)),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, content, os.O_EXCL)
+        with _alone(path):
+            if path.exists():
+                raise FileExistsError(f"there is a keyring already: {path}")
+            _write(path, content)
 
     def _notice_rotation(self) -> None:
         """One look at the file's state; keys are wrapped in batches, so this is paid once a batch."""
@@ -150,22 +165,37 @@ class FileKeyring:
         content: dict[str, Any] = json.loads(self._path.read_text())
         return content
 
-    def _replace(self, content: dict[str, Any]) -> None:
-        """As one step: a reader finds the old file or the new one."""
-        fresh = self._path.with_name(f"{self._path.name}.new")
-        _write(fresh, content, os.O_TRUNC)
-        owner = self._path.stat()
-        if owner.st_uid != os.geteuid():
-            os.chown(fresh, owner.st_uid, owner.st_gid)
-        fresh.replace(self._path)
-        self._load()
+
+def _next_id(content: dict[str, Any]) -> str:
+    return str(max(int(name) for name in content["keys"]) + 1)
 
 
-def _write(path: Path, content: dict[str, Any], how: int) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600), "w") as file:
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """From reading the file to replacing it, nobody else does: a key that is added and lost is lost data.
+
+    The lock is the folder's, because the file is replaced.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+        os.fsync(folder)  # a name that was replaced is durable with its folder
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """As one step: a reader finds the old file or the new one. What a killed process left of its own is removed."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
         json.dump(content, file, indent=1)
         file.flush()
+        if path.exists() and (owner := path.stat()).st_uid != os.geteuid():
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

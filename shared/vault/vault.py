@@ -8,12 +8,15 @@ it is KEY_AGE_S old.
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import asyncpg
+
 from shared.instants import SECOND
-from shared.vault.envelope import KEY_BYTES, DataKey, Random
-from shared.vault.keyring import Keyring
+from shared.telemetry import logger
+from shared.vault.envelope import KEY_BYTES, DataKey, EnvelopeBroken, LostKey, Random
+from shared.vault.keyring import KeyNotHeld, Keyring
 
 CACHED_KEYS = 50_000  # about 1 KB each
 KEY_AGE_S = 60.0  # how long at most a process that was not told goes on with a destroyed key
@@ -23,6 +26,8 @@ EPOCHS_END = EPOCH_OWNER + b"\xff" * 4
 EPOCHS_IN_USE = 5  # keys to seal with: this epoch's, the next one's, one that just ended; and of the quarantine two
 QUARANTINE_US = 24 * 3600 * SECOND  # how long one key of the quarantine is used
 QUARANTINE_OWNER = b"quarantine"
+
+log = logger("vault")
 
 
 class Vault:
@@ -50,9 +55,21 @@ class Vault:
         """
         if not owners:
             return {}
+        destructions = self._destructions
         fresh = {owner: self._random(KEY_BYTES) for owner in owners}
+        try:
+            rows = await self._store(fresh, now)
+        except asyncpg.ForeignKeyViolationError:  # the key-encryption key was retired between wrapping and storing
+            rows = await self._store(fresh, now)
+        if destructions == self._destructions:
+            for row in rows:
+                self._remember(row["owner"], DataKey(fresh[row["owner"]], self._random))
+        return await self.keys(owners)
+
+    async def _store(self, fresh: Mapping[bytes, bytes], now: int) -> Any:
+        """The owners that had none."""
         wrapped = [self._keyring.wrap(key, owner) for owner, key in fresh.items()]
-        rows = await self._pool.fetch(
+        return await self._pool.fetch(
             """INSERT INTO vault.data_keys (owner, wrapped, key_id, created_at)
                SELECT owner, wrapped, key_id, $4 FROM unnest($1::bytea[], $2::bytea[], $3::text[]) AS fresh (owner, wrapped, key_id)
                ON CONFLICT (owner) DO NOTHING RETURNING owner""",
@@ -61,12 +78,12 @@ class Vault:
             [key_id for key_id, _ in wrapped],
             now,
         )
-        for row in rows:
-            self._remember(row["owner"], DataKey(fresh[row["owner"]], self._random))
-        return await self.keys(owners)
 
     async def keys(self, owners: Iterable[bytes]) -> dict[bytes, DataKey]:
-        """The keys that exist; an owner whose key was destroyed is absent. Raises KeyNotHeld."""
+        """The keys that exist; an owner whose key was destroyed is absent.
+
+        A key that can't be unwrapped is there and opens nothing: its owner isn't erased, and the others have theirs.
+        """
         wanted = set(owners)
         oldest = self._monotonic() - KEY_AGE_S
         found = {owner: held[0] for owner in wanted if (held := self._ready.get(owner)) and held[1] > oldest}
@@ -100,8 +117,8 @@ class Vault:
         """
         rows = await self._pool.fetch(
             """INSERT INTO vault.data_keys (owner, wrapped, key_id, created_at, destroyed_at)
-               SELECT owner, NULL, '', $2, $2 FROM unnest($1::bytea[]) AS gone (owner)
-               ON CONFLICT (owner) DO UPDATE SET wrapped = NULL, destroyed_at = $2 WHERE data_keys.wrapped IS NOT NULL
+               SELECT owner, NULL, NULL, $2, $2 FROM unnest($1::bytea[]) AS gone (owner)
+               ON CONFLICT (owner) DO UPDATE SET wrapped = NULL, key_id = NULL, destroyed_at = $2 WHERE data_keys.wrapped IS NOT NULL
                RETURNING owner""",
             list(owners),
             now,
@@ -132,7 +149,7 @@ class Vault:
         """The key of the ingest epoch that `now` falls into, made when it is the first to ask.
 
         It is kept without regard to its age: an epoch's key outlives the epoch by days, and a database that is down must
-        not close the door.
+        not close the door. Raises KeyNotHeld.
         """
         return await self._key_in_use(epoch_owner(now), now)
 
@@ -142,7 +159,10 @@ class Vault:
 
     async def _key_in_use(self, owner: bytes, now: int) -> tuple[bytes, DataKey]:
         if (key := self._epochs.get(owner)) is None:
-            key = self._epochs[owner] = (await self.create_keys([owner], now))[owner]
+            key = (await self.create_keys([owner], now))[owner]
+            if isinstance(key, LostKey):
+                raise KeyNotHeld("the key of this epoch can't be unwrapped")
+            self._epochs[owner] = key
             while len(self._epochs) > EPOCHS_IN_USE:
                 self._epochs.popitem(last=False)
         return owner, key
@@ -162,13 +182,19 @@ class Vault:
             "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NOT NULL",
             list(owners),
         )
-        loaded = {
-            row["owner"]: DataKey(self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]), self._random) for row in rows
-        }
+        loaded = {row["owner"]: self._unwrapped(row) for row in rows}
         if destructions == self._destructions:
             for owner, key in loaded.items():
-                self._remember(owner, key)
+                if not isinstance(key, LostKey):
+                    self._remember(owner, key)
         return loaded
+
+    def _unwrapped(self, row: Any) -> DataKey:
+        try:
+            return DataKey(self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]), self._random)
+        except (KeyNotHeld, EnvelopeBroken) as error:
+            log.critical("a data key can't be unwrapped", key_id=row["key_id"], error=type(error).__name__)
+            return LostKey()
 
     def _remember(self, owner: bytes, key: DataKey) -> None:
         self._ready[owner] = key, self._monotonic()

@@ -1,5 +1,5 @@
 """Connections go back to their pool as they are (`shared/store/pool.py`), so nothing may be left in a session: no setting, no
-lock, no cursor, no listener. The seam's connections are its own; migrations and the embedded server's set-up use no pool."""
+lock, no cursor, no listener. The seam's connections are its own; migrations, rotations and the embedded server's set-up use no pool."""
 
 import ast
 import re
@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOT_FROM_A_POOL = ("shared/log/seam/", "shared/store/alembic/", "shared/store/migrate.py", "services/migrate.py", "services/stack/")
+NOT_FROM_A_POOL = (
+    "shared/log/seam/",
+    "shared/store/alembic/",
+    "shared/store/migrate.py",
+    "services/migrate.py",
+    "services/rotate.py",
+    "services/stack/",
+)
 SOURCES = [
     path
     for folder in ("services", "shared")

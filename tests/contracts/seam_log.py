@@ -83,6 +83,7 @@ def empty_log(admin_url: str) -> Iterator[SeamLog]:
         connection.execute(f"CREATE SCHEMA {log.schema}")
         connection.execute(f"SET search_path TO {log.schema}")
         connection.execute(TABLES)
+        connection.execute("ALTER TABLE events DROP CONSTRAINT events_place")  # the library's own cases have versions 0
         connection.execute(GRANTS.format(schema=log.schema, role=ROLE))
         connection.execute("INSERT INTO partition_heads (partition) SELECT generate_series(0, %s)", [PARTITIONS - 1])
     try:

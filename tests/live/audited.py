@@ -63,9 +63,23 @@ class Audited:
             connection.execute(f"SET search_path TO {schema}")
             for table in TABLES:
                 connection.execute(f"CREATE TEMPORARY TABLE saved_{table} AS TABLE {table}")
+            constraints = self._drop_constraints(connection, schema)
             try:
                 yield connection
             finally:
                 for table in TABLES:
                     connection.execute(f"TRUNCATE {table}")
                     connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
+                for table, name, definition in constraints:
+                    connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+
+    def _drop_constraints(self, connection: psycopg.Connection[dict[str, Any]], schema: str) -> list[tuple[str, str, str]]:
+        """They stop no superuser: (table, name, definition)."""
+        found = connection.execute(
+            """SELECT conrelid::regclass::text AS table, conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint
+               WHERE connamespace = %s::regnamespace AND contype IN ('c', 'u') AND conrelid::regclass::text = ANY(%s)""",
+            [schema, list(TABLES)],
+        ).fetchall()
+        for row in found:
+            connection.execute(f"ALTER TABLE {row['table']} DROP CONSTRAINT {row['name']}")
+        return [(row["table"], row["name"], row["definition"]) for row in found]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from services.profile.views import state_binding
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus import Follower
@@ -41,8 +42,9 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
             yield f"{log}.events", _open_entry(to_record(row).entry, keys)
     for (unit,) in rows(stack, "c360", "SELECT unit FROM identity.outbox"):
         yield "identity.outbox", _open_unit(unit, keys)
-    for stream, envelope in rows(stack, "c360", "SELECT stream, envelope FROM profile.states"):
-        yield "profile.states", _open(envelope, keys.get(stream), b"state" + stream)
+    states = rows(stack, "c360", "SELECT stream, version, pos, fold_version, envelope FROM profile.states")
+    for stream, version, pos, fold_version, envelope in states:
+        yield "profile.states", _open(envelope, keys.get(stream), state_binding(stream, version, pos, fold_version))
     for stream, version, pos, recorded_at, fold_version, envelope in rows(
         stack, "c360", "SELECT stream, version, pos, recorded_at, fold_version, envelope FROM profile.snapshots"
     ):

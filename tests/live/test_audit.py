@@ -103,6 +103,25 @@ def test_two_rows_swapped(audited: Audited) -> None:
         assert (f"profile/{partition}", "EVENTS_SWAPPED", 1, 6) in audited.findings()
 
 
+COPY_EVENT = """INSERT INTO events SELECT partition, {pos}, stream, {version}, event_id, type_id, schema_version, recorded_at,
+                occurred_at, header, envelope, leaf FROM events WHERE partition = %s AND pos = 1"""
+
+
+@pytest.mark.parametrize("position", [-7, -(2**63), 1, 10**15])
+def test_a_row_where_none_can_be(audited: Audited, position: int) -> None:
+    with audited.tampering() as connection:
+        partition, _ = fullest(connection)
+        connection.execute(COPY_EVENT.format(pos=position, version="version + 1000"), [partition])
+        assert (f"profile/{partition}", "EVENT_MISPLACED", position, position) in audited.findings()
+
+
+def test_a_version_that_no_event_has(audited: Audited) -> None:
+    with audited.tampering() as connection:
+        partition, _ = fullest(connection)
+        connection.execute(COPY_EVENT.format(pos=-1, version=0), [partition])
+        assert (f"profile/{partition}", "EVENT_MISPLACED", -1, -1) in audited.findings()
+
+
 @pytest.mark.parametrize(
     "change", ["next_pos = next_pos - 1", "next_pos = next_pos + 1", "last_recorded_at = 7", "merkle_frontier = sha256('forged')"]
 )
@@ -141,6 +160,39 @@ def test_checkpoints_that_were_kept_find_what_was_cut_off_together_with_its_chec
         assert audited.verify()["findings"] == []
         [finding] = audited.verify("--kept", str(kept), code=1)["findings"]
     assert (finding["partition"], finding["code"]) == ("ingest/0", "LOG_TRUNCATED")
+
+
+@pytest.mark.parametrize("schema", ["profile", "ingest"])
+def test_a_partition_whose_head_is_gone(audited: Audited, schema: str) -> None:
+    kept = audited.folder / f"kept of {schema}"
+    audited.c360.run("audit", "checkpoints", "-o", str(kept))
+    with audited.tampering(schema) as connection:
+        connection.execute("DELETE FROM partition_heads WHERE partition = 0")
+        found = audited.verify("--kept", str(kept), code=1)["findings"]
+    assert (f"{schema}/0", "PARTITION_MISSING") in {(one["partition"], one["code"]) for one in found}
+    [unmatched] = [one["partition"] for one in found if one["code"] == "KEPT_UNMATCHED"]
+    assert unmatched.endswith(f"/{schema}/0")
+
+
+@pytest.mark.parametrize("table", ["partition_heads", "events", "merkle_nodes", "checkpoints"])
+def test_something_of_a_partition_that_the_log_does_not_have(audited: Audited, table: str) -> None:
+    rows = {
+        "partition_heads": "9",
+        "events": "9, 0, ''::bytea, 1, '', '', 1, 0, 0, '', '', ''",
+        "merkle_nodes": "9, 8, 0, ''",
+        "checkpoints": "9, 0, '', 0",
+    }
+    with audited.tampering() as connection:
+        connection.execute(f"INSERT INTO {table} VALUES ({rows[table]})")
+        assert audited.findings() == [("profile/9", "PARTITION_UNEXPECTED", None, None)]
+
+
+def test_an_event_in_a_partition_where_its_stream_does_not_belong(audited: Audited) -> None:
+    with audited.tampering() as connection:
+        partition, size = fullest(connection)
+        changed = "stream = set_byte(stream, 15, get_byte(stream, 15) # 1)"
+        connection.execute(f"UPDATE events SET {changed} WHERE partition = %s AND pos = %s", [partition, size - 1])
+        assert (f"profile/{partition}", "EVENT_MISROUTED", size - 1, size - 1) in audited.findings()
 
 
 def test_another_key_than_the_one_that_is_trusted(audited: Audited) -> None:

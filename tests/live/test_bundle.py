@@ -225,13 +225,13 @@ def test_an_erased_customer_can_be_proved_and_not_be_read(audited: Audited, read
     kept = check(readable)
     owners = [stream for log, stream in kept.streams if log == "profile"]
     with psycopg.connect(audited.stack.admin_url.rsplit("/", 1)[0] + "/c360_vault", autocommit=True) as vault:
-        saved = vault.execute("SELECT owner, wrapped FROM vault.data_keys WHERE owner = ANY(%s)", [owners]).fetchall()
-        vault.execute("UPDATE vault.data_keys SET wrapped = NULL, destroyed_at = 1 WHERE owner = ANY(%s)", [owners])
+        saved = vault.execute("SELECT wrapped, key_id, owner FROM vault.data_keys WHERE owner = ANY(%s)", [owners]).fetchall()
+        vault.execute("UPDATE vault.data_keys SET wrapped = NULL, key_id = NULL, destroyed_at = 1 WHERE owner = ANY(%s)", [owners])
         try:
             path = audited.bundle("erased.json", "--keyring", audited.keyring, "--vault-url", audited.vault_url)
         finally:
-            for owner, wrapped in saved:
-                vault.execute("UPDATE vault.data_keys SET wrapped = %s, destroyed_at = NULL WHERE owner = %s", [wrapped, owner])
+            for row in saved:
+                vault.execute("UPDATE vault.data_keys SET wrapped = %s, key_id = %s, destroyed_at = NULL WHERE owner = %s", row)
     erased = check(path.read_bytes())
     assert [event.personal for event in erased.events() if event.personal] == []
     assert count(erased) == count(kept)

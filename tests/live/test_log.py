@@ -1,7 +1,12 @@
 """The log on a real PostgreSQL: gapless, fenced, append-only, all or nothing."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +20,12 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id, id_maker, partition_of
 from shared.instants import now_us
-from shared.log import LogReader, LogWriter, merkle
+from shared.log import LogReader, LogWriter, merkle, raw, takeover
 from shared.log import writer as writer_module
 from shared.log.checkpoints import Checkpoints
 from shared.log.records import leaf_of
+from shared.log.seam import PartitionRecorder
+from shared.log.seam.datastore import Datastore
 from shared.log.writer import Versioned
 from shared.store import pool as pool_module
 from shared.store.pool import open_pool
@@ -113,6 +120,37 @@ async def test_a_writer_that_was_paused_in_a_transaction_does_not_lock_out_the_o
     assert (await positions(pool))[placed(1).partition] == [0]
 
 
+@pytest.mark.parametrize("through_the_seam", [False, True])
+async def test_a_writer_that_was_paused_inside_its_copy_does_not_keep_the_one_that_takes_over_waiting(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch, through_the_seam: bool
+) -> None:
+    monkeypatch.setattr(takeover, "PATIENCE_S", 0.5)
+    url = servers.environment_of("profile")["C360_DATABASE_URL"]
+    paused = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.live.stopped_writer", url, stderr=subprocess.DEVNULL)
+    try:
+        await asyncio.to_thread(os.waitid, os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
+        async with asyncio.timeout(20):
+            if through_the_seam:
+                with closing(Datastore(url, "profile")) as datastore:
+                    await asyncio.to_thread(PartitionRecorder(datastore, PARTITIONS[-1], len(PARTITIONS)).claim)
+            log = await writer(pool)
+        await log.append([placed(1)], {"CUSTOMER": 1})
+    finally:
+        paused.send_signal(signal.SIGCONT)
+        code = await paused.wait()
+    assert code != 0, "what it was writing is refused"
+    assert (await positions(pool))[placed(1).partition] == [0]
+
+
+async def test_a_client_that_was_cut_off_is_noticed_by_the_server(pool: Any, servers: Stack) -> None:
+    settings = servers.environment_of("profile")["C360_DATABASE_URL"], "profile"
+    assert await pool.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+    with closing(Datastore(*settings)) as datastore, datastore.transaction() as cursor:
+        for name in (*pool_module.KEEPALIVES, "idle_in_transaction_session_timeout", "statement_timeout"):
+            cursor.execute(f"SHOW {name}")
+            assert [*(cursor.fetchone() or {}).values()] != ["0"], name
+
+
 async def test_a_reader_never_sees_a_gap_while_writers_write(pool: Any) -> None:
     log, reader, done = await writer(pool), LogReader(pool), asyncio.Event()
 
@@ -153,6 +191,38 @@ async def test_no_services_role_can_change_history(servers: Stack, service: str,
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(change.format(table))
     await pool.close()
+
+
+async def test_the_services_role_can_not_move_a_head_to_another_partition(pool: Any) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await pool.execute("UPDATE partition_heads SET partition = partition + 10")
+
+
+@pytest.mark.parametrize(
+    ("pos", "version", "stream"), [(-7, 2, bytes(16)), (1, 0, bytes(16)), (1, 1, b"short")], ids=["position", "version", "stream"]
+)
+async def test_the_services_role_can_not_put_an_event_where_none_can_be(pool: Any, pos: int, version: int, stream: bytes) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await pool.execute("INSERT INTO events VALUES (0, $1, $2, $3, '', '', 1, 0, 0, '', '', '')", pos, stream, version)
+
+
+async def test_who_checks_reads_every_row_also_a_second_one_at_the_end_of_a_page(
+    pool: Any, servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await writer(pool)).append([placed(1, version) for version in range(1, 6)], {})
+    monkeypatch.setattr(raw, "PAGE_EVENTS", 2)
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    change = admin.transaction()
+    await change.start()
+    await admin.execute("ALTER TABLE events DROP CONSTRAINT events_partition_pos_key, DROP CONSTRAINT events_place")
+    for changed in ("1, stream, 99", "1, stream, 98", "-7, stream, 97", f"{2**63 - 1}, stream, 96"):
+        rest = "event_id, type_id, schema_version, recorded_at, occurred_at, header, envelope, leaf"
+        await admin.execute(f"INSERT INTO events SELECT partition, {changed}, {rest} FROM events WHERE pos = 0")
+    partition = placed(1).partition
+    pages = [page async for page in raw.RawLog(admin).events(partition)]
+    await change.rollback()
+    await admin.close()
+    assert [event.record.pos for page in pages for event in page] == [-7, 0, 1, 1, 1, 2, 3, 4, 2**63 - 1]
 
 
 async def test_recorded_time_never_runs_backwards_when_the_clock_does(pool: Any) -> None:
@@ -289,7 +359,7 @@ async def test_the_head_has_the_tree_of_the_stored_leaves_and_full_blocks_have_a
 
 def checkpoints(pool: Any, servers: Stack) -> Checkpoints:
     keyring = FileKeyring(Path(servers.environment_of("profile")["C360_KEYRING_FILE"]))
-    return Checkpoints(pool, "profile", keyring, now_us)
+    return Checkpoints(pool, "profile", keyring, now_us, len(PARTITIONS))
 
 
 async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> None:
@@ -303,6 +373,61 @@ async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> 
     finally:
         signing.cancel()
     assert await pool.fetchval("SELECT count(*) FROM checkpoints") == len(PARTITIONS) + 1
+
+
+@pytest.mark.parametrize("change", ["event_id = '\\x00'", "version = 9", "pos = -1"])
+async def test_a_newest_event_that_is_not_in_the_tree_is_not_signed(pool: Any, servers: Stack, change: str) -> None:
+    await (await writer(pool)).append([placed(1), placed(1, version=2)], {})
+    signer, stream = checkpoints(pool, servers), placed(1).entry.stream
+    await signer.make(placed(1).partition)
+    _, note = await signer.stream_head(stream, 2)
+    assert note.splitlines()[3:5] == ["2", "1"]
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    tampering = admin.transaction()
+    await tampering.start()
+    await admin.execute("ALTER TABLE events DROP CONSTRAINT events_place")
+    await admin.execute(f"UPDATE events SET {change} WHERE version = 2")
+    keyring = FileKeyring(Path(servers.environment_of("profile")["C360_KEYRING_FILE"]))
+    with pytest.raises(LogDamaged):
+        await Checkpoints(OneConnection(admin), "profile", keyring, now_us, len(PARTITIONS)).stream_head(stream, 2)
+    await tampering.rollback()
+    await admin.close()
+
+
+class OneConnection:
+    """A pool of a single connection, to look into its open transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self.fetch, self.fetchval, self.fetchrow = connection.fetch, connection.fetchval, connection.fetchrow
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        yield self._connection
+
+
+async def test_an_added_head_gets_no_emptiness_signed(pool: Any, servers: Stack) -> None:
+    await (await writer(pool)).append([placed(number) for number in range(20)], {})
+    signer, stream = checkpoints(pool, servers), placed(1).entry.stream
+    for partition in PARTITIONS:
+        await signer.make(partition)
+    size = await pool.fetchval("SELECT next_pos FROM partition_heads WHERE partition = $1", placed(1).partition)
+    assert (await signer.stream_head(stream, size))[0] == placed(1).partition
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    await admin.execute("INSERT INTO partition_heads (partition) VALUES (4)")
+    try:
+        with pytest.raises(LogDamaged):
+            await signer.stream_head(stream, size)
+        with pytest.raises(InvalidInput):
+            await signer.make(4)
+        await admin.execute("UPDATE partition_heads SET partition = 5 WHERE partition = 0")
+        assert 0 in await signer._not_empty()
+        with pytest.raises(LogDamaged):
+            await signer.make(0)
+    finally:
+        await admin.execute("DELETE FROM partition_heads WHERE partition = 4")
+        await admin.execute("UPDATE partition_heads SET partition = 0 WHERE partition = 5")
+        await admin.close()
 
 
 async def until_signed(pool: Any, events: int) -> None:

@@ -17,6 +17,7 @@ from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
 
 from services.profile.domain import State
+from services.profile.views import state_binding
 from services.stack.stack import Stack
 from shared.events.catalogue import encode
 from shared.ids import from_text
@@ -120,9 +121,10 @@ async def test_a_served_state_that_the_log_does_not_give_is_found(stack: Stack, 
     key = await Vault(pool, FileKeyring(Path(settings["C360_KEYRING_FILE"]))).key(member)
     assert key is not None
     admin = await asyncpg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360")
-    true = await admin.fetchval("SELECT envelope FROM profile.states WHERE stream = $1", member)
+    row = await admin.fetchrow("SELECT envelope, version, pos, fold_version FROM profile.states WHERE stream = $1", member)
+    true, place = row["envelope"], state_binding(member, row["version"], row["pos"], row["fold_version"])
     update = "UPDATE profile.states SET envelope = $2 WHERE stream = $1"
-    await admin.execute(update, member, key.seal(encode(State(founding_number=0)), b"state" + member))
+    await admin.execute(update, member, key.seal(encode(State(founding_number=0)), place))
     restart(stack)
     try:
         _, outcome = replay(platform, customer)

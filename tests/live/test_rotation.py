@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 
 from services import rotate
-from services.migrate import of_database
+from services.migrate import admit, of_database
 from services.stack.settings import whole_environment
 from services.stack.stack import Stack
 from shared.ids import id_maker
@@ -46,7 +47,8 @@ async def pool(servers: Stack) -> AsyncIterator[Any]:
 @pytest.fixture
 def path(admin: psycopg.Connection, tmp_path: Path) -> Path:
     """A new keyring, and nothing wrapped."""
-    admin.execute("TRUNCATE vault.data_keys")
+    admin.execute("TRUNCATE vault.data_keys, vault.key_encryption_keys")
+    admit(admin, "1")
     FileKeyring.create(tmp_path / "keyring.json")
     return tmp_path / "keyring.json"
 
@@ -107,6 +109,34 @@ async def test_a_retired_key_opens_no_backup(pool: Any, path: Path, admin: psyco
     assert await Vault(pool, FileKeyring(path)).key(owner) is not None
 
 
+async def test_a_process_that_was_paused_since_before_a_key_was_retired_wraps_under_the_new_one(
+    pool: Any, path: Path, admin: psycopg.Connection
+) -> None:
+    """The pause is between wrapping and storing."""
+    owner, keyring = new_id(), FileKeyring(path)
+    under_the_old_one = keyring.wrap(bytes(32), owner)
+
+    class Paused:
+        async def fetch(self, query: str, *arguments: Any) -> Any:
+            if keyring.key_ids == ["1"]:
+                rotate.rotate(admin, FileKeyring(path), lambda done, of: None)
+                rotate.retire(admin, FileKeyring(path), after_s=0)
+            return await pool.fetch(query, *arguments)
+
+    sealed = (await Vault(Paused(), keyring).create_keys([owner], 1))[owner].seal(b"Ann", b"")
+    assert (await Vault(pool, FileKeyring(path)).keys([owner]))[owner].open(sealed, b"") == b"Ann"
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await pool.execute("INSERT INTO data_keys VALUES ($1, $3, $2, 1)", new_id(), *under_the_old_one)
+
+
+def test_rotations_take_turns(servers: Stack, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotate, "TURN_S", 1)
+    settings = rotate.RotateSettings(admin_url=servers.admin_url, keyring_file=str(path))
+    with rotate.connect(settings), pytest.raises(psycopg.OperationalError):
+        rotate.connect(settings)
+    rotate.connect(settings).close()
+
+
 async def test_a_key_destroyed_while_it_is_rewrapped_stays_destroyed(
     pool: Any, path: Path, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +146,7 @@ async def test_a_key_destroyed_while_it_is_rewrapped_stays_destroyed(
     wrap = keyring.wrap
 
     def wrap_too_late(key: bytes, of: bytes) -> tuple[str, bytes]:
-        admin.execute("UPDATE vault.data_keys SET wrapped = NULL, destroyed_at = 2 WHERE owner = %s", [of])
+        admin.execute("UPDATE vault.data_keys SET wrapped = NULL, key_id = NULL, destroyed_at = 2 WHERE owner = %s", [of])
         return wrap(key, of)
 
     monkeypatch.setattr(keyring, "wrap", wrap_too_late)

@@ -9,12 +9,12 @@ import asyncpg
 import pytest
 
 from services.stack.stack import Stack
-from shared import bus
+from shared import bus, identifiers
 from shared.bus import destructions
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.store.pool import open_pool
-from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, Vault
+from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, KeyNotHeld, Vault
 from shared.vault import vault as vault_module
 from shared.waiting import end
 
@@ -96,6 +96,7 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
     here, there = Vault(pool, keyring), Vault(pool, keyring)
     await here.create_keys([owner], 1)
     await there.keys([owner])
+    identifiers.normalise("phone", "+49 30 1234567")
     ours, theirs = await bus.connect(servers.endpoints.nats, "here"), await bus.connect(servers.endpoints.nats, "there")
     told: asyncio.Queue[Collection[bytes]] = asyncio.Queue()
     heeding = asyncio.create_task(destructions.heed(theirs, there, told.put_nowait))
@@ -106,6 +107,7 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
             await asyncio.sleep(0)
     assert owner not in there._ready
     assert await there.key(owner) is None
+    assert identifiers._phone.cache_info().currsize == 0, "nor what an erased person was reached by"
     await end([heeding])
     await asyncio.gather(ours.close(), theirs.close())
 
@@ -115,6 +117,7 @@ async def test_who_was_disconnected_forgets_all_keys_and_what_was_opened_with_th
 ) -> None:
     owner, vault, opened_is_forgotten = new_id(), Vault(pool, keyring), asyncio.Event()
     await vault.create_keys([owner], 1)
+    identifiers.normalise("email", "ann@example.com")
     client = await bus.connect(servers.endpoints.nats, "away")
     heeding = asyncio.create_task(destructions.heed(client, vault, all_forgotten=opened_is_forgotten.set))
     async with asyncio.timeout(10):
@@ -122,6 +125,7 @@ async def test_who_was_disconnected_forgets_all_keys_and_what_was_opened_with_th
             client.stats["reconnects"] += 1
             await asyncio.sleep(0.1)
     assert owner not in vault._ready
+    assert identifiers._email.cache_info().currsize == 0
     await end([heeding])
     await client.close()
 
@@ -141,14 +145,69 @@ async def test_a_key_that_was_being_loaded_when_it_was_destroyed_is_not_kept(poo
     assert owner not in vault._ready
 
 
-async def test_a_destroyed_key_cannot_be_put_back(pool: Any, keyring: FileKeyring) -> None:
+async def test_a_destroyed_key_cannot_be_put_back_nor_a_live_one_replaced(pool: Any, keyring: FileKeyring) -> None:
+    owner, other, vault = new_id(), new_id(), Vault(pool, keyring)
+    await vault.create_keys([owner, other], 1)
+    kept = await pool.fetchrow("SELECT wrapped, key_id FROM data_keys WHERE owner = $1", owner)
+    await vault.destroy([owner], 1)
+    put_back = "UPDATE data_keys SET wrapped = $2, key_id = $3, destroyed_at = NULL WHERE owner = $1"
+    assert await pool.execute(put_back, owner, *kept) == "UPDATE 0"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await pool.execute(put_back, other, *kept)
+    assert (await vault.keys_as_stored([owner, other])).keys() == {other}
+
+
+async def test_ingest_sees_the_keys_of_epochs_and_quarantine_alone(servers: Stack, pool: Any, keyring: FileKeyring) -> None:
+    customer = new_id()
+    await Vault(pool, keyring).create_keys([customer], 1)
+    ingests = await open_pool(servers.environment_of("ingest")["C360_VAULT_URL"], "vault")
+    ingest = Vault(ingests, keyring)
+    owner, _ = await ingest.epoch_key(1)
+    waiting, _ = await ingest.quarantine_key(1)
+    assert (await ingest.raw_keys([customer, owner, waiting])).keys() == {owner, waiting}
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await ingest.create_keys([new_id()], 1)
+    await ingests.close()
+
+
+async def test_one_key_that_cannot_be_unwrapped_takes_none_of_the_others_with_it(pool: Any, keyring: FileKeyring) -> None:
+    lost, other = new_id(), new_id()
+    vault, elsewhere = Vault(pool, keyring), Vault(pool, keyring)
+    sealed = (await vault.create_keys([lost, other], 1))[other].seal(b"Ann", b"")
+
+    class Forgetful:
+        def unwrap(self, wrapped: bytes, owner: bytes, key_id: str) -> bytes:
+            if owner == lost:
+                raise KeyNotHeld(key_id)
+            return keyring.unwrap(wrapped, owner, key_id)
+
+    elsewhere._keyring = Forgetful()  # type: ignore[assignment]
+    keys = await elsewhere.keys([lost, other])
+    assert keys[other].open(sealed, b"") == b"Ann"
+    with pytest.raises(EnvelopeBroken):  # not absent, which would mean erased
+        keys[lost].open(sealed, b"")
+    elsewhere._keyring = keyring
+    assert (await elsewhere.keys([lost]))[lost].seal(b"Bob", b"")
+
+
+async def test_a_key_that_was_destroyed_while_it_was_made_is_not_kept(pool: Any, keyring: FileKeyring) -> None:
     owner = new_id()
-    await Vault(pool, keyring).destroy([owner], 1)
-    with pytest.raises(asyncpg.CheckViolationError):
-        await pool.execute("UPDATE data_keys SET wrapped = 'x' WHERE owner = $1", owner)
+
+    class Slow:
+        async def fetch(self, query: str, *arguments: Any) -> Any:
+            rows = await pool.fetch(query, *arguments)
+            if query.lstrip().startswith("INSERT"):
+                await Vault(pool, keyring).destroy([owner], 2)
+                vault.forget([owner])
+            return rows
+
+    vault = Vault(Slow(), keyring)
+    assert await vault.create_keys([owner], 1) == {}
+    assert owner not in vault._ready
 
 
 async def test_a_service_can_neither_read_nor_change_more_of_the_vault_than_it_needs(servers: Stack, pool: Any) -> None:
+    await Vault(pool, FileKeyring(Path(servers.environment_of("identity")["C360_KEYRING_FILE"]))).create_keys([new_id()], 1)
     for statement in ("UPDATE data_keys SET key_id = 'x'", "DELETE FROM data_keys"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(statement)
@@ -161,7 +220,7 @@ async def test_a_service_can_neither_read_nor_change_more_of_the_vault_than_it_n
         await other.close()
     profile = await asyncpg.connect(servers.environment_of("profile")["C360_VAULT_URL"])
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await profile.execute("INSERT INTO vault.data_keys VALUES ('x', 'x', 'x', 1)")
+        await profile.execute("INSERT INTO vault.data_keys VALUES ('x', 'x', '1', 1)")
     await profile.close()
 
 

@@ -181,6 +181,35 @@ def test_altered_missing_and_added_nodes_are_named() -> None:
     assert log.found() == [("NODE_UNEXPECTED", None, None)]
 
 
+def test_a_unit_that_was_had_twice_is_named() -> None:
+    log = small()
+    first = log.events[2].entry
+    for position in (12, 13):
+        log.alter(position, event_id=log.events[position - 10].entry.event_id, stream=log.events[position - 10].entry.stream)
+    assert log.events[12].entry.stream == first.stream
+    assert ("EVENT_DOUBLED", 12, 13) in log.found()
+
+
+def test_nodes_that_no_tree_has_cost_no_time() -> None:
+    log = large()
+    log.nodes += [Node(2**31 - 1, number, b"") for number in range(1_000_000)] + [Node(8, -1, b""), Node(0, 0, b"")]
+    assert log.found() == [("NODE_UNEXPECTED", None, None)]
+
+
+def test_missing_rows_are_counted_by_blocks_and_only_so_many() -> None:
+    """A few rows, each a million positions after the one before."""
+    log = AuditedLog([30], signed=[])
+    apart = 1_000_000
+    for number, event in enumerate(log.events):
+        log.events[number] = msgspec.structs.replace(event, record=msgspec.structs.replace(event.record, pos=number * apart))
+    log.head = msgspec.structs.replace(log.head, next_pos=30 * apart)
+    found = log.found()
+    assert [one for one in found if one[0] == "EVENTS_MISSING"] == [
+        ("EVENTS_MISSING", n * apart + 1, n * apart + apart - 1) for n in range(10)
+    ]
+    assert sum(code == "EVENT_MISPLACED" for code, _, _ in found) == 19
+
+
 def test_nodes_of_the_second_stored_height_are_checked_too() -> None:
     log = AuditedLog([65_536 + 10], signed=[0], streams=200)
     assert log.found() == []

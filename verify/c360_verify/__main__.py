@@ -5,8 +5,9 @@ import base64
 import contextlib
 import json
 import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,32 +18,67 @@ from c360_verify.check import Event, Report, check
 from c360_verify.refusal import Refused
 
 KEY_BYTES = 32  # Ed25519
+MAX_MB = 32  # some 20,000 events; small values nested in each other take 35 times their size when they are parsed
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        data = options.file.read_bytes()
+        data = _read(options.file, options.max_mb * 1_000_000)
     except OSError as error:
-        print(f"c360-verify: {options.file}: {error.strerror}", file=sys.stderr)
+        print(_printable(f"c360-verify: {options.file}: {error.strerror or error}"), file=sys.stderr)
         return 2
     try:
         report = check(data, options.key)
         lines = [_line(event) for event in report.events()] if options.events else _summary(options, report)
+        text = "\n".join(_printable(line) for line in lines)
     except Refused as refusal:
-        print(f"{options.file.name}: REFUSED: {refusal}")
+        print(_printable(f"{options.file.name}: REFUSED: {refusal}"))
         return 1
-    _print(lines)
+    except MemoryError:
+        print(_printable(f"{options.file.name}: REFUSED: it takes more memory than there is"))
+        return 1
+    _print(text)
     return 0
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Raises OSError, also for what has no end or is larger than `most` bytes."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(f"it is larger than {most // 1_000_000} MB; if you expect that, raise --max-mb")
+    return data
+
+
+def _printable(text: str) -> str:
+    """Nothing in it moves a cursor or hides what was printed."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="c360-verify", description="Check a bundle of evidence about one customer, offline.")
     parser.add_argument("file", type=Path, help="the bundle, as `c360 audit bundle` wrote it")
     parser.add_argument("--key", type=_key, help="the installation's public key (base64), got some other way than with the bundle")
+    parser.add_argument(
+        "--max-mb",
+        type=_size,
+        default=MAX_MB,
+        metavar="MB",
+        help=f"the largest file to read, default {MAX_MB}; takes up to 35 times as much memory",
+    )
     parser.add_argument("--events", action="store_true", help="print the events, one JSON document a line, instead of the report")
     return parser
+
+
+def _size(text: str) -> int:
+    size = int(text)
+    if not 0 < size <= 1_000_000:
+        raise ValueError
+    return size
 
 
 def _key(text: str) -> bytes:
@@ -52,10 +88,10 @@ def _key(text: str) -> bytes:
     raise argparse.ArgumentTypeError(f"a public key is {KEY_BYTES} bytes in base64")
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print(text: str) -> None:
     """Who reads may stop before the end, as `head` does: what was found stays found."""
     try:
-        print("\n".join(lines), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,6 +1,7 @@
 """Signed notes (c2sp.org/signed-note) with exactly one signature: that of the installation's key."""
 
 import hashlib
+import re
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -10,6 +11,8 @@ from c360_verify.reading import as_bytes, as_id, as_number
 from c360_verify.refusal import Refused, require
 
 ED25519 = b"\x01"
+# Before anything of it is quoted: what isn't verified yet must not speak to a terminal.
+NAME = re.compile(r"customer360/[0-9a-f]{1,64}/[a-z]{1,32}/[0-9]{1,9}(/stream/[0-9a-f-]{36})?")
 
 
 class Tree(NamedTuple):
@@ -77,6 +80,7 @@ def _signed_lines(note: str, public_key: bytes, what: str) -> list[str]:
     require(isinstance(note, str) and not any(0xD800 <= ord(char) <= 0xDFFF for char in note), f"{what} is not text")
     text, gap, signature_line = note.rpartition("\n\n")
     name = text.partition("\n")[0]
+    require(bool(NAME.fullmatch(name)), f"{what} has not customer360/<installation>/<log>/<partition> in its first line")
     start = f"\N{EM DASH} {name} "
     well_formed = gap and signature_line.startswith(start) and signature_line.endswith("\n") and signature_line.count("\n") == 1
     require(bool(well_formed), f"{what} is not a note with one signature under its own origin")

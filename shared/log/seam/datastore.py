@@ -9,9 +9,16 @@ import psycopg
 from eventsourcing import persistence as library
 from psycopg.rows import DictRow, dict_row
 
+from shared.store.pool import COMMAND_TIMEOUT_S, IDLE_IN_TRANSACTION_MS, KEEPALIVES
+
 MAX_CONNECTIONS = 4  # one writes, the others replay
 CONNECT_TIMEOUT_S = 5
 LEND_TIMEOUT_S = 30.0  # as long as a statement of the hot path may take
+# As on the hot path: no transaction of a paused or cut-off process keeps its locks.
+SESSION = KEEPALIVES | {
+    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+    "statement_timeout": str(int(COMMAND_TIMEOUT_S * 1000)),
+}
 
 # From the most to the least specific, as in PEP 249.
 TRANSLATIONS: tuple[tuple[type[psycopg.Error], type[library.PersistenceError]], ...] = (
@@ -76,7 +83,11 @@ class Datastore:
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=f"c360 seam {self._schema}",
         )
-        connection.execute("SELECT set_config('search_path', %s, false)", [self._schema])
+        settings = SESSION | {"search_path": self._schema}
+        connection.execute(
+            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)",
+            [list(settings), list(settings.values())],
+        )
         return connection
 
     def _give_back(self, connection: psycopg.Connection[DictRow]) -> None:

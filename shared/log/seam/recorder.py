@@ -33,6 +33,7 @@ from shared.log.records import COLUMNS, STORED_COLUMNS, Record, to_record, to_ro
 from shared.log.seam.datastore import Datastore
 from shared.log.seam.rows import stream_of, to_entry, to_notification, to_stored_event
 from shared.log.seam.subscription import PollingSubscription
+from shared.log.seam.takeover import take_over
 
 EVENT_TYPES = (
     "int4",
@@ -78,10 +79,7 @@ class PartitionRecorder(ProcessRecorder):
         """Takes the partition over: whoever wrote it before is fenced from here on."""
         with self._writing:
             with self._datastore.transaction() as cursor:
-                cursor.execute(
-                    "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = %s RETURNING *", [self._partition]
-                )
-                head = _to_head(cursor.fetchone())
+                head = _to_head(take_over(cursor, self._partition))
             self._head = head
             return head
 

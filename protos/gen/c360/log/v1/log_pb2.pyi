@@ -44,13 +44,21 @@ class ListPartitionsResponse(_message.Message):
     LOG_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     PARTITIONS_FIELD_NUMBER: _builtins.int
+    PARTITION_COUNT_FIELD_NUMBER: _builtins.int
+    STORED_PARTITIONS_FIELD_NUMBER: _builtins.int
     log: _builtins.str
     """Name of the log: the service that owns it, "ingest", "identity", "profile" or "consent"."""
     public_key: _builtins.bytes
     """Ed25519 public key of the checkpoints, 32 bytes. Compare it with one that you got some other way."""
+    partition_count: _builtins.int
+    """How many the log has, from 0 on, as the service was set up; what its tables hold doesn't matter."""
     @_builtins.property
     def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Partition]:
-        """In the order of their numbers."""
+        """Those that have a head, in the order of their numbers."""
+
+    @_builtins.property
+    def stored_partitions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of all partitions of which its tables hold anything. Others than 0 to partition_count - 1 were made by somebody."""
 
     def __init__(
         self,
@@ -58,10 +66,12 @@ class ListPartitionsResponse(_message.Message):
         log: _builtins.str = ...,
         public_key: _builtins.bytes = ...,
         partitions: _abc.Iterable[Global___Partition] | None = ...,
+        partition_count: _builtins.int = ...,
+        stored_partitions: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log", "partitions", b"partitions", "public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log", "partition_count", b"partition_count", "partitions", b"partitions", "public_key", b"public_key", "stored_partitions", b"stored_partitions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -432,18 +442,20 @@ class ReadEventsRequest(_message.Message):
     partition: _builtins.int
     """Number of the partition."""
     first_position: _builtins.int
-    """Position to begin with."""
+    """Position to begin with; when absent, the first row that is stored, even where no event can be."""
     def __init__(
         self,
         *,
         partition: _builtins.int = ...,
-        first_position: _builtins.int = ...,
+        first_position: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_position", b"_first_position", "first_position", b"first_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_position", b"first_position", "partition", b"partition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_position", b"_first_position", "first_position", b"first_position", "partition", b"partition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__first_position: _TypeAlias = _typing.Literal["first_position"]  # noqa: Y015
+    _WhichOneofArgType__first_position: _TypeAlias = _typing.Literal["_first_position", b"_first_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_position) -> _WhichOneofReturnType__first_position | None: ...
 
 Global___ReadEventsRequest: _TypeAlias = ReadEventsRequest  # noqa: Y015
 

@@ -129,7 +129,8 @@ class LogServiceServicer:
 
     def GetStreamHead(self, request, context):
         """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
-        Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED).
+        Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
+        stored of the stream is not in that tree, or the log has other partitions than it should.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

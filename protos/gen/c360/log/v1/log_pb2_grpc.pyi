@@ -54,7 +54,8 @@ class LogServiceStub:
     """
     GetStreamHead: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetStreamHeadRequest, _log_pb2.GetStreamHeadResponse]
     """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
-    Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED).
+    Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
+    stored of the stream is not in that tree, or the log has other partitions than it should.
     """
     ReadEvents: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadEventsRequest, _log_pb2.ReadEventsResponse]
     """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
@@ -91,7 +92,8 @@ class LogServiceAsyncStub(LogServiceStub):
     """
     GetStreamHead: _aio.UnaryUnaryMultiCallable[_log_pb2.GetStreamHeadRequest, _log_pb2.GetStreamHeadResponse]  # type: ignore[assignment]
     """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
-    Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED).
+    Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
+    stored of the stream is not in that tree, or the log has other partitions than it should.
     """
     ReadEvents: _aio.UnaryStreamMultiCallable[_log_pb2.ReadEventsRequest, _log_pb2.ReadEventsResponse]  # type: ignore[assignment]
     """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
@@ -161,7 +163,8 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_log_pb2.GetStreamHeadResponse, _abc.Awaitable[_log_pb2.GetStreamHeadResponse]]:
         """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
-        Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED).
+        Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
+        stored of the stream is not in that tree, or the log has other partitions than it should.
         """
 
     @_abc_1.abstractmethod
