@@ -1,17 +1,17 @@
 """Ids are 16 bytes inside, UUID text at the edges."""
 
 import hashlib
-import os
 import uuid
 from collections.abc import Callable
 
 from shared.errors import InvalidInput
 from shared.instants import Clock
+from shared.randomness import draw
 
 NewId = Callable[[], bytes]
 
 
-def id_maker(clock: Clock, random: Callable[[int], bytes] = os.urandom) -> NewId:
+def id_maker(clock: Clock, random: Callable[[int], bytes] = draw) -> NewId:
     """Makes UUIDs of version 7 (RFC 9562): they sort by time, so indexes over them stay local."""
 
     def new_id() -> bytes:

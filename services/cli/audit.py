@@ -62,9 +62,10 @@ def verify(
 
     notes = checks.read_kept(kept or [])
     keys: dict[str, bytes] = {}
+    unused = list(notes)
     with _progress() as progress:
-        checked = [part for service in SERVICES for part in checks.check_log(service, keys, key, notes, progress, timeout_s)]
-    checked += checks.unmatched(notes)
+        checked = [part for service in SERVICES for part in checks.check_log(service, keys, key, unused, progress, timeout_s)]
+    checked += checks.unmatched(unused)
     if key is None and len(set(keys.values())) > 1:
         raise Misused("KEYS_DIFFER", "the services don't sign with the same key; say with --key which one is right")
     if as_json:

@@ -98,14 +98,14 @@ class Ingest:
             raise NotAuthenticated("this write key is unknown, or was revoked", reason="WRITE_KEY_UNKNOWN")
         return source
 
-    async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> Receipt:
-        """Returns when the events that were taken are durable.
+    async def record(self, calls: Iterable[Call | Rejection], delivery: Delivery, count: int) -> Receipt:
+        """Returns when the events that were taken are durable. There are `count` calls, read one by one: what is left of one
+        when the next comes is its encoded form, so that a batch is worked through in the processor's caches.
 
         Raises InvalidInput (BODY_TOO_LARGE, BATCH_TOO_LONG), LimitExceeded (OVERLOADED, RATE_LIMITED), Unavailable
         (BROKER_DOWN, STOPPING, TRY_AGAIN); then none is known to be.
         """
-        calls = list(calls)
-        self._check_limits(len(calls), delivery)
+        self._check_limits(count, delivery)
         judged = self._judge_all(calls, delivery)
         places = _places(judged, delivery.source)
         await self._hold(judged, places)

@@ -6,11 +6,12 @@ a keyed hash of a constant, makes an envelope openable by the one key it was sea
 
 import hashlib
 import hmac
-import os
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.randomness import draw
 
 VERSION = b"\x01"
 KEY_BYTES = 32
@@ -31,7 +32,7 @@ class DataKey:
 
     __slots__ = ("_cipher", "_head", "_random")
 
-    def __init__(self, key: bytes, random: Random = os.urandom) -> None:
+    def __init__(self, key: bytes, random: Random = draw) -> None:
         commitment = hmac.digest(key, b"customer360 key commitment", hashlib.sha256)[:COMMITMENT_BYTES]
         self._head = VERSION + commitment
         self._cipher = AESGCM(key)

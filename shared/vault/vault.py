@@ -31,7 +31,7 @@ log = logger("vault")
 
 
 class Vault:
-    """`pool` is a connection pool of the vault database; `random` makes keys and nonces; `monotonic` counts seconds."""
+    """`pool` is a connection pool of the vault database; `random` makes keys; `monotonic` counts seconds."""
 
     def __init__(
         self, pool: Any, keyring: Keyring, random: Random = os.urandom, monotonic: Callable[[], float] = time.monotonic
@@ -63,7 +63,7 @@ class Vault:
             rows = await self._store(fresh, now)
         if destructions == self._destructions:
             for row in rows:
-                self._remember(row["owner"], DataKey(fresh[row["owner"]], self._random))
+                self._remember(row["owner"], DataKey(fresh[row["owner"]]))
         return await self.keys(owners)
 
     async def _store(self, fresh: Mapping[bytes, bytes], now: int) -> Any:
@@ -191,7 +191,7 @@ class Vault:
 
     def _unwrapped(self, row: Any) -> DataKey:
         try:
-            return DataKey(self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]), self._random)
+            return DataKey(self._keyring.unwrap(row["wrapped"], row["owner"], row["key_id"]))
         except (KeyNotHeld, EnvelopeBroken) as error:
             log.critical("a data key can't be unwrapped", key_id=row["key_id"], error=type(error).__name__)
             return LostKey()

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import grpc
@@ -72,9 +73,9 @@ class Senders:
         until, before = time.monotonic() + seconds, self.outcome.accepted
 
         def work(_: int) -> None:
-            connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
-            while time.monotonic() < until:
-                self._send(connection)
+            with closing(http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)) as connection:
+                while time.monotonic() < until:
+                    self._send(connection)
 
         began = time.monotonic()
         self._together(FEW, work)
@@ -85,10 +86,10 @@ class Senders:
         began, batches_per_s = time.monotonic(), events_per_s / BATCH_EVENTS
 
         def work(first: int) -> None:
-            connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
-            for number in range(first, int(seconds * batches_per_s), MANY):
-                time.sleep(max(0.0, began + number / batches_per_s - time.monotonic()))
-                self._send(connection)
+            with closing(http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)) as connection:
+                for number in range(first, int(seconds * batches_per_s), MANY):
+                    time.sleep(max(0.0, began + number / batches_per_s - time.monotonic()))
+                    self._send(connection)
 
         self._together(MANY, work)
 

@@ -24,7 +24,7 @@ def is_batch(headers: Headers) -> bool:
     return _media_type(headers) == BATCHED
 
 
-def read_batch(body: bytes) -> list[Call | Rejection]:
+def read_batch(body: bytes) -> list[msgspec.Raw]:
     """A batch may be empty. Raises InvalidInput (JSON_BROKEN, BODY_INVALID, BATCH_TOO_LONG)."""
     try:
         items = _decode_batch(body)
@@ -34,7 +34,11 @@ def read_batch(body: bytes) -> list[Call | Rejection]:
         raise InvalidInput("the body is not JSON", reason="JSON_BROKEN") from None
     if len(items) > MAX_BATCH_EVENTS:
         raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
-    return [_taken(read_structured, item) for item in items]
+    return items
+
+
+def read_item(raw: msgspec.Raw) -> Call | Rejection:
+    return _taken(read_structured, raw)
 
 
 def read_one(headers: Headers, body: bytes) -> Call | Rejection:

@@ -72,7 +72,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
             raise InvalidInput("a batch has at most 2,500 events", reason="BATCH_TOO_LONG", limit=MAX_BATCH_EVENTS)
         sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
         delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source, sent_at=sent_at)
-        return await self._ingest.record(map(_to_call, request.events), delivery)
+        return await self._ingest.record(map(_to_call, request.events), delivery, len(request.events))
 
     async def RegisterSource(
         self, request: ingest_pb2.RegisterSourceRequest, context: Context

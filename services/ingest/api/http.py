@@ -47,22 +47,23 @@ class HttpDoor:
         batch = read_batch(await self._bodies.read(request))
         source = source or await self._ingest.authenticate(keys.of_body(batch.write_key))
         delivery = delivery_of(batch, source, self._ingest.now())
-        return answers.receipt(await self._ingest.record(map(read_item, batch.batch), delivery))
+        return answers.receipt(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
 
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)
         call = read_single(await self._bodies.read(request), kind)
         source = source or await self._ingest.authenticate(keys.of_body(call.write_key))
-        receipt = await self._ingest.record([call], Delivery(source=source.name, received_at=self._ingest.now(), settings=source))
+        receipt = await self._ingest.record([call], self._delivery(source), 1)
         return answers.receipt(_not_rejected(receipt))
 
     async def cloudevents(self, request: Request) -> Response:
         source = await self._ingest.authenticate(keys.of_request(request) or keys.bearer(request))
         body = await self._bodies.read(request)
-        delivery = Delivery(source=source.name, received_at=self._ingest.now(), settings=source)
         if cloudevents.is_batch(request.headers):
-            return answers.receipt(await self._ingest.record(cloudevents.read_batch(body), delivery))
-        receipt = await self._ingest.record([cloudevents.read_one(request.headers, body)], delivery)
+            items = cloudevents.read_batch(body)
+            calls = map(cloudevents.read_item, items)
+            return answers.receipt(await self._ingest.record(calls, self._delivery(source), len(items)))
+        receipt = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
         return answers.receipt(_not_rejected(receipt))
 
     async def webhook(self, request: Request) -> Response:
@@ -80,6 +81,9 @@ class HttpDoor:
 
     async def health(self, request: Request) -> Response:
         return answers.json_response(200, {"status": "ok"})
+
+    def _delivery(self, source: SourceSettings) -> Delivery:
+        return Delivery(source=source.name, received_at=self._ingest.now(), settings=source)
 
     async def _source_of_head(self, request: Request) -> SourceSettings | None:
         """None: look into the body. Asked first, so that nobody unknown makes us read one."""

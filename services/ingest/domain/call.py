@@ -72,7 +72,8 @@ def read_call(raw: bytes | msgspec.Raw) -> Call:
         raise InvalidInput("this is not JSON", reason="JSON_BROKEN") from None
     except RecursionError:
         raise too_deep() from None
-    check_depth(bytes(raw), [call.properties, call.traits, call.context, call.integrations, call.external_ids, call.extra])
+    if may_be_deep(raw):
+        check_depth([call.properties, call.traits, call.context, call.integrations, call.external_ids, call.extra])
     return call
 
 
@@ -87,10 +88,14 @@ def check_size(size_bytes: int) -> None:
         raise InvalidInput("an event has at most 32 KB", reason="EVENT_TOO_LARGE", limit_bytes=MAX_EVENT_BYTES)
 
 
-def check_depth(raw: bytes, values: list[Any]) -> None:
-    """Of what `raw` was decoded to. Raises InvalidInput (EVENT_TOO_DEEP)."""
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
-        return
+def may_be_deep(raw: bytes | msgspec.Raw) -> bool:
+    """Whether it has enough brackets; they may stand side by side, or in text."""
+    plain = bytes(raw)
+    return plain.count(b"{") + plain.count(b"[") > MAX_DEPTH
+
+
+def check_depth(values: list[Any]) -> None:
+    """Raises InvalidInput (EVENT_TOO_DEEP)."""
     level = values
     for _ in range(MAX_DEPTH):
         level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]

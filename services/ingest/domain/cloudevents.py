@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.ingest.domain.call import Call, check_depth, check_size, read_call
+from services.ingest.domain.call import Call, check_depth, check_size, may_be_deep, read_call
 from shared.errors import InvalidInput
 from shared.ids import derived_id, to_text
 
@@ -89,7 +89,8 @@ def _track(data: bytes | msgspec.Raw | None, name: str) -> Call:
     properties = _decode(data) if data else {}
     if not isinstance(properties, dict):
         properties = {"data": properties}
-    check_depth(bytes(data or b""), [properties])
+    if data and may_be_deep(data):
+        check_depth([properties])
     ids = {key: value for key in ("userId", "anonymousId") if isinstance(value := properties.get(key), str | int)}
     return Call(event=name, properties=properties, user_id=ids.get("userId"), anonymous_id=ids.get("anonymousId"))
 
