@@ -1,7 +1,7 @@
 """Laws of erasure: however it interleaves with other events and deliveries, nothing personal about who was erased is left.
 
 Identity, the vault, the hand-over and profile in one small model: the production decisions and folds, the I/O taken away. What an
-erasure does to the graph is a model of its own (`erased_graph`).
+erasure does to the graph is a model of its own (`graph_store`).
 """
 
 import random as randomness
