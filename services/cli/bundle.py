@@ -130,14 +130,16 @@ def _follow(collector: Collector, start: bytes) -> bool:
     found = False
     while waiting:
         member = waiting.popleft()
-        for log in CUSTOMER_LOGS:
-            for entry in collector.take(log, member):
-                found = True
-                if entry.type_id == customer.MERGED.id and (other := entry.public().other) not in seen:
+        entries = [entry for log in CUSTOMER_LOGS for entry in collector.take(log, member)]
+        found = found or bool(entries)
+        split = {entry.public().merge_id for entry in entries if entry.type_id == customer.SPLIT.id}
+        for entry in entries:
+            if entry.type_id == customer.MERGED.id and entry.public().merge_id not in split:
+                if (other := entry.public().other) not in seen:
                     seen.add(other)
                     waiting.append(other)
-                elif entry.type_id == customer.LINKED.id:
-                    identifiers.add(entry.public().value_hash)
+            elif entry.type_id == customer.LINKED.id:
+                identifiers.add(entry.public().value_hash)
     purposes = {
         entry.public().purpose
         for identifier in sorted(identifiers)

@@ -8,7 +8,7 @@ import msgspec
 from shared import faults
 from shared.errors import LimitExceeded, NotFound
 from shared.events import customer as customer_events
-from shared.events.catalogue import Entry, encode
+from shared.events.catalogue import Entry, EventType, encode
 from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
 from shared.ids import to_text
 from shared.log import Record
@@ -168,7 +168,7 @@ class Persons:
         """Hashes of the identifiers of all customers that edges join to this one."""
         rows = await self._pool.fetch(
             """WITH RECURSIVE joined (customer) AS (
-                   SELECT $1::bytea UNION SELECT other FROM edges JOIN joined USING (customer)
+                   SELECT $1::bytea UNION SELECT other FROM edges JOIN joined USING (customer) WHERE NOT cut
                )
                SELECT value_hash FROM links JOIN joined USING (customer)""",
             customer,
@@ -179,11 +179,17 @@ class Persons:
 async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
     """Any of them may come again, in this batch or later, without a second effect."""
     founded = [entry.stream for entry in entries if entry.type_id == customer_events.FOUNDED.id]
-    linked = {entry.public().value_hash: entry.stream for entry in entries if entry.type_id == customer_events.LINKED.id}
-    merged = [(entry.stream, entry.public()) for entry in entries if entry.type_id == customer_events.MERGED.id]
-    edges = [(edge.merge_id, *pair) for customer, edge in merged for pair in ((customer, edge.other), (edge.other, customer))]
+    linked, unlinked = _links(entries)
+    edges = _both_ways(entries, customer_events.MERGED)
+    cut = _both_ways(entries, customer_events.SPLIT)
     if founded:
         await connection.execute("INSERT INTO customers SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", founded)
+    if unlinked:
+        await connection.execute(
+            """DELETE FROM links USING unnest($1::bytea[], $2::bytea[]) AS gone (h, c) WHERE value_hash = h AND customer = c""",
+            list(unlinked),
+            list(unlinked.values()),
+        )
     if linked:
         await connection.execute(
             """INSERT INTO links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
@@ -199,9 +205,38 @@ async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
             [customer for _, customer, _ in edges],
             [other for _, _, other in edges],
         )
+    if cut:
+        await connection.execute(
+            """INSERT INTO edges (merge_id, customer, other, cut) SELECT m, c, o, true FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+               AS gone (m, c, o) ON CONFLICT (customer, merge_id) DO UPDATE SET cut = true""",
+            [merge_id for merge_id, _, _ in cut],
+            [customer for _, customer, _ in cut],
+            [other for _, _, other in cut],
+        )
     for entry in entries:
         if entry.type_id == customer_events.ERASED.id:
             await _erase(connection, entry)
+
+
+def _links(entries: Sequence[Entry]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """{identifier hash: customer} of what is linked in the end, and of what is linked to that customer no more."""
+    linked: dict[bytes, bytes] = {}
+    unlinked: dict[bytes, bytes] = {}
+    for entry in entries:
+        if entry.type_id == customer_events.LINKED.id:
+            linked[entry.public().value_hash] = entry.stream
+        elif entry.type_id == customer_events.UNLINKED.id:
+            value_hash = entry.public().value_hash
+            unlinked[value_hash] = entry.stream
+            if linked.get(value_hash) == entry.stream:
+                del linked[value_hash]
+    return linked, unlinked
+
+
+def _both_ways(entries: Sequence[Entry], kind: EventType) -> list[tuple[bytes, bytes, bytes]]:
+    """(merge id, customer, other), each edge from both of its ends, once."""
+    public = [(entry.stream, entry.public()) for entry in entries if entry.type_id == kind.id]
+    return sorted({(edge.merge_id, *ends) for one, edge in public for ends in ((one, edge.other), (edge.other, one))})
 
 
 async def _erase(connection: Any, entry: Entry) -> None:

@@ -52,7 +52,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     ledger.run = Run(settings.poison_run_limit)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     epochs = Epochs(client, ledger, vault, now_us)
-    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, now_us, new_id)
+    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, unifier.forget, now_us, new_id)
     holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
     relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read)
     ledger.on_committed = relay.tell

@@ -75,23 +75,30 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return await self._erasure.release_hold(request)
 
 
+def _undone(records: list[Record]) -> set[bytes]:
+    """Ids of the links and merges that were taken back."""
+    unlinked = {record.entry.public().link_id for record in records if record.entry.type_id == events.UNLINKED.id}
+    return unlinked | {record.entry.public().merge_id for record in records if record.entry.type_id == events.SPLIT.id}
+
+
 def _customer(members: list[bytes], records: list[Record], erasure_id: bytes | None) -> pb.Customer:
     """`members` oldest first; `records` are their whole streams. Of an erased customer, not even hashed identifiers."""
     customer = pb.Customer(customer_id=to_text(members[0]), member_ids=[to_text(member) for member in members])
     customer.erasure_id = to_text(erasure_id) if erasure_id else ""
     merges: dict[bytes, pb.Merge] = {}
+    undone = _undone(records)
     for record in sorted(records, key=lambda record: record.pos):
         entry, public = record.entry, record.entry.public()
         if entry.type_id == events.FOUNDED.id and entry.stream == members[0]:
             customer.found_time.CopyFrom(to_timestamp(record.recorded_at))
-        elif entry.type_id == events.LINKED.id and erasure_id is None:
+        elif entry.type_id == events.LINKED.id and erasure_id is None and entry.event_id not in undone:
             customer.identifiers.add(
                 namespace=public.namespace,
                 value_hash=public.value_hash.hex(),
                 customer_id=to_text(entry.stream),
                 link_time=to_timestamp(record.recorded_at),
             )
-        elif entry.type_id == events.MERGED.id:
+        elif entry.type_id == events.MERGED.id and public.merge_id not in undone:
             pair = sorted([entry.stream, public.other], key=members.index)
             merges[public.merge_id] = pb.Merge(
                 merge_id=to_text(public.merge_id),

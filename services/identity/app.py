@@ -1,26 +1,19 @@
 """Identity's use cases: unify a unit of events, and replay what was parked."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity import erasures, views
-from services.identity.domain import (
-    Conclusion,
-    Founded,
-    Graph,
-    Linked,
-    Merged,
-    Proposed,
-    Sighting,
-    Suppression,
-    admit,
-    decide,
-)
-from services.identity.erasure import Erasure
+from services.identity import erasures, regions, views
+from services.identity.domain import Sighting, Suppression, admit
+from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.erasure import evolve as evolve_erasure
+from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.region import Seen, Settled, settle
+from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
+from services.identity.regions import Loaded
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
@@ -35,32 +28,29 @@ from shared.privacy import Personal
 from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, EVENTS_SUPPRESSED, UNIT_EVENTS, UNIT_SECONDS
 from shared.vault import DataKey, Vault
 
+KNOWN_SIGHTINGS = 200_000  # that need no look-up, about 300 bytes each
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An event whose customer is found, and what that taught us."""
+    """An event whose customer is found."""
 
     event: RawEvent
     event_id: bytes
     resolved_by: bytes
     customer: bytes
-    conclusions: list[Conclusion]
 
 
 @dataclass(slots=True)
-class Draft:
-    """A unit being made: entries in order, those that belong to identity's own log, and the streams' versions."""
+class Unit:
+    """A unit being made: what is new in the graph, the events in their places, and what is refused."""
 
-    versions: dict[bytes, int]
-    entries: list[Entry] = field(default_factory=list)
-    own: list[Versioned] = field(default_factory=list)
-    erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
-    messages: list[bytes] = field(default_factory=list)  # refused, by event id
-
-    def conclude(self, entry: Entry) -> None:
-        self.versions[entry.stream] = self.versions.get(entry.stream, 0) + 1
-        self.own.append(Versioned(IDENTITY_PARTITION, self.versions[entry.stream], entry))
-        self.entries.append(entry)
+    loaded: Loaded = field(default_factory=Loaded)
+    settled: Settled | None = None
+    resolved: dict[Node, Evidence] = field(default_factory=dict)  # the earliest event that resolves by an identifier
+    placed: list[Placed] = field(default_factory=list)
+    refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
+    fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
 
 
 class Unifier:
@@ -72,6 +62,8 @@ class Unifier:
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
+        self._rules = DEFAULT_RULES
+        self._known: OrderedDict[tuple[Node, ...], tuple[Evidence, bytes]] = OrderedDict()
 
     async def load(self) -> int:
         """Up to where INGEST is consumed."""
@@ -97,17 +89,34 @@ class Unifier:
             await self._unify(raw, self._ledger.consumed, take)
             return self._ledger.next_unit - 1
 
+    def forget(self) -> None:
+        """Something was erased: what it was known by is looked up again."""
+        self._known.clear()
+
     async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Also) -> None:
         with UNIT_SECONDS.labels("identity").time():
             fresh = await self._not_seen(raw)
-            graph, placed, versions, refusals = await self._place(fresh)
-            draft = await self._draft(graph, placed, versions)
-            await self._refuse(draft, refusals)
-            await self._commit(draft, graph, placed, sequence, also)
+            unit = await self._place(fresh)
+            drafting = await draft_conclusions(
+                unit.loaded,
+                unit.settled,
+                unit.resolved,
+                self._values(fresh),
+                self._vault,
+                self._ledger.reader,
+                self._clock,
+                self._new_id,
+                self._rules,
+            )
+            keys = drafting.keys | await self._vault.keys({item.customer for item in unit.placed} - drafting.keys.keys())
+            for item in unit.placed:
+                drafting.entries.append(_activity_entry(item, keys[item.customer]))
+            await self._refuse(drafting, unit.refusals)
+            await self._commit(drafting, unit, sequence, also)
         UNIT_EVENTS.labels("identity").observe(len(raw))
-        EVENTS_APPLIED.labels("identity").inc(len(placed))
+        EVENTS_APPLIED.labels("identity").inc(len(unit.placed))
         EVENTS_DUPLICATE.labels("identity").inc(len(raw) - len(fresh))
-        EVENTS_SUPPRESSED.inc(len(refusals))
+        EVENTS_SUPPRESSED.inc(len(unit.refusals))
 
     async def _not_seen(self, raw: Sequence[RawEvent]) -> dict[bytes, RawEvent]:
         """By event id, which follows from source and message id: a repeated message is the same event."""
@@ -118,105 +127,100 @@ class Unifier:
             del by_id[event_id]
         return by_id
 
-    async def _place(
-        self, fresh: dict[bytes, RawEvent]
-    ) -> tuple[Graph, list[Placed], dict[bytes, int], list[tuple[bytes, Suppression]]]:
-        """The last are (event id, suppression) of the events that are about someone who was erased."""
-        sightings = [self._sighting(event_id, event) for event_id, event in fresh.items()]
-        graph, versions = await views.load_graph(self._pool, sightings, self._ledger.next_founding_number)
-        placed, refusals = [], []
-        for seen, event in zip(sightings, fresh.values(), strict=True):
-            sighting = admit(graph, seen)
-            if isinstance(sighting, Suppression):
-                refusals.append((seen.event_id, sighting))
-                continue
-            customer, conclusions = decide(graph, sighting, self._new_id)
-            placed.append(Placed(event, sighting.event_id, sighting.identifiers[0][0], customer, conclusions))
-        return graph, placed, versions, refusals
+    async def _place(self, fresh: dict[bytes, RawEvent]) -> Unit:
+        """An event belongs to its strongest identifier's customer, whoever that turns out to be joined with."""
+        unit = Unit()
+        sightings = await self._admit([self._sighting(event_id, event) for event_id, event in fresh.items()], unit)
+        seen = {sighting.event_id: sighting.seen() for sighting in sightings}
+        customer_of = await self._settle(seen, unit)
+        for event_id, one in seen.items():
+            unit.placed.append(Placed(fresh[event_id], event_id, one.nodes[0].value_hash, customer_of[event_id]))
+        return unit
 
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
         # An event without any usable identifier was accepted all the same: it founds a customer of its own.
         identifiers = identifiers_of(event) or [Identifier("event", event_id.hex())]
+        identifiers.sort(key=lambda identifier: (self._rules.rank(identifier.namespace), identifier))
         hashed = [(hash_of(identifier, self._vault.lookup_key), identifier) for identifier in identifiers]
         return Sighting(event_id, hashed, min(event.occurred_at, event.received_at))
 
-    async def _draft(self, graph: Graph, placed: Sequence[Placed], versions: dict[bytes, int]) -> Draft:
-        founded = [x.customer for item in placed for x in item.conclusions if isinstance(x, Founded)]
-        keys = await self._vault.create_keys(founded, self._clock())
-        linked = {x.customer for item in placed for x in item.conclusions if isinstance(x, Linked)}
-        keys |= await self._vault.keys((linked | {item.customer for item in placed}) - keys.keys())
-        draft = Draft(versions)
-        for item in placed:
-            for conclusion in item.conclusions:
-                for entry in self._conclusion_entries(item, conclusion, graph, keys):
-                    draft.conclude(entry)
-            draft.entries.append(_activity_entry(item, keys[item.customer]))
-        return draft
+    async def _admit(self, sightings: Sequence[Sighting], unit: Unit) -> list[Sighting]:
+        """What was erased may have been seen often before, so this comes first."""
+        unknown = [sighting for sighting in sightings if self._known_customer(sighting.seen()) is None]
+        hashes = {value_hash for sighting in unknown for value_hash, _ in sighting.identifiers}
+        suppressions = await erasures.suppressions(self._pool, hashes) if hashes else {}
+        if not suppressions:
+            return list(sightings)
+        admitted = []
+        for sighting in sightings:
+            found = admit(suppressions, sighting, self._rules)
+            if isinstance(found, Suppression):
+                unit.refusals.append((sighting.event_id, found))
+            else:
+                admitted.append(found)
+        return admitted
 
-    def _conclusion_entries(self, item: Placed, conclusion: Conclusion, graph: Graph, keys: dict[bytes, DataKey]) -> list[Entry]:
-        """A merge and a proposal concern two customers and stand in both streams."""
-        at, cause = item.event.occurred_at, item.event_id
+    async def _settle(self, seen: dict[bytes, Seen], unit: Unit) -> dict[bytes, bytes]:
+        """{event id: customer}. What was seen like this before changes nothing; the rest changes a region of the graph."""
+        customer_of = {event_id: found for event_id, one in seen.items() if (found := self._known_customer(one)) is not None}
+        rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
+        if rest:
+            stored = await regions.known(self._pool, list(rest.values()))
+            customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored}
+        news = [one for event_id, one in rest.items() if event_id not in customer_of]
+        if news:
+            touched = {node for one in news for node in one.nodes}
+            unit.loaded = await regions.load(self._pool, touched, self._ledger.next_founding_number)
+            unit.settled = settle(unit.loaded.region, news, self._rules, self._new_id)
+            own = unit.loaded.region.known.own
+            customer_of |= {event_id: own[one.nodes[0]] for event_id, one in rest.items() if event_id not in customer_of}
+        for one in news:
+            unit.resolved[one.nodes[0]] = min(one.evidence, unit.resolved.get(one.nodes[0], one.evidence))
+        for event_id, one in rest.items():
+            evidence = unit.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
+            unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]
+        return customer_of
 
-        def entry(kind: EventType, stream: bytes, public: Any, personal: Personal | None = None) -> Entry:
-            return make_entry(kind, stream, self._new_id(), at, public, personal, keys.get(stream))
+    def _known_customer(self, seen: Seen) -> bytes | None:
+        found = self._known.get(seen.nodes)
+        if found is None or (len(seen.nodes) > 1 and found[0] > seen.evidence):
+            return None
+        return found[1]
 
-        match conclusion:
-            case Founded(customer, number):
-                return [entry(events.FOUNDED, customer, events.CustomerFounded(founding_number=number))]
-            case Linked(customer, value_hash, identifier):
-                public = events.IdentifierLinked(namespace=identifier.namespace, value_hash=value_hash, cause=cause)
-                return [entry(events.LINKED, customer, public, events.LinkedValue(value=identifier.value))]
-            case Merged(merge_id, one, two):
-                numbers = graph.founding_numbers
-                return [
-                    entry(
-                        events.MERGED,
-                        stream,
-                        events.CustomersMerged(merge_id=merge_id, other=other, other_founding_number=numbers[other], cause=cause),
-                    )
-                    for stream, other in ((one, two), (two, one))
-                ]
-            case Proposed(proposal_id, one, two, reason):
-                return [
-                    entry(
-                        events.MERGE_PROPOSED,
-                        stream,
-                        events.MergeProposed(proposal_id=proposal_id, other=other, reason=reason, cause=cause),
-                    )
-                    for stream, other in ((one, two), (two, one))
-                ]
+    def _values(self, fresh: dict[bytes, RawEvent]) -> dict[bytes, Identifier]:
+        found = {}
+        for event_id, event in fresh.items():
+            for value_hash, identifier in self._sighting(event_id, event).identifiers:
+                found[value_hash] = identifier
+        return found
 
-    async def _refuse(self, draft: Draft, refusals: Sequence[tuple[bytes, Suppression]]) -> None:
+    async def _refuse(self, drafting: Drafting, refusals: Sequence[tuple[bytes, Suppression]]) -> None:
         """What is dropped is counted in the log of its erasure, and never seen again."""
         dropped = Counter(suppression.erasure_id for _, suppression in refusals)
         for erasure in await erasures.get(self._pool, dropped) if dropped else ():
             event = ReimportRefused(events=dropped[erasure.erasure_id])
             entry = make_entry(REIMPORT_REFUSED, erasure.erasure_id, self._new_id(), self._clock(), event)
-            draft.own.append(Versioned(IDENTITY_PARTITION, erasure.version + 1, entry))
-            draft.erasures.append(evolve_erasure(erasure, event, entry.occurred_at))
-        draft.messages += [event_id for event_id, _ in refusals]
+            drafting.own.append(Versioned(IDENTITY_PARTITION, erasure.version + 1, entry))
+            drafting.erasures.append(evolve_erasure(erasure, event, entry.occurred_at))
 
-    async def _commit(
-        self,
-        draft: Draft,
-        graph: Graph,
-        placed: Sequence[Placed],
-        sequence: int,
-        also: Also,
-    ) -> None:
+    async def _commit(self, drafting: Drafting, unit: Unit, sequence: int, also: Also) -> None:
+        messages = [event_id for event_id, _ in unit.refusals] + [item.event_id for item in unit.placed]
         now = self._clock()
-        conclusions = [(item.event_id, conclusion) for item in placed for conclusion in item.conclusions]
 
         async def write_views(connection: Any, records: Any) -> None:
-            first = records[0].pos if records else 0
-            await views.apply(connection, conclusions, graph, draft.versions, (first, now))
-            await self._ledger.seen.remember(connection, draft.messages + [item.event_id for item in placed])
+            if unit.settled is not None:
+                await regions.save(connection, unit.loaded, unit.settled)
+                await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
+            await self._ledger.seen.remember(connection, messages)
             await also(connection)
-            for erasure in draft.erasures:
+            for erasure in drafting.erasures:
                 await erasures.save(connection, erasure)
 
-        await self._ledger.commit(draft.own, draft.entries, sequence, write_views)
-        self._ledger.next_founding_number = max(self._ledger.next_founding_number, graph.next_founding_number)
+        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views)
+        self._ledger.next_founding_number = max(self._ledger.next_founding_number, unit.loaded.region.known.next_founding_number)
+        self._known |= unit.fresh
+        while len(self._known) > KNOWN_SIGHTINGS:
+            self._known.popitem(last=False)
 
 
 ACTIVITIES: dict[str, EventType] = {

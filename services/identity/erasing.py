@@ -6,7 +6,7 @@ requested -> (queued ->) begun -> keys_destroyed -> purged -> completed
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -39,7 +39,10 @@ log = logger("erasing")
 
 
 class Eraser:
-    """`erase` takes a request and `wait` waits for its certificate; `run` does the work."""
+    """`erase` takes a request and `wait` waits for its certificate; `run` does the work.
+
+    `forget` is called when identifiers stop to lead anywhere.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Eraser:
         vault: Vault,
         epochs: Epochs,
         keyring: Keyring,
+        forget: Callable[[], None],
         clock: Clock,
         new_id: NewId,
     ) -> None:
@@ -58,6 +62,7 @@ class Eraser:
         self._vault = vault
         self._keyring = keyring
         self._sweep = Sweep(pool, client, ledger, vault, epochs)
+        self._forget = forget
         self._clock = clock
         self._new_id = new_id
         self._news = asyncio.Event()
@@ -160,7 +165,10 @@ class Eraser:
                 await erasures.erase(connection, members, every_hash, suppression)
 
             event = self._begun(members, len(every_hash), 1)
-            return await self._record(erasure, events.BEGUN, event, closing, write_views)
+            try:
+                return await self._record(erasure, events.BEGUN, event, closing, write_views)
+            finally:
+                self._forget()
 
     def _begun(self, members: Sequence[bytes], identifiers: int, units: int) -> events.ErasureBegun:
         last_unit = self._ledger.next_unit + units - 1

@@ -196,7 +196,7 @@ def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
         case events.Tracked() | events.Viewed():
             properties: dict[str, Any] = item.personal.properties
             return properties if purpose.may_see(EVENTS_FIELD) else release_details(properties, purpose)
-    if isinstance(item.public, events.CustomersMerged | events.MergeProposed):
+    if isinstance(item.public, events.CustomersMerged | events.CustomersSplit | events.MergeProposed):
         return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
     return {}
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.profile.cache import LoadingCache
-from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, is_timeless, reachable
+from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, is_timeless, linked, reachable
 from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
 from services.profile.history import History
 from services.profile.views import Identifiers
@@ -108,7 +108,7 @@ class Profiles:
             raise _erased(customer)
         require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
         if depends_on_the_person(purpose):
-            found = await self._decisions.get({bound for h in held.values() for bound in h.state.identifiers})
+            found = await self._decisions.get({bound for h in held.values() for bound in linked(h.state)})
             if not self._lease_holds():  # looked at last: it vouches for the decisions just read
                 raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
@@ -216,7 +216,9 @@ def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
 KINDS = {
     events.FOUNDED.id: "founded",
     events.LINKED.id: "linked",
+    events.UNLINKED.id: "unlinked",
     events.MERGED.id: "merged",
+    events.SPLIT.id: "split",
     events.MERGE_PROPOSED.id: "merge_proposed",
     events.IDENTIFIED.id: "identified",
     events.TRACKED.id: "tracked",

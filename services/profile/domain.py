@@ -16,7 +16,7 @@ from shared.events.catalogue import Entry
 from shared.privacy import Personal, Redacted
 
 # Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 
 MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
 MAX_TRAIT_BYTES = 4_096
@@ -41,7 +41,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.occurred_at, self.received_at, self.event_id
 
 
-class LinkedIdentifier(msgspec.Struct, frozen=True, array_like=True):
+class LinkedIdentifier(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    value_hash: bytes
     namespace: str
     value: str | None  # None when the key that sealed it is gone
 
@@ -50,14 +51,18 @@ class LinkedIdentifier(msgspec.Struct, frozen=True, array_like=True):
 
 
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What one stream amounts to. Traits are by name, then by source; edges lead to other customers of the cluster."""
+    """What one stream amounts to. Traits are by name, then by source; edges lead to other customers of the cluster.
+
+    What was linked or merged is never taken out: `cut` has what was taken back, so that the order of events doesn't matter.
+    """
 
     founding_number: int = -1
     founded_at: int = 0
     last_seen_at: int = 0
     traits: dict[str, dict[str, Candidate]] = {}
-    identifiers: dict[bytes, LinkedIdentifier] = {}
+    identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
+    cut: set[bytes] = set()  # link ids and merge ids
     restricted: bool = False  # an erasure waits for a legal hold
     erased: bool = False
 
@@ -83,11 +88,17 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         state.founding_number = public.founding_number
         state.founded_at = entry.occurred_at
     elif isinstance(public, events.IdentifierLinked):
-        value = personal.value if isinstance(personal, events.LinkedValue) else None
+        value = (
+            (personal.value or None) if isinstance(personal, events.LinkedValue) else None
+        )  # empty: it couldn't be said any more
         if not state.erased:
-            state.identifiers[public.value_hash] = LinkedIdentifier(public.namespace, value)
+            state.identifiers[entry.event_id] = LinkedIdentifier(public.value_hash, public.namespace, value)
+    elif isinstance(public, events.IdentifierUnlinked):
+        state.cut.add(public.link_id)
     elif isinstance(public, events.CustomersMerged):
         _join_edge(state.edges, public.merge_id, public.other)
+    elif isinstance(public, events.CustomersSplit):
+        state.cut.add(public.merge_id)
     elif isinstance(public, events.CustomerRestricted):
         state.restricted = True
     elif isinstance(public, events.CustomerErased):
@@ -120,7 +131,13 @@ def fork(state: State) -> State:
         traits={name: dict(candidates) for name, candidates in state.traits.items()},
         identifiers=dict(state.identifiers),
         edges=dict(state.edges),
+        cut=set(state.cut),
     )
+
+
+TIMELESS = frozenset(
+    kind.id for kind in (events.FOUNDED, events.UNLINKED, events.MERGED, events.SPLIT, events.MERGE_PROPOSED, events.RESTRICTED)
+)
 
 
 def happened_by(entry: Entry, valid_at: int) -> bool:
@@ -132,7 +149,7 @@ def happened_by(entry: Entry, valid_at: int) -> bool:
 
 
 def is_timeless(entry: Entry) -> bool:
-    return entry.type_id in (events.FOUNDED.id, events.MERGED.id, events.MERGE_PROPOSED.id, events.RESTRICTED.id)
+    return entry.type_id in TIMELESS
 
 
 def keep_within_limits(traits: dict[str, dict[str, Candidate]]) -> None:
@@ -197,6 +214,7 @@ def combine(states: dict[bytes, State]) -> State:
         whole.identifiers |= state.identifiers
         for merge_id, other in state.edges.items():
             _join_edge(whole.edges, merge_id, other)
+        whole.cut |= state.cut
         whole.restricted |= state.restricted
         whole.erased |= state.erased
         for name, candidates in state.traits.items():
@@ -213,12 +231,17 @@ def golden_record(states: dict[bytes, State]) -> GoldenRecord:
     return GoldenRecord(
         members=members,
         traits={name: trait for name, held in sorted(whole.traits.items()) if (trait := _survivor(held)) is not None},
-        identifiers=whole.identifiers,
+        identifiers=linked(whole),
         founded_at=whole.founded_at,
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
         restricted=whole.restricted,
     )
+
+
+def linked(state: State) -> dict[bytes, LinkedIdentifier]:
+    """By identifier hash."""
+    return {found.value_hash: found for link_id, found in sorted(state.identifiers.items()) if link_id not in state.cut}
 
 
 def _survivor(candidates: dict[str, Candidate]) -> GoldenTrait | None:
@@ -232,10 +255,10 @@ def state_hash(state: State) -> str:
     """Hexadecimal SHA-256 over the state in an order of its own: equal states have equal hashes."""
     identifiers, edges = sorted(state.identifiers.items()), sorted(state.edges.items())
     clocks = (state.founding_number, state.founded_at, state.last_seen_at)
-    content = (*clocks, state.traits, identifiers, edges, state.restricted, state.erased)
+    content = (*clocks, state.traits, identifiers, edges, state.cut, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 
 def reachable(states: Iterable[State]) -> set[bytes]:
     """Streams that edges lead to."""
-    return {other for state in states for other in state.edges.values()}
+    return {other for state in states for merge_id, other in state.edges.items() if merge_id not in state.cut}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.profile.app import Profiles
-from services.profile.domain import Held, LinkedIdentifier
+from services.profile.domain import Held, LinkedIdentifier, linked
 from services.profile.enforcement import depends_on_the_person
 from services.profile.views import States
 from shared.errors import LimitExceeded, NotFound, NotPermitted
@@ -155,5 +155,5 @@ class Exports:
             if gone.reason != "CUSTOMER_ERASED":
                 raise
             return None if depends_on_the_person(purpose) else Visible({}, erased=True)
-        linked = [item for one in cluster.values() for item in one.state.identifiers.items()]
-        return Visible({bound: value for bound, value in linked if value.value is not None and purpose.may_see(value.namespace)})
+        found = [item for one in cluster.values() for item in linked(one.state).items()]
+        return Visible({bound: value for bound, value in found if value.value is not None and purpose.may_see(value.namespace)})

@@ -16,7 +16,7 @@ from typing import Any
 from rich.progress import Progress as Bar
 
 from services.profile.__main__ import ProfileSettings
-from services.profile.domain import Held, State, evolve
+from services.profile.domain import Held, State, evolve, linked
 from services.profile.erasures import mark_identifiers
 from services.profile.history import History
 from services.profile.snapshots import Snapshots
@@ -69,10 +69,10 @@ class Rebuild:
                 evolve(state, record.entry, public, record.entry.personal(keys.get(stream)))
                 if isinstance(public, events.CustomerErased):
                     await self._mark(connection, record, public)
-            links |= dict.fromkeys(state.identifiers, stream)
+            links |= dict.fromkeys(linked(state), stream)
             held[stream] = Held(state, len(records), records[-1].pos)
         await self._states.apply(connection, held, keys)
-        await self._identifiers.apply(connection, links)
+        await self._identifiers.apply(connection, links, {})
 
     async def _mark(self, connection: Any, record: Record, public: events.CustomerErased) -> None:
         hashes = list(public.identifier_hashes)

@@ -46,6 +46,7 @@ class Change:
     events: list[Versioned] = field(default_factory=list)
     held: dict[bytes, Held] = field(default_factory=dict)
     links: dict[bytes, bytes] = field(default_factory=dict)
+    unlinked: dict[bytes, bytes] = field(default_factory=dict)
     parked: list[Parked] = field(default_factory=list)
     erased: list[Entry] = field(default_factory=list)
 
@@ -162,6 +163,10 @@ class Recorder:
         change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))
         if isinstance(public, events.IdentifierLinked):
             change.links[public.value_hash] = entry.stream
+        elif isinstance(public, events.IdentifierUnlinked):
+            change.unlinked[public.value_hash] = entry.stream
+            if change.links.get(public.value_hash) == entry.stream:
+                del change.links[public.value_hash]
         elif isinstance(public, events.CustomerErased):
             change.erased.append(entry)
 
@@ -170,7 +175,7 @@ class Recorder:
             for record in records:
                 change.held[record.entry.stream].pos = record.pos
             await self._states.apply(connection, change.held, keys)
-            await self._identifiers.apply(connection, change.links)
+            await self._identifiers.apply(connection, change.links, change.unlinked)
             await also(connection)
             await erasures.erase(connection, change.erased, self._partitions)
 

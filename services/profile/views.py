@@ -92,8 +92,16 @@ class Identifiers:
         )
         return customer
 
-    async def apply(self, connection: Any, links: Mapping[bytes, bytes]) -> None:
-        """{identifier hash: customer}."""
+    async def apply(self, connection: Any, links: Mapping[bytes, bytes], unlinked: Mapping[bytes, bytes]) -> None:
+        """Both {identifier hash: customer}; what is unlinked from one customer may be linked to another."""
+        if unlinked:
+            await connection.execute(
+                """DELETE FROM identifiers USING unnest($1::int4[], $2::bytea[], $3::bytea[]) AS gone (b, h, c)
+                   WHERE bucket = b AND value_hash = h AND customer = c""",
+                [partition_of(value_hash, self._partitions) for value_hash in unlinked],
+                list(unlinked),
+                list(unlinked.values()),
+            )
         if links:
             await connection.execute(
                 """INSERT INTO identifiers (bucket, value_hash, customer) SELECT * FROM unnest($1::int4[], $2::bytea[], $3::bytea[])

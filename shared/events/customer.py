@@ -17,7 +17,7 @@ class CustomerFounded(GraphFact, frozen=True, kw_only=True):
 
 
 class IdentifierLinked(GraphFact, frozen=True, kw_only=True):
-    """An identifier belongs to this customer from here on."""
+    """An identifier belongs to this customer from here on, until this event is taken back by its id."""
 
     namespace: str
     value_hash: bytes
@@ -30,12 +30,28 @@ class LinkedValue(Personal, frozen=True, kw_only=True):
     value: str  # normalised
 
 
+class IdentifierUnlinked(GraphFact, frozen=True, kw_only=True):
+    """Takes an IdentifierLinked of this stream back."""
+
+    link_id: bytes  # id of that event
+    value_hash: bytes
+    cause: bytes
+
+
 class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     """An edge between this stream's customer and another; written to both streams, nothing moves."""
 
     merge_id: bytes
     other: bytes
     other_founding_number: int
+    cause: bytes
+
+
+class CustomersSplit(GraphFact, frozen=True, kw_only=True):
+    """Takes the edge of a merge away; written to both streams. Each side is as if never merged."""
+
+    merge_id: bytes
+    other: bytes
     cause: bytes
 
 
@@ -123,7 +139,9 @@ class Aliased(Personal, frozen=True, kw_only=True):
 
 FOUNDED = register("customer.founded", 1, CustomerFounded)
 LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue)
+UNLINKED = register("customer.unlinked", 1, IdentifierUnlinked)
 MERGED = register("customer.merged", 1, CustomersMerged)
+SPLIT = register("customer.split", 1, CustomersSplit)
 MERGE_PROPOSED = register("customer.merge_proposed", 1, MergeProposed)
 RESTRICTED = register("customer.restricted", 1, CustomerRestricted)
 ERASED = register("customer.erased", 1, CustomerErased)

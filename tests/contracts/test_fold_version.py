@@ -14,7 +14,10 @@ from shared.vault import DataKey
 KEY = DataKey(b"k" * 32)
 STREAM = derived_id(b"stream")
 # Add a line with the new hash when this fails, and raise FOLD_VERSION in services/profile/domain.py.
-FOLDS = {1: "65aa7f95211a6ec5cd1e24f7b4a6ac4f18ca6273ee7ab36d51a56a0e9f0bb1a4"}
+FOLDS = {
+    1: "65aa7f95211a6ec5cd1e24f7b4a6ac4f18ca6273ee7ab36d51a56a0e9f0bb1a4",
+    2: "a3fac2702a53c2e8b6e7c89fa07cb775b9b09e779b292fd319ac3a5a726cd7d1",
+}
 
 
 def event(number: int, kind: EventType, public: Public, personal: Personal | None = None) -> Entry:
@@ -34,6 +37,7 @@ HISTORY = [
     event(4, events.IDENTIFIED, activity("app"), events.Identified(traits={"city": "Bremen", "tags": ["a", {"b": 1.5}]})),
     event(6, events.TRACKED, activity("web"), events.Tracked(name="Order Completed")),
     event(7, events.MERGED, events.CustomersMerged(merge_id=b"m", other=b"o", other_founding_number=4, cause=b"")),
+    event(8, events.SPLIT, events.CustomersSplit(merge_id=b"m", other=b"o", cause=b"")),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import grpc
@@ -50,7 +50,7 @@ def test_an_erasure_is_certified_and_the_certificate_verifies_offline(platform: 
     assert title == "customer360 erasure certificate v1"
     certified = json.loads(content)
     assert certified["scope"] == {"customer_ids": list(erasure.erased_customer_ids), "identifiers": 4}
-    assert certified["keys"]["destroyed"] == len(erasure.erased_customer_ids) == 2
+    assert certified["keys"]["destroyed"] == len(erasure.erased_customer_ids) > 1
     assert certified["replay_check"]["readable_fields"] == 0
     assert certified["replay_check"]["checked"] > 4
     for changed in (erasure.certificate.replace('"readable_fields": 0', '"readable_fields": 1'), erasure.certificate[:-6]):
@@ -182,23 +182,24 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
 def test_an_envelope_that_its_live_key_does_not_open_is_an_alarm(platform: Platform, key: str, stack: Stack) -> None:
     person = Person()
     position = person.live(platform, key)
-    customer = platform.get_profile(by_identifier("email", person.email), "audit", position).customer_id
-    flip(stack, customer)
+    profile = platform.get_profile(by_identifier("email", person.email), "audit", position)
+    customer = profile.customer_id
+    flip(stack, profile.member_ids)
     try:
         before = broken_envelopes(stack)
         assert reason(lambda: platform.get_timeline(by_id(customer), "audit")) == (grpc.StatusCode.DATA_LOSS, "ENVELOPE_BROKEN")
         assert broken_envelopes(stack) == before + 1
         assert "does not open with the live key" in stack.log_tail("profile")
     finally:
-        flip(stack, customer)
+        flip(stack, profile.member_ids)
 
 
-def flip(stack: Stack, customer: str) -> None:
+def flip(stack: Stack, customers: Iterable[str]) -> None:
     """One bit of each identify event's envelope; twice is as before."""
     with psycopg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360") as admin:
         admin.execute(
-            "UPDATE profile.events SET envelope = set_byte(envelope, 40, get_byte(envelope, 40) # 1) WHERE stream = %s AND type_id = %s",
-            [uuid.UUID(customer).bytes, events.IDENTIFIED.id],
+            "UPDATE profile.events SET envelope = set_byte(envelope, 40, get_byte(envelope, 40) # 1) WHERE stream = ANY(%s) AND type_id = %s",
+            [[uuid.UUID(customer).bytes for customer in customers], events.IDENTIFIED.id],
         )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,16 +9,19 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.identity import views
+from services.identity import erasures, views
 from services.identity.app import Unifier
-from services.identity.domain import Graph, Sighting, decide
+from services.identity.domain import Sighting, Suppression, admit
+from services.identity.graph.facts import Facts
+from services.identity.graph.resolve import resolve
+from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_unit
-from shared.identifiers import hash_of
+from shared.identifiers import Identifier, hash_of
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter
@@ -32,6 +34,9 @@ from tests.emptying import empty_log
 VIEWS = (
     "customers",
     "identifiers",
+    "sightings",
+    "merges",
+    "unsettled",
     "proposals",
     "seen_messages",
     "seen_messages_sieve",
@@ -102,21 +107,25 @@ def in_units(random: Random, raw: list[RawEvent]) -> list[list[RawEvent]]:
     return units
 
 
-def oracle(raw: list[RawEvent], key: bytes) -> tuple[Graph, dict[str, bytes]]:
-    """The whole graph in memory, one event at a time; and each message's identifier hash that leads to its customer."""
-    graph, ids, homes = Graph(), count(1), {}
-    for event in raw:
-        sighting = Sighting(b"", [(hash_of(identifier, key), identifier) for identifier in identifiers_of(event)])
-        decide(graph, sighting, lambda: next(ids).to_bytes(16))
-        homes[event.message_id] = sighting.identifiers[0][0]
-    return graph, homes
+def by_strength(identifiers: list[Identifier]) -> list[Identifier]:
+    return sorted(identifiers, key=lambda identifier: (DEFAULT_RULES.rank(identifier.namespace), identifier))
 
 
-def partition_of_graph(graph: Graph) -> set[frozenset[bytes]]:
-    clusters: dict[bytes, set[bytes]] = {}
-    for value_hash, customer in graph.links.items():
-        clusters.setdefault(graph.clusters[customer].canonical, set()).add(value_hash)
-    return {frozenset(hashes) for hashes in clusters.values()}
+def sighting_of(event: RawEvent, key: bytes) -> Sighting:
+    identifiers = [(hash_of(identifier, key), identifier) for identifier in by_strength(identifiers_of(event))]
+    return Sighting(event.message_id.encode(), identifiers, event.occurred_at)
+
+
+def oracle(sightings: list[Sighting]) -> set[frozenset[bytes]]:
+    """The partition of all facts together."""
+    facts, resolving = Facts(), set()
+    for sighting in sightings:
+        seen = sighting.seen()
+        facts.see(seen.nodes, seen.evidence)
+        resolving.add(seen.nodes[0])
+    partition = resolve(facts, DEFAULT_RULES)
+    groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
+    return groups - {frozenset({node.value_hash}) for node in partition.shared - resolving}
 
 
 async def partition_of_store(pool: Any) -> set[frozenset[bytes]]:
@@ -136,10 +145,32 @@ async def test_units_restarts_and_repetitions_decide_as_one_event_after_the_othe
             unifier = await store.unifier()
         repeated = random.sample(raw[: raw.index(unit[0])], k=min(2, raw.index(unit[0])))
         await unifier.unify([*repeated, *unit, unit[0]], sequence, [])
-    graph, _ = oracle(raw, store.vault.lookup_key)
-    assert await partition_of_store(store.pool) == partition_of_graph(graph)
-    assert await store.pool.fetchval("SELECT count(*) FROM proposals") == len(graph.proposals)
+    assert await partition_of_store(store.pool) == oracle([sighting_of(event, store.vault.lookup_key) for event in raw])
     assert await store.pool.fetchval("SELECT count(*) FROM seen_messages") == len(raw)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_who_is_erased_is_as_if_never_seen(store: Store, seed: int) -> None:
+    """The tables of the graph, settled anew, are as the facts that are left."""
+    random = Random(seed)
+    raw = traffic(random, 120)
+    unifier = await store.unifier()
+    await unifier.unify(raw[:80], 1, [])
+    someone = random.choice(await store.pool.fetch("SELECT customer FROM identifiers WHERE own"))["customer"]
+    members = await views.members(store.pool, someone)
+    suppression = Suppression(b"e", "refuse", 1_000)
+    hashes = {h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found}
+    async with store.pool.acquire() as connection, connection.transaction():
+        await erasures.erase(connection, members, sorted(hashes), suppression)
+    unifier.forget()
+    await unifier.unify(raw[80:], 2, [])
+
+    key, suppressions = store.vault.lookup_key, dict.fromkeys(hashes, suppression)
+    before = [sighting_of(event, key) for event in raw[:80]]
+    left = [sighting for sighting in before if hashes.isdisjoint(value_hash for value_hash, _ in sighting.identifiers)]
+    after = [admit(suppressions, sighting_of(event, key), DEFAULT_RULES) for event in raw[80:]]
+    left += [sighting for sighting in after if isinstance(sighting, Sighting)]
+    assert await partition_of_store(store.pool) == oracle(left)
 
 
 async def test_the_hand_over_has_every_event_once_in_the_stream_of_its_customer(store: Store) -> None:
@@ -167,8 +198,10 @@ async def test_the_log_holds_what_was_concluded_and_the_view_follows_from_it(sto
         await unifier.unify(unit, sequence, [])
     records = await LogReader(store.pool).partition(0, 0, 10_000)
     assert [record.pos for record in records] == list(range(len(records)))
-    links = {r.entry.public().value_hash: r.entry.stream for r in records if r.entry.type_id == events.LINKED.id}
-    assert {row["value_hash"]: row["customer"] for row in await store.pool.fetch("SELECT * FROM identifiers")} == links
+    undone = {r.entry.public().link_id for r in records if r.entry.type_id == events.UNLINKED.id}
+    linked = [r.entry for r in records if r.entry.type_id == events.LINKED.id and r.entry.event_id not in undone]
+    rows = await store.pool.fetch("SELECT * FROM identifiers WHERE customer IS NOT NULL")
+    assert {row["value_hash"]: row["customer"] for row in rows} == {e.public().value_hash: e.stream for e in linked}
     versions: dict[bytes, int] = {}
     for record in records:
         assert record.version == versions.get(record.entry.stream, 0) + 1

@@ -279,7 +279,7 @@ async def test_a_run_of_poison_stops_profile(without_identity: World) -> None:
     assert without_identity.parked("profile") == []
 
 
-class CustomersSplit(GraphFact, frozen=True, kw_only=True):
+class CustomersPraised(GraphFact, frozen=True, kw_only=True):
     """Of a release that the running one knows nothing of."""
 
     other: bytes
@@ -291,6 +291,6 @@ async def test_who_needs_an_unknown_event_stops_and_who_does_not_goes_on(without
     await until(lambda: world.halted("profile"))
     assert "UNKNOWN_EVENT" in world.stack.log_tail("profile")
     assert world.stack.is_ready("consent")
-    await hand_over(world, Entry(customer, new_id(), "customer.split", 1, 0, encode(CustomersSplit(other=new_id()))))
+    await hand_over(world, Entry(customer, new_id(), "customer.praised", 1, 0, encode(CustomersPraised(other=new_id()))))
     await until(lambda: world.halted("consent"))
-    assert "customer.split version 1" in world.stack.log_tail("consent")
+    assert "customer.praised version 1" in world.stack.log_tail("consent")

@@ -24,7 +24,9 @@ def entries(draw: st.DrawFn, streams: list[bytes] = STREAMS) -> Entry:
     """One event of some stream. The same draw always has the same id, so equal events are duplicates."""
     stream = draw(st.sampled_from(streams))
     at = draw(st.integers(0, 20))
-    kind, public, personal = draw(st.one_of(_identified(), _tracked(), _linked(), _merged(stream, streams)))
+    kind, public, personal = draw(
+        st.one_of(_identified(), _tracked(), _linked(), _merged(stream, streams), _taken_back(stream, streams))
+    )
     marker = repr((kind.id, public, msg(personal), at)).encode()
     return make_entry(kind, stream, derived_id(stream, marker), at, public, personal, KEY)
 
@@ -65,6 +67,16 @@ def _merged(draw: st.DrawFn, stream: bytes, streams: list[bytes]) -> tuple[Event
         merge_id=derived_id(*sorted((stream, other))), other=other, other_founding_number=streams.index(other), cause=b""
     )
     return events.MERGED, public, None
+
+
+@st.composite
+def _taken_back(draw: st.DrawFn, stream: bytes, streams: list[bytes]) -> tuple[EventType, Public, None]:
+    """A merge or a link that is undone, maybe before it is heard of."""
+    other = draw(st.sampled_from([s for s in streams if s != stream]))
+    merge_id = derived_id(*sorted((stream, other)))
+    if draw(st.booleans()):
+        return events.SPLIT, events.CustomersSplit(merge_id=merge_id, other=other, cause=b""), None
+    return events.UNLINKED, events.IdentifierUnlinked(link_id=merge_id, value_hash=b"a@shop.example", cause=b""), None
 
 
 def founded(stream: bytes) -> Entry:

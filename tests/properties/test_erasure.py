@@ -1,7 +1,7 @@
 """Laws of erasure: however it interleaves with other events and deliveries, nothing personal about who was erased is left.
 
 Identity, the vault, the hand-over and profile in one small model: the production decisions and folds, the I/O taken away. What an
-erasure does to the graph is a model of its own (`erased_graph`).
+erasure does to the graph is a model of its own (`graph_store`).
 """
 
 import random as randomness
@@ -11,16 +11,19 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.domain import Graph, Linked, Sighting, Suppression, admit, decide
+from services.identity.domain import Sighting, Suppression, admit
+from services.identity.graph.conclude import Linked, Unlinked
+from services.identity.graph.facts import Node
+from services.identity.graph.rules import DEFAULT_RULES
 from services.profile.domain import State
 from services.profile.domain import evolve as fold
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.events.erasure import Policy
-from shared.identifiers import hash_of, normalise, strength
+from shared.identifiers import hash_of, normalise
 from shared.privacy import Personal
 from shared.vault import DataKey
-from tests.properties.erased_graph import erase
+from tests.properties.graph_store import Store
 from tests.properties.histories import STREAMS, entries, founded
 from tests.properties.histories import fold as fold_all
 
@@ -32,7 +35,9 @@ HASH_KEY = b"k" * 32
 class Model:
     """`handed` is CUSTOMER, `applied` how much of it profile has taken; a stream that ever had a key never gets another."""
 
-    graph: Graph = field(default_factory=Graph)
+    graph: Store = field(default_factory=lambda: Store(DEFAULT_RULES))
+    suppressions: dict[bytes, Suppression] = field(default_factory=dict)
+    link_ids: dict[Node, bytes] = field(default_factory=dict)
     keys: dict[bytes, DataKey] = field(default_factory=dict)
     ever_keyed: set[bytes] = field(default_factory=set)
     doomed: set[bytes] = field(default_factory=set)
@@ -48,37 +53,38 @@ class Model:
         return next(self.ids).to_bytes(16)
 
     def send(self, names: set[str], at: int) -> None:
-        parsed = sorted((normalise(*name.split(":", 1)) for name in names), key=lambda i: (strength(i.namespace), i))
+        parsed = sorted((normalise(*name.split(":", 1)) for name in names), key=lambda i: (DEFAULT_RULES.rank(i.namespace), i))
         seen = Sighting(self.new_id(), [(hash_of(i, HASH_KEY), i) for i in parsed], at)
-        sighting = admit(self.graph, seen)
+        sighting = admit(self.suppressions, seen, DEFAULT_RULES)
         if isinstance(sighting, Suppression):
             self.refused += 1
             return
         self.taken += 1
-        customer, conclusions = decide(self.graph, sighting, self.new_id)
-        for conclusion in conclusions:
+        for conclusion in self.graph.take([sighting.seen()]):
             if isinstance(conclusion, Linked):
-                public = events.IdentifierLinked(namespace="x", value_hash=conclusion.value_hash, cause=b"")
-                personal = events.LinkedValue(value=conclusion.identifier.value)
+                stream, value_hash = conclusion.customer, conclusion.node.value_hash
+                public = events.IdentifierLinked(namespace=conclusion.node.namespace, value_hash=value_hash, cause=b"")
+                value = events.LinkedValue(value="canary")
+                self.link_ids[conclusion.node] = self.new_id()
                 self._hand_over(
-                    make_entry(
-                        events.LINKED, conclusion.customer, self.new_id(), at, public, personal, self._key(conclusion.customer)
-                    )
+                    make_entry(events.LINKED, stream, self.link_ids[conclusion.node], at, public, value, self._key(stream))
                 )
+            elif isinstance(conclusion, Unlinked):
+                link_id, value_hash = self.link_ids.pop(conclusion.node), conclusion.node.value_hash
+                back = events.IdentifierUnlinked(link_id=link_id, value_hash=value_hash, cause=b"")
+                self._hand_over(make_entry(events.UNLINKED, conclusion.customer, self.new_id(), at, back))
+        customer = self.graph.whole.known.own[sighting.seen().nodes[0]]
         activity = events.Activity(source="web", resolved_by=b"", received_at=at)
         traits = events.Identified(traits={"name": "canary"})
         self._hand_over(make_entry(events.IDENTIFIED, customer, seen.event_id, at, activity, traits, self._key(customer)))
 
     def erase(self, name: str, policy: Policy, at: int) -> None:
-        value_hash = hash_of(normalise(*name.split(":", 1)), HASH_KEY)
-        if value_hash not in self.graph.links:
-            return
-        members = frozenset(self.graph.cluster_of(value_hash).members)
-        gone: dict[bytes, list[bytes]] = {member: [] for member in members}
-        for linked, customer in self.graph.links.items():
-            if customer in members:
-                gone[customer].append(linked)
-        erase(self.graph, members, Suppression(b"", policy, at))
+        identifier = normalise(*name.split(":", 1))
+        members = self.graph.members(Node(identifier.namespace, hash_of(identifier, HASH_KEY)))
+        linked = self.graph.whole.known.links.items()
+        gone = {member: [node.value_hash for node, customer in linked if customer == member] for member in members}
+        for node in self.graph.forget(members):
+            self.suppressions[node.value_hash] = Suppression(b"", policy, at)
         self.doomed |= members
         for member in members:
             public = events.CustomerErased(erasure_id=b"", policy=policy, identifier_hashes=tuple(gone[member]))
@@ -96,6 +102,9 @@ class Model:
             fold(state, entry, public, entry.personal(self.keys.get(entry.stream)))
             if isinstance(public, events.IdentifierLinked):
                 self.links[public.value_hash] = entry.stream
+            elif isinstance(public, events.IdentifierUnlinked):
+                if self.links.get(public.value_hash) == entry.stream:
+                    del self.links[public.value_hash]
             elif isinstance(public, events.CustomerErased):
                 for value_hash in public.identifier_hashes:
                     if self.links.get(value_hash) == entry.stream:
@@ -138,13 +147,13 @@ def test_any_interleaving_leaves_nothing_readable_of_who_was_erased(script: list
     model.deliver(len(model.handed))
     for entry in model.handed:
         readable = isinstance(entry.personal(model.keys.get(entry.stream)), Personal)
-        assert readable == (entry.stream not in model.doomed and entry.type_id != events.ERASED.id)
+        assert readable == (entry.stream not in model.doomed and entry.type_id in (events.LINKED.id, events.IDENTIFIED.id))
     for stream in model.doomed:
         state = model.states[stream]
         assert (state.erased, state.traits, state.identifiers) == (True, {}, {})
     assert model.doomed.isdisjoint(model.links.values())
-    assert model.doomed.isdisjoint(model.graph.links.values())
-    assert model.links == model.graph.links
+    assert model.doomed.isdisjoint(model.graph.whole.known.links.values())
+    assert model.links == {node.value_hash: customer for node, customer in model.graph.whole.known.links.items()}
     assert model.refused + model.taken == sum(what == "send" for what, _, _ in script)
 
 
@@ -168,7 +177,7 @@ def test_a_refused_person_is_never_found_by_what_named_her(before: list[set[str]
     for at, names in enumerate(before):
         model.send(names, at)
     model.erase(name, "refuse", len(before))
-    suppressed = dict(model.graph.suppressions)
+    suppressed = dict(model.suppressions)
     for at, names in enumerate(before, len(before)):
         model.send(names, at)
-    assert suppressed.keys().isdisjoint(model.graph.links)
+    assert suppressed.keys().isdisjoint(node.value_hash for node in model.graph.whole.known.links)

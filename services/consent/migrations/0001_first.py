@@ -47,6 +47,7 @@ def upgrade() -> None:
             merge_id bytea NOT NULL,
             customer bytea NOT NULL,
             other    bytea NOT NULL,
+            cut      bool  NOT NULL DEFAULT false, -- a split took the merge back
             PRIMARY KEY (customer, merge_id)
         );
         CREATE TABLE customer_head (
@@ -54,8 +55,8 @@ def upgrade() -> None:
             consumed int8 NOT NULL
         );
         INSERT INTO customer_head (consumed) VALUES (0);
-        GRANT SELECT, INSERT ON purposes, decisions, edges TO c360_consent;
-        GRANT SELECT, INSERT, UPDATE ON customers, erased_identifiers TO c360_consent;
+        GRANT SELECT, INSERT ON purposes, decisions TO c360_consent;
+        GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
         GRANT SELECT, INSERT, UPDATE, DELETE ON links TO c360_consent;
         GRANT SELECT, UPDATE ON customer_head TO c360_consent;
     """)

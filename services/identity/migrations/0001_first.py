@@ -39,28 +39,62 @@ GRANT SELECT, INSERT, UPDATE ON erasures, suppressions, holds TO c360_identity;
 """
 
 
+GRAPH = """
+CREATE TABLE customers (
+    customer        bytea PRIMARY KEY,
+    founding_number int8  NOT NULL,
+    canonical       bytea NOT NULL,
+    version         int8  NOT NULL,
+    erased_by       bytea
+);
+CREATE INDEX customers_by_canonical ON customers (canonical);
+CREATE INDEX customers_erased ON customers (customer) WHERE erased_by IS NOT NULL;
+-- customer: that it is linked to; own: it founded that customer; component: what candidate links lead to;
+-- said_in: the customer whose stream holds its sealed value
+CREATE TABLE identifiers (
+    value_hash bytea PRIMARY KEY,
+    namespace  text  NOT NULL,
+    customer   bytea,
+    link_id    bytea,
+    own        bool  NOT NULL,
+    shared     bool  NOT NULL,
+    component  bytea,
+    said_in    bytea
+);
+CREATE INDEX identifiers_by_customer ON identifiers (customer);
+CREATE INDEX identifiers_by_component ON identifiers (component);
+CREATE TABLE sightings (
+    sighting_id bytea   PRIMARY KEY,
+    nodes       bytea[] NOT NULL, -- identifier hashes
+    occurred_at int8    NOT NULL,
+    event_id    bytea   NOT NULL, -- the earliest event that saw these together
+    component   bytea
+);
+CREATE INDEX sightings_by_component ON sightings (component);
+CREATE INDEX sightings_by_node ON sightings USING gin (nodes);
+CREATE TABLE merges (
+    merge_id bytea PRIMARY KEY,
+    customer bytea NOT NULL,
+    other    bytea NOT NULL
+);
+CREATE INDEX merges_by_customer ON merges (customer);
+CREATE INDEX merges_by_other ON merges (other);
+CREATE TABLE unsettled (
+    value_hash bytea PRIMARY KEY -- an erasure took away what it was seen with
+);
+GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, merges, unsettled TO c360_identity;
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(ERASURE)
     op.execute(GRANTS.format(schema="identity", role="c360_identity"))
     op.execute(parked.TABLE)
     op.execute(parked.GRANT.format(schema="identity", role="c360_identity"))
+    op.execute(GRAPH)
     op.execute("""
-        CREATE TABLE customers (
-            customer        bytea PRIMARY KEY,
-            founding_number int8  NOT NULL,
-            canonical       bytea NOT NULL,
-            version         int8  NOT NULL,
-            erased_by       bytea
-        );
-        CREATE INDEX customers_by_canonical ON customers (canonical);
-        CREATE INDEX customers_erased ON customers (customer) WHERE erased_by IS NOT NULL;
-        CREATE TABLE identifiers (
-            value_hash bytea PRIMARY KEY,
-            namespace  text  NOT NULL,
-            customer   bytea NOT NULL
-        );
-        CREATE INDEX identifiers_by_customer ON identifiers (customer);
         CREATE TABLE proposals (
             proposal_id bytea PRIMARY KEY,
             customer    bytea NOT NULL,
@@ -82,8 +116,6 @@ def upgrade() -> None:
             unit       bytea NOT NULL,
             created_at int8  NOT NULL
         );
-        GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON proposals TO c360_identity;
         GRANT SELECT, INSERT ON seen_messages TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON outbox TO c360_identity;

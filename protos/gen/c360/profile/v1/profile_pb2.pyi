@@ -406,7 +406,7 @@ class TimelineEntry(_message.Message):
     event_id: _builtins.str
     """The event's id, a UUID."""
     kind: _builtins.str
-    """What kind: "founded", "linked", "merged", "merge_proposed", "identified", "tracked", "page_viewed", "screen_viewed",
+    """What kind: "founded", "linked", "unlinked", "merged", "split", "merge_proposed", "identified", "tracked", "page_viewed", "screen_viewed",
     "grouped", "aliased", "restricted", "erased".
     """
     name: _builtins.str

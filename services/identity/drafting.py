@@ -1,0 +1,176 @@
+"""Writes down what was concluded: entries for customers' streams, with the event or decision that caused each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.identity.domain import Proposal
+from services.identity.erasure import Erasure
+from services.identity.graph.causes import NOBODY, Causes
+from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
+from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.region import Settled
+from services.identity.graph.resolve import Rejected
+from services.identity.graph.rules import Rules
+from services.identity.ledger import IDENTITY_PARTITION
+from services.identity.regions import Loaded
+from shared.events import customer as events
+from shared.events.catalogue import Entry, EventType, Public, make_entry
+from shared.identifiers import Identifier
+from shared.ids import NewId
+from shared.instants import Clock
+from shared.log import LogReader
+from shared.log.writer import Versioned
+from shared.privacy import Personal, Redacted
+from shared.vault import DataKey, Vault
+
+
+@dataclass(slots=True)
+class Drafting:
+    """A unit being written: entries in order, those of identity's own log, and what else its transaction holds."""
+
+    entries: list[Entry] = field(default_factory=list)
+    own: list[Versioned] = field(default_factory=list)
+    keys: dict[bytes, DataKey] = field(default_factory=dict)
+    proposals: list[Proposal] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
+
+    def take(self, versions: dict[bytes, int], entry: Entry) -> None:
+        versions[entry.stream] = versions.get(entry.stream, 0) + 1
+        self.own.append(Versioned(IDENTITY_PARTITION, versions[entry.stream], entry))
+        self.entries.append(entry)
+
+
+async def draft_conclusions(
+    loaded: Loaded,
+    settled: Settled | None,
+    resolved: Mapping[Node, Evidence],
+    values: Mapping[bytes, Identifier],
+    vault: Vault,
+    reader: LogReader,
+    clock: Clock,
+    new_id: NewId,
+    rules: Rules,
+) -> Drafting:
+    """`resolved` is the earliest event at hand that resolves by an identifier, and `values` are the identifiers at hand, by hash.
+
+    What else has to be sealed anew is read from where it was said.
+    """
+    drafting = Drafting()
+    if settled is None:
+        return drafting
+    founded = [conclusion.customer for conclusion in settled.conclusions if isinstance(conclusion, Founded)]
+    linked = [conclusion for conclusion in settled.conclusions if isinstance(conclusion, Linked)]
+    drafting.keys = await vault.create_keys(founded, clock())
+    drafting.keys |= await vault.keys({conclusion.customer for conclusion in linked} - drafting.keys.keys())
+    said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
+    said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
+    writer = _Writer(loaded, drafting, said, Causes(loaded.region, settled, rules), resolved, clock(), new_id)
+    for conclusion in settled.conclusions:
+        writer.write(conclusion)
+    for rejected in settled.partition.rejected:
+        writer.propose(rejected)
+    return drafting
+
+
+async def _said_before(nodes: Sequence[Node], loaded: Loaded, vault: Vault, reader: LogReader) -> dict[bytes, str]:
+    """Values of identifiers that move to another customer's stream; one whose key is gone stays unsaid."""
+    streams = {stream for node in nodes if (stream := loaded.said_in.get(node)) is not None}
+    if not streams:
+        return {}
+    keys, wanted = await vault.keys(streams), {node.value_hash for node in nodes}
+    said: dict[bytes, str] = {}
+    for record in await reader.streams([(IDENTITY_PARTITION, stream) for stream in sorted(streams)]):
+        entry = record.entry
+        if entry.type_id == events.LINKED.id and entry.public().value_hash in wanted:
+            personal = entry.personal(keys.get(entry.stream))
+            if not isinstance(personal, Redacted | None):
+                said[entry.public().value_hash] = personal.value  # type: ignore[attr-defined]
+    return said
+
+
+class _Writer:
+    def __init__(
+        self,
+        loaded: Loaded,
+        drafting: Drafting,
+        said: Mapping[bytes, str],
+        why: Causes,
+        resolved: Mapping[Node, Evidence],
+        now: int,
+        new_id: NewId,
+    ) -> None:
+        self._loaded = loaded
+        self._drafting = drafting
+        self._said = said
+        self._resolved = resolved
+        self._now = now
+        self._new_id = new_id
+        self._why = why
+        self._node_of = {customer: node for node, customer in loaded.region.known.own.items()}
+
+    def write(self, conclusion: Conclusion) -> None:
+        match conclusion:
+            case Founded(customer, number, node):
+                self._entry(events.FOUNDED, customer, events.CustomerFounded(founding_number=number), self._first(node))
+            case Linked(customer, node):
+                self._link(customer, node)
+            case Unlinked(customer, node):
+                cause = self._why.change_near(node)
+                public = events.IdentifierUnlinked(
+                    link_id=self._loaded.link_ids.pop(node), value_hash=node.value_hash, cause=cause.event_id
+                )
+                self._entry(events.UNLINKED, customer, public, cause)
+            case Merged(merge_id, customer, other):
+                cause = self._why.path(self._node_of[customer], self._node_of[other])
+                for stream, end in ((customer, other), (other, customer)):
+                    number = self._loaded.region.known.founding_numbers[end]
+                    self._entry(
+                        events.MERGED,
+                        stream,
+                        events.CustomersMerged(merge_id=merge_id, other=end, other_founding_number=number, cause=cause.event_id),
+                        cause,
+                    )
+            case Split(merge_id, customer, other):
+                cause = self._why.change_near(self._node_of[customer])
+                for stream, end in ((customer, other), (other, customer)):
+                    split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id)
+                    self._entry(events.SPLIT, stream, split, cause)
+
+    def propose(self, rejected: Rejected) -> None:
+        """Once for two customers; a device that known people share says nothing about them."""
+        link, rules = rejected.link, self._why.rules
+        known = self._loaded.region.known.links
+        if rejected.reason == "FORBIDDEN" or link.evidence is None or rules.of(link.weak.namespace).device:
+            return
+        if link.strong not in known or link.weak not in known:
+            return
+        one, other = sorted((known[link.strong], known[link.weak]))
+        if (one, other) in self._loaded.proposed:
+            return
+        self._loaded.proposed.add((one, other))
+        unique = rejected.reason == "LIMIT" and rules.of(rejected.namespace).limit == 1
+        reason = "TWO_KNOWN_PEOPLE" if unique else "LIMIT_REACHED" if rejected.reason == "LIMIT" else rejected.reason
+        proposal = Proposal(self._new_id(), one, other, reason, link.evidence.event_id)
+        self._drafting.proposals.append(proposal)
+        for stream, end in ((one, other), (other, one)):
+            public = events.MergeProposed(proposal_id=proposal.proposal_id, other=end, reason=reason, cause=proposal.cause)
+            self._entry(events.MERGE_PROPOSED, stream, public, link.evidence)
+
+    def _link(self, customer: bytes, node: Node) -> None:
+        own = self._node_of.get(customer)
+        cause = self._why.path(own, node) if own is not None and own != node else self._first(node)
+        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause.event_id)
+        value = events.LinkedValue(value=self._said.get(node.value_hash, ""))
+        entry = self._entry(events.LINKED, customer, public, cause, value)
+        self._loaded.link_ids[node] = entry.event_id
+        self._loaded.said_in[node] = customer
+
+    def _first(self, node: Node) -> Evidence:
+        return self._resolved.get(node) or self._why.change_near(node)
+
+    def _entry(self, kind: EventType, stream: bytes, public: Public, cause: Evidence, personal: Personal | None = None) -> Entry:
+        """It happened when its cause did."""
+        at = self._now if cause == NOBODY else cause.occurred_at
+        entry = make_entry(kind, stream, self._new_id(), at, public, personal, self._drafting.keys.get(stream))
+        self._drafting.take(self._loaded.versions, entry)
+        return entry

@@ -1,0 +1,61 @@
+"""Why: the chain of evidence between two identifiers, and the fact that changed what was concluded. Pure."""
+
+from collections import deque
+
+from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.region import Region, Settled
+from services.identity.graph.resolve import Link
+from services.identity.graph.rules import Rules
+
+NOBODY = Evidence(0, b"")  # people decided it, or what it rested on was taken back
+
+
+class Causes:
+    def __init__(self, region: Region, settled: Settled, rules: Rules) -> None:
+        self.rules = rules
+        self._region = region
+        self._changed = settled.sightings
+        self._links: dict[Node, list[Link]] = {}
+        for link in settled.partition.links:
+            self._links.setdefault(link.strong, []).append(link)
+            self._links.setdefault(link.weak, []).append(link)
+        self._seen_with: dict[Node, list[frozenset[Node]]] = {}
+        for together in region.facts.together:
+            for node in together:
+                self._seen_with.setdefault(node, []).append(together)
+
+    def chain(self, one: Node, other: Node) -> list[Link]:
+        """The shortest chain of links that joins two identifiers; empty when there is none."""
+        came_by: dict[Node, Link | None] = {one: None}
+        waiting = deque([one])
+        while waiting and other not in came_by:
+            node = waiting.popleft()
+            for link in self._links.get(node, ()):
+                neighbour = link.weak if link.strong == node else link.strong
+                if neighbour not in came_by:
+                    came_by[neighbour] = link
+                    waiting.append(neighbour)
+        found: list[Link] = []
+        node, came = other, came_by.get(other)
+        while came is not None:
+            found.append(came)
+            node = came.weak if came.strong == node else came.strong
+            came = came_by[node]
+        return found[::-1]
+
+    def path(self, one: Node, other: Node) -> Evidence:
+        """The event that completed the chain: the latest of its evidence."""
+        evidence = [link.evidence for link in self.chain(one, other) if link.evidence is not None]
+        return max(evidence) if evidence else NOBODY
+
+    def change_near(self, node: Node) -> Evidence:
+        """The event of the nearest fact that is new."""
+        reached, waiting = {node}, deque([node])
+        while waiting:
+            for together in sorted(self._seen_with.get(waiting.popleft(), ()), key=sorted):
+                if together in self._changed:
+                    return self._region.facts.together[together]
+                for neighbour in together - reached:
+                    reached.add(neighbour)
+                    waiting.append(neighbour)
+        return NOBODY

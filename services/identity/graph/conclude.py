@@ -1,0 +1,171 @@
+"""From a partition to what has to change: customers founded, identifiers linked, merges made and undone. Pure.
+
+A customer is the stream of one identifier, founded when an event first resolves by it, and for ever its own. Identifiers that
+no event resolves by are linked to a customer of their group. A merge is an edge; a split takes it away, and nothing moves.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from services.identity.graph.facts import Node
+from services.identity.graph.resolve import Partition
+from services.identity.graph.rules import Rules
+from shared.ids import NewId
+
+
+class Founded(NamedTuple):
+    customer: bytes
+    founding_number: int
+    node: Node
+
+
+class Linked(NamedTuple):
+    customer: bytes
+    node: Node
+
+
+class Unlinked(NamedTuple):
+    customer: bytes
+    node: Node
+
+
+class Merged(NamedTuple):
+    merge_id: bytes
+    customer: bytes
+    other: bytes
+
+
+class Split(NamedTuple):
+    """Takes the edge of a merge away."""
+
+    merge_id: bytes
+    customer: bytes
+    other: bytes
+
+
+Conclusion = Founded | Linked | Unlinked | Merged | Split
+
+
+@dataclass(slots=True)
+class Concluded:
+    """What was concluded of some identifiers so far."""
+
+    links: dict[Node, bytes] = field(default_factory=dict)
+    own: dict[Node, bytes] = field(default_factory=dict)  # those that founded a customer; it is also their link
+    founding_numbers: dict[bytes, int] = field(default_factory=dict)
+    edges: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # by merge id; a forest
+    next_founding_number: int = 0
+
+    def canonical(self) -> dict[bytes, bytes]:
+        """{customer: the oldest of those that merges join to it}."""
+        tree = Forest(self.founding_numbers)
+        for customer, other in self.edges.values():
+            tree.join(customer, other)
+        return {customer: tree.root(customer) for customer in self.founding_numbers}
+
+
+class Forest:
+    """Customers joined by edges; the root is the oldest of them."""
+
+    def __init__(self, founding_numbers: Mapping[bytes, int]) -> None:
+        self._founding_numbers = founding_numbers
+        self._parent: dict[bytes, bytes] = {}
+
+    def root(self, customer: bytes) -> bytes:
+        while (parent := self._parent.get(customer)) is not None:
+            customer = parent
+        return customer
+
+    def join(self, one: bytes, other: bytes) -> None:
+        older, younger = sorted((self.root(one), self.root(other)), key=self._founding_numbers.__getitem__)
+        if older != younger:
+            self._parent[younger] = older
+
+
+def evolve(known: Concluded, conclusion: Conclusion) -> None:
+    match conclusion:
+        case Founded(customer, number, node):
+            known.own[node] = customer
+            known.founding_numbers[customer] = number
+            known.next_founding_number = max(known.next_founding_number, number + 1)
+        case Linked(customer, node):
+            known.links[node] = customer
+        case Unlinked(_, node):
+            del known.links[node]
+        case Merged(merge_id, customer, other):
+            known.edges[merge_id] = customer, other
+        case Split(merge_id, _, _):
+            del known.edges[merge_id]
+
+
+def conclude(known: Concluded, partition: Partition, resolving: Iterable[Node], rules: Rules, new_id: NewId) -> list[Conclusion]:
+    """Evolves `known` to what the partition asks for. `resolving` are the strongest identifiers of the events at hand."""
+    concluded: list[Conclusion] = []
+
+    def take(conclusions: Iterator[Conclusion]) -> None:
+        for conclusion in conclusions:
+            evolve(known, conclusion)
+            concluded.append(conclusion)
+
+    take(_splits(known, partition))
+    take(_unlinks(known, partition))
+    founders = set(resolving)
+    groups = {id(group): group for group in partition.group_of.values()}
+    for nodes in sorted(sorted(group.nodes, key=lambda node: (rules.rank(node.namespace), node)) for group in groups.values()):
+        take(_foundings(known, nodes, founders, partition.shared, new_id))
+        take(_links(known, nodes))
+        take(_merges(known, nodes, new_id))
+    return concluded
+
+
+def _group_of_customer(known: Concluded, partition: Partition) -> dict[bytes, int]:
+    return {customer: id(partition.group_of[node]) for node, customer in known.own.items() if node in partition.group_of}
+
+
+def _splits(known: Concluded, partition: Partition) -> Iterator[Conclusion]:
+    group_of = _group_of_customer(known, partition)
+    for merge_id, (customer, other) in sorted(known.edges.items()):
+        if group_of.get(customer) != group_of.get(other):
+            yield Split(merge_id, customer, other)
+
+
+def _unlinks(known: Concluded, partition: Partition) -> Iterator[Conclusion]:
+    group_of = _group_of_customer(known, partition)
+    for node, customer in sorted(known.links.items()):
+        if node in partition.group_of and group_of.get(customer) != id(partition.group_of[node]):
+            yield Unlinked(customer, node)
+
+
+def _foundings(known: Concluded, nodes: list[Node], founders: set[Node], shared: set[Node], new_id: NewId) -> Iterator[Conclusion]:
+    """`nodes` are a group, strongest first. A group of several, or of one that isn't shared, has a customer."""
+    wanted = [node for node in nodes if node in founders and node not in known.own]
+    if not wanted and not any(node in known.own for node in nodes) and not (len(nodes) == 1 and nodes[0] in shared):
+        wanted = nodes[:1]
+    for node in wanted:
+        if node in known.links:
+            yield Unlinked(known.links[node], node)
+        customer = new_id()
+        yield Founded(customer, known.next_founding_number, node)
+        yield Linked(customer, node)
+
+
+def _links(known: Concluded, nodes: list[Node]) -> Iterator[Conclusion]:
+    home = next((known.own[node] for node in nodes if node in known.own), None)
+    if home is not None:
+        for node in nodes:
+            if node not in known.links:
+                yield Linked(home, node)
+
+
+def _merges(known: Concluded, nodes: list[Node], new_id: NewId) -> Iterator[Conclusion]:
+    """Joins what hangs together already to the oldest customer, by one edge each."""
+    customers = sorted((known.own[node] for node in nodes if node in known.own), key=known.founding_numbers.__getitem__)
+    forest, mine = Forest(known.founding_numbers), set(customers)
+    for customer, other in known.edges.values():
+        if customer in mine and other in mine:
+            forest.join(customer, other)
+    for customer in customers[1:]:
+        if forest.root(customer) == customer:
+            yield Merged(new_id(), customers[0], customer)
+            forest.join(customers[0], customer)

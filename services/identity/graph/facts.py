@@ -1,0 +1,68 @@
+"""What the partition is made from. Pure.
+
+A fact stays true whatever is concluded from it, and can be taken back as if it had never been. Events that saw the same
+identifiers together are one fact, with the earliest of them as its evidence.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from services.identity.graph.rules import Rules
+
+
+class Node(NamedTuple):
+    """An identifier: its namespace and the keyed hash of its value."""
+
+    namespace: str
+    value_hash: bytes
+
+
+class Evidence(NamedTuple):
+    """The earliest event of a fact; the smaller is the earlier, and the id makes the order total."""
+
+    occurred_at: int
+    event_id: bytes
+
+
+Pair = frozenset[Node]
+
+
+def pair(one: Node, other: Node) -> Pair:
+    return frozenset((one, other))
+
+
+@dataclass(slots=True)
+class Facts:
+    """`together` are sets of identifiers that were seen in one event; pairs are decisions by hand."""
+
+    together: dict[frozenset[Node], Evidence] = field(default_factory=dict)
+    forced: set[Pair] = field(default_factory=set)
+    forbidden: set[Pair] = field(default_factory=set)
+
+    def see(self, identifiers: Iterable[Node], evidence: Evidence) -> bool:
+        """Whether it is news: an event that adds no fact and no earlier evidence changes nothing."""
+        nodes = frozenset(identifiers)
+        known = self.together.get(nodes)
+        if known is not None and known <= evidence:
+            return False
+        self.together[nodes] = evidence
+        return True
+
+    def nodes(self) -> set[Node]:
+        seen = {node for nodes in self.together for node in nodes}
+        return seen.union(*self.forced, *self.forbidden)
+
+
+def shared(facts: Facts, rules: Rules) -> set[Node]:
+    """Identifiers with too many owners to say who somebody is: a kiosk, a family's mailbox, team@."""
+    owners: dict[Node, dict[str, set[Node]]] = defaultdict(lambda: defaultdict(set))
+    for nodes in facts.together:
+        for node in nodes:
+            rank = rules.rank(node.namespace)
+            for other in nodes:
+                if rules.rank(other.namespace) < rank:
+                    owners[node][other.namespace].add(other)
+    counted = ((node, [(name, len(values)) for name, values in by_name.items()]) for node, by_name in owners.items())
+    return {node for node, counts in counted if rules.is_shared(node.namespace, counts)}

@@ -1,0 +1,75 @@
+"""The rules of linking, by namespace; versioned, and the same for every order of facts. Pure."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from shared.identifiers import HARDWARE
+
+MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
+
+
+class Namespace(msgspec.Struct, frozen=True, kw_only=True):
+    """How identifiers of one kind link.
+
+    `limit` values at most belong to one customer (1: unique); with `window_us`, that many first seen within so long.
+    A value seen with `shared_after` owners stops linking; of a stronger namespace that isn't unique, `values_an_owner` values
+    are one owner. A `device` that would join two people says nothing about them; anything else that would is proposed.
+    """
+
+    name: str
+    limit: int | None = None
+    window_us: int | None = None
+    shared_after: int | None = None
+    values_an_owner: int = 2
+    device: bool = False
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`."""
+
+    version: int = 1
+    namespaces: tuple[Namespace, ...]
+    others: Namespace
+    others_rank: int
+    max_cluster: int = MAX_CLUSTER_IDENTIFIERS
+
+    def of(self, name: str) -> Namespace:
+        return next((namespace for namespace in self.namespaces if namespace.name == name), self.others)
+
+    def rank(self, name: str) -> tuple[int, int]:
+        """Smaller is stronger."""
+        for place, namespace in enumerate(self.namespaces):
+            if namespace.name == name:
+                return place, 1
+        return self.others_rank, 0
+
+    def is_shared(self, name: str, owners: Collection[tuple[str, int]]) -> bool:
+        """`owners` is how many different values of each stronger namespace a value was seen with.
+
+        A namespace without a limit counts no owners.
+        """
+        namespace = self.of(name)
+        if namespace.shared_after is None:
+            return False
+        return any(
+            seen >= namespace.shared_after * (1 if limit == 1 else namespace.values_an_owner)
+            for owner, seen in owners
+            if (limit := self.of(owner).limit) is not None
+        )
+
+
+# Of a phone or tablet itself: a till or a tablet in a shop keeps its own through all its visitors.
+_HARDWARE = tuple(Namespace(name=name, limit=10, shared_after=2, values_an_owner=1, device=True) for name in sorted(HARDWARE))
+
+DEFAULT_RULES = Rules(
+    namespaces=(
+        Namespace(name="user_id", limit=1),
+        Namespace(name="email", limit=5, shared_after=3),
+        Namespace(name="phone", limit=5, shared_after=3),
+        Namespace(name="anonymous_id", limit=100, shared_after=2, device=True),
+        *_HARDWARE,
+    ),
+    others=Namespace(name="*", limit=5, shared_after=3),
+    others_rank=3,
+)

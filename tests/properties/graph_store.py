@@ -1,0 +1,99 @@
+"""The graph as its tables keep it, in memory: only what some facts touch is loaded and saved."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from services.identity.graph.conclude import Concluded, Conclusion
+from services.identity.graph.facts import Node
+from services.identity.graph.region import Region, Seen, settle
+from services.identity.graph.rules import Rules
+
+
+@dataclass
+class Store:
+    """As the tables are: rows of identifiers and of sightings, each with its component."""
+
+    rules: Rules
+    whole: Region = field(default_factory=Region)
+    unsettled: set[Node] = field(default_factory=set)
+    ids: "count[int]" = field(default_factory=lambda: count(1))
+    loaded: set[Node] = field(default_factory=set)
+    largest: int = 0
+
+    def new_id(self) -> bytes:
+        return next(self.ids).to_bytes(16)
+
+    def take(self, seen: list[Seen]) -> list[Conclusion]:
+        region = self.load({node for one in seen for node in one.nodes})
+        settled = settle(region, seen, self.rules, self.new_id)
+        self.largest = max(self.largest, len(region.facts.together))
+        self.save(region)
+        return settled.conclusions
+
+    def load(self, touched: set[Node]) -> Region:
+        touched = touched | self.unsettled
+        whole, region = self.whole, Region(reconsidered=self.unsettled & self.whole.shared)
+        again = {together for together in whole.facts.together if not together.isdisjoint(region.reconsidered)}
+        touched |= {node for together in again for node in together}
+        components = {whole.component_of[node] for node in touched if node in whole.component_of}
+        inside = {node for node, found in whole.component_of.items() if found in components} | touched
+        self.loaded = inside
+        for together, evidence in whole.facts.together.items():
+            if whole.component_of_sighting.get(together) in components or together in again:
+                region.facts.together[together] = evidence
+        region.shared = {node for node in inside | region.facts.nodes() if node in whole.shared}
+        region.component_of = {node: whole.component_of[node] for node in inside if node in whole.component_of}
+        known = whole.known
+        region.known = Concluded(
+            {node: known.links[node] for node in inside if node in known.links},
+            {node: known.own[node] for node in inside if node in known.own},
+            dict(known.founding_numbers),
+            {},
+            known.next_founding_number,
+        )
+        mine = set(region.known.own.values())
+        region.known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if not mine.isdisjoint(ends)}
+        return region
+
+    def save(self, region: Region) -> None:
+        whole, known = self.whole, self.whole.known
+        inside = self.loaded | region.known.links.keys() | region.component_of.keys()
+        for table, mine in (
+            (known.links, region.known.links),
+            (known.own, region.known.own),
+            (whole.component_of, region.component_of),
+        ):
+            for node in inside & table.keys() - mine.keys():
+                del table[node]
+            table.update(mine)
+        known.founding_numbers |= region.known.founding_numbers
+        known.next_founding_number = region.known.next_founding_number
+        mine_customers = set(region.known.own.values())
+        known.edges = {m: e for m, e in known.edges.items() if mine_customers.isdisjoint(e)} | region.known.edges
+        whole.shared = (whole.shared - inside) | (region.shared & (inside | region.facts.nodes()))
+        whole.facts.together |= region.facts.together
+        whole.component_of_sighting |= region.component_of_sighting
+        self.unsettled.clear()
+
+    def forget(self, customers: set[bytes]) -> set[Node]:
+        """As an erasure: the identifiers of these, and all they were seen with, are no fact any more. Returns them."""
+        whole = self.whole
+        gone = {node for node, customer in whole.known.links.items() if customer in customers}
+        removed = {together for together in whole.facts.together if not together.isdisjoint(gone)}
+        for together in removed:
+            del whole.facts.together[together]
+            whole.component_of_sighting.pop(together, None)
+        for node in gone:
+            whole.known.own.pop(node, None)
+            del whole.known.links[node]
+            whole.component_of.pop(node, None)
+            whole.shared.discard(node)
+        whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
+        self.unsettled |= {node for together in removed for node in together} - gone
+        return gone
+
+    def members(self, node: Node) -> set[bytes]:
+        """The customers that merges join to the one that an identifier is linked to."""
+        canonical = self.whole.known.canonical()
+        customer = self.whole.known.links.get(node)
+        return {other for other, found in canonical.items() if customer is not None and found == canonical[customer]}

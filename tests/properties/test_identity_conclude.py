@@ -1,0 +1,101 @@
+"""Laws of what is concluded: it gives the partition, changes nothing twice, and no customer is ever lost."""
+
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.identity.graph.conclude import Concluded, Conclusion, Founded, conclude, evolve
+from services.identity.graph.facts import Evidence, Facts, Node
+from services.identity.graph.resolve import Partition, resolve
+from services.identity.graph.rules import Rules
+from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, sightings
+
+
+def strongest(together: frozenset[Node], rules: Rules) -> Node:
+    return min(together, key=lambda node: (rules.rank(node.namespace), node))
+
+
+def play(seen: list[Sighting], decided: list[Decision], rules: Rules) -> tuple[Concluded, Partition, list[Conclusion]]:
+    """Event by event, then decision by decision, as they come."""
+    facts, known, concluded, ids = Facts(), Concluded(), [], count(1)
+
+    def step(resolving: list[Node]) -> Partition:
+        partition = resolve(facts, rules)
+        concluded.extend(conclude(known, partition, resolving, rules, lambda: next(ids).to_bytes(16)))
+        return partition
+
+    partition = step([])
+    for together, at in seen:
+        facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
+        partition = step([strongest(together, rules)])
+    for kind, found in decided:
+        getattr(facts, kind).add(found)
+        partition = step([])
+    return known, partition, concluded
+
+
+def customers_together(known: Concluded) -> set[frozenset[bytes]]:
+    groups = {customer: {customer} for customer in known.founding_numbers}
+    for customer, other in known.edges.values():
+        joined = groups[customer] | groups[other]
+        assert groups[customer] is not groups[other], "an edge too many"
+        for member in joined:
+            groups[member] = joined
+    return {frozenset(group) for group in groups.values()}
+
+
+@given(sightings, decisions, all_rules)
+def test_customers_are_joined_as_the_partition_says(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    known, partition, _ = play(seen, decided, rules)
+    joined = {customer: group for group in customers_together(known) for customer in group}
+    for node, customer in known.links.items():
+        for other, its_customer in known.links.items():
+            same = partition.group_of[node] is partition.group_of[other]
+            assert (joined[customer] == joined[its_customer]) is same
+
+
+@given(sightings, decisions, all_rules)
+def test_only_a_shared_value_that_nothing_resolves_by_is_linked_nowhere(
+    seen: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    known, partition, _ = play(seen, decided, rules)
+    assert partition.group_of.keys() - known.links.keys() <= partition.shared
+    for node, customer in known.own.items():
+        assert known.links[node] == customer
+
+
+@given(sightings, decisions, all_rules)
+def test_what_is_known_concludes_nothing(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    known, partition, _ = play(seen, decided, rules)
+    resolving = [strongest(together, rules) for together, _ in seen]
+    assert conclude(known, partition, resolving, rules, lambda: b"never") == []
+
+
+@given(sightings, decisions, all_rules)
+def test_replaying_the_conclusions_gives_the_same_state(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    known, _, concluded = play(seen, decided, rules)
+    replayed = Concluded()
+    for conclusion in concluded:
+        evolve(replayed, conclusion)
+    assert replayed == known
+
+
+@given(sightings, decisions, all_rules)
+def test_an_identifier_founds_once_and_its_customer_is_its_own_for_ever(
+    seen: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    _, _, concluded = play(seen, decided, rules)
+    founded = [conclusion for conclusion in concluded if isinstance(conclusion, Founded)]
+    assert len({conclusion.node for conclusion in founded}) == len(founded)
+
+
+@given(sightings, decisions, all_rules, st.randoms(use_true_random=False))
+def test_another_order_joins_the_same_identifiers(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, random: object
+) -> None:
+    shuffled = list(seen)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    _, expected, _ = play(seen, decided, rules)
+    _, found, _ = play(shuffled, decided, rules)
+    assert found.groups() == expected.groups()

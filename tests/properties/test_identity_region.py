@@ -1,0 +1,65 @@
+"""Laws of the incremental graph: loading only what some facts touch gives what all facts together give."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.identity.graph.facts import Evidence, Facts, Node, shared
+from services.identity.graph.region import Seen
+from services.identity.graph.resolve import resolve
+from services.identity.graph.rules import DEFAULT_RULES, Rules
+from tests.properties.graph_store import Store
+from tests.properties.test_identity_conclude import customers_together
+from tests.properties.test_identity_resolve import Sighting, all_rules, nodes, sightings
+
+
+def seen_of(sighting: Sighting, rules: Rules) -> Seen:
+    together, at = sighting
+    strongest_first = sorted(together, key=lambda node: (rules.rank(node.namespace), node))
+    return Seen(tuple(strongest_first), Evidence(at, repr((sorted(together), at)).encode()))
+
+
+def check(store: Store, remaining: list[Sighting]) -> None:
+    facts = Facts()
+    for together, at in remaining:
+        if len(together) > 1:
+            facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
+    assert store.whole.facts.together == facts.together
+    assert store.whole.shared == shared(facts, store.rules)
+    expected = resolve(facts, store.rules)
+    joined = {customer: group for group in customers_together(store.whole.known) for customer in group}
+    links = store.whole.known.links
+    for node in links.keys() & expected.group_of.keys():
+        for other in links.keys() & expected.group_of.keys():
+            same = expected.group_of[node] is expected.group_of[other]
+            assert (joined[links[node]] == joined[links[other]]) is same
+    assert expected.group_of.keys() - links.keys() <= expected.shared
+
+
+@given(sightings, all_rules, st.integers(1, 4))
+def test_in_units_of_any_size_it_is_as_all_at_once(seen: list[Sighting], rules: Rules, size: int) -> None:
+    store = Store(rules)
+    for first in range(0, len(seen), size):
+        store.take([seen_of(one, rules) for one in seen[first : first + size]])
+    check(store, seen)
+
+
+@settings(max_examples=200)
+@given(sightings, sightings, all_rules, nodes)
+def test_who_is_erased_is_as_if_never_seen(seen: list[Sighting], later: list[Sighting], rules: Rules, someone: Node) -> None:
+    store = Store(rules)
+    for one in seen:
+        store.take([seen_of(one, rules)])
+    gone = store.forget(store.members(someone))
+    store.take([])
+    remaining = [one for one in seen if gone.isdisjoint(one[0])]
+    check(store, remaining)
+    for one in later:
+        store.take([seen_of(one, rules)])
+    check(store, remaining + later)
+
+
+def test_a_kiosk_does_not_load_all_who_used_it() -> None:
+    store, kiosk = Store(DEFAULT_RULES), Node("anonymous_id", b"kiosk")
+    for number in range(300):
+        store.take([seen_of((frozenset({Node("user_id", number.to_bytes(2)), kiosk}), number), DEFAULT_RULES)])
+    assert store.largest <= 3

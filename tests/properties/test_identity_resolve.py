@@ -1,0 +1,148 @@
+"""Laws of the partition, on messy data: shared devices, families, recycled phones, decisions by hand."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair, shared
+from services.identity.graph.resolve import Partition, component_of, resolve
+from services.identity.graph.rules import DEFAULT_RULES, Namespace, Rules
+
+TIGHT = Rules(
+    namespaces=(
+        Namespace(name="user_id", limit=1),
+        Namespace(name="email", limit=2, shared_after=2),
+        Namespace(name="phone", limit=1, window_us=10, shared_after=3),
+        Namespace(name="anonymous_id", shared_after=2, device=True),
+    ),
+    others=Namespace(name="*", limit=2, shared_after=2),
+    others_rank=3,
+    max_cluster=6,
+)
+
+namespaces = st.sampled_from(["user_id", "email", "phone", "loyalty", "anonymous_id"])
+nodes = st.builds(Node, namespaces, st.integers(1, 4).map(lambda n: bytes([n])))
+sightings = st.lists(st.tuples(st.frozensets(nodes, min_size=1, max_size=4), st.integers(0, 30)), max_size=25)
+pairs = st.builds(pair, nodes, nodes).filter(lambda found: len(found) == 2)
+decisions = st.lists(st.tuples(st.sampled_from(["forced", "forbidden"]), pairs), max_size=4)
+all_rules = st.sampled_from([DEFAULT_RULES, TIGHT])
+
+Sighting = tuple[frozenset[Node], int]
+Decision = tuple[str, Pair]
+
+
+def facts_of(seen: Sequence[Sighting], decided: Sequence[Decision] = ()) -> Facts:
+    facts = Facts()
+    for together, at in seen:
+        facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
+    for kind, found in decided:
+        getattr(facts, kind).add(found)
+    return facts
+
+
+def outcome(partition: Partition) -> tuple[object, ...]:
+    return partition.groups(), set(partition.links), set(partition.rejected), partition.shared
+
+
+@given(sightings, decisions, all_rules, st.randoms(use_true_random=False))
+def test_any_order_gives_the_same_partition(seen: list[Sighting], decided: list[Decision], rules: Rules, random: object) -> None:
+    expected = outcome(resolve(facts_of(seen, decided), rules))
+    shuffled, other = list(seen), list(decided)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(other)  # type: ignore[attr-defined]
+    for order in (shuffled, seen[::-1], sorted(seen, key=repr)):
+        assert outcome(resolve(facts_of(order, other), rules)) == expected
+
+
+@given(sightings, decisions, all_rules)
+def test_twice_is_once(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    assert outcome(resolve(facts_of(seen + seen, decided), rules)) == outcome(resolve(facts_of(seen, decided), rules))
+
+
+@given(sightings, sightings, decisions, all_rules)
+def test_a_fact_taken_back_is_as_if_never_seen(
+    seen: list[Sighting], more: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    facts = facts_of(seen + more, decided)
+    for gone in facts.together.keys() - facts_of(seen).together.keys():
+        del facts.together[gone]
+    facts.together |= facts_of(seen).together
+    assert outcome(resolve(facts, rules)) == outcome(resolve(facts_of(seen, decided), rules))
+
+
+@given(sightings, decisions, all_rules, pairs)
+def test_a_forbidden_pair_is_apart_and_comes_back(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, forbidden: Pair
+) -> None:
+    facts = facts_of(seen, decided)
+    before = outcome(resolve(facts, rules))
+    was_forbidden = forbidden in facts.forbidden
+    facts.forbidden.add(forbidden)
+    apart = resolve(facts, rules)
+    one, other = forbidden
+    assert apart.group_of[one] is not apart.group_of[other]
+    if not was_forbidden:
+        facts.forbidden.discard(forbidden)
+        assert groups_without_alone(resolve(facts, rules)) == groups_without_alone(before)
+
+
+@given(sightings, decisions, all_rules)
+def test_limits_and_bounds_hold_but_for_what_people_decided(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind == "forbidden"])
+    for group in resolve(facts, rules).groups():
+        assert len(group) <= rules.max_cluster
+        for name in {node.namespace for node in group}:
+            limit = rules.of(name).limit
+            if limit is not None and rules.of(name).window_us is None:
+                assert sum(node.namespace == name for node in group) <= limit
+
+
+@given(sightings, all_rules)
+def test_a_shared_value_links_nobody_and_links_again_when_owners_leave(seen: list[Sighting], rules: Rules) -> None:
+    facts = facts_of(seen)
+    found = resolve(facts, rules)
+    for node in found.shared:
+        assert found.group_of[node].nodes == {node}
+    for node in found.shared:
+        facts = facts_of([(together, at) for together, at in seen if node not in together])
+        assert node not in shared(facts, rules)
+
+
+@given(sightings, decisions, all_rules)
+def test_every_link_is_justified_and_every_refusal_has_a_reason(
+    seen: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    facts = facts_of(seen, decided)
+    found = resolve(facts, rules)
+    for link in found.links:
+        assert found.group_of[link.strong] is found.group_of[link.weak]
+        if link.evidence is None:
+            assert pair(link.strong, link.weak) in facts.forced
+        else:
+            assert any({link.strong, link.weak} <= nodes and link.evidence == at for nodes, at in facts.together.items())
+    for link, reason, namespace in found.rejected:
+        assert reason != "LIMIT" or rules.of(namespace).limit is not None
+        assert found.group_of[link.strong] is not found.group_of[link.weak]
+
+
+@given(sightings, decisions, all_rules, nodes)
+def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[Decision], rules: Rules, start: Node) -> None:
+    facts = facts_of(seen, decided)
+    whole = resolve(facts, rules)
+    if start not in whole.group_of:
+        return
+    component = component_of([start], facts, rules)
+    inside = Facts(
+        {nodes: at for nodes, at in facts.together.items() if not nodes.isdisjoint(component)},
+        {found for found in facts.forced if not found.isdisjoint(component)},
+        {found for found in facts.forbidden if not found.isdisjoint(component)},
+    )
+    alone = resolve(inside, rules, whole.shared)
+    for node in component:
+        assert alone.group_of[node].nodes == whole.group_of[node].nodes
+
+
+def groups_without_alone(found: Partition | tuple[object, ...]) -> set[frozenset[Node]]:
+    groups = found.groups() if isinstance(found, Partition) else found[0]
+    return {group for group in groups if len(group) > 1}  # type: ignore[attr-defined]

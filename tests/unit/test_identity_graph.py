@@ -1,0 +1,97 @@
+"""Who is who: when identifiers are seen together, then what is concluded."""
+
+from itertools import count
+
+from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
+from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.region import Seen
+from services.identity.graph.resolve import resolve
+from services.identity.graph.rules import DEFAULT_RULES
+from tests.properties.graph_store import Store
+
+numbers = count(1)
+
+
+def node(text: str) -> Node:
+    namespace, value = text.split(":", 1)
+    return Node(namespace, value.encode())
+
+
+def see(graph: Store, *identifiers: str) -> list[Conclusion]:
+    nodes = sorted(map(node, identifiers), key=lambda one: (DEFAULT_RULES.rank(one.namespace), one))
+    at = next(numbers)
+    return graph.take([Seen(tuple(nodes), Evidence(at, at.to_bytes(16)))])
+
+
+def kinds(conclusions: list[Conclusion]) -> list[type]:
+    return [type(conclusion) for conclusion in conclusions]
+
+
+def together(graph: Store, one: str, other: str) -> bool:
+    return graph.members(node(one)) == graph.members(node(other)) != set()
+
+
+def new_graph() -> Store:
+    return Store(DEFAULT_RULES)
+
+
+def test_unknown_identifiers_found_a_customer_and_are_linked_to_it() -> None:
+    conclusions = see(new_graph(), "user_id:u1", "email:ann@shop.example")
+    assert kinds(conclusions) == [Founded, Linked, Linked]
+    assert len({c.customer for c in conclusions if isinstance(c, Founded | Linked)}) == 1
+
+
+def test_a_known_identifier_concludes_nothing_new() -> None:
+    graph = new_graph()
+    see(graph, "user_id:u1")
+    assert see(graph, "user_id:u1") == []
+
+
+def test_an_identifier_that_events_resolve_by_has_a_customer_of_its_own() -> None:
+    graph = new_graph()
+    see(graph, "user_id:u1", "anonymous_id:browser")
+    assert kinds(see(graph, "anonymous_id:browser")) == [Unlinked, Founded, Linked, Merged]
+    assert together(graph, "user_id:u1", "anonymous_id:browser")
+
+
+def test_two_customers_seen_together_are_merged_once_and_the_older_is_canonical() -> None:
+    graph = new_graph()
+    see(graph, "anonymous_id:browser")
+    see(graph, "user_id:u1")
+    assert kinds(see(graph, "user_id:u1", "anonymous_id:browser")) == [Merged]
+    known = graph.whole.known
+    assert set(known.canonical().values()) == {known.own[node("anonymous_id:browser")]}
+    assert see(graph, "user_id:u1", "anonymous_id:browser") == []
+
+
+def test_a_device_that_two_people_use_leaves_both() -> None:
+    graph = new_graph()
+    see(graph, "anonymous_id:tablet")
+    see(graph, "user_id:u1", "anonymous_id:tablet")
+    assert together(graph, "user_id:u1", "anonymous_id:tablet")
+    assert Split in kinds(see(graph, "user_id:u2", "anonymous_id:tablet"))
+    assert not together(graph, "user_id:u1", "user_id:u2")
+    assert not together(graph, "user_id:u1", "anonymous_id:tablet")
+
+
+def test_two_known_people_with_one_address_are_not_merged_and_it_is_told_why() -> None:
+    graph = new_graph()
+    see(graph, "user_id:u1", "email:family@shop.example")
+    see(graph, "user_id:u2", "email:family@shop.example")
+    assert not together(graph, "user_id:u1", "user_id:u2")
+    rejected = resolve(graph.whole.facts, DEFAULT_RULES).rejected
+    assert [(one.reason, one.namespace) for one in rejected] == [("LIMIT", "user_id")]
+
+
+def test_an_address_with_three_owners_is_nobodys() -> None:
+    graph = new_graph()
+    for number in range(3):
+        see(graph, f"user_id:u{number}", "email:team@shop.example")
+    assert graph.members(node("email:team@shop.example")) == set()
+
+
+def test_a_customer_does_not_grow_past_its_bound() -> None:
+    graph = new_graph()
+    for number in range(DEFAULT_RULES.max_cluster):
+        see(graph, "user_id:u1", f"anonymous_id:device-{number}")
+    assert max(map(len, resolve(graph.whole.facts, DEFAULT_RULES).groups())) <= DEFAULT_RULES.max_cluster
