@@ -132,3 +132,10 @@ async def test_counts_wait_while_the_database_is_down() -> None:
     with pytest.raises(ConnectionRefusedError):
         await violations.flush()
     assert len(violations._counts) == 1
+
+
+def test_of_an_event_with_very_many_errors_the_first_is_told() -> None:
+    """All of them would be found before the first is told: seconds of a process that judges for everybody."""
+    plan = identify_plan({"properties": {"a": {"type": "array", "items": {"type": "string"}}}})
+    assert [found.place for found in plan.judge(identify(a=[1] * 16_000)).findings] == ["identify/properties/a/items/type"]
+    assert len(plan.judge(identify(a=[1] * 10)).findings) == 10

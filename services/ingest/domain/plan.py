@@ -20,6 +20,7 @@ from shared.events.wire import RawEvent
 
 SEVERITY: Final[Mapping[Action, int]] = {"allow": 0, "flag": 1, "quarantine": 2, "block": 3}
 MAX_FINDINGS: Final = 20  # of an event
+MAX_VALUES: Final = 100  # of an event, for which all findings are looked for
 MAX_PLACE: Final = 300  # characters
 PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=2 * 1024 * 1024)  # bytes of a compiled one; matched in linear time
 FLAG_PREFIX: Final = "PLAN_"
@@ -54,8 +55,16 @@ class Schema:
         self.is_valid = self._validator.is_valid
 
     def violations(self, fields: Any) -> Iterator[str]:
-        for error in self._validator.iter_errors(fields):
+        """Where in the schema. Of large fields the first only: the validator finds them all before it tells one."""
+        errors = self._validator.iter_errors(fields) if _is_small(fields) else self._first(fields)
+        for error in errors:
             yield "/".join(map(str, error.schema_path))
+
+    def _first(self, fields: Any) -> Iterator[jsonschema_rs.ValidationError]:
+        try:
+            self._validator.validate(fields)
+        except jsonschema_rs.ValidationError as error:
+            yield error
 
     def plans(self, name: str) -> bool:
         try:
@@ -65,6 +74,19 @@ class Schema:
             if len(self._memory) < MEMORISED_NAMES:
                 self._memory[name] = found
             return found
+
+
+def _is_small(fields: Any) -> bool:
+    """Whether it holds few values, those inside of it counted."""
+    left, waiting = MAX_VALUES, [fields]
+    while waiting:
+        found = waiting.pop()
+        inside = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+        left -= len(inside)
+        if left < 0:
+            return False
+        waiting += inside
+    return True
 
 
 def _validator(schema: dict[str, Any], path: str) -> jsonschema_rs.Draft202012Validator:
