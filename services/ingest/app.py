@@ -12,6 +12,7 @@ from services.ingest.domain.limiter import Limiter
 from services.ingest.domain.plan import Outcome
 from services.ingest.domain.settings import SourceSettings
 from services.ingest.domain.sources import hash_of
+from services.ingest.judging import judge_by_plan
 from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
 from services.ingest.views import Sources
@@ -173,7 +174,7 @@ class Ingest:
         if isinstance(event, Rejection):
             return Judged(Verdict(event.message_id, "rejected", event.reason, event.message))
         plan = delivery.settings.plan
-        outcome = Outcome(event) if plan is None else plan.judge(event)
+        outcome = judge_by_plan(plan, event)
         try:
             encoded = encode(outcome.event, delivery.settings.settings.max_event_bytes)
         except InvalidInput as error:

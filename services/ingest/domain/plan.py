@@ -5,7 +5,7 @@ JSON Schema is evaluated by jsonschema-rs; patterns run in time linear to the te
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import jsonschema_rs
 import msgspec
@@ -40,6 +40,14 @@ class Outcome(msgspec.Struct, frozen=True):
     event: RawEvent
     action: Action = "allow"
     findings: tuple[Finding, ...] = ()
+
+
+class Judge(Protocol):
+    """A plan, as whoever judges by it knows it."""
+
+    version: int
+
+    def judge(self, event: RawEvent) -> Outcome: ...
 
 
 class Schema:
