@@ -23,6 +23,7 @@ PLATFORMS: Final = ("ios", "android")
 HARDWARE: Final = frozenset(f"{platform}.{what}" for platform in PLATFORMS for what in ("id", "idfa", "push_token"))
 DEVICES: Final = HARDWARE | {"anonymous_id"}
 NAMESPACE = re.compile(r"[a-zA-Z0-9_.\-]{1,64}")
+LEAST_DIGITS: Final = 7  # of a phone number that no numbering plan lists; a shorter one is an extension, or a mistake
 # Values that SDKs and forms send for "nobody"; linking people by them would join strangers.
 PLACEHOLDERS: Final = frozenset({"null", "none", "nil", "undefined", "anonymous", "unknown", "n/a", "nan", "-1", "test@test.com"})
 ZEROS = re.compile(r"^[0\-]*$")
@@ -69,7 +70,9 @@ def _phone(text: str, region: str | None) -> str:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         raise _invalid("phone") from None
-    if not phonenumbers.is_possible_number(number):
+    if not phonenumbers.is_valid_number(number) and not (
+        phonenumbers.is_possible_number(number) and len(phonenumbers.national_significant_number(number)) >= LEAST_DIGITS
+    ):
         raise _invalid("phone")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 

@@ -12,6 +12,7 @@ from services.ingest.domain.limiter import Limiter
 from services.ingest.domain.plan import Outcome
 from services.ingest.domain.settings import KnownSource
 from services.ingest.domain.sources import write_key_hash
+from services.ingest.judging import judge_by_plan
 from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
 from services.ingest.views import Sources
@@ -172,8 +173,7 @@ class Ingest:
         event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call
         if isinstance(event, Rejection):
             return Judged(Verdict(event.message_id, "rejected", event.reason, event.message))
-        plan = delivery.source.plan
-        outcome = Outcome(event) if plan is None else plan.judge(event)
+        outcome = judge_by_plan(delivery.source.plan, event)
         try:
             encoded = encode(outcome.event, delivery.source.settings.max_event_bytes)
         except InvalidInput as error:

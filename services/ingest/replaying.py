@@ -9,13 +9,13 @@ import msgspec
 
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
-from services.ingest.domain.plan import Outcome, Plan, compile_plan
+from services.ingest.domain.plan import Judge, Outcome, compile_plan
 from services.ingest.domain.settings import MOST_EVENT_BYTES, KnownSource
 from services.ingest.domain.sources import unknown_source
+from services.ingest.judging import judge_by_plan
 from services.ingest.memory import Memory
 from services.ingest.quarantine import PAGE_EVENTS, Quarantine, QuarantinedRow
 from services.ingest.views import Sources
-from shared.events.wire import RawEvent
 from shared.telemetry import EVENTS_REPLAYED
 
 MAX_REPLAYED_BYTES: Final = 2 * MOST_EVENT_BYTES  # it was taken once; what was sent is now kept beside its standard form
@@ -68,10 +68,10 @@ class Replaying:
         plan = await asyncio.to_thread(compile_plan, document, 0, known.settings.region)
         return await self._check_quarantine(source, plan), _check_calls(calls, plan, known, received_at)
 
-    async def _replay_page(self, rows: Sequence[QuarantinedRow], plan: Plan | None, tally: Tally) -> int | None:
+    async def _replay_page(self, rows: Sequence[QuarantinedRow], plan: Judge | None, tally: Tally) -> int | None:
         events = await self._quarantine.open(rows)
         tally.lost += len(rows) - len(events)
-        outcomes = {event_id: _judge(plan, event) for event_id, event in events.items()}
+        outcomes = {event_id: judge_by_plan(plan, event) for event_id, event in events.items()}
         free = [event_id for event_id, outcome in outcomes.items() if outcome.action in ("allow", "flag")]
         held = {event_id: outcome for event_id, outcome in outcomes.items() if outcome.action not in ("allow", "flag")}
         # In the order in which they came, as `rows` is.
@@ -85,13 +85,13 @@ class Replaying:
             tally.add(outcome)
         return number
 
-    async def _check_quarantine(self, source: str, plan: Plan) -> Tally:
+    async def _check_quarantine(self, source: str, plan: Judge) -> Tally:
         tally, after, examined = Tally(), None, 0
         while examined < MAX_EXAMINED and (rows := await self._quarantine.page(source, after, PAGE_EVENTS)):
             events = await self._quarantine.open(rows)
             tally.lost += len(rows) - len(events)
             for event in events.values():
-                tally.add(plan.judge(event))
+                tally.add(judge_by_plan(plan, event))
             after = rows[-1].received_at, rows[-1].event_id
             examined += len(rows)
         return tally
@@ -102,11 +102,7 @@ class Replaying:
         return known
 
 
-def _judge(plan: Plan | None, event: RawEvent) -> Outcome:
-    return Outcome(event) if plan is None else plan.judge(event)
-
-
-def _check_calls(calls: Iterable[Call | Rejection], plan: Plan, source: KnownSource, received_at: int) -> Tally:
+def _check_calls(calls: Iterable[Call | Rejection], plan: Judge, source: KnownSource, received_at: int) -> Tally:
     tally = Tally()
     delivery = Delivery(source=source, received_at=received_at)
     for call in calls:
@@ -115,5 +111,5 @@ def _check_calls(calls: Iterable[Call | Rejection], plan: Plan, source: KnownSou
             tally.rejected += 1
             tally.rules[event.reason] += 1
         else:
-            tally.add(plan.judge(event))
+            tally.add(judge_by_plan(plan, event))
     return tally

@@ -9,10 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from services.ingest.domain.plan import Finding
-from shared.telemetry import PLAN_VIOLATIONS
+from shared.store.pool import DOWN
+from shared.telemetry import PLAN_VIOLATIONS, logger
 
 FLUSH_S: Final = 1.0
 PLACES: Final = 10_000  # counted apart at a time; beyond, a rule is counted without its place
+
+log = logger("violations")
 
 
 class ViolationRow(msgspec.Struct, frozen=True):
@@ -40,22 +43,25 @@ class Violations:
             PLAN_VIOLATIONS.labels(source, found.rule, found.action).inc()
 
     async def run(self) -> None:
-        """Never returns; raises when the database is down, and keeps the counts then."""
+        """Never returns; raises when the database is down."""
         while True:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
 
     async def flush(self) -> None:
+        """Keeps the counts while the database is down. What it refuses is dropped: counting never ends the door."""
         counts, self._counts = self._counts, {}
         if not counts:
             return
         try:
             await self._add(counts)
-        except BaseException:
+        except (*DOWN, asyncio.CancelledError):
             for key, (events, last) in counts.items():
                 more, later = self._counts.get(key, (0, 0))
                 self._counts[key] = events + more, max(last, later)
             raise
+        except Exception as error:
+            log.error("counts of violations were refused, and dropped", places=len(counts), error=type(error).__name__)
 
     async def all(self, source: str) -> list[ViolationRow]:
         """Newest plan first, and the most frequent rule of each."""

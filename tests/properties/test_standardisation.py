@@ -109,6 +109,25 @@ def test_what_was_sent_comes_back(match: str, traits: dict[str, Any]) -> None:
     assert exact(restore(event.traits, event.raw)) == exact(traits)
 
 
+INDUSTRIES = ["industry", "Industry", "Business type", "Sector"]
+
+
+@given(st.dictionaries(st.sampled_from(INDUSTRIES), st.sampled_from(["", " ", None, "Shops", "IT", "?", 7, [], {}]), min_size=1))
+def test_what_can_be_read_goes_before_what_cannot(traits: dict[str, Any]) -> None:
+    """And of those the field that the plan names first."""
+    event = PLANS["exact"].judge(identify(traits)).event
+    readable = [traits[name] for name in INDUSTRIES if traits.get(name) in ("Shops", "IT")]
+    if readable:
+        assert event.traits == {"industry": {"Shops": "retail", "IT": "software"}[readable[0]]}
+        assert event.flags == []
+
+
+@given(st.dictionaries(st.sampled_from(["city", "Town"]), st.sampled_from(["", " ", None, "Hull"]), min_size=1))
+def test_what_says_something_goes_before_what_does_not(traits: dict[str, Any]) -> None:
+    event = PLANS["exact"].judge(identify(traits)).event
+    assert ("Hull" in traits.values()) == (event.traits["city"] == "Hull")
+
+
 @given(TRAITS)
 def test_what_is_held_is_what_came(traits: dict[str, Any]) -> None:
     event = identify(traits)

@@ -56,6 +56,15 @@ DATE, INSTANT = coercions.calendar_date(["%d.%m.%Y"]), coercions.instant(["%d.%m
         (coercions.phone("DE"), "030 901820", "+4930901820"),
         (coercions.phone(""), "030 901820", FAILED),
         (coercions.phone(""), "+49 30 901820", "+4930901820"),
+        (coercions.phone("DE"), "12", FAILED),
+        (coercions.phone("DE"), 30901820, "+4930901820"),
+        (coercions.phone("DE"), True, FAILED),
+        (coercions.phone(""), "+447700900123", "+447700900123"),
+        (INSTANT, 10**400, FAILED),
+        (coercions.number, 10**400, FAILED),
+        (coercions.text, 10**4000, FAILED),
+        (coercions.lower, 10**4000, FAILED),
+        (coercions.phone("DE"), 10**4000, FAILED),
         (coercions.text, "  Zu\u0308rich ", "Zürich"),
         (coercions.text, 12, "12"),
         (coercions.text, ["x"], FAILED),
@@ -65,6 +74,11 @@ DATE, INSTANT = coercions.calendar_date(["%d.%m.%Y"]), coercions.instant(["%d.%m
 def test_a_value_gets_its_form_or_fails(coerce: Any, value: Any, expected: Any) -> None:
     found = coerce(value)
     assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %Y", "%H", "%d.%m", "%Y-%m-%d \0", "%"])
+def test_a_format_that_strptime_refuses_is_none(form: str) -> None:
+    assert not coercions.is_format(form)
 
 
 def test_a_comma_is_a_decimal_sign_where_the_plan_says_so() -> None:

@@ -42,9 +42,14 @@ _PLAIN_EMAIL_MAX: Final = 64  # characters; no part of it can be too long then
 
 def text(value: Any) -> Any:
     """Without the spaces around it, in the composed Unicode form; a number becomes its digits."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or _is_huge(value):
         return FAILED
     return unicodedata.normalize("NFC", str(value)).strip() if not isinstance(value, str) or _needs_care(value) else value
+
+
+def _is_huge(value: Any) -> bool:
+    """Whole numbers have digits without end; Python writes only so many, and no double holds them."""
+    return isinstance(value, int) and value.bit_length() > MAX_TEXT
 
 
 def lower(value: Any) -> Any:
@@ -149,7 +154,7 @@ def _moment(given: str, formats: Sequence[str]) -> datetime | None:
 
 
 def _of_number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or _is_huge(value) or not math.isfinite(value):
         return FAILED
     try:
         return _iso(EPOCH + timedelta(milliseconds=value) if abs(value) >= MILLISECONDS_FROM else EPOCH + timedelta(seconds=value))
@@ -165,7 +170,7 @@ def is_format(form: str) -> bool:
     """Whether strptime understands it; and it must name a whole date."""
     try:
         return datetime.strptime(date(2001, 2, 3).strftime(form), form).date() == date(2001, 2, 3)  # noqa: DTZ007
-    except ValueError:
+    except (ValueError, re.error):  # the latter for a directive that stands there twice
         return False
 
 
@@ -180,10 +185,14 @@ def email(value: Any) -> Any:
 
 
 def phone(region: str) -> Coerce:
-    """`region` (ISO 3166) completes numbers without a country code; without a region they are FAILED."""
-    return lambda value: (
-        _identifier("phone", value, region or None) if isinstance(value, str) and len(value) <= MAX_TEXT else FAILED
-    )
+    """`region` (ISO 3166) completes numbers without a country code, and whole numbers; without a region they are FAILED."""
+
+    def coerce(value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and not _is_huge(value):
+            value = str(value)
+        return _identifier("phone", value, region or None) if isinstance(value, str) and len(value) <= MAX_TEXT else FAILED
+
+    return coerce
 
 
 @lru_cache(maxsize=CACHED_VALUES)

@@ -5,7 +5,7 @@ JSON Schema is evaluated by jsonschema-rs; patterns run in time linear to the te
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import jsonschema_rs
 import msgspec
@@ -14,11 +14,15 @@ from services.ingest.domain import coercions
 from services.ingest.domain.codes import folded
 from services.ingest.domain.coercions import Coerce
 from services.ingest.domain.plan_document import Action, Document, Field, Rules, Standards, invalid, read
+from services.ingest.domain.plan_schema import check_schema
 from services.ingest.domain.standardise import MEMORISED_NAMES, Standard, Standardiser
 from shared.events.wire import RawEvent
 
 SEVERITY: Final[Mapping[Action, int]] = {"allow": 0, "flag": 1, "quarantine": 2, "block": 3}
 MAX_FINDINGS: Final = 20  # of an event
+MAX_VALUES: Final = 100  # of an event, for which all findings are looked for
+MAX_PLACE: Final = 300  # characters
+PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=2 * 1024 * 1024)  # bytes of a compiled one; matched in linear time
 FLAG_PREFIX: Final = "PLAN_"
 
 
@@ -38,10 +42,19 @@ class Outcome(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
+class Judge(Protocol):
+    """A plan, as whoever judges by it knows it."""
+
+    version: int
+
+    def judge(self, event: RawEvent) -> Outcome: ...
+
+
 class Schema:
     """One JSON Schema, and the names that it plans."""
 
     def __init__(self, schema: dict[str, Any], path: str) -> None:
+        check_schema(schema, path)
         self._validator = _validator(schema, path)
         properties, patterns = schema.get("properties"), schema.get("patternProperties")
         self.names = frozenset(properties) if isinstance(properties, dict) else frozenset()
@@ -50,8 +63,16 @@ class Schema:
         self.is_valid = self._validator.is_valid
 
     def violations(self, fields: Any) -> Iterator[str]:
-        for error in self._validator.iter_errors(fields):
+        """Where in the schema. Of large fields the first only: the validator finds them all before it tells one."""
+        errors = self._validator.iter_errors(fields) if _is_small(fields) else self._first(fields)
+        for error in errors:
             yield "/".join(map(str, error.schema_path))
+
+    def _first(self, fields: Any) -> Iterator[jsonschema_rs.ValidationError]:
+        try:
+            self._validator.validate(fields)
+        except jsonschema_rs.ValidationError as error:
+            yield error
 
     def plans(self, name: str) -> bool:
         try:
@@ -63,11 +84,22 @@ class Schema:
             return found
 
 
+def _is_small(fields: Any) -> bool:
+    """Whether it holds few values, those inside of it counted."""
+    left, waiting = MAX_VALUES, [fields]
+    while waiting:
+        found = waiting.pop()
+        inside = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+        left -= len(inside)
+        if left < 0:
+            return False
+        waiting += inside
+    return True
+
+
 def _validator(schema: dict[str, Any], path: str) -> jsonschema_rs.Draft202012Validator:
     try:
-        return jsonschema_rs.Draft202012Validator(
-            schema, validate_formats=True, offline=True, pattern_options=jsonschema_rs.RegexOptions()
-        )
+        return jsonschema_rs.Draft202012Validator(schema, validate_formats=True, offline=True, pattern_options=PATTERNS)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         where = "".join(f"[{part!r}]" for part in getattr(error, "instance_path", ()))
         raise invalid(getattr(error, "message", str(error)), path + where) from None
@@ -104,7 +136,7 @@ class Plan:
                 return Outcome(event)
             changes = {"traits" if speaks_of_traits else "properties": standard.fields, "raw": standard.raw}
             return Outcome(msgspec.structs.replace(event, **changes))
-        findings += [Finding("COERCION_FAILED", self._rules.coercion_failed, name) for name in standard.failed]
+        findings += [Finding("COERCION_FAILED", self._rules.coercion_failed, _place(name)) for name in standard.failed]
         return self._outcome(event, [found for found in findings if found.action != "allow"], standard, speaks_of_traits)
 
     def _findings(self, event: RawEvent, fields: Any, standardiser: Standardiser) -> list[Finding]:
@@ -125,12 +157,12 @@ class Plan:
         found: list[Finding] = []
         if not schema.is_valid(fields):
             violation = self._rules.schema_violation
-            found += [Finding("SCHEMA_VIOLATION", violation, f"{subject}/{path}") for path in schema.violations(fields)]
+            found += [Finding("SCHEMA_VIOLATION", violation, _place(f"{subject}/{path}")) for path in schema.violations(fields)]
             del found[MAX_FINDINGS:]
         planned = schema.names
         for name in fields:
             if name not in planned and not schema.plans(name) and standardiser.target(name) is None:
-                found.append(Finding(rule, action, subject))
+                found.append(Finding(rule, action, _place(subject)))
                 break
         return found
 
@@ -141,6 +173,11 @@ class Plan:
         flags = sorted({*event.flags, *(FLAG_PREFIX + found.rule for found in findings)})
         changes = {"traits" if speaks_of_traits else "properties": standard.fields, "raw": standard.raw, "flags": flags}
         return Outcome(msgspec.structs.replace(event, **changes), action, tuple(findings))
+
+
+def _place(path: str) -> str:
+    """Of what a table of text can hold, and short enough to be part of its key."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in path[:MAX_PLACE])
 
 
 def compile_plan(document: str | bytes, version: int, region: str) -> Plan:

@@ -11,6 +11,7 @@ from shared.errors import InvalidInput
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024  # fits an event of the log, and a message
 MAX_NAMES: Final = 5_000  # of events, and of fields that are standardised
+MAX_NAME: Final = 300  # characters; a place made of names is the key of a row
 
 Action = Literal["allow", "flag", "quarantine", "block"]
 Form = Literal[
@@ -106,8 +107,16 @@ def invalid(message: str, path: str) -> InvalidInput:
     return InvalidInput(f"{message} - at `{path}`", reason="PLAN_INVALID", path=path)
 
 
+def is_name(name: str) -> bool:
+    """Names are shown to people, and kept beside what is counted."""
+    return len(name) <= MAX_NAME and name.isprintable()
+
+
 def _check(document: Document) -> None:
     standards = document.standardisation
+    for name in document.events or ():
+        if not is_name(name):
+            raise invalid(f"a name has at most {MAX_NAME} characters, all printable", "$.events")
     if len(document.events or ()) > MAX_NAMES:
         raise invalid(f"a plan has at most {MAX_NAMES} events", "$.events")
     for number, language in enumerate(standards.languages):
@@ -126,6 +135,8 @@ def _check_names(fields: Mapping[str, Field], path: str, loose: bool) -> None:
     owners: dict[str, str] = {}
     for canonical, field in fields.items():
         for name in (canonical, *field.names):
+            if not is_name(name):
+                raise invalid(f"a name has at most {MAX_NAME} characters, all printable", path)
             owner = owners.setdefault(folded(name) if loose else name, canonical)
             if owner != canonical:
                 raise invalid(f"{name!r} stands for {owner!r} already", f"{path}[{canonical!r}]")

@@ -75,7 +75,7 @@ class Standardiser:
         failed: list[str] = []
         for canonical, place in hits.items():
             several = isinstance(place, list)
-            field = _chosen(fields, place) if several else place[1]
+            field = self._chosen(canonical, fields, place) if several else place[1]
             sent = fields[field]
             value = self._coerced(canonical, sent)
             if value is FAILED:
@@ -93,6 +93,15 @@ class Standardiser:
                 found[canonical] = value
         return Standard(fields if found is None else found, raw, sorted(failed))
 
+    def _chosen(self, canonical: str, fields: Fields, names: Sequence[tuple[int, str]]) -> str:
+        """What can be read goes first, then what says something, then the rank; to say nothing removes nothing that another says."""
+
+        def order(item: tuple[int, str]) -> tuple[bool, bool, bool, tuple[int, str]]:
+            value = fields[item[1]]
+            return value is None, self._coerced(canonical, value) is FAILED, _is_empty(value), item
+
+        return min(names, key=order)[1]
+
     def _coerced(self, canonical: str, value: Any) -> Any:
         coerce = self._coercions.get(canonical)
         return value if coerce is None or value is None else coerce(value)
@@ -101,9 +110,8 @@ class Standardiser:
         return folded(name) if self._loose else name
 
 
-def _chosen(fields: Fields, names: Sequence[tuple[int, str]]) -> str:
-    """A value goes before a null: to say nothing in one field removes nothing that another says."""
-    return min(names, key=lambda item: (fields[item[1]] is None, item))[1]
+def _is_empty(value: Any) -> bool:
+    return not value.strip() if isinstance(value, str) else isinstance(value, list | dict) and not value
 
 
 def _same(value: Any, sent: Any) -> bool:
