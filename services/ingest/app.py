@@ -173,14 +173,15 @@ class Ingest:
         event = judge(call, delivery, self._new_message_id) if isinstance(call, Call) else call
         if isinstance(event, Rejection):
             return Judged(Verdict(event.message_id, "rejected", event.reason, event.message))
-        outcome = judge_by_plan(delivery.source.plan, event)
+        plan = delivery.source.plan
+        outcome = judge_by_plan(plan, event)
         try:
             encoded = encode(outcome.event, delivery.source.settings.max_event_bytes)
         except InvalidInput as error:
             return Judged(Verdict(event.message_id, "rejected", error.reason, error.message))
         if not outcome.findings:
             return Judged(Verdict(event.message_id, "accepted"), encoded)
-        return self._held_to(outcome, encoded, plan.version)
+        return self._held_to(outcome, encoded, plan.version if plan else 0)
 
     def _held_to(self, outcome: Outcome, encoded: bytes, plan_version: int) -> Judged:
         """What breaks the plan is counted, whatever is done with it."""

@@ -58,10 +58,10 @@ class _Sizes:
         self._find_anchors(schema)
 
     def of(self, part: Any, depth: int) -> Size:
-        known = self._memory.get(id(part), ())
-        if known is None:
+        known = self._memory.get(id(part))
+        if known is None and id(part) in self._memory:
             raise invalid("a schema doesn't refer to itself", self._path)
-        if known == ():
+        if known is None:
             self._memory[id(part)] = None
             below = [self.of(found, depth + 1) for found in self._below(part)] if depth <= MAX_DEPTH else []
             known = 1 + sum(size for size, _ in below), 1 + max((deep for _, deep in below), default=0)
