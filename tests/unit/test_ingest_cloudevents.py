@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
+from services.ingest.api.cloudevents import read_one
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery
 from services.ingest.domain.cloudevents import message_id_of, read_structured, to_call
 from services.ingest.domain.events import Rejection, judge
@@ -98,6 +100,21 @@ def test_data_nested_too_deep_is_refused() -> None:
 def test_two_events_have_one_message_id_only_when_source_and_id_are_the_same(a: str, b: str, c: str, d: str) -> None:
     assert (message_id_of(a, b) == message_id_of(c, d)) == ((a, b) == (c, d))
     assert len(message_id_of(a, b)) <= 100
+    assert message_id_of(a, b) == message_id_of(a, b).strip()
+
+
+@pytest.mark.parametrize("other", ["e1 ", "e1\t", "e1\u2003", "e1\u001c"])
+def test_an_id_that_differs_by_a_blank_only_is_another(other: str) -> None:
+    assert accepted(structured(userid="u1", id=other)).message_id != accepted(structured(userid="u1")).message_id
+
+
+def test_a_head_that_is_no_utf8_is_refused() -> None:
+    """Both would become the same id, a and the sign for what can't be read."""
+    for written in ("a%ff", "a%fe"):
+        head = {"ce-specversion": "1.0", "ce-id": written, "ce-source": "/shop", "ce-type": "x"}
+        refused = read_one(Headers(head), b"{}")
+        assert isinstance(refused, Rejection)
+        assert refused.reason == "CLOUDEVENT_INVALID"
 
 
 @given(st.dictionaries(st.text(max_size=12) | st.sampled_from(list(ORDER)), st.text() | st.integers() | st.none()), st.binary())

@@ -58,10 +58,18 @@ def allow_webhook() -> Response:
 
 def _read_binary(headers: Headers, data: bytes) -> Call:
     """The attributes stand in the head, percent-encoded."""
-    attributes = {name.removeprefix(PREFIX): unquote(value) for name, value in headers.items() if name.startswith(PREFIX)}
+    attributes = {name.removeprefix(PREFIX): _unquoted(value) for name, value in headers.items() if name.startswith(PREFIX)}
     content_type = headers.get("content-type")
     check_size(len(data) + sum(map(len, attributes.values())))
     return to_call(attributes | ({"datacontenttype": content_type} if content_type else {}), data)
+
+
+def _unquoted(value: str) -> str:
+    """What is no UTF-8 is refused: replaced by one sign, different ids would become the same."""
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidInput("the attributes of a CloudEvent are UTF-8, percent-encoded", reason="CLOUDEVENT_INVALID") from None
 
 
 def _media_type(headers: Headers) -> str:

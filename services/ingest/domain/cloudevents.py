@@ -55,7 +55,7 @@ def to_call(attributes: Attributes, data: bytes | msgspec.Raw | None) -> Call:
 def message_id_of(source: str, event_id: str) -> str:
     """Of two sources behind one write key, both may number their events from 1: only the pair is unique (section 3.1.1)."""
     pair = f"{source} {event_id}"
-    if " " not in source and len(pair) <= MAX_MESSAGE_ID:
+    if " " not in source and len(pair) <= MAX_MESSAGE_ID and pair == pair.strip():  # the edges of a message id are stripped
         return pair
     return to_text(derived_id(b"cloudevent", source.encode(), event_id.encode()))
 
