@@ -165,6 +165,12 @@ def test_a_value_that_cant_be_read_is_refused_by_its_field_alone(text: str) -> N
     assert text not in str(refused.value)
 
 
+@pytest.mark.parametrize("given", [1e17, "1e17", -1e17, "1e300"])
+def test_an_instant_that_no_calendar_has_is_refused(given: Any) -> None:
+    with pytest.raises(RowRefused, match="VALUE_INVALID"):
+        event(WHO | {"timestamp": {"column": "at", "format": "unix_s"}}, {"id": "u1", "at": given})
+
+
 def test_a_whole_object_may_stand_in_one_column() -> None:
     mapping = {"type": "kind", "userId": "id", "event": "what", "properties": "details", "externalIds": {"crm": "crm"}}
     row = {"kind": "track", "id": "u1", "what": "Seen", "details": '{"a": {"b": null}}', "crm": 17}

@@ -50,7 +50,7 @@ class Cell:
             return value
         try:
             return self.convert(value)
-        except (ValueError, TypeError, OverflowError, ArithmeticError, msgspec.DecodeError, RecursionError):
+        except (ValueError, TypeError, OSError, ArithmeticError, msgspec.DecodeError, RecursionError):  # OSError: far years
             raise RowRefused("VALUE_INVALID", self.field) from None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -13,6 +13,7 @@ from services.cli.errors import Misused
 from services.cli.importing.ledger import Counts
 
 FORM = 1
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,13 +21,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     form: int = FORM
     content: str
-    size_bytes: int
+    size_bytes: Natural
     setup: str
-    row: int
-    line: int
-    offset: int
+    row: Natural
+    line: Natural
+    offset: Natural
     counts: Counts
-    rejects_bytes: int
+    rejects_bytes: Natural
     done: bool = False
 
 
@@ -42,8 +43,9 @@ def read(path: Path) -> Progress | None:
 
 def write(path: Path, progress: Progress) -> None:
     """Raises Misused (PROGRESS_UNWRITABLE)."""
+    temporary = path.with_name(f".{path.name}.part")  # one name for all: what a killed import leaves, the next one replaces
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(progress), indent=2) + b"\n")
             file.flush()
