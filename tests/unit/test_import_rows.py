@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,36 @@ def test_nanoseconds_are_cut(parquet_file: Path) -> None:
     first = next(iter(ParquetRows(parquet_file).read(["at"], None)))
     assert first.values is not None
     assert first.values[0].microsecond == 123_456
+
+
+def test_a_cell_that_gives_no_value_costs_its_row_and_no_other(tmp_path: Path) -> None:
+    raw = pyarrow.array([b"ann", b"\xff\xfe", b"cat", b"dan", None, b"ann"]).cast(pyarrow.binary())
+    names = pyarrow.Array.from_buffers(pyarrow.string(), len(raw), raw.buffers())
+    moments = pyarrow.array([0, 1, 10**18, 3, None, 5], pyarrow.timestamp("us", "UTC"))
+    parquet.write_table(pyarrow.table({"name": names, "at": moments}), tmp_path / "x.parquet")
+    found = list(ParquetRows(tmp_path / "x.parquet").read(["name", "at"], None))
+    assert [row.reason for row in found] == ["", "VALUE_INVALID", "VALUE_INVALID", "", "", ""]
+    assert [row.values[0] for row in found if row.values] == ["ann", "dan", None, "ann"]
+    assert [row.at.row for row in found] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_small_file_of_large_values_is_read_in_little_memory(tmp_path: Path, packed: bool) -> None:
+    values = ["x" * (RECORD_BYTES_AT_MOST // 4), "y" * (RECORD_BYTES_AT_MOST + 1)] * 200
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pyarrow.table({"note": values}), path, use_dictionary=packed, compression="zstd", write_batch_size=1)
+    del values
+    rows = ParquetRows(path)
+    before, most = pyarrow.total_allocated_bytes(), 0
+    tracemalloc.start()
+    reasons_found = set()
+    for row in rows.read(["note"], None):
+        most = max(most, pyarrow.total_allocated_bytes() - before)
+        reasons_found.add(row.reason)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reasons_found == {"", "ROW_TOO_LARGE"}
+    assert most + peak < 50 * RECORD_BYTES_AT_MOST
 
 
 def test_what_is_no_parquet_file_is_said_to_be_none(tmp_path: Path) -> None:
