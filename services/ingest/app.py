@@ -51,6 +51,7 @@ class Judged(msgspec.Struct, frozen=True):
     verdict: Verdict
     encoded: bytes = b""
     held: Quarantined | None = None
+    refused_bytes: int = 0  # that were encoded for nothing
 
     def __repr__(self) -> str:
         return f"<Judged {self.verdict.status}>"
@@ -157,7 +158,7 @@ class Ingest:
         room = MAX_REQUEST_BYTES
         for call in calls:
             judged.append(self._judge(call, self._received_next(delivery)))
-            room -= len(judged[-1].encoded)
+            room -= len(judged[-1].encoded) + judged[-1].refused_bytes
             if room < 0:
                 raise InvalidInput(
                     "the events of a request are too large together", reason="BODY_TOO_LARGE", limit_bytes=MAX_REQUEST_BYTES
@@ -178,7 +179,8 @@ class Ingest:
         try:
             encoded = encode(outcome.event, delivery.source.settings.max_event_bytes)
         except InvalidInput as error:
-            return Judged(Verdict(event.message_id, "rejected", error.reason, error.message))
+            verdict = Verdict(event.message_id, "rejected", error.reason, error.message)
+            return Judged(verdict, refused_bytes=int(error.facts.get("size_bytes", 0)))
         if not outcome.findings:
             return Judged(Verdict(event.message_id, "accepted"), encoded)
         return self._held_to(outcome, encoded, plan.version if plan else 0)
@@ -192,7 +194,7 @@ class Ingest:
         worst = next(found for found in outcome.findings if found.action == outcome.action)
         reason, message = f"PLAN_{worst.rule}", f"breaks the tracking plan: {worst.place or worst.rule.lower().replace('_', ' ')}"
         if outcome.action == "block":
-            return Judged(Verdict(event.message_id, "rejected", reason, message))
+            return Judged(Verdict(event.message_id, "rejected", reason, message), refused_bytes=len(encoded))
         held = Quarantined(event, encoded, plan_version, outcome.findings)
         return Judged(Verdict(event.message_id, "quarantined", reason, message), encoded, held)
 

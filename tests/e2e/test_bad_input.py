@@ -62,7 +62,7 @@ HTTP = {
     "ids that name nobody": ("track", event(userId="null"), 400, "IDS_UNUSABLE"),
     "a field of the wrong type": ("track", event(properties="none"), 400, "EVENT_INVALID"),
     "a time that is none": ("track", event(timestamp="soon"), 400, "TIMESTAMP_INVALID"),
-    "an event too large": ("track", event(properties={"text": "x" * 40_000}), 400, "EVENT_TOO_LARGE"),
+    "an event too large": ("track", event(properties={"text": "x" * 40_000}), 413, "EVENT_TOO_LARGE"),
     "an empty batch": ("batch", {"batch": []}, 400, "BATCH_EMPTY"),
     "a batch too long": ("batch", {"batch": [{"type": "track"}] * 2501}, 400, "BATCH_TOO_LONG"),
     "a body too large": ("batch", {"batch": [event(properties={"text": "x" * 5_000_000})]}, 413, "BODY_TOO_LARGE"),

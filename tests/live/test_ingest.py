@@ -23,6 +23,10 @@ from tests.live.ingesting import Door, basic, track
 CANARY = "canary-7f3a@example.com"
 KINDS = ["identify", "track", "page", "screen", "group", "alias"]
 
+# Each of these events is refused only when it was encoded: more than twice as large, with a copy of its batch's context.
+MANY: dict[str, Any] = {"n": [1.5] * 6_000}
+GROWING: dict[str, Any] = {"context": MANY, "batch": [track(properties=MANY)] * 100}
+
 
 @pytest.fixture(scope="module")
 def door(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
@@ -87,7 +91,7 @@ async def test_a_batch_with_nothing_acceptable_is_answered_without_a_position(ht
         ("/v1/alias", b'{"userId": "u1"}', 400, "PREVIOUS_ID_MISSING"),
         ("/v1/track", json.dumps(track(messageId="m" * 101)).encode(), 400, "MESSAGE_ID_TOO_LONG"),
         ("/v1/track", json.dumps(track(timestamp="soon")).encode(), 400, "TIMESTAMP_INVALID"),
-        ("/v1/track", json.dumps(track(properties={"n": "x" * 33_000})).encode(), 400, "EVENT_TOO_LARGE"),
+        ("/v1/track", json.dumps(track(properties={"n": "x" * 33_000})).encode(), 413, "EVENT_TOO_LARGE"),
         ("/v1/track", b" " * (4 * 1024 * 1024 + 1), 413, "BODY_TOO_LARGE"),
         ("/v1/batch", b'{"batch": [{]}', 400, "JSON_BROKEN"),
         ("/v1/batch", b'{"batch": ' + b"[" * 100_000, 400, "JSON_BROKEN"),
@@ -97,6 +101,12 @@ async def test_a_batch_with_nothing_acceptable_is_answered_without_a_position(ht
         ("/v1/batch", b'{"batch": [' + b"1," * 2_500 + b"1]}", 400, "BATCH_TOO_LONG"),
         ("/v1/batch", b'{"batch": [1], "sentAt": "soon"}', 400, "TIMESTAMP_INVALID"),
         ("/v1/batch", json.dumps({"batch": [track()] * 500, "context": {"n": "x" * 20_000}}).encode(), 413, "BODY_TOO_LARGE"),
+        ("/v1/batch", json.dumps({"batch": [track()], "context": {"n": "x" * 33_000}}).encode(), 413, "CONTEXT_TOO_LARGE"),
+        ("/v1/batch", json.dumps({"batch": [track()], "integrations": {"n": "x" * 33_000}}).encode(), 413, "CONTEXT_TOO_LARGE"),
+        ("/v1/batch", b'{"batch": [1], "context": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}", 400, "EVENT_TOO_DEEP"),
+        ("/v1/batch", b'{"batch": [1], "context": []}', 400, "BODY_INVALID"),
+        ("/v1/batch", b'{"batch": [1], "sentAt": "' + b"5" * 2_000 + b'"}', 400, "TIMESTAMP_INVALID"),
+        ("/v1/batch", json.dumps(GROWING).encode(), 413, "BODY_TOO_LARGE"),
         ("/v1/unknown", b"{}", 404, "PATH_UNKNOWN"),
         ("/health", b"{}", 405, "METHOD_NOT_ALLOWED"),
     ],

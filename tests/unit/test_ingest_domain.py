@@ -173,6 +173,11 @@ def test_external_ids_come_from_the_context_several_of_a_type_count_once_each_an
     assert accepted(context={"externalIds": [*named, named[0]]}).external_ids == [("crm", "7"), ("crm", "8")]
 
 
+def test_a_list_of_external_ids_is_refused_by_its_length_before_anybody_walks_it() -> None:
+    named = [{"id": "", "type": "crm"}] * (MAX_EXTERNAL_IDS + 1)
+    assert reason(context={"externalIds": named}) == "EXTERNAL_IDS_TOO_MANY"
+
+
 def test_an_event_has_a_bounded_number_of_external_ids() -> None:
     named = [{"id": number, "type": "crm"} for number in range(MAX_EXTERNAL_IDS + 1)]
     assert len(accepted(context={"externalIds": named[1:]}).external_ids) == MAX_EXTERNAL_IDS

@@ -22,7 +22,7 @@ from shared.telemetry import logger
 
 RETRY_AFTER_S: Final = 1
 
-TOO_LARGE: Final = frozenset({"BODY_TOO_LARGE"})
+TOO_LARGE: Final = frozenset({"BODY_TOO_LARGE", "CONTEXT_TOO_LARGE", "EVENT_TOO_LARGE"})
 # The first that fits counts, so subclasses stand before their parents.
 STATUSES: Final[list[tuple[type[Exception], int]]] = [
     (errors.NotAuthenticated, 401),

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 
-from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, read_call
+from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, check_depth, may_be_deep, read_call, too_deep
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import Rejection, call_of
 from services.ingest.domain.settings import KnownSource, check_batch
@@ -14,18 +14,26 @@ from shared.errors import InvalidInput, LimitExceeded
 from shared.privacy import Personal
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # the largest that any SDK sends, decompressed
+MAX_SHARED_BYTES: Final = MAX_EVENT_BYTES  # of a batch's context, and of its integrations: each of its events gets a copy
+MAX_VALUE_BYTES: Final = 1024  # of a key or an instant
+TOO_LONG: Final = "too long"
 MAX_READING_BYTES: Final = 128 * 1024 * 1024  # of all requests whose bodies are coming in
+
+NOTHING: Final = msgspec.Raw(b"null")
 
 
 class BatchBody(Personal, frozen=True, kw_only=True, rename="camel"):
+    """Nothing in it is decoded before its size is known: 4 MiB of JSON may be 200 MB of objects."""
+
     batch: list[msgspec.Raw]
-    write_key: Any = None
-    context: dict[str, Any] | None = None
-    integrations: dict[str, Any] | None = None
-    sent_at: Any = None
+    write_key: msgspec.Raw = NOTHING
+    context: msgspec.Raw = NOTHING
+    integrations: msgspec.Raw = NOTHING
+    sent_at: msgspec.Raw = NOTHING
 
 
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
+_decode_shared = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
 class BodyReader:
@@ -83,22 +91,57 @@ def read_batch(body: bytes) -> BatchBody:
     except msgspec.ValidationError as error:
         raise InvalidInput(str(error), reason="BODY_INVALID") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput("the body is not JSON", reason="JSON_BROKEN") from None
+        raise _not_json() from None
     if not batch.batch:
         raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
     check_batch(len(batch.batch))
     return batch
 
 
+def key_of(batch: BatchBody) -> Any:
+    return _small(batch.write_key)
+
+
 def delivery_of(batch: BatchBody, source: KnownSource, received_at: int) -> Delivery:
-    """Raises InvalidInput (TIMESTAMP_INVALID, EVENT_TOO_LARGE)."""
+    """Raises InvalidInput (TIMESTAMP_INVALID, CONTEXT_TOO_LARGE, EVENT_TOO_DEEP, BODY_INVALID)."""
     return Delivery(
         source=source,
         received_at=received_at,
-        sent_at=instant(batch.sent_at),
-        context=batch.context or {},
-        integrations=batch.integrations or {},
+        sent_at=instant(_small(batch.sent_at)),
+        context=_shared("context", batch.context),
+        integrations=_shared("integrations", batch.integrations),
     )
+
+
+def _shared(name: str, raw: msgspec.Raw) -> dict[str, Any]:
+    """What all events of a batch have in common."""
+    if len(raw) > MAX_SHARED_BYTES:
+        raise InvalidInput(f"a batch's {name} has at most 32 KB", reason="CONTEXT_TOO_LARGE", limit_bytes=MAX_SHARED_BYTES)
+    try:
+        found = _decode_shared(raw) or {}
+    except msgspec.ValidationError:
+        raise InvalidInput(f"a batch's {name} is a JSON object", reason="BODY_INVALID") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _not_json() from None
+    except RecursionError:
+        raise too_deep() from None
+    if may_be_deep(raw):
+        check_depth([found])
+    return found
+
+
+def _small(raw: msgspec.Raw) -> Any:
+    """A larger one is read as a text that is neither a key nor an instant."""
+    if len(raw) > MAX_VALUE_BYTES:
+        return TOO_LONG
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _not_json() from None
+
+
+def _not_json() -> InvalidInput:
+    return InvalidInput("the body is not JSON", reason="JSON_BROKEN")
 
 
 def read_item(raw: msgspec.Raw) -> Call | Rejection:

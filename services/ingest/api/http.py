@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.ingest.api import answers, cloudevents, keys
-from services.ingest.api.bodies import BodyReader, delivery_of, read_batch, read_item, read_single
+from services.ingest.api.bodies import BodyReader, delivery_of, key_of, read_batch, read_item, read_single
 from services.ingest.api.request_ids import RequestIds
 from services.ingest.api.settings import browser_settings, source_config
 from services.ingest.app import Ingest, Recorded
@@ -45,7 +45,7 @@ class HttpDoor:
     async def batch(self, request: Request) -> Response:
         source = await self._source_of_head(request)
         batch = read_batch(await self._bodies.read(request))
-        source = source or await self._ingest.authenticate(keys.of_body(batch.write_key))
+        source = source or await self._ingest.authenticate(keys.of_body(key_of(batch)))
         delivery = delivery_of(batch, source, self._ingest.now())
         return answers.recorded(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
 

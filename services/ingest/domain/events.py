@@ -55,7 +55,12 @@ def encode(event: RawEvent, max_bytes: int = MOST_EVENT_BYTES) -> bytes:
     except OverflowError:
         raise InvalidInput("a whole number has at most 64 bits; send larger ones as text", reason="NUMBER_TOO_LARGE") from None
     if len(encoded) > max_bytes:
-        raise InvalidInput("the event with its batch's context is too large", reason="EVENT_TOO_LARGE", limit_bytes=max_bytes)
+        raise InvalidInput(
+            "the event with its batch's context is too large",
+            reason="EVENT_TOO_LARGE",
+            limit_bytes=max_bytes,
+            size_bytes=len(encoded),
+        )
     return encoded
 
 
@@ -152,12 +157,14 @@ def _external_ids(own: Any, of_context: Any) -> list[tuple[str, str]]:
             continue
         if not isinstance(listed, list):
             raise _external_ids_invalid()
+        if len(listed) > MAX_EXTERNAL_IDS:  # before the walk: a batch's list is walked for each of its events
+            raise _external_ids_too_many()
         for item in listed:
             namespace, value = _external_id(item)
             if value:
                 found[namespace, value] = None
     if len(found) > MAX_EXTERNAL_IDS:
-        raise InvalidInput("an event has at most 50 externalIds", reason="EXTERNAL_IDS_TOO_MANY", limit=MAX_EXTERNAL_IDS)
+        raise _external_ids_too_many()
     return list(found)
 
 
@@ -168,6 +175,10 @@ def _external_id(item: Any) -> tuple[str, str]:
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise _external_ids_invalid()
     return namespace, _text(value)
+
+
+def _external_ids_too_many() -> InvalidInput:
+    return InvalidInput("an event has at most 50 externalIds", reason="EXTERNAL_IDS_TOO_MANY", limit=MAX_EXTERNAL_IDS)
 
 
 def _external_ids_invalid() -> InvalidInput:
