@@ -10,13 +10,15 @@ from psycopg import Cursor
 from services.ingest.domain.plan import Plan, compile_plan
 from services.ingest.domain.settings import KnownSource, Settings, of_event
 from services.ingest.domain.sources import unknown_source
-from shared.errors import NotFound
+from shared.errors import LimitExceeded, NotFound
 from shared.events.source import KeyAdded, KeyRevoked, PlanPublished, SettingsChanged, SourceRegistered
 from shared.log import Record
 
 # An unknown key may belong to a source that another replica has just registered, so it is looked up before it is refused;
 # however many unknown keys come, the table is read at most this often.
 RE_READ_INTERVAL_S: Final = 0.1
+
+MAX_WAITING: Final = 1_000  # for a reading; more of them would hold their requests in memory for whoever guesses keys
 
 _decode_settings = msgspec.json.Decoder(Settings).decode
 
@@ -93,12 +95,19 @@ class Sources:
         self._plans: dict[tuple[str, int, str], Plan] = {}  # by source, version and region
         self._read_began = float("-inf")
         self._reading = asyncio.Lock()
+        self._waiting = 0
 
     async def of_key(self, key_hash: bytes) -> KnownSource | None:
-        """The source that the key belongs to."""
+        """The source that the key belongs to. Raises LimitExceeded (OVERLOADED)."""
         found = self._by_key.get(key_hash)
         if found is None:
-            await self._read_anew()
+            if self._waiting >= MAX_WAITING:
+                raise LimitExceeded("too many unknown write keys at a time; send again later", reason="OVERLOADED")
+            self._waiting += 1
+            try:
+                await self._read_anew()
+            finally:
+                self._waiting -= 1
             found = self._by_key.get(key_hash)
         return found
 

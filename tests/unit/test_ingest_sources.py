@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 from services.ingest.domain.sources import write_key_hash
-from services.ingest.views import RE_READ_INTERVAL_S, Sources
+from services.ingest.views import MAX_WAITING, RE_READ_INTERVAL_S, Sources
+from shared.errors import LimitExceeded
 
 
 class Table:
@@ -53,3 +54,11 @@ async def test_many_unknown_keys_share_few_readings() -> None:
     for _ in range(3):
         await asyncio.gather(*(sources.of_key(write_key_hash(f"guess {n}")) for n in range(500)))
     assert table.readings <= 1 + (time.monotonic() - began) / RE_READ_INTERVAL_S + 1
+
+
+async def test_more_unknown_keys_than_may_wait_are_refused_at_once() -> None:
+    sources = Sources(Table(), time.monotonic)
+    guesses = (sources.of_key(write_key_hash(f"guess {n}")) for n in range(MAX_WAITING + 1))
+    found = await asyncio.gather(*guesses, return_exceptions=True)
+    assert [type(answer) for answer in found if answer is not None] == [LimitExceeded]
+    assert await sources.of_key(write_key_hash("later")) is None

@@ -1,23 +1,26 @@
 """Reads request bodies within bounds, and tells what of the Segment protocol is in them."""
 
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 
+from services.ingest.api.room import Room, Share
 from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, check_depth, may_be_deep, read_call, too_deep
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import Rejection, call_of
 from services.ingest.domain.settings import KnownSource, check_batch
-from shared.errors import InvalidInput, LimitExceeded
+from shared.errors import InvalidInput
 from shared.privacy import Personal
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # the largest that any SDK sends, decompressed
 MAX_SHARED_BYTES: Final = MAX_EVENT_BYTES  # of a batch's context, and of its integrations: each of its events gets a copy
 MAX_VALUE_BYTES: Final = 1024  # of a key or an instant
 TOO_LONG: Final = "too long"
-MAX_READING_BYTES: Final = 128 * 1024 * 1024  # of all requests whose bodies are coming in
+MAX_READING_BYTES: Final = 128 * 1024 * 1024  # of all requests, until they are answered: their bodies as they come in, and unpacked
 
 NOTHING: Final = msgspec.Raw(b"null")
 
@@ -26,7 +29,6 @@ class BatchBody(Personal, frozen=True, kw_only=True, rename="camel"):
     """Nothing in it is decoded before its size is known: 4 MiB of JSON may be 200 MB of objects."""
 
     batch: list[msgspec.Raw]
-    write_key: msgspec.Raw = NOTHING
     context: msgspec.Raw = NOTHING
     integrations: msgspec.Raw = NOTHING
     sent_at: msgspec.Raw = NOTHING
@@ -36,35 +38,46 @@ _decode_batch = msgspec.json.Decoder(BatchBody).decode
 _decode_shared = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
+class _Keyed(Personal, frozen=True, rename="camel"):
+    write_key: msgspec.Raw = NOTHING
+
+
+_decode_key = msgspec.json.Decoder(_Keyed).decode
+
+
 class BodyReader:
     """Bounds one body, and all that are being read at a time."""
 
     def __init__(self) -> None:
-        self._reading = 0
+        self.room = Room(MAX_READING_BYTES)
 
-    async def read(self, request: Request) -> bytes:
-        """Raises InvalidInput (BODY_TOO_LARGE, BODY_INVALID, ENCODING_UNSUPPORTED), LimitExceeded (OVERLOADED)."""
+    @asynccontextmanager
+    async def body_of(self, request: Request) -> AsyncIterator[bytes]:
+        """Unpacked; it counts until the request has its answer.
+
+        Raises InvalidInput (BODY_TOO_LARGE, BODY_INVALID, ENCODING_UNSUPPORTED), LimitExceeded (OVERLOADED).
+        """
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
             raise InvalidInput("the content encoding is gzip or none", reason="ENCODING_UNSUPPORTED")
-        body = await self._read_raw(request)
-        return _unzip(body) if encoding == "gzip" else body
+        with self.room.share() as share:
+            body = await _read_raw(request, share)
+            if encoding == "gzip":
+                body = _unzip(body)
+                share.take(len(body))
+            yield body
 
-    async def _read_raw(self, request: Request) -> bytes:
-        chunks: list[bytes] = []
-        size_bytes = 0
-        try:
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size_bytes += len(chunk)
-                self._reading += len(chunk)
-                if size_bytes > MAX_BODY_BYTES:
-                    raise _too_large()
-                if self._reading > MAX_READING_BYTES:
-                    raise LimitExceeded("too many requests at a time; send again later", reason="OVERLOADED")
-        finally:
-            self._reading -= size_bytes
-        return b"".join(chunks)
+
+async def _read_raw(request: Request, share: Share) -> bytes:
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size_bytes += len(chunk)
+        share.take(len(chunk))
+        if size_bytes > MAX_BODY_BYTES:
+            raise _too_large()
+    return b"".join(chunks)
 
 
 def _unzip(body: bytes) -> bytes:
@@ -98,8 +111,14 @@ def read_batch(body: bytes) -> BatchBody:
     return batch
 
 
-def key_of(batch: BatchBody) -> Any:
-    return _small(batch.write_key)
+def key_of(body: bytes) -> Any:
+    """All that is decoded for a sender who is not known yet. Raises InvalidInput (JSON_BROKEN, BODY_INVALID)."""
+    try:
+        return _small(_decode_key(body).write_key)
+    except msgspec.ValidationError:
+        raise InvalidInput("the body is a JSON object", reason="BODY_INVALID") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _not_json() from None
 
 
 def delivery_of(batch: BatchBody, source: KnownSource, received_at: int) -> Delivery:

@@ -44,27 +44,28 @@ class HttpDoor:
 
     async def batch(self, request: Request) -> Response:
         source = await self._source_of_head(request)
-        batch = read_batch(await self._bodies.read(request))
-        source = source or await self._ingest.authenticate(keys.of_body(key_of(batch)))
-        delivery = delivery_of(batch, source, self._ingest.now())
-        return answers.recorded(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
+        async with self._bodies.body_of(request) as body:
+            source = source or await self._source_of_body(body)
+            batch = read_batch(body)
+            delivery = delivery_of(batch, source, self._ingest.now())
+            return answers.recorded(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
 
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)
-        call = read_single(await self._bodies.read(request), kind)
-        source = source or await self._ingest.authenticate(keys.of_body(call.write_key))
-        recorded = await self._ingest.record([call], self._delivery(source), 1)
-        return answers.recorded(_not_rejected(recorded))
+        async with self._bodies.body_of(request) as body:
+            source = source or await self._source_of_body(body)
+            recorded = await self._ingest.record([read_single(body, kind)], self._delivery(source), 1)
+            return answers.recorded(_not_rejected(recorded))
 
     async def cloudevents(self, request: Request) -> Response:
         source = await self._ingest.authenticate(keys.of_request(request) or keys.bearer(request))
-        body = await self._bodies.read(request)
-        if cloudevents.is_batch(request.headers):
-            items = cloudevents.read_batch(body)
-            calls = map(cloudevents.read_item, items)
-            return answers.recorded(await self._ingest.record(calls, self._delivery(source), len(items)))
-        recorded = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
-        return answers.recorded(_not_rejected(recorded))
+        async with self._bodies.body_of(request) as body:
+            if cloudevents.is_batch(request.headers):
+                items = cloudevents.read_batch(body)
+                calls = map(cloudevents.read_item, items)
+                return answers.recorded(await self._ingest.record(calls, self._delivery(source), len(items)))
+            recorded = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
+            return answers.recorded(_not_rejected(recorded))
 
     async def webhook(self, request: Request) -> Response:
         return cloudevents.allow_webhook()
@@ -89,6 +90,10 @@ class HttpDoor:
         """None: look into the body. Asked first, so that nobody unknown makes us read one."""
         write_key = keys.of_request(request)
         return await self._ingest.authenticate(write_key) if write_key else None
+
+    async def _source_of_body(self, body: bytes) -> KnownSource:
+        """Of a body nothing but its key is decoded before we know who sent it."""
+        return await self._ingest.authenticate(keys.of_body(key_of(body)))
 
 
 def _not_rejected(recorded: Recorded) -> Recorded:

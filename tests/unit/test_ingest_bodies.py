@@ -1,0 +1,66 @@
+"""What a body may cost before its sender is known, and until it is answered."""
+
+import gzip
+import tracemalloc
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from services.ingest.api import bodies
+from services.ingest.api.bodies import BodyReader, key_of
+from services.ingest.api.room import Room
+from shared.errors import InvalidInput, LimitExceeded
+
+
+def request_of(body: bytes, encoding: str) -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "headers": [(b"content-encoding", encoding.encode())]}, receive)
+
+
+def test_of_a_body_nothing_but_its_key_is_decoded() -> None:
+    body = (
+        b'{"context":{"a":['
+        + b",".join([b"[]"] * 1_000_000)
+        + b']},"batch":['
+        + b",".join([b"{}"] * 300_000)
+        + b'],"writeKey":"k"}'
+    )
+    tracemalloc.start()
+    assert key_of(body) == "k"
+    assert tracemalloc.get_traced_memory()[1] < 100_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(b"[]", "BODY_INVALID"), (b"", "JSON_BROKEN"), (b'{"a"', "JSON_BROKEN"), (b'{"a":' + b"[" * 100_000, "JSON_BROKEN")],
+)
+def test_a_body_without_a_key_has_a_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        key_of(body)
+    assert refused.value.reason == reason
+
+
+def test_a_key_that_is_none_is_not_decoded_either() -> None:
+    assert key_of(b'{"writeKey":[' + b",".join([b"[]"] * 1_000) + b"]}") == bodies.TOO_LONG
+
+
+async def test_a_body_counts_unpacked_until_it_is_answered() -> None:
+    reader = BodyReader()
+    before = reader.room.left_bytes
+    async with reader.body_of(request_of(gzip.compress(b" " * 1_000_000), "gzip")) as body:
+        assert reader.room.left_bytes <= before - len(body)
+    assert reader.room.left_bytes == before
+
+
+async def test_what_finds_no_room_is_sent_again_later() -> None:
+    reader = BodyReader()
+    reader.room = Room(1_500)
+    async with reader.body_of(request_of(b" " * 1_000, "identity")):
+        with pytest.raises(LimitExceeded):
+            async with reader.body_of(request_of(b" " * 1_000, "identity")):
+                pass
+    assert reader.room.left_bytes == 1_500
