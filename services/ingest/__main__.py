@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from c360.ingest.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from c360.ingest.v1.plan_pb2_grpc import add_PlanServiceServicer_to_server
 from c360.ingest.v1.receipt_pb2_grpc import add_ReceiptServiceServicer_to_server
 from c360.ingest.v1.source_pb2_grpc import add_SourceServiceServicer_to_server
 
-from services.ingest.api.grpc import IngestApi
+from services.ingest.api.bodies import MAX_BODY_BYTES
+from services.ingest.api.grpc import SERVICE, IngestApi, add_to_server
 from services.ingest.api.http import make_app
 from services.ingest.api.plans import PlanApi
 from services.ingest.api.receipts import ReceiptApi
@@ -63,7 +63,7 @@ class IngestSettings(Settings, frozen=True, kw_only=True):
 
 
 async def serve(settings: IngestSettings, stop: Stop) -> None:
-    rpc = RpcServer(settings.grpc_address)
+    rpc = RpcServer(settings.grpc_address, MAX_BODY_BYTES)
     pool = await open_pool(settings.database_url, "ingest")
     vault_pool = await open_pool(settings.vault_url, "vault")
     keyring = FileKeyring(Path(settings.keyring_file))
@@ -86,7 +86,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     registry.on_committed = relay.tell
     http = HttpServer(settings.http_address, make_app(ingest))
     api = IngestApi(ingest, registry, sources)
-    rpc.add(add_IngestServiceServicer_to_server, api, "c360.ingest.v1.IngestService")
+    rpc.add(add_to_server, api, SERVICE)
     rpc.add(add_SourceServiceServicer_to_server, SourceApi(registry, sources), "c360.ingest.v1.SourceService")
     plan_api = PlanApi(registry, sources, quarantine, violations, replaying, now_us)
     rpc.add(add_PlanServiceServicer_to_server, plan_api, "c360.ingest.v1.PlanService")

@@ -22,7 +22,6 @@ DEFAULT_DEADLINE_S = 5.0  # for callers that set none
 WAITING_SHARE = 0.9
 
 OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_WAITING_CALLS),
@@ -39,8 +38,10 @@ def seconds_left(context: Any) -> float:
 class RpcServer:
     """`add` services, then `start`; `set_ready` once their state is loaded; `stop` drains."""
 
-    def __init__(self, address: str) -> None:
-        self._server = grpc.aio.server(options=OPTIONS, interceptors=[_Edge()])
+    def __init__(self, address: str, receive_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        """`receive_bytes` is the most that a message to it may have."""
+        options = [*OPTIONS, ("grpc.max_receive_message_length", receive_bytes)]
+        self._server = grpc.aio.server(options=options, interceptors=[_Edge()])
         self.port = self._server.add_insecure_port(address)
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

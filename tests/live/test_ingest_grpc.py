@@ -51,6 +51,26 @@ async def record(ingest: Any, write_key: str | None, *events: pb.Event, **fields
     return found
 
 
+async def test_nothing_is_parsed_for_who_is_unknown(door: Door) -> None:
+    async with grpc.aio.insecure_channel(door.grpc) as channel:
+        call: Any = channel.unary_unary("/c360.ingest.v1.IngestService/RecordEvents")
+        for metadata, reason in (
+            ([], "WRITE_KEY_MISSING"),
+            ([("authorization", "Bearer nobody")], "WRITE_KEY_UNKNOWN"),
+            ([("authorization", f"Bearer {door.write_key}")], "BODY_INVALID"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call(b"\xff not protobuf", metadata=metadata, timeout=20)
+            assert reason_of(refused.value) == reason
+
+
+async def test_a_message_has_at_most_4_mib(door: Door, ingest: Any) -> None:
+    large = [event(name="x" * 20_000)] * 220
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await record(ingest, door.write_key, *large)
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_a_stream_answers_batch_by_batch_in_order_with_the_same_verdicts(door: Door, ingest: Any) -> None:
     sent = [[event(), event(user_id="")], *([event()] for _ in range(40))]
 
