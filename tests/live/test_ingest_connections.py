@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.ingest.api import connections
-from services.ingest.api.connections import MAX_HEAD_BYTES, BoundedProtocol
+from services.ingest.api.connections import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
 from services.ingest.api.server import HttpServer
 
 DEADLINE_S = 20.0
@@ -134,6 +134,48 @@ async def test_a_client_that_offers_another_protocol_is_answered_in_this_one(por
             writer.write(H2C + b"content-length: 5\r\n\r\n12345")
             assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 OK")
     writer.close()
+
+
+@pytest.mark.parametrize("cut", [20, len(H2C) - 1, len(H2C) + 19, len(H2C) + 21, len(H2C) + 23])
+async def test_an_offer_may_come_in_pieces_and_behind_a_request(port: int, cut: int) -> None:
+    offer = H2C + b"content-length: 5\r\n\r\n12345"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(DEADLINE_S):
+        for pieces in ((offer[:cut], offer[cut:]), (POST % 5 + b"12345" + offer[:cut], offer[cut:] + offer)):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.02)  # so that it comes in by itself
+        for _ in range(4):
+            assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 OK")
+    writer.close()
+
+
+async def test_a_connect_is_not_http_as_we_know_it(port: int) -> None:
+    status, body = parsed(await talk(port, b"CONNECT here:80 HTTP/1.1\r\nhost: here\r\n\r\n"))
+    assert (status, body["code"]) == (400, "HTTP_BROKEN")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"a:\r\n" * (MAX_HEADERS + 1), b"a: " + b"x" * MAX_HEAD_BYTES + b"\r\n", b"a:\r\n" * 16_000],
+    ids=["lines", "bytes", "flood"],
+)
+async def test_a_head_with_too_much_in_it_gets_431_though_it_came_at_once(port: int, head: bytes) -> None:
+    status, body = parsed(await talk(port, b"POST / HTTP/1.1\r\n" + head + b"content-length: 1\r\n\r\n1"))
+    assert (status, body["code"]) == (431, "HEAD_TOO_LARGE")
+
+
+async def test_all_heads_together_have_a_bound(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_HEADS_BYTES", 1_000)
+    others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    for _, writer in others:
+        writer.write(b"POST / HTTP/1.1\r\na: " + b"x" * 450)
+    await until(lambda: Impatient.heads.size_bytes > 900)
+    assert parsed(await talk(port, b"POST / HTTP/1.1\r\na: " + b"x" * 450))[0] == 429
+    for _, writer in others:
+        writer.close()
+    await until(lambda: Impatient.heads.size_bytes == 0)
 
 
 @pytest.mark.parametrize("broken", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", CHUNKED + b"XYZ\r\n"])

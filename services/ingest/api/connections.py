@@ -3,10 +3,10 @@ of its head, nor how long an answer waits to be read; and what it says about bro
 """
 
 import asyncio
-import re
 import resource
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.ingest.api.answers import plain_refusal
@@ -15,10 +15,22 @@ from shared.telemetry import HTTP_REQUESTS
 HEAD_S: Final = 10.0  # from a request's first byte to the end of its head; as long may a new connection be silent
 REQUEST_S: Final = 60.0  # from a request's first byte to its last: the largest body at 70 KB/s
 UNREAD_S: Final = 30.0  # an answer that the other end doesn't read
-MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 16 * 1024
+MAX_HEADERS: Final = 100
+MAX_HEADS_BYTES: Final = 32 * 1024 * 1024  # of all heads that are coming in
 MAX_CONNECTIONS: Final = 8_192
-OFFER: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 FILES_KEPT: Final = 256  # of those the system lets us open: for the servers behind us, and our logs
+
+
+class HeadTooLargeError(Exception):
+    """Ends the parsing of a head."""
+
+
+class Heads:
+    """How many bytes of heads are coming in, on all connections."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -27,12 +39,17 @@ class BoundedProtocol(HttpToolsProtocol):
     head_s = HEAD_S
     request_s = REQUEST_S
     unread_s = UNREAD_S
+    heads: ClassVar = Heads()
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self.parser: Any = DeafParser(self)
+        self._offered = False  # another protocol, with the request whose head is being read
         self._arriving = False  # a request has begun and is not whole
         self._in_head = False
-        self._head_bytes = 0
+        self._head_bytes = 0  # that came since its beginning
+        self._fields_bytes = 0  # of those, in whole lines
+        self._counted_bytes = 0  # among those of all heads
         self._began = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -47,18 +64,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
         self._give_time_to_read(False)
+        self._count_head(0)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._arriving and b"pgrade" in data:
-            data = _without_upgrade(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, "HEAD_TOO_LARGE", "a request's head has at most 64 KB")
+                self._refuse_head()
+                return
+            self._count_head(self._head_bytes)
+            if self.heads.size_bytes > MAX_HEADS_BYTES:
+                self._refuse(429, "OVERLOADED", "too many requests at a time; send again later")
                 return
         if not self._arriving and not self._is_idle():
             self._stop_watching()
@@ -68,18 +88,57 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._arriving = self._in_head = True
-        self._head_bytes = 0
+        self._offered = False
+        self._head_bytes = self._fields_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count_field(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_field(len(name) + len(value) + len(": \r\n"))
+        if len(self.headers) >= MAX_HEADERS:
+            raise HeadTooLargeError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._offered = True
+            return
         self._in_head = False
+        self._count_head(0)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         super().on_message_complete()
         self._arriving = False
 
+    def head_without_offer(self) -> bytes:
+        """Of the request that offered another protocol, as it came otherwise."""
+        first = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [b"%s: %s\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return first + b"".join(kept) + b"\r\n"
+
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "HTTP_BROKEN", "this is not HTTP as we know it")
+        if self._in_head and (len(self.headers) >= MAX_HEADERS or self._fields_bytes > MAX_HEAD_BYTES):
+            self._refuse_head()
+        else:
+            self._refuse(400, "HTTP_BROKEN", "this is not HTTP as we know it")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "HEAD_TOO_LARGE", "a request's head has at most 16 KB and 100 lines")
+
+    def _count_field(self, size_bytes: int) -> None:
+        """A head may come whole in one piece, which is larger than it may be."""
+        self._fields_bytes += size_bytes
+        if self._fields_bytes > MAX_HEAD_BYTES:
+            raise HeadTooLargeError
+
+    def _count_head(self, size_bytes: int) -> None:
+        self.heads.size_bytes += size_bytes - self._counted_bytes
+        self._counted_bytes = size_bytes
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -145,10 +204,32 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = self.loop.call_later(self.unread_s, self.transport.abort) if needed else None
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """Java's own client offers HTTP/2 with every first request. It may be ignored, but the parser would skip the body."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    return OFFER.sub(b"", head) + end + body if end else data
+class DeafParser:
+    """Java's own client offers HTTP/2 with every first request. The offer may be ignored, but httptools takes the end of such
+    a head for the end of the request, and what follows for something else: here it reads the head again, without the offer."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self._begin()
+
+    def feed_data(self, data: bytes) -> None:
+        """Raises httptools.HttpParserError."""
+        while True:
+            try:
+                return self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                if self.get_method() == b"CONNECT":  # is nothing but an offer
+                    raise httptools.HttpParserError from None
+                data = self._protocol.head_without_offer() + data[offer.args[0] :]
+                self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpRequestParser(self._protocol)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.get_method = self._parser.get_method
+        self.get_http_version = self._parser.get_http_version
+        self.should_keep_alive = self._parser.should_keep_alive
+        self.should_upgrade = self._parser.should_upgrade
 
 
 def most_connections() -> int:
