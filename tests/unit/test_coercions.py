@@ -1,13 +1,18 @@
 """What each form reads, and what it doesn't."""
 
+import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from services.ingest.domain import coercions
-from services.ingest.domain.codes import countries
+from services.ingest.domain.codes import countries, folded
 from services.ingest.domain.coercions import FAILED
 from services.ingest.domain.standardise import Standardiser
+from shared.errors import InvalidInput
+from shared.identifiers import normalise
 
 COUNTRY, CURRENCY = coercions.country(("en", "de")), coercions.currency(("en", "de"))
 DATE, INSTANT = coercions.calendar_date(["%d.%m.%Y"]), coercions.instant(["%d.%m.%Y %H:%M"])
@@ -79,6 +84,23 @@ def test_a_value_gets_its_form_or_fails(coerce: Any, value: Any, expected: Any) 
 @pytest.mark.parametrize("form", ["%Y-%m-%d %Y", "%H", "%d.%m", "%Y-%m-%d \0", "%"])
 def test_a_format_that_strptime_refuses_is_none(form: str) -> None:
     assert not coercions.is_format(form)
+
+
+@pytest.mark.parametrize("read", [coercions.text, coercions.lower, folded, partial(normalise, "user_id")])
+def test_marks_piled_on_a_letter_are_not_normalised(read: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take seconds, by the square of their number."""
+    piled = "\u0301\u0316" * 8_000
+
+    def refuse(form: str, given: str) -> str:
+        raise AssertionError
+
+    with monkeypatch.context() as patched, contextlib.suppress(InvalidInput):
+        patched.setattr("unicodedata.normalize", refuse)
+        assert read(piled) in (FAILED, piled)
+
+
+def test_a_long_text_with_accents_is_normalised() -> None:
+    assert coercions.text("e\u0301" * 5_000) == "é" * 5_000
 
 
 def test_a_comma_is_a_decimal_sign_where_the_plan_says_so() -> None:

@@ -10,6 +10,8 @@ from babel.core import UnknownLocaleError, get_global
 # Territories that CLDR knows and ISO 3166-1 has no code of its own for. XK stays: Kosovo's, by convention of those who need one.
 NO_COUNTRIES: Final = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
 
+MAX_NAME: Final = 256  # characters
+
 
 def is_language(language: str) -> bool:
     try:
@@ -20,7 +22,9 @@ def is_language(language: str) -> bool:
 
 
 def folded(name: str) -> str:
-    """Equal for names that differ in case, spaces, hyphens and underscores alone."""
+    """Equal for names that differ in case, spaces, hyphens and underscores alone. A longer one is no name, and stays."""
+    if len(name) > MAX_NAME:  # normalising takes time by the square of the combining marks that stand together
+        return name
     return "".join(char for char in unicodedata.normalize("NFKC", name).casefold() if not char.isspace() and char not in "-_")
 
 

@@ -20,6 +20,7 @@ from shared.instants import EPOCH
 FAILED: Final = object()
 EXACT_INTEGER_AT_MOST: Final = 2**53  # profiles serve numbers as doubles
 MAX_TEXT: Final = 512  # characters that a coerced value may have; a longer one is not of these kinds
+MAX_MARKS: Final = 30
 CACHED_VALUES: Final = 16_384  # of each kind, about 200 bytes each
 MILLISECONDS_FROM: Final = 10**11  # as seconds that is the year 5138: a larger number counts milliseconds
 
@@ -44,7 +45,14 @@ def text(value: Any) -> Any:
     """Without the spaces around it, in the composed Unicode form; a number becomes its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or _is_huge(value):
         return FAILED
-    return unicodedata.normalize("NFC", str(value)).strip() if not isinstance(value, str) or _needs_care(value) else value
+    if not isinstance(value, str):
+        return str(value)
+    if not _needs_care(value):
+        return value
+    if _is_piled(value):
+        return FAILED
+    found = unicodedata.normalize("NFC", value).strip()
+    return FAILED if _is_piled(found) else found
 
 
 def _is_huge(value: Any) -> bool:
@@ -59,6 +67,18 @@ def lower(value: Any) -> Any:
 
 def _needs_care(value: str) -> bool:
     return not value.isascii() or value != value.strip()
+
+
+def _is_piled(value: str) -> bool:
+    """Long, with more combining marks on a letter than any language has (30, says UAX 15): normalising it would take seconds."""
+    if len(value) <= MAX_TEXT:
+        return False
+    marks = 0
+    for char in value:
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks > MAX_MARKS:
+            return True
+    return False
 
 
 def number(value: Any, decimal: str = ".") -> Any:
