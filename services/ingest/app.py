@@ -142,7 +142,8 @@ class Ingest:
         for verdict in verdicts:
             if verdict.status == "rejected":
                 EVENTS_REJECTED.labels(verdict.reason).inc()
-            if verdict.status in ("rejected", "duplicate") and verdict.message_id:
+            cut = verdict.reason == "MESSAGE_ID_TOO_LONG"  # it would be a receipt of an id that nobody sent
+            if verdict.status in ("rejected", "duplicate") and verdict.message_id and not cut:
                 self._remember(event_id_of(source, verdict.message_id), verdict.status, verdict.reason)
 
     def _check_limits(self, events: int, delivery: Delivery) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from services.ingest.backlog import Backlog
-from services.ingest.domain.events import MAX_MESSAGE_ID
+from services.ingest.domain.call import MAX_MESSAGE_ID
 from services.ingest.receipts import Receipts
 from services.ingest.verdicts import DUPLICATE, REJECTED, Remembered, Verdicts
 from shared.errors import InvalidInput, NotFound

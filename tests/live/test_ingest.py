@@ -72,6 +72,21 @@ async def test_a_batch_gets_a_verdict_for_each_event_and_keeps_their_order(door:
     assert [event.message_id for event in stored] == [calls[0]["messageId"], calls[4]["messageId"]]
 
 
+async def test_what_cannot_be_read_keeps_its_message_id(http: httpx.AsyncClient) -> None:
+    wrong = [
+        track(messageId="bad1", traits=[7]),
+        track(messageId="bad2", event=5),
+        track(messageId=3, properties={"n": "x" * 33_000}),
+    ]
+    answer = (await http.post("/v1/batch", json={"batch": [*wrong, track(messageId="m" * 101, traits=[7])]})).json()
+    assert [(result["messageId"], result["reason"]) for result in answer["results"]] == [
+        ("bad1", "EVENT_INVALID"),
+        ("bad2", "EVENT_INVALID"),
+        ("3", "EVENT_TOO_LARGE"),
+        ("", "EVENT_INVALID"),
+    ]
+
+
 async def test_a_batch_with_nothing_acceptable_is_answered_without_a_position(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/batch", json={"batch": [track(userId=None)]})
     assert answer.status_code == 200

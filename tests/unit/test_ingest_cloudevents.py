@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from services.ingest.api.cloudevents import read_one
+from services.ingest.api.cloudevents import STRUCTURED, read_batch, read_item, read_one
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery
 from services.ingest.domain.cloudevents import message_id_of, read_structured, to_call
 from services.ingest.domain.events import Rejection, judge
@@ -127,3 +127,21 @@ def test_whatever_comes_it_is_taken_or_refused(attributes: dict[str, Any], data:
     for make in makers:
         with contextlib.suppress(InvalidInput):
             assert isinstance(judge(make(), Delivery(source=SHOP, received_at=NOON), str), RawEvent | Rejection)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"specversion": "0.3", "id": "1", "source": "shop", "type": "t"},
+        {"specversion": "1.0", "id": "1", "source": "shop", "type": "t", "data": {"n": "x" * MAX_EVENT_BYTES}},
+    ],
+)
+def test_what_cannot_be_read_keeps_its_message_id(event: dict[str, Any]) -> None:
+    raw = json.dumps(event).encode()
+    whole = read_one(Headers({"content-type": STRUCTURED}), raw)
+    in_head = {f"ce-{name}": str(value) for name, value in event.items() if name != "data"}
+    binary = read_one(Headers(in_head | {"ce-specversion": "0.3"}), b"{}")
+    [batched] = map(read_item, read_batch(b"[" + raw + b"]"))
+    for found in (whole, binary, batched):
+        assert isinstance(found, Rejection)
+        assert found.message_id == message_id_of("shop", "1")

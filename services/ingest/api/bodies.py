@@ -9,7 +9,16 @@ import msgspec
 from starlette.requests import Request
 
 from services.ingest.api.room import Room, Share
-from services.ingest.domain.call import MAX_EVENT_BYTES, Call, Delivery, check_depth, may_be_deep, read_call, too_deep
+from services.ingest.domain.call import (
+    MAX_EVENT_BYTES,
+    Call,
+    Delivery,
+    check_depth,
+    may_be_deep,
+    message_id_in,
+    read_call,
+    too_deep,
+)
 from services.ingest.domain.clocks import instant
 from services.ingest.domain.events import Rejection, call_of
 from services.ingest.domain.settings import KnownSource, check_batch
@@ -164,14 +173,14 @@ def _not_json() -> InvalidInput:
 
 
 def read_item(raw: msgspec.Raw) -> Call | Rejection:
-    return call_of(read_call, raw)
+    return call_of(read_call, raw, message_id_in)
 
 
-def read_single(body: bytes, kind: str) -> Call:
-    """The path says what it is. Raises InvalidInput (EVENT_TOO_LARGE, JSON_BROKEN, BODY_INVALID, EVENT_INVALID)."""
+def read_single(body: bytes, kind: str) -> Call | Rejection:
+    """The path says what it is. Raises InvalidInput (JSON_BROKEN, BODY_INVALID)."""
     if len(body) <= MAX_EVENT_BYTES and body.lstrip()[:1] not in (b"{", b""):
         raise InvalidInput("the body is a JSON object", reason=_reason_of_no_object(body))
-    return msgspec.structs.replace(read_call(body), type=kind)
+    return call_of(lambda raw: msgspec.structs.replace(read_call(raw), type=kind), body, message_id_in)
 
 
 def _reason_of_no_object(body: bytes) -> str:

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from services.ingest.domain.call import Call, check_size
-from services.ingest.domain.cloudevents import read_structured, to_call
+from services.ingest.domain.cloudevents import message_id_in, message_id_of, read_structured, to_call
 from services.ingest.domain.events import Rejection, call_of
 from services.ingest.domain.settings import check_batch
 from shared.errors import InvalidInput
@@ -37,17 +37,17 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
 
 
 def read_item(raw: msgspec.Raw) -> Call | Rejection:
-    return call_of(read_structured, raw)
+    return call_of(read_structured, raw, message_id_in)
 
 
 def read_one(headers: Headers, body: bytes) -> Call | Rejection:
     """In structured or in binary mode."""
     media_type = _media_type(headers)
     if media_type == STRUCTURED:
-        return call_of(read_structured, body)
+        return call_of(read_structured, body, message_id_in)
     if media_type.startswith("application/cloudevents"):
         return Rejection("", "CLOUDEVENT_INVALID", "CloudEvents come in the JSON format, or in binary mode")
-    return call_of(lambda data: _read_binary(headers, data), body)
+    return call_of(lambda data: _read_binary(headers, data), body, lambda _: _message_id_in_head(headers))
 
 
 def allow_webhook() -> Response:
@@ -57,11 +57,15 @@ def allow_webhook() -> Response:
 
 
 def _read_binary(headers: Headers, data: bytes) -> Call:
-    """The attributes stand in the head, percent-encoded."""
-    attributes = {name.removeprefix(PREFIX): _unquoted(value) for name, value in headers.items() if name.startswith(PREFIX)}
     content_type = headers.get("content-type")
+    attributes = _attributes(headers)
     check_size(len(data) + sum(map(len, attributes.values())))
     return to_call(attributes | ({"datacontenttype": content_type} if content_type else {}), data)
+
+
+def _attributes(headers: Headers) -> dict[str, str]:
+    """They stand in the head, percent-encoded."""
+    return {name.removeprefix(PREFIX): _unquoted(value) for name, value in headers.items() if name.startswith(PREFIX)}
 
 
 def _unquoted(value: str) -> str:
@@ -70,6 +74,15 @@ def _unquoted(value: str) -> str:
         return unquote(value, errors="strict")
     except UnicodeDecodeError:
         raise InvalidInput("the attributes of a CloudEvent are UTF-8, percent-encoded", reason="CLOUDEVENT_INVALID") from None
+
+
+def _message_id_in_head(headers: Headers) -> str:
+    try:
+        attributes = _attributes(headers)
+    except InvalidInput:
+        return ""
+    source, event_id = attributes.get("source", ""), attributes.get("id", "")
+    return message_id_of(source, event_id) if source.strip() and event_id.strip() else ""
 
 
 def _media_type(headers: Headers) -> str:

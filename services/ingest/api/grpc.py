@@ -138,7 +138,7 @@ def write_key_of(context: Context) -> str:
 
 
 def _to_call(event: ingest_pb2.Event) -> Call | Rejection:
-    return call_of(_read, event, event.message_id)
+    return call_of(_read, event, lambda given: str(given.message_id))
 
 
 def _read(event: ingest_pb2.Event) -> Call:

@@ -74,7 +74,8 @@ class HttpDoor:
         write_key = request.path_params["write_key"]
         await self._ingest.authenticate(write_key)
         scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else request.url.scheme
-        return answers.json_response(200, browser_settings(write_key, scheme, request.url.netloc))
+        settings = browser_settings(write_key, scheme, request.url.netloc)
+        return answers.json_response(200, settings, {"cache-control": "no-store"})  # they name the host that was asked
 
     async def source_config(self, request: Request) -> Response:
         write_key = keys.of_request(request)

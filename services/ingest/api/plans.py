@@ -6,7 +6,7 @@ from c360.ingest.v1 import plan_pb2 as pb
 from c360.ingest.v1 import plan_pb2_grpc
 
 from services.ingest.api.positions import position
-from services.ingest.domain.call import Call, read_call
+from services.ingest.domain.call import Call, message_id_in, read_call
 from services.ingest.domain.events import call_of
 from services.ingest.domain.plans import PublishPlan
 from services.ingest.domain.settings import check_batch
@@ -87,7 +87,7 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
 
     async def CheckPlan(self, request: pb.CheckPlanRequest, context: Any) -> pb.CheckPlanResponse:
         check_batch(len(request.events))
-        calls = [call_of(_read, event) for event in request.events]
+        calls = [call_of(_read, event, message_id_in) for event in request.events]
         waiting, sample = await self._replaying.check(request.source, request.document, calls, self._clock())
         return pb.CheckPlanResponse(quarantine=_tally(waiting), events=_tally(sample))
 

@@ -11,6 +11,7 @@ from shared.privacy import Personal
 MAX_EVENT_BYTES: Final = 32 * 1024  # as in the original
 # Deeper ones would break readers further down (protobuf stops at 100); counting brackets spares most events the walk.
 MAX_DEPTH: Final = 32
+MAX_MESSAGE_ID: Final = 100  # characters
 
 Text = str | int | None
 NO_KEY: Final = ""  # the name of a field that is filled by us
@@ -71,6 +72,23 @@ def read_call(raw: bytes | msgspec.Raw) -> Call:
     if may_be_deep(raw):
         check_depth([call.properties, call.traits, call.context, call.integrations, call.external_ids, call.extra])
     return call
+
+
+class _Named(Personal, frozen=True, rename="camel"):
+    message_id: Text = None
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def message_id_in(raw: bytes | msgspec.Raw) -> str:
+    """Of a call that could not be read, so that its sender can find it again; empty when that can't be read either."""
+    try:
+        found = _decode_named(raw).message_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    message_id = "" if found is None else str(found).strip()
+    return message_id if len(message_id) <= MAX_MESSAGE_ID else ""
 
 
 def _with_extra(call: Call, keys: dict[str, msgspec.Raw]) -> Call:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from services.ingest.domain.call import Call, check_depth, check_size, may_be_deep, read_call
-from services.ingest.domain.events import MAX_MESSAGE_ID
+from services.ingest.domain.call import MAX_MESSAGE_ID, Call, check_depth, check_size, may_be_deep, read_call
 from services.ingest.domain.settings import TYPES
 from shared.errors import InvalidInput
 from shared.ids import derived_id, to_text
+from shared.privacy import Personal
 
 CALL_PREFIX: Final = "c360."  # a type of ours says which call `data` is; any other type is the name of a track
 CALLS: Final = frozenset(CALL_PREFIX + kind for kind in TYPES)
@@ -34,6 +34,23 @@ def read_structured(raw: bytes | msgspec.Raw) -> Call:
     data: bytes | msgspec.Raw | None = keys.pop("data", None)
     packed = keys.pop("data_base64", None)
     return to_call({name: _decode(value) for name, value in keys.items()}, data if packed is None else _unpacked(packed))
+
+
+class _Named(Personal, frozen=True):
+    id: str
+    source: str
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def message_id_in(raw: bytes | msgspec.Raw) -> str:
+    """Of an event that could not be read; empty when its id and source can't be read either."""
+    try:
+        named = _decode_named(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return message_id_of(named.source, named.id) if named.source.strip() and named.id.strip() else ""
 
 
 def to_call(attributes: Attributes, data: bytes | msgspec.Raw | None) -> Call:

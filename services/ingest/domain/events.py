@@ -10,14 +10,13 @@ from typing import Any, Final, get_args
 import msgspec
 
 from services.ingest.domain import clocks
-from services.ingest.domain.call import Call, Delivery, Text
+from services.ingest.domain.call import MAX_MESSAGE_ID, Call, Delivery, Text
 from services.ingest.domain.settings import MOST_EVENT_BYTES
 from shared.errors import InvalidInput
 from shared.events import wire
 from shared.events.wire import EventKind, RawEvent
 from shared.identifiers import NAMESPACE, normalise
 
-MAX_MESSAGE_ID: Final = 100  # characters
 MAX_EXTERNAL_IDS: Final = 50  # of one event; one that has more describes a list of people, or is a mistake
 
 KINDS: Final[Mapping[str, EventKind]] = {kind: kind for kind in get_args(EventKind)}
@@ -31,12 +30,15 @@ class Rejection(msgspec.Struct, frozen=True):
     message: str
 
 
-def call_of(read: Callable[[Any], Call], raw: Any, message_id: str = "") -> Call | Rejection:
-    """What `read` makes of one event, or why it can't be read; the others of its request go on."""
+def call_of(read: Callable[[Any], Call], raw: Any, name: Callable[[Any], str]) -> Call | Rejection:
+    """What `read` makes of one event, or why it can't be read; the others of its request go on.
+
+    `name` tells the message id of what can't be read, so that its sender finds it again.
+    """
     try:
         return read(raw)
     except InvalidInput as error:
-        return Rejection(message_id, error.reason, error.message)
+        return Rejection(name(raw), error.reason, error.message)
 
 
 def judge(call: Call, delivery: Delivery, new_message_id: Callable[[], str]) -> RawEvent | Rejection:
