@@ -18,6 +18,7 @@ HIGHEST_RANK: Final = 1_000
 DAY_S: Final = 24 * 3600
 LONGEST_S: Final = 100 * 365 * DAY_S
 TYPES: Final = frozenset(get_args(EventKind))
+SHOWN: Final = 100  # characters of what was given
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
 
 def _check(settings: Settings) -> None:
     if unknown := set(settings.allowed_types) - TYPES:
-        raise _invalid("allowed_types", f"are among {', '.join(sorted(TYPES))}; {len(unknown)} are not")
+        raise _invalid("allowed_types", f"are among {', '.join(sorted(TYPES))}; not {', '.join(sorted(unknown))[:SHOWN]}")
     if settings.region and settings.region not in phonenumbers.SUPPORTED_REGIONS:
         raise _invalid("region", "is a country of ISO 3166 in two letters, such as DE")
     for name, least, most in (
