@@ -66,7 +66,7 @@ def create(
 @app.command("list")
 def list_sources(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
     """List the sources, oldest first."""
-    listed = _described("", timeout_s)
+    listed = described("", timeout_s)
     if as_json:
         render.document(listed)
         return
@@ -86,8 +86,8 @@ def list_sources(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_
 @app.command()
 def show(name: SourceName, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
     """Show what a source may send, and its trust rank."""
-    [described] = _described(name, timeout_s)
-    render.document(described) if as_json else _show(described)
+    [found] = described(name, timeout_s)
+    render.document(found) if as_json else _show(found)
 
 
 @app.command()
@@ -140,7 +140,8 @@ def _change(request: source_pb2.ChangeSettingsRequest, as_json: bool, timeout_s:
     render.document(answer) if as_json else _show(answer["source"])
 
 
-def _described(name: str, timeout_s: float) -> list[dict[str, Any]]:
+def described(name: str, timeout_s: float) -> list[dict[str, Any]]:
+    """All when `name` is empty. Raises Refused (SOURCE_UNKNOWN), NotReachable."""
     from c360.ingest.v1 import source_pb2, source_pb2_grpc
 
     from services.cli import messages

@@ -143,6 +143,13 @@ def test_an_export_that_fails_leaves_no_file(shop: Shop, reason: str) -> None:
     assert list(shop.folder.iterdir()) == []
 
 
+def test_a_source_that_is_not_there_is_refused_and_one_that_sent_nothing_is_empty(shop: Shop) -> None:
+    to = shop.folder / "out.csv"
+    assert "SOURCE_UNKNOWN" in shop.c360.run("export", "nosuch", "--to", str(to), code=1).stderr
+    assert list(shop.folder.iterdir()) == []
+    assert shop.export() == []
+
+
 @pytest.fixture
 def full_shop(shop: Shop) -> Shop:
     """With more events than fit between a server and a reader who doesn't read."""

@@ -13,7 +13,7 @@ import typer
 from services.cli import render
 from services.cli.errors import Interrupted
 from services.cli.instants import parse_instant
-from services.cli.options import AsJson, Fresh, PurposeOption, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PurposeOption, parsed_by
 
 if TYPE_CHECKING:
     from c360.profile.v1 import export_pb2
@@ -47,6 +47,7 @@ def export(
     since: Since = None,
     until: Until = None,
     format_: Annotated[str, typer.Option("--format", metavar="parquet|jsonl|csv", help="Default: by the file's ending.")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="CSV: text that a spreadsheet would run as a formula stays as it is.")] = False,
     fresh: Fresh = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,6 +64,7 @@ def export(
 
     from services.cli import messages
     from services.cli.exporting.files import format_of, writing
+    from services.cli.sources import described
 
     request = export_pb2.ExportEventsRequest(
         source=source,
@@ -73,8 +75,10 @@ def export(
     )
     began = time.monotonic()
     try:
-        with writing(to, format_of(to, format_)) as writer:
+        with writing(to, format_of(to, format_), raw) as writer:
             result = _write_all(request, writer)
+            if not result["events"] and not result["withheld"]:
+                described(source, DEFAULT_TIMEOUT_S)  # only ingest knows a source that sent nothing from one that isn't
     except KeyboardInterrupt:
         raise Interrupted("INTERRUPTED", f"{to} was not written") from None
     result |= {"file": str(to), "events_a_second": round(int(result["events"]) / max(time.monotonic() - began, 0.001))}

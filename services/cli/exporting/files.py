@@ -20,6 +20,8 @@ GROUP_ROWS = 50_000  # of a row group: what is kept in memory until it is writte
 GROUP_BYTES = 64 * 1024 * 1024  # of text in it
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes text that begins so for a formula, and runs it
+
 RowOut = dict[str, Any]
 
 
@@ -47,13 +49,16 @@ class JsonWriter:
 
 
 class CsvWriter:
-    def __init__(self, file: IO[bytes]) -> None:
+    """Unless `raw`, a text that a spreadsheet would run begins with an apostrophe."""
+
+    def __init__(self, file: IO[bytes], raw: bool = False) -> None:
+        self._as_text = _as_text if raw else _as_safe_text
         self._lines = _TextLines(file)
-        self._writer = csv.writer(self._lines, lineterminator="\n")
+        self._writer = csv.writer(self._lines, lineterminator="\r\n")  # RFC 4180; with "\n" alone a carriage return isn't quoted
         self._writer.writerow(COLUMNS)
 
     def write(self, rows: Sequence[RowOut]) -> None:
-        self._writer.writerows([_as_text(value) for value in row.values()] for row in rows)
+        self._writer.writerows([self._as_text(value) for value in row.values()] for row in rows)
 
     def close(self) -> None:
         self._lines.file.flush()
@@ -114,7 +119,7 @@ def format_of(path: Path, named: str) -> str:
 
 
 @contextmanager
-def writing(path: Path, format_: str) -> Iterator[Writer]:
+def writing(path: Path, format_: str, raw: bool = False) -> Iterator[Writer]:
     """The file is there, whole and with mode 0600, when the block ends well; else there is none. Raises Misused."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -122,7 +127,7 @@ def writing(path: Path, format_: str) -> Iterator[Writer]:
         raise Misused("FILE_UNWRITABLE", f"{path}: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            writer = _writer(file, format_)
+            writer = _writer(file, format_, raw)
             yield writer
             writer.close()
             file.flush()
@@ -133,8 +138,10 @@ def writing(path: Path, format_: str) -> Iterator[Writer]:
         raise
 
 
-def _writer(file: IO[bytes], format_: str) -> Writer:
+def _writer(file: IO[bytes], format_: str, raw: bool) -> Writer:
     try:
+        if format_ == "csv":
+            return CsvWriter(file, raw)
         return WRITERS[format_](file)
     except ImportError:
         raise Misused("PYARROW_MISSING", NEEDS_PYARROW) from None
@@ -150,3 +157,7 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _as_safe_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else _as_text(value)
