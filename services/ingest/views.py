@@ -7,18 +7,21 @@ from typing import Any, Final
 import msgspec
 from psycopg import Cursor
 
-from services.ingest.domain.plan import Plan, compile_plan
+from services.ingest.domain.plan import Judge, Unreadable, compile_plan
 from services.ingest.domain.settings import KnownSource, Settings, of_event
 from services.ingest.domain.sources import unknown_source
 from shared.errors import LimitExceeded, NotFound
 from shared.events.source import KeyAdded, KeyRevoked, PlanPublished, SettingsChanged, SourceRegistered
 from shared.log import Record
+from shared.telemetry import logger
 
 # An unknown key may belong to a source that another replica has just registered, so it is looked up before it is refused;
 # however many unknown keys come, the table is read at most this often.
 RE_READ_INTERVAL_S: Final = 0.1
 
 MAX_WAITING: Final = 1_000  # for a reading; more of them would hold their requests in memory for whoever guesses keys
+
+log = logger("sources")
 
 _decode_settings = msgspec.json.Decoder(Settings).decode
 
@@ -92,10 +95,12 @@ class Sources:
         self._clock = clock
         self._by_key: dict[bytes, KnownSource] = {}
         self._by_name: dict[str, KnownSource] = {}
-        self._plans: dict[tuple[str, int, str], Plan] = {}  # by source, version and region
+        self._plans: dict[tuple[str, int, str], Judge] = {}  # by source, version and region
         self._read_began = float("-inf")
         self._reading = asyncio.Lock()
         self._waiting = 0
+        self._loading = asyncio.Lock()
+        self._revoked: set[bytes] = set()  # for good: a new key is another one
 
     async def of_key(self, key_hash: bytes) -> KnownSource | None:
         """The source that the key belongs to. Raises LimitExceeded (OVERLOADED)."""
@@ -116,11 +121,16 @@ class Sources:
         return self._by_name.get(name)
 
     def revoke(self, key_hash: bytes) -> None:
-        """At once, whether the database can be asked or not."""
+        """At once, whether the database can be asked or not, and whatever it was asked before."""
+        self._revoked.add(key_hash)
         self._by_key.pop(key_hash, None)
 
     async def load(self) -> None:
-        """What changed is in force for every request from here on."""
+        """What changed is in force for every request from here on. One at a time: no older reading replaces a newer one."""
+        async with self._loading:
+            await self._load()
+
+    async def _load(self) -> None:
         rows = await self._pool.fetch(
             """SELECT name, settings, coalesce((SELECT max(version) FROM plans WHERE source = name), 0) AS plan_version,
                       ARRAY(SELECT hash FROM write_keys WHERE source = sources.name AND revoked_at IS NULL) AS keys
@@ -128,14 +138,14 @@ class Sources:
         )
         by_name: dict[str, KnownSource] = {}
         by_key: dict[bytes, KnownSource] = {}
-        plans: dict[tuple[str, int, str], Plan] = {}
+        plans: dict[tuple[str, int, str], Judge] = {}
         for row in rows:
             settings, version = _decode_settings(row["settings"]), row["plan_version"]
             plan = await self._plan(row["name"], version, settings.region)
             if plan is not None:
                 plans[row["name"], version, settings.region] = plan
             by_name[row["name"]] = source = KnownSource(name=row["name"], settings=settings, plan=plan)
-            by_key |= dict.fromkeys(row["keys"], source)
+            by_key |= {key: source for key in row["keys"] if key not in self._revoked}
         self._by_name, self._by_key, self._plans = by_name, by_key, plans
 
     async def all(self) -> list[SourceRow]:
@@ -186,12 +196,12 @@ class Sources:
         )
         return [SourceRow(row["name"], _decode_settings(row["settings"]), *tuple(row)[2:]) for row in rows]
 
-    async def _plan(self, name: str, version: int, region: str) -> Plan | None:
+    async def _plan(self, name: str, version: int, region: str) -> Judge | None:
         if not version:
             return None
         if (plan := self._plans.get((name, version, region))) is None:
             document = await self._pool.fetchval("SELECT document FROM plans WHERE source = $1 AND version = $2", name, version)
-            plan = compile_plan(document, version, region)
+            plan = await asyncio.to_thread(_compiled, name, document, version, region)
         return plan
 
     async def _read_anew(self) -> None:
@@ -203,3 +213,17 @@ class Sources:
             await asyncio.sleep(max(0.0, self._read_began + RE_READ_INTERVAL_S - self._clock()))
             self._read_began = self._clock()
             await self.load()
+
+
+def _compiled(source: str, document: str, version: int, region: str) -> Judge:
+    """A plan that this release can't read holds back its own source, and no other."""
+    try:
+        return compile_plan(document, version, region)
+    except Exception as error:
+        log.critical(
+            "a plan can't be read; what its source sends waits in the quarantine until a new version is published",
+            source=source,
+            plan_version=version,
+            error=type(error).__name__,
+        )
+        return Unreadable(version)

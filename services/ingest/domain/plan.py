@@ -35,11 +35,18 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a plan says of an event. `event` is standardised, and flagged."""
+    """What a plan says of an event. `event` is standardised, and flagged.
+
+    Of an event that is held `event` is what came, and `standard` what it would be: that may name people by other fields.
+    """
 
     event: RawEvent
     action: Action = "allow"
     findings: tuple[Finding, ...] = ()
+    standard: RawEvent | None = None
+
+
+UNREADABLE: Final = (Finding("UNREADABLE", "quarantine"),)
 
 
 class Judge(Protocol):
@@ -168,16 +175,27 @@ class Plan:
 
     def _outcome(self, event: RawEvent, findings: list[Finding], standard: Standard, speaks_of_traits: bool) -> Outcome:
         action: Action = max((found.action for found in findings), key=SEVERITY.__getitem__, default="allow")
-        if action in ("quarantine", "block"):
-            return Outcome(event, action, tuple(findings))
         flags = sorted({*event.flags, *(FLAG_PREFIX + found.rule for found in findings)})
         changes = {"traits" if speaks_of_traits else "properties": standard.fields, "raw": standard.raw, "flags": flags}
-        return Outcome(msgspec.structs.replace(event, **changes), action, tuple(findings))
+        standardised = msgspec.structs.replace(event, **changes)
+        if action in ("quarantine", "block"):
+            return Outcome(event, action, tuple(findings), standardised)
+        return Outcome(standardised, action, tuple(findings))
 
 
 def _place(path: str) -> str:
     """Of what a table of text can hold, and short enough to be part of its key."""
     return "".join(char if char.isprintable() else "\ufffd" for char in path[:MAX_PLACE])
+
+
+class Unreadable:
+    """Stands for a plan that no longer compiles: what its source sends waits until another one is published."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+    def judge(self, event: RawEvent) -> Outcome:
+        return Outcome(event, "quarantine", UNREADABLE)
 
 
 def compile_plan(document: str | bytes, version: int, region: str) -> Plan:

@@ -58,20 +58,22 @@ class _Sizes:
         self._find_anchors(schema)
 
     def of(self, part: Any, depth: int) -> Size:
-        known = self._memory.get(id(part))
-        if known is None and id(part) in self._memory:
-            raise invalid("a schema doesn't refer to itself", self._path)
+        known = self._memory[id(part)] if id(part) in self._memory else self._count(part, depth)
         if known is None:
-            self._memory[id(part)] = None
-            below = [self.of(found, depth + 1) for found in self._below(part)] if depth <= MAX_DEPTH else []
-            known = 1 + sum(size for size, _ in below), 1 + max((deep for _, deep in below), default=0)
-            self._memory[id(part)] = known
+            raise invalid("a schema doesn't refer to itself", self._path)
         parts, deep = known
         if depth + deep > MAX_DEPTH:
             raise invalid(f"a schema is at most {MAX_DEPTH} levels deep, references followed", self._path)
         if parts > MAX_PARTS:
             raise invalid(f"a schema has at most {MAX_PARTS} parts, references followed", self._path)
         return parts, deep
+
+    def _count(self, part: Any, depth: int) -> Size:
+        self._memory[id(part)] = None
+        below = [self.of(found, depth + 1) for found in self._below(part)] if depth <= MAX_DEPTH else []
+        found = 1 + sum(size for size, _ in below), 1 + max((deep for _, deep in below), default=0)
+        self._memory[id(part)] = found
+        return found
 
     def _below(self, part: Any) -> Iterator[Any]:
         if isinstance(part, list):
