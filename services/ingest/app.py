@@ -9,7 +9,7 @@ import msgspec
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.limiter import Limiter
-from services.ingest.domain.plan import Outcome
+from services.ingest.domain.plan import Finding, Outcome
 from services.ingest.domain.settings import KnownSource
 from services.ingest.domain.sources import write_key_hash
 from services.ingest.judging import judge_by_plan
@@ -45,12 +45,22 @@ class Recorded(msgspec.Struct, frozen=True):
     number: int | None
 
 
+class Broken(msgspec.Struct, frozen=True):
+    plan_version: int
+    findings: tuple[Finding, ...]
+    received_at: int
+
+
 class Judged(msgspec.Struct, frozen=True):
-    """A verdict, and the encoded event unless it was rejected. `held` is set when that goes into the quarantine."""
+    """A verdict, and the encoded event unless it was rejected. `held` is set when that goes into the quarantine.
+
+    `broken` is what of its plan the event breaks, to be counted when it turns out to be new.
+    """
 
     verdict: Verdict
     encoded: bytes = b""
     held: Quarantined | None = None
+    broken: Broken | None = None
     refused_bytes: int = 0  # that were encoded for nothing
 
     def __repr__(self) -> str:
@@ -104,32 +114,42 @@ class Ingest:
         """Returns when the events that were taken are durable. There are `count` calls, read one by one: what is left of one
         when the next comes is its encoded form, so that a batch is worked through in the processor's caches.
 
-        Raises InvalidInput (BODY_TOO_LARGE, BATCH_TOO_LONG), LimitExceeded (OVERLOADED, RATE_LIMITED), Unavailable
+        Raises InvalidInput (BODY_TOO_LARGE, BATCH_TOO_LONG), LimitExceeded (OVERLOADED, RATE_LIMITED, QUARANTINE_FULL), Unavailable
         (BROKER_DOWN, STOPPING, TRY_AGAIN); then none is known to be.
         """
         self._check_limits(count, delivery)
         judged = self._judge_all(calls, delivery)
         places = _places(judged, delivery.source.name)
-        await self._hold(judged, places)
+        waiting = await self._hold(judged, places)
         fresh = {event_id: judged[place].encoded for event_id, place in places.items() if judged[place].held is None}
         taken = await self._memory.submit(fresh) if fresh else Taken()
         for event_id in taken.duplicates:
             judged[places[event_id]] = _repeated(judged[places[event_id]])
+        self._count_broken(judged, waiting, delivery.source.name)
         verdicts = [item.verdict for item in judged]
         self._tell(verdicts, delivery.source.name)
         return Recorded(verdicts, taken.number)
 
-    async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> None:
-        """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it."""
+    async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> set[int]:
+        """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it.
+
+        The places of those that were waiting there before. Raises LimitExceeded (QUARANTINE_FULL).
+        """
         held = {event_id: found for event_id, place in places.items() if (found := judged[place].held) is not None}
         if not held:
-            return
+            return set()
         for event_id in await self._memory.taken_before(held):
             judged[places[event_id]] = _repeated(judged[places[event_id]])
             del held[event_id]
             del places[event_id]
-        if held:
-            await self._quarantine.put(list(held.values()))
+        added = await self._quarantine.put(list(held.values())) if held else set()
+        return {places[event_id] for event_id in held if event_id not in added}
+
+    def _count_broken(self, judged: list[Judged], waiting: set[int], source: str) -> None:
+        """What is sent again breaks nothing again."""
+        for place, item in enumerate(judged):
+            if item.broken is not None and place not in waiting:
+                self._violations.count(source, item.broken.plan_version, item.broken.findings, item.broken.received_at)
 
     def _tell(self, verdicts: list[Verdict], source: str) -> None:
         """The metrics; and what no other table tells, that an event was rejected or came again, is remembered for receipts."""
@@ -187,17 +207,17 @@ class Ingest:
         return self._held_to(outcome, encoded, plan.version if plan else 0)
 
     def _held_to(self, outcome: Outcome, encoded: bytes, plan_version: int) -> Judged:
-        """What breaks the plan is counted, whatever is done with it."""
+        """What breaks the plan is counted later, whatever is done with it."""
         event: RawEvent = outcome.event
-        self._violations.count(event.source, plan_version, outcome.findings, event.received_at)
+        broken = Broken(plan_version, outcome.findings, event.received_at)
         if outcome.action not in ("quarantine", "block"):
-            return Judged(Verdict(event.message_id, "accepted"), encoded)
+            return Judged(Verdict(event.message_id, "accepted"), encoded, broken=broken)
         worst = next(found for found in outcome.findings if found.action == outcome.action)
         reason, message = f"PLAN_{worst.rule}", f"breaks the tracking plan: {worst.place or worst.rule.lower().replace('_', ' ')}"
         if outcome.action == "block":
-            return Judged(Verdict(event.message_id, "rejected", reason, message), refused_bytes=len(encoded))
-        held = Quarantined(event, encoded, plan_version, outcome.findings)
-        return Judged(Verdict(event.message_id, "quarantined", reason, message), encoded, held)
+            return Judged(Verdict(event.message_id, "rejected", reason, message), broken=broken, refused_bytes=len(encoded))
+        held = Quarantined(event, encoded, plan_version, outcome.findings, outcome.standard)
+        return Judged(Verdict(event.message_id, "quarantined", reason, message), encoded, held, broken)
 
     def _new_message_id(self) -> str:
         return to_text(self._new_id())

@@ -4,12 +4,13 @@ Beside the sealed event stand ids, rules of the plan and keyed hashes of its ide
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from services.ingest.domain.plan import Finding
+from services.ingest.domain.plan import Finding, Outcome
+from shared.errors import LimitExceeded
 from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import hash_of
@@ -23,6 +24,19 @@ EXPIRE_S: Final = 3_600.0
 
 log = logger("quarantine")
 
+
+class Limits(msgspec.Struct, frozen=True):
+    """Of what waits: no source may fill the database, and all together may not either."""
+
+    source_events: int = 1_000_000
+    source_bytes: int = 4 * 1024**3
+    events: int = 4_000_000
+    bytes: int = 16 * 1024**3
+
+
+LIMITS: Final = Limits()
+
+
 _decode = msgspec.msgpack.Decoder(RawEvent).decode
 
 
@@ -33,6 +47,7 @@ class Quarantined(msgspec.Struct, frozen=True):
     encoded: bytes
     plan_version: int
     findings: tuple[Finding, ...]
+    standard: RawEvent | None = None  # as the plan would have it
 
     def __repr__(self) -> str:
         return "<Quarantined sealed>"
@@ -48,32 +63,38 @@ class QuarantinedRow(msgspec.Struct, frozen=True):
 
 
 class Quarantine:
-    def __init__(self, pool: Any, vault: Vault, clock: Clock) -> None:
+    def __init__(self, pool: Any, vault: Vault, clock: Clock, limits: Limits = LIMITS) -> None:
         self._pool = pool
         self._vault = vault
         self._clock = clock
+        self._limits = limits
 
-    async def put(self, events: Sequence[Quarantined]) -> None:
-        """Durable when this returns, all of them or none; what is there already stays as it is."""
+    async def put(self, events: Sequence[Quarantined]) -> set[bytes]:
+        """Durable when this returns, all of them or none; what is there already stays as it is. The ids of the others.
+
+        Raises LimitExceeded (QUARANTINE_FULL).
+        """
+        await self._require_room(events)
         epoch, key = await self._vault.quarantine_key(self._clock())
         ids = [event_id_of(held.event.source, held.event.message_id) for held in events]
         sealed = [key.seal(held.encoded, epoch + event_id) for event_id, held in zip(ids, events, strict=True)]
-        await self._pool.execute(
+        added = await self._pool.fetch(
             """INSERT INTO quarantine (event_id, source, plan_version, rules, received_at, identifiers, epoch, sealed)
                SELECT event_id, source, plan_version, string_to_array(rules, ' '), received_at,
                       ARRAY(SELECT decode(h, 'hex') FROM unnest(string_to_array(identifiers, ' ')) AS h), $7, sealed
                FROM unnest($1::bytea[], $2::text[], $3::int4[], $4::text[], $5::int8[], $6::text[], $8::bytea[])
                     AS new (event_id, source, plan_version, rules, received_at, identifiers, sealed)
-               ON CONFLICT (event_id) DO NOTHING""",
+               ON CONFLICT (event_id) DO NOTHING RETURNING event_id""",
             ids,
             [held.event.source for held in events],
             [held.plan_version for held in events],
             [_rules(held.findings) for held in events],
             [held.event.received_at for held in events],
-            [" ".join(found.hex() for found in self._hashes(held.event)) for held in events],
+            [" ".join(found.hex() for found in self._hashes(held.event, held.standard)) for held in events],
             epoch,
             sealed,
         )
+        return {row["event_id"] for row in added}
 
     async def page(self, source: str, after: tuple[int, bytes] | None, limit: int) -> list[QuarantinedRow]:
         """In the order in which they came."""
@@ -103,14 +124,16 @@ class Quarantine:
             if (key := keys.get(row["epoch"])) is not None
         }
 
-    async def rejudged(self, event_ids: Collection[bytes], plan_version: int, findings: Sequence[tuple[Finding, ...]]) -> None:
-        """They stay, for what a newer plan says."""
+    async def rejudged(self, outcomes: Mapping[bytes, Outcome], plan_version: int) -> None:
+        """They stay, for what a newer plan says. It may find people in them that the older one didn't."""
         await self._pool.execute(
-            """UPDATE quarantine SET plan_version = $2, rules = string_to_array(new.rules, ' ')
-               FROM unnest($1::bytea[], $3::text[]) AS new (event_id, rules) WHERE quarantine.event_id = new.event_id""",
-            list(event_ids),
+            """UPDATE quarantine SET plan_version = $2, rules = string_to_array(new.rules, ' '), identifiers = ARRAY(
+                   SELECT unnest(identifiers) UNION SELECT decode(h, 'hex') FROM unnest(string_to_array(new.hashes, ' ')) AS h)
+               FROM unnest($1::bytea[], $3::text[], $4::text[]) AS new (event_id, rules, hashes) WHERE quarantine.event_id = new.event_id""",
+            list(outcomes),
             plan_version,
-            [_rules(found) for found in findings],
+            [_rules(outcome.findings) for outcome in outcomes.values()],
+            [" ".join(found.hex() for found in self._hashes(held.event, held.standard)) for held in outcomes.values()],
         )
 
     async def remove(self, event_ids: Collection[bytes]) -> None:
@@ -138,8 +161,29 @@ class Quarantine:
         done = await self._pool.fetch("DELETE FROM quarantine WHERE received_at < $1 RETURNING 1", self._clock() - KEPT_US)
         return len(done)
 
-    def _hashes(self, event: RawEvent) -> list[bytes]:
-        return [hash_of(identifier, self._vault.lookup_key) for identifier in identifiers_of(event)]
+    async def _require_room(self, events: Sequence[Quarantined]) -> None:
+        """Many requests at a time pass the limits by what they hold; that is little beside the limits."""
+        source = events[0].event.source
+        row = await self._pool.fetchrow(
+            """SELECT coalesce(sum(events) FILTER (WHERE source = $1), 0), coalesce(sum(bytes) FILTER (WHERE source = $1), 0),
+                      coalesce(sum(events), 0), coalesce(sum(bytes), 0) FROM quarantine_sizes""",
+            source,
+        )
+        more, bytes_more = len(events), sum(len(held.encoded) for held in events)
+        after = [have + new for have, new in zip(row, (more, bytes_more, more, bytes_more), strict=True)]
+        limits = self._limits
+        if any(
+            size > most
+            for size, most in zip(after, (limits.source_events, limits.source_bytes, limits.events, limits.bytes), strict=True)
+        ):
+            raise LimitExceeded(
+                "the quarantine is full; correct the plan, or what is sent, and replay it", reason="QUARANTINE_FULL", source=source
+            )
+
+    def _hashes(self, event: RawEvent, standard: RawEvent | None) -> list[bytes]:
+        """Of everybody whom it names, as it came and as it would be."""
+        found = {*identifiers_of(event), *(identifiers_of(standard) if standard is not None else ())}
+        return [hash_of(identifier, self._vault.lookup_key) for identifier in sorted(found)]
 
 
 def _rules(findings: Sequence[Finding]) -> str:

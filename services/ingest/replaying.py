@@ -13,7 +13,7 @@ from services.ingest.domain.plan import Judge, Outcome, compile_plan
 from services.ingest.domain.settings import MOST_EVENT_BYTES, KnownSource
 from services.ingest.domain.sources import unknown_source
 from services.ingest.judging import judge_by_plan
-from services.ingest.memory import Memory
+from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import PAGE_EVENTS, Quarantine, QuarantinedRow
 from services.ingest.views import Sources
 from shared.telemetry import EVENTS_REPLAYED
@@ -77,13 +77,15 @@ class Replaying:
         # In the order in which they came, as `rows` is.
         wanted = set(free)
         encoded = {row.event_id: encode(outcomes[row.event_id].event, MAX_REPLAYED_BYTES) for row in rows if row.event_id in wanted}
-        number = (await self._memory.submit(encoded)).number if encoded else None
-        await self._quarantine.remove(free)
+        taken = await self._memory.submit(encoded) if encoded else Taken()
+        gone = {*taken.duplicates, *(await self._memory.taken_before(held) if held else ())}  # sent again meanwhile, and taken
+        await self._quarantine.remove(wanted | gone)
+        held = {event_id: outcome for event_id, outcome in held.items() if event_id not in gone}
         if held and plan is not None:
-            await self._quarantine.rejudged(held, plan.version, [outcome.findings for outcome in held.values()])
-        for outcome in outcomes.values():
-            tally.add(outcome)
-        return number
+            await self._quarantine.rejudged(held, plan.version)
+        for event_id in outcomes.keys() - gone:
+            tally.add(outcomes[event_id])
+        return taken.number
 
     async def _check_quarantine(self, source: str, plan: Judge) -> Tally:
         tally, after, examined = Tally(), None, 0
