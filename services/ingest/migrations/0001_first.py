@@ -40,6 +40,29 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON verdicts TO c360_ingest;
 """
 
 
+QUARANTINE_SIZES = """
+    CREATE TABLE quarantine_sizes (
+        source text PRIMARY KEY REFERENCES sources,
+        events int8 NOT NULL,
+        bytes  int8 NOT NULL
+    );
+    CREATE FUNCTION quarantine_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE one int8 := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
+    BEGIN
+        INSERT INTO ingest.quarantine_sizes (source, events, bytes)
+        SELECT source, one * count(*), one * sum(length(sealed)) FROM changed GROUP BY source ORDER BY source
+        ON CONFLICT (source) DO UPDATE
+        SET events = quarantine_sizes.events + excluded.events, bytes = quarantine_sizes.bytes + excluded.bytes;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER grew AFTER INSERT ON quarantine REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION quarantine_changed();
+    CREATE TRIGGER shrank AFTER DELETE ON quarantine REFERENCING OLD TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION quarantine_changed();
+    GRANT SELECT, INSERT, UPDATE ON quarantine_sizes TO c360_ingest;
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="ingest", role="c360_ingest"))
@@ -87,30 +110,12 @@ def upgrade() -> None:
         );
         CREATE INDEX ON quarantine (source, received_at, event_id);
         CREATE INDEX ON quarantine USING gin (identifiers);
-        CREATE TABLE quarantine_sizes (
-            source text PRIMARY KEY REFERENCES sources,
-            events int8 NOT NULL,
-            bytes  int8 NOT NULL
-        );
-        CREATE FUNCTION quarantine_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE one int8 := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
-        BEGIN
-            INSERT INTO ingest.quarantine_sizes (source, events, bytes)
-            SELECT source, one * count(*), one * sum(length(sealed)) FROM changed GROUP BY source ORDER BY source
-            ON CONFLICT (source) DO UPDATE
-            SET events = quarantine_sizes.events + excluded.events, bytes = quarantine_sizes.bytes + excluded.bytes;
-            RETURN NULL;
-        END $$;
-        CREATE TRIGGER grew AFTER INSERT ON quarantine REFERENCING NEW TABLE AS changed
-            FOR EACH STATEMENT EXECUTE FUNCTION quarantine_changed();
-        CREATE TRIGGER shrank AFTER DELETE ON quarantine REFERENCING OLD TABLE AS changed
-            FOR EACH STATEMENT EXECUTE FUNCTION quarantine_changed();
-        GRANT SELECT, INSERT, UPDATE ON quarantine_sizes TO c360_ingest;
         GRANT SELECT, INSERT, UPDATE ON violations TO c360_ingest;
         GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO c360_ingest;
         GRANT SELECT, INSERT, UPDATE ON sources, write_keys TO c360_ingest;
         GRANT SELECT, INSERT ON plans TO c360_ingest;
     """)
+    op.execute(QUARANTINE_SIZES)
     op.execute(RECEIPTS)
     op.execute(generations.TABLE.format(table="receipts", role="c360_ingest"))
     op.execute(VERDICTS)
