@@ -29,7 +29,7 @@ MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared contex
 Status = Literal["accepted", "duplicate", "rejected", "quarantined"]  # all but "rejected" are a success
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """`reason` and `message` say why an event was not simply accepted."""
 
     message_id: str
@@ -51,7 +51,7 @@ class Broken(msgspec.Struct, frozen=True):
     received_at: int
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A verdict, and the encoded event unless it was rejected. `held` is set when that goes into the quarantine.
 
     `broken` is what of its plan the event breaks, to be counted when it turns out to be new.

@@ -21,7 +21,7 @@ FAR_FUTURE = "CLOCK_FAR_FUTURE"
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Times(msgspec.Struct, frozen=True):
+class Times(msgspec.Struct, frozen=True, gc=False):
     """In microseconds. What happened never lies after its receipt; `flags` say when the clients' times are beyond belief."""
 
     occurred_at: int
@@ -32,9 +32,9 @@ class Times(msgspec.Struct, frozen=True):
 
 def read(call: Call, delivery: Delivery) -> Times:
     """Raises InvalidInput (TIMESTAMP_INVALID)."""
-    timestamp = instant(call.timestamp)
-    original_at = instant(call.original_timestamp)
-    sent_at = delivery.sent_at if delivery.sent_at is not None else instant(call.sent_at)
+    timestamp = None if call.timestamp is None else instant(call.timestamp)
+    original_at = None if call.original_timestamp is None else instant(call.original_timestamp)
+    sent_at = delivery.sent_at if delivery.sent_at is not None or call.sent_at is None else instant(call.sent_at)
     if timestamp is not None and original_at not in (None, timestamp):
         # Both and different: an event passed on by a system that has corrected the first.
         occurred_at = timestamp
