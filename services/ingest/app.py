@@ -15,13 +15,14 @@ from services.ingest.domain.sources import write_key_hash
 from services.ingest.judging import judge_by_plan
 from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
-from services.ingest.views import Sources
+from services.ingest.views import STORE_PATIENCE_S, Sources
 from services.ingest.violations import Violations
 from shared.errors import InvalidInput, NotAuthenticated
 from shared.events.wire import RawEvent, event_id_of
 from shared.ids import NewId, to_text
 from shared.instants import Clock
 from shared.telemetry import EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_QUARANTINED, EVENTS_REJECTED
+from shared.waiting import Patience
 
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
 
@@ -92,6 +93,7 @@ class Ingest:
         self._clock = clock
         self._monotonic = monotonic
         self._new_id = new_id
+        self._patience = Patience(STORE_PATIENCE_S)
         self._limiter = Limiter()
         self._last_received_at = 0
 
@@ -142,7 +144,7 @@ class Ingest:
             judged[places[event_id]] = _repeated(judged[places[event_id]])
             del held[event_id]
             del places[event_id]
-        added = await self._quarantine.put(list(held.values())) if held else set()
+        added = await self._patience.wait(self._quarantine.put(list(held.values()))) if held else set()
         return {places[event_id] for event_id in held if event_id not in added}
 
     def _count_broken(self, judged: list[Judged], waiting: set[int], source: str) -> None:

@@ -20,6 +20,7 @@ from shared.vault import Vault
 ACK_TIMEOUT_S: Final = 2.0
 # A broker that restarts is back within this; a caller with the usual deadline still gets our answer instead of its own.
 GIVE_UP_S: Final = 4.5
+PROBE_S: Final = 1.0  # after it was given up once: callers hear early that it is still down
 RETRY_S: Final = 0.1
 KEY_AHEAD_US: Final = 600 * SECOND
 KEY_CHECK_S: Final = 60.0
@@ -37,6 +38,7 @@ class Publisher:
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
+        self._gave_up = False
         self._context = client.jetstream(timeout=2 * ACK_TIMEOUT_S)  # `_retry` ends an attempt before
 
     async def open(self) -> None:
@@ -51,11 +53,14 @@ class Publisher:
 
     async def publish(self, events: list[bytes]) -> int:
         """The sequence of the message. Raises Unavailable (BROKER_DOWN): the events may arrive none the less."""
-        deadline = asyncio.get_running_loop().time() + GIVE_UP_S
+        deadline = asyncio.get_running_loop().time() + (PROBE_S if self._gave_up else GIVE_UP_S)
+        self._gave_up = True
         data = await self._retry(deadline, self._seal, events)
         # The broker drops a second copy by this id, so a lost acknowledgement doubles nothing.
         headers = {Header.MSG_ID.value: to_text(self._new_id())}
-        return int(await self._retry(deadline, self._publish_once, data, headers))
+        number = int(await self._retry(deadline, self._publish_once, data, headers))
+        self._gave_up = False
+        return number
 
     async def keep_keys_ahead(self) -> None:
         """Makes the next epoch's key before it is needed, so that a database outage does not close the door.
@@ -68,8 +73,7 @@ class Publisher:
 
     async def _retry(self, deadline: float, step: Any, *arguments: Any) -> Any:
         """Looks at the time itself: the client may swallow the cancellation by which a timeout ends its work."""
-        left = GIVE_UP_S
-        while left > 0:
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
             try:
                 return await asyncio.wait_for(step(*arguments), min(left, ACK_TIMEOUT_S))
             except nats.js.errors.NoStreamResponseError:
@@ -77,7 +81,6 @@ class Publisher:
             except RETRYABLE as error:
                 log.warning("publishing again", error=type(error).__name__)
             await asyncio.sleep(RETRY_S)
-            left = deadline - asyncio.get_running_loop().time()
         log.error("gave up publishing")
         raise Unavailable("the broker did not take the events in time; send them again", reason="BROKER_DOWN")
 

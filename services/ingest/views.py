@@ -14,11 +14,13 @@ from shared.errors import LimitExceeded, NotFound
 from shared.events.source import KeyAdded, KeyRevoked, PlanPublished, SettingsChanged, SourceRegistered
 from shared.log import Record
 from shared.telemetry import logger
+from shared.waiting import Patience
 
 # An unknown key may belong to a source that another replica has just registered, so it is looked up before it is refused;
 # however many unknown keys come, the table is read at most this often.
 RE_READ_INTERVAL_S: Final = 0.1
 
+STORE_PATIENCE_S: Final = 2.0  # below the time-outs of SDKs
 MAX_WAITING: Final = 1_000  # for a reading; more of them would hold their requests in memory for whoever guesses keys
 
 log = logger("sources")
@@ -99,6 +101,7 @@ class Sources:
         self._read_began = float("-inf")
         self._reading = asyncio.Lock()
         self._waiting = 0
+        self._patience = Patience(STORE_PATIENCE_S, MAX_WAITING)
         self._loading = asyncio.Lock()
         self._revoked: set[bytes] = set()  # for good: a new key is another one
 
@@ -110,7 +113,7 @@ class Sources:
                 raise LimitExceeded("too many unknown write keys at a time; send again later", reason="OVERLOADED")
             self._waiting += 1
             try:
-                await self._read_anew()
+                await self._patience.wait(self._read_anew())
             finally:
                 self._waiting -= 1
             found = self._by_key.get(key_hash)
