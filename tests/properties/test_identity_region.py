@@ -1,6 +1,6 @@
 """Laws of the incremental graph: loading only what some facts touch gives what all facts together give."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.graph.facts import Evidence, Facts, Node, shared
@@ -43,7 +43,6 @@ def test_in_units_of_any_size_it_is_as_all_at_once(seen: list[Sighting], rules: 
     check(store, seen)
 
 
-@settings(max_examples=200)
 @given(sightings, sightings, all_rules, nodes)
 def test_who_is_erased_is_as_if_never_seen(seen: list[Sighting], later: list[Sighting], rules: Rules, someone: Node) -> None:
     store = Store(rules)
