@@ -119,7 +119,7 @@ class OurLog:
         for _ in range(REPLAYS):
             key, state = await self._vault.key(stream), State()
             for record in await reader.streams([(partition_of(stream, PARTITIONS), stream)]):
-                evolve(state, record.entry, record.entry.public(), record.entry.personal(key))
+                evolve(state, record.entry, *record.entry.parts(key))
             assert len(state.traits) == 50
 
 

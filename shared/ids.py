@@ -10,15 +10,15 @@ from shared.randomness import draw
 
 NewId = Callable[[], bytes]
 
+VERSION_AND_VARIANT = 7 << 76 | 0b10 << 62
+RANDOM_BITS = 0xFFF << 64 | (1 << 62) - 1  # of an id, those that are not time, version and variant
+
 
 def id_maker(clock: Clock, random: Callable[[int], bytes] = draw) -> NewId:
     """Makes UUIDs of version 7 (RFC 9562): they sort by time, so indexes over them stay local."""
 
     def new_id() -> bytes:
-        tail = bytearray(random(10))
-        tail[0] = tail[0] & 0x0F | 0x70
-        tail[2] = tail[2] & 0x3F | 0x80
-        return (clock() // 1000).to_bytes(6) + bytes(tail)
+        return (clock() // 1000 << 80 | VERSION_AND_VARIANT | int.from_bytes(random(10)) & RANDOM_BITS).to_bytes(16)
 
     return new_id
 

@@ -11,10 +11,9 @@ os.register_at_fork(after_in_child=_ready.clear)  # a child must not draw what i
 
 def draw(size: int) -> bytes:
     """`size` bytes that nobody else gets, in whatever thread. Not for keys, which should lie in no buffer."""
-    ready = _ready.setdefault(size, deque())
     try:
-        return ready.popleft()  # atomic
-    except IndexError:
+        return _ready[size].popleft()  # atomic
+    except LookupError:  # none of this size are left, or there never were any
         page = os.urandom(size * AHEAD)
-        ready.extend(page[at : at + size] for at in range(size, len(page), size))
+        _ready.setdefault(size, deque()).extend(page[at : at + size] for at in range(size, len(page), size))
         return page[:size]

@@ -261,10 +261,7 @@ class Timelines:
         page = wanted[:limit]
         keys = await self._vault.keys({record.entry.stream for record in page})
         items = [
-            TimelineItem(
-                KINDS[record.entry.type_id], record, record.entry.public(), record.entry.personal(keys.get(record.entry.stream))
-            )
-            for record in page
+            TimelineItem(KINDS[record.entry.type_id], record, *record.entry.parts(keys.get(record.entry.stream))) for record in page
         ]
         return items, len(wanted) > limit
 

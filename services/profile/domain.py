@@ -81,7 +81,8 @@ class Held(msgspec.Struct):
 def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None) -> None:
     """Adds one event to the state, in place. Once erased, nothing personal is taken in any more, in whatever order."""
     if isinstance(public, events.Activity):
-        state.last_seen_at = max(state.last_seen_at, entry.occurred_at)
+        if entry.occurred_at > state.last_seen_at:  # noqa: PLR1730 - a tenth of what one event costs, once for each
+            state.last_seen_at = entry.occurred_at
         if isinstance(personal, events.Identified) and not state.erased:
             _take_traits(state, entry, public, personal)
     elif isinstance(public, events.CustomerFounded):

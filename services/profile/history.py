@@ -52,6 +52,6 @@ class History:
 
 def _add(held: Held, record: Record, keys: Mapping[bytes, DataKey]) -> None:
     entry = record.entry
-    evolve(held.state, entry, entry.public(), entry.personal(keys.get(entry.stream)))
+    evolve(held.state, entry, *entry.parts(keys.get(entry.stream)))
     held.version += 1
     held.pos = record.pos

@@ -65,8 +65,8 @@ class Rebuild:
             stream = records[0].entry.stream
             state = State()
             for record in records:
-                public = record.entry.public()
-                evolve(state, record.entry, public, record.entry.personal(keys.get(stream)))
+                public, personal = record.entry.parts(keys.get(stream))
+                evolve(state, record.entry, public, personal)
                 if isinstance(public, events.CustomerErased):
                     await self._mark(connection, record, public)
             links |= dict.fromkeys(linked(state), stream)

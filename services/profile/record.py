@@ -216,7 +216,7 @@ def _decode(data: bytes) -> Unit | None:
 def _open(entry: Entry, key: DataKey | None) -> tuple[Any, Any]:
     """Raises Poison, UnknownEvent."""
     try:
-        return entry.public(), entry.personal(key)
+        return entry.parts(key)
     except EnvelopeBroken:
         raise Poison(ENVELOPE_BROKEN) from None
     except msgspec.DecodeError:

@@ -134,15 +134,16 @@ def make_type(
 
 def event_type(type_id: str, schema_version: int) -> EventType:
     """Raises UnknownEvent."""
-    known = CATALOGUE.get(type_id)
-    if known is None or not 1 <= schema_version <= known.version:
-        raise UnknownEvent(f"{type_id} version {schema_version}")
-    return known
+    form_of(type_id, schema_version)
+    return CATALOGUE[type_id]
 
 
 def form_of(type_id: str, schema_version: int) -> Form:
     """Raises UnknownEvent."""
-    return event_type(type_id, schema_version).forms[schema_version - 1]
+    known = CATALOGUE.get(type_id)
+    if known is None or not 1 <= schema_version <= known.version:
+        raise UnknownEvent(f"{type_id} version {schema_version}")
+    return known.forms[schema_version - 1]
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -162,7 +163,14 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def personal(self, key: DataKey | None) -> Personal | Redacted | None:
         """None: the type has no personal part. Redacted: its key is gone. Raises EnvelopeBroken, UnknownEvent, DecodeError."""
+        return self._opened(form_of(self.type_id, self.schema_version), key)
+
+    def parts(self, key: DataKey | None) -> tuple[Any, Personal | Redacted | None]:
+        """`public()` and `personal(key)` together, which costs less than one after the other. Raises what they do."""
         form = form_of(self.type_id, self.schema_version)
+        return form.read_public(self.header), self._opened(form, key)
+
+    def _opened(self, form: Form, key: DataKey | None) -> Personal | Redacted | None:
         if form.read_personal is None:
             return None
         if key is None:

@@ -12,10 +12,10 @@ from shared.log.merkle import leaf_hash
 from shared.privacy import Personal
 from shared.vault.envelope import DataKey
 
-VERSION = struct.Struct(">Iq")
-TYPE_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
+VERSION = struct.Struct(">IqI")
 NUMBERS = struct.Struct(">IiIqIqI")
-HASH_LENGTH = TYPE_LENGTH.pack(32)
+HASH_LENGTH = LENGTH.pack(32)
 
 
 # Of table `events`, in the order in which rows are read and written; `leaf` is for those who check.
@@ -51,8 +51,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 def to_record(row: Iterable[Any]) -> Record:
     """`row` has the values of EVENT_COLUMNS."""
-    partition, pos, version, recorded_at, *entry = row
-    return Record(partition, pos, version, recorded_at, Entry(*entry))
+    partition, pos, version, recorded_at, stream, event_id, type_id, schema_version, occurred_at, header, envelope = row
+    entry = Entry(stream, event_id, type_id, schema_version, occurred_at, header, envelope)
+    return Record(partition, pos, version, recorded_at, entry)
 
 
 def to_row(record: Record, leaf: bytes) -> tuple[Any, ...]:
@@ -89,21 +90,18 @@ def leaf_data(entry: Entry, version: int, recorded_at: int) -> bytes:
 
     Commits to the envelope by its hash, and the envelope is ciphertext, so that a proof survives an erasure.
     """
-    type_id, header, envelope_hash = entry.type_id.encode(), entry.header, hashlib.sha256(entry.envelope).digest()
+    stream, event_id, type_id, header = entry.stream, entry.event_id, entry.type_id.encode(), entry.header
     return b"".join(
         (
-            _sized(entry.stream),
-            VERSION.pack(8, version),
-            _sized(entry.event_id),
-            TYPE_LENGTH.pack(len(type_id)),
+            LENGTH.pack(len(stream)),
+            stream,
+            VERSION.pack(8, version, len(event_id)),
+            event_id,
+            LENGTH.pack(len(type_id)),
             type_id,
             NUMBERS.pack(4, entry.schema_version, 8, recorded_at, 8, entry.occurred_at, len(header)),
             header,
             HASH_LENGTH,
-            envelope_hash,
+            hashlib.sha256(entry.envelope).digest(),
         )
     )
-
-
-def _sized(part: bytes) -> bytes:
-    return len(part).to_bytes(4) + part

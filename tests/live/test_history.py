@@ -1,6 +1,7 @@
 """Reading the past on a real PostgreSQL: ranges of a log, and snapshots that never change what a replay gives."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import id_maker, partition_of
-from shared.instants import now_us
+from shared.instants import END_OF_TIME, now_us
 from shared.log import LogReader, LogWriter, Record, Stretch
+from shared.log.reader import BEGINNING, NEWEST
 from shared.log.writer import Versioned
 from shared.store.pool import open_pool
 from shared.vault import DataKey, FileKeyring, Vault
@@ -175,6 +177,21 @@ async def test_a_stream_is_read_by_versions_and_by_recorded_time(world: World) -
     assert await versions(Stretch(places[one], one), known_at=first[0].recorded_at) == [(one, 1), (one, 2), (one, 3)]
     by_position = await world.reader.partition(places[one], first[0].pos, 100, last=first[1].pos)
     assert [record.version for record in by_position] == [1, 2]
+
+
+async def test_a_stretch_read_alone_is_as_read_with_others(world: World) -> None:
+    one, two = new_id(), new_id()
+    keys = {stream: await world.key(stream) for stream in (one, two)}
+    units = [
+        await world.append(*[identified(stream, keys[stream], number) for number in range(2)]) for stream in (one, two, one, one)
+    ]
+    instants = [BEGINNING, *(unit[0].recorded_at for unit in units), END_OF_TIME]
+    other = Stretch(partition_of(two, PARTITIONS), two)
+    for first, last, since, known_at in itertools.product((1, 3), (2, 5, NEWEST), instants, instants):
+        stretch = Stretch(partition_of(one, PARTITIONS), one, first, last)
+        alone = await world.reader.history([stretch], recorded_since=since, known_at=known_at)
+        together = await world.reader.history([stretch, other], recorded_since=since, known_at=known_at)
+        assert alone == [record for record in together if record.entry.stream == one]
 
 
 async def test_the_position_of_an_instant_is_found_by_halving(world: World) -> None:

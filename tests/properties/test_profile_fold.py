@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.profile.domain import State, combine, evolve, fork, golden_record, happened_by, state_hash
 from shared.events import customer as events
 from shared.events.catalogue import Entry
+from shared.vault.envelope import DataKey
 from tests.properties.histories import KEY, STREAMS, entries, fold, founded
 
 histories = st.lists(entries(), max_size=25)
@@ -23,6 +24,11 @@ def test_any_order_of_the_same_events_gives_the_same_state(history: list[Entry],
     shuffled = list(history)
     random.shuffle(shuffled)
     assert state_hash(fold(shuffled)) == state_hash(fold(history))
+
+
+@given(histories, st.sampled_from([KEY, None]))
+def test_both_parts_read_at_once_are_each_read_by_itself(history: list[Entry], key: DataKey | None) -> None:
+    assert [entry.parts(key) for entry in history] == [(entry.public(), entry.personal(key)) for entry in history]
 
 
 @given(histories)

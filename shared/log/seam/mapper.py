@@ -84,5 +84,5 @@ class SealingMapper(Mapper[UUID]):
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Raises UnknownEvent for what a newer release wrote, EnvelopeBroken (an alarm) when a live key doesn't open it."""
         entry = to_entry(stored_event)
-        public, personal = entry.public(), entry.personal(self._keys(entry.stream))
+        public, personal = entry.parts(self._keys(entry.stream))
         return LogEvent(stored_event.originator_version, entry, public, personal)
