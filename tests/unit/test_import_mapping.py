@@ -183,6 +183,7 @@ def test_a_whole_object_may_stand_in_one_column() -> None:
     }
     with pytest.raises(RowRefused):
         event(mapping, row | {"details": "[1]"})
+    assert event(mapping, row | {"details": "[]"})["properties"] == {}
 
 
 def test_a_row_of_nobody_is_refused() -> None:

@@ -65,6 +65,8 @@ def test_data_may_be_packed_absent_or_no_object() -> None:
     assert accepted(structured(userid="u1", data_base64="eyJhIjoxfQ==")).properties == {"a": 1}
     assert accepted(structured(userid="u1")).properties == {}
     assert accepted(structured(userid="u1", data=[1])).properties == {"data": [1]}
+    assert accepted(structured(userid="u1", data=[])).properties == {}  # PHP's empty object
+    assert accepted(structured(type="c360.identify", userid="u1", data={"traits": []})).traits == {}
 
 
 @pytest.mark.parametrize(

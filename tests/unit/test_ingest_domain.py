@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery, read_call
+from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, CallReader, Delivery, read_call
 from services.ingest.domain.clocks import TOLERANCE_US
 from services.ingest.domain.events import MAX_EXTERNAL_IDS, Rejection, encode, judge
 from services.ingest.domain.settings import MOST_EVENT_BYTES, KnownSource
 from shared.errors import InvalidInput
+from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_raw_events
 from shared.instants import SECOND, from_iso, to_iso
 
@@ -74,6 +75,29 @@ def test_unknown_keys_are_kept_and_the_write_key_is_not() -> None:
     assert accepted().extra == {}
 
 
+@pytest.mark.parametrize("field", ["properties", "traits", "context", "integrations"])
+def test_an_empty_list_is_the_empty_object_of_php(field: str) -> None:
+    empty: dict[str, Any] = {field: [], "_metadata": {"n": 1}}
+    event = accepted(**empty)
+    assert (getattr(event, field), event.extra) == ({}, {"_metadata": {"n": 1}})
+
+
+def test_an_empty_list_inside_a_context_promotes_nothing_and_harms_nothing() -> None:
+    event = accepted(context={"traits": [], "device": [], "externalIds": []})
+    assert [identifier.namespace for identifier in identifiers_of(event)] == ["user_id"]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["", "x", "extra", "traits", "userId"]), st.none() | st.just({}), max_size=3)))
+def test_what_came_before_changes_nothing_in_how_a_call_is_read(calls: list[dict[str, Any]]) -> None:
+    """Nor whether it is decoded once or twice: no key is lost and none is made up."""
+    reader = CallReader()
+    for call in calls:
+        raw = json.dumps({name: value for name, value in call.items() if name != "userId" or value is None}).encode()
+        one, found = read_call(raw), reader.read(raw)
+        assert msgspec.structs.asdict(one) == msgspec.structs.asdict(found)
+        assert (found.extra or {}) == {name: value for name, value in call.items() if name in ("", "x", "extra")}
+
+
 @pytest.mark.parametrize("ids", [{"userId": None}, {"userId": ""}, {"userId": "  ", "anonymousId": ""}])
 def test_an_event_without_a_person_is_refused(ids: dict[str, Any]) -> None:
     assert reason(**ids) == "IDS_MISSING"
@@ -103,7 +127,8 @@ def test_an_id_that_names_nobody_does_no_harm_beside_a_usable_one() -> None:
         ({"properties": {"note": "x" * MAX_EVENT_BYTES}}, "EVENT_TOO_LARGE"),
         ({"userId": ["u1"]}, "EVENT_INVALID"),
         ({"userId": True}, "EVENT_INVALID"),
-        ({"properties": []}, "EVENT_INVALID"),
+        ({"properties": [1]}, "EVENT_INVALID"),
+        ({"properties": [[]], "traits": []}, "EVENT_INVALID"),
         ({"context": "web"}, "EVENT_INVALID"),
         ({"context": {"externalIds": {"crm": "1"}}}, "EXTERNAL_IDS_INVALID"),
         ({"context": {"externalIds": [{"type": "my crm", "id": "1"}]}}, "EXTERNAL_IDS_INVALID"),

@@ -1,7 +1,7 @@
 """Reads request bodies within bounds, and tells what of the Segment protocol is in them."""
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -12,8 +12,10 @@ from services.ingest.api.room import Room, Share
 from services.ingest.domain.call import (
     MAX_EVENT_BYTES,
     Call,
+    CallReader,
     Delivery,
     check_depth,
+    is_empty_list,
     may_be_deep,
     message_id_in,
     read_call,
@@ -26,6 +28,8 @@ from shared.errors import InvalidInput
 from shared.privacy import Personal
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # the largest that any SDK sends, decompressed
+PIECE_BYTES: Final = 16 * 1024  # of a packed body, unpacked at a time
+MAX_MEMBERS: Final = 4_096  # of gzip in a body: more than events in a batch; each costs a moment, however little it holds
 MAX_SHARED_BYTES: Final = MAX_EVENT_BYTES  # of a batch's context, and of its integrations: each of its events gets a copy
 MAX_VALUE_BYTES: Final = 1024  # of a key or an instant
 TOO_LONG: Final = "too long"
@@ -90,16 +94,37 @@ async def _read_raw(request: Request, share: Share) -> bytes:
 
 
 def _unzip(body: bytes) -> bytes:
-    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        plain = unzip.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise InvalidInput("the body is not gzip", reason="BODY_INVALID") from None
-    if len(plain) > MAX_BODY_BYTES:
-        raise _too_large()
-    if not unzip.eof or unzip.unused_data:
-        raise InvalidInput("the body is not one whole gzip member", reason="BODY_INVALID")
-    return plain
+    """All members, one behind the other (RFC 1952, section 2.2). Fed piece by piece: what a member leaves is copied each time."""
+    parts: list[bytes] = []
+    place, room = 0, MAX_BODY_BYTES
+    for _ in range(MAX_MEMBERS):
+        part, place = _unzip_member(body, place, room)
+        parts.append(part)
+        room -= len(part)
+        if place == len(body):
+            return b"".join(parts)
+    raise InvalidInput(f"a body has at most {MAX_MEMBERS:,} gzip members", reason="BODY_INVALID")
+
+
+def _unzip_member(body: bytes, place: int, room: int) -> tuple[bytes, int]:
+    """What the member at `place` holds, at most `room` bytes, and where it ends."""
+    member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    begin = place
+    while not member.eof:
+        piece = body[place : place + PIECE_BYTES]
+        if not piece:
+            raise InvalidInput("the body's gzip is cut off", reason="BODY_INVALID")
+        try:
+            parts.append(member.decompress(piece, room + 1))
+        except zlib.error:
+            what = "the body is not gzip" if begin == 0 else "what follows the gzip in the body is not gzip"
+            raise InvalidInput(what, reason="BODY_INVALID") from None
+        room -= len(parts[-1])
+        if room < 0:
+            raise _too_large()
+        place += len(piece) - len(member.unused_data)
+    return b"".join(parts), place
 
 
 def _too_large() -> InvalidInput:
@@ -145,6 +170,8 @@ def _shared(name: str, raw: msgspec.Raw) -> dict[str, Any]:
     """What all events of a batch have in common."""
     if len(raw) > MAX_SHARED_BYTES:
         raise InvalidInput(f"a batch's {name} has at most 32 KB", reason="CONTEXT_TOO_LARGE", limit_bytes=MAX_SHARED_BYTES)
+    if is_empty_list(raw):
+        return {}
     try:
         found = _decode_shared(raw) or {}
     except msgspec.ValidationError:
@@ -172,8 +199,10 @@ def _not_json() -> InvalidInput:
     return InvalidInput("the body is not JSON", reason="JSON_BROKEN")
 
 
-def read_item(raw: msgspec.Raw) -> Call | Rejection:
-    return call_of(read_call, raw, message_id_in)
+def read_items(items: Iterable[msgspec.Raw]) -> Iterator[Call | Rejection]:
+    """One by one, as they are asked for."""
+    read = CallReader().read
+    return (call_of(read, raw, message_id_in) for raw in items)
 
 
 def read_single(body: bytes, kind: str) -> Call | Rejection:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.ingest.api import answers, cloudevents, keys
-from services.ingest.api.bodies import BodyReader, delivery_of, key_of, read_batch, read_item, read_single
+from services.ingest.api.bodies import BodyReader, delivery_of, key_of, read_batch, read_items, read_single
 from services.ingest.api.request_ids import RequestIds
 from services.ingest.api.settings import browser_settings, source_config
 from services.ingest.app import Ingest, Recorded
@@ -48,7 +48,7 @@ class HttpDoor:
             source = source or await self._source_of_body(body)
             batch = read_batch(body)
             delivery = delivery_of(batch, source, self._ingest.now())
-            return answers.recorded(await self._ingest.record(map(read_item, batch.batch), delivery, len(batch.batch)))
+            return answers.recorded(await self._ingest.record(read_items(batch.batch), delivery, len(batch.batch)))
 
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)

@@ -1,6 +1,6 @@
 """A call of the Segment specification as it comes in, before it is judged."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -51,27 +51,78 @@ class Delivery(Personal, frozen=True, kw_only=True):
     integrations: dict[str, Any] = {}
 
 
+class _NamedOnly(Call, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A call that holds nothing else; `extra` takes no value, so that not even the empty key passes."""
+
+    extra: Annotated[int, msgspec.Meta(gt=0, lt=0)] = msgspec.field(default=None, name=NO_KEY)  # type: ignore[assignment]
+
+
+_decode_named_only = msgspec.json.Decoder(_NamedOnly).decode
 _decode = msgspec.json.Decoder(Call).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_value = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _KNOWN: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Call)) - {NO_KEY}
+_OBJECTS: Final = frozenset({"properties", "traits", "context", "integrations"})
 
 
 def read_call(raw: bytes | msgspec.Raw) -> Call:
-    """Raises InvalidInput (EVENT_TOO_LARGE, JSON_BROKEN, EVENT_INVALID)."""
-    check_size(len(raw))
+    """As CallReader."""
+    return CallReader().read(raw)
+
+
+class CallReader:
+    """Reads the calls of one request.
+
+    A call that holds only what the specification names is decoded once. An SDK that adds keys adds them to every call, so after
+    the first of these the rest of the request is looked through for them without trying that.
+    """
+
+    def __init__(self) -> None:
+        self._named_only = True
+
+    def read(self, raw: bytes | msgspec.Raw) -> Call:
+        """Raises InvalidInput (EVENT_TOO_LARGE, EVENT_TOO_DEEP, JSON_BROKEN, EVENT_INVALID)."""
+        check_size(len(raw))
+        try:
+            call = self._decoded(raw)
+        except msgspec.ValidationError as error:
+            # Its text names types and the fields above, nothing from inside the event.
+            raise InvalidInput(str(error), reason="EVENT_INVALID") from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise InvalidInput("this is not JSON", reason="JSON_BROKEN") from None
+        except RecursionError:
+            raise too_deep() from None
+        if may_be_deep(raw):
+            check_depth([call.properties, call.traits, call.context, call.integrations, call.external_ids, call.extra])
+        return call
+
+    def _decoded(self, raw: bytes | msgspec.Raw) -> Call:
+        if self._named_only:
+            try:
+                return _decode_named_only(raw)
+            except msgspec.ValidationError:
+                self._named_only = False
+        keys = _decode_keys(raw)
+        extra = None if _KNOWN.issuperset(keys) else {key: _decode_value(keys[key]) for key in keys if key not in _KNOWN}
+        return msgspec.structs.replace(_decode_forgiving(raw, keys), extra=extra)
+
+
+def _decode_forgiving(raw: bytes | msgspec.Raw, keys: dict[str, msgspec.Raw]) -> Call:
+    """PHP has one type for lists and objects, and writes an empty one as a list."""
     try:
-        call = _with_extra(_decode(raw), _decode_keys(raw))
-    except msgspec.ValidationError as error:
-        # Its text names types and the fields above, nothing from inside the event.
-        raise InvalidInput(str(error), reason="EVENT_INVALID") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidInput("this is not JSON", reason="JSON_BROKEN") from None
-    except RecursionError:
-        raise too_deep() from None
-    if may_be_deep(raw):
-        check_depth([call.properties, call.traits, call.context, call.integrations, call.external_ids, call.extra])
-    return call
+        return _decode(raw)
+    except msgspec.ValidationError:
+        kept = {key: value for key, value in keys.items() if not (key in _OBJECTS and is_empty_list(value))}
+        if len(kept) == len(keys):
+            raise
+        return _decode(_encode(kept))
+
+
+def is_empty_list(raw: bytes | msgspec.Raw) -> bool:
+    """Of JSON."""
+    plain = bytes(raw).strip()
+    return plain[:1] == b"[" and not plain[1:-1].strip()
 
 
 class _Named(Personal, frozen=True, rename="camel"):
@@ -89,12 +140,6 @@ def message_id_in(raw: bytes | msgspec.Raw) -> str:
         return ""
     message_id = "" if found is None else str(found).strip()
     return message_id if len(message_id) <= MAX_MESSAGE_ID else ""
-
-
-def _with_extra(call: Call, keys: dict[str, msgspec.Raw]) -> Call:
-    if _KNOWN.issuperset(keys):
-        return call
-    return msgspec.structs.replace(call, extra={key: _decode_value(raw) for key, raw in keys.items() if key not in _KNOWN})
 
 
 def check_size(size_bytes: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.ingest.domain.call import MAX_MESSAGE_ID, Call, check_depth, check_size, may_be_deep, read_call
+from services.ingest.domain.call import MAX_MESSAGE_ID, Call, check_depth, check_size, is_empty_list, may_be_deep, read_call
 from services.ingest.domain.settings import TYPES
 from shared.errors import InvalidInput
 from shared.ids import derived_id, to_text
@@ -57,6 +57,8 @@ def to_call(attributes: Attributes, data: bytes | msgspec.Raw | None) -> Call:
     """`data` is JSON; None or empty when there is none. Raises InvalidInput (CLOUDEVENT_INVALID, DATA_NOT_JSON, EVENT_INVALID,
     EVENT_TOO_LARGE, EVENT_TOO_DEEP)."""
     _check(attributes)
+    if data is not None and is_empty_list(data):
+        data = None
     call = _call_of_ours(data) if attributes["type"] in CALLS else _track(data, attributes["type"])
     return msgspec.structs.replace(
         call,
