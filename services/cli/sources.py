@@ -37,17 +37,40 @@ FarFuture = Annotated[int | None, typer.Option("--far-future-s", help="Events th
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    *,
+    types: Types = None,
+    events_per_s: EventsPerS = None,
+    max_event_bytes: MaxEventBytes = None,
+    max_batch_events: MaxBatchEvents = None,
+    region: Region = None,
+    trust_rank: TrustRank = None,
+    far_past_s: FarPast = None,
+    far_future_s: FarFuture = None,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Make a source and show its write key, this once."""
-    from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+    """Make a source and show its write key, this once. What isn't named is as for any new source.
+
+    Example:
+      c360 sources create shop --types identify,track --region DE
+    """
+    from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc, source_pb2
 
     from services.cli import messages
     from services.cli.client import connect
 
-    request = ingest_pb2.RegisterSourceRequest(request_id=request_id or str(uuid4()), name=name)
+    settings = source_pb2.InitialSettings(
+        allowed_types=_allowed(types),
+        events_per_s=events_per_s,
+        max_event_bytes=max_event_bytes,
+        max_batch_events=max_batch_events,
+        region=region,
+        trust_rank=trust_rank,
+        far_past_s=far_past_s,
+        far_future_s=far_future_s,
+    )
+    request = ingest_pb2.RegisterSourceRequest(request_id=request_id or str(uuid4()), name=name, settings=settings)
     try:
         with connect("ingest") as channel:
             answer = ingest_pb2_grpc.IngestServiceStub(channel).RegisterSource(request, timeout=timeout_s)
@@ -116,6 +139,7 @@ def update(
     request = source_pb2.ChangeSettingsRequest(
         request_id=request_id or str(uuid4()),
         source=name,
+        allowed_types=_allowed(types),
         events_per_s=events_per_s,
         max_event_bytes=max_event_bytes,
         max_batch_events=max_batch_events,
@@ -124,9 +148,13 @@ def update(
         far_past_s=far_past_s,
         far_future_s=far_future_s,
     )
-    if types is not None:
-        request.allowed_types.CopyFrom(source_pb2.AllowedTypes(types=[word.strip() for word in types.split(",") if word.strip()]))
     _change(request, as_json, timeout_s)
+
+
+def _allowed(types: str | None) -> source_pb2.AllowedTypes | None:
+    from c360.ingest.v1 import source_pb2
+
+    return None if types is None else source_pb2.AllowedTypes(types=[word.strip() for word in types.split(",") if word.strip()])
 
 
 def _change(request: source_pb2.ChangeSettingsRequest, as_json: bool, timeout_s: float) -> None:

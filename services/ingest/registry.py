@@ -45,9 +45,12 @@ class Registry:
         self._changing = asyncio.Lock()
         self.on_committed: Callable[[], None] = lambda: None
 
-    async def register(self, request_id: str, name: str) -> NewKey:
-        """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict, Unavailable."""
-        command = RegisterSource(request_id, name, rules.new_write_key(self._random))
+    async def register(self, request_id: str, name: str, changes: dict[str, Any]) -> NewKey:
+        """`changes` as in `change_settings`, of what a new source has.
+
+        Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict, Unavailable.
+        """
+        command = RegisterSource(request_id, name, rules.new_write_key(self._random), changes)
         return self._new_key(await self._change(command), command.write_key)
 
     async def change_settings(self, request_id: str, name: str, changes: dict[str, Any]) -> int:

@@ -38,7 +38,8 @@ def _apply(cursor: Cursor[Any], event: Any, at: int) -> None:
     match event:
         case SourceRegistered():
             cursor.execute(
-                "INSERT INTO sources (name, settings, registered_at) VALUES (%s, %s, %s)", [event.name, _encoded(Settings()), at]
+                "INSERT INTO sources (name, settings, registered_at) VALUES (%s, %s, %s)",
+                [event.name, _encoded(of_event(event)), at],
             )
             _insert_key(cursor, event, event.name, at)
         case SettingsChanged():

@@ -12,13 +12,21 @@ MIDDLE_RANK: Final = 500
 
 
 class SourceRegistered(Public, frozen=True, kw_only=True):
-    """A sending system got a name and a write key."""
+    """A sending system got a name, a write key and its settings; what is absent is as a new source had it when this was written."""
 
     request_id: str
     name: str
     write_key_hash: bytes  # SHA-256; the key itself is random, so a plain hash is enough
     write_key_hint: str
     key_name: str = FIRST_KEY
+    allowed_types: tuple[str, ...] = ()  # none: all
+    events_per_s: int = 0  # 0: without limit
+    max_event_bytes: int = 98_304
+    max_batch_events: int = 2_500
+    region: str = ""  # ISO 3166, of phone numbers without a country code
+    trust_rank: int = MIDDLE_RANK
+    far_past_s: int = 315_360_000
+    far_future_s: int = 86_400
 
 
 class SettingsChanged(Public, frozen=True, kw_only=True):

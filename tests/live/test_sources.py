@@ -7,8 +7,8 @@ from uuid import uuid4
 import grpc
 import httpx
 import pytest
+from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc, source_pb2_grpc
 from c360.ingest.v1 import source_pb2 as pb
-from c360.ingest.v1 import source_pb2_grpc
 
 from services.ingest.news import RELOAD_S
 from services.stack.stack import Stack
@@ -116,6 +116,25 @@ def test_settings_change_by_what_is_said(sources: Any, shop: tuple[str, str]) ->
         with pytest.raises(grpc.RpcError) as refused:
             change(sources, shop[0], **changes)
         assert reason_of(refused.value) == "SETTINGS_INVALID"
+
+
+def test_a_source_may_begin_with_settings(door: Door, sources: Any) -> None:
+    name, types = f"shop-{uuid4()}", pb.AllowedTypes(types=["identify"])
+    request = ingest_pb2.RegisterSourceRequest(
+        request_id="r-1", name=name, settings=pb.InitialSettings(allowed_types=types, region="de", far_past_s=0)
+    )
+    with grpc.insecure_channel(door.grpc) as channel:
+        ingest = ingest_pb2_grpc.IngestServiceStub(channel)
+        write_key = ingest.RegisterSource(request, timeout=10).write_key
+        request.settings.region = "fr"
+        with pytest.raises(grpc.RpcError) as refused:
+            ingest.RegisterSource(request, timeout=10)
+    assert reason_of(refused.value) == "REQUEST_ID_REUSED"
+    assert send(door, write_key, track()).json()["results"][0]["reason"] == "EVENT_TYPE_NOT_ALLOWED"
+    [described] = sources.DescribeSources(pb.DescribeSourcesRequest(name=name), timeout=10).sources
+    settings = described.settings
+    assert (list(settings.allowed_types), settings.region, settings.far_past_s) == (["identify"], "DE", 0)
+    assert settings.trust_rank == 500
 
 
 async def test_every_change_is_an_event_that_others_can_follow(servers: Stack, sources: Any, shop: tuple[str, str]) -> None:

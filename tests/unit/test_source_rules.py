@@ -53,6 +53,24 @@ def test_the_same_request_again_changes_nothing() -> None:
     assert after(*commands, *commands) == after(*commands)
 
 
+def test_a_source_begins_with_the_settings_that_it_is_given() -> None:
+    given = {"region": "de", "allowed_types": ("track", "identify"), "trust_rank": 0, "far_future_s": 0}
+    register = RegisterSource("r1", "shop", "key", given)
+    source = fold(after(register))
+    assert source is not None
+    assert source.settings == Settings(region="DE", allowed_types=("identify", "track"), trust_rank=0, far_future_s=0)
+    assert after(register, register) == after(register)
+    assert reason(register, RegisterSource("r1", "shop", "key", {"region": "FR"})) == "REQUEST_ID_REUSED"
+    assert reason(RegisterSource("r1", "shop", "key", {"region": "ZZ"})) == "SETTINGS_INVALID"
+    assert reason(REGISTER, ChangeSettings("r1", "shop", {})) == "REQUEST_ID_REUSED"
+
+
+def test_what_was_registered_without_settings_has_those_of_a_new_source() -> None:
+    source = fold([SourceRegistered(request_id="r", name="shop", write_key_hash=b"", write_key_hint="")])
+    assert source is not None
+    assert source.settings == Settings()
+
+
 def test_a_second_source_of_the_same_name_is_refused() -> None:
     assert reason(REGISTER, RegisterSource("r2", "shop", "other")) == "SOURCE_EXISTS"
 

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ingest.api.positions import position
 from services.ingest.api.room import Room
+from services.ingest.api.sources import changes_in
 from services.ingest.api.stream import Streams
 from services.ingest.api.structs import to_dict
 from services.ingest.app import Ingest, Recorded, Verdict
@@ -93,7 +94,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
     async def RegisterSource(
         self, request: ingest_pb2.RegisterSourceRequest, context: Context
     ) -> ingest_pb2.RegisterSourceResponse:
-        key = await self._registry.register(request.request_id, request.name)
+        key = await self._registry.register(request.request_id, request.name, changes_in(request.settings))
         return ingest_pb2.RegisterSourceResponse(
             source=_to_source(key.source, key.added_at, key.write_key_hint),
             write_key=key.write_key,

@@ -24,7 +24,7 @@ class SourceApi(source_pb2_grpc.SourceServiceServicer):
         return pb.DescribeSourcesResponse(sources=map(_described, rows))
 
     async def ChangeSettings(self, request: pb.ChangeSettingsRequest, context: Any) -> pb.ChangeSettingsResponse:
-        pos = await self._registry.change_settings(request.request_id, request.source, _changes(request))
+        pos = await self._registry.change_settings(request.request_id, request.source, changes_in(request))
         source = await self._sources.one(request.source)
         return pb.ChangeSettingsResponse(source=_described(source), position=position("source", pos))
 
@@ -41,7 +41,8 @@ class SourceApi(source_pb2_grpc.SourceServiceServicer):
         return pb.RevokeKeyResponse(position=position("source", pos))
 
 
-def _changes(request: pb.ChangeSettingsRequest) -> dict[str, Any]:
+def changes_in(request: pb.ChangeSettingsRequest | pb.InitialSettings) -> dict[str, Any]:
+    """The fields of Settings that it names."""
     changes = {name: getattr(request, name) for name in SCALARS if request.HasField(name)}  # type: ignore[arg-type]
     if request.HasField("allowed_types"):
         changes["allowed_types"] = tuple(request.allowed_types.types)

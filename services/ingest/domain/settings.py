@@ -6,7 +6,7 @@ import msgspec
 import phonenumbers
 
 from shared.errors import InvalidInput
-from shared.events.source import MIDDLE_RANK, SettingsChanged
+from shared.events.source import MIDDLE_RANK, SettingsChanged, SourceRegistered
 from shared.events.wire import EventKind
 
 # Of what the door takes at all. JSON of 32 KB grows at most 2.25 times as we encode it (an array of one-digit floats); the rest
@@ -51,7 +51,7 @@ def check_batch(events: int) -> None:
         raise InvalidInput(f"a request has at most {MOST_BATCH_EVENTS:,} events", reason="BATCH_TOO_LONG", limit=MOST_BATCH_EVENTS)
 
 
-def of_event(event: SettingsChanged) -> Settings:
+def of_event(event: SourceRegistered | SettingsChanged) -> Settings:
     return Settings(**{name: getattr(event, name) for name in Settings.__struct_fields__})
 
 

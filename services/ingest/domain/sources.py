@@ -39,11 +39,13 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class RegisterSource(msgspec.Struct, frozen=True):
-    """`write_key` is what the source gets if it is new; only its hash outlives the answer."""
+    """`write_key` is what the source gets if it is new; only its hash outlives the answer. `changes` holds the fields of
+    Settings that differ from what a new source has."""
 
     request_id: str
     source: str
     write_key: str
+    changes: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"<RegisterSource {self.source}>"
@@ -119,6 +121,7 @@ def _register(source: Source | None, command: RegisterSource) -> SourceRegistere
         name=command.source,
         write_key_hash=write_key_hash(command.write_key),
         write_key_hint=command.write_key[:HINT_CHARACTERS],
+        **msgspec.structs.asdict(settings.changed(Settings(), command.changes)),
     )
 
 
@@ -146,7 +149,7 @@ def _revoke_key(source: Source, command: RevokeKey) -> KeyRevoked:
 def _check_repeats(earlier: Event, command: Command) -> None:
     match earlier, command:
         case SourceRegistered(), RegisterSource():
-            same = True
+            same = settings.changed(Settings(), command.changes) == settings.of_event(earlier)
         case SettingsChanged(), ChangeSettings():
             same = settings.changed(settings.of_event(earlier), command.changes) == settings.of_event(earlier)
         case KeyAdded(key_name=name), AddKey(key_name=wanted):
@@ -166,7 +169,7 @@ def unknown_source(name: str) -> NotFound:
 def evolve(source: Source | None, event: Event) -> Source:
     if isinstance(event, SourceRegistered):
         keys = {event.key_name: event.write_key_hash}
-        return Source(event.name, keys=keys, names=frozenset(keys), requests={event.request_id: event})
+        return Source(event.name, settings.of_event(event), keys=keys, names=frozenset(keys), requests={event.request_id: event})
     assert source is not None, "a source begins by its registration"
     source = msgspec.structs.replace(source, requests=source.requests | {event.request_id: event})
     if isinstance(event, SettingsChanged):

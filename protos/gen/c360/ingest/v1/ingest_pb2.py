@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
+from c360.ingest.v1 import source_pb2 as c360_dot_ingest_dot_v1_dot_source__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/ingest/v1/ingest.proto\x12\x0e\x63\x33\x36\x30.ingest.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"k\n\x13RecordEventsRequest\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.c360.ingest.v1.Event\x12-\n\tsent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x14RecordEventsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.c360.ingest.v1.EventResult\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"}\n\x13StreamEventsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12%\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x15.c360.ingest.v1.Event\x12-\n\tsent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x14StreamEventsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.c360.ingest.v1.EventResult\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"^\n\x0b\x45ventResult\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.c360.ingest.v1.EventStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x83\x03\n\x05\x45vent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\'\n\x04type\x18\x02 \x01(\x0e\x32\x19.c360.ingest.v1.EventType\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61nonymous_id\x18\x04 \x01(\t\x12\x30\n\x0c\x65xternal_ids\x18\x05 \x03(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x07 \x01(\t\x12+\n\nproperties\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06traits\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07\x63ontext\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\roriginal_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttarget_id\x18\x0c \x01(\t\"9\n\x15RegisterSourceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x7f\n\x16RegisterSourceResponse\x12&\n\x06source\x18\x01 \x01(\x0b\x32\x16.c360.ingest.v1.Source\x12\x11\n\twrite_key\x18\x02 \x01(\t\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x14\n\x12ListSourcesRequest\">\n\x13ListSourcesResponse\x12\'\n\x07sources\x18\x01 \x03(\x0b\x32\x16.c360.ingest.v1.Source\"a\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\rregister_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewrite_key_hint\x18\x03 \x01(\t*\x9b\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x19\n\x15\x45VENT_STATUS_REJECTED\x10\x02\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x03\x12\x1c\n\x18\x45VENT_STATUS_QUARANTINED\x10\x04*\xae\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_TYPE_IDENTIFY\x10\x01\x12\x14\n\x10\x45VENT_TYPE_TRACK\x10\x02\x12\x13\n\x0f\x45VENT_TYPE_PAGE\x10\x03\x12\x15\n\x11\x45VENT_TYPE_SCREEN\x10\x04\x12\x14\n\x10\x45VENT_TYPE_GROUP\x10\x05\x12\x14\n\x10\x45VENT_TYPE_ALIAS\x10\x06\x32\x87\x03\n\rIngestService\x12Y\n\x0cRecordEvents\x12#.c360.ingest.v1.RecordEventsRequest\x1a$.c360.ingest.v1.RecordEventsResponse\x12]\n\x0cStreamEvents\x12#.c360.ingest.v1.StreamEventsRequest\x1a$.c360.ingest.v1.StreamEventsResponse(\x01\x30\x01\x12_\n\x0eRegisterSource\x12%.c360.ingest.v1.RegisterSourceRequest\x1a&.c360.ingest.v1.RegisterSourceResponse\x12[\n\x0bListSources\x12\".c360.ingest.v1.ListSourcesRequest\x1a#.c360.ingest.v1.ListSourcesResponse\"\x03\x88\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/ingest/v1/ingest.proto\x12\x0e\x63\x33\x36\x30.ingest.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1b\x63\x33\x36\x30/ingest/v1/source.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"k\n\x13RecordEventsRequest\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.c360.ingest.v1.Event\x12-\n\tsent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x14RecordEventsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.c360.ingest.v1.EventResult\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"}\n\x13StreamEventsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12%\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x15.c360.ingest.v1.Event\x12-\n\tsent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x14StreamEventsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.c360.ingest.v1.EventResult\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"^\n\x0b\x45ventResult\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.c360.ingest.v1.EventStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x83\x03\n\x05\x45vent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\'\n\x04type\x18\x02 \x01(\x0e\x32\x19.c360.ingest.v1.EventType\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61nonymous_id\x18\x04 \x01(\t\x12\x30\n\x0c\x65xternal_ids\x18\x05 \x03(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x07 \x01(\t\x12+\n\nproperties\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06traits\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07\x63ontext\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\roriginal_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttarget_id\x18\x0c \x01(\t\"l\n\x15RegisterSourceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x31\n\x08settings\x18\x03 \x01(\x0b\x32\x1f.c360.ingest.v1.InitialSettings\"\x7f\n\x16RegisterSourceResponse\x12&\n\x06source\x18\x01 \x01(\x0b\x32\x16.c360.ingest.v1.Source\x12\x11\n\twrite_key\x18\x02 \x01(\t\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x14\n\x12ListSourcesRequest\">\n\x13ListSourcesResponse\x12\'\n\x07sources\x18\x01 \x03(\x0b\x32\x16.c360.ingest.v1.Source\"a\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\rregister_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewrite_key_hint\x18\x03 \x01(\t*\x9b\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x19\n\x15\x45VENT_STATUS_REJECTED\x10\x02\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x03\x12\x1c\n\x18\x45VENT_STATUS_QUARANTINED\x10\x04*\xae\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_TYPE_IDENTIFY\x10\x01\x12\x14\n\x10\x45VENT_TYPE_TRACK\x10\x02\x12\x13\n\x0f\x45VENT_TYPE_PAGE\x10\x03\x12\x15\n\x11\x45VENT_TYPE_SCREEN\x10\x04\x12\x14\n\x10\x45VENT_TYPE_GROUP\x10\x05\x12\x14\n\x10\x45VENT_TYPE_ALIAS\x10\x06\x32\x87\x03\n\rIngestService\x12Y\n\x0cRecordEvents\x12#.c360.ingest.v1.RecordEventsRequest\x1a$.c360.ingest.v1.RecordEventsResponse\x12]\n\x0cStreamEvents\x12#.c360.ingest.v1.StreamEventsRequest\x1a$.c360.ingest.v1.StreamEventsResponse(\x01\x30\x01\x12_\n\x0eRegisterSource\x12%.c360.ingest.v1.RegisterSourceRequest\x1a&.c360.ingest.v1.RegisterSourceResponse\x12[\n\x0bListSources\x12\".c360.ingest.v1.ListSourcesRequest\x1a#.c360.ingest.v1.ListSourcesResponse\"\x03\x88\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,32 +37,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['ListSources']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['ListSources']._serialized_options = b'\210\002\001'
-  _globals['_EVENTSTATUS']._serialized_start=1482
-  _globals['_EVENTSTATUS']._serialized_end=1637
-  _globals['_EVENTTYPE']._serialized_start=1640
-  _globals['_EVENTTYPE']._serialized_end=1814
-  _globals['_RECORDEVENTSREQUEST']._serialized_start=139
-  _globals['_RECORDEVENTSREQUEST']._serialized_end=246
-  _globals['_RECORDEVENTSRESPONSE']._serialized_start=248
-  _globals['_RECORDEVENTSRESPONSE']._serialized_end=360
-  _globals['_STREAMEVENTSREQUEST']._serialized_start=362
-  _globals['_STREAMEVENTSREQUEST']._serialized_end=487
-  _globals['_STREAMEVENTSRESPONSE']._serialized_start=490
-  _globals['_STREAMEVENTSRESPONSE']._serialized_end=620
-  _globals['_EVENTRESULT']._serialized_start=622
-  _globals['_EVENTRESULT']._serialized_end=716
-  _globals['_EVENT']._serialized_start=719
-  _globals['_EVENT']._serialized_end=1106
-  _globals['_REGISTERSOURCEREQUEST']._serialized_start=1108
-  _globals['_REGISTERSOURCEREQUEST']._serialized_end=1165
-  _globals['_REGISTERSOURCERESPONSE']._serialized_start=1167
-  _globals['_REGISTERSOURCERESPONSE']._serialized_end=1294
-  _globals['_LISTSOURCESREQUEST']._serialized_start=1296
-  _globals['_LISTSOURCESREQUEST']._serialized_end=1316
-  _globals['_LISTSOURCESRESPONSE']._serialized_start=1318
-  _globals['_LISTSOURCESRESPONSE']._serialized_end=1380
-  _globals['_SOURCE']._serialized_start=1382
-  _globals['_SOURCE']._serialized_end=1479
-  _globals['_INGESTSERVICE']._serialized_start=1817
-  _globals['_INGESTSERVICE']._serialized_end=2208
+  _globals['_EVENTSTATUS']._serialized_start=1562
+  _globals['_EVENTSTATUS']._serialized_end=1717
+  _globals['_EVENTTYPE']._serialized_start=1720
+  _globals['_EVENTTYPE']._serialized_end=1894
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=168
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=275
+  _globals['_RECORDEVENTSRESPONSE']._serialized_start=277
+  _globals['_RECORDEVENTSRESPONSE']._serialized_end=389
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=391
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=516
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=519
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=649
+  _globals['_EVENTRESULT']._serialized_start=651
+  _globals['_EVENTRESULT']._serialized_end=745
+  _globals['_EVENT']._serialized_start=748
+  _globals['_EVENT']._serialized_end=1135
+  _globals['_REGISTERSOURCEREQUEST']._serialized_start=1137
+  _globals['_REGISTERSOURCEREQUEST']._serialized_end=1245
+  _globals['_REGISTERSOURCERESPONSE']._serialized_start=1247
+  _globals['_REGISTERSOURCERESPONSE']._serialized_end=1374
+  _globals['_LISTSOURCESREQUEST']._serialized_start=1376
+  _globals['_LISTSOURCESREQUEST']._serialized_end=1396
+  _globals['_LISTSOURCESRESPONSE']._serialized_start=1398
+  _globals['_LISTSOURCESRESPONSE']._serialized_end=1460
+  _globals['_SOURCE']._serialized_start=1462
+  _globals['_SOURCE']._serialized_end=1559
+  _globals['_INGESTSERVICE']._serialized_start=1897
+  _globals['_INGESTSERVICE']._serialized_end=2288
 # @@protoc_insertion_point(module_scope)

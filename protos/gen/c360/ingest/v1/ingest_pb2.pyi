@@ -4,6 +4,7 @@ isort:skip_file
 The gRPC door for events; the HTTP door speaks the Segment protocol with the same verdicts."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.ingest.v1 import source_pb2 as _source_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -336,19 +337,25 @@ class RegisterSourceRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Idempotency key: the same request id with the same name answers as the first time, without the key. 1 to 100 characters."""
+    """Idempotency key: the same request id with the same content answers as the first time, without the key. 1 to 100 characters."""
     name: _builtins.str
     """Lower-case letters, digits and hyphens, 1 to 64 characters, unique."""
+    @_builtins.property
+    def settings(self) -> _source_pb2.InitialSettings:
+        """What it may send from its first event on. Default: everything."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
+        settings: _source_pb2.InitialSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,8 +55,8 @@ class IngestServiceStub:
     Errors: as RecordEvents.
     """
     RegisterSource: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]
-    """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+    """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
+    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
     CONFLICT: sources are being changed elsewhere; try again).
     """
     @_builtins.property
@@ -85,8 +85,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     Errors: as RecordEvents.
     """
     RegisterSource: _aio.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]  # type: ignore[assignment]
-    """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+    """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
+    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
     CONFLICT: sources are being changed elsewhere; try again).
     """
     @_builtins.property
@@ -130,8 +130,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingest_pb2.RegisterSourceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.RegisterSourceResponse, _abc.Awaitable[_ingest_pb2.RegisterSourceResponse]]:
-        """RegisterSource makes a source and its first write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+        """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
+        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
         CONFLICT: sources are being changed elsewhere; try again).
         """
 

@@ -26,7 +26,7 @@ from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/ingest/v1/source.proto\x12\x0e\x63\x33\x36\x30.ingest.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x01\n\x0eSourceSettings\x12\x15\n\rallowed_types\x18\x01 \x03(\t\x12\x14\n\x0c\x65vents_per_s\x18\x02 \x01(\r\x12\x17\n\x0fmax_event_bytes\x18\x03 \x01(\r\x12\x18\n\x10max_batch_events\x18\x04 \x01(\r\x12\x0e\n\x06region\x18\x05 \x01(\t\x12\x12\n\ntrust_rank\x18\x06 \x01(\r\x12\x12\n\nfar_past_s\x18\x07 \x01(\x04\x12\x14\n\x0c\x66\x61r_future_s\x18\x08 \x01(\x04\"\xad\x01\n\x0f\x44\x65scribedSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x08settings\x18\x02 \x01(\x0b\x32\x1e.c360.ingest.v1.SourceSettings\x12\x31\n\rregister_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tlive_keys\x18\x04 \x01(\r\x12\x14\n\x0cplan_version\x18\x05 \x01(\r\"&\n\x16\x44\x65scribeSourcesRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"K\n\x17\x44\x65scribeSourcesResponse\x12\x30\n\x07sources\x18\x01 \x03(\x0b\x32\x1f.c360.ingest.v1.DescribedSource\"\x9e\x03\n\x15\x43hangeSettingsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x33\n\rallowed_types\x18\x03 \x01(\x0b\x32\x1c.c360.ingest.v1.AllowedTypes\x12\x19\n\x0c\x65vents_per_s\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x0fmax_event_bytes\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x1d\n\x10max_batch_events\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x13\n\x06region\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x17\n\ntrust_rank\x18\x08 \x01(\rH\x04\x88\x01\x01\x12\x17\n\nfar_past_s\x18\t \x01(\x04H\x05\x88\x01\x01\x12\x19\n\x0c\x66\x61r_future_s\x18\n \x01(\x04H\x06\x88\x01\x01\x42\x0f\n\r_events_per_sB\x12\n\x10_max_event_bytesB\x13\n\x11_max_batch_eventsB\t\n\x07_regionB\r\n\x0b_trust_rankB\r\n\x0b_far_past_sB\x0f\n\r_far_future_s\"\x1d\n\x0c\x41llowedTypes\x12\r\n\x05types\x18\x01 \x03(\t\"u\n\x16\x43hangeSettingsResponse\x12/\n\x06source\x18\x01 \x01(\x0b\x32\x1f.c360.ingest.v1.DescribedSource\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"!\n\x0fListKeysRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\":\n\x10ListKeysResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.c360.ingest.v1.WriteKey\"\x85\x01\n\x08WriteKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04hint\x18\x02 \x01(\t\x12,\n\x08\x61\x64\x64_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\rAddKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"v\n\x0e\x41\x64\x64KeyResponse\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.c360.ingest.v1.WriteKey\x12\x11\n\twrite_key\x18\x02 \x01(\t\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"D\n\x10RevokeKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"?\n\x11RevokeKeyResponse\x12*\n\x08position\x18\x01 \x01(\x0b\x32\x18.c360.common.v1.Position2\xbe\x03\n\rSourceService\x12\x62\n\x0f\x44\x65scribeSources\x12&.c360.ingest.v1.DescribeSourcesRequest\x1a\'.c360.ingest.v1.DescribeSourcesResponse\x12_\n\x0e\x43hangeSettings\x12%.c360.ingest.v1.ChangeSettingsRequest\x1a&.c360.ingest.v1.ChangeSettingsResponse\x12M\n\x08ListKeys\x12\x1f.c360.ingest.v1.ListKeysRequest\x1a .c360.ingest.v1.ListKeysResponse\x12G\n\x06\x41\x64\x64Key\x12\x1d.c360.ingest.v1.AddKeyRequest\x1a\x1e.c360.ingest.v1.AddKeyResponse\x12P\n\tRevokeKey\x12 .c360.ingest.v1.RevokeKeyRequest\x1a!.c360.ingest.v1.RevokeKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/ingest/v1/source.proto\x12\x0e\x63\x33\x36\x30.ingest.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x01\n\x0eSourceSettings\x12\x15\n\rallowed_types\x18\x01 \x03(\t\x12\x14\n\x0c\x65vents_per_s\x18\x02 \x01(\r\x12\x17\n\x0fmax_event_bytes\x18\x03 \x01(\r\x12\x18\n\x10max_batch_events\x18\x04 \x01(\r\x12\x0e\n\x06region\x18\x05 \x01(\t\x12\x12\n\ntrust_rank\x18\x06 \x01(\r\x12\x12\n\nfar_past_s\x18\x07 \x01(\x04\x12\x14\n\x0c\x66\x61r_future_s\x18\x08 \x01(\x04\"\xad\x01\n\x0f\x44\x65scribedSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x08settings\x18\x02 \x01(\x0b\x32\x1e.c360.ingest.v1.SourceSettings\x12\x31\n\rregister_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tlive_keys\x18\x04 \x01(\r\x12\x14\n\x0cplan_version\x18\x05 \x01(\r\"&\n\x16\x44\x65scribeSourcesRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"K\n\x17\x44\x65scribeSourcesResponse\x12\x30\n\x07sources\x18\x01 \x03(\x0b\x32\x1f.c360.ingest.v1.DescribedSource\"\x9e\x03\n\x15\x43hangeSettingsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x33\n\rallowed_types\x18\x03 \x01(\x0b\x32\x1c.c360.ingest.v1.AllowedTypes\x12\x19\n\x0c\x65vents_per_s\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x0fmax_event_bytes\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x1d\n\x10max_batch_events\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x13\n\x06region\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x17\n\ntrust_rank\x18\x08 \x01(\rH\x04\x88\x01\x01\x12\x17\n\nfar_past_s\x18\t \x01(\x04H\x05\x88\x01\x01\x12\x19\n\x0c\x66\x61r_future_s\x18\n \x01(\x04H\x06\x88\x01\x01\x42\x0f\n\r_events_per_sB\x12\n\x10_max_event_bytesB\x13\n\x11_max_batch_eventsB\t\n\x07_regionB\r\n\x0b_trust_rankB\r\n\x0b_far_past_sB\x0f\n\r_far_future_s\"\xf4\x02\n\x0fInitialSettings\x12\x33\n\rallowed_types\x18\x01 \x01(\x0b\x32\x1c.c360.ingest.v1.AllowedTypes\x12\x19\n\x0c\x65vents_per_s\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x0fmax_event_bytes\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x1d\n\x10max_batch_events\x18\x04 \x01(\rH\x02\x88\x01\x01\x12\x13\n\x06region\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x17\n\ntrust_rank\x18\x06 \x01(\rH\x04\x88\x01\x01\x12\x17\n\nfar_past_s\x18\x07 \x01(\x04H\x05\x88\x01\x01\x12\x19\n\x0c\x66\x61r_future_s\x18\x08 \x01(\x04H\x06\x88\x01\x01\x42\x0f\n\r_events_per_sB\x12\n\x10_max_event_bytesB\x13\n\x11_max_batch_eventsB\t\n\x07_regionB\r\n\x0b_trust_rankB\r\n\x0b_far_past_sB\x0f\n\r_far_future_s\"\x1d\n\x0c\x41llowedTypes\x12\r\n\x05types\x18\x01 \x03(\t\"u\n\x16\x43hangeSettingsResponse\x12/\n\x06source\x18\x01 \x01(\x0b\x32\x1f.c360.ingest.v1.DescribedSource\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"!\n\x0fListKeysRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\":\n\x10ListKeysResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.c360.ingest.v1.WriteKey\"\x85\x01\n\x08WriteKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04hint\x18\x02 \x01(\t\x12,\n\x08\x61\x64\x64_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\rAddKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"v\n\x0e\x41\x64\x64KeyResponse\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.c360.ingest.v1.WriteKey\x12\x11\n\twrite_key\x18\x02 \x01(\t\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"D\n\x10RevokeKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"?\n\x11RevokeKeyResponse\x12*\n\x08position\x18\x01 \x01(\x0b\x32\x18.c360.common.v1.Position2\xbe\x03\n\rSourceService\x12\x62\n\x0f\x44\x65scribeSources\x12&.c360.ingest.v1.DescribeSourcesRequest\x1a\'.c360.ingest.v1.DescribeSourcesResponse\x12_\n\x0e\x43hangeSettings\x12%.c360.ingest.v1.ChangeSettingsRequest\x1a&.c360.ingest.v1.ChangeSettingsResponse\x12M\n\x08ListKeys\x12\x1f.c360.ingest.v1.ListKeysRequest\x1a .c360.ingest.v1.ListKeysResponse\x12G\n\x06\x41\x64\x64Key\x12\x1d.c360.ingest.v1.AddKeyRequest\x1a\x1e.c360.ingest.v1.AddKeyResponse\x12P\n\tRevokeKey\x12 .c360.ingest.v1.RevokeKeyRequest\x1a!.c360.ingest.v1.RevokeKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,24 +43,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBESOURCESRESPONSE']._serialized_end=593
   _globals['_CHANGESETTINGSREQUEST']._serialized_start=596
   _globals['_CHANGESETTINGSREQUEST']._serialized_end=1010
-  _globals['_ALLOWEDTYPES']._serialized_start=1012
-  _globals['_ALLOWEDTYPES']._serialized_end=1041
-  _globals['_CHANGESETTINGSRESPONSE']._serialized_start=1043
-  _globals['_CHANGESETTINGSRESPONSE']._serialized_end=1160
-  _globals['_LISTKEYSREQUEST']._serialized_start=1162
-  _globals['_LISTKEYSREQUEST']._serialized_end=1195
-  _globals['_LISTKEYSRESPONSE']._serialized_start=1197
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1255
-  _globals['_WRITEKEY']._serialized_start=1258
-  _globals['_WRITEKEY']._serialized_end=1391
-  _globals['_ADDKEYREQUEST']._serialized_start=1393
-  _globals['_ADDKEYREQUEST']._serialized_end=1458
-  _globals['_ADDKEYRESPONSE']._serialized_start=1460
-  _globals['_ADDKEYRESPONSE']._serialized_end=1578
-  _globals['_REVOKEKEYREQUEST']._serialized_start=1580
-  _globals['_REVOKEKEYREQUEST']._serialized_end=1648
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=1650
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=1713
-  _globals['_SOURCESERVICE']._serialized_start=1716
-  _globals['_SOURCESERVICE']._serialized_end=2162
+  _globals['_INITIALSETTINGS']._serialized_start=1013
+  _globals['_INITIALSETTINGS']._serialized_end=1385
+  _globals['_ALLOWEDTYPES']._serialized_start=1387
+  _globals['_ALLOWEDTYPES']._serialized_end=1416
+  _globals['_CHANGESETTINGSRESPONSE']._serialized_start=1418
+  _globals['_CHANGESETTINGSRESPONSE']._serialized_end=1535
+  _globals['_LISTKEYSREQUEST']._serialized_start=1537
+  _globals['_LISTKEYSREQUEST']._serialized_end=1570
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1572
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1630
+  _globals['_WRITEKEY']._serialized_start=1633
+  _globals['_WRITEKEY']._serialized_end=1766
+  _globals['_ADDKEYREQUEST']._serialized_start=1768
+  _globals['_ADDKEYREQUEST']._serialized_end=1833
+  _globals['_ADDKEYRESPONSE']._serialized_start=1835
+  _globals['_ADDKEYRESPONSE']._serialized_end=1953
+  _globals['_REVOKEKEYREQUEST']._serialized_start=1955
+  _globals['_REVOKEKEYREQUEST']._serialized_end=2023
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=2025
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=2088
+  _globals['_SOURCESERVICE']._serialized_start=2091
+  _globals['_SOURCESERVICE']._serialized_end=2537
 # @@protoc_insertion_point(module_scope)

@@ -248,6 +248,85 @@ class ChangeSettingsRequest(_message.Message):
 Global___ChangeSettingsRequest: _TypeAlias = ChangeSettingsRequest  # noqa: Y015
 
 @_typing.final
+class InitialSettings(_message.Message):
+    """InitialSettings says how a new source differs from the defaults."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_TYPES_FIELD_NUMBER: _builtins.int
+    EVENTS_PER_S_FIELD_NUMBER: _builtins.int
+    MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_EVENTS_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    TRUST_RANK_FIELD_NUMBER: _builtins.int
+    FAR_PAST_S_FIELD_NUMBER: _builtins.int
+    FAR_FUTURE_S_FIELD_NUMBER: _builtins.int
+    events_per_s: _builtins.int
+    """As in SourceSettings."""
+    max_event_bytes: _builtins.int
+    """As in SourceSettings."""
+    max_batch_events: _builtins.int
+    """As in SourceSettings."""
+    region: _builtins.str
+    """As in SourceSettings."""
+    trust_rank: _builtins.int
+    """As in SourceSettings."""
+    far_past_s: _builtins.int
+    """As in SourceSettings."""
+    far_future_s: _builtins.int
+    """As in SourceSettings."""
+    @_builtins.property
+    def allowed_types(self) -> Global___AllowedTypes:
+        """As in SourceSettings."""
+
+    def __init__(
+        self,
+        *,
+        allowed_types: Global___AllowedTypes | None = ...,
+        events_per_s: _builtins.int | None = ...,
+        max_event_bytes: _builtins.int | None = ...,
+        max_batch_events: _builtins.int | None = ...,
+        region: _builtins.str | None = ...,
+        trust_rank: _builtins.int | None = ...,
+        far_past_s: _builtins.int | None = ...,
+        far_future_s: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_events_per_s", b"_events_per_s", "_far_future_s", b"_far_future_s", "_far_past_s", b"_far_past_s", "_max_batch_events", b"_max_batch_events", "_max_event_bytes", b"_max_event_bytes", "_region", b"_region", "_trust_rank", b"_trust_rank", "allowed_types", b"allowed_types", "events_per_s", b"events_per_s", "far_future_s", b"far_future_s", "far_past_s", b"far_past_s", "max_batch_events", b"max_batch_events", "max_event_bytes", b"max_event_bytes", "region", b"region", "trust_rank", b"trust_rank"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_events_per_s", b"_events_per_s", "_far_future_s", b"_far_future_s", "_far_past_s", b"_far_past_s", "_max_batch_events", b"_max_batch_events", "_max_event_bytes", b"_max_event_bytes", "_region", b"_region", "_trust_rank", b"_trust_rank", "allowed_types", b"allowed_types", "events_per_s", b"events_per_s", "far_future_s", b"far_future_s", "far_past_s", b"far_past_s", "max_batch_events", b"max_batch_events", "max_event_bytes", b"max_event_bytes", "region", b"region", "trust_rank", b"trust_rank"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__events_per_s: _TypeAlias = _typing.Literal["events_per_s"]  # noqa: Y015
+    _WhichOneofArgType__events_per_s: _TypeAlias = _typing.Literal["_events_per_s", b"_events_per_s"]  # noqa: Y015
+    _WhichOneofReturnType__far_future_s: _TypeAlias = _typing.Literal["far_future_s"]  # noqa: Y015
+    _WhichOneofArgType__far_future_s: _TypeAlias = _typing.Literal["_far_future_s", b"_far_future_s"]  # noqa: Y015
+    _WhichOneofReturnType__far_past_s: _TypeAlias = _typing.Literal["far_past_s"]  # noqa: Y015
+    _WhichOneofArgType__far_past_s: _TypeAlias = _typing.Literal["_far_past_s", b"_far_past_s"]  # noqa: Y015
+    _WhichOneofReturnType__max_batch_events: _TypeAlias = _typing.Literal["max_batch_events"]  # noqa: Y015
+    _WhichOneofArgType__max_batch_events: _TypeAlias = _typing.Literal["_max_batch_events", b"_max_batch_events"]  # noqa: Y015
+    _WhichOneofReturnType__max_event_bytes: _TypeAlias = _typing.Literal["max_event_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_event_bytes: _TypeAlias = _typing.Literal["_max_event_bytes", b"_max_event_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__region: _TypeAlias = _typing.Literal["region"]  # noqa: Y015
+    _WhichOneofArgType__region: _TypeAlias = _typing.Literal["_region", b"_region"]  # noqa: Y015
+    _WhichOneofReturnType__trust_rank: _TypeAlias = _typing.Literal["trust_rank"]  # noqa: Y015
+    _WhichOneofArgType__trust_rank: _TypeAlias = _typing.Literal["_trust_rank", b"_trust_rank"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__events_per_s) -> _WhichOneofReturnType__events_per_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__far_future_s) -> _WhichOneofReturnType__far_future_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__far_past_s) -> _WhichOneofReturnType__far_past_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_batch_events) -> _WhichOneofReturnType__max_batch_events | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_event_bytes) -> _WhichOneofReturnType__max_event_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__region) -> _WhichOneofReturnType__region | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trust_rank) -> _WhichOneofReturnType__trust_rank | None: ...
+
+Global___InitialSettings: _TypeAlias = InitialSettings  # noqa: Y015
+
+@_typing.final
 class AllowedTypes(_message.Message):
     """AllowedTypes is a list that can be absent."""
 
