@@ -105,23 +105,48 @@ def violations(name: SourceName, as_json: AsJson = False, timeout_s: TimeoutS = 
 @app.command()
 def quarantine(
     name: SourceName,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many to show.")] = 50,
+    after: Annotated[str, typer.Option(metavar="TOKEN", help="Go on where an earlier list ended, which named this token.")] = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """List the events that wait, oldest first: what they break, never what is in them."""
+    """List the events that wait, oldest first: what they break of the newest plan, and where. Never what is in them.
+
+    Without breaches the newest plan would take them: `c360 plans replay SOURCE`.
+    """
     from c360.ingest.v1 import plan_pb2
 
     from services.cli import messages
 
+    request = plan_pb2.ListQuarantinedRequest(source=name, page_size=limit, page_token=after)
     with _plans() as stub:
-        answer = stub.ListQuarantined(plan_pb2.ListQuarantinedRequest(source=name, page_size=limit), timeout=timeout_s)
-    shown = messages.plain(answer)
+        shown = messages.plain(stub.ListQuarantined(request, timeout=timeout_s))
     if as_json:
         render.document(shown)
         return
-    rows = [(event["receive_time"], f"v{event['plan_version']}", event["rules"], event["event_id"]) for event in shown["events"]]
-    render.table(f"Quarantine: {shown['total']} events", ("received", "plan", "rules", "event id"), rows)
+    rows = [
+        (event["receive_time"], f"v{event['plan_version']}", event["message_id"], event["name"] or event["type"], _state(event))
+        for event in shown["events"]
+    ]
+    title = f"Quarantine of {name}: {shown['total']} events"
+    render.table(title, ("received", "plan", "message id", "event", "breaks the newest plan"), rows)
+    if shown["next_page_token"]:
+        render.note(f"more: --after {shown['next_page_token']}")
+
+
+def _state(event: dict[str, Any]) -> str:
+    if event["lost"]:
+        return f"lost: its key is gone ({', '.join(event['rules'])})"
+    return _breaches(event) or "no more: replay it"
+
+
+def _breaches(event: dict[str, Any]) -> str:
+    """RULE pointer (place in the plan), ..."""
+    found = [
+        " ".join(part for part in (each["rule"], each["pointer"], f"({each['place']})" if each["place"] else "") if part)
+        for each in event["breaches"]
+    ]
+    return "; ".join([*found, *([f"{event['unlisted_breaches']} more"] if event["unlisted_breaches"] else [])])
 
 
 @app.command()
@@ -146,33 +171,48 @@ def replay(name: SourceName, as_json: AsJson = False, timeout_s: TimeoutS = LONG
 
 @app.command()
 def check(
-    name: SourceName,
-    file: PlanFile,
+    source_or_file: Annotated[
+        str, typer.Argument(metavar="[SOURCE]", help="Whose quarantine, region and allowed types count. Default: a new one's.")
+    ],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The plan, a JSON document.")] = None,
     events: Annotated[Path | None, typer.Option(help="Calls as the source sends them, one JSON object a line.")] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="The verdict on each of these events, and where it breaks what.")
+    ] = False,
     as_json: AsJson = False,
     timeout_s: TimeoutS = LONG_TIMEOUT_S,
 ) -> None:
-    """Tell what a plan would do to what waits, and to sample events. Nothing is written.
+    """Tell what a plan would do to what waits, and to sample events. Nothing is written. Exit code 1 when it is no plan.
 
     Example:
-      c360 plans check shop plan.json --events samples.jsonl
+      c360 plans check plan.json
+      c360 plans check shop plan.json --events samples.jsonl --details
     """
     from c360.ingest.v1 import plan_pb2
 
     from services.cli import messages
 
-    samples = [line for line in _read(events).splitlines() if line.strip()] if events else []
+    source, plan = (source_or_file, file) if file else ("", Path(source_or_file))
+    samples = [(number, line) for number, line in enumerate(_read(events).splitlines(), 1) if line.strip()] if events else []
     if len(samples) > MAX_SAMPLES:
         raise Misused("BATCH_TOO_LONG", f"a check takes at most {MAX_SAMPLES} events; give a part of the file")
-    request = plan_pb2.CheckPlanRequest(source=name, document=_read(file), events=samples)
+    request = plan_pb2.CheckPlanRequest(source=source, document=_read(plan), events=[line for _, line in samples], details=details)
     with _plans() as stub:
         answer = messages.plain(stub.CheckPlan(request, timeout=timeout_s))
+    answer["checked"] = [{"line": line, **each} for (line, _), each in zip(samples, answer["checked"], strict=details)]
     if as_json:
         render.document(answer)
         return
     words = ("accepted", "flagged", "quarantined", "rejected", "lost")
-    rows = [(what, *(tally[word] for word in words), _rules(tally)) for what, tally in answer.items() if tally]
+    tallies = [(what, answer[what]) for what in ("quarantine", "events")]
+    rows = [(what, *(tally[word] for word in words), _rules(tally)) for what, tally in tallies if tally]
     render.table("It would do", ("to", *words, "rules"), rows)
+    if details:
+        each = [
+            (event["line"], event["message_id"], event["status"], event["reason"] or _breaches(event))
+            for event in answer["checked"]
+        ]
+        render.table("Events", ("line", "message id", "verdict", "breaks"), each)
 
 
 def _rules(tally: dict[str, Any]) -> str:

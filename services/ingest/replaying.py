@@ -2,14 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from services.ingest.domain.breaches import Breach, breaches_of
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.plan import Judge, Outcome, compile_plan
+from services.ingest.domain.plan_document import Action
 from services.ingest.domain.settings import MOST_EVENT_BYTES, KnownSource
 from services.ingest.domain.sources import unknown_source
 from services.ingest.judging import judge_by_plan
@@ -19,7 +21,16 @@ from services.ingest.views import Sources
 from shared.telemetry import EVENTS_REPLAYED
 
 MAX_REPLAYED_BYTES: Final = 2 * MOST_EVENT_BYTES  # it was taken once; what was sent is now kept beside its standard form
+YIELD_EVENTS: Final = 50  # checked at a time; then those who send events have their turn
 MAX_EXAMINED: Final = 10_000  # of the quarantine, when a plan is checked
+
+
+STATUSES: Final[Mapping[Action, str]] = {
+    "allow": "accepted",
+    "flag": "flagged",
+    "quarantine": "quarantined",
+    "block": "rejected",
+}
 
 
 class Tally(msgspec.Struct):
@@ -33,9 +44,18 @@ class Tally(msgspec.Struct):
     rules: Counter[str] = msgspec.field(default_factory=Counter)
 
     def add(self, outcome: Outcome) -> None:
-        word = {"allow": "accepted", "flag": "flagged", "quarantine": "quarantined", "block": "rejected"}[outcome.action]
+        word = STATUSES[outcome.action]
         setattr(self, word, getattr(self, word) + 1)
         self.rules.update({found.rule for found in outcome.findings})
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What a plan would do to one event. `reason` says why it is rejected whatever the plan is."""
+
+    message_id: str
+    status: str
+    reason: str = ""
+    breaches: list[Breach] = []
 
 
 class Replaying:
@@ -59,14 +79,18 @@ class Replaying:
             EVENTS_REPLAYED.labels("ingest").inc(tally.accepted + tally.flagged)
             return tally, number
 
-    async def check(self, source: str, document: str, calls: Sequence[Call | Rejection], received_at: int) -> tuple[Tally, Tally]:
-        """What the plan would do to what is in the quarantine, and to these calls. Nothing is written.
+    async def check(
+        self, source: str, document: str, calls: Sequence[Call | Rejection], received_at: int
+    ) -> tuple[Tally, Tally, list[Checked]]:
+        """What the plan would do to what is in the quarantine, to these calls, and to each of them. Nothing is written.
+        Without a source: to what a new one sends.
 
         Raises NotFound (SOURCE_UNKNOWN), InvalidInput (PLAN_INVALID).
         """
-        known = self._known(source)
+        known = self._known(source) if source else KnownSource(name="")
         plan = await asyncio.to_thread(compile_plan, document, 0, known.settings.region)
-        return await self._check_quarantine(source, plan), _check_calls(calls, plan, known, received_at)
+        waiting = await self._check_quarantine(source, plan) if source else Tally()
+        return waiting, *await _check_calls(calls, plan, known, received_at)
 
     async def _replay_page(self, rows: Sequence[QuarantinedRow], plan: Judge | None, tally: Tally) -> int | None:
         events = await self._quarantine.open(rows)
@@ -104,14 +128,21 @@ class Replaying:
         return known
 
 
-def _check_calls(calls: Iterable[Call | Rejection], plan: Judge, source: KnownSource, received_at: int) -> Tally:
-    tally = Tally()
+async def _check_calls(
+    calls: Iterable[Call | Rejection], plan: Judge, source: KnownSource, received_at: int
+) -> tuple[Tally, list[Checked]]:
+    tally, checked = Tally(), []
     delivery = Delivery(source=source, received_at=received_at)
-    for call in calls:
-        event: Any = judge(call, delivery, lambda: "sample") if isinstance(call, Call) else call
+    for number, call in enumerate(calls):
+        if number % YIELD_EVENTS == 0:
+            await asyncio.sleep(0)
+        event: Any = judge(call, delivery, lambda: "") if isinstance(call, Call) else call
         if isinstance(event, Rejection):
             tally.rejected += 1
             tally.rules[event.reason] += 1
+            checked.append(Checked(event.message_id, "rejected", event.reason))
         else:
-            tally.add(judge_by_plan(plan, event))
-    return tally
+            outcome = judge_by_plan(plan, event)
+            tally.add(outcome)
+            checked.append(Checked(event.message_id, STATUSES[outcome.action], "", breaches_of(plan, event, outcome.findings)))
+    return tally, checked

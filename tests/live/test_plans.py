@@ -275,13 +275,56 @@ def test_a_plan_is_checked_against_what_waits_and_writes_nothing(
     assert (answer["quarantine"]["accepted"], answer["quarantine"]["quarantined"]) == (1, 1)
     assert answer["events"]["rules"] == {"EVENT_NAME_MISSING": 1, "SCHEMA_VIOLATION": 1}
     assert (waiting(plans, source), len(command.json("plans", "list", source))) == (2, 1)
+    assert answer["checked"] == []
+    detailed = command.json("plans", "check", source, str(new), "--events", str(samples), "--details")["checked"]
+    assert [(event["line"], event["status"], event["reason"]) for event in detailed] == [
+        (1, "rejected", ""),
+        (2, "rejected", "EVENT_NAME_MISSING"),
+    ]
+    breach = {"rule": "SCHEMA_VIOLATION", "action": "block", "place": "Order Completed/required", "pointer": "/properties/order_id"}
+    assert detailed[0]["breaches"] == [breach]
+    assert "/properties/order_id" in command.run("plans", "check", str(new), "--events", str(samples), "--details").stdout
     command.run("plans", "check", source, str(new))
+    samples.write_text("{")
+    assert command.run("plans", "check", str(samples), code=1).stderr.startswith("PLAN_INVALID: ")
     assert json.loads(command.run("plans", "show", source).stdout)["rules"] == rules
     assert command.json("plans", "publish", source, str(new), "--after", "1")["version"] == 2
     assert "PLAN_VERSION_DIFFERS" in command.run("plans", "publish", source, str(new), "--after", "1", code=1).stderr
     assert "went on" in command.run("plans", "replay", source, code=1).stdout
     assert [row["rules"] for row in command.json("plans", "quarantine", source)["events"]] == [["UNPLANNED_EVENT"]]
     assert "UNPLANNED_EVENT" in command.run("plans", "violations", source).stdout
+
+
+def test_what_waits_says_what_is_to_be_corrected_and_nothing_else(
+    stack: Stack, platform: Platform, plans: Any, source: str, write_key: str, person: str
+) -> None:
+    rules = {"unplanned_event": "quarantine", "schema_violation": "quarantine", "unplanned_property": "quarantine"}
+    publish(plans, source, events={"Order Completed": {"properties": ORDER}}, rules=rules)
+    events = [track(person, "Cart Opened"), track(person, "Order Completed", total=-4711, colour="canary"), track(person, "Left")]
+    platform.record(write_key, *events)
+    publish(plans, source, events={"Order Completed": {"properties": ORDER}, "Left": {}}, rules=rules)
+    command = Command(Path(stack.data_directory))
+    first = command.json("plans", "quarantine", source, "--limit", "2")
+    rest = command.json("plans", "quarantine", source, "--limit", "2", "--after", first["next_page_token"])
+    found = [*first["events"], *rest["events"]]
+    assert (first["total"], rest["next_page_token"]) == (3, "")
+    assert [(event["message_id"], event["source"], event["plan_version"]) for event in found] == [
+        (event.message_id, source, 1) for event in events
+    ]
+    assert [event["name"] for event in found] == ["Cart Opened", "Order Completed", "Left"]
+    assert [{(each["rule"], each["pointer"]) for each in event["breaches"]} for event in found] == [
+        {("UNPLANNED_EVENT", "/event")},
+        {
+            ("SCHEMA_VIOLATION", "/properties/order_id"),
+            ("SCHEMA_VIOLATION", "/properties/total"),
+            ("UNPLANNED_PROPERTY", "/properties/colour"),
+        },
+        set(),
+    ]
+    shown = command.run("plans", "quarantine", source).stdout
+    assert "no more: replay it" in shown
+    for hidden in ("4711", "canary", person):
+        assert hidden not in shown + json.dumps(found)
 
 
 @pytest.mark.parametrize(

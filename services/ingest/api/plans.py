@@ -1,23 +1,28 @@
 """The gRPC edge of tracking plans."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from c360.ingest.v1 import plan_pb2 as pb
 from c360.ingest.v1 import plan_pb2_grpc
 
 from services.ingest.api.positions import position
+from services.ingest.domain.breaches import Breach
 from services.ingest.domain.call import Call, message_id_in, read_call
 from services.ingest.domain.events import call_of
 from services.ingest.domain.plans import PublishPlan
 from services.ingest.domain.settings import check_batch
+from services.ingest.explaining import Explaining, Waiting
 from services.ingest.quarantine import Quarantine
 from services.ingest.registry import Registry
-from services.ingest.replaying import Replaying, Tally
+from services.ingest.replaying import Checked, Replaying, Tally
 from services.ingest.views import PlanRow, Sources
 from services.ingest.violations import Violations
 from shared.ids import to_text
 from shared.instants import Clock, to_timestamp
 from shared.rpc.edge import page_limit, page_token, parse_page_token
+
+MAX_BREACHES: Final = 4_000  # that an answer lists: with two places of 300 characters each, it stays below gRPC's 4 MiB
 
 
 class PlanApi(plan_pb2_grpc.PlanServiceServicer):
@@ -27,6 +32,7 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
         sources: Sources,
         quarantine: Quarantine,
         violations: Violations,
+        explaining: Explaining,
         replaying: Replaying,
         clock: Clock,
     ) -> None:
@@ -34,6 +40,7 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
         self._sources = sources
         self._quarantine = quarantine
         self._violations = violations
+        self._explaining = explaining
         self._replaying = replaying
         self._clock = clock
 
@@ -66,20 +73,14 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
         return pb.ListViolationsResponse(violations=found)
 
     async def ListQuarantined(self, request: pb.ListQuarantinedRequest, context: Any) -> pb.ListQuarantinedResponse:
-        await self._sources.one(request.source)
         limit, after = page_limit(request.page_size), parse_page_token(request.page_token)
-        rows = await self._quarantine.page(request.source, after, limit)
-        events = [
-            pb.QuarantinedEvent(
-                event_id=to_text(row.event_id),
-                plan_version=row.plan_version,
-                rules=row.rules,
-                receive_time=to_timestamp(row.received_at),
-            )
-            for row in rows
-        ]
-        token = page_token(rows[-1].received_at, rows[-1].event_id) if len(rows) == limit else ""
-        return pb.ListQuarantinedResponse(events=events, next_page_token=token, total=await self._quarantine.count(request.source))
+        found = await self._explaining.page(request.source, after, limit)
+        last = found[-1].row if len(found) == limit else None
+        return pb.ListQuarantinedResponse(
+            events=[_waiting(item, request.source, room) for item, room in zip(found, _rooms(found), strict=True)],
+            next_page_token=page_token(last.received_at, last.event_id) if last else "",
+            total=await self._quarantine.count(request.source),
+        )
 
     async def ReplayQuarantined(self, request: pb.ReplayQuarantinedRequest, context: Any) -> pb.ReplayQuarantinedResponse:
         tally, number = await self._replaying.replay(request.source)
@@ -88,8 +89,47 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
     async def CheckPlan(self, request: pb.CheckPlanRequest, context: Any) -> pb.CheckPlanResponse:
         check_batch(len(request.events))
         calls = [call_of(_read, event, message_id_in) for event in request.events]
-        waiting, sample = await self._replaying.check(request.source, request.document, calls, self._clock())
-        return pb.CheckPlanResponse(quarantine=_tally(waiting), events=_tally(sample))
+        waiting, sample, each = await self._replaying.check(request.source, request.document, calls, self._clock())
+        checked = [_checked(item, room) for item, room in zip(each, _rooms(each), strict=True)] if request.details else []
+        return pb.CheckPlanResponse(quarantine=_tally(waiting), events=_tally(sample), checked=checked)
+
+
+def _rooms(found: Sequence[Waiting | Checked]) -> Iterator[int]:
+    """How many breaches each may still list."""
+    left = MAX_BREACHES
+    for item in found:
+        yield left
+        left = max(0, left - len(item.breaches))
+
+
+def _waiting(item: Waiting, source: str, room: int) -> pb.QuarantinedEvent:
+    return pb.QuarantinedEvent(
+        event_id=to_text(item.row.event_id),
+        plan_version=item.row.plan_version,
+        rules=item.row.rules,
+        receive_time=to_timestamp(item.row.received_at),
+        message_id=item.message_id,
+        source=source,
+        type=item.kind,
+        name=item.name,
+        breaches=map(_breach, item.breaches[:room]),
+        unlisted_breaches=len(item.breaches[room:]),
+        lost=item.is_lost,
+    )
+
+
+def _checked(item: Checked, room: int) -> pb.CheckedEvent:
+    return pb.CheckedEvent(
+        message_id=item.message_id,
+        status=item.status,
+        reason=item.reason,
+        breaches=map(_breach, item.breaches[:room]),
+        unlisted_breaches=len(item.breaches[room:]),
+    )
+
+
+def _breach(item: Breach) -> pb.Breach:
+    return pb.Breach(rule=item.rule, action=item.action, place=item.place, pointer=item.pointer)
 
 
 def _read(event: str) -> Call:

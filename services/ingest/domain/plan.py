@@ -23,6 +23,7 @@ MAX_FINDINGS: Final = 20  # of an event
 MAX_VALUES: Final = 100  # of an event, for which all findings are looked for
 MAX_PLACE: Final = 300  # characters
 PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=2 * 1024 * 1024)  # bytes of a compiled one; matched in linear time
+OF_TRAITS: Final = ("identify", "group")
 FLAG_PREFIX: Final = "PLAN_"
 
 
@@ -70,10 +71,13 @@ class Schema:
         self.is_valid = self._validator.is_valid
 
     def violations(self, fields: Any) -> Iterator[str]:
-        """Where in the schema. Of large fields the first only: the validator finds them all before it tells one."""
-        errors = self._validator.iter_errors(fields) if _is_small(fields) else self._first(fields)
-        for error in errors:
+        """Where in the schema."""
+        for error in self.errors(fields):
             yield "/".join(map(str, error.schema_path))
+
+    def errors(self, fields: Any) -> Iterator[jsonschema_rs.ValidationError]:
+        """Of large fields the first only: the validator finds them all before it tells one."""
+        return self._validator.iter_errors(fields) if _is_small(fields) else self._first(fields)
 
     def _first(self, fields: Any) -> Iterator[jsonschema_rs.ValidationError]:
         try:
@@ -124,27 +128,31 @@ class Plan:
         }
         self._knows_events = document.events is not None
         self._traits = {
-            kind: Schema(schema, f"$.traits.{kind}")
-            for kind in ("identify", "group")
-            if (schema := getattr(document.traits, kind)) is not None
+            kind: Schema(schema, f"$.traits.{kind}") for kind in OF_TRAITS if (schema := getattr(document.traits, kind)) is not None
         }
         self._standard_traits = _standardiser(document.standardisation, document.standardisation.traits, region)
         self._standard_properties = _standardiser(document.standardisation, document.standardisation.properties, region)
 
     def judge(self, event: RawEvent) -> Outcome:
         """Never raises. The event of an outcome that isn't "allow" or "flag" is the one that came."""
-        speaks_of_traits = event.kind in ("identify", "group")
-        fields = event.traits if speaks_of_traits else event.properties
-        standardiser = self._standard_traits if speaks_of_traits else self._standard_properties
+        section, fields = fields_of(event)
+        standardiser = self.standardiser_of(event)
         findings = self._findings(event, fields, standardiser)
         standard = standardiser.standardise(fields)
         if not findings and not standard.failed:
             if standard.fields is fields:
                 return Outcome(event)
-            changes = {"traits" if speaks_of_traits else "properties": standard.fields, "raw": standard.raw}
+            changes = {section: standard.fields, "raw": standard.raw}
             return Outcome(msgspec.structs.replace(event, **changes))
-        findings += [Finding("COERCION_FAILED", self._rules.coercion_failed, _place(name)) for name in standard.failed]
-        return self._outcome(event, [found for found in findings if found.action != "allow"], standard, speaks_of_traits)
+        findings += [Finding("COERCION_FAILED", self._rules.coercion_failed, place_of(name)) for name in standard.failed]
+        return self._outcome(event, [found for found in findings if found.action != "allow"], standard, section)
+
+    def schema_of(self, event: RawEvent) -> Schema | None:
+        """None: whatever is in its fields goes."""
+        return self._events.get(event.name) if event.kind == "track" else self._traits.get(event.kind)
+
+    def standardiser_of(self, event: RawEvent) -> Standardiser:
+        return self._standard_traits if event.kind in OF_TRAITS else self._standard_properties
 
     def _findings(self, event: RawEvent, fields: Any, standardiser: Standardiser) -> list[Finding]:
         schema: Schema | None
@@ -164,26 +172,31 @@ class Plan:
         found: list[Finding] = []
         if not schema.is_valid(fields):
             violation = self._rules.schema_violation
-            found += [Finding("SCHEMA_VIOLATION", violation, _place(f"{subject}/{path}")) for path in schema.violations(fields)]
+            found += [Finding("SCHEMA_VIOLATION", violation, place_of(f"{subject}/{path}")) for path in schema.violations(fields)]
             del found[MAX_FINDINGS:]
         planned = schema.names
         for name in fields:
             if name not in planned and not schema.plans(name) and standardiser.target(name) is None:
-                found.append(Finding(rule, action, _place(subject)))
+                found.append(Finding(rule, action, place_of(subject)))
                 break
         return found
 
-    def _outcome(self, event: RawEvent, findings: list[Finding], standard: Standard, speaks_of_traits: bool) -> Outcome:
+    def _outcome(self, event: RawEvent, findings: list[Finding], standard: Standard, section: str) -> Outcome:
         action: Action = max((found.action for found in findings), key=SEVERITY.__getitem__, default="allow")
         flags = sorted({*event.flags, *(FLAG_PREFIX + found.rule for found in findings)})
-        changes = {"traits" if speaks_of_traits else "properties": standard.fields, "raw": standard.raw, "flags": flags}
+        changes = {section: standard.fields, "raw": standard.raw, "flags": flags}
         standardised = msgspec.structs.replace(event, **changes)
         if action in ("quarantine", "block"):
             return Outcome(event, action, tuple(findings), standardised)
         return Outcome(standardised, action, tuple(findings))
 
 
-def _place(path: str) -> str:
+def fields_of(event: RawEvent) -> tuple[str, dict[str, Any]]:
+    """What a plan judges of an event, and where in a call it stands."""
+    return ("traits", event.traits) if event.kind in OF_TRAITS else ("properties", event.properties)
+
+
+def place_of(path: str) -> str:
     """Of what a table of text can hold, and short enough to be part of its key."""
     return "".join(char if char.isprintable() else "\ufffd" for char in path[:MAX_PLACE])
 

@@ -378,10 +378,29 @@ class QuarantinedEvent(_message.Message):
     PLAN_VERSION_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BREACHES_FIELD_NUMBER: _builtins.int
+    UNLISTED_BREACHES_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The id that it will have in a timeline, a UUID."""
     plan_version: _builtins.int
     """Version of the plan that judged it last."""
+    message_id: _builtins.str
+    """As its source sent it; empty when the event is lost."""
+    source: _builtins.str
+    """The source."""
+    type: _builtins.str
+    """"identify", "track", "page", "screen", "group" or "alias"; empty when the event is lost."""
+    name: _builtins.str
+    """track: which event it is, up to 300 characters; empty otherwise."""
+    unlisted_breaches: _builtins.int
+    """So many more were found and not listed, because an answer has at most 4,000."""
+    lost: _builtins.bool
+    """Its key is gone: nobody can read it any more."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The rules that it breaks."""
@@ -390,6 +409,10 @@ class QuarantinedEvent(_message.Message):
     def receive_time(self) -> _timestamp_pb2.Timestamp:
         """When it was received."""
 
+    @_builtins.property
+    def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breach]:
+        """What it breaks of the newest plan, at most 20. None: that plan would take it, ReplayQuarantined lets it go on."""
+
     def __init__(
         self,
         *,
@@ -397,14 +420,57 @@ class QuarantinedEvent(_message.Message):
         plan_version: _builtins.int = ...,
         rules: _abc.Iterable[_builtins.str] | None = ...,
         receive_time: _timestamp_pb2.Timestamp | None = ...,
+        message_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        type: _builtins.str = ...,
+        name: _builtins.str = ...,
+        breaches: _abc.Iterable[Global___Breach] | None = ...,
+        unlisted_breaches: _builtins.int = ...,
+        lost: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "plan_version", b"plan_version", "receive_time", b"receive_time", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaches", b"breaches", "event_id", b"event_id", "lost", b"lost", "message_id", b"message_id", "name", b"name", "plan_version", b"plan_version", "receive_time", b"receive_time", "rules", b"rules", "source", b"source", "type", b"type", "unlisted_breaches", b"unlisted_breaches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QuarantinedEvent: _TypeAlias = QuarantinedEvent  # noqa: Y015
+
+@_typing.final
+class Breach(_message.Message):
+    """Breach is a rule that an event breaks, and where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    POINTER_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """As in Violation, or "UNREADABLE", "NOT_JUDGED": this release can't judge by the plan; the service's log says why."""
+    action: _builtins.str
+    """What is done: "flag", "quarantine", "block"."""
+    place: _builtins.str
+    """Where in the plan, as in Violation."""
+    pointer: _builtins.str
+    """Where in the call, a JSON pointer (RFC 6901) such as "/properties/total" or "/event". Names of fields, never values;
+    up to 300 characters.
+    """
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        action: _builtins.str = ...,
+        place: _builtins.str = ...,
+        pointer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "place", b"place", "pointer", b"pointer", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Breach: _TypeAlias = Breach  # noqa: Y015
 
 @_typing.final
 class ReplayQuarantinedRequest(_message.Message):
@@ -467,10 +533,13 @@ class CheckPlanRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """The source."""
+    """The source. Default: a new one."""
     document: _builtins.str
     """The plan, JSON."""
+    details: _builtins.bool
+    """Whether the answer tells of each sample event."""
     @_builtins.property
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Calls as a source sends them, one JSON object each, up to 2,500."""
@@ -481,10 +550,11 @@ class CheckPlanRequest(_message.Message):
         source: _builtins.str = ...,
         document: _builtins.str = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,
+        details: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "events", b"events", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "document", b"document", "events", b"events", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,6 +568,7 @@ class CheckPlanResponse(_message.Message):
 
     QUARANTINE_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    CHECKED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quarantine(self) -> Global___Tally:
         """To what waits."""
@@ -506,19 +577,64 @@ class CheckPlanResponse(_message.Message):
     def events(self) -> Global___Tally:
         """To the sample events."""
 
+    @_builtins.property
+    def checked(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckedEvent]:
+        """To each sample event, in the order of the request; empty unless `details` is set."""
+
     def __init__(
         self,
         *,
         quarantine: Global___Tally | None = ...,
         events: Global___Tally | None = ...,
+        checked: _abc.Iterable[Global___CheckedEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "quarantine", b"quarantine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "quarantine", b"quarantine"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked", b"checked", "events", b"events", "quarantine", b"quarantine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckPlanResponse: _TypeAlias = CheckPlanResponse  # noqa: Y015
+
+@_typing.final
+class CheckedEvent(_message.Message):
+    """CheckedEvent is what a plan would do to one sample event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    BREACHES_FIELD_NUMBER: _builtins.int
+    UNLISTED_BREACHES_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """The event's own; empty when it has none."""
+    status: _builtins.str
+    """"accepted", "flagged", "quarantined", "rejected"."""
+    reason: _builtins.str
+    """Why it is rejected whatever the plan says, such as "IDS_MISSING"; empty otherwise."""
+    unlisted_breaches: _builtins.int
+    """So many more were found and not listed, because an answer has at most 4,000."""
+    @_builtins.property
+    def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breach]:
+        """What it breaks, at most 20."""
+
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        breaches: _abc.Iterable[Global___Breach] | None = ...,
+        unlisted_breaches: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaches", b"breaches", "message_id", b"message_id", "reason", b"reason", "status", b"status", "unlisted_breaches", b"unlisted_breaches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckedEvent: _TypeAlias = CheckedEvent  # noqa: Y015
 
 @_typing.final
 class Tally(_message.Message):

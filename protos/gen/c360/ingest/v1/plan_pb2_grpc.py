@@ -110,7 +110,8 @@ class PlanServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQuarantined(self, request, context):
-        """ListQuarantined lists the events that wait, in the order in which they came: what they break, never what is in them.
+        """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
+        them but their message ids, the names of track events and of fields.
         Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -128,6 +129,7 @@ class PlanServiceServicer:
 
     def CheckPlan(self, request, context):
         """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
+        Without a source it is checked for one that is new: nothing waits, and any type of event may come.
         Errors: INVALID_ARGUMENT (PLAN_INVALID, BATCH_TOO_LONG), NOT_FOUND (SOURCE_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -50,7 +50,8 @@ class PlanServiceStub:
     Errors: NOT_FOUND (SOURCE_UNKNOWN).
     """
     ListQuarantined: _grpc.UnaryUnaryMultiCallable[_plan_pb2.ListQuarantinedRequest, _plan_pb2.ListQuarantinedResponse]
-    """ListQuarantined lists the events that wait, in the order in which they came: what they break, never what is in them.
+    """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
+    them but their message ids, the names of track events and of fields.
     Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ReplayQuarantined: _grpc.UnaryUnaryMultiCallable[_plan_pb2.ReplayQuarantinedRequest, _plan_pb2.ReplayQuarantinedResponse]
@@ -60,6 +61,7 @@ class PlanServiceStub:
     """
     CheckPlan: _grpc.UnaryUnaryMultiCallable[_plan_pb2.CheckPlanRequest, _plan_pb2.CheckPlanResponse]
     """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
+    Without a source it is checked for one that is new: nothing waits, and any type of event may come.
     Errors: INVALID_ARGUMENT (PLAN_INVALID, BATCH_TOO_LONG), NOT_FOUND (SOURCE_UNKNOWN).
     """
 
@@ -85,7 +87,8 @@ class PlanServiceAsyncStub(PlanServiceStub):
     Errors: NOT_FOUND (SOURCE_UNKNOWN).
     """
     ListQuarantined: _aio.UnaryUnaryMultiCallable[_plan_pb2.ListQuarantinedRequest, _plan_pb2.ListQuarantinedResponse]  # type: ignore[assignment]
-    """ListQuarantined lists the events that wait, in the order in which they came: what they break, never what is in them.
+    """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
+    them but their message ids, the names of track events and of fields.
     Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ReplayQuarantined: _aio.UnaryUnaryMultiCallable[_plan_pb2.ReplayQuarantinedRequest, _plan_pb2.ReplayQuarantinedResponse]  # type: ignore[assignment]
@@ -95,6 +98,7 @@ class PlanServiceAsyncStub(PlanServiceStub):
     """
     CheckPlan: _aio.UnaryUnaryMultiCallable[_plan_pb2.CheckPlanRequest, _plan_pb2.CheckPlanResponse]  # type: ignore[assignment]
     """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
+    Without a source it is checked for one that is new: nothing waits, and any type of event may come.
     Errors: INVALID_ARGUMENT (PLAN_INVALID, BATCH_TOO_LONG), NOT_FOUND (SOURCE_UNKNOWN).
     """
 
@@ -147,7 +151,8 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_pb2.ListQuarantinedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.ListQuarantinedResponse, _abc.Awaitable[_plan_pb2.ListQuarantinedResponse]]:
-        """ListQuarantined lists the events that wait, in the order in which they came: what they break, never what is in them.
+        """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
+        them but their message ids, the names of track events and of fields.
         Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
 
@@ -169,6 +174,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.CheckPlanResponse, _abc.Awaitable[_plan_pb2.CheckPlanResponse]]:
         """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
+        Without a source it is checked for one that is new: nothing waits, and any type of event may come.
         Errors: INVALID_ARGUMENT (PLAN_INVALID, BATCH_TOO_LONG), NOT_FOUND (SOURCE_UNKNOWN).
         """
 
