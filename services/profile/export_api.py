@@ -1,6 +1,7 @@
 """The part of profile's gRPC edge that exports."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from c360.profile.v1 import export_pb2_grpc
 from services.profile.app import Profiles
 from services.profile.enforcement import EVENTS_FIELD, release_details
 from services.profile.exports import Exported, Exports, Interval, Page
+from services.profile.sending import taken_in_time
 from shared.errors import InvalidInput
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
@@ -21,6 +23,7 @@ from shared.privacy import REDACTED
 from shared.rpc.edge import freshness, instant
 from shared.rpc.server import DEFAULT_DEADLINE_S
 
+SEND_TIMEOUT_S = 60.0  # for a part: who doesn't read holds up other exports
 PAGE_BYTES = 1024 * 1024  # of a message; with one event of any size above it, it stays below gRPC's limit
 
 
@@ -37,13 +40,17 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         # Not all of the deadline: that one is for the whole export.
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         purpose = self._profiles.purpose(request.purpose)
-        pages = self._exports.read(request.source, purpose, interval)
-        try:
-            async for page in pages:
-                for part in _parts([_event(item, purpose) for item in page.events]):
-                    yield _response(part, page)
-        finally:
-            await pages.aclose()
+        responses = _responses(self._exports.read(request.source, purpose, interval), purpose)
+        async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S)) as taken:
+            async for response in taken:
+                yield response
+
+
+async def _responses(pages: AsyncGenerator[Page, None], purpose: PurposeDefined) -> AsyncGenerator[pb.ExportEventsResponse, None]:
+    async with aclosing(pages):
+        async for page in pages:
+            for part in _parts([_event(item, purpose) for item in page.events]):
+                yield _response(part, page)
 
 
 def _interval(request: pb.ExportEventsRequest) -> Interval:

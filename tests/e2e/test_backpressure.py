@@ -6,6 +6,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from tests.e2e.client import DEADLINE_S, Platform, by_identifier
 LIMIT_EVENTS = 3_000
 BATCH = 100
 POLL_S = 0.05
+SENDERS = 8  # at a time
 
 
 class Sender:
@@ -25,16 +28,24 @@ class Sender:
         self.taken: list[str] = []
         self._http = httpx.Client(base_url=stack.endpoints.ingest_http, auth=(self.write_key, ""), timeout=DEADLINE_S)
 
+    def new_batch(self) -> list[dict[str, str]]:
+        names = [str(uuid.uuid4()) for _ in range(BATCH)]
+        return [{"type": "track", "event": name, "userId": self.user_id, "messageId": name} for name in names]
+
+    def post(self, batch: list[dict[str, str]]) -> httpx.Response:
+        return self._http.post("/v1/batch", json={"batch": batch})
+
     def send(self) -> httpx.Response:
-        batch = [{"type": "track", "event": str(uuid.uuid4()), "userId": self.user_id} for _ in range(BATCH)]
-        answer = self._http.post("/v1/batch", json={"batch": batch})
+        batch = self.new_batch()
+        answer = self.post(batch)
         if answer.status_code == 200:
             self.taken += [event["event"] for event in batch]
         return answer
 
-    def until(self, status: int) -> httpx.Response:
+    def until(self, status: int, batch: list[dict[str, str]] | None = None) -> httpx.Response:
+        """With new events each time, unless there is a batch."""
         give_up_at = time.monotonic() + DEADLINE_S
-        while (answer := self.send()).status_code != status:
+        while (answer := self.post(batch) if batch else self.send()).status_code != status:
             assert time.monotonic() < give_up_at, answer.text
             if answer.status_code != 200:
                 time.sleep(POLL_S)
@@ -78,6 +89,27 @@ def test_while_identity_stands_still_callers_get_429_and_nothing_that_was_taken_
     assert Counter(entry.name for entry in timeline) == Counter(sender.taken)
     assert metric(own_stack, "identity", 'c360_lag_messages{stream="INGEST"}') == 0
     sender.close()
+
+
+def test_while_the_broker_hangs_every_caller_hears_of_it_and_what_is_sent_again_counts_once(stack: Stack) -> None:
+    """A caller whose answer doesn't come within its deadline would fail here, whatever the broker does later."""
+    with Platform(stack.endpoints) as platform, closing(Sender(stack, platform)) as sender, ThreadPoolExecutor(SENDERS) as threads:
+        batches = [sender.new_batch() for _ in range(3 * SENDERS)]
+        pid = stack.pid("nats")
+        assert pid is not None
+        assert sender.post(batches[0]).status_code == 200
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            refused = list(threads.map(sender.post, batches[1:]))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, "BROKER_DOWN")}
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+        for batch in batches:
+            sender.until(200, batch)  # some of it may have arrived, in spite of its answer
+        newest = platform.newest_position(sender.write_key)
+        timeline = platform.get_timeline(by_identifier("user_id", sender.user_id), "audit", newest, kinds=("tracked",))
+        assert Counter(entry.name for entry in timeline) == Counter(event["event"] for batch in batches for event in batch)
 
 
 def test_what_stands_too_long_closes_the_door_and_a_restart_of_ingest_forgets_nothing_of_it(

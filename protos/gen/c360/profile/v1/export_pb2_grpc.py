@@ -48,11 +48,13 @@ class ExportServiceServicer:
 
     def ExportEvents(self, request, context):
         """ExportEvents streams all events of a source that the log recorded in an interval, partition by partition, each in the order
-        of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster.
+        of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster; who takes
+        nothing for a minute loses it.
         Events of customers who don't permit the purpose are left out and counted. Of an erased customer, a purpose that the
         person can't forbid gets every event redacted; other purposes get none.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, SOURCE_MISSING, INSTANT_INVALID), RESOURCE_EXHAUSTED
-        (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+        (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
+        DEADLINE_EXCEEDED (STREAM_NOT_READ).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

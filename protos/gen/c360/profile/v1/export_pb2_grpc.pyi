@@ -35,11 +35,13 @@ class ExportServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExportServiceAsyncStub: ...
     ExportEvents: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportEventsRequest, _export_pb2.ExportEventsResponse]
     """ExportEvents streams all events of a source that the log recorded in an interval, partition by partition, each in the order
-    of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster.
+    of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster; who takes
+    nothing for a minute loses it.
     Events of customers who don't permit the purpose are left out and counted. Of an erased customer, a purpose that the
     person can't forbid gets every event redacted; other purposes get none.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, SOURCE_MISSING, INSTANT_INVALID), RESOURCE_EXHAUSTED
-    (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+    (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
+    DEADLINE_EXCEEDED (STREAM_NOT_READ).
     """
 
 @_typing.type_check_only
@@ -49,11 +51,13 @@ class ExportServiceAsyncStub(ExportServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExportEvents: _aio.UnaryStreamMultiCallable[_export_pb2.ExportEventsRequest, _export_pb2.ExportEventsResponse]  # type: ignore[assignment]
     """ExportEvents streams all events of a source that the log recorded in an interval, partition by partition, each in the order
-    of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster.
+    of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster; who takes
+    nothing for a minute loses it.
     Events of customers who don't permit the purpose are left out and counted. Of an erased customer, a purpose that the
     person can't forbid gets every event redacted; other purposes get none.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, SOURCE_MISSING, INSTANT_INVALID), RESOURCE_EXHAUSTED
-    (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+    (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
+    DEADLINE_EXCEEDED (STREAM_NOT_READ).
     """
 
 class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,11 +70,13 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_export_pb2.ExportEventsResponse], _abc.AsyncIterator[_export_pb2.ExportEventsResponse]]:
         """ExportEvents streams all events of a source that the log recorded in an interval, partition by partition, each in the order
-        of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster.
+        of its positions. It ends with what was recorded when it began. It is read as fast as it is taken, and no faster; who takes
+        nothing for a minute loses it.
         Events of customers who don't permit the purpose are left out and counted. Of an erased customer, a purpose that the
         person can't forbid gets every event redacted; other purposes get none.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, SOURCE_MISSING, INSTANT_INVALID), RESOURCE_EXHAUSTED
-        (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+        (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
+        DEADLINE_EXCEEDED (STREAM_NOT_READ).
         """
 
 def add_ExportServiceServicer_to_server(servicer: ExportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

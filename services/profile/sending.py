@@ -1,0 +1,33 @@
+"""Streams hold something of ours while they last; who stops reading one doesn't keep it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TypeVar
+
+from shared.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+async def taken_in_time(items: AsyncGenerator[T, None], timeout_s: float) -> AsyncGenerator[T, None]:
+    """As `items`, which are closed as soon as one wasn't taken in time, whether anybody reads on or not.
+
+    Raises DeadlineExceeded (STREAM_NOT_READ) at whoever reads on after that.
+    """
+    closing: asyncio.Task[None] | None = None
+
+    def give_up() -> None:
+        nonlocal closing
+        closing = asyncio.ensure_future(items.aclose())
+
+    try:
+        async for item in items:
+            timer = asyncio.get_running_loop().call_later(timeout_s, give_up)
+            try:
+                yield item
+            finally:
+                timer.cancel()
+            if closing is not None:
+                raise DeadlineExceeded("this stream was not read for too long; begin again", reason="STREAM_NOT_READ")
+    finally:
+        await (closing or items.aclose())
