@@ -187,6 +187,31 @@ def test_a_small_file_of_large_values_is_read_in_little_memory(tmp_path: Path, p
     assert most + peak < 50 * RECORD_BYTES_AT_MOST
 
 
+def test_a_page_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    table = pyarrow.table({"id": range(70), "note": ["x" * 1024 * 1024] * 70})
+    parquet.write_table(table, path, use_dictionary=False, compression="zstd", data_page_size=2**30)
+    del table
+    before = pyarrow.total_allocated_bytes()
+    with pytest.raises(Misused, match=r"PAGE_TOO_LARGE.*note"):
+        next(ParquetRows(path).read(["note"], None))
+    assert pyarrow.total_allocated_bytes() - before < RECORD_BYTES_AT_MOST
+    assert len(list(ParquetRows(path).read(["id"], None))) == 70
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_field_of_an_object_is_a_column_by_its_path(tmp_path: Path, packed: bool) -> None:
+    people = [{"id": "u1", "at": {"city": "Hull"}}, None, {"id": "u3", "at": None}]
+    table = pyarrow.table({"who": people, "x.y": [1, 2, 3], "x": [{"y": 7}] * 3, "tags": [["a", "b"], [], None]})
+    parquet.write_table(table, tmp_path / "x.parquet", use_dictionary=packed)
+    rows = ParquetRows(tmp_path / "x.parquet")
+    assert set(rows.columns()) == {"who", "who.id", "who.at", "who.at.city", "x.y", "x", "tags"}
+    found = [row.values for row in rows.read(["who.at.city", "x.y", "who.id"], None)]
+    assert [list(values or ()) for values in found] == [["Hull", 1, "u1"], [None, 2, None], [None, 3, "u3"]]
+    found = [row.values for row in rows.read(["who", "tags"], None)]
+    assert [list(values or ()) for values in found] == [[people[0], ["a", "b"]], [None, []], [people[2], None]]
+
+
 def test_what_is_no_parquet_file_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(Misused, match="FILE_BROKEN"):

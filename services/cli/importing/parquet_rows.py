@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from services.cli.errors import Misused
+from services.cli.importing.parquet_pages import check_pages
 from services.cli.importing.rows import RECORD_BYTES_AT_MOST, Place, Row, broken
 
 BATCH_ROWS = 4_096
 BATCH_BYTES = 16 * 1024 * 1024  # of all columns, unpacked
+NESTED_BATCH_ROWS = 256  # where a whole object or list is wanted: what is repeated in it is unfolded
+BUFFER_BYTES = 256 * 1024  # of a column, read at a time; without it a whole column of a row group would be
 NEEDS_PYARROW = "Parquet needs pyarrow: pip install 'customer360[bulk]'"
 
 
@@ -36,16 +39,21 @@ class ParquetRows:
         except (ArrowException, OSError) as error:
             raise broken(f"{path.name} is no Parquet file") from error
         self._broken = ArrowException
+        self._path = path
+        self._places = _places(self._file.schema_arrow)
         self._rows = int(self._file.metadata.num_rows)
 
     def columns(self) -> list[str]:
-        return list(self._file.schema_arrow.names)
+        """A field of an object is a path with dots."""
+        names = list(self._file.schema_arrow.names)
+        return [*names, *(path for path in self._places if path not in names)]
 
     def share_read(self, place: Place) -> float:
         return (place.row - 1) / self._rows if self._rows else 1.0
 
     def read(self, columns: Sequence[str], start: Place | None) -> Iterator[Row]:
         row = start.row if start else 1
+        check_pages(self._path, self._file, columns)
         try:
             for values in self._values(list(columns), row - 1):
                 reason = next((value.reason for value in values if type(value) is Unreadable), "")
@@ -56,18 +64,20 @@ class ParquetRows:
 
     def _values(self, columns: list[str], skip: int) -> Iterator[Sequence[Any]]:
         """Row groups that lie before are not read; what of the first one does is."""
+        places = [self._places[column] for column in columns]
+        most = NESTED_BATCH_ROWS if any(_is_nested(self._file.schema_arrow, place) for place in places) else BATCH_ROWS
         for group in range(self._file.num_row_groups):
             told = self._file.metadata.row_group(group)
             count = told.num_rows
             if skip >= count:
                 skip -= count
                 continue
-            rows = max(1, min(BATCH_ROWS, BATCH_BYTES * count // max(1, told.total_byte_size)))
+            rows = max(1, min(most, BATCH_BYTES * count // max(1, told.total_byte_size)))
             for batch in self._file.iter_batches(rows, row_groups=[group], columns=columns):
                 if skip >= batch.num_rows:
                     skip -= batch.num_rows
                     continue
-                yield from _rows_of(batch.slice(skip), columns)
+                yield from _rows_of(batch.slice(skip), places)
                 skip = 0
 
 
@@ -76,15 +86,58 @@ def _opened(open_: Any, path: Path) -> Any:
     texts: list[str] = []
     with open_(path, memory_map=False, pre_buffer=False) as file:
         schema = file.schema
-        texts = [schema.column(at).path for at in range(len(schema)) if schema.column(at).physical_type == "BYTE_ARRAY"]
-    flat = [name for name in texts if "." not in name]
-    return open_(path, memory_map=False, pre_buffer=False, read_dictionary=flat)
+        leaves = [schema.column(at) for at in range(len(schema))]
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and not leaf.max_repetition_level]
+    return open_(path, memory_map=False, pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=texts)
 
 
-def _rows_of(batch: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
-    if not columns:
+def _places(schema: Any) -> dict[str, list[str]]:
+    """What each column is called at its levels. A column whose own name has a dot goes before a path."""
+    found: dict[str, list[str]] = {}
+
+    def walk(field: Any, above: list[str]) -> None:
+        place = [*above, field.name]
+        found.setdefault(".".join(place), place)
+        if _is_object(field.type):
+            for at in range(field.type.num_fields):
+                walk(field.type.field(at), place)
+
+    for name in schema.names:
+        found[name] = [name]
+    for at in range(len(schema.names)):
+        walk(schema.field(at), [])
+    return found
+
+
+def _is_object(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_struct(kind))
+
+
+def _is_nested(schema: Any, place: Sequence[str]) -> bool:
+    from pyarrow import types
+
+    kind = schema.field(schema.get_field_index(place[0])).type
+    for name in place[1:]:
+        kind = kind.field(kind.get_field_index(name)).type
+    return bool(types.is_nested(kind))
+
+
+def _rows_of(batch: Any, places: Sequence[Sequence[str]]) -> Iterator[Sequence[Any]]:
+    if not places:
         return iter([()] * batch.num_rows)
-    return zip(*(_values_of(batch.column(name)) for name in columns), strict=True)
+    return zip(*(_values_of(_column_at(batch, place)) for place in places), strict=True)
+
+
+def _column_at(batch: Any, place: Sequence[str]) -> Any:
+    """Of an object that is null, every field is."""
+    from pyarrow import compute
+
+    column = batch.column(place[0])
+    for name in place[1:]:
+        column = compute.struct_field(column, name)
+    return column
 
 
 def _values_of(column: Any) -> list[Any]:
