@@ -119,7 +119,7 @@ async def test_a_batch_with_nothing_acceptable_is_answered_without_a_position(ht
         ("/v1/batch", json.dumps({"batch": [track()], "context": {"n": "x" * 33_000}}).encode(), 413, "CONTEXT_TOO_LARGE"),
         ("/v1/batch", json.dumps({"batch": [track()], "integrations": {"n": "x" * 33_000}}).encode(), 413, "CONTEXT_TOO_LARGE"),
         ("/v1/batch", b'{"batch": [1], "context": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}", 400, "EVENT_TOO_DEEP"),
-        ("/v1/batch", b'{"batch": [1], "context": []}', 400, "BODY_INVALID"),
+        ("/v1/batch", b'{"batch": [1], "context": [1]}', 400, "BODY_INVALID"),
         ("/v1/batch", b'{"batch": [1], "sentAt": "' + b"5" * 2_000 + b'"}', 400, "TIMESTAMP_INVALID"),
         ("/v1/batch", json.dumps(GROWING).encode(), 413, "BODY_TOO_LARGE"),
         ("/v1/unknown", b"{}", 404, "PATH_UNKNOWN"),
