@@ -104,19 +104,18 @@ class CallReader:
             except msgspec.ValidationError:
                 self._named_only = False
         keys = _decode_keys(raw)
-        extra = None if _KNOWN.issuperset(keys) else {key: _decode_value(keys[key]) for key in keys if key not in _KNOWN}
-        return msgspec.structs.replace(_decode_forgiving(raw, keys), extra=extra)
+        try:
+            call = _decode(raw)
+        except msgspec.ValidationError:
+            call = _decode(_encode(_without_empty_lists(keys)))
+        if _KNOWN.issuperset(keys):
+            return call
+        return msgspec.structs.replace(call, extra={key: _decode_value(raw) for key, raw in keys.items() if key not in _KNOWN})
 
 
-def _decode_forgiving(raw: bytes | msgspec.Raw, keys: dict[str, msgspec.Raw]) -> Call:
+def _without_empty_lists(keys: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     """PHP has one type for lists and objects, and writes an empty one as a list."""
-    try:
-        return _decode(raw)
-    except msgspec.ValidationError:
-        kept = {key: value for key, value in keys.items() if not (key in _OBJECTS and is_empty_list(value))}
-        if len(kept) == len(keys):
-            raise
-        return _decode(_encode(kept))
+    return {key: value for key, value in keys.items() if not (key in _OBJECTS and is_empty_list(value))}
 
 
 def is_empty_list(raw: bytes | msgspec.Raw) -> bool:
