@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity import erasures, regions, views
+from services.identity import erasures, regions
 from services.identity.domain import Sighting, Suppression, admit
-from services.identity.drafting import Drafting, draft_conclusions
+from services.identity.drafting import Drafting
 from services.identity.erasure import evolve as evolve_erasure
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph.region import Seen, Settled, settle
-from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.graph.region import Seen, Settled
+from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from services.identity.regions import Loaded
 from shared.events import customer as events
@@ -54,7 +54,7 @@ class Unit:
 
 
 class Unifier:
-    """The single writer of the graph."""
+    """Events come in here; `graph` is also written by what is no event."""
 
     def __init__(self, pool: Any, ledger: Ledger, vault: Vault, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
@@ -62,7 +62,7 @@ class Unifier:
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
-        self._rules = DEFAULT_RULES
+        self.graph = GraphWriter(pool, ledger, vault, clock, new_id)
         self._known: OrderedDict[tuple[Node, ...], tuple[Evidence, bytes]] = OrderedDict()
 
     async def load(self) -> int:
@@ -97,17 +97,9 @@ class Unifier:
         with UNIT_SECONDS.labels("identity").time():
             fresh = await self._not_seen(raw)
             unit = await self._place(fresh)
-            drafting = await draft_conclusions(
-                unit.loaded,
-                unit.settled,
-                unit.resolved,
-                self._values(fresh),
-                self._vault,
-                self._ledger.reader,
-                self._clock,
-                self._new_id,
-                self._rules,
-            )
+            drafting = Drafting()
+            if unit.settled is not None:
+                await self.graph.draft(unit.loaded, unit.settled, unit.resolved, self._values(fresh), drafting)
             keys = drafting.keys | await self._vault.keys({item.customer for item in unit.placed} - drafting.keys.keys())
             for item in unit.placed:
                 drafting.entries.append(_activity_entry(item, keys[item.customer]))
@@ -140,7 +132,7 @@ class Unifier:
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
         # An event without any usable identifier was accepted all the same: it founds a customer of its own.
         identifiers = identifiers_of(event) or [Identifier("event", event_id.hex())]
-        identifiers.sort(key=lambda identifier: (self._rules.rank(identifier.namespace), identifier))
+        identifiers.sort(key=lambda identifier: (self.graph.rules.rank(identifier.namespace), identifier))
         hashed = [(hash_of(identifier, self._vault.lookup_key), identifier) for identifier in identifiers]
         return Sighting(event_id, hashed, min(event.occurred_at, event.received_at))
 
@@ -153,7 +145,7 @@ class Unifier:
             return list(sightings)
         admitted = []
         for sighting in sightings:
-            found = admit(suppressions, sighting, self._rules)
+            found = admit(suppressions, sighting, self.graph.rules)
             if isinstance(found, Suppression):
                 unit.refusals.append((sighting.event_id, found))
             else:
@@ -169,9 +161,7 @@ class Unifier:
             customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored}
         news = [one for event_id, one in rest.items() if event_id not in customer_of]
         if news:
-            touched = {node for one in news for node in one.nodes}
-            unit.loaded = await regions.load(self._pool, touched, self._ledger.next_founding_number)
-            unit.settled = settle(unit.loaded.region, news, self._rules, self._new_id)
+            unit.loaded, unit.settled = await self.graph.settle(news)
             own = unit.loaded.region.known.own
             customer_of |= {event_id: own[one.nodes[0]] for event_id, one in rest.items() if event_id not in customer_of}
         for one in news:
@@ -205,19 +195,17 @@ class Unifier:
 
     async def _commit(self, drafting: Drafting, unit: Unit, sequence: int, also: Also) -> None:
         messages = [event_id for event_id, _ in unit.refusals] + [item.event_id for item in unit.placed]
-        now = self._clock()
 
         async def write_views(connection: Any, records: Any) -> None:
             if unit.settled is not None:
-                await regions.save(connection, unit.loaded, unit.settled)
-                await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
+                await self.graph.save(connection, unit.loaded, unit.settled, drafting, records)
             await self._ledger.seen.remember(connection, messages)
             await also(connection)
             for erasure in drafting.erasures:
                 await erasures.save(connection, erasure)
 
         await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views)
-        self._ledger.next_founding_number = max(self._ledger.next_founding_number, unit.loaded.region.known.next_founding_number)
+        self.graph.saved(unit.loaded)
         self._known |= unit.fresh
         while len(self._known) > KNOWN_SIGHTINGS:
             self._known.popitem(last=False)

@@ -17,7 +17,6 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
 from shared.identifiers import Identifier
 from shared.ids import NewId
-from shared.instants import Clock
 from shared.log import LogReader
 from shared.log.writer import Versioned
 from shared.privacy import Personal, Redacted
@@ -41,35 +40,34 @@ class Drafting:
 
 
 async def draft_conclusions(
+    drafting: Drafting,
     loaded: Loaded,
-    settled: Settled | None,
+    settled: Settled,
     resolved: Mapping[Node, Evidence],
     values: Mapping[bytes, Identifier],
     vault: Vault,
     reader: LogReader,
-    clock: Clock,
+    now: int,
     new_id: NewId,
     rules: Rules,
-) -> Drafting:
+    cause: Evidence,
+) -> None:
     """`resolved` is the earliest event at hand that resolves by an identifier, and `values` are the identifiers at hand, by hash.
 
-    What else has to be sealed anew is read from where it was said.
+    What else has to be sealed anew is read from where it was said. `cause` is of what no event explains.
     """
-    drafting = Drafting()
-    if settled is None:
-        return drafting
     founded = [conclusion.customer for conclusion in settled.conclusions if isinstance(conclusion, Founded)]
     linked = [conclusion for conclusion in settled.conclusions if isinstance(conclusion, Linked)]
-    drafting.keys = await vault.create_keys(founded, clock())
+    drafting.keys |= await vault.create_keys(founded, now)
     drafting.keys |= await vault.keys({conclusion.customer for conclusion in linked} - drafting.keys.keys())
     said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
     said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
-    writer = _Writer(loaded, drafting, said, Causes(loaded.region, settled, rules), resolved, clock(), new_id)
+    why = Causes(loaded.region, settled, rules, cause)
+    writer = _Writer(loaded, drafting, said, why, resolved, now, new_id)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
     for rejected in settled.partition.rejected:
         writer.propose(rejected)
-    return drafting
 
 
 async def _said_before(nodes: Sequence[Node], loaded: Loaded, vault: Vault, reader: LogReader) -> dict[bytes, str]:

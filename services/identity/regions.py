@@ -21,7 +21,7 @@ class Loaded:
     canonical_of: dict[bytes, bytes] = field(default_factory=dict)
     link_ids: dict[Node, bytes] = field(default_factory=dict)
     said_in: dict[Node, bytes] = field(default_factory=dict)
-    unsettled: list[bytes] = field(default_factory=list)
+    unsettled: list[bytes] = field(default_factory=list)  # what erasures left, and what is reconsidered besides
     proposed: set[tuple[bytes, bytes]] = field(default_factory=set)  # customers, the smaller id first
 
 
@@ -52,14 +52,16 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
     }
 
 
-async def load(pool: Any, touched: Collection[Node], next_founding_number: int) -> Loaded:
-    """All that facts about these identifiers, and what erasures left unsettled, can change."""
+async def load(pool: Any, touched: Collection[bytes], next_founding_number: int, reconsidered: Collection[bytes] = ()) -> Loaded:
+    """All that facts about these identifiers, and what erasures left unsettled, can change; all are value hashes.
+
+    Of what is reconsidered, and of what is unsettled, every fact is loaded, also when it is shared.
+    """
     loaded = Loaded()
-    loaded.unsettled = [row["value_hash"] for row in await pool.fetch("SELECT value_hash FROM unsettled")]
-    rows = await _identifiers(pool, {node.value_hash for node in touched} | set(loaded.unsettled))
-    again = await _sightings_of(
-        pool, [row["value_hash"] for row in rows if row["shared"] and row["value_hash"] in loaded.unsettled]
-    )
+    unsettled = {row["value_hash"] for row in await pool.fetch("SELECT value_hash FROM unsettled")} | set(reconsidered)
+    loaded.unsettled = sorted(unsettled)
+    rows = await _identifiers(pool, unsettled | set(touched))
+    again = await _sightings_of(pool, [row["value_hash"] for row in rows if row["shared"] and row["value_hash"] in unsettled])
     rows += await _identifiers(pool, {h for row in again for h in row["nodes"]} - {row["value_hash"] for row in rows})
     components = list({row["component"] for row in rows if row["component"]})
     rows += await pool.fetch("SELECT * FROM identifiers WHERE component = ANY($1::bytea[])", components) if components else []
@@ -70,7 +72,7 @@ async def load(pool: Any, touched: Collection[Node], next_founding_number: int) 
     nodes = {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in (*rows, *periphery)}
     _take_identifiers(loaded, rows, nodes)
     loaded.region.shared |= {nodes[row["value_hash"]] for row in periphery if row["shared"]}
-    loaded.region.reconsidered = {node for node in loaded.region.shared if node.value_hash in loaded.unsettled}
+    loaded.region.reconsidered = {node for node in loaded.region.shared if node.value_hash in unsettled}
     for row in seen:
         together = frozenset(nodes[value_hash] for value_hash in row["nodes"])
         loaded.region.facts.together[together] = Evidence(row["occurred_at"], row["event_id"])

@@ -7,12 +7,15 @@ from services.identity.graph.region import Region, Settled
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 
-NOBODY = Evidence(0, b"")  # people decided it, or what it rested on was taken back
+NOBODY = Evidence(0, b"")  # what it rested on was taken back
 
 
 class Causes:
-    def __init__(self, region: Region, settled: Settled, rules: Rules) -> None:
+    """`otherwise` is the cause of what no evidence explains."""
+
+    def __init__(self, region: Region, settled: Settled, rules: Rules, otherwise: Evidence = NOBODY) -> None:
         self.rules = rules
+        self._otherwise = otherwise
         self._region = region
         self._changed = settled.sightings
         self._links: dict[Node, list[Link]] = {}
@@ -46,7 +49,7 @@ class Causes:
     def path(self, one: Node, other: Node) -> Evidence:
         """The event that completed the chain: the latest of its evidence."""
         evidence = [link.evidence for link in self.chain(one, other) if link.evidence is not None]
-        return max(evidence) if evidence else NOBODY
+        return max(evidence) if evidence else self._otherwise
 
     def change_near(self, node: Node) -> Evidence:
         """The event of the nearest fact that is new."""
@@ -58,4 +61,4 @@ class Causes:
                 for neighbour in together - reached:
                     reached.add(neighbour)
                     waiting.append(neighbour)
-        return NOBODY
+        return self._otherwise

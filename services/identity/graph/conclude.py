@@ -133,7 +133,8 @@ def _splits(known: Concluded, partition: Partition) -> Iterator[Conclusion]:
 def _unlinks(known: Concluded, partition: Partition) -> Iterator[Conclusion]:
     group_of = _group_of_customer(known, partition)
     for node, customer in sorted(known.links.items()):
-        if node in partition.group_of and group_of.get(customer) != id(partition.group_of[node]):
+        group = partition.group_of.get(node)  # none: no fact is left that says anything of it
+        if group is None or group_of.get(customer) != id(group):
             yield Unlinked(customer, node)
 
 

@@ -52,20 +52,21 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
     partition = resolve(region.facts, rules, region.shared)
-    for one in seen:
-        _stand_alone(partition, one.nodes[0])
+    for node in (*region.known.own, *(one.nodes[0] for one in seen)):
+        _stand_alone(partition, node)
     conclusions = conclude(region.known, partition, [one.nodes[0] for one in seen], rules, new_id)
     _label(region, candidates(region.facts, rules, region.shared), partition.group_of, new_id)
     changed |= {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
     touched = shared_before ^ region.shared
-    touched |= {node for node in partition.group_of if links_before.get(node) != region.known.links.get(node)}
-    touched |= {node for node in partition.group_of if components_before.get(node) != region.component_of.get(node)}
+    inside = partition.group_of.keys() | links_before.keys() | components_before.keys()
+    touched |= {node for node in inside if links_before.get(node) != region.known.links.get(node)}
+    touched |= {node for node in inside if components_before.get(node) != region.component_of.get(node)}
     touched |= {one.nodes[0] for one in seen if one.nodes[0] not in links_before}
     return Settled(conclusions, partition, changed, touched)
 
 
 def _stand_alone(partition: Partition, node: Node) -> None:
-    """An identifier that was only ever seen by itself is no fact, and has a customer all the same."""
+    """An identifier that was only ever seen by itself is no fact, and has or founds a customer all the same."""
     if node not in partition.group_of:
         partition.add(node)
 

@@ -1,0 +1,109 @@
+"""The single writer of the graph: what settles a region of it and writes down what that concludes.
+
+Events come through `settle` and `draft`, in a unit (`app`); whatever else changes facts or rules comes through `resettle`.
+All of it belongs into a turn of the ledger.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from services.identity import regions, views
+from services.identity.drafting import Drafting, draft_conclusions
+from services.identity.graph.causes import NOBODY
+from services.identity.graph.conclude import Conclusion
+from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.region import Seen, Settled, settle
+from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.ledger import Also, Ledger
+from services.identity.regions import Loaded
+from shared.events.catalogue import Entry
+from shared.identifiers import Identifier
+from shared.ids import NewId
+from shared.instants import Clock
+from shared.log import Record
+from shared.vault import Vault
+
+# Changes the facts of what is loaded; what it returns is written to customers' streams ahead of what follows from it.
+Amend = Callable[[Loaded], Sequence[Entry]]
+
+
+def amend_nothing(_: Loaded) -> Sequence[Entry]:
+    return ()
+
+
+class GraphWriter:
+    """`rules` are those in force; whoever changes their order of namespaces has the unifier `forget`."""
+
+    def __init__(self, pool: Any, ledger: Ledger, vault: Vault, clock: Clock, new_id: NewId) -> None:
+        self.rules = DEFAULT_RULES
+        self._pool = pool
+        self._ledger = ledger
+        self._vault = vault
+        self._clock = clock
+        self._new_id = new_id
+
+    async def settle(self, seen: Sequence[Seen]) -> tuple[Loaded, Settled]:
+        """What events that aren't known yet change; nothing is written."""
+        touched = {node.value_hash for one in seen for node in one.nodes}
+        loaded = await regions.load(self._pool, touched, self._ledger.next_founding_number)
+        return loaded, settle(loaded.region, seen, self.rules, self._new_id)
+
+    async def draft(
+        self,
+        loaded: Loaded,
+        settled: Settled,
+        resolved: Mapping[Node, Evidence],
+        values: Mapping[bytes, Identifier],
+        drafting: Drafting | None = None,
+        cause: Evidence = NOBODY,
+    ) -> Drafting:
+        """As `draft_conclusions`; goes on with `drafting`."""
+        drafting = drafting or Drafting()
+        await draft_conclusions(
+            drafting,
+            loaded,
+            settled,
+            resolved,
+            values,
+            self._vault,
+            self._ledger.reader,
+            self._clock(),
+            self._new_id,
+            self.rules,
+            cause,
+        )
+        return drafting
+
+    async def save(self, connection: Any, loaded: Loaded, settled: Settled, drafting: Drafting, records: Sequence[Record]) -> None:
+        """In the transaction that appends what was drafted."""
+        await regions.save(connection, loaded, settled)
+        await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, self._clock())
+
+    def saved(self, loaded: Loaded) -> None:
+        """That transaction is committed."""
+        number = loaded.region.known.next_founding_number
+        self._ledger.next_founding_number = max(self._ledger.next_founding_number, number)
+
+    async def resettle(
+        self, touched: Collection[bytes], amend: Amend, also: Also, *, cause: Evidence = NOBODY, reconsider: bool = False
+    ) -> list[Conclusion]:
+        """Changes the graph without events, in one transaction with `also`; `touched` are value hashes.
+
+        `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. With
+        `reconsider`, shared values among the touched may link again: all that they were seen with is loaded.
+        """
+        number = self._ledger.next_founding_number
+        loaded = await regions.load(self._pool, touched, number, touched if reconsider else ())
+        drafting = Drafting()
+        for entry in amend(loaded):
+            drafting.take(loaded.versions, entry)
+        settled = settle(loaded.region, [], self.rules, self._new_id)
+        await self.draft(loaded, settled, {}, {}, drafting, cause)
+
+        async def write_views(connection: Any, records: Sequence[Record]) -> None:
+            await self.save(connection, loaded, settled, drafting, records)
+            await also(connection)
+
+        await self._ledger.commit(drafting.own, drafting.entries, write_views=write_views)
+        self.saved(loaded)
+        return settled.conclusions
