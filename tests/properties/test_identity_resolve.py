@@ -80,11 +80,11 @@ def test_a_forbidden_pair_is_apart_and_comes_back(
     was_forbidden = forbidden in facts.forbidden
     facts.forbidden.add(forbidden)
     apart = resolve(facts, rules)
-    one, other = forbidden
-    assert apart.group_of[one] is not apart.group_of[other]
+    one, other = (apart.group_of.get(node) for node in forbidden)
+    assert one is None or other is None or one is not other
     if not was_forbidden:
         facts.forbidden.discard(forbidden)
-        assert groups_without_alone(resolve(facts, rules)) == groups_without_alone(before)
+        assert outcome(resolve(facts, rules)) == before
 
 
 @given(sightings, decisions, all_rules)
@@ -143,6 +143,24 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         assert alone.group_of[node].nodes == whole.group_of[node].nodes
 
 
-def groups_without_alone(found: Partition | tuple[object, ...]) -> set[frozenset[Node]]:
-    groups = found.groups() if isinstance(found, Partition) else found[0]
-    return {group for group in groups if len(group) > 1}  # type: ignore[attr-defined]
+@given(sightings, decisions, all_rules, st.data())
+def test_joined_by_hand_nothing_falls_out_of_either_and_it_comes_apart_again(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, data: st.DataObject
+) -> None:
+    """A decision names the strongest identifier of what evidence joins."""
+    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind == "forbidden"])
+    found = resolve(facts, rules)
+    parts = {frozenset(part.nodes) for part in found.part_of.values()}
+    if len(parts) < 2:
+        return
+    two = data.draw(st.lists(st.sampled_from(sorted(parts, key=sorted)), min_size=2, max_size=2, unique=True))
+    forced = pair(*(min(part, key=lambda node: (rules.rank(node.namespace), node)) for part in two))
+    facts.forced.add(forced)
+    joined = resolve(facts, rules)
+    if any(rejected.reason == "FORBIDDEN" for rejected in joined.rejected):
+        return
+    for group in found.groups():
+        assert len({id(joined.group_of[node]) for node in group}) == 1
+    assert len({id(joined.group_of[node]) for part in two for node in part}) == 1
+    facts.forced.discard(forced)
+    assert outcome(resolve(facts, rules)) == outcome(found)

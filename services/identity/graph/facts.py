@@ -51,8 +51,9 @@ class Facts:
         return True
 
     def nodes(self) -> set[Node]:
+        """All that are linked to something. What is only forbidden isn't: it says nothing of anybody by itself."""
         seen = {node for nodes in self.together for node in nodes}
-        return seen.union(*self.forced, *self.forbidden)
+        return seen.union(*self.forced)
 
 
 def shared(facts: Facts, rules: Rules) -> set[Node]:

@@ -39,15 +39,20 @@ class Group:
 
 @dataclass(slots=True)
 class Partition:
-    """`group_of` has every identifier; a shared one is alone unless people linked it."""
+    """`group_of` has every identifier; a shared one is alone unless people linked it.
+
+    `part_of` is what evidence joins without the decisions that force a link; a group that no decision joined is one part.
+    """
 
     group_of: dict[Node, Group] = field(default_factory=dict)
+    part_of: dict[Node, Group] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     shared: set[Node] = field(default_factory=set)
 
     def add(self, node: Node, first_seen: int = 0) -> None:
         self.group_of[node] = Group({node}, {node.namespace: [first_seen]})
+        self.part_of[node] = Group({node}, {node.namespace: [first_seen]})
 
     def groups(self) -> set[frozenset[Node]]:
         return {frozenset(group.nodes) for group in self.group_of.values()}
@@ -61,13 +66,14 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) 
         partition.add(node, first_seen.get(node, 0))
     for link in candidates(facts, rules, partition.shared):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
-        if one is other:
-            partition.links.append(link)
-        elif (rejected := _reject(link, one, other, facts, rules)) is not None:
+        if one is not other and (rejected := _reject(link, partition, facts, rules)) is not None:
             partition.rejected.append(rejected)
-        else:
-            partition.links.append(link)
-            _join(partition, one, other)
+            continue
+        partition.links.append(link)
+        if one is not other:
+            _join(partition.group_of, one, other)
+        if link.evidence is not None:
+            _join_parts(partition, link, rules)
     return partition
 
 
@@ -115,17 +121,47 @@ def _first_seen(facts: Facts) -> dict[Node, int]:
     return first
 
 
-def _reject(link: Link, one: Group, other: Group, facts: Facts, rules: Rules) -> Rejected | None:
+def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rejected | None:
+    """Nothing falls out of a customer when people join it to another, and two people never become one unasked.
+
+    So a limit weighs what evidence joins, without what people joined to it, unless it is of the strongest identifiers there:
+    who is known by those and comes to what people joined is weighed with all of it.
+    """
+    one, other = partition.group_of[link.strong], partition.group_of[link.weak]
     if any(_across(decided, one, other) for decided in facts.forbidden):
         return Rejected(link, "FORBIDDEN")
     if link.evidence is None:
         return None
-    for name in one.values.keys() & other.values.keys():
-        if _breaks_limit(rules.of(name), one.values[name] + other.values[name]):
+    part, another = partition.part_of[link.strong], partition.part_of[link.weak]
+    for name in sorted(one.values.keys() & other.values.keys()):
+        known = _anchored(name, part, one, rules) and _anchored(name, another, other, rules)
+        by_part = known or rules.of(name).limit != 1
+        values = _together(name, part, another) if by_part else _together(name, one, other)
+        if _breaks_limit(rules.of(name), values):
             return Rejected(link, "LIMIT", name)
-    if len(one.nodes) + len(other.nodes) > rules.max_cluster:
+    if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
     return None
+
+
+def _anchored(name: str, part: Group, group: Group, rules: Rules) -> bool:
+    """Whether a part of what people joined has an identifier that is stronger than this namespace."""
+    return len(part.nodes) == len(group.nodes) or min(map(rules.rank, part.values)) < rules.rank(name)
+
+
+def _together(name: str, one: Group, other: Group) -> list[int]:
+    return one.values.get(name, []) + other.values.get(name, [])
+
+
+def _join_parts(partition: Partition, link: Link, rules: Rules) -> None:
+    """Also inside of a group, unless it would break a limit or bound by itself."""
+    part, another = partition.part_of[link.strong], partition.part_of[link.weak]
+    if part is another or len(part.nodes) + len(another.nodes) > rules.max_cluster:
+        return
+    if not any(
+        _breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()
+    ):
+        _join(partition.part_of, part, another)
 
 
 def _across(decided: Pair, one: Group, other: Group) -> bool:
@@ -142,11 +178,11 @@ def _breaks_limit(namespace: Namespace, first_seen: list[int]) -> bool:
     return any(late - early <= namespace.window_us for early, late in zip(times, times[limit:], strict=False))
 
 
-def _join(partition: Partition, one: Group, other: Group) -> None:
+def _join(group_of: dict[Node, Group], one: Group, other: Group) -> None:
     if len(one.nodes) < len(other.nodes):
         one, other = other, one
     one.nodes |= other.nodes
     for name, times in other.values.items():
         one.values.setdefault(name, []).extend(times)
     for node in other.nodes:
-        partition.group_of[node] = one
+        group_of[node] = one
