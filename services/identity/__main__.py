@@ -3,12 +3,18 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+from c360.identity.v1.decision_pb2_grpc import add_DecisionServiceServicer_to_server
 from c360.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 
 from services.identity.api import IdentityApi
 from services.identity.app import Unifier
+from services.identity.deciding import Decider
+from services.identity.decision_api import SERVICE_NAME as DECISIONS
+from services.identity.decision_api import DecisionApi
 from services.identity.epochs import Epochs
 from services.identity.erasing import Eraser
 from services.identity.erasure_api import ErasureApi
@@ -16,6 +22,7 @@ from services.identity.follow import follow_ingest, replay
 from services.identity.holding import Holds
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.outbox import Outbox
+from services.identity.reviewing import Expiry
 from shared import bus
 from shared.bus.destructions import heed
 from shared.config import Settings
@@ -34,10 +41,13 @@ from shared.rpc.parked import ParkedApi
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
+ProposalDays = Annotated[int, msgspec.Meta(ge=1, le=3650)]  # how long a merge waits to be decided
+
 
 class IdentitySettings(Settings, frozen=True, kw_only=True):
     grpc_address: str = "127.0.0.1:50052"
     metrics_address: str = "127.0.0.1:9102"
+    proposal_days: ProposalDays = 90
 
 
 async def serve(settings: IdentitySettings, stop: Stop) -> None:
@@ -59,6 +69,10 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     erasure_api = ErasureApi(pool, eraser, holds, keyring, progress)
     api = IdentityApi(pool, LogReader(pool), vault.lookup_key, progress, erasure_api)
     server.add(add_IdentityServiceServicer_to_server, api, "c360.identity.v1.IdentityService")
+    decider = Decider(pool, ledger, unifier.graph, now_us, new_id)
+    decision_api = DecisionApi(pool, decider, vault.lookup_key, progress)
+    server.add(add_DecisionServiceServicer_to_server, decision_api, DECISIONS)
+    expiry = Expiry(pool, ledger, settings.proposal_days, now_us, new_id)
     parked_api = ParkedApi("identity", parked, lambda one: replay(one, unifier, vault))
     server.add(add_ParkedServiceServicer_to_server, parked_api, PARKED)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us)
@@ -72,6 +86,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             keep_going("publish", relay.run, server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("erase", eraser.run, server.halt),
+            keep_going("expire proposals", expiry.run, server.halt),
             keep_going("destroy epoch keys", epochs.run, server.halt),
             heed(client, vault),
         )

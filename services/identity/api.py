@@ -1,6 +1,6 @@
 """The gRPC edge of identity."""
 
-from typing import Any
+from typing import Any, Final
 
 from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
@@ -16,6 +16,16 @@ from shared.log import LogReader, Record
 from shared.positions import Progress
 from shared.rpc.edge import freshness, page_limit, page_token, parse_page_token
 from shared.rpc.server import seconds_left
+
+STATES: Final = {
+    "open": pb.PROPOSAL_STATE_OPEN,
+    "accepted": pb.PROPOSAL_STATE_ACCEPTED,
+    "declined": pb.PROPOSAL_STATE_DECLINED,
+    "expired": pb.PROPOSAL_STATE_EXPIRED,
+    "withdrawn": pb.PROPOSAL_STATE_WITHDRAWN,
+}
+STATE_WORDS: Final = {value: word for word, value in STATES.items()}
+DECIDED: Final = (events.MERGE_DECIDED.id, events.MERGE_FORBIDDEN.id)
 
 
 class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
@@ -46,19 +56,11 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
 
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
         limit = page_limit(request.page_size)
-        rows = await views.proposals(self._pool, parse_page_token(request.page_token) or (-1, b""), limit)
+        after = parse_page_token(request.page_token) or (-1, b"")
+        rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), after, limit)
         more = len(rows) == limit
         return pb.ListProposalsResponse(
-            proposals=[
-                pb.Proposal(
-                    proposal_id=to_text(row.proposal_id),
-                    customer_ids=[to_text(row.customer), to_text(row.other)],
-                    reason=row.reason,
-                    cause_event_id=to_text(row.cause),
-                    propose_time=to_timestamp(row.proposed_at),
-                )
-                for row in rows
-            ],
+            proposals=[_proposal(row) for row in rows],
             next_page_token=page_token(rows[-1].pos, rows[-1].proposal_id) if more else "",
         )
 
@@ -75,6 +77,19 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return await self._erasure.release_hold(request)
 
 
+def _proposal(row: views.ProposalRow) -> pb.Proposal:
+    return pb.Proposal(
+        proposal_id=to_text(row.proposal_id),
+        customer_ids=[to_text(row.customer), to_text(row.other)],
+        reason=row.reason,
+        cause_event_id=to_text(row.cause),
+        propose_time=to_timestamp(row.proposed_at),
+        state=STATES[row.state],
+        close_time=to_timestamp(row.closed_at) if row.closed_at is not None else None,
+        decision_id=to_text(row.decision_id) if row.decision_id else "",
+    )
+
+
 def _undone(records: list[Record]) -> set[bytes]:
     """Ids of the links and merges that were taken back."""
     unlinked = {record.entry.public().link_id for record in records if record.entry.type_id == events.UNLINKED.id}
@@ -87,6 +102,7 @@ def _customer(members: list[bytes], records: list[Record], erasure_id: bytes | N
     customer.erasure_id = to_text(erasure_id) if erasure_id else ""
     merges: dict[bytes, pb.Merge] = {}
     undone = _undone(records)
+    decided = {record.entry.public().decision_id for record in records if record.entry.type_id in DECIDED}
     for record in sorted(records, key=lambda record: record.pos):
         entry, public = record.entry, record.entry.public()
         if entry.type_id == events.FOUNDED.id and entry.stream == members[0]:
@@ -103,7 +119,8 @@ def _customer(members: list[bytes], records: list[Record], erasure_id: bytes | N
             merges[public.merge_id] = pb.Merge(
                 merge_id=to_text(public.merge_id),
                 customer_ids=[to_text(member) for member in pair],
-                cause_event_id=to_text(public.cause),
+                cause_event_id=to_text(public.cause) if public.cause and public.cause not in decided else "",
+                cause_decision_id=to_text(public.cause) if public.cause in decided else "",
                 merge_time=to_timestamp(record.recorded_at),
             )
     customer.merges.extend(merges.values())

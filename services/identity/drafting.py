@@ -31,6 +31,7 @@ class Drafting:
     own: list[Versioned] = field(default_factory=list)
     keys: dict[bytes, DataKey] = field(default_factory=dict)
     proposals: list[Proposal] = field(default_factory=list)
+    withdrawn: list[bytes] = field(default_factory=list)  # ids of proposals that nothing speaks for any more
     erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
 
     def take(self, versions: dict[bytes, int], entry: Entry) -> None:
@@ -62,12 +63,11 @@ async def draft_conclusions(
     drafting.keys |= await vault.keys({conclusion.customer for conclusion in linked} - drafting.keys.keys())
     said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
     said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
-    why = Causes(loaded.region, settled, rules, cause)
+    why = Causes(loaded.region, settled, rules, loaded.forced, cause)
     writer = _Writer(loaded, drafting, said, why, resolved, now, new_id)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
-    for rejected in settled.partition.rejected:
-        writer.propose(rejected)
+    writer.review(settled.partition.rejected)
 
 
 async def _said_before(nodes: Sequence[Node], loaded: Loaded, vault: Vault, reader: LogReader) -> dict[bytes, str]:
@@ -134,25 +134,50 @@ class _Writer:
                     split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id)
                     self._entry(events.SPLIT, stream, split, cause)
 
-    def propose(self, rejected: Rejected) -> None:
-        """Once for two customers; a device that known people share says nothing about them."""
-        link, rules = rejected.link, self._why.rules
-        known = self._loaded.region.known.links
-        if rejected.reason == "FORBIDDEN" or link.evidence is None or rules.of(link.weak.namespace).device:
-            return
+    def review(self, rejected: Sequence[Rejected]) -> None:
+        """Proposes what people have to decide, once for two customers, and withdraws what nothing speaks for any more."""
+        canonical = self._loaded.region.known.canonical()
+        grounds: dict[frozenset[bytes], tuple[Rejected, bytes, bytes]] = {}
+        for one in rejected:
+            if (two := self._proposable(one)) is not None:
+                clusters = frozenset(canonical[end] for end in two)
+                grounds.setdefault(clusters, (one, min(two), max(two)))
+        proposed = set()
+        for proposal_id, two in self._loaded.proposals.items():
+            clusters = frozenset(canonical[end] for end in two)
+            proposed.add(clusters)
+            if len(clusters) == 1 or clusters not in grounds:
+                self._withdraw(proposal_id, *two)
+        for clusters, ground in grounds.items():
+            if len(clusters) > 1 and clusters not in proposed:
+                self._propose(*ground)
+
+    def _proposable(self, rejected: Rejected) -> tuple[bytes, bytes] | None:
+        """The two customers; a device that known people share says nothing about them."""
+        link, known = rejected.link, self._loaded.region.known.links
+        if rejected.reason == "FORBIDDEN" or link.evidence is None or self._why.rules.of(link.weak.namespace).device:
+            return None
         if link.strong not in known or link.weak not in known:
-            return
-        one, other = sorted((known[link.strong], known[link.weak]))
-        if (one, other) in self._loaded.proposed:
-            return
-        self._loaded.proposed.add((one, other))
-        unique = rejected.reason == "LIMIT" and rules.of(rejected.namespace).limit == 1
+            return None
+        return known[link.strong], known[link.weak]
+
+    def _propose(self, rejected: Rejected, one: bytes, other: bytes) -> None:
+        link = rejected.link
+        assert link.evidence is not None
+        unique = rejected.reason == "LIMIT" and self._why.rules.of(rejected.namespace).limit == 1
         reason = "TWO_KNOWN_PEOPLE" if unique else "LIMIT_REACHED" if rejected.reason == "LIMIT" else rejected.reason
         proposal = Proposal(self._new_id(), one, other, reason, link.evidence.event_id)
         self._drafting.proposals.append(proposal)
         for stream, end in ((one, other), (other, one)):
             public = events.MergeProposed(proposal_id=proposal.proposal_id, other=end, reason=reason, cause=proposal.cause)
             self._entry(events.MERGE_PROPOSED, stream, public, link.evidence)
+
+    def _withdraw(self, proposal_id: bytes, one: bytes, other: bytes) -> None:
+        self._drafting.withdrawn.append(proposal_id)
+        for stream, end in ((one, other), (other, one)):
+            self._entry(
+                events.PROPOSAL_CLOSED, stream, events.ProposalClosed(proposal_id=proposal_id, other=end, state="withdrawn"), NOBODY
+            )
 
     def _link(self, customer: bytes, node: Node) -> None:
         own = self._node_of.get(customer)

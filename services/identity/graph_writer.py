@@ -77,7 +77,10 @@ class GraphWriter:
     async def save(self, connection: Any, loaded: Loaded, settled: Settled, drafting: Drafting, records: Sequence[Record]) -> None:
         """In the transaction that appends what was drafted."""
         await regions.save(connection, loaded, settled)
-        await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, self._clock())
+        now = self._clock()
+        if drafting.withdrawn:  # before the new ones: only one is open for two customers
+            await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
+        await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
 
     def saved(self, loaded: Loaded) -> None:
         """That transaction is committed."""

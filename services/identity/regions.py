@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.identity.decision import Kind
 from services.identity.graph.conclude import Merged, Split
-from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, Settled
 
 SIGHTING_ID_BYTES = 16
@@ -22,7 +23,23 @@ class Loaded:
     link_ids: dict[Node, bytes] = field(default_factory=dict)
     said_in: dict[Node, bytes] = field(default_factory=dict)
     unsettled: list[bytes] = field(default_factory=list)  # what erasures left, and what is reconsidered besides
-    proposed: set[tuple[bytes, bytes]] = field(default_factory=set)  # customers, the smaller id first
+    proposals: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # the open ones, by id: their customers
+    forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
+    forbidden: dict[Pair, Evidence] = field(default_factory=dict)
+
+    def decide(self, kind: Kind, decided: Pair, evidence: Evidence) -> None:
+        facts = self.region.facts
+        if kind == "merge":
+            facts.forced.add(decided)
+            self.forced[decided] = evidence
+        else:
+            facts.forbidden.add(decided)
+            self.forbidden[decided] = evidence
+
+    def undecide(self, kind: Kind, decided: Pair) -> None:
+        facts = self.region.facts
+        (facts.forced if kind == "merge" else facts.forbidden).discard(decided)
+        (self.forced if kind == "merge" else self.forbidden).pop(decided, None)
 
 
 def sighting_id(hashes: Iterable[bytes]) -> bytes:
@@ -79,6 +96,7 @@ async def load(pool: Any, touched: Collection[bytes], next_founding_number: int,
         if row["component"]:
             loaded.region.component_of_sighting[together] = row["component"]
     loaded.region.known.next_founding_number = next_founding_number
+    await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
     return loaded
 
@@ -100,6 +118,18 @@ def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes,
             loaded.said_in[node] = row["said_in"]
 
 
+async def _load_decisions(pool: Any, loaded: Loaded, inside: Mapping[bytes, Node]) -> None:
+    """Those with both ends inside: a forbidden pair says nothing about one of them alone, and a forced one is one component."""
+    rows = await pool.fetch(
+        """SELECT kind, one, other, decided_at, decision_id FROM decisions
+           WHERE withdrawn_at IS NULL AND one = ANY($1::bytea[]) AND other = ANY($1::bytea[])""",
+        list(inside),
+    )
+    for row in rows:
+        decided = pair(inside[row["one"]], inside[row["other"]])
+        loaded.decide(row["kind"], decided, Evidence(row["decided_at"], row["decision_id"]))
+
+
 async def _load_customers(pool: Any, loaded: Loaded) -> None:
     known = loaded.region.known
     customers = list(set(known.links.values()))
@@ -112,8 +142,12 @@ async def _load_customers(pool: Any, loaded: Loaded) -> None:
         known.founding_numbers[row["customer"]] = row["founding_number"]
         loaded.versions[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
-    for row in await pool.fetch("SELECT customer, other FROM proposals WHERE customer = ANY($1::bytea[])", customers):
-        loaded.proposed.add((row["customer"], row["other"]))
+    for row in await pool.fetch(
+        """SELECT proposal_id, customer, other FROM proposals
+           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'""",
+        customers,
+    ):
+        loaded.proposals[row["proposal_id"]] = row["customer"], row["other"]
     for row in await pool.fetch("SELECT merge_id, customer, other FROM merges WHERE customer = ANY($1::bytea[])", customers):
         known.edges[row["merge_id"]] = row["customer"], row["other"]
 
@@ -223,7 +257,15 @@ async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[b
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await connection.execute(
-        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING nodes)
-           INSERT INTO unsettled SELECT unnest(nodes) FROM gone EXCEPT SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING""",
+        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING nodes),
+                undecided AS (
+                    DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])
+                        OR customer = ANY($2::bytea[]) OR other_customer = ANY($2::bytea[])
+                    RETURNING ARRAY[one, other] AS nodes
+                )
+           INSERT INTO unsettled
+           (SELECT unnest(nodes) FROM gone UNION SELECT unnest(nodes) FROM undecided) EXCEPT SELECT unnest($1::bytea[])
+           ON CONFLICT DO NOTHING""",
         list(hashes),
+        list(customers),
     )

@@ -8,6 +8,7 @@ import msgspec
 from services.identity import erasures
 from services.identity.domain import Proposal
 from shared.errors import NotFound, WrongState
+from shared.events.customer import ProposalEnd
 from shared.ids import to_text
 
 
@@ -17,6 +18,18 @@ async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: in
         """INSERT INTO proposals (proposal_id, customer, other, reason, cause, proposed_at, pos)
            VALUES ($1, $2, $3, $4, $5, $6, $7)""",
         [(one.proposal_id, one.customer, one.other, one.reason, one.cause, proposed_at, pos) for one in proposals],
+    )
+
+
+async def close_proposals(
+    connection: Any, proposal_ids: Sequence[bytes], state: ProposalEnd, at: int, decision_id: bytes | None = None
+) -> None:
+    await connection.execute(
+        "UPDATE proposals SET state = $2, closed_at = $3, decision_id = $4 WHERE proposal_id = ANY($1::bytea[])",
+        list(proposal_ids),
+        state,
+        at,
+        decision_id,
     )
 
 
@@ -58,6 +71,8 @@ async def present_members(pool: Any, customer: bytes) -> list[bytes]:
 
 
 class ProposalRow(msgspec.Struct, frozen=True):
+    """`state` is "open" or how it ended."""
+
     proposal_id: bytes
     customer: bytes
     other: bytes
@@ -65,14 +80,33 @@ class ProposalRow(msgspec.Struct, frozen=True):
     cause: bytes
     proposed_at: int
     pos: int
+    state: str
+    closed_at: int | None
+    decision_id: bytes | None
 
 
-async def proposals(pool: Any, after: tuple[int, bytes], limit: int) -> list[ProposalRow]:
-    """Oldest first, after (position, proposal id)."""
+async def proposals(pool: Any, state: str, after: tuple[int, bytes], limit: int) -> list[ProposalRow]:
+    """Of one state, or with "" of any; oldest first, after (position, proposal id)."""
     rows = await pool.fetch(
-        "SELECT * FROM proposals WHERE (pos, proposal_id) > ($1, $2) ORDER BY pos, proposal_id LIMIT $3",
+        """SELECT * FROM proposals WHERE (state = $1 OR $1 = '') AND (pos, proposal_id) > ($2, $3)
+           ORDER BY pos, proposal_id LIMIT $4""",
+        state,
         after[0],
         after[1],
+        limit,
+    )
+    return [ProposalRow(**dict(row)) for row in rows]
+
+
+async def proposal(pool: Any, proposal_id: bytes) -> ProposalRow | None:
+    row = await pool.fetchrow("SELECT * FROM proposals WHERE proposal_id = $1", proposal_id)
+    return ProposalRow(**dict(row)) if row else None
+
+
+async def open_proposals_before(pool: Any, proposed_at: int, limit: int) -> list[ProposalRow]:
+    rows = await pool.fetch(
+        "SELECT * FROM proposals WHERE state = 'open' AND proposed_at < $1 ORDER BY proposed_at, proposal_id LIMIT $2",
+        proposed_at,
         limit,
     )
     return [ProposalRow(**dict(row)) for row in rows]

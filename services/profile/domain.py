@@ -137,7 +137,19 @@ def fork(state: State) -> State:
 
 
 TIMELESS = frozenset(
-    kind.id for kind in (events.FOUNDED, events.UNLINKED, events.MERGED, events.SPLIT, events.MERGE_PROPOSED, events.RESTRICTED)
+    kind.id
+    for kind in (
+        events.FOUNDED,
+        events.UNLINKED,
+        events.MERGED,
+        events.SPLIT,
+        events.MERGE_PROPOSED,
+        events.PROPOSAL_CLOSED,
+        events.MERGE_DECIDED,
+        events.MERGE_FORBIDDEN,
+        events.DECISION_WITHDRAWN,
+        events.RESTRICTED,
+    )
 )
 
 

@@ -1,6 +1,6 @@
 """What identity publishes: customers, what links them, and what they did. A stream is one customer, for ever."""
 
-from typing import Any
+from typing import Any, Literal
 
 from shared.events.catalogue import GraphFact, PermissionFact, Public, register
 from shared.events.erasure import Policy
@@ -8,6 +8,8 @@ from shared.privacy import Personal
 
 OWNER = "identity"
 FOLLOWERS = ("profile", "consent", "ingest")
+# Withdrawn: what it rested on is gone, or the two became one in another way.
+ProposalEnd = Literal["accepted", "declined", "expired", "withdrawn"]
 
 
 class CustomerFounded(GraphFact, frozen=True, kw_only=True):
@@ -21,7 +23,7 @@ class IdentifierLinked(GraphFact, frozen=True, kw_only=True):
 
     namespace: str
     value_hash: bytes
-    cause: bytes  # id of the event whose identifiers linked it
+    cause: bytes  # id of the event whose identifiers linked it, or of the decision
 
 
 class LinkedValue(Personal, frozen=True, kw_only=True):
@@ -44,7 +46,7 @@ class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     merge_id: bytes
     other: bytes
     other_founding_number: int
-    cause: bytes
+    cause: bytes  # id of the event or decision that made it so
 
 
 class CustomersSplit(GraphFact, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ class CustomersSplit(GraphFact, frozen=True, kw_only=True):
 
     merge_id: bytes
     other: bytes
-    cause: bytes
+    cause: bytes  # id of the event or decision that made it so; empty when an erasure did
 
 
 class MergeProposed(Public, frozen=True, kw_only=True):
@@ -62,6 +64,46 @@ class MergeProposed(Public, frozen=True, kw_only=True):
     other: bytes
     reason: str
     cause: bytes
+
+
+class ProposalClosed(Public, frozen=True, kw_only=True):
+    """A MergeProposed is not for anybody to decide any more; written to both streams."""
+
+    proposal_id: bytes
+    other: bytes
+    state: ProposalEnd
+    decision_id: bytes = b""  # what it was accepted or declined by
+
+
+class MergeDecided(Public, frozen=True, kw_only=True):
+    """Somebody decided that this stream's customer and another are one; written to both streams, before what follows."""
+
+    decision_id: bytes
+    other: bytes
+    value_hash: bytes  # of the identifier that stands for this customer in the decision
+    other_value_hash: bytes
+    decided_by: str
+    reason: str  # in the clear
+
+
+class MergeForbidden(Public, frozen=True, kw_only=True):
+    """Somebody decided that this stream's customer and another are two: never to be one, or to be split when they are."""
+
+    decision_id: bytes
+    other: bytes
+    value_hash: bytes
+    other_value_hash: bytes
+    decided_by: str
+    reason: str  # in the clear
+
+
+class DecisionWithdrawn(Public, frozen=True, kw_only=True):
+    """Takes a MergeDecided or a MergeForbidden of this stream back, as if it had never been."""
+
+    decision_id: bytes
+    other: bytes
+    withdrawn_by: str
+    reason: str  # in the clear
 
 
 class CustomerRestricted(PermissionFact, frozen=True, kw_only=True):
@@ -143,6 +185,10 @@ UNLINKED = register("customer.unlinked", 1, IdentifierUnlinked)
 MERGED = register("customer.merged", 1, CustomersMerged)
 SPLIT = register("customer.split", 1, CustomersSplit)
 MERGE_PROPOSED = register("customer.merge_proposed", 1, MergeProposed)
+PROPOSAL_CLOSED = register("customer.proposal_closed", 1, ProposalClosed)
+MERGE_DECIDED = register("customer.merge_decided", 1, MergeDecided)
+MERGE_FORBIDDEN = register("customer.merge_forbidden", 1, MergeForbidden)
+DECISION_WITHDRAWN = register("customer.decision_withdrawn", 1, DecisionWithdrawn)
 RESTRICTED = register("customer.restricted", 1, CustomerRestricted)
 ERASED = register("customer.erased", 1, CustomerErased)
 IDENTIFIED = register("customer.identified", 1, Activity, Identified)

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from itertools import count
 
+from services.identity.decision import Act, are_one, forbidding, stand_for
 from services.identity.graph.conclude import Concluded, Conclusion
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Node, Pair, pair
 from services.identity.graph.region import Region, Seen, settle
 from services.identity.graph.rules import Rules
+
+Decided = tuple[str, Pair]
 
 
 @dataclass
@@ -24,7 +27,35 @@ class Store:
         return next(self.ids).to_bytes(16)
 
     def take(self, seen: list[Seen]) -> list[Conclusion]:
-        region = self.load({node for one in seen for node in one.nodes})
+        return self._settle(self.load({node for one in seen for node in one.nodes}), seen)
+
+    def decide(self, act: Act, one: Node, other: Node) -> Decided | None:
+        """As `deciding`, of two that are linked to customers; None when it is refused."""
+        region = self.load({one, other})
+        if one not in region.known.links or other not in region.known.links:
+            return None
+        together = are_one(region, one, other)
+        if together is not (act == "split"):
+            return None
+        cut = stand_for(region, self.rules, one, other)
+        kind, decided = ("forced" if act == "merge" else "forbidden"), pair(*cut)
+        if decided in getattr(region.facts, kind):
+            return None
+        getattr(region.facts, kind).add(decided)
+        if act == "merge" and forbidding(region, self.rules, cut):
+            return None
+        getattr(self.whole.facts, kind).add(decided)
+        self._settle(region, [])
+        return kind, decided
+
+    def withdraw(self, kind: str, decided: Pair) -> None:
+        getattr(self.whole.facts, kind).discard(decided)
+        self.settle_again(set(decided))
+
+    def settle_again(self, touched: set[Node]) -> None:
+        self._settle(self.load(touched), [])
+
+    def _settle(self, region: Region, seen: list[Seen]) -> list[Conclusion]:
         settled = settle(region, seen, self.rules, self.new_id)
         self.largest = max(self.largest, len(region.facts.together))
         self.save(region)
@@ -41,6 +72,8 @@ class Store:
         for together, evidence in whole.facts.together.items():
             if whole.component_of_sighting.get(together) in components or together in again:
                 region.facts.together[together] = evidence
+        region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
+        region.facts.forbidden = {decided for decided in whole.facts.forbidden if decided <= inside}
         region.shared = {node for node in inside | region.facts.nodes() if node in whole.shared}
         region.component_of = {node: whole.component_of[node] for node in inside if node in whole.component_of}
         known = whole.known
@@ -89,7 +122,10 @@ class Store:
             whole.component_of.pop(node, None)
             whole.shared.discard(node)
         whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
-        self.unsettled |= {node for together in removed for node in together} - gone
+        undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}
+        whole.facts.forced -= undecided
+        whole.facts.forbidden -= undecided
+        self.unsettled |= {node for together in removed | undecided for node in together} - gone
         return gone
 
     def members(self, node: Node) -> set[bytes]:

@@ -24,6 +24,7 @@ def check(store: Store, remaining: list[Sighting]) -> None:
         if len(together) > 1:
             facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
     assert store.whole.facts.together == facts.together
+    facts.forced, facts.forbidden = store.whole.facts.forced, store.whole.facts.forbidden
     assert store.whole.shared == shared(facts, store.rules)
     expected = resolve(facts, store.rules)
     joined = {customer: group for group in customers_together(store.whole.known) for customer in group}

@@ -1,8 +1,9 @@
 """Why: the chain of evidence between two identifiers, and the fact that changed what was concluded. Pure."""
 
 from collections import deque
+from collections.abc import Mapping
 
-from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Settled
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
@@ -11,10 +12,13 @@ NOBODY = Evidence(0, b"")  # what it rested on was taken back
 
 
 class Causes:
-    """`otherwise` is the cause of what no evidence explains."""
+    """`decided` is when and by what pairs were forced; `otherwise` is the cause of what no evidence explains."""
 
-    def __init__(self, region: Region, settled: Settled, rules: Rules, otherwise: Evidence = NOBODY) -> None:
+    def __init__(
+        self, region: Region, settled: Settled, rules: Rules, decided: Mapping[Pair, Evidence], otherwise: Evidence = NOBODY
+    ) -> None:
         self.rules = rules
+        self._decided = decided
         self._otherwise = otherwise
         self._region = region
         self._changed = settled.sightings
@@ -47,8 +51,9 @@ class Causes:
         return found[::-1]
 
     def path(self, one: Node, other: Node) -> Evidence:
-        """The event that completed the chain: the latest of its evidence."""
-        evidence = [link.evidence for link in self.chain(one, other) if link.evidence is not None]
+        """The event or decision that completed the chain: the latest of its evidence."""
+        found = [link.evidence or self._decided.get(pair(link.strong, link.weak)) for link in self.chain(one, other)]
+        evidence = [one for one in found if one is not None]
         return max(evidence) if evidence else self._otherwise
 
     def change_near(self, node: Node) -> Evidence:

@@ -87,6 +87,36 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, merges, unsettle
 """
 
 
+DECISIONS = """
+-- one, other: hashes of the identifiers that are to be one or two; customer, other_customer: whose streams tell of it
+CREATE TABLE decisions (
+    decision_id         bytea PRIMARY KEY,
+    request_id          text  NOT NULL UNIQUE,
+    asked               bytea NOT NULL, -- digest of the request, to know it again
+    kind                text  NOT NULL,
+    one                 bytea NOT NULL,
+    other               bytea NOT NULL,
+    customer            bytea NOT NULL,
+    other_customer      bytea NOT NULL,
+    decided_by          text  NOT NULL,
+    reason              text  NOT NULL,
+    decided_at          int8  NOT NULL,
+    proposal_id         bytea, -- that it answered
+    withdraw_request_id text UNIQUE,
+    withdrawn_by        text,
+    withdrawn_reason    text,
+    withdrawn_at        int8
+);
+CREATE INDEX decisions_in_force ON decisions (one, other) WHERE withdrawn_at IS NULL;
+CREATE INDEX decisions_by_one ON decisions (one);
+CREATE INDEX decisions_by_other ON decisions (other);
+CREATE INDEX decisions_by_customer ON decisions (customer);
+CREATE INDEX decisions_by_other_customer ON decisions (other_customer);
+CREATE INDEX decisions_by_time ON decisions (decided_at, decision_id);
+GRANT SELECT, INSERT, UPDATE, DELETE ON decisions TO c360_identity;
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(ERASURE)
@@ -94,6 +124,7 @@ def upgrade() -> None:
     op.execute(parked.TABLE)
     op.execute(parked.GRANT.format(schema="identity", role="c360_identity"))
     op.execute(GRAPH)
+    op.execute(DECISIONS)
     op.execute("""
         CREATE TABLE proposals (
             proposal_id bytea PRIMARY KEY,
@@ -102,10 +133,16 @@ def upgrade() -> None:
             reason      text  NOT NULL,
             cause       bytea NOT NULL,
             proposed_at int8  NOT NULL,
-            pos         int8  NOT NULL
+            pos         int8  NOT NULL,
+            state       text  NOT NULL DEFAULT 'open',
+            closed_at   int8,
+            decision_id bytea -- that accepted or declined it
         );
-        CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other);
+        CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other) WHERE state = 'open';
+        CREATE INDEX proposals_by_customer ON proposals (customer);
         CREATE INDEX proposals_by_other ON proposals (other);
+        CREATE INDEX proposals_by_state ON proposals (state, pos, proposal_id);
+        CREATE INDEX proposals_open ON proposals (proposed_at) WHERE state = 'open';
         CREATE TABLE seen_messages (
             generation int4  NOT NULL,
             message    bytea NOT NULL,
@@ -116,7 +153,7 @@ def upgrade() -> None:
             unit       bytea NOT NULL,
             created_at int8  NOT NULL
         );
-        GRANT SELECT, INSERT, DELETE ON proposals TO c360_identity;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON proposals TO c360_identity;
         GRANT SELECT, INSERT ON seen_messages TO c360_identity;
         GRANT SELECT, INSERT, DELETE ON outbox TO c360_identity;
     """)

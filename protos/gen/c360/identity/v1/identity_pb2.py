@@ -26,17 +26,19 @@ from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x33\x36\x30/identity/v1/identity.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x18ResolveIdentifierRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x33\n\x11\x61t_least_as_fresh\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"L\n\x19ResolveIdentifierResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x1a\n\x12linked_customer_id\x18\x02 \x01(\t\"^\n\x12GetCustomerRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"C\n\x13GetCustomerResponse\x12,\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Customer\"\xd9\x01\n\x08\x43ustomer\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12.\n\nfound_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmember_ids\x18\x03 \x03(\t\x12\x37\n\x0bidentifiers\x18\x04 \x03(\x0b\x32\".c360.identity.v1.LinkedIdentifier\x12\'\n\x06merges\x18\x05 \x03(\x0b\x32\x17.c360.identity.v1.Merge\x12\x12\n\nerasure_id\x18\x06 \x01(\t\"}\n\x10LinkedIdentifier\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nvalue_hash\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12-\n\tlink_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x05Merge\x12\x10\n\x08merge_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\x16\n\x0e\x63\x61use_event_id\x18\x03 \x01(\t\x12.\n\nmerge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x14ListProposalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x15ListProposalsResponse\x12-\n\tproposals\x18\x01 \x03(\x0b\x32\x1a.c360.identity.v1.Proposal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x08Proposal\x12\x13\n\x0bproposal_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61use_event_id\x18\x04 \x01(\t\x12\x30\n\x0cpropose_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x02\n\x14\x45raseCustomerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x63ustomer_id\x18\x02 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x03 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x12\x30\n\x06policy\x18\x04 \x01(\x0e\x32 .c360.identity.v1.ReimportPolicy\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x14\n\x0crequested_by\x18\x06 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x07 \x01(\x0b\x32\x18.c360.common.v1.PositionB\n\n\x08\x63ustomer\"C\n\x15\x45raseCustomerResponse\x12*\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x19.c360.identity.v1.Erasure\"K\n\x11GetErasureRequest\x12\x14\n\nrequest_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x63ustomer_id\x18\x02 \x01(\tH\x00\x42\t\n\x07\x65rasure\"@\n\x12GetErasureResponse\x12*\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x19.c360.identity.v1.Erasure\"\xd4\x03\n\x07\x45rasure\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12-\n\x05stage\x18\x04 \x01(\x0e\x32\x1e.c360.identity.v1.ErasureStage\x12\x30\n\x06policy\x18\x05 \x01(\x0e\x32 .c360.identity.v1.ReimportPolicy\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x14\n\x0crequested_by\x18\x07 \x01(\t\x12\x30\n\x0crequest_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x65rased_customer_ids\x18\x0b \x03(\t\x12\x10\n\x08hold_ids\x18\x0c \x03(\t\x12\x13\n\x0b\x63\x65rtificate\x18\r \x01(\t\x12\x14\n\x0cverifier_key\x18\x0e \x01(\t\x12\x16\n\x0erefused_events\x18\x0f \x01(\x04\"\xd8\x01\n\x15PlaceLegalHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x63ustomer_id\x18\x02 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x03 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\tplaced_by\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.PositionB\n\n\x08\x63ustomer\"C\n\x16PlaceLegalHoldResponse\x12)\n\x04hold\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.LegalHold\"S\n\x17ReleaseLegalHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x13\n\x0breleased_by\x18\x03 \x01(\t\"E\n\x18ReleaseLegalHoldResponse\x12)\n\x04hold\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.LegalHold\"\xb6\x01\n\tLegalHold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tplaced_by\x18\x04 \x01(\t\x12.\n\nplace_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crelease_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*n\n\x0eReimportPolicy\x12\x1f\n\x1bREIMPORT_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16REIMPORT_POLICY_REFUSE\x10\x01\x12\x1f\n\x1bREIMPORT_POLICY_START_CLEAN\x10\x02*\xd6\x01\n\x0c\x45rasureStage\x12\x1d\n\x19\x45RASURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RASURE_STAGE_REQUESTED\x10\x01\x12\x18\n\x14\x45RASURE_STAGE_QUEUED\x10\x02\x12\x17\n\x13\x45RASURE_STAGE_BEGUN\x10\x03\x12 \n\x1c\x45RASURE_STAGE_KEYS_DESTROYED\x10\x04\x12\x18\n\x14\x45RASURE_STAGE_PURGED\x10\x05\x12\x1b\n\x17\x45RASURE_STAGE_COMPLETED\x10\x06\x32\xc8\x05\n\x0fIdentityService\x12l\n\x11ResolveIdentifier\x12*.c360.identity.v1.ResolveIdentifierRequest\x1a+.c360.identity.v1.ResolveIdentifierResponse\x12Z\n\x0bGetCustomer\x12$.c360.identity.v1.GetCustomerRequest\x1a%.c360.identity.v1.GetCustomerResponse\x12`\n\rListProposals\x12&.c360.identity.v1.ListProposalsRequest\x1a\'.c360.identity.v1.ListProposalsResponse\x12`\n\rEraseCustomer\x12&.c360.identity.v1.EraseCustomerRequest\x1a\'.c360.identity.v1.EraseCustomerResponse\x12W\n\nGetErasure\x12#.c360.identity.v1.GetErasureRequest\x1a$.c360.identity.v1.GetErasureResponse\x12\x63\n\x0ePlaceLegalHold\x12\'.c360.identity.v1.PlaceLegalHoldRequest\x1a(.c360.identity.v1.PlaceLegalHoldResponse\x12i\n\x10ReleaseLegalHold\x12).c360.identity.v1.ReleaseLegalHoldRequest\x1a*.c360.identity.v1.ReleaseLegalHoldResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x33\x36\x30/identity/v1/identity.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x18ResolveIdentifierRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x33\n\x11\x61t_least_as_fresh\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"L\n\x19ResolveIdentifierResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x1a\n\x12linked_customer_id\x18\x02 \x01(\t\"^\n\x12GetCustomerRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"C\n\x13GetCustomerResponse\x12,\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Customer\"\xd9\x01\n\x08\x43ustomer\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12.\n\nfound_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmember_ids\x18\x03 \x03(\t\x12\x37\n\x0bidentifiers\x18\x04 \x03(\x0b\x32\".c360.identity.v1.LinkedIdentifier\x12\'\n\x06merges\x18\x05 \x03(\x0b\x32\x17.c360.identity.v1.Merge\x12\x12\n\nerasure_id\x18\x06 \x01(\t\"}\n\x10LinkedIdentifier\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nvalue_hash\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12-\n\tlink_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x05Merge\x12\x10\n\x08merge_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\x16\n\x0e\x63\x61use_event_id\x18\x03 \x01(\t\x12.\n\nmerge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61use_decision_id\x18\x05 \x01(\t\"m\n\x14ListProposalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.c360.identity.v1.ProposalState\"_\n\x15ListProposalsResponse\x12-\n\tproposals\x18\x01 \x03(\x0b\x32\x1a.c360.identity.v1.Proposal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x02\n\x08Proposal\x12\x13\n\x0bproposal_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61use_event_id\x18\x04 \x01(\t\x12\x30\n\x0cpropose_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05state\x18\x06 \x01(\x0e\x32\x1f.c360.identity.v1.ProposalState\x12.\n\nclose_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x08 \x01(\t\"\x8c\x02\n\x14\x45raseCustomerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x63ustomer_id\x18\x02 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x03 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x12\x30\n\x06policy\x18\x04 \x01(\x0e\x32 .c360.identity.v1.ReimportPolicy\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x14\n\x0crequested_by\x18\x06 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x07 \x01(\x0b\x32\x18.c360.common.v1.PositionB\n\n\x08\x63ustomer\"C\n\x15\x45raseCustomerResponse\x12*\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x19.c360.identity.v1.Erasure\"K\n\x11GetErasureRequest\x12\x14\n\nrequest_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x63ustomer_id\x18\x02 \x01(\tH\x00\x42\t\n\x07\x65rasure\"@\n\x12GetErasureResponse\x12*\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x19.c360.identity.v1.Erasure\"\xd4\x03\n\x07\x45rasure\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12-\n\x05stage\x18\x04 \x01(\x0e\x32\x1e.c360.identity.v1.ErasureStage\x12\x30\n\x06policy\x18\x05 \x01(\x0e\x32 .c360.identity.v1.ReimportPolicy\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x14\n\x0crequested_by\x18\x07 \x01(\t\x12\x30\n\x0crequest_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x65rased_customer_ids\x18\x0b \x03(\t\x12\x10\n\x08hold_ids\x18\x0c \x03(\t\x12\x13\n\x0b\x63\x65rtificate\x18\r \x01(\t\x12\x14\n\x0cverifier_key\x18\x0e \x01(\t\x12\x16\n\x0erefused_events\x18\x0f \x01(\x04\"\xd8\x01\n\x15PlaceLegalHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x63ustomer_id\x18\x02 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x03 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\tplaced_by\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.PositionB\n\n\x08\x63ustomer\"C\n\x16PlaceLegalHoldResponse\x12)\n\x04hold\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.LegalHold\"S\n\x17ReleaseLegalHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x13\n\x0breleased_by\x18\x03 \x01(\t\"E\n\x18ReleaseLegalHoldResponse\x12)\n\x04hold\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.LegalHold\"\xb6\x01\n\tLegalHold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tplaced_by\x18\x04 \x01(\t\x12.\n\nplace_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crelease_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xbc\x01\n\rProposalState\x12\x1e\n\x1aPROPOSAL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROPOSAL_STATE_OPEN\x10\x01\x12\x1b\n\x17PROPOSAL_STATE_ACCEPTED\x10\x02\x12\x1b\n\x17PROPOSAL_STATE_DECLINED\x10\x03\x12\x1a\n\x16PROPOSAL_STATE_EXPIRED\x10\x04\x12\x1c\n\x18PROPOSAL_STATE_WITHDRAWN\x10\x05*n\n\x0eReimportPolicy\x12\x1f\n\x1bREIMPORT_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16REIMPORT_POLICY_REFUSE\x10\x01\x12\x1f\n\x1bREIMPORT_POLICY_START_CLEAN\x10\x02*\xd6\x01\n\x0c\x45rasureStage\x12\x1d\n\x19\x45RASURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RASURE_STAGE_REQUESTED\x10\x01\x12\x18\n\x14\x45RASURE_STAGE_QUEUED\x10\x02\x12\x17\n\x13\x45RASURE_STAGE_BEGUN\x10\x03\x12 \n\x1c\x45RASURE_STAGE_KEYS_DESTROYED\x10\x04\x12\x18\n\x14\x45RASURE_STAGE_PURGED\x10\x05\x12\x1b\n\x17\x45RASURE_STAGE_COMPLETED\x10\x06\x32\xc8\x05\n\x0fIdentityService\x12l\n\x11ResolveIdentifier\x12*.c360.identity.v1.ResolveIdentifierRequest\x1a+.c360.identity.v1.ResolveIdentifierResponse\x12Z\n\x0bGetCustomer\x12$.c360.identity.v1.GetCustomerRequest\x1a%.c360.identity.v1.GetCustomerResponse\x12`\n\rListProposals\x12&.c360.identity.v1.ListProposalsRequest\x1a\'.c360.identity.v1.ListProposalsResponse\x12`\n\rEraseCustomer\x12&.c360.identity.v1.EraseCustomerRequest\x1a\'.c360.identity.v1.EraseCustomerResponse\x12W\n\nGetErasure\x12#.c360.identity.v1.GetErasureRequest\x1a$.c360.identity.v1.GetErasureResponse\x12\x63\n\x0ePlaceLegalHold\x12\'.c360.identity.v1.PlaceLegalHoldRequest\x1a(.c360.identity.v1.PlaceLegalHoldResponse\x12i\n\x10ReleaseLegalHold\x12).c360.identity.v1.ReleaseLegalHoldRequest\x1a*.c360.identity.v1.ReleaseLegalHoldResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.identity.v1.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REIMPORTPOLICY']._serialized_start=2844
-  _globals['_REIMPORTPOLICY']._serialized_end=2954
-  _globals['_ERASURESTAGE']._serialized_start=2957
-  _globals['_ERASURESTAGE']._serialized_end=3171
+  _globals['_PROPOSALSTATE']._serialized_start=3038
+  _globals['_PROPOSALSTATE']._serialized_end=3226
+  _globals['_REIMPORTPOLICY']._serialized_start=3228
+  _globals['_REIMPORTPOLICY']._serialized_end=3338
+  _globals['_ERASURESTAGE']._serialized_start=3341
+  _globals['_ERASURESTAGE']._serialized_end=3555
   _globals['_RESOLVEIDENTIFIERREQUEST']._serialized_start=115
   _globals['_RESOLVEIDENTIFIERREQUEST']._serialized_end=242
   _globals['_RESOLVEIDENTIFIERRESPONSE']._serialized_start=244
@@ -49,34 +51,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMER']._serialized_end=705
   _globals['_LINKEDIDENTIFIER']._serialized_start=707
   _globals['_LINKEDIDENTIFIER']._serialized_end=832
-  _globals['_MERGE']._serialized_start=834
-  _globals['_MERGE']._serialized_end=953
-  _globals['_LISTPROPOSALSREQUEST']._serialized_start=955
-  _globals['_LISTPROPOSALSREQUEST']._serialized_end=1016
-  _globals['_LISTPROPOSALSRESPONSE']._serialized_start=1018
-  _globals['_LISTPROPOSALSRESPONSE']._serialized_end=1113
-  _globals['_PROPOSAL']._serialized_start=1116
-  _globals['_PROPOSAL']._serialized_end=1259
-  _globals['_ERASECUSTOMERREQUEST']._serialized_start=1262
-  _globals['_ERASECUSTOMERREQUEST']._serialized_end=1530
-  _globals['_ERASECUSTOMERRESPONSE']._serialized_start=1532
-  _globals['_ERASECUSTOMERRESPONSE']._serialized_end=1599
-  _globals['_GETERASUREREQUEST']._serialized_start=1601
-  _globals['_GETERASUREREQUEST']._serialized_end=1676
-  _globals['_GETERASURERESPONSE']._serialized_start=1678
-  _globals['_GETERASURERESPONSE']._serialized_end=1742
-  _globals['_ERASURE']._serialized_start=1745
-  _globals['_ERASURE']._serialized_end=2213
-  _globals['_PLACELEGALHOLDREQUEST']._serialized_start=2216
-  _globals['_PLACELEGALHOLDREQUEST']._serialized_end=2432
-  _globals['_PLACELEGALHOLDRESPONSE']._serialized_start=2434
-  _globals['_PLACELEGALHOLDRESPONSE']._serialized_end=2501
-  _globals['_RELEASELEGALHOLDREQUEST']._serialized_start=2503
-  _globals['_RELEASELEGALHOLDREQUEST']._serialized_end=2586
-  _globals['_RELEASELEGALHOLDRESPONSE']._serialized_start=2588
-  _globals['_RELEASELEGALHOLDRESPONSE']._serialized_end=2657
-  _globals['_LEGALHOLD']._serialized_start=2660
-  _globals['_LEGALHOLD']._serialized_end=2842
-  _globals['_IDENTITYSERVICE']._serialized_start=3174
-  _globals['_IDENTITYSERVICE']._serialized_end=3886
+  _globals['_MERGE']._serialized_start=835
+  _globals['_MERGE']._serialized_end=981
+  _globals['_LISTPROPOSALSREQUEST']._serialized_start=983
+  _globals['_LISTPROPOSALSREQUEST']._serialized_end=1092
+  _globals['_LISTPROPOSALSRESPONSE']._serialized_start=1094
+  _globals['_LISTPROPOSALSRESPONSE']._serialized_end=1189
+  _globals['_PROPOSAL']._serialized_start=1192
+  _globals['_PROPOSAL']._serialized_end=1452
+  _globals['_ERASECUSTOMERREQUEST']._serialized_start=1455
+  _globals['_ERASECUSTOMERREQUEST']._serialized_end=1723
+  _globals['_ERASECUSTOMERRESPONSE']._serialized_start=1725
+  _globals['_ERASECUSTOMERRESPONSE']._serialized_end=1792
+  _globals['_GETERASUREREQUEST']._serialized_start=1794
+  _globals['_GETERASUREREQUEST']._serialized_end=1869
+  _globals['_GETERASURERESPONSE']._serialized_start=1871
+  _globals['_GETERASURERESPONSE']._serialized_end=1935
+  _globals['_ERASURE']._serialized_start=1938
+  _globals['_ERASURE']._serialized_end=2406
+  _globals['_PLACELEGALHOLDREQUEST']._serialized_start=2409
+  _globals['_PLACELEGALHOLDREQUEST']._serialized_end=2625
+  _globals['_PLACELEGALHOLDRESPONSE']._serialized_start=2627
+  _globals['_PLACELEGALHOLDRESPONSE']._serialized_end=2694
+  _globals['_RELEASELEGALHOLDREQUEST']._serialized_start=2696
+  _globals['_RELEASELEGALHOLDREQUEST']._serialized_end=2779
+  _globals['_RELEASELEGALHOLDRESPONSE']._serialized_start=2781
+  _globals['_RELEASELEGALHOLDRESPONSE']._serialized_end=2850
+  _globals['_LEGALHOLD']._serialized_start=2853
+  _globals['_LEGALHOLD']._serialized_end=3035
+  _globals['_IDENTITYSERVICE']._serialized_start=3558
+  _globals['_IDENTITYSERVICE']._serialized_end=4270
 # @@protoc_insertion_point(module_scope)

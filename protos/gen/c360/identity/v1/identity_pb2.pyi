@@ -21,6 +21,42 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ProposalState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProposalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProposalState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROPOSAL_STATE_UNSPECIFIED: _ProposalState.ValueType  # 0
+    """In a request: of any state. Never sent."""
+    PROPOSAL_STATE_OPEN: _ProposalState.ValueType  # 1
+    """To be decided."""
+    PROPOSAL_STATE_ACCEPTED: _ProposalState.ValueType  # 2
+    """Somebody decided that the two are one."""
+    PROPOSAL_STATE_DECLINED: _ProposalState.ValueType  # 3
+    """Somebody decided that the two are never one."""
+    PROPOSAL_STATE_EXPIRED: _ProposalState.ValueType  # 4
+    """Nobody decided in time. It is proposed again when the two are seen again."""
+    PROPOSAL_STATE_WITHDRAWN: _ProposalState.ValueType  # 5
+    """Nothing speaks for it any more, or the two became one in another way."""
+
+class ProposalState(_ProposalState, metaclass=_ProposalStateEnumTypeWrapper):
+    """ProposalState says what became of a proposal."""
+
+PROPOSAL_STATE_UNSPECIFIED: ProposalState.ValueType  # 0
+"""In a request: of any state. Never sent."""
+PROPOSAL_STATE_OPEN: ProposalState.ValueType  # 1
+"""To be decided."""
+PROPOSAL_STATE_ACCEPTED: ProposalState.ValueType  # 2
+"""Somebody decided that the two are one."""
+PROPOSAL_STATE_DECLINED: ProposalState.ValueType  # 3
+"""Somebody decided that the two are never one."""
+PROPOSAL_STATE_EXPIRED: ProposalState.ValueType  # 4
+"""Nobody decided in time. It is proposed again when the two are seen again."""
+PROPOSAL_STATE_WITHDRAWN: ProposalState.ValueType  # 5
+"""Nothing speaks for it any more, or the two became one in another way."""
+Global___ProposalState: _TypeAlias = ProposalState  # noqa: Y015
+
 class _ReimportPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -289,10 +325,13 @@ class Merge(_message.Message):
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
     MERGE_TIME_FIELD_NUMBER: _builtins.int
+    CAUSE_DECISION_ID_FIELD_NUMBER: _builtins.int
     merge_id: _builtins.str
     """The edge's id, a UUID."""
     cause_event_id: _builtins.str
-    """The id of the event whose identifiers caused it."""
+    """The id of the event whose identifiers caused it, a UUID; empty when nothing but a decision did."""
+    cause_decision_id: _builtins.str
+    """The decision that caused it, a UUID; empty when an event did."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The two customers it joins, older first."""
@@ -308,10 +347,11 @@ class Merge(_message.Message):
         customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         cause_event_id: _builtins.str = ...,
         merge_time: _timestamp_pb2.Timestamp | None = ...,
+        cause_decision_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["merge_time", b"merge_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "customer_ids", b"customer_ids", "merge_id", b"merge_id", "merge_time", b"merge_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_decision_id", b"cause_decision_id", "cause_event_id", b"cause_event_id", "customer_ids", b"customer_ids", "merge_id", b"merge_id", "merge_time", b"merge_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -325,19 +365,23 @@ class ListProposalsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    state: Global___ProposalState.ValueType
+    """Only those in this state; unspecified: of any."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        state: Global___ProposalState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,19 +426,30 @@ class Proposal(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
     PROPOSE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
-    """Why it was parked, as a machine-readable word: "TWO_KNOWN_PEOPLE" or "CLUSTER_TOO_LARGE"."""
+    """Why people have to decide, as a machine-readable word: "TWO_KNOWN_PEOPLE", "LIMIT_REACHED" or "CLUSTER_TOO_LARGE"."""
     cause_event_id: _builtins.str
     """The id of the event whose identifiers proposed it."""
+    state: Global___ProposalState.ValueType
+    """Whether it is still to be decided, or how it ended."""
+    decision_id: _builtins.str
+    """The decision that accepted or declined it, a UUID; otherwise empty."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The two customers it would join."""
 
     @_builtins.property
     def propose_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was parked."""
+        """When it was proposed."""
+
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended; absent while it is open."""
 
     def __init__(
         self,
@@ -404,10 +459,13 @@ class Proposal(_message.Message):
         reason: _builtins.str = ...,
         cause_event_id: _builtins.str = ...,
         propose_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___ProposalState.ValueType = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        decision_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["propose_time", b"propose_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "propose_time", b"propose_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "customer_ids", b"customer_ids", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decision_id", b"decision_id", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,8 +94,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProposals(self, request, context):
-        """ListProposals lists merges that were parked because they would have joined two known people.
-        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

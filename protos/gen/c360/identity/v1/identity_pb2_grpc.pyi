@@ -43,8 +43,8 @@ class IdentityServiceStub:
     Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN).
     """
     ListProposals: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListProposalsRequest, _identity_pb2.ListProposalsResponse]
-    """ListProposals lists merges that were parked because they would have joined two known people.
-    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     EraseCustomer: _grpc.UnaryUnaryMultiCallable[_identity_pb2.EraseCustomerRequest, _identity_pb2.EraseCustomerResponse]
     """EraseCustomer destroys everything personal about a customer and all that is merged with it, for ever: their keys,
@@ -83,8 +83,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN).
     """
     ListProposals: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListProposalsRequest, _identity_pb2.ListProposalsResponse]  # type: ignore[assignment]
-    """ListProposals lists merges that were parked because they would have joined two known people.
-    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_identity_pb2.EraseCustomerRequest, _identity_pb2.EraseCustomerResponse]  # type: ignore[assignment]
     """EraseCustomer destroys everything personal about a customer and all that is merged with it, for ever: their keys,
@@ -138,8 +138,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.ListProposalsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.ListProposalsResponse, _abc.Awaitable[_identity_pb2.ListProposalsResponse]]:
-        """ListProposals lists merges that were parked because they would have joined two known people.
-        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod

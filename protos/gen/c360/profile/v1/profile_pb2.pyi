@@ -406,8 +406,9 @@ class TimelineEntry(_message.Message):
     event_id: _builtins.str
     """The event's id, a UUID."""
     kind: _builtins.str
-    """What kind: "founded", "linked", "unlinked", "merged", "split", "merge_proposed", "identified", "tracked", "page_viewed", "screen_viewed",
-    "grouped", "aliased", "restricted", "erased".
+    """What kind: "founded", "linked", "unlinked", "merged", "split", "merge_proposed", "proposal_closed", "merge_decided",
+    "merge_forbidden", "decision_withdrawn", "identified", "tracked", "page_viewed", "screen_viewed", "grouped", "aliased",
+    "restricted", "erased".
     """
     name: _builtins.str
     """The event's name ("Order Completed"); empty where the kind has none."""

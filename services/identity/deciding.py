@@ -1,0 +1,218 @@
+"""Decisions by hand: taken down, told to both customers, and followed by the graph, in one transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from services.identity import decisions, erasures, views
+from services.identity.decision import Cut, Decide, Decision, Party, are_one, check_who_and_why, forbidding, stand_for
+from services.identity.erasure import reused
+from services.identity.graph.facts import Evidence, Node, pair
+from services.identity.graph_writer import GraphWriter
+from services.identity.ledger import Ledger
+from services.identity.regions import Loaded
+from services.identity.reviewing import closing, open_proposal
+from shared.errors import InvalidInput, NotFound, WrongState
+from shared.events import customer as events
+from shared.events.catalogue import Entry, make_entry
+from shared.ids import NewId, derived_id, to_text
+from shared.instants import Clock
+
+
+class Decider:
+    """`decide` and `withdraw` answer when what follows is in the log, with the unit that hands it over."""
+
+    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, clock: Clock, new_id: NewId) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._graph = graph
+        self._clock = clock
+        self._new_id = new_id
+
+    async def decide(self, command: Decide) -> tuple[Decision, int]:
+        """Raises NotFound (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), InvalidInput (SAME_CUSTOMER), Conflict (REQUEST_ID_REUSED),
+        WrongState (CUSTOMER_ERASED, ALREADY_TOGETHER, NOT_TOGETHER, ALREADY_DECIDED, FORBIDDEN)."""
+        async with self._ledger.turn():
+            return await self._decide(command), self._ledger.next_unit - 1
+
+    async def decide_proposal(
+        self, request_id: str, proposal_id: bytes, accept: bool, decided_by: str, reason: str
+    ) -> tuple[Decision, int]:
+        """Raises NotFound (PROPOSAL_UNKNOWN), WrongState (PROPOSAL_CLOSED), and what `decide` does."""
+        check_who_and_why(request_id, reason, decided_by)
+        async with self._ledger.turn():
+            earlier = await decisions.of_request(self._pool, request_id)
+            proposal = await open_proposal(self._pool, proposal_id, answered=earlier)
+            command = Decide(
+                request_id=request_id,
+                act="merge" if accept else "forbid",
+                one=Party(customer=proposal.customer),
+                other=Party(customer=proposal.other),
+                decided_by=decided_by,
+                reason=reason,
+                proposal_id=proposal_id,
+            )
+            return await self._decide(command), self._ledger.next_unit - 1
+
+    async def withdraw(self, request_id: str, decision_id: bytes, withdrawn_by: str, reason: str) -> tuple[Decision, int]:
+        """Raises NotFound (DECISION_UNKNOWN), WrongState (DECISION_WITHDRAWN), Conflict (REQUEST_ID_REUSED), InvalidInput."""
+        check_who_and_why(request_id, reason, withdrawn_by)
+        async with self._ledger.turn():
+            if (earlier := await decisions.of_withdrawal(self._pool, request_id)) is not None:
+                if (earlier.decision_id, earlier.withdrawn_by, earlier.withdrawn_reason) != (decision_id, withdrawn_by, reason):
+                    raise reused()
+                return earlier, self._ledger.next_unit - 1
+            decision = await decisions.get(self._pool, decision_id)
+            if decision is None:
+                raise NotFound("no decision has this id", reason="DECISION_UNKNOWN", decision_id=to_text(decision_id))
+            if decision.withdrawn_at is not None:
+                raise WrongState(
+                    "this decision was withdrawn before", reason="DECISION_WITHDRAWN", decision_id=to_text(decision_id)
+                )
+            withdrawn = msgspec.structs.replace(
+                decision,
+                withdraw_request_id=request_id,
+                withdrawn_by=withdrawn_by,
+                withdrawn_reason=reason,
+                withdrawn_at=self._clock(),
+            )
+            await self._withdraw(withdrawn)
+            return withdrawn, self._ledger.next_unit - 1
+
+    async def _decide(self, command: Decide) -> Decision:
+        if (earlier := await decisions.of_request(self._pool, command.request_id)) is not None:
+            if earlier.asked != command.digest():
+                raise reused()
+            return earlier
+        one, other = await self._node(command.one), await self._node(command.other)
+        if one == other:
+            raise InvalidInput("a decision is about two customers, and these two names are of one", reason="SAME_CUSTOMER")
+        taken: list[Decision] = []
+
+        def amend(loaded: Loaded) -> Sequence[Entry]:
+            decision = self._take(command, loaded, one, other)
+            taken.append(decision)
+            return [*self._told(decision), *self._closing(decision, loaded)]
+
+        async def also(connection: Any) -> None:
+            await decisions.insert(connection, taken[0])
+            if command.proposal_id is not None:
+                state: events.ProposalEnd = "accepted" if command.kind == "merge" else "declined"
+                await views.close_proposals(connection, [command.proposal_id], state, taken[0].decided_at, taken[0].decision_id)
+
+        decision_id = derived_id(b"decision", command.request_id.encode())
+        await self._graph.resettle([one.value_hash, other.value_hash], amend, also, cause=Evidence(self._clock(), decision_id))
+        return taken[0]
+
+    def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node) -> Decision:
+        """Checks the decision against what is, and adds it to the facts."""
+        require_state(command, are_one(loaded.region, one, other))
+        cut = stand_for(loaded.region, self._graph.rules, one, other)
+        decided, known = pair(*cut), loaded.forced if command.kind == "merge" else loaded.forbidden
+        if decided in known:
+            raise WrongState("this was decided before", reason="ALREADY_DECIDED", decision_id=to_text(known[decided].event_id))
+        decision = Decision(
+            decision_id=derived_id(b"decision", command.request_id.encode()),
+            request_id=command.request_id,
+            asked=command.digest(),
+            kind=command.kind,
+            one=cut.one.value_hash,
+            other=cut.other.value_hash,
+            customer=loaded.region.known.links[one],
+            other_customer=loaded.region.known.links[other],
+            decided_by=command.decided_by,
+            reason=command.reason,
+            decided_at=self._clock(),
+            proposal_id=command.proposal_id,
+        )
+        loaded.decide(command.kind, decided, Evidence(decision.decided_at, decision.decision_id))
+        if command.kind == "merge":
+            self._require_possible(loaded, cut)
+        return decision
+
+    def _require_possible(self, loaded: Loaded, cut: Cut) -> None:
+        for forbidden in forbidding(loaded.region, self._graph.rules, cut):
+            raise WrongState(
+                "a decision keeps these two apart: withdraw it first",
+                reason="FORBIDDEN",
+                decision_id=to_text(loaded.forbidden[forbidden].event_id),
+            )
+
+    async def _withdraw(self, decision: Decision) -> None:
+        streams = [stream for stream, _ in decision.told_to()]
+        versions = await erasures.versions_of(self._pool, streams)
+
+        def amend(loaded: Loaded) -> Sequence[Entry]:
+            nonlocal versions
+            known = loaded.forced if decision.kind == "merge" else loaded.forbidden
+            for decided in [one for one, evidence in known.items() if evidence.event_id == decision.decision_id]:
+                loaded.undecide(decision.kind, decided)
+            versions = loaded.versions = versions | loaded.versions  # what was linked to them may be somebody else's by now
+            return self._told_back(decision)
+
+        async def also(connection: Any) -> None:
+            await decisions.mark_withdrawn(connection, decision)
+            await erasures.move_versions(connection, {stream: versions[stream] for stream in streams})
+
+        assert decision.withdrawn_at is not None
+        cause = Evidence(decision.withdrawn_at, decision.decision_id)
+        await self._graph.resettle([decision.one, decision.other], amend, also, cause=cause)
+
+    async def _node(self, party: Party) -> Node:
+        if party.value_hash:
+            if (found := await decisions.linked(self._pool, party.value_hash)) is None:
+                raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+            return found
+        found = await decisions.founder_of(self._pool, party.customer)
+        if found is None:
+            await views.present_members(self._pool, party.customer)
+            raise AssertionError("a customer that is there was founded by an identifier")
+        return found
+
+    def _told(self, decision: Decision) -> list[Entry]:
+        merge = decision.kind == "merge"
+        kind, form = (events.MERGE_DECIDED, events.MergeDecided) if merge else (events.MERGE_FORBIDDEN, events.MergeForbidden)
+        hashes = (decision.one, decision.other)
+        told = []
+        for (stream, other), (mine, its) in zip(decision.told_to(), (hashes, hashes[::-1]), strict=False):
+            public = form(
+                decision_id=decision.decision_id,
+                other=other,
+                value_hash=mine,
+                other_value_hash=its,
+                decided_by=decision.decided_by,
+                reason=decision.reason,
+            )
+            told.append(make_entry(kind, stream, self._new_id(), decision.decided_at, public))
+        return told
+
+    def _closing(self, decision: Decision, loaded: Loaded) -> list[Entry]:
+        if decision.proposal_id is None:
+            return []
+        one, other = loaded.proposals.pop(decision.proposal_id)
+        state: events.ProposalEnd = "accepted" if decision.kind == "merge" else "declined"
+        return closing(decision.proposal_id, one, other, state, decision.decided_at, self._new_id, decision.decision_id)
+
+    def _told_back(self, decision: Decision) -> list[Entry]:
+        assert decision.withdrawn_at is not None
+        told = []
+        for stream, other in decision.told_to():
+            public = events.DecisionWithdrawn(
+                decision_id=decision.decision_id,
+                other=other,
+                withdrawn_by=decision.withdrawn_by or "",
+                reason=decision.withdrawn_reason or "",
+            )
+            told.append(make_entry(events.DECISION_WITHDRAWN, stream, self._new_id(), decision.withdrawn_at, public))
+        return told
+
+
+def require_state(command: Decide, one: bool) -> None:
+    """Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER)."""
+    if command.act == "split" and not one:
+        raise WrongState("these are two customers: forbid them, to keep them so", reason="NOT_TOGETHER")
+    if command.act == "merge" and one:
+        raise WrongState("these are one customer already", reason="ALREADY_TOGETHER")
+    if command.act == "forbid" and one:
+        raise WrongState("these are one customer: split them", reason="ALREADY_TOGETHER")

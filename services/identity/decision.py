@@ -1,0 +1,115 @@
+"""What people decide by hand: that two customers are one, or never are. Pure."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from services.identity.erasure import MAX_NAME, check_request
+from services.identity.graph.facts import Node, pair
+from services.identity.graph.region import Region
+from services.identity.graph.resolve import resolve
+from services.identity.graph.rules import Rules
+from shared.errors import InvalidInput
+from shared.events.catalogue import encode
+from shared.ids import derived_id
+
+Kind = Literal["merge", "forbid"]
+Act = Literal["merge", "split", "forbid"]
+
+
+class Party(msgspec.Struct, frozen=True):
+    """A customer by any of its ids, or by an identifier's hash."""
+
+    customer: bytes = b""
+    value_hash: bytes = b""
+
+
+class Decide(msgspec.Struct, frozen=True, kw_only=True):
+    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID)."""
+
+    request_id: str
+    act: Act
+    one: Party
+    other: Party
+    decided_by: str
+    reason: str
+    proposal_id: bytes | None = None
+
+    def __post_init__(self) -> None:
+        check_who_and_why(self.request_id, self.reason, self.decided_by)
+
+    @property
+    def kind(self) -> Kind:
+        return "merge" if self.act == "merge" else "forbid"
+
+    def digest(self) -> bytes:
+        """By which the same request is known again."""
+        return derived_id(b"decide", encode(self))
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """`one` and `other` are hashes of the identifiers that are one or two; the customers are those whose streams tell of it."""
+
+    decision_id: bytes
+    request_id: str
+    asked: bytes
+    kind: Kind
+    one: bytes
+    other: bytes
+    customer: bytes
+    other_customer: bytes
+    decided_by: str
+    reason: str
+    decided_at: int
+    proposal_id: bytes | None = None
+    withdraw_request_id: str | None = None
+    withdrawn_by: str | None = None
+    withdrawn_reason: str | None = None
+    withdrawn_at: int | None = None
+
+    def told_to(self) -> list[tuple[bytes, bytes]]:
+        """(stream, the other customer); one when both identifiers were the same customer's."""
+        both = [(self.customer, self.other_customer), (self.other_customer, self.customer)]
+        return both[:1] if self.customer == self.other_customer else both
+
+
+class Cut(NamedTuple):
+    """The identifiers that a decision is about."""
+
+    one: Node
+    other: Node
+
+
+def check_who_and_why(request_id: str, reason: str, name: str) -> None:
+    check_request(request_id, reason, name)
+    if not name:
+        raise InvalidInput(f"say who decides, in 1 to {MAX_NAME} printable characters", reason="NAME_INVALID")
+
+
+def stand_for(region: Region, rules: Rules, one: Node, other: Node) -> Cut:
+    """For a customer stands the strongest identifier of what evidence joins, so that all of it goes along.
+
+    Where evidence joins the two, the decision is about those that were named.
+    """
+    part_of = resolve(region.facts, rules, region.shared).part_of
+    strongest = [
+        min(part_of[node].nodes, key=lambda found: (rules.rank(found.namespace), found)) if node in part_of else node
+        for node in (one, other)
+    ]
+    return Cut(one, other) if strongest[0] == strongest[1] else Cut(*strongest)
+
+
+def are_one(region: Region, one: Node, other: Node) -> bool:
+    canonical = region.known.canonical()
+    return canonical[region.known.links[one]] == canonical[region.known.links[other]]
+
+
+def forbidding(region: Region, rules: Rules, cut: Cut) -> Sequence[frozenset[Node]]:
+    """The pairs that keep apart what the facts of a region, with a new decision, say is one; none when it is one."""
+    found = resolve(region.facts, rules, region.shared).group_of
+    if found[cut.one] is found[cut.other]:
+        return ()
+    one, other = found[cut.one].nodes, found[cut.other].nodes
+    across = [decided for decided in region.facts.forbidden if not decided.isdisjoint(one) and not decided.isdisjoint(other)]
+    return sorted(across, key=sorted) or [pair(*cut)]

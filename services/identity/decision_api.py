@@ -1,0 +1,126 @@
+"""The gRPC edge of decisions by hand."""
+
+from typing import Any, Final
+
+from c360.common.v1.common_pb2 import Position
+from c360.identity.v1 import decision_pb2 as pb
+from c360.identity.v1 import decision_pb2_grpc
+
+from services.identity import decisions, views
+from services.identity.deciding import Decider
+from services.identity.decision import Act, Decide, Decision, Kind, Party
+from services.identity.ledger import IDENTITY_PARTITION
+from shared.errors import InvalidInput, NotFound
+from shared.identifiers import hash_of, normalise
+from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
+from shared.positions import Progress
+from shared.rpc.edge import freshness, page_limit, page_token, parse_page_token
+from shared.rpc.server import seconds_left
+
+SERVICE_NAME: Final = "c360.identity.v1.DecisionService"
+KINDS: Final[dict[Kind, pb.DecisionKind.ValueType]] = {"merge": pb.DECISION_KIND_MERGE, "forbid": pb.DECISION_KIND_FORBID}
+ACCEPTED: Final = {pb.PROPOSAL_ANSWER_ACCEPT: True, pb.PROPOSAL_ANSWER_DECLINE: False}
+
+
+class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
+    def __init__(self, pool: Any, decider: Decider, lookup_key: bytes, progress: Progress) -> None:
+        self._pool = pool
+        self._decider = decider
+        self._lookup_key = lookup_key
+        self._progress = progress
+
+    async def MergeCustomers(self, request: pb.MergeCustomersRequest, context: Any) -> pb.MergeCustomersResponse:
+        return pb.MergeCustomersResponse(**await self._decide("merge", request, context))
+
+    async def SplitCustomer(self, request: pb.SplitCustomerRequest, context: Any) -> pb.SplitCustomerResponse:
+        return pb.SplitCustomerResponse(**await self._decide("split", request, context))
+
+    async def ForbidMerge(self, request: pb.ForbidMergeRequest, context: Any) -> pb.ForbidMergeResponse:
+        return pb.ForbidMergeResponse(**await self._decide("forbid", request, context))
+
+    async def WithdrawDecision(self, request: pb.WithdrawDecisionRequest, context: Any) -> pb.WithdrawDecisionResponse:
+        decision_id = from_text(request.decision_id, "decision")
+        done = await self._decider.withdraw(request.request_id, decision_id, request.withdrawn_by, request.reason)
+        return pb.WithdrawDecisionResponse(**await self._answer(*done))
+
+    async def DecideProposal(self, request: pb.DecideProposalRequest, context: Any) -> pb.DecideProposalResponse:
+        if request.answer not in ACCEPTED:
+            raise InvalidInput("accept the proposal or decline it", reason="ANSWER_MISSING")
+        proposal_id = from_text(request.proposal_id, "proposal")
+        accept = ACCEPTED[request.answer]
+        done = await self._decider.decide_proposal(request.request_id, proposal_id, accept, request.decided_by, request.reason)
+        return pb.DecideProposalResponse(**await self._answer(*done))
+
+    async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
+        limit = page_limit(request.page_size)
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+        members = await self._members(request.customer) if request.HasField("customer") else []
+        after = parse_page_token(request.page_token) or (-1, b"")
+        rows = await decisions.page(self._pool, members, after, limit, request.include_withdrawn)
+        more = len(rows) == limit
+        return pb.ListDecisionsResponse(
+            decisions=[_message(row) for row in rows],
+            next_page_token=page_token(rows[-1].decided_at, rows[-1].decision_id) if more else "",
+        )
+
+    async def _decide(self, act: Act, request: Any, context: Any) -> dict[str, Any]:
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+        command = Decide(
+            request_id=request.request_id,
+            act=act,
+            one=self._party(request.customer),
+            other=self._party(request.other),
+            decided_by=request.decided_by,
+            reason=request.reason,
+        )
+        return await self._answer(*await self._decider.decide(command))
+
+    async def _members(self, named: pb.CustomerRef) -> list[bytes]:
+        party = self._party(named)
+        customer = party.customer
+        if party.value_hash:
+            resolved = await views.resolve(self._pool, party.value_hash)
+            if resolved is None:
+                raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+            customer = resolved.customer
+        members = await views.members(self._pool, customer)
+        if not members:
+            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        return members
+
+    def _party(self, named: pb.CustomerRef) -> Party:
+        match named.WhichOneof("customer"):
+            case "customer_id":
+                return Party(customer=from_text(named.customer_id, "customer"))
+            case "identifier":
+                identifier = normalise(named.identifier.namespace, named.identifier.value)
+                return Party(value_hash=hash_of(identifier, self._lookup_key))
+        raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
+
+    async def _answer(self, decision: Decision, unit: int) -> dict[str, Any]:
+        found = await decisions.clusters(self._pool, decision)
+        return {
+            "decision": _message(decision),
+            "customers": [
+                pb.Cluster(customer_id=to_text(one.customer), member_ids=[to_text(member) for member in one.members])
+                for one in found
+            ],
+            "position": Position(log="customer", partition=IDENTITY_PARTITION, number=unit),
+        }
+
+
+def _message(decision: Decision) -> pb.Decision:
+    return pb.Decision(
+        decision_id=to_text(decision.decision_id),
+        request_id=decision.request_id,
+        kind=KINDS[decision.kind],
+        customer_ids=[to_text(decision.customer), to_text(decision.other_customer)],
+        decided_by=decision.decided_by,
+        reason=decision.reason,
+        decide_time=to_timestamp(decision.decided_at),
+        proposal_id=to_text(decision.proposal_id) if decision.proposal_id else "",
+        withdraw_time=to_timestamp(decision.withdrawn_at) if decision.withdrawn_at is not None else None,
+        withdrawn_by=decision.withdrawn_by or "",
+        withdraw_reason=decision.withdrawn_reason or "",
+    )

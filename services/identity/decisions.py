@@ -1,0 +1,94 @@
+"""Identity's read model of decisions by hand, table `decisions`, and of the customers they are about."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from services.identity.decision import Decision
+from services.identity.graph.facts import Node
+
+COLUMNS = ", ".join(Decision.__struct_fields__)
+PLACES = ", ".join(f"${number}" for number in range(1, len(Decision.__struct_fields__) + 1))
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """A customer and all that merges join to it, oldest first."""
+
+    customer: bytes
+    members: Sequence[bytes]
+
+
+async def insert(connection: Any, decision: Decision) -> None:
+    await connection.execute(f"INSERT INTO decisions ({COLUMNS}) VALUES ({PLACES})", *msgspec.structs.astuple(decision))  # noqa: S608
+
+
+async def mark_withdrawn(connection: Any, decision: Decision) -> None:
+    await connection.execute(
+        """UPDATE decisions SET withdraw_request_id = $2, withdrawn_by = $3, withdrawn_reason = $4, withdrawn_at = $5
+           WHERE decision_id = $1""",
+        decision.decision_id,
+        decision.withdraw_request_id,
+        decision.withdrawn_by,
+        decision.withdrawn_reason,
+        decision.withdrawn_at,
+    )
+
+
+async def get(pool: Any, decision_id: bytes) -> Decision | None:
+    return _decision(await pool.fetchrow(f"SELECT {COLUMNS} FROM decisions WHERE decision_id = $1", decision_id))  # noqa: S608
+
+
+async def of_request(pool: Any, request_id: str) -> Decision | None:
+    return _decision(await pool.fetchrow(f"SELECT {COLUMNS} FROM decisions WHERE request_id = $1", request_id))  # noqa: S608
+
+
+async def of_withdrawal(pool: Any, request_id: str) -> Decision | None:
+    query = f"SELECT {COLUMNS} FROM decisions WHERE withdraw_request_id = $1"  # noqa: S608
+    return _decision(await pool.fetchrow(query, request_id))
+
+
+async def page(pool: Any, customers: Sequence[bytes], after: tuple[int, bytes], limit: int, withdrawn: bool) -> list[Decision]:
+    """Oldest first, after (instant, decision id); about any of `customers`, or with none of them all."""
+    rows = await pool.fetch(
+        f"""SELECT {COLUMNS} FROM decisions
+            WHERE ($1::bytea[] = '{{}}' OR customer = ANY($1) OR other_customer = ANY($1)) AND ($5 OR withdrawn_at IS NULL)
+              AND (decided_at, decision_id) > ($2, $3)
+            ORDER BY decided_at, decision_id LIMIT $4""",  # noqa: S608
+        list(customers),
+        after[0],
+        after[1],
+        limit,
+        withdrawn,
+    )
+    return [Decision(**dict(row)) for row in rows]
+
+
+async def founder_of(pool: Any, customer: bytes) -> Node | None:
+    row = await pool.fetchrow("SELECT namespace, value_hash FROM identifiers WHERE customer = $1 AND own", customer)
+    return Node(row["namespace"], row["value_hash"]) if row else None
+
+
+async def linked(pool: Any, value_hash: bytes) -> Node | None:
+    row = await pool.fetchrow(
+        "SELECT namespace, value_hash FROM identifiers WHERE value_hash = $1 AND customer IS NOT NULL", value_hash
+    )
+    return Node(row["namespace"], row["value_hash"]) if row else None
+
+
+async def clusters(pool: Any, decision: Decision) -> list[Cluster]:
+    """The customers that a decision is about, as they are now; the oldest first."""
+    rows = await pool.fetch(
+        """SELECT canonical, array_agg(customer ORDER BY founding_number) AS members FROM customers WHERE canonical IN (
+               SELECT canonical FROM customers WHERE customer = ANY($1::bytea[]) OR customer IN (
+                   SELECT customer FROM identifiers WHERE value_hash = ANY($2::bytea[])
+               )
+           ) GROUP BY canonical ORDER BY min(founding_number)""",
+        [decision.customer, decision.other_customer],
+        [decision.one, decision.other],
+    )
+    return [Cluster(row["canonical"], row["members"]) for row in rows]
+
+
+def _decision(row: Any) -> Decision | None:
+    return Decision(**dict(row)) if row else None

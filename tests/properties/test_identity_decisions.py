@@ -1,0 +1,133 @@
+"""Laws of decisions by hand, on messy data: taken back they were never made, and neither their order nor that of events matters."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.identity.decision import Act
+from services.identity.graph.facts import Node, Pair
+from services.identity.graph.rules import Rules
+from tests.properties.graph_store import Store
+from tests.properties.test_identity_conclude import customers_together
+from tests.properties.test_identity_region import check, seen_of
+from tests.properties.test_identity_resolve import Sighting, all_rules, nodes, sightings
+
+acts: st.SearchStrategy[tuple[Act, Node, Node]] = st.tuples(st.sampled_from(["merge", "split", "forbid"]), nodes, nodes).filter(
+    lambda act: act[1] != act[2]
+)
+Decided = tuple[str, Pair]
+
+
+def play(store: Store, seen: list[Sighting]) -> Store:
+    for one in seen:
+        store.take([seen_of(one, store.rules)])
+    return store
+
+
+def state(store: Store) -> tuple[object, ...]:
+    """Who is one, who is linked where, and who is shared: all but the ids of edges and components."""
+    whole = store.whole
+    components: dict[bytes, set[Node]] = {}
+    for node, label in whole.component_of.items():
+        components.setdefault(label, set()).add(node)
+    return (
+        customers_together(whole.known),
+        whole.known.own,
+        whole.known.canonical(),
+        whole.shared,
+        {frozenset(found) for found in components.values()},
+        {node: whole.known.canonical()[customer] for node, customer in whole.known.links.items()},
+        whole.facts.together,
+        whole.facts.forced,
+        whole.facts.forbidden,
+    )
+
+
+@given(sightings, st.lists(acts, max_size=3), acts, all_rules)
+def test_a_decision_taken_back_is_the_exact_state_back(
+    seen: list[Sighting], decided: list[tuple[Act, Node, Node]], act: tuple[Act, Node, Node], rules: Rules
+) -> None:
+    store = play(Store(rules), seen)
+    for one in decided:
+        store.decide(*one)
+    groups, links = state(store)[0], dict(store.whole.known.links)
+    before, known = state(store), set(store.whole.known.founding_numbers)
+    if (taken := store.decide(*act)) is None:
+        assert state(store) == before
+        return
+    store.withdraw(*taken)
+    check(store, seen)
+    if set(store.whole.known.founding_numbers) == known:  # nobody was founded by what the decision told apart
+        assert state(store) == before
+    for node, customer in links.items():  # every id ever given out leads to the same people
+        assert store.whole.known.canonical()[customer] == store.whole.known.canonical()[store.whole.known.links[node]]
+    joined = {frozenset(group & known) for group in customers_together(store.whole.known)} - {frozenset()}
+    assert joined == groups
+
+
+@given(sightings, acts, all_rules)
+def test_a_decision_does_what_it_says(seen: list[Sighting], act: tuple[Act, Node, Node], rules: Rules) -> None:
+    store, (what, one, other) = play(Store(rules), seen), act
+    if store.decide(what, one, other) is not None:
+        assert (other in linked_with(store, one)) is (what == "merge")
+
+
+@given(sightings, sightings, st.lists(acts, max_size=4), all_rules, st.integers(1, 4))
+def test_events_that_come_later_go_to_the_right_side(
+    seen: list[Sighting], later: list[Sighting], decided: list[tuple[Act, Node, Node]], rules: Rules, size: int
+) -> None:
+    store = play(Store(rules), seen)
+    for act in decided:
+        store.decide(*act)
+    check(store, seen)
+    for first in range(0, len(later), size):
+        store.take([seen_of(one, rules) for one in later[first : first + size]])
+    check(store, seen + later)
+    for forbidden in store.whole.facts.forbidden:
+        one, other = forbidden
+        assert other not in linked_with(store, one)
+
+
+@given(sightings, st.lists(acts, max_size=4), all_rules, st.randoms(use_true_random=False))
+def test_neither_the_order_of_decisions_nor_of_events_matters(
+    seen: list[Sighting], decided: list[tuple[Act, Node, Node]], rules: Rules, random: object
+) -> None:
+    store = play(Store(rules), seen)
+    taken = [found for act in decided if (found := store.decide(*act)) is not None]
+    other, steps = Store(rules), [("event", one) for one in seen] + [("decision", one) for one in taken]
+    random.shuffle(steps)  # type: ignore[attr-defined]
+    for what, step in steps:
+        if what == "event":
+            play(other, [step])  # type: ignore[list-item]
+        else:  # it stands whatever was seen by then
+            kind, found = step
+            getattr(other.whole.facts, str(kind)).add(found)
+            other.settle_again(set(found))  # type: ignore[arg-type]
+    check(other, seen)
+    assert linked_groups(other) == linked_groups(store)
+
+
+@given(sightings, st.lists(acts, max_size=3), sightings, all_rules, nodes)
+def test_who_is_erased_leaves_no_decision(
+    seen: list[Sighting], decided: list[tuple[Act, Node, Node]], later: list[Sighting], rules: Rules, someone: Node
+) -> None:
+    store = play(Store(rules), seen)
+    for act in decided:
+        store.decide(*act)
+    gone = store.forget(store.members(someone))
+    store.take([])
+    for found in store.whole.facts.forced | store.whole.facts.forbidden:
+        assert found.isdisjoint(gone)
+    remaining = [one for one in seen if gone.isdisjoint(one[0])]
+    check(store, remaining)
+    check(play(store, later), remaining + later)
+
+
+def linked_with(store: Store, node: Node) -> set[Node]:
+    canonical, links = store.whole.known.canonical(), store.whole.known.links
+    return {other for other, customer in links.items() if canonical[customer] == canonical[links[node]]} if node in links else set()
+
+
+def linked_groups(store: Store) -> set[frozenset[Node]]:
+    """Without shared values that stand alone: whether those ever had a customer depends on when they were shared."""
+    alone = {frozenset({node}) for node in store.whole.shared}
+    return {frozenset(linked_with(store, node)) for node in store.whole.known.links} - alone
