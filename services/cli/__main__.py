@@ -7,7 +7,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from services.cli import audit, consent, customer, events, identity, parked, plans, profile, render, sources, vault
+from services.cli import (
+    audit,
+    consent,
+    customer,
+    events,
+    identity,
+    identity_decisions,
+    parked,
+    plans,
+    profile,
+    render,
+    sources,
+    vault,
+)
 from services.cli.errors import CommandError
 from services.cli.exporting.command import export
 from services.cli.importing.command import import_file
@@ -44,7 +57,7 @@ def about() -> None:
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile history, profile watch, identity proposals, parked list and discard).
+    (profile history, profile watch, identity proposals and decisions, parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -61,6 +74,7 @@ profile.app.command()(replay)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")
+identity.app.add_typer(identity_decisions.app)
 app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
 app.add_typer(parked.app, name="parked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from c360.identity.v1 import identity_pb2
 
 PAGE_PROPOSALS = 500  # the service's cap
+
+
+class State(StrEnum):
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    ALL = "all"
+
 
 app = typer.Typer(no_args_is_help=True, help="Who is who: customers, their identifiers, and the merges between them.")
 
@@ -69,28 +80,30 @@ def customer(
 
 @app.command()
 def proposals(
+    state: Annotated[State, typer.Option(help="Only those in this state.")] = State.OPEN,
     limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """List merges that were parked because they would have joined two known people. With --json: one line each."""
+    """List merges that people have to decide (`c360 identity decide`). With --json: one line each."""
     from services.cli import messages
 
-    listed = (messages.plain(proposal) for proposal in _proposals(limit, timeout_s))
+    listed = (messages.plain(proposal) for proposal in _proposals(state, limit, timeout_s))
     if as_json:
         for proposal in listed:
             render.line(proposal)
         return
-    rows = [(p["propose_time"], p["reason"], p["customer_ids"], p["proposal_id"]) for p in listed]
-    render.table("Proposals", ("parked", "reason", "customers", "proposal"), rows)
+    rows = [(p["propose_time"], p["state"], p["reason"], p["customer_ids"], p["proposal_id"]) for p in listed]
+    render.table("Proposals", ("proposed", "state", "reason", "customers", "proposal"), rows)
 
 
-def _proposals(limit: int, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
+def _proposals(state: State, limit: int, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
     from c360.identity.v1 import identity_pb2, identity_pb2_grpc
 
     from services.cli.client import connect
 
-    request = identity_pb2.ListProposalsRequest()
+    wanted = "UNSPECIFIED" if state is State.ALL else state.name
+    request = identity_pb2.ListProposalsRequest(state=identity_pb2.ProposalState.Value(f"PROPOSAL_STATE_{wanted}"))
     with connect("identity") as channel:
         stub = identity_pb2_grpc.IdentityServiceStub(channel)
         while limit > 0:
@@ -110,5 +123,10 @@ def _show_customer(shown: dict[str, Any]) -> None:
     rows = [(i["namespace"], i["value_hash"], i["customer_id"], i["link_time"]) for i in shown["identifiers"]]
     render.table("Identifiers", ("namespace", "hash", "linked to", "linked"), rows)
     if shown["merges"]:
-        merges = [(m["merge_time"], m["customer_ids"], m["cause_event_id"], m["merge_id"]) for m in shown["merges"]]
-        render.table("Merges", ("merged", "customers", "because of event", "merge"), merges)
+        merges = [(m["merge_time"], m["customer_ids"], _cause(m), m["merge_id"]) for m in shown["merges"]]
+        render.table("Merges", ("merged", "customers", "because of", "merge"), merges)
+
+
+def _cause(merge: dict[str, Any]) -> str:
+    decision, event = merge["cause_decision_id"], merge["cause_event_id"]
+    return f"decision {decision}" if decision else f"event {event}"

@@ -9,7 +9,7 @@ from typing import Self
 import grpc
 from c360.common.v1.common_pb2 import Identifier, Position
 from c360.consent.v1 import consent_pb2, consent_pb2_grpc
-from c360.identity.v1 import identity_pb2, identity_pb2_grpc
+from c360.identity.v1 import decision_pb2_grpc, identity_pb2, identity_pb2_grpc
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from c360.profile.v1 import profile_pb2, profile_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,6 +39,7 @@ class Platform:
         ingest, identity, profile, consent = self._channels
         self.ingest = ingest_pb2_grpc.IngestServiceStub(ingest)
         self.identity = identity_pb2_grpc.IdentityServiceStub(identity)
+        self.decisions = decision_pb2_grpc.DecisionServiceStub(identity)
         self.profile = profile_pb2_grpc.ProfileServiceStub(profile)
         self.consent = consent_pb2_grpc.ConsentServiceStub(consent)
 

@@ -1,6 +1,7 @@
 """Identity's writer on a real PostgreSQL decides as the pure domain does, whatever the units, restarts and repetitions."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -11,13 +12,17 @@ import pytest
 
 from services.identity import erasures, views
 from services.identity.app import Unifier
+from services.identity.deciding import Decider
+from services.identity.decision import Act, Decide, Party
 from services.identity.domain import Sighting, Suppression, admit
-from services.identity.graph.facts import Facts
+from services.identity.graph.facts import Facts, pair
 from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
+from services.identity.reviewing import DAY, Expiry
 from services.stack.stack import Stack
+from shared.errors import InvalidInput, WrongState
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_unit
@@ -45,6 +50,7 @@ VIEWS = (
     "erasures",
     "suppressions",
     "holds",
+    "decisions",
 )
 
 
@@ -55,11 +61,14 @@ class Store:
 
     async def unifier(self) -> Unifier:
         """A process that has just started."""
+        return (await self.started())[0]
+
+    async def started(self) -> tuple[Unifier, Decider, Ledger]:
         writer = LogWriter(self.pool, [0], now_us)
         ledger = Ledger(self.pool, writer, Outbox(self.pool), ParkedTable(self.pool, now_us), Progress(), now_us)
         unifier = Unifier(self.pool, ledger, self.vault, now_us, id_maker(now_us))
         await unifier.load()
-        return unifier
+        return unifier, Decider(self.pool, ledger, unifier.graph, now_us, id_maker(now_us)), ledger
 
 
 @pytest.fixture
@@ -116,9 +125,12 @@ def sighting_of(event: RawEvent, key: bytes) -> Sighting:
     return Sighting(event.message_id.encode(), identifiers, event.occurred_at)
 
 
-def oracle(sightings: list[Sighting]) -> set[frozenset[bytes]]:
-    """The partition of all facts together."""
+def oracle(sightings: list[Sighting], decided: Sequence[Any] = ()) -> set[frozenset[bytes]]:
+    """The partition of all facts together; `decided` are rows of decisions in force."""
     facts, resolving = Facts(), set()
+    nodes = {node.value_hash: node for sighting in sightings for node in sighting.seen().nodes}
+    for row in decided:
+        (facts.forced if row["kind"] == "merge" else facts.forbidden).add(pair(nodes[row["one"]], nodes[row["other"]]))
     for sighting in sightings:
         seen = sighting.seen()
         facts.see(seen.nodes, seen.evidence)
@@ -171,6 +183,88 @@ async def test_who_is_erased_is_as_if_never_seen(store: Store, seed: int) -> Non
     after = [admit(suppressions, sighting_of(event, key), DEFAULT_RULES) for event in raw[80:]]
     left += [sighting for sighting in after if isinstance(sighting, Sighting)]
     assert await partition_of_store(store.pool) == oracle(left)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_decisions_in_the_mix_leave_the_tables_as_the_function_of_all_facts_says(store: Store, seed: int) -> None:
+    random = Random(seed)
+    raw = traffic(random, 150)
+    unifier, decider, _ = await store.started()
+    done = 0
+    for sequence, unit in enumerate(in_units(random, raw), 1):
+        if random.random() < 0.2:
+            unifier, decider, _ = await store.started()
+        await unifier.unify(unit, sequence, [])
+        done += len(unit)
+        await decide_something(decider, store.pool, random, sequence)
+        decided = await store.pool.fetch("SELECT * FROM decisions WHERE withdrawn_at IS NULL")
+        sightings = [sighting_of(event, store.vault.lookup_key) for event in raw[:done]]
+        assert await partition_of_store(store.pool) == oracle(sightings, decided)
+    assert await store.pool.fetchval("SELECT count(*) FROM decisions WHERE withdrawn_at IS NOT NULL")
+    await check_proposals(store.pool)
+
+
+async def decide_something(decider: Decider, pool: Any, random: Random, number: int) -> None:
+    rows = await pool.fetch("SELECT * FROM decisions WHERE withdrawn_at IS NULL ORDER BY decision_id")
+    if rows and random.random() < 0.4:
+        await decider.withdraw(f"back-{number}", random.choice(rows)["decision_id"], "desk", "a mistake")
+        return
+    proposals = await views.proposals(pool, "open", (-1, b""), 100)
+    with contextlib.suppress(WrongState, InvalidInput):  # what was drawn may not be possible
+        if proposals and random.random() < 0.5:
+            chosen = random.choice(proposals).proposal_id
+            await decider.decide_proposal(f"answer-{number}", chosen, random.random() < 0.5, "desk", "looked at it")
+            return
+        customers = [row["customer"] for row in await pool.fetch("SELECT customer FROM identifiers WHERE own ORDER BY value_hash")]
+        one, other = (Party(customer=customer) for customer in random.sample(customers * 2, 2))
+        act: Act = random.choice(["merge", "split", "forbid"])
+        await decider.decide(
+            Decide(request_id=f"do-{number}", act=act, one=one, other=other, decided_by="desk", reason="looked at it")
+        )
+
+
+async def check_proposals(pool: Any) -> None:
+    """What is open is of two customers; what is closed says so in both streams, once."""
+    rows = await pool.fetch("SELECT * FROM proposals")
+    records = await LogReader(pool).partition(0, 0, 10_000)
+    closed = [
+        (r.entry.public().proposal_id, r.entry.public().state) for r in records if r.entry.type_id == events.PROPOSAL_CLOSED.id
+    ]
+    assert sorted(closed) == sorted(2 * [(row["proposal_id"], row["state"]) for row in rows if row["state"] != "open"])
+    canonical = {row["customer"]: row["canonical"] for row in await pool.fetch("SELECT customer, canonical FROM customers")}
+    pairs = [frozenset({canonical[row["customer"]], canonical[row["other"]]}) for row in rows if row["state"] == "open"]
+    assert all(len(found) == 2 for found in pairs)
+
+
+async def test_a_proposal_expires_when_nobody_decides_and_comes_again_when_the_two_are_seen_again(store: Store) -> None:
+    unifier, decider, ledger = await store.started()
+    await unifier.unify([names("1", "u1", "fam@shop.example"), names("2", "u2", "fam@shop.example")], 1, [])
+    [first] = await views.proposals(store.pool, "open", (-1, b""), 10)
+    later = Expiry(store.pool, ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us))
+    assert await Expiry(store.pool, ledger, 90, now_us, id_maker(now_us)).expire() == 0
+    assert await later.expire() == 1
+    assert await later.expire() == 0
+    with pytest.raises(WrongState, match="closed"):
+        await decider.decide_proposal("too-late", first.proposal_id, True, "desk", "the same person")
+    await unifier.unify([names("3", "u2", "fam@shop.example", "device")], 2, [])
+    [again] = await views.proposals(store.pool, "open", (-1, b""), 10)
+    decision, _ = await decider.decide_proposal("in-time", again.proposal_id, True, "desk", "the same person")
+    assert (await views.proposals(store.pool, "accepted", (-1, b""), 10))[0].decision_id == decision.decision_id
+    assert await store.pool.fetchval("SELECT count(DISTINCT canonical) FROM customers") == 1
+    await check_proposals(store.pool)
+
+
+def names(message_id: str, user_id: str, email: str, device: str | None = None) -> RawEvent:
+    return RawEvent(
+        kind="identify",
+        message_id=message_id,
+        source="web",
+        user_id=user_id,
+        anonymous_id=device,
+        traits={"email": email},
+        occurred_at=int(message_id),
+        received_at=int(message_id),
+    )
 
 
 async def test_the_hand_over_has_every_event_once_in_the_stream_of_its_customer(store: Store) -> None:

@@ -50,10 +50,12 @@ class Store:
 
     def withdraw(self, kind: str, decided: Pair) -> None:
         getattr(self.whole.facts, kind).discard(decided)
-        self.settle_again(set(decided))
+        self._settle(self.load(set(decided)), [])
 
-    def settle_again(self, touched: set[Node]) -> None:
-        self._settle(self.load(touched), [])
+    def take_decision(self, kind: str, decided: Pair) -> None:
+        """It stands whatever was seen by then."""
+        getattr(self.whole.facts, kind).add(decided)
+        self._settle(self.load(set(decided)), [])
 
     def _settle(self, region: Region, seen: list[Seen]) -> list[Conclusion]:
         settled = settle(region, seen, self.rules, self.new_id)

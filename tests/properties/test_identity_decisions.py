@@ -1,20 +1,21 @@
 """Laws of decisions by hand, on messy data: taken back they were never made, and neither their order nor that of events matters."""
 
+from collections.abc import Callable
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.decision import Act
-from services.identity.graph.facts import Node, Pair
+from services.identity.graph.facts import Node
 from services.identity.graph.rules import Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
 from tests.properties.test_identity_region import check, seen_of
 from tests.properties.test_identity_resolve import Sighting, all_rules, nodes, sightings
 
-acts: st.SearchStrategy[tuple[Act, Node, Node]] = st.tuples(st.sampled_from(["merge", "split", "forbid"]), nodes, nodes).filter(
-    lambda act: act[1] != act[2]
-)
-Decided = tuple[str, Pair]
+KINDS: list[Act] = ["merge", "split", "forbid"]
+acts = st.tuples(st.sampled_from(KINDS), nodes, nodes).filter(lambda act: act[1] != act[2])
 
 
 def play(store: Store, seen: list[Sighting]) -> Store:
@@ -93,15 +94,12 @@ def test_neither_the_order_of_decisions_nor_of_events_matters(
 ) -> None:
     store = play(Store(rules), seen)
     taken = [found for act in decided if (found := store.decide(*act)) is not None]
-    other, steps = Store(rules), [("event", one) for one in seen] + [("decision", one) for one in taken]
+    other = Store(rules)
+    steps: list[Callable[[], object]] = [partial(play, other, [one]) for one in seen]
+    steps += [partial(other.take_decision, *found) for found in taken]
     random.shuffle(steps)  # type: ignore[attr-defined]
-    for what, step in steps:
-        if what == "event":
-            play(other, [step])  # type: ignore[list-item]
-        else:  # it stands whatever was seen by then
-            kind, found = step
-            getattr(other.whole.facts, str(kind)).add(found)
-            other.settle_again(set(found))  # type: ignore[arg-type]
+    for step in steps:
+        step()
     check(other, seen)
     assert linked_groups(other) == linked_groups(store)
 

@@ -1,0 +1,246 @@
+"""Who is who by hand: `c360 identity merge|split|forbid|withdraw|decisions|decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from services.cli import render
+from services.cli.errors import Misused
+from services.cli.notation import NamedCustomer, NamedIdentifier, Person, parse_person
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
+
+if TYPE_CHECKING:
+    from c360.identity.v1 import decision_pb2
+
+PAGE_DECISIONS = 500  # the service's cap
+
+By = Annotated[str, typer.Option("--by", help="Who decides, as an id or a role. Kept for ever.")]
+Reason = Annotated[str, typer.Option(help="Why, such as 'ticket 4711'. Kept for ever: name nobody in it.")]
+OtherRef = Annotated[
+    Person,
+    typer.Argument(metavar="OTHER", parser=parsed_by(parse_person), help="The other one, named likewise."),
+]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, as listed.")]
+
+app = typer.Typer()
+
+
+@app.command()
+def merge(
+    person: PersonRef,
+    other: OtherRef,
+    *,
+    by: By,
+    reason: Reason,
+    request_id: RequestId = "",
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Make two customers one. `c360 identity withdraw` takes it back.
+
+    Example:
+      c360 identity merge user_id:u1 email:ann@example.com --by crm-desk --reason "ticket 4711"
+    """
+    _decide("MergeCustomers", person, other, by, reason, request_id, fresh, as_json, timeout_s)
+
+
+@app.command()
+def split(
+    person: PersonRef,
+    other: OtherRef,
+    *,
+    by: By,
+    reason: Reason,
+    request_id: RequestId = "",
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Make two of what is one customer now: each side is as if they had never been merged.
+
+    Name one of each side: an id from before the merge (`c360 identity customer` lists them), or an identifier.
+
+    Example:
+      c360 identity split user_id:u1 phone:+4366412345 --by crm-desk --reason "the phone changed hands"
+    """
+    _decide("SplitCustomer", person, other, by, reason, request_id, fresh, as_json, timeout_s)
+
+
+@app.command()
+def forbid(
+    person: PersonRef,
+    other: OtherRef,
+    *,
+    by: By,
+    reason: Reason,
+    request_id: RequestId = "",
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Keep two customers apart that are two now, whatever is seen later."""
+    _decide("ForbidMerge", person, other, by, reason, request_id, fresh, as_json, timeout_s)
+
+
+@app.command()
+def withdraw(
+    decision_id: Id,
+    *,
+    by: By,
+    reason: Reason,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Take a decision back: everything is as if it had never been made."""
+    from c360.identity.v1 import decision_pb2, decision_pb2_grpc
+
+    from services.cli.client import connect
+
+    request = decision_pb2.WithdrawDecisionRequest(
+        request_id=request_id or str(uuid4()), decision_id=decision_id, withdrawn_by=by, reason=reason
+    )
+    with connect("identity") as channel:
+        answer = decision_pb2_grpc.DecisionServiceStub(channel).WithdrawDecision(request, timeout=timeout_s)
+    _show(answer, as_json)
+
+
+@app.command()
+def decide(
+    proposal_id: Id,
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="The two are one.")] = False,
+    decline: Annotated[bool, typer.Option("--decline", help="The two are never one.")] = False,
+    by: By,
+    reason: Reason,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Accept or decline a proposal; `c360 identity proposals` lists them. It is a decision like any other."""
+    if accept is decline:
+        raise Misused("ANSWER_MISSING", "give one of --accept and --decline")
+    from c360.identity.v1 import decision_pb2, decision_pb2_grpc
+
+    from services.cli.client import connect
+
+    request = decision_pb2.DecideProposalRequest(
+        request_id=request_id or str(uuid4()),
+        proposal_id=proposal_id,
+        answer=decision_pb2.PROPOSAL_ANSWER_ACCEPT if accept else decision_pb2.PROPOSAL_ANSWER_DECLINE,
+        decided_by=by,
+        reason=reason,
+    )
+    with connect("identity") as channel:
+        answer = decision_pb2_grpc.DecisionServiceStub(channel).DecideProposal(request, timeout=timeout_s)
+    _show(answer, as_json)
+
+
+@app.command()
+def decisions(
+    person: Annotated[
+        Person | None,
+        typer.Argument(metavar="[PERSON]", parser=parsed_by(parse_person), help="Only those about this customer."),
+    ] = None,
+    *,
+    withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Also those that were taken back.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List what was decided by hand. With --json: one line each."""
+    from c360.identity.v1 import decision_pb2
+
+    from services.cli import messages
+
+    request = decision_pb2.ListDecisionsRequest(include_withdrawn=withdrawn, at_least_as_fresh=messages.newest(fresh))
+    if person is not None:
+        request.customer.CopyFrom(_ref(person))
+    listed = (messages.plain(decision) for decision in _decisions(request, limit, timeout_s))
+    if as_json:
+        for decision in listed:
+            render.line(decision)
+        return
+    rows = [(d["decide_time"], _word(d), d["customer_ids"], d["decided_by"], d["reason"], d["decision_id"]) for d in listed]
+    render.table("Decisions", ("decided", "what", "customers", "by", "why", "decision"), rows)
+
+
+def _decisions(request: decision_pb2.ListDecisionsRequest, limit: int, timeout_s: float) -> Iterator[decision_pb2.Decision]:
+    from c360.identity.v1 import decision_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("identity") as channel:
+        stub = decision_pb2_grpc.DecisionServiceStub(channel)
+        while limit > 0:
+            request.page_size = min(limit, PAGE_DECISIONS)
+            page = stub.ListDecisions(request, timeout=timeout_s)
+            yield from page.decisions[:limit]
+            limit -= len(page.decisions)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+    render.note("there are more: raise --limit to see them")
+
+
+def _decide(
+    call: str,
+    person: Person,
+    other: Person,
+    by: str,
+    reason: str,
+    request_id: str,
+    fresh: Any,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
+    from c360.identity.v1 import decision_pb2, decision_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = getattr(decision_pb2, f"{call}Request")(
+        request_id=request_id or str(uuid4()),
+        customer=_ref(person),
+        other=_ref(other),
+        decided_by=by,
+        reason=reason,
+        at_least_as_fresh=messages.newest(fresh),
+    )
+    with connect("identity") as channel:
+        answer = getattr(decision_pb2_grpc.DecisionServiceStub(channel), call)(request, timeout=timeout_s)
+    _show(answer, as_json)
+
+
+def _ref(person: Person) -> decision_pb2.CustomerRef:
+    from c360.identity.v1 import decision_pb2
+
+    from services.cli import messages
+
+    if isinstance(person, NamedCustomer):
+        return decision_pb2.CustomerRef(customer_id=person.customer_id)
+    assert isinstance(person, NamedIdentifier)
+    return decision_pb2.CustomerRef(identifier=messages.identifier(person))
+
+
+def _show(answer: Any, as_json: bool) -> None:
+    from services.cli import messages
+
+    shown = messages.plain(answer)
+    if as_json:
+        render.document(shown)
+        return
+    decision = shown["decision"]
+    render.facts([(_word(decision), decision["decision_id"]), ("position", shown["position"])])
+    rows = [(cluster["customer_id"], cluster["member_ids"]) for cluster in shown["customers"]]
+    render.table("Customers now", ("customer", "members"), rows)
+
+
+def _word(decision: dict[str, Any]) -> str:
+    return f"{decision['kind']}, withdrawn" if decision["withdraw_time"] else str(decision["kind"])

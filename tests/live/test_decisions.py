@@ -1,0 +1,239 @@
+"""Decisions by hand through the real path: profile, consent and every view follow, and come apart again as they were."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from c360.common.v1.common_pb2 import Identifier, Position
+from c360.consent.v1 import consent_pb2
+from c360.identity.v1 import decision_pb2 as pb
+from c360.identity.v1 import identity_pb2
+from c360.profile.v1 import profile_pb2
+
+from services.stack.stack import Stack
+from shared.rpc.errors import reason_of
+from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
+from tests.live.command import Command
+from tests.live.erasing import identify, track
+
+WHO: Any = {"decided_by": "crm-desk", "reason": "ticket 1"}
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    with Platform(stack.endpoints) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def write_key(platform: Platform) -> str:
+    return platform.register_source(f"shop-{uuid.uuid4().hex[:8]}")
+
+
+class Someone:
+    """A person with a user id, an address and a device, who permits marketing or doesn't."""
+
+    def __init__(self, platform: Platform, key: str, first_name: str) -> None:
+        run = uuid.uuid4().hex[:12]
+        self.platform, self.key = platform, key
+        self.user, self.email, self.device = f"user-{run}", f"{run}@shop.example", f"device-{run}"
+        self.position = self.happens(track("before she was known", anonymous_id=self.device))
+        self.happens(identify({"email": self.email, "first_name": first_name}, user_id=self.user, anonymous_id=self.device))
+        self.customer = platform.resolve("user_id", self.user, self.position).customer_id
+
+    def happens(self, event: Any) -> Position:
+        self.position = self.platform.record(self.key, event).position
+        return self.position
+
+    @property
+    def ref(self) -> pb.CustomerRef:
+        return pb.CustomerRef(identifier=Identifier(namespace="user_id", value=self.user))
+
+    def permits(self) -> None:
+        address = Identifier(namespace="email", value=self.email)
+        self.platform.decide(address, "marketing", consent_pb2.OUTCOME_GRANTED)
+
+    def is_permitted(self, position: Position) -> bool:
+        request = consent_pb2.CheckRequest(purpose="marketing", customer_id=self.customer, at_least_as_fresh=[position])
+        return bool(self.platform.consent.Check(request, timeout=DEADLINE_S).permitted)
+
+    def profile(self, *fresh: Position) -> profile_pb2.Profile:
+        """Without what counts events."""
+        found = self.platform.get_profile(by_identifier("user_id", self.user), "audit", *fresh)
+        found.version, found.state_hash = 0, ""
+        del found.positions[:]
+        return found
+
+
+@pytest.fixture
+def ann(platform: Platform, write_key: str) -> Someone:
+    return Someone(platform, write_key, "Ann")
+
+
+@pytest.fixture
+def bea(platform: Platform, write_key: str) -> Someone:
+    return Someone(platform, write_key, "Bea")
+
+
+def refused(call: Callable[..., Any], request: Any) -> str:
+    with pytest.raises(grpc.RpcError) as error:
+        call(request, timeout=DEADLINE_S)
+    return reason_of(error.value)
+
+
+def merge(platform: Platform, one: Someone, other: Someone, request_id: str = "") -> pb.MergeCustomersResponse:
+    request = pb.MergeCustomersRequest(
+        request_id=request_id or str(uuid.uuid4()), customer=one.ref, other=other.ref, at_least_as_fresh=other.position, **WHO
+    )
+    return platform.decisions.MergeCustomers(request, timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize("how", ["split", "withdraw"])
+def test_merged_by_hand_they_are_one_and_apart_again_each_is_as_before(
+    platform: Platform, ann: Someone, bea: Someone, how: str
+) -> None:
+    ann.permits()
+    before = ann.profile(ann.position), bea.profile(bea.position)
+    assert (ann.is_permitted(ann.position), bea.is_permitted(bea.position)) == (True, False)
+    merged = merge(platform, ann, bea)
+    assert [cluster.customer_id for cluster in merged.customers] == [ann.customer]
+    assert {ann.customer, bea.customer} <= set(merged.customers[0].member_ids)
+    joined = bea.profile(merged.position)
+    assert joined == ann.profile(merged.position)
+    assert joined.member_ids == merged.customers[0].member_ids
+    assert joined.traits["first_name"].value.string_value == "Bea"
+    assert {found.value for found in joined.identifiers} == {one for who in (ann, bea) for one in (who.user, who.email, who.device)}
+    assert bea.is_permitted(merged.position)
+    told = platform.get_timeline(by_id(bea.customer), "audit", merged.position, kinds=("merge_decided",))
+    assert len(told) == 2
+    came = platform.identity.GetCustomer(identity_pb2.GetCustomerRequest(customer_id=bea.customer), timeout=DEADLINE_S).customer
+    assert merged.decision.decision_id in [edge.cause_decision_id for edge in came.merges]
+
+    bea.happens(track("while they were one", anonymous_id=bea.device))
+    apart = take_apart(platform, merged.decision, ann, bea, how)
+    assert {cluster.customer_id for cluster in apart.customers} == {ann.customer, bea.customer}
+    now = bea.profile(apart.position, bea.position)
+    now.last_seen_time.CopyFrom(before[1].last_seen_time)
+    assert now.SerializeToString(deterministic=True) == before[1].SerializeToString(deterministic=True)
+    assert ann.profile(apart.position).SerializeToString(deterministic=True) == before[0].SerializeToString(deterministic=True)
+    assert (ann.is_permitted(apart.position), bea.is_permitted(apart.position)) == (True, False)
+
+    bea.happens(identify({"first_name": "Beatrix"}, user_id=bea.user))
+    assert bea.profile(bea.position).traits["first_name"].value.string_value == "Beatrix"
+    assert ann.profile(bea.position).traits["first_name"].value.string_value == "Ann"
+    for who in (ann, bea):
+        happened = platform.get_timeline(by_id(who.customer), "audit", bea.position, kinds=("tracked",))
+        assert len(happened) == (1 if who is ann else 2)
+
+
+def take_apart(platform: Platform, decision: pb.Decision, ann: Someone, bea: Someone, how: str) -> Any:
+    if how == "withdraw":
+        request = pb.WithdrawDecisionRequest(
+            request_id=str(uuid.uuid4()), decision_id=decision.decision_id, withdrawn_by="crm-desk", reason="a mistake"
+        )
+        return platform.decisions.WithdrawDecision(request, timeout=DEADLINE_S)
+    customer, other = pb.CustomerRef(customer_id=ann.customer), pb.CustomerRef(customer_id=bea.customer)
+    split = pb.SplitCustomerRequest(request_id=str(uuid.uuid4()), customer=customer, other=other, **WHO)
+    return platform.decisions.SplitCustomer(split, timeout=DEADLINE_S)
+
+
+def test_the_founder_split_off_still_resolves_and_events_go_to_the_right_side(
+    platform: Platform, write_key: str, ann: Someone
+) -> None:
+    """Her first customer was founded by a device that turns out to be somebody else's."""
+    device = pb.CustomerRef(identifier=Identifier(namespace="anonymous_id", value=ann.device))
+    request = pb.SplitCustomerRequest(
+        request_id=str(uuid.uuid4()), customer=ann.ref, other=device, at_least_as_fresh=ann.position, **WHO
+    )
+    apart = platform.decisions.SplitCustomer(request, timeout=DEADLINE_S)
+    assert len(apart.customers) == 2
+    her, its = (platform.resolve(name, value) for name, value in (("user_id", ann.user), ("anonymous_id", ann.device)))
+    assert its.customer_id == ann.customer != her.customer_id
+    position = ann.happens(track("on the device", anonymous_id=ann.device))
+    assert len(platform.get_timeline(by_id(ann.customer), "audit", position, kinds=("tracked",))) == 2
+    assert not platform.get_timeline(by_id(her.customer_id), "audit", position, kinds=("tracked",))
+    # Seen together again, by the same or another event, they stay apart.
+    position = ann.happens(identify({}, user_id=ann.user, anonymous_id=ann.device))
+    assert platform.resolve("user_id", ann.user, position).customer_id == her.customer_id
+    assert refused(platform.decisions.SplitCustomer, again(request)) == "NOT_TOGETHER"
+
+
+def again(request: Any) -> Any:
+    """The same, as another request."""
+    changed = type(request)()
+    changed.CopyFrom(request)
+    changed.request_id = str(uuid.uuid4())
+    return changed
+
+
+def test_a_decision_is_taken_down_once_and_what_is_impossible_is_refused_with_its_reason(
+    platform: Platform, write_key: str, ann: Someone, bea: Someone
+) -> None:
+    calls, fresh = platform.decisions, bea.position
+    forbid = pb.ForbidMergeRequest(request_id=str(uuid.uuid4()), customer=ann.ref, other=bea.ref, at_least_as_fresh=fresh, **WHO)
+    taken = calls.ForbidMerge(forbid, timeout=DEADLINE_S)
+    assert calls.ForbidMerge(forbid, timeout=DEADLINE_S).decision == taken.decision
+    assert refused(calls.ForbidMerge, again(forbid)) == "ALREADY_DECIDED"
+    reused = pb.ForbidMergeRequest(request_id=forbid.request_id, customer=ann.ref, other=bea.ref, decided_by="x", reason="another")
+    assert refused(calls.ForbidMerge, reused) == "REQUEST_ID_REUSED"
+    wanted = pb.MergeCustomersRequest(request_id=str(uuid.uuid4()), customer=ann.ref, other=bea.ref, **WHO)
+    assert refused(calls.MergeCustomers, wanted) == "FORBIDDEN"
+    same = pb.MergeCustomersRequest(request_id="same", customer=ann.ref, other=ann.ref, **WHO)
+    assert refused(calls.MergeCustomers, same) == "SAME_CUSTOMER"
+    device = pb.CustomerRef(identifier=Identifier(namespace="anonymous_id", value=ann.device))
+    assert refused(calls.MergeCustomers, pb.MergeCustomersRequest(request_id="one", customer=ann.ref, other=device, **WHO)) == (
+        "ALREADY_TOGETHER"
+    )
+    unknown = pb.CustomerRef(customer_id=str(uuid.uuid4()))
+    assert refused(calls.MergeCustomers, pb.MergeCustomersRequest(request_id="u", customer=ann.ref, other=unknown, **WHO)) == (
+        "CUSTOMER_UNKNOWN"
+    )
+    assert refused(calls.MergeCustomers, pb.MergeCustomersRequest(request_id="m", customer=ann.ref, **WHO)) == "CUSTOMER_MISSING"
+    assert refused(
+        calls.MergeCustomers, pb.MergeCustomersRequest(request_id="n", customer=ann.ref, other=bea.ref, reason="nobody says it")
+    ) == ("NAME_INVALID")
+    back = pb.WithdrawDecisionRequest(request_id=str(uuid.uuid4()), decision_id=str(uuid.uuid4()), withdrawn_by="x", reason="y")
+    assert refused(calls.WithdrawDecision, back) == "DECISION_UNKNOWN"
+    back.decision_id = taken.decision.decision_id
+    assert calls.WithdrawDecision(back, timeout=DEADLINE_S) == calls.WithdrawDecision(back, timeout=DEADLINE_S)
+    assert refused(calls.WithdrawDecision, again(back)) == "DECISION_WITHDRAWN"
+    merged = calls.MergeCustomers(wanted, timeout=DEADLINE_S)
+    erasure = identity_pb2.EraseCustomerRequest(
+        request_id=str(uuid.uuid4()), customer_id=ann.customer, policy=identity_pb2.REIMPORT_POLICY_REFUSE, reason="GDPR Art. 17"
+    )
+    platform.identity.EraseCustomer(erasure, timeout=DEADLINE_S)
+    gone = pb.CustomerRef(customer_id=ann.customer)
+    assert refused(calls.ForbidMerge, pb.ForbidMergeRequest(request_id="e", customer=gone, other=unknown, **WHO)) == (
+        "CUSTOMER_ERASED"
+    )
+    listed = pb.ListDecisionsRequest(customer=gone, include_withdrawn=True)
+    assert merged.decision.decision_id
+    assert not calls.ListDecisions(listed, timeout=DEADLINE_S).decisions
+
+
+def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platform, ann: Someone, bea: Someone) -> None:
+    stack.write_key()
+    c360 = Command(stack.data_directory)
+    position = bea.happens(identify({"email": ann.email}, user_id=bea.user))
+    fresh = f"{position.log}/{position.partition}/{position.number}"
+    two = {f"user_id:{ann.user}", f"user_id:{bea.user}"}
+    assert {c360.json("identity", "resolve", one, "--fresh", fresh)["customer_id"] for one in two} == {ann.customer, bea.customer}
+    lines = c360.run("identity", "proposals", "--json", "--limit", "10000").stdout.splitlines()
+    members = [*ann.profile().member_ids, *bea.profile().member_ids]
+    [proposal_id] = [found["proposal_id"] for found in map(json.loads, lines) if set(found["customer_ids"]) <= set(members)]
+    decline = ("identity", "decide", proposal_id, "--decline", "--by", "desk", "--reason", "a shared mailbox")
+    declined = c360.json(*decline)
+    assert declined["decision"]["kind"] == "forbid"
+    assert "PROPOSAL_CLOSED" in c360.run(*decline, code=1).stderr
+    assert proposal_id in c360.run("identity", "proposals", "--state", "declined", "--json", "--limit", "10000").stdout
+    decision_id = declined["decision"]["decision_id"]
+    assert decision_id in c360.run("identity", "decisions", f"user_id:{ann.user}").stdout
+    withdrawn = c360.json("identity", "withdraw", decision_id, "--by", "desk", "--reason", "looked again")
+    merged = c360.json("identity", "merge", *sorted(two), "--by", "desk", "--reason", os.urandom(4).hex())
+    assert len(withdrawn["customers"]) == 2
+    assert len(merged["customers"]) == 1
+    assert "decision" in c360.run("identity", "customer", ann.customer).stdout
