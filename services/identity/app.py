@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.identity import erasures, regions
+from services.identity.activities import Placed, activity_entry
 from services.identity.domain import Sighting, Suppression, admit
 from services.identity.drafting import Drafting
 from services.identity.erasure import evolve as evolve_erasure
@@ -14,31 +15,22 @@ from services.identity.graph.region import Seen, Settled
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from services.identity.regions import Loaded
-from shared.events import customer as events
-from shared.events.catalogue import Entry, EventType, make_entry
+from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
 from shared.events.promotion import identifiers_of
-from shared.events.wire import RawEvent, event_id_of
+from shared.events.wire import INGEST_STREAM, Batch, RawEvent, encode, event_id_of
 from shared.identifiers import Identifier, hash_of
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
 from shared.parked import Parked
-from shared.privacy import Personal
-from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, EVENTS_SUPPRESSED, UNIT_EVENTS, UNIT_SECONDS
-from shared.vault import DataKey, Vault
+from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, EVENTS_PARKED, EVENTS_SUPPRESSED, UNIT_EVENTS, UNIT_SECONDS, logger
+from shared.vault import EnvelopeBroken, Vault
 
+log = logger("identity")
+
+CUSTOMER_KEY_LOST = "CUSTOMER_KEY_LOST"
 KNOWN_SIGHTINGS = 200_000  # that need no look-up, about 300 bytes each
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An event whose customer is found."""
-
-    event: RawEvent
-    event_id: bytes
-    resolved_by: bytes
-    customer: bytes
 
 
 @dataclass(slots=True)
@@ -71,16 +63,27 @@ class Unifier:
             return self._ledger.consumed
 
     async def unify(self, raw: Sequence[RawEvent], sequence: int, parked: Sequence[Parked]) -> None:
-        """Finds each event's customer and commits conclusions, hand-over, what is parked and the consumed position as one."""
+        """Finds each event's customer and commits conclusions, hand-over, what is parked and the consumed position as one.
+
+        An event of a customer whose key is there and can't be unwrapped is parked. Raises Halted (POISON_RUN).
+        """
+        aside = list(parked)
 
         async def park(connection: Any) -> None:
-            await self._ledger.parked.put(connection, parked)
+            await self._ledger.parked.put(connection, aside)
 
         async with self._ledger.turn():
-            await self._unify(raw, sequence, park)
+            try:
+                await self._unify(raw, sequence, park)
+            except EnvelopeBroken:  # before anything was written
+                aside += await self._unify_what_can_be(raw, sequence)
+                await self._unify([], sequence, park)
 
     async def replay(self, raw: Sequence[RawEvent], parked: Parked) -> int:
-        """Unifies the events of a parked message as if they had come now; the number of the unit. Raises NotParked."""
+        """Unifies the events of a parked message as if they had come now; the number of the unit.
+
+        Raises NotParked, and EnvelopeBroken when a customer's key can't be unwrapped.
+        """
 
         async def take(connection: Any) -> None:
             await self._ledger.parked.take(connection, parked.parked_id)
@@ -102,13 +105,43 @@ class Unifier:
                 await self.graph.draft(unit.loaded, unit.settled, unit.resolved, self._values(fresh), drafting)
             keys = drafting.keys | await self._vault.keys({item.customer for item in unit.placed} - drafting.keys.keys())
             for item in unit.placed:
-                drafting.entries.append(_activity_entry(item, keys[item.customer]))
+                drafting.entries.append(activity_entry(item, keys[item.customer]))
             await self._refuse(drafting, unit.refusals)
             await self._commit(drafting, unit, sequence, also)
         UNIT_EVENTS.labels("identity").observe(len(raw))
         EVENTS_APPLIED.labels("identity").inc(len(unit.placed))
         EVENTS_DUPLICATE.labels("identity").inc(len(raw) - len(fresh))
         EVENTS_SUPPRESSED.inc(len(unit.refusals))
+
+    async def _unify_what_can_be(self, raw: Sequence[RawEvent], sequence: int, part: int = 1) -> list[Parked]:
+        """Halves the unit until what can't be sealed is alone; that is set aside. `part` numbers what is in the unit."""
+        try:
+            await self._unify(raw, self._ledger.consumed, _nothing)
+        except EnvelopeBroken:
+            if len(raw) == 1:
+                return [await self._set_aside(raw[0], sequence, part)]
+            half = len(raw) // 2
+            first = await self._unify_what_can_be(raw[:half], sequence, part)
+            return first + await self._unify_what_can_be(raw[half:], sequence, part + half)
+        self._ledger.run.good()
+        return []
+
+    async def _set_aside(self, event: RawEvent, sequence: int, part: int) -> Parked:
+        epoch, key = await self._vault.epoch_key(self._clock())
+        event_id, run = event_id_of(event.source, event.message_id), self._ledger.run.poison()
+        log.error("parked an event of a customer whose key can't be unwrapped", sequence=sequence, part=part)
+        EVENTS_PARKED.labels("identity").inc()
+        data = encode(Batch(epoch, 1, key.seal(encode([event]), epoch)))
+        return Parked(
+            stream=INGEST_STREAM,
+            sequence=sequence,
+            part=part,
+            reason=CUSTOMER_KEY_LOST,
+            data=data,
+            event_id=event_id,
+            epoch=epoch,
+            run=run,
+        )
 
     async def _not_seen(self, raw: Sequence[RawEvent]) -> dict[bytes, RawEvent]:
         """By event id, which follows from source and message id: a repeated message is the same event."""
@@ -211,49 +244,5 @@ class Unifier:
             self._known.popitem(last=False)
 
 
-ACTIVITIES: dict[str, EventType] = {
-    "identify": events.IDENTIFIED,
-    "track": events.TRACKED,
-    "page": events.PAGE_VIEWED,
-    "screen": events.SCREEN_VIEWED,
-    "group": events.GROUPED,
-    "alias": events.ALIASED,
-}
-
-
-def _activity_entry(item: Placed, key: DataKey) -> Entry:
-    event = item.event
-    public = events.Activity(
-        source=event.source,
-        resolved_by=item.resolved_by,
-        original_at=event.original_at,
-        sent_at=event.sent_at,
-        received_at=event.received_at,
-        flags=event.flags,
-    )
-    return make_entry(ACTIVITIES[event.kind], item.customer, item.event_id, event.occurred_at, public, _personal(event), key)
-
-
-def _personal(event: RawEvent) -> Personal:
-    match event.kind:
-        case "identify":
-            return events.Identified(traits=event.traits, context=event.context, raw=event.raw, extra=event.extra)
-        case "track":
-            return events.Tracked(
-                name=event.name, properties=event.properties, context=event.context, raw=event.raw, extra=event.extra
-            )
-        case "page" | "screen":
-            return events.Viewed(
-                name=event.name,
-                category=event.category,
-                properties=event.properties,
-                context=event.context,
-                raw=event.raw,
-                extra=event.extra,
-            )
-        case "group":
-            return events.Grouped(
-                group_id=event.target_id, traits=event.traits, context=event.context, raw=event.raw, extra=event.extra
-            )
-        case "alias":
-            return events.Aliased(previous_id=event.target_id, context=event.context, extra=event.extra)
+async def _nothing(_: Any) -> None:
+    """Nothing else is part of the transaction."""

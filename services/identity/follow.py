@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.identity.app import Unifier
+from services.identity.app import CUSTOMER_KEY_LOST, Unifier
 from shared.bus import Follower, Message
 from shared.events.wire import INGEST_STREAM, Batch, RawEvent, decode_batch, decode_raw_events
 from shared.parked import Parked
@@ -36,7 +36,10 @@ async def replay(parked: Parked, unifier: Unifier, vault: Vault) -> list[tuple[s
     """Tries a parked message again. Raises Poison, NotParked."""
     batch = _decode(parked.data)
     keys = await vault.keys([batch.epoch] if batch else [])
-    number = await unifier.replay(_open(batch, keys), parked)
+    try:
+        number = await unifier.replay(_open(batch, keys), parked)
+    except EnvelopeBroken:
+        raise Poison(CUSTOMER_KEY_LOST) from None
     return [("customer", 0, number)]
 
 

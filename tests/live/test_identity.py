@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.identity import erasures, views
+from services.identity import erasures, follow, views
 from services.identity.app import Unifier
 from services.identity.deciding import Decider
 from services.identity.decision import Act, Decide, Party
@@ -31,6 +31,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter
 from shared.parked import ParkedTable
+from shared.poison import Poison
 from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
@@ -265,6 +266,36 @@ def names(message_id: str, user_id: str, email: str, device: str | None = None) 
         occurred_at=int(message_id),
         received_at=int(message_id),
     )
+
+
+async def test_an_event_of_a_customer_whose_key_is_lost_is_parked_and_the_rest_goes_on(servers: Stack, store: Store) -> None:
+    unifier = await store.unifier()
+    await unifier.unify([names("1", "u1", "u1@shop.example"), names("2", "u2", "u2@shop.example")], 1, [])
+    customer = await views.resolve(store.pool, hash_of(Identifier("user_id", "u1"), store.vault.lookup_key))
+    assert customer is not None
+    vault = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360_vault")
+    change = "UPDATE vault.data_keys SET wrapped = $2 WHERE owner = $1"
+    whole = await vault.fetchval("SELECT wrapped FROM vault.data_keys WHERE owner = $1", customer.customer)
+    await vault.execute(change, customer.customer, whole[:-1] + bytes([whole[-1] ^ 1]))
+    store.vault.forget_all()
+    more = [names(str(n), f"u{n % 3}", f"u{n % 3}@shop.example", f"device-{n}") for n in range(3, 12)]
+    await unifier.unify(more, 2, [])
+    table = ParkedTable(store.pool, now_us)
+    parked = await store.pool.fetch("SELECT parked_id, reason FROM parked")
+    assert {row["reason"] for row in parked} == {"CUSTOMER_KEY_LOST"}
+    assert len(parked) == sum(event.user_id == "u1" for event in more)
+    assert await store.pool.fetchval("SELECT count(*) FROM seen_messages") == 2 + len(more) - len(parked)
+    [one] = (await table.find([parked[0]["parked_id"]])).values()
+    with pytest.raises(Poison):
+        await follow.replay(one, unifier, store.vault)
+    await vault.execute(change, customer.customer, whole)
+    await vault.close()
+    store.vault.forget_all()
+    for row in parked:
+        [one] = (await table.find([row["parked_id"]])).values()
+        await follow.replay(one, unifier, store.vault)
+    assert await table.count() == 0
+    assert await store.pool.fetchval("SELECT count(*) FROM seen_messages") == 2 + len(more)
 
 
 async def test_the_hand_over_has_every_event_once_in_the_stream_of_its_customer(store: Store) -> None:
