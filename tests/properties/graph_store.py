@@ -27,7 +27,13 @@ class Store:
         return next(self.ids).to_bytes(16)
 
     def take(self, seen: list[Seen]) -> list[Conclusion]:
-        return self._settle(self.load({node for one in seen for node in one.nodes}), seen)
+        news = [one for one in seen if not self._known(one)]
+        return self._settle(self.load({node for one in news for node in one.nodes}), news)
+
+    def _known(self, seen: Seen) -> bool:
+        """As `regions.known`."""
+        evidence = self.whole.facts.together.get(frozenset(seen.nodes))
+        return seen.nodes[0] in self.whole.known.own and evidence is not None and evidence <= seen.evidence
 
     def decide(self, act: Act, one: Node, other: Node) -> Decided | None:
         """As `deciding`, of two that are linked to customers; None when it is refused."""
