@@ -188,6 +188,8 @@ async def _save_sightings(connection: Any, region: Region, changed: Iterable[fro
         )
         for together in changed
     ]
+    if not rows:
+        return
     await connection.executemany(
         """INSERT INTO sightings (sighting_id, nodes, occurred_at, event_id, component) VALUES ($1, $2, $3, $4, $5)
            ON CONFLICT (sighting_id) DO UPDATE

@@ -14,6 +14,8 @@ from shared.ids import to_text
 
 async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: int, proposed_at: int) -> None:
     """`pos` is the first position of the unit that made them."""
+    if not proposals:
+        return
     await connection.executemany(
         """INSERT INTO proposals (proposal_id, customer, other, reason, cause, proposed_at, pos)
            VALUES ($1, $2, $3, $4, $5, $6, $7)""",
