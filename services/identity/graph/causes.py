@@ -1,7 +1,7 @@
 """Why: the chain of evidence between two identifiers, and the fact that changed what was concluded. Pure."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Settled
@@ -9,6 +9,34 @@ from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 
 NOBODY = Evidence(0, b"")  # what it rested on was taken back
+
+
+def by_node(links: Iterable[Link]) -> dict[Node, list[Link]]:
+    found: dict[Node, list[Link]] = {}
+    for link in links:
+        found.setdefault(link.strong, []).append(link)
+        found.setdefault(link.weak, []).append(link)
+    return found
+
+
+def chain(links: Mapping[Node, list[Link]], one: Node, other: Node) -> list[Link]:
+    """The shortest chain of links that joins two identifiers; empty when there is none. `links` are `by_node`."""
+    came_by: dict[Node, Link | None] = {one: None}
+    waiting = deque([one])
+    while waiting and other not in came_by:
+        node = waiting.popleft()
+        for link in links.get(node, ()):
+            neighbour = link.weak if link.strong == node else link.strong
+            if neighbour not in came_by:
+                came_by[neighbour] = link
+                waiting.append(neighbour)
+    found: list[Link] = []
+    node, came = other, came_by.get(other)
+    while came is not None:
+        found.append(came)
+        node = came.weak if came.strong == node else came.strong
+        came = came_by[node]
+    return found[::-1]
 
 
 class Causes:
@@ -22,33 +50,15 @@ class Causes:
         self._otherwise = otherwise
         self._region = region
         self._changed = settled.sightings
-        self._links: dict[Node, list[Link]] = {}
-        for link in settled.partition.links:
-            self._links.setdefault(link.strong, []).append(link)
-            self._links.setdefault(link.weak, []).append(link)
+        self._links = by_node(settled.partition.links)
         self._seen_with: dict[Node, list[frozenset[Node]]] = {}
         for together in region.facts.together:
             for node in together:
                 self._seen_with.setdefault(node, []).append(together)
 
     def chain(self, one: Node, other: Node) -> list[Link]:
-        """The shortest chain of links that joins two identifiers; empty when there is none."""
-        came_by: dict[Node, Link | None] = {one: None}
-        waiting = deque([one])
-        while waiting and other not in came_by:
-            node = waiting.popleft()
-            for link in self._links.get(node, ()):
-                neighbour = link.weak if link.strong == node else link.strong
-                if neighbour not in came_by:
-                    came_by[neighbour] = link
-                    waiting.append(neighbour)
-        found: list[Link] = []
-        node, came = other, came_by.get(other)
-        while came is not None:
-            found.append(came)
-            node = came.weak if came.strong == node else came.strong
-            came = came_by[node]
-        return found[::-1]
+        """As `chain`."""
+        return chain(self._links, one, other)
 
     def path(self, one: Node, other: Node) -> Evidence:
         """The event or decision that completed the chain: the latest of its evidence."""

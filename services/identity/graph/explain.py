@@ -1,0 +1,166 @@
+"""Why two identifiers name one customer, and what keeps them apart when they don't. Pure.
+
+What keeps two apart is told in full: were all of it gone, they would be one, and of what is gone nothing is told any more.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from services.identity.graph.causes import by_node, chain
+from services.identity.graph.facts import Facts, Node, pair
+from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
+from services.identity.graph.rules import Namespace, Rules
+
+Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "SHARED"]
+
+
+class Standing(NamedTuple):
+    """All that a partition follows from; `shared` are values with too many owners, also owners that aren't among the facts."""
+
+    facts: Facts
+    rules: Rules
+    shared: frozenset[Node]
+
+    def partition(self, *alone: Node) -> Partition:
+        """`alone` are there also when no fact is about them."""
+        found = resolve(self.facts, self.rules, set(self.shared))
+        for node in alone:
+            if node not in found.group_of:
+                found.add(node)
+        return found
+
+
+class Obstacle(NamedTuple):
+    """What keeps two apart.
+
+    FORBIDDEN: `nodes` are the pair that people keep apart, `link` what would join their groups. LIMIT: of `namespace`, one
+    customer may not have the values of both. SHARED: `nodes` is the one value that both were seen with.
+    """
+
+    kind: Kind
+    nodes: tuple[Node, ...] = ()
+    namespace: str = ""
+    link: Link | None = None
+
+
+class Explained(NamedTuple):
+    """`links` join the two; or `obstacles` keep them apart, those that show first coming first. Neither: nothing in common."""
+
+    together: bool
+    links: list[Link]
+    obstacles: list[Obstacle]
+
+
+def explain(standing: Standing, one: Node, other: Node) -> Explained:
+    partition = standing.partition(one, other)
+    if partition.group_of[one] is partition.group_of[other]:
+        return Explained(True, chain(by_node(partition.links), one, other), [])
+    return Explained(False, [], _obstacles(standing, one, other))
+
+
+def without(standing: Standing, obstacle: Obstacle) -> Standing:
+    """As it would be if the decision were withdrawn, the limit or the bound lifted, or the value not shared."""
+    facts, rules, shared = standing
+    match obstacle.kind:
+        case "FORBIDDEN":
+            facts = replace(facts, forbidden=facts.forbidden - {pair(*obstacle.nodes)})
+        case "LIMIT":
+            rules = _without_limit(rules, rules.of(obstacle.namespace))
+        case "CLUSTER_TOO_LARGE":
+            rules = msgspec.structs.replace(rules, max_cluster=len(facts.nodes()) + 2)
+        case "SHARED":
+            shared = shared - set(obstacle.nodes)
+    return Standing(facts, rules, shared)
+
+
+def _without_limit(rules: Rules, namespace: Namespace) -> Rules:
+    """The limit of namespaces that aren't listed is one rule."""
+    lifted = msgspec.structs.replace(namespace, limit=None)
+    if namespace is rules.others:
+        return msgspec.structs.replace(rules, others=lifted)
+    listed = tuple(lifted if one is namespace else one for one in rules.namespaces)
+    return msgspec.structs.replace(rules, namespaces=listed)
+
+
+def _obstacles(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
+    """Takes away what shows until the two are one. Ends, since what is gone can't show again."""
+    found: list[Obstacle] = []
+    while True:
+        partition = standing.partition(one, other)
+        if partition.group_of[one] is partition.group_of[other]:
+            return found
+        showing = _rejected_between(standing, partition, one, other) or _shared_between(standing, one, other)
+        if not showing:
+            return found
+        for obstacle in showing:
+            standing = without(standing, obstacle)
+        found += showing
+
+
+def _rejected_between(standing: Standing, partition: Partition, one: Node, other: Node) -> list[Obstacle]:
+    """Along the fewest rejected links that lead from one group to the other; none when no candidates do."""
+    start, end = id(partition.group_of[one]), id(partition.group_of[other])
+    came_by: dict[int, tuple[int, Rejected] | None] = {start: None}
+    waiting = deque([start])
+    rejected_at: dict[int, list[tuple[int, Rejected]]] = {}
+    for rejected in partition.rejected:
+        strong, weak = id(partition.group_of[rejected.link.strong]), id(partition.group_of[rejected.link.weak])
+        rejected_at.setdefault(strong, []).append((weak, rejected))
+        rejected_at.setdefault(weak, []).append((strong, rejected))
+    while waiting and end not in came_by:
+        group = waiting.popleft()
+        for neighbour, rejected in rejected_at.get(group, ()):
+            if neighbour not in came_by:
+                came_by[neighbour] = group, rejected
+                waiting.append(neighbour)
+    path: list[Rejected] = []
+    came = came_by.get(end)
+    while came is not None:
+        path.append(came[1])
+        came = came_by[came[0]]
+    told = (obstacle for rejected in reversed(path) for obstacle in _told(standing, partition, rejected))
+    return list({obstacle[:3]: obstacle for obstacle in reversed(list(told))}.values())[::-1]
+
+
+def _told(standing: Standing, partition: Partition, rejected: Rejected) -> Iterator[Obstacle]:
+    link = rejected.link
+    match rejected.reason:
+        case "FORBIDDEN":
+            strong, weak = partition.group_of[link.strong].nodes, partition.group_of[link.weak].nodes
+            for decided in sorted(map(sorted, standing.facts.forbidden)):
+                if not strong.isdisjoint(decided) and not weak.isdisjoint(decided):
+                    yield Obstacle("FORBIDDEN", tuple(decided), "", link)
+        case "LIMIT":
+            # Its rule says how many of a namespace belong to one customer; the rule of those not listed is one.
+            yield Obstacle("LIMIT", (), rejected.namespace, link)
+        case "CLUSTER_TOO_LARGE":
+            yield Obstacle("CLUSTER_TOO_LARGE", (), "", link)
+
+
+def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
+    """The values that both were seen with, had they not too many owners."""
+    links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
+    near = [_seen_near(standing, _reached(links, node)) for node in (one, other)]
+    return [Obstacle("SHARED", (node,), node.namespace) for node in sorted(near[0] & near[1])]
+
+
+def _reached(links: dict[Node, list[Link]], start: Node) -> set[Node]:
+    reached, waiting = {start}, [start]
+    while waiting:
+        for link in links.get(waiting.pop(), ()):
+            for node in (link.strong, link.weak):
+                if node not in reached:
+                    reached.add(node)
+                    waiting.append(node)
+    return reached
+
+
+def _seen_near(standing: Standing, component: Iterable[Node]) -> set[Node]:
+    """Shared values in it, or seen with any of it."""
+    inside = set(component)
+    seen = {node for together in standing.facts.together if not inside.isdisjoint(together) for node in together}
+    return (seen | inside) & standing.shared

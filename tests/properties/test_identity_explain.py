@@ -1,0 +1,106 @@
+"""Laws of explanations, on messy data: what is told is there, is true, and is all of it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.identity.graph.explain import Explained, Obstacle, Standing, explain, without
+from services.identity.graph.facts import Node, pair, shared
+from services.identity.graph.resolve import component_of
+from services.identity.graph.rules import Rules
+from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, facts_of, nodes, sightings
+
+
+def standing_of(seen: list[Sighting], decided: list[Decision], rules: Rules) -> Standing:
+    facts = facts_of(seen, decided)
+    return Standing(facts, rules, frozenset(shared(facts, rules)))
+
+
+def what(told: Explained) -> set[tuple[object, ...]]:
+    return {obstacle[:3] for obstacle in told.obstacles}
+
+
+@given(sightings, decisions, all_rules, nodes, nodes)
+def test_two_that_are_one_are_joined_by_a_chain_of_links_with_evidence(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
+) -> None:
+    standing = standing_of(seen, decided, rules)
+    partition, told = standing.partition(one, other), explain(standing, one, other)
+    assert told.together is (partition.group_of[one] is partition.group_of[other])
+    assert told.together or not told.links
+    reached = one
+    for link in told.links:
+        assert link in partition.links
+        assert reached in (link.strong, link.weak)
+        reached = link.weak if link.strong == reached else link.strong
+        if link.evidence is None:
+            assert pair(link.strong, link.weak) in standing.facts.forced
+        else:
+            assert any({link.strong, link.weak} <= both and link.evidence == at for both, at in standing.facts.together.items())
+    assert not told.together or reached == other
+
+
+@given(sightings, decisions, all_rules, nodes, nodes)
+def test_without_all_that_keeps_them_apart_two_are_one(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
+) -> None:
+    standing = standing_of(seen, decided, rules)
+    told = explain(standing, one, other)
+    for obstacle in told.obstacles:
+        standing = without(standing, obstacle)
+    assert not told.obstacles or explain(standing, one, other).together
+
+
+@given(sightings, decisions, all_rules, nodes, nodes)
+def test_what_is_taken_away_is_not_told_any_more(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
+) -> None:
+    standing = standing_of(seen, decided, rules)
+    for obstacle in explain(standing, one, other).obstacles:
+        assert obstacle[:3] not in what(explain(without(standing, obstacle), one, other))
+
+
+@given(sightings, decisions, all_rules, nodes, nodes)
+def test_what_keeps_them_apart_is_so(seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node) -> None:
+    standing = standing_of(seen, decided, rules)
+    for obstacle in explain(standing, one, other).obstacles:
+        assert is_so(standing, obstacle, (one, other))
+        standing = without(standing, obstacle)
+
+
+def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bool:
+    """Each as things stand when those told before it are gone."""
+    facts, rules, shared_values = standing
+    if obstacle.kind == "FORBIDDEN":
+        return pair(*obstacle.nodes) in facts.forbidden
+    if obstacle.kind == "SHARED":
+        return set(obstacle.nodes) <= shared_values
+    assert obstacle.link is not None
+    if obstacle.kind == "LIMIT":
+        limit = rules.of(obstacle.namespace).limit
+        return limit is not None and sum(node.namespace == obstacle.namespace for node in facts.nodes() | set(ends)) > limit
+    return len(facts.nodes()) > rules.max_cluster
+
+
+@given(sightings, decisions, all_rules, nodes, nodes)
+def test_nothing_in_common_is_no_way_from_one_to_the_other(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
+) -> None:
+    standing = standing_of(seen, decided, rules)
+    told = explain(standing, one, other)
+    if told.together or told.obstacles:
+        return
+    around = [component_of([node], standing.facts, rules) for node in (one, other)]
+    assert around[0].isdisjoint(around[1])
+    for node in standing.shared:
+        seen_with = {n for together in standing.facts.together if node in together for n in together}
+        assert seen_with.isdisjoint(around[0]) or seen_with.isdisjoint(around[1])
+
+
+@given(sightings, decisions, all_rules, nodes, nodes, st.randoms(use_true_random=False))
+def test_any_order_tells_the_same(
+    seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node, random: object
+) -> None:
+    shuffled = list(seen)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    expected, found = (explain(standing_of(facts, decided, rules), one, other) for facts in (seen, shuffled))
+    assert (found.together, what(found)) == (expected.together, what(expected))
