@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 from c360.identity.v1.decision_pb2_grpc import add_DecisionServiceServicer_to_server
+from c360.identity.v1.explanation_pb2_grpc import add_ExplanationServiceServicer_to_server
 from c360.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 
@@ -18,6 +19,8 @@ from services.identity.decision_api import DecisionApi
 from services.identity.epochs import Epochs
 from services.identity.erasing import Eraser
 from services.identity.erasure_api import ErasureApi
+from services.identity.explaining import Explanations
+from services.identity.explanation_api import ExplanationApi
 from services.identity.follow import follow_ingest, replay
 from services.identity.holding import Holds
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
@@ -73,6 +76,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     decision_api = DecisionApi(pool, decider, vault.lookup_key, progress)
     server.add(add_DecisionServiceServicer_to_server, decision_api, DECISIONS)
     expiry = Expiry(pool, ledger, settings.proposal_days, now_us, new_id)
+    explanation_api = ExplanationApi(Explanations(pool, ledger, unifier.graph, now_us), vault.lookup_key, progress)
+    server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
     parked_api = ParkedApi("identity", parked, lambda one: replay(one, unifier, vault))
     server.add(add_ParkedServiceServicer_to_server, parked_api, PARKED)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us)

@@ -158,6 +158,7 @@ class Unifier:
         sightings = await self._admit([self._sighting(event_id, event) for event_id, event in fresh.items()], unit)
         seen = {sighting.event_id: sighting.seen() for sighting in sightings}
         customer_of = await self._settle(seen, unit)
+        unit.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
         for event_id, one in seen.items():
             unit.placed.append(Placed(fresh[event_id], event_id, one.nodes[0].value_hash, customer_of[event_id]))
         return unit

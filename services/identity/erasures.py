@@ -69,6 +69,13 @@ async def erased_by(pool: Any, customer: bytes) -> bytes | None:
     return found
 
 
+async def erased_among(pool: Any, customers: Collection[bytes]) -> set[bytes]:
+    rows = await pool.fetch(
+        "SELECT customer FROM customers WHERE customer = ANY($1::bytea[]) AND erased_by IS NOT NULL", list(customers)
+    )
+    return {row["customer"] for row in rows}
+
+
 async def identifiers_of(pool: Any, customers: Collection[bytes]) -> dict[bytes, list[bytes]]:
     """{customer: identifier hashes}."""
     rows = await pool.fetch("SELECT customer, value_hash FROM identifiers WHERE customer = ANY($1::bytea[])", list(customers))

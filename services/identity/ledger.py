@@ -47,6 +47,15 @@ class Ledger:
     def next_unit(self) -> int:
         return self._outbox.next_number
 
+    @property
+    def recording(self) -> int:
+        """When what is being committed becomes known."""
+        return self._writer.recording
+
+    async def settle(self, known_at: int) -> int:
+        """As `LogWriter.settle`: what is known by the instant that this gives stays the same."""
+        return await self._writer.settle(known_at)
+
     async def commit(
         self, own: Sequence[Versioned], entries: Sequence[Entry], consumed: int | None = None, write_views: Views | None = None
     ) -> list[Record]:

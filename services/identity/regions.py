@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.identity.decision import Kind
-from services.identity.graph.conclude import Merged, Split
+from services.identity.graph.conclude import Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, Settled
 
@@ -23,6 +23,7 @@ class Loaded:
     link_ids: dict[Node, bytes] = field(default_factory=dict)
     said_in: dict[Node, bytes] = field(default_factory=dict)
     unsettled: list[bytes] = field(default_factory=list)  # what erasures left, and what is reconsidered besides
+    sources: dict[bytes, str] = field(default_factory=dict)  # of the events at hand, by id
     proposals: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # the open ones, by id: their customers
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
     forbidden: dict[Pair, Evidence] = field(default_factory=dict)
@@ -168,32 +169,45 @@ async def _sightings_of(pool: Any, hashes: Collection[bytes]) -> list[Any]:
     return rows
 
 
-async def save(connection: Any, loaded: Loaded, settled: Settled) -> None:
-    """In the transaction that makes the conclusions known."""
-    await _save_sightings(connection, loaded.region, settled.sightings)
+async def save(connection: Any, loaded: Loaded, settled: Settled, recorded_at: int) -> None:
+    """In the transaction that makes the conclusions known, at `recorded_at`."""
+    await _save_sightings(connection, loaded, settled.sightings, recorded_at)
     await _save_identifiers(connection, loaded, settled.nodes)
+    await _save_former_links(connection, settled)
     await _save_merges(connection, settled)
     await _save_customers(connection, loaded)
     if loaded.unsettled:
         await connection.execute("DELETE FROM unsettled WHERE value_hash = ANY($1::bytea[])", loaded.unsettled)
 
 
-async def _save_sightings(connection: Any, region: Region, changed: Iterable[frozenset[Node]]) -> None:
-    rows = [
-        (
-            sighting_id(node.value_hash for node in together),
-            sorted(node.value_hash for node in together),
-            *region.facts.together[together],
-            region.component_of_sighting.get(together),
+async def _save_sightings(connection: Any, loaded: Loaded, changed: Iterable[frozenset[Node]], recorded_at: int) -> None:
+    region, rows, seen = loaded.region, [], []
+    for together in changed:
+        evidence, found = region.facts.together[together], sighting_id(node.value_hash for node in together)
+        source = loaded.sources.get(evidence.event_id, "")
+        if source:
+            seen.append((found, evidence.event_id))
+        hashes = sorted(node.value_hash for node in together)
+        rows.append((found, hashes, *evidence, source, recorded_at, region.component_of_sighting.get(together)))
+    if seen:
+        await connection.execute(
+            """INSERT INTO superseded_evidence (sighting_id, occurred_at, event_id, source, recorded_at)
+               SELECT sighting_id, occurred_at, sightings.event_id, source, recorded_at
+               FROM unnest($1::bytea[], $2::bytea[]) AS new (sighting_id, event_id) JOIN sightings USING (sighting_id)
+               WHERE sightings.event_id <> new.event_id""",
+            [found for found, _ in seen],
+            [event_id for _, event_id in seen],
         )
-        for together in changed
-    ]
     if not rows:
         return
+    # Evidence that isn't of the events at hand is what is stored already: then only the component is another one.
     await connection.executemany(
-        """INSERT INTO sightings (sighting_id, nodes, occurred_at, event_id, component) VALUES ($1, $2, $3, $4, $5)
+        """INSERT INTO sightings AS known (sighting_id, nodes, occurred_at, event_id, source, recorded_at, component)
+           VALUES ($1, $2, $3, $4, $5, $6, $7)
            ON CONFLICT (sighting_id) DO UPDATE
-           SET occurred_at = excluded.occurred_at, event_id = excluded.event_id, component = excluded.component""",
+           SET occurred_at = excluded.occurred_at, event_id = excluded.event_id, component = excluded.component,
+               source = CASE WHEN excluded.event_id = known.event_id THEN known.source ELSE excluded.source END,
+               recorded_at = CASE WHEN excluded.event_id = known.event_id THEN known.recorded_at ELSE excluded.recorded_at END""",
         rows,
     )
 
@@ -217,6 +231,17 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
         [region.component_of.get(node) for node in nodes],
         [loaded.said_in.get(node) for node in nodes],
     )
+
+
+async def _save_former_links(connection: Any, settled: Settled) -> None:
+    undone = [conclusion for conclusion in settled.conclusions if isinstance(conclusion, Unlinked)]
+    if undone:
+        await connection.execute(
+            """INSERT INTO former_links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+               ON CONFLICT DO NOTHING""",
+            [unlinked.node.value_hash for unlinked in undone],
+            [unlinked.customer for unlinked in undone],
+        )
 
 
 async def _save_merges(connection: Any, settled: Settled) -> None:
@@ -259,7 +284,11 @@ async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[b
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await connection.execute(
-        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING nodes),
+        "DELETE FROM former_links WHERE value_hash = ANY($1::bytea[]) OR customer = ANY($2::bytea[])", list(hashes), list(customers)
+    )
+    await connection.execute(
+        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING sighting_id, nodes),
+                superseded AS (DELETE FROM superseded_evidence USING gone WHERE superseded_evidence.sighting_id = gone.sighting_id),
                 undecided AS (
                     DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])
                         OR customer = ANY($2::bytea[]) OR other_customer = ANY($2::bytea[])

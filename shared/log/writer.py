@@ -57,6 +57,11 @@ class LogWriter:
         found = await self._read_heads()
         return all(found[partition].owner_epoch == head.owner_epoch for partition, head in self.heads.items())
 
+    @property
+    def recording(self) -> int:
+        """The recorded instant of the unit under way, or of the last one."""
+        return self._recording
+
     def consumed(self, stream: str) -> int:
         """Up to where every partition has consumed a stream; 0 is nothing."""
         return min(head.consumed.get(stream, 0) for head in self.heads.values())

@@ -42,6 +42,8 @@ VIEWS = (
     "identifiers",
     "sightings",
     "merges",
+    "superseded_evidence",
+    "former_links",
     "unsettled",
     "proposals",
     "seen_messages",

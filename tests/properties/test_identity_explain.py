@@ -91,8 +91,11 @@ def test_nothing_in_common_is_no_way_from_one_to_the_other(
         return
     around = [component_of([node], standing.facts, rules) for node in (one, other)]
     assert around[0].isdisjoint(around[1])
-    for node in standing.shared:
-        seen_with = {n for together in standing.facts.together if node in together for n in together}
+    for together in standing.facts.together:
+        assert not {one, other} <= together
+        assert around[0].isdisjoint(together) or around[1].isdisjoint(together)
+    for node in standing.shared - {one, other}:
+        seen_with = {n for together in standing.facts.together if node in together for n in together} - standing.shared
         assert seen_with.isdisjoint(around[0]) or seen_with.isdisjoint(around[1])
 
 

@@ -4,7 +4,7 @@ What keeps two apart is told in full: were all of it gone, they would be one, an
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -142,10 +142,17 @@ def _told(standing: Standing, partition: Partition, rejected: Rejected) -> Itera
 
 
 def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
-    """The values that both were seen with, had they not too many owners."""
-    links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
-    near = [_seen_near(standing, _reached(links, node)) for node in (one, other)]
-    return [Obstacle("SHARED", (node,), node.namespace) for node in sorted(near[0] & near[1])]
+    """Values with too many owners: those that both were seen with, or the two themselves when they were seen together.
+
+    What leads from one such value to another is not followed: everybody is a few kiosks away from everybody.
+    """
+    if {one, other} <= standing.shared:
+        between = {one, other} if any({one, other} <= together for together in standing.facts.together) else set()
+    else:
+        links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
+        near = [{node} if node in standing.shared else _seen_with(standing, _reached(links, node)) for node in (one, other)]
+        between = near[0] & near[1]
+    return [Obstacle("SHARED", (node,), node.namespace) for node in sorted(between)]
 
 
 def _reached(links: dict[Node, list[Link]], start: Node) -> set[Node]:
@@ -159,8 +166,6 @@ def _reached(links: dict[Node, list[Link]], start: Node) -> set[Node]:
     return reached
 
 
-def _seen_near(standing: Standing, component: Iterable[Node]) -> set[Node]:
-    """Shared values in it, or seen with any of it."""
-    inside = set(component)
-    seen = {node for together in standing.facts.together if not inside.isdisjoint(together) for node in together}
-    return (seen | inside) & standing.shared
+def _seen_with(standing: Standing, component: set[Node]) -> set[Node]:
+    """The shared values that any of a component was seen with."""
+    return {node for seen in standing.facts.together if not component.isdisjoint(seen) for node in seen} & standing.shared

@@ -68,10 +68,28 @@ CREATE TABLE sightings (
     nodes       bytea[] NOT NULL, -- identifier hashes
     occurred_at int8    NOT NULL,
     event_id    bytea   NOT NULL, -- the earliest event that saw these together
+    source      text    NOT NULL, -- of that event
+    recorded_at int8    NOT NULL, -- when we knew of that event
     component   bytea
 );
 CREATE INDEX sightings_by_component ON sightings (component);
 CREATE INDEX sightings_by_node ON sightings USING gin (nodes);
+-- what was the earliest event of a sighting before an earlier one came: what was known at a past instant
+CREATE TABLE superseded_evidence (
+    sighting_id bytea NOT NULL,
+    occurred_at int8  NOT NULL,
+    event_id    bytea NOT NULL,
+    source      text  NOT NULL,
+    recorded_at int8  NOT NULL,
+    PRIMARY KEY (sighting_id, recorded_at)
+);
+-- whose streams tell of links that were taken back
+CREATE TABLE former_links (
+    value_hash bytea NOT NULL,
+    customer   bytea NOT NULL,
+    PRIMARY KEY (value_hash, customer)
+);
+CREATE INDEX former_links_by_customer ON former_links (customer);
 CREATE TABLE merges (
     merge_id bytea PRIMARY KEY,
     customer bytea NOT NULL,
@@ -84,6 +102,7 @@ CREATE TABLE unsettled (
 );
 GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
 GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, merges, unsettled TO c360_identity;
+GRANT SELECT, INSERT, DELETE ON superseded_evidence, former_links TO c360_identity;
 """
 
 

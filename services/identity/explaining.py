@@ -1,0 +1,196 @@
+"""Use cases that only read: why two are one or two, who an identifier named, and how a customer came to be."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from services.identity import erasures, recall, replayed, views
+from services.identity.graph.explain import Explained, explain
+from services.identity.graph.facts import Node
+from services.identity.graph.rules import Rules
+from services.identity.graph_writer import GraphWriter
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.recall import Instants, Told
+from services.identity.views import Resolved
+from shared.errors import InvalidInput, NotFound
+from shared.events import customer as events
+from shared.ids import to_text
+from shared.instants import END_OF_TIME, Clock
+from shared.log import LogReader, Record
+from shared.log.reader import Stretch
+
+
+class Named(NamedTuple):
+    """One of two that are explained: the identifier, and the customer that it names (None: it is shared and names nobody)."""
+
+    node: Node
+    customer: bytes | None
+
+
+@dataclass(slots=True)
+class Why:
+    """`owners`, of shared values: {value hash: {stronger namespace: how many of its values it was seen with}}."""
+
+    one: Named
+    other: Named
+    explained: Explained
+    rules: Rules
+    told: dict[bytes, Told] = field(default_factory=dict)  # by event id
+    owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    proposals: list[bytes] = field(default_factory=list)  # open ones, of the two
+
+
+@dataclass(slots=True)
+class History:
+    """`records` in the order of the log, each merge and proposal once; `namespaces` by value hash."""
+
+    members: list[bytes]
+    records: list[Record]
+    namespaces: dict[bytes, str]
+
+
+def unknown_identifier(namespace: str) -> NotFound:
+    return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=namespace)
+
+
+class Explanations:
+    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, clock: Clock) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._graph = graph
+        self._clock = clock
+
+    async def instants(self, as_of: int | None, known_at: int | None) -> Instants:
+        """None is now. Raises InvalidInput (INSTANT_IN_FUTURE). What is known by `known_at` stays the same from here on."""
+        if any(instant is not None and instant > self._clock() for instant in (as_of, known_at)):
+            raise InvalidInput("what is to come is not known: ask about now or the past", reason="INSTANT_IN_FUTURE")
+        settled = END_OF_TIME if known_at is None else await self._ledger.settle(known_at)
+        return Instants(END_OF_TIME if as_of is None else as_of, settled)
+
+    async def resolve(self, node: Node, instants: Instants) -> Resolved:
+        """Raises NotFound (IDENTIFIER_UNKNOWN): also of a customer that was erased since, which is told of at no instant."""
+        async with self._snapshot() as connection:
+            if instants == recall.NOW:
+                found = await views.resolve(connection, node.value_hash)
+            elif instants.as_of == END_OF_TIME:
+                found = await _known_then(connection, node, instants.known_at)
+            else:
+                found = await self._as_of(connection, node, instants)
+        if found is None:
+            raise unknown_identifier(node.namespace)
+        return found
+
+    async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
+        """Of identifiers, or of customers by their ids.
+
+        Raises NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), LimitExceeded (TOO_MANY_SIGHTINGS).
+        """
+        async with self._snapshot() as connection:
+            first, second = await _named(connection, one), await _named(connection, other)
+            hashes = {first.node.value_hash, second.node.value_hash}
+            recalled = await recall.recall(connection, hashes, self._graph.rules, instants)
+            explained = await asyncio.to_thread(explain, recalled.standing(self._graph.rules), first.node, second.node)
+            why = Why(first, second, explained, self._graph.rules, recalled.told)
+            shared = {node.value_hash for one in explained.obstacles if one.kind == "SHARED" for node in one.nodes}
+            if shared:
+                why.owners = await recall.owners(connection, shared, self._graph.rules, recalled.nodes, instants)
+            if not explained.together and first.customer and second.customer:
+                why.proposals = await views.proposals_between(connection, first.customer, second.customer)
+        return why
+
+    async def history(self, customer: bytes, known_at: int = END_OF_TIME) -> History:
+        """Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        async with self._snapshot() as connection:
+            await views.present_members(connection, customer)
+            cluster = await replayed.cluster_at(LogReader(connection), customer, known_at)
+            erased = await erasures.erased_among(connection, cluster)
+            records = [record for member, stream in cluster.items() if member not in erased for record in stream]
+            if not records:
+                raise NotFound("nobody knew this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+            hidden = await erasures.suppressions(connection, {h for r in records if (h := _hash_of(r)) is not None})
+        kept = [r for r in records if (h := _hash_of(r)) is None or h not in hidden or r.recorded_at > hidden[h].erased_at]
+        namespaces = {r.entry.public().value_hash: r.entry.public().namespace for r in kept if r.entry.type_id == events.LINKED.id}
+        members = [member for member in cluster if member not in erased]
+        return History(members, list(_once(sorted(kept, key=lambda record: record.pos))), namespaces)
+
+    async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
+        recalled = await recall.recall(connection, [node.value_hash], self._graph.rules, instants)
+        partition = recalled.standing(self._graph.rules).partition(node)
+        group = partition.group_of[node].nodes
+        founders = await _founders(connection, group, instants.known_at)
+        lonely = node not in recalled.facts.nodes() | recalled.shared  # only ever seen by itself, by then
+        if lonely and not any(founder.occurred_at <= instants.as_of for founder in founders):
+            return None
+        if not founders:
+            return None
+        own = next((founder.customer for founder in founders if founder.node == node), founders[0].customer)
+        return Resolved(own, founders[0].customer)
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Any]:
+        """All that is read is of one moment."""
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
+
+class Founder(NamedTuple):
+    founding_number: int
+    customer: bytes
+    node: Node
+    occurred_at: int
+
+
+async def _founders(connection: Any, group: Iterable[Node], known_at: int) -> list[Founder]:
+    """The customers that these identifiers founded, as far as it was known; oldest first."""
+    nodes = {node.value_hash: node for node in group}
+    rows = await connection.fetch(
+        "SELECT value_hash, customer FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
+    )
+    node_of = {row["customer"]: nodes[row["value_hash"]] for row in rows}
+    first = [Stretch(IDENTITY_PARTITION, customer, 1, 1) for customer in node_of]
+    records = await LogReader(connection).history(first, known_at=known_at)
+    entries = [record.entry for record in records]
+    return sorted(Founder(e.public().founding_number, e.stream, node_of[e.stream], e.occurred_at) for e in entries)
+
+
+async def _known_then(connection: Any, node: Node, known_at: int) -> Resolved | None:
+    reader = LogReader(connection)
+    customer = await replayed.customer_at(connection, reader, node.value_hash, known_at)
+    if customer is None:
+        return None
+    cluster = await replayed.cluster_at(reader, customer, known_at)
+    erased = await erasures.erased_among(connection, cluster)
+    if customer in erased:
+        return None
+    return Resolved(customer, next(member for member in cluster if member not in erased))
+
+
+async def _named(connection: Any, wanted: Node | bytes) -> Named:
+    if isinstance(wanted, Node):
+        resolved = await views.resolve(connection, wanted.value_hash)
+        if resolved is None and not await connection.fetchval("SELECT 1 FROM identifiers WHERE value_hash = $1", wanted.value_hash):
+            raise unknown_identifier(wanted.namespace)
+        return Named(wanted, resolved.canonical if resolved else None)
+    members = await views.present_members(connection, wanted)
+    row = await connection.fetchrow("SELECT value_hash, namespace FROM identifiers WHERE customer = $1 AND own", wanted)
+    return Named(Node(row["namespace"], row["value_hash"]), members[0])
+
+
+def _hash_of(record: Record) -> bytes | None:
+    return getattr(record.entry.public(), "value_hash", None)
+
+
+def _once(records: Iterable[Record]) -> Iterable[Record]:
+    """What is written to the streams of both customers, the first time only."""
+    seen = set()
+    for record in records:
+        public = record.entry.public()
+        shared_id = next(
+            (found for name in ("merge_id", "proposal_id", "decision_id") if (found := getattr(public, name, None))), None
+        )
+        key = (record.entry.type_id, shared_id)
+        if shared_id is None or key not in seen:
+            seen.add(key)
+            yield record

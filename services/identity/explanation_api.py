@@ -1,0 +1,161 @@
+"""The part of identity's gRPC edge that explains."""
+
+from typing import Any
+
+from c360.common.v1.common_pb2 import Identifier as IdentifierMessage
+from c360.identity.v1 import explanation_pb2 as pb
+from c360.identity.v1 import explanation_pb2_grpc
+
+from services.identity.explaining import Explanations, Why
+from services.identity.graph.explain import Obstacle
+from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.resolve import Link
+from services.identity.recall import Instants
+from shared.errors import InvalidInput
+from shared.identifiers import hash_of, normalise
+from shared.ids import from_text, to_text
+from shared.instants import SECOND, to_timestamp
+from shared.log import Record
+from shared.positions import Progress
+from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token
+from shared.rpc.server import seconds_left
+
+
+class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
+    def __init__(self, explanations: Explanations, lookup_key: bytes, progress: Progress) -> None:
+        self._explanations = explanations
+        self._lookup_key = lookup_key
+        self._progress = progress
+
+    async def ExplainPair(self, request: pb.ExplainPairRequest, context: Any) -> pb.ExplainPairResponse:
+        one, other = self._party(request.one), self._party(request.other)
+        why = await self._explanations.why(one, other, await self._instants(request, context))
+        return _explained(why)
+
+    async def GetCustomerHistory(self, request: pb.GetCustomerHistoryRequest, context: Any) -> pb.GetCustomerHistoryResponse:
+        customer = from_text(request.customer_id, "customer")
+        limit, after = page_limit(request.page_size), (parse_page_token(request.page_token) or (-1, b""))[0]
+        known_at = (await self._instants(request, context)).known_at
+        history = await self._explanations.history(customer, known_at)
+        rest = [record for record in history.records if record.pos > after]
+        page = rest[:limit]
+        return pb.GetCustomerHistoryResponse(
+            customer_id=to_text(history.members[0]),
+            member_ids=[to_text(member) for member in history.members],
+            entries=[_entry(record, history.namespaces) for record in page],
+            next_page_token=page_token(page[-1].pos, page[-1].entry.event_id) if len(rest) > limit else "",
+        )
+
+    async def ResolveIdentifierAt(self, request: pb.ResolveIdentifierAtRequest, context: Any) -> pb.ResolveIdentifierAtResponse:
+        node = self._node(request.identifier)
+        resolved = await self._explanations.resolve(node, await self._instants(request, context))
+        return pb.ResolveIdentifierAtResponse(
+            customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer)
+        )
+
+    async def _instants(self, request: Any, context: Any) -> Instants:
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+
+        def past(field: str) -> int | None:
+            given = field in request.DESCRIPTOR.fields_by_name and request.HasField(field)
+            return instant(getattr(request, field), field) if given else None
+
+        return await self._explanations.instants(past("as_of"), past("known_at"))
+
+    def _party(self, party: pb.ExplainedParty) -> Node | bytes:
+        match party.WhichOneof("by"):
+            case "customer_id":
+                return from_text(party.customer_id, "customer")
+            case "identifier":
+                return self._node(party.identifier)
+        raise InvalidInput("name both by a customer's id or by an identifier", reason="CUSTOMER_MISSING")
+
+    def _node(self, message: IdentifierMessage) -> Node:
+        identifier = normalise(message.namespace, message.value)
+        return Node(identifier.namespace, hash_of(identifier, self._lookup_key))
+
+
+def _explained(why: Why) -> pb.ExplainPairResponse:
+    message = pb.ExplainPairResponse(
+        together=why.explained.together,
+        one=_hashed(why.one.node),
+        other=_hashed(why.other.node),
+        one_customer_id=to_text(why.one.customer) if why.one.customer else "",
+        other_customer_id=to_text(why.other.customer) if why.other.customer else "",
+        obstacles=[_obstacle(why, obstacle) for obstacle in why.explained.obstacles],
+        proposal_ids=[to_text(proposal) for proposal in why.proposals],
+        rules_version=why.rules.version,
+    )
+    reached = why.one.node
+    for link in why.explained.links:
+        following = link.weak if link.strong == reached else link.strong
+        message.links.append(_link(why, link, reached, following))
+        reached = following
+    return message
+
+
+def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
+    message = pb.ChainLink(to=_hashed(following), evidence=_evidence(why, link.evidence))
+    getattr(message, "from").CopyFrom(_hashed(reached))  # a keyword of Python
+    return message
+
+
+def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
+    message = pb.Obstacle(reason=obstacle.kind, identifiers=[_hashed(node) for node in obstacle.nodes])
+    if obstacle.link is not None:
+        evidence = _evidence(why, obstacle.link.evidence)
+        if evidence is not None:
+            message.evidence.CopyFrom(evidence)
+    namespace = why.rules.of(obstacle.namespace)
+    match obstacle.kind:
+        case "LIMIT":
+            message.namespace = obstacle.namespace
+            message.limit = namespace.limit or 0
+            message.window_seconds = (namespace.window_us or 0) // SECOND
+        case "CLUSTER_TOO_LARGE":
+            message.limit = why.rules.max_cluster
+        case "SHARED":
+            message.limit = namespace.shared_after or 0
+            message.owners.update(why.owners[obstacle.nodes[0].value_hash])
+    return message
+
+
+def _hashed(node: Node) -> pb.HashedIdentifier:
+    return pb.HashedIdentifier(namespace=node.namespace, value_hash=node.value_hash.hex())
+
+
+def _evidence(why: Why, evidence: Evidence | None) -> pb.EvidenceEvent | None:
+    if evidence is None:
+        return None
+    told = why.told[evidence.event_id]
+    return pb.EvidenceEvent(
+        event_id=to_text(evidence.event_id),
+        source=told.source,
+        occur_time=to_timestamp(evidence.occurred_at),
+        record_time=to_timestamp(told.recorded_at),
+    )
+
+
+def _entry(record: Record, namespaces: dict[bytes, str]) -> pb.HistoryEntry:
+    entry, public = record.entry, record.entry.public()
+
+    def said(*names: str) -> bytes:
+        return next((found for name in names if (found := getattr(public, name, None))), b"")
+
+    value_hash = said("value_hash")
+    return pb.HistoryEntry(
+        type=entry.type_id,
+        occur_time=to_timestamp(entry.occurred_at),
+        record_time=to_timestamp(record.recorded_at),
+        customer_id=to_text(entry.stream),
+        other_customer_id=_text(said("other")),
+        identifier=_hashed(Node(namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
+        cause_id=_text(said("cause")),
+        subject_id=_text(said("merge_id", "proposal_id", "decision_id")),
+        reason=getattr(public, "reason", ""),
+        decided_by=getattr(public, "decided_by", ""),
+    )
+
+
+def _text(found: bytes) -> str:
+    return to_text(found) if found else ""

@@ -1,0 +1,151 @@
+"""The facts around some identifiers, as of one instant and as known at another. Reads only.
+
+Loads outwards from the identifiers and stops at shared values: their owners are counted and not loaded.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from services.identity.graph.explain import Standing
+from services.identity.graph.facts import Evidence, Facts, Node
+from services.identity.graph.rules import Rules
+from shared.errors import LimitExceeded
+from shared.instants import END_OF_TIME
+
+MOST_SIGHTINGS = 10_000  # that a request loads: a person has some hundreds, and what has more is worked on in the database
+COUNTED_SIGHTINGS = 10_000  # of a shared value, whose owners are counted
+
+# What a sighting was known by: $2 known at, $3 as of.
+_EVIDENCE = """
+    sightings CROSS JOIN LATERAL (
+        SELECT * FROM (
+            SELECT sightings.occurred_at, sightings.event_id, sightings.source, sightings.recorded_at
+            UNION ALL
+            SELECT former.occurred_at, former.event_id, former.source, former.recorded_at
+            FROM superseded_evidence AS former WHERE former.sighting_id = sightings.sighting_id
+        ) AS evidence WHERE recorded_at <= $2 ORDER BY occurred_at, event_id LIMIT 1
+    ) AS known
+"""
+
+
+class Instants(NamedTuple):
+    """as_of: only what had happened by then. known_at: only what our log knew by then. Either alone, or both."""
+
+    as_of: int = END_OF_TIME
+    known_at: int = END_OF_TIME
+
+
+NOW = Instants()
+
+
+class Told(NamedTuple):
+    """Of an event that is evidence: who sent it, and when we knew."""
+
+    source: str
+    recorded_at: int
+
+
+@dataclass(slots=True)
+class Recalled:
+    """Whole components, and the shared values around them. `told` is by event id."""
+
+    facts: Facts = field(default_factory=Facts)
+    shared: set[Node] = field(default_factory=set)
+    nodes: dict[bytes, Node] = field(default_factory=dict)
+    told: dict[bytes, Told] = field(default_factory=dict)
+
+    def standing(self, rules: Rules) -> Standing:
+        return Standing(self.facts, rules, frozenset(self.shared))
+
+
+async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW) -> Recalled:
+    """Raises LimitExceeded (TOO_MANY_SIGHTINGS)."""
+    recalled, reached = Recalled(), set(hashes)
+    waiting = await _meet(pool, recalled, hashes, rules, instants)
+    if len(recalled.shared) > 1:
+        await _take_together(pool, recalled, hashes, rules, instants)
+    while waiting:
+        rows = await pool.fetch(
+            f"SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes && $1::bytea[] AND known.occurred_at <= $3 LIMIT $4",  # noqa: S608
+            list(waiting),
+            instants.known_at,
+            instants.as_of,
+            MOST_SIGHTINGS + 1,
+        )
+        found = {value_hash for row in rows for value_hash in row["nodes"]} - reached
+        reached |= found
+        waiting = await _meet(pool, recalled, found, rules, instants)
+        _take(recalled, rows)
+        if len(recalled.facts.together) > MOST_SIGHTINGS:
+            raise LimitExceeded(
+                f"more than {MOST_SIGHTINGS} sightings hang together here: too many to explain",
+                reason="TOO_MANY_SIGHTINGS",
+                limit=MOST_SIGHTINGS,
+            )
+    return recalled
+
+
+async def _take_together(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> None:
+    """Shared values have no component that would be loaded; whether they were seen together is known all the same."""
+    rows = await pool.fetch(
+        f"""SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes @> $1::bytea[] AND known.occurred_at <= $3
+            ORDER BY known.occurred_at, known.event_id LIMIT 1""",  # noqa: S608
+        list(hashes),
+        instants.known_at,
+        instants.as_of,
+    )
+    await _meet(pool, recalled, {value_hash for row in rows for value_hash in row["nodes"]}, rules, instants)
+    _take(recalled, rows)
+
+
+async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> set[bytes]:
+    """Names identifiers; those to go on from, which are not shared.
+
+    What is not shared now never was: the facts of a past instant are some of today's.
+    """
+    if not hashes:
+        return set()
+    rows = await pool.fetch(
+        "SELECT value_hash, namespace, shared FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes)
+    )
+    recalled.nodes |= {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows}
+    shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"]}
+    if shared and instants != NOW:
+        counted = await owners(pool, {node.value_hash for node in shared}, rules, recalled.nodes, instants)
+        shared = {node for node in shared if rules.is_shared(node.namespace, list(counted[node.value_hash].items()))}
+    recalled.shared |= shared
+    return {row["value_hash"] for row in rows} - {node.value_hash for node in shared}
+
+
+def _take(recalled: Recalled, rows: Collection[Any]) -> None:
+    for row in rows:
+        together = frozenset(recalled.nodes[value_hash] for value_hash in row["nodes"] if value_hash in recalled.nodes)
+        recalled.facts.together[together] = Evidence(row["occurred_at"], row["event_id"])
+        recalled.told[row["event_id"]] = Told(row["source"], row["recorded_at"])
+
+
+async def owners(
+    pool: Any, hashes: Collection[bytes], rules: Rules, nodes: dict[bytes, Node], instants: Instants = NOW
+) -> dict[bytes, dict[str, int]]:
+    """{value hash: {stronger namespace: how many of its values it was seen with}}, from as many sightings as are counted."""
+    counted: dict[bytes, dict[str, int]] = {value_hash: {} for value_hash in hashes}
+    rows = await pool.fetch(
+        f"""SELECT shared.value_hash, owner.namespace, count(DISTINCT owner.value_hash) AS owners
+            FROM unnest($1::bytea[]) AS shared (value_hash)
+            CROSS JOIN LATERAL (
+                SELECT nodes FROM {_EVIDENCE}
+                WHERE nodes && ARRAY[shared.value_hash] AND known.occurred_at <= $3 LIMIT $4
+            ) AS seen
+            CROSS JOIN unnest(seen.nodes) AS other (value_hash)
+            JOIN identifiers AS owner ON owner.value_hash = other.value_hash
+            GROUP BY 1, 2""",  # noqa: S608
+        list(hashes),
+        instants.known_at,
+        instants.as_of,
+        COUNTED_SIGHTINGS,
+    )
+    for row in rows:
+        if rules.rank(row["namespace"]) < rules.rank(nodes[row["value_hash"]].namespace):
+            counted[row["value_hash"]][row["namespace"]] = row["owners"]
+    return counted

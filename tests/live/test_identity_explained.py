@@ -1,0 +1,164 @@
+"""What identity tells about the past, on a real PostgreSQL, is what was so, and what the pure domain makes of the facts."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+import msgspec
+import pytest
+
+from services.identity import erasures, views
+from services.identity.app import Unifier
+from services.identity.domain import Suppression
+from services.identity.explaining import Explanations
+from services.identity.graph.explain import Explained, Standing, explain
+from services.identity.graph.facts import Facts, Node, shared
+from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.recall import Instants
+from services.identity.views import Resolved
+from shared.errors import NotFound
+from shared.events.wire import RawEvent
+from shared.instants import now_us
+from tests.live.test_identity import Store, in_units, sighting_of, store, traffic
+
+__all__ = ["store"]  # the fixture
+
+LAST = 1_000  # all of it happened by then
+State = dict[Node, Resolved]
+
+
+@dataclass
+class Played:
+    """What was so at each instant at which something became known."""
+
+    store: Store
+    unifier: Unifier
+    raw: list[RawEvent]
+    nodes: list[Node]
+    states: dict[int, State] = field(default_factory=dict)
+
+    @property
+    def explanations(self) -> Explanations:
+        return Explanations(self.store.pool, self.unifier._ledger, self.unifier.graph, now_us)
+
+    async def state(self, instants: Instants) -> State:
+        found = {}
+        for node in self.nodes:
+            try:
+                found[node] = await self.explanations.resolve(node, instants)
+            except NotFound:
+                continue
+        return found
+
+    def facts(self, as_of: int) -> Facts:
+        facts = Facts()
+        for event in self.raw:
+            seen = sighting_of(event, self.store.vault.lookup_key).seen()
+            if len(seen.nodes) > 1 and event.occurred_at <= as_of:
+                facts.see(seen.nodes, seen.evidence)
+        return facts
+
+
+async def play(store: Store, seed: int) -> Played:
+    """Late events among them: what happened first is not what is known first."""
+    random = Random(seed)
+    times = random.sample(range(LAST), 100)
+    raw = [msgspec.structs.replace(e, occurred_at=t, received_at=t) for e, t in zip(traffic(random, 100), times, strict=True)]
+    nodes = {node for event in raw for node in sighting_of(event, store.vault.lookup_key).seen().nodes}
+    played = Played(store, await store.unifier(), raw, sorted(nodes))
+    for sequence, unit in enumerate(in_units(random, raw), 1):
+        await played.unifier.unify(unit, sequence, [])
+        played.states[played.unifier._ledger.recording] = await played.state(Instants())
+    return played
+
+
+def some(played: Played, amount: int) -> list[int]:
+    instants = sorted(played.states)
+    return instants[:: max(1, len(instants) // amount)]
+
+
+def canonical(state: State) -> dict[Node, bytes]:
+    return {node: resolved.canonical for node, resolved in state.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_as_known_then_is_what_was_so_then(store: Store, seed: int) -> None:
+    played = await play(store, seed)
+    for instant in some(played, 6):
+        assert await played.state(Instants(known_at=instant)) == played.states[instant]
+        # Conclusions replayed, and concluded anew from the facts that were known: the two never differ.
+        assert canonical(await played.state(Instants(LAST, instant))) == canonical(played.states[instant])
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_as_of_an_instant_is_what_the_facts_that_had_happened_come_to(store: Store, seed: int) -> None:
+    played = await play(store, seed)
+    numbers = {row["customer"]: row["founding_number"] for row in await store.pool.fetch("SELECT * FROM customers")}
+    rows = await store.pool.fetch("SELECT * FROM identifiers WHERE own")
+    own = {Node(row["namespace"], row["value_hash"]): row["customer"] for row in rows}
+    for as_of in (10, 100, 300, 600, LAST):
+        facts = played.facts(as_of)
+        partition = Standing(facts, DEFAULT_RULES, frozenset(shared(facts, DEFAULT_RULES))).partition()
+        found = canonical(await played.state(Instants(as_of=as_of)))
+        for node, group in partition.group_of.items():
+            founded = sorted((numbers[own[other]], own[other]) for other in group.nodes if other in own)
+            assert found.get(node) == (founded[0][1] if founded else None)
+        for node in found.keys() - partition.group_of.keys():
+            assert found[node] == own[node], "it was seen, but with nothing else"
+
+
+async def test_an_erased_customer_is_told_of_at_no_instant(store: Store) -> None:
+    played = await play(store, 5)
+    someone = Random(5).choice(await store.pool.fetch("SELECT customer FROM identifiers WHERE own"))["customer"]
+    members = await views.members(store.pool, someone)
+    hashes = sorted({h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found})
+    async with store.pool.acquire() as connection, connection.transaction():
+        await erasures.erase(connection, members, hashes, Suppression(b"e", "refuse", now_us()))
+    for table in ("former_links", "identifiers"):
+        assert await store.pool.fetchval(f"SELECT count(*) FROM {table} WHERE value_hash = ANY($1::bytea[])", hashes) == 0
+    assert (
+        await store.pool.fetchval(
+            "SELECT count(*) FROM superseded_evidence LEFT JOIN sightings USING (sighting_id) WHERE nodes IS NULL"
+        )
+        == 0
+    )
+    for instants in [Instants(known_at=known_at) for known_at in some(played, 4)] + [Instants(as_of=300)]:
+        state = await played.state(instants)
+        assert not {node.value_hash for node in state} & set(hashes)
+        for resolved in state.values():
+            assert not {resolved.canonical, resolved.customer} & set(members)
+    for instant in some(played, 4):
+        left = {n: r for n, r in played.states[instant].items() if n.value_hash not in hashes and r.customer not in members}
+        then = await played.state(Instants(known_at=instant))
+        assert {n: r.customer for n, r in then.items()} == {n: r.customer for n, r in left.items()}
+
+
+def times(explained: Explained) -> list[int]:
+    """Of the evidence; no two events happened at one instant."""
+    return [link.evidence.occurred_at for link in explained.links if link.evidence is not None]
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_pair_is_explained_as_by_all_facts(store: Store, seed: int) -> None:
+    played, random = await play(store, seed), Random(seed)
+    known = [node for node in played.nodes if node in played.states[max(played.states)]]
+    for as_of in (300, LAST):
+        facts = played.facts(as_of)
+        whole = Standing(facts, DEFAULT_RULES, frozenset(shared(facts, DEFAULT_RULES)))
+        for _ in range(25):
+            one, other = random.sample(known, 2)
+            expected = explain(whole, one, other)
+            why = await played.explanations.why(one, other, Instants(as_of=as_of))
+            assert why.explained.together is expected.together
+            assert times(why.explained) == times(expected)
+            assert bool(why.explained.obstacles) is bool(expected.obstacles)
+            assert {o[:3] for o in why.explained.obstacles if o.kind == "SHARED"} == {
+                o[:3] for o in expected.obstacles if o.kind == "SHARED"
+            }
+            for obstacle in why.explained.obstacles:
+                if obstacle.kind == "SHARED":
+                    [value] = obstacle.nodes
+                    counted = list(why.owners[value.value_hash].items())
+                    assert DEFAULT_RULES.is_shared(value.namespace, counted)
+            for link in why.explained.links:
+                assert link.evidence is not None
+                assert why.told[link.evidence.event_id].source == "web"
