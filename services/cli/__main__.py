@@ -23,6 +23,7 @@ from services.cli import (
 )
 from services.cli.errors import CommandError
 from services.cli.exporting.command import export
+from services.cli.identity_explain import history, why
 from services.cli.importing.command import import_file
 from services.cli.replay import replay
 from services.cli.status import status
@@ -57,7 +58,7 @@ def about() -> None:
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile history, profile watch, identity proposals and decisions, parked list and discard).
+    (profile history, profile watch, identity history, proposals and decisions, parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -71,6 +72,8 @@ app.command()(status)
 app.command("import")(import_file)
 app.command()(export)
 profile.app.command()(replay)
+identity.app.command()(why)
+identity.app.command()(history)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")

@@ -10,7 +10,7 @@ import typer
 
 from services.cli import render
 from services.cli.notation import NamedCustomer, NamedIdentifier
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, IdentifierRef, PersonRef, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, IdentifierRef, KnownAt, PersonRef, TimeoutS
 
 if TYPE_CHECKING:
     from c360.identity.v1 import identity_pb2
@@ -32,19 +32,30 @@ app = typer.Typer(no_args_is_help=True, help="Who is who: customers, their ident
 
 @app.command()
 def resolve(
-    identifier: IdentifierRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+    identifier: IdentifierRef,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Find the customer that an identifier names now."""
-    from c360.identity.v1 import identity_pb2, identity_pb2_grpc
+    """Find the customer that an identifier names, now or at a past instant.
+
+    --as-of alone is the past with today's knowledge and rules; --known-at alone is what this command would have said then.
+    """
+    from c360.identity.v1 import explanation_pb2, explanation_pb2_grpc
 
     from services.cli import messages
     from services.cli.client import connect
 
-    request = identity_pb2.ResolveIdentifierRequest(
-        identifier=messages.identifier(identifier), at_least_as_fresh=messages.newest(fresh)
+    request = explanation_pb2.ResolveIdentifierAtRequest(
+        identifier=messages.identifier(identifier),
+        as_of=messages.timestamp(as_of),
+        known_at=messages.timestamp(known_at),
+        at_least_as_fresh=messages.newest(fresh),
     )
     with connect("identity") as channel:
-        answer = identity_pb2_grpc.IdentityServiceStub(channel).ResolveIdentifier(request, timeout=timeout_s)
+        answer = explanation_pb2_grpc.ExplanationServiceStub(channel).ResolveIdentifierAt(request, timeout=timeout_s)
     if as_json:
         render.document(messages.plain(answer))
         return

@@ -73,6 +73,15 @@ KnownAt = Annotated[
         help="Only what our log knew by then: ISO 8601, now, or an age such as -2h. Default: now.",
     ),
 ]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="Only what had happened by then: ISO 8601, now, or an age such as -2h. Default: now.",
+    ),
+]
 Fresh = Annotated[
     list[notation.LogPosition] | None,
     typer.Option(

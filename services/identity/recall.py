@@ -16,7 +16,7 @@ from shared.instants import END_OF_TIME
 MOST_SIGHTINGS = 10_000  # that a request loads: a person has some hundreds, and what has more is worked on in the database
 COUNTED_SIGHTINGS = 10_000  # of a shared value, whose owners are counted
 
-# What a sighting was known by: $2 known at, $3 as of.
+# What a sighting was known by: $2 known at, $3 as of. Its evidence now is the earliest: what is later than $3 now, always was.
 _EVIDENCE = """
     sightings CROSS JOIN LATERAL (
         SELECT * FROM (
@@ -67,7 +67,7 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
         await _take_together(pool, recalled, hashes, rules, instants)
     while waiting:
         rows = await pool.fetch(
-            f"SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes && $1::bytea[] AND known.occurred_at <= $3 LIMIT $4",  # noqa: S608
+            f"SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes && $1::bytea[] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3 LIMIT $4",  # noqa: S608
             list(waiting),
             instants.known_at,
             instants.as_of,
@@ -89,7 +89,7 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
 async def _take_together(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> None:
     """Shared values have no component that would be loaded; whether they were seen together is known all the same."""
     rows = await pool.fetch(
-        f"""SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes @> $1::bytea[] AND known.occurred_at <= $3
+        f"""SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes @> $1::bytea[] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
             ORDER BY known.occurred_at, known.event_id LIMIT 1""",  # noqa: S608
         list(hashes),
         instants.known_at,
@@ -135,7 +135,7 @@ async def owners(
             FROM unnest($1::bytea[]) AS shared (value_hash)
             CROSS JOIN LATERAL (
                 SELECT nodes FROM {_EVIDENCE}
-                WHERE nodes && ARRAY[shared.value_hash] AND known.occurred_at <= $3 LIMIT $4
+                WHERE nodes && ARRAY[shared.value_hash] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3 LIMIT $4
             ) AS seen
             CROSS JOIN unnest(seen.nodes) AS other (value_hash)
             JOIN identifiers AS owner ON owner.value_hash = other.value_hash

@@ -58,6 +58,14 @@ class Played:
         return facts
 
 
+async def state_of(store: Store) -> State:
+    """Now, by the tables."""
+    rows = await store.pool.fetch(
+        "SELECT namespace, value_hash, customer, canonical FROM identifiers JOIN customers USING (customer)"
+    )
+    return {Node(row["namespace"], row["value_hash"]): Resolved(row["customer"], row["canonical"]) for row in rows}
+
+
 async def play(store: Store, seed: int) -> Played:
     """Late events among them: what happened first is not what is known first."""
     random = Random(seed)
@@ -67,7 +75,7 @@ async def play(store: Store, seed: int) -> Played:
     played = Played(store, await store.unifier(), raw, sorted(nodes))
     for sequence, unit in enumerate(in_units(random, raw), 1):
         await played.unifier.unify(unit, sequence, [])
-        played.states[played.unifier._ledger.recording] = await played.state(Instants())
+        played.states[played.unifier._ledger.recording] = await state_of(store)
     return played
 
 
@@ -80,22 +88,22 @@ def canonical(state: State) -> dict[Node, bytes]:
     return {node: resolved.canonical for node, resolved in state.items()}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_as_known_then_is_what_was_so_then(store: Store, seed: int) -> None:
     played = await play(store, seed)
-    for instant in some(played, 6):
+    for instant in some(played, 4):
         assert await played.state(Instants(known_at=instant)) == played.states[instant]
         # Conclusions replayed, and concluded anew from the facts that were known: the two never differ.
         assert canonical(await played.state(Instants(LAST, instant))) == canonical(played.states[instant])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2, 4))
 async def test_as_of_an_instant_is_what_the_facts_that_had_happened_come_to(store: Store, seed: int) -> None:
     played = await play(store, seed)
     numbers = {row["customer"]: row["founding_number"] for row in await store.pool.fetch("SELECT * FROM customers")}
     rows = await store.pool.fetch("SELECT * FROM identifiers WHERE own")
     own = {Node(row["namespace"], row["value_hash"]): row["customer"] for row in rows}
-    for as_of in (10, 100, 300, 600, LAST):
+    for as_of in (10, 200, 600, LAST):
         facts = played.facts(as_of)
         partition = Standing(facts, DEFAULT_RULES, frozenset(shared(facts, DEFAULT_RULES))).partition()
         found = canonical(await played.state(Instants(as_of=as_of)))
@@ -106,9 +114,13 @@ async def test_as_of_an_instant_is_what_the_facts_that_had_happened_come_to(stor
             assert found[node] == own[node], "it was seen, but with nothing else"
 
 
-async def test_an_erased_customer_is_told_of_at_no_instant(store: Store) -> None:
+@pytest.mark.parametrize("whose", ["user_id", "anonymous_id"])  # the latter may be the tablet, which was linked to people
+async def test_an_erased_customer_is_told_of_at_no_instant(store: Store, whose: str) -> None:
     played = await play(store, 5)
-    someone = Random(5).choice(await store.pool.fetch("SELECT customer FROM identifiers WHERE own"))["customer"]
+    rows = await store.pool.fetch(
+        "SELECT customer FROM identifiers WHERE own AND namespace = $1 ORDER BY shared DESC, customer", whose
+    )
+    someone = rows[0]["customer"]
     members = await views.members(store.pool, someone)
     hashes = sorted({h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found})
     async with store.pool.acquire() as connection, connection.transaction():
@@ -126,6 +138,9 @@ async def test_an_erased_customer_is_told_of_at_no_instant(store: Store) -> None
         assert not {node.value_hash for node in state} & set(hashes)
         for resolved in state.values():
             assert not {resolved.canonical, resolved.customer} & set(members)
+    for row in await store.pool.fetch("SELECT customer FROM customers WHERE erased_by IS NULL"):
+        records = (await played.explanations.history(row["customer"])).records
+        assert not {getattr(record.entry.public(), "value_hash", None) for record in records} & set(hashes)
     for instant in some(played, 4):
         left = {n: r for n, r in played.states[instant].items() if n.value_hash not in hashes and r.customer not in members}
         then = await played.state(Instants(known_at=instant))
@@ -137,7 +152,7 @@ def times(explained: Explained) -> list[int]:
     return [link.evidence.occurred_at for link in explained.links if link.evidence is not None]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4, 5))
 async def test_a_pair_is_explained_as_by_all_facts(store: Store, seed: int) -> None:
     played, random = await play(store, seed), Random(seed)
     known = [node for node in played.nodes if node in played.states[max(played.states)]]

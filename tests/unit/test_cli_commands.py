@@ -48,6 +48,8 @@ def test_help_explains_the_exit_codes() -> None:
         "identity withdraw",
         "identity decide",
         "identity decisions",
+        "identity why",
+        "identity history",
         "parked list",
         "parked show",
         "parked replay",

@@ -1,0 +1,171 @@
+"""`c360 identity why` and `history`: the evidence behind who is who, and how a customer came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import render
+from services.cli.notation import NamedIdentifier, Person, parse_person
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
+
+if TYPE_CHECKING:
+    from c360.identity.v1 import explanation_pb2
+
+PAGE_ENTRIES = 500  # the service's cap
+
+_PARTY_HELP = "A customer id, or namespace:value such as email:ann@example.com."
+One = Annotated[Person, typer.Argument(metavar="A", parser=parsed_by(parse_person), help=_PARTY_HELP)]
+Other = Annotated[Person, typer.Argument(metavar="B", parser=parsed_by(parse_person), help=_PARTY_HELP)]
+
+
+def why(
+    one: One,
+    other: Other,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell why two are one customer, or all that keeps them apart. A is joined to B by a chain of evidence.
+
+    Were all that keeps them apart gone, they would be one. Shows hashes; values are the profile's to serve, for a purpose.
+
+    Examples:
+      c360 identity why email:ann@example.com user_id:u1
+      c360 identity why user_id:u1 user_id:u2 --as-of -7d
+    """
+    from c360.identity.v1 import explanation_pb2, explanation_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = explanation_pb2.ExplainPairRequest(
+        one=_party(one),
+        other=_party(other),
+        as_of=messages.timestamp(as_of),
+        known_at=messages.timestamp(known_at),
+        at_least_as_fresh=messages.newest(fresh),
+    )
+    with connect("identity") as channel:
+        answer = explanation_pb2_grpc.ExplanationServiceStub(channel).ExplainPair(request, timeout=timeout_s)
+    shown = messages.plain(answer)
+    render.document(shown) if as_json else _show_pair(shown)
+
+
+def history(
+    person: PersonRef,
+    known_at: KnownAt = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries to show, oldest first.")] = 500,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell how a customer came to be, in the order in which it became known. With --json: one line each.
+
+    An instant from the column "known" can be given back to --known-at.
+    """
+    from c360.identity.v1 import explanation_pb2, explanation_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    position, known = messages.newest(fresh), messages.timestamp(known_at)
+    with connect("identity") as channel:
+        stub = explanation_pb2_grpc.ExplanationServiceStub(channel)
+        if isinstance(person, NamedIdentifier):
+            named = explanation_pb2.ResolveIdentifierAtRequest(
+                identifier=messages.identifier(person), known_at=known, at_least_as_fresh=position
+            )
+            customer_id = stub.ResolveIdentifierAt(named, timeout=timeout_s).customer_id
+        else:
+            customer_id = person.customer_id  # type: ignore[attr-defined]
+        request = explanation_pb2.GetCustomerHistoryRequest(customer_id=customer_id, known_at=known, at_least_as_fresh=position)
+        entries = [messages.plain(entry) for entry in _entries(stub, request, limit, timeout_s)]
+    if as_json:
+        for entry in entries:
+            render.line(entry)
+        return
+    rows = [(e["occur_time"], e["record_time"], e["type"], e["customer_id"], _about(e), e["cause_id"]) for e in entries]
+    render.table("History", ("happened", "known", "what", "customer", "with", "because of"), rows)
+
+
+def _party(person: Person) -> explanation_pb2.ExplainedParty:
+    from c360.identity.v1 import explanation_pb2
+
+    from services.cli import messages
+
+    if isinstance(person, NamedIdentifier):
+        return explanation_pb2.ExplainedParty(identifier=messages.identifier(person))
+    return explanation_pb2.ExplainedParty(customer_id=person.customer_id)  # type: ignore[attr-defined]
+
+
+def _entries(stub: Any, request: Any, limit: int, timeout_s: float) -> Iterator[explanation_pb2.HistoryEntry]:
+    while limit > 0:
+        request.page_size = min(limit, PAGE_ENTRIES)
+        page = stub.GetCustomerHistory(request, timeout=timeout_s)
+        yield from page.entries
+        limit -= len(page.entries)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return
+    render.note("there are more: raise --limit to see them")
+
+
+def _show_pair(shown: dict[str, Any]) -> None:
+    said = "one customer" if shown["together"] else "two" if shown["obstacles"] else "two, with nothing in common"
+    ends = [f"{_hashed(shown[end])}, of {shown[f'{end}_customer_id'] or 'nobody'}" for end in ("one", "other")]
+    render.facts(
+        [
+            ("they are", said),
+            ("A", ends[0]),
+            ("B", ends[1]),
+            ("proposed to be merged", shown["proposal_ids"]),
+            ("by rules of version", str(shown["rules_version"])),
+        ]
+    )
+    columns = ("because of", "source", "happened", "known")
+    if shown["links"]:
+        rows = [(_hashed(link["from"]), _hashed(link["to"]), *_ground(link)) for link in shown["links"]]
+        render.table("From A to B", ("identifier", "linked with", *columns), rows)
+    if shown["obstacles"]:
+        rows = [(one["reason"], _obstacle(one), *_ground(one)) for one in shown["obstacles"]]
+        render.table("What keeps them apart", ("reason", "what", *columns), rows)
+
+
+def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
+    """Of a link or an obstacle: the event, decision or match, its source, and both clocks."""
+    if shown["evidence"]:
+        evidence = shown["evidence"]
+        return f"event {evidence['event_id']}", evidence["source"], evidence["occur_time"], evidence["record_time"]
+    if shown["decision_id"]:
+        return f"decision {shown['decision_id']}", "", "", ""
+    if shown.get("match"):
+        return f"match of {shown['match']['weight']:.1f} bits, model {shown['match']['model_version']}", "", "", ""
+    return "", "", "", ""
+
+
+def _obstacle(shown: dict[str, Any]) -> str:
+    match shown["reason"]:
+        case "LIMIT":
+            within = f" first seen within {shown['window_seconds']} s" if shown["window_seconds"] else ""
+            return f"at most {shown['limit']} of {shown['namespace']} belong to one customer{within}"
+        case "CLUSTER_TOO_LARGE":
+            return f"at most {shown['limit']} identifiers belong to one customer"
+        case "SHARED":
+            owners = ", ".join(f"{count} of {namespace}" for namespace, count in shown["owners"].items())
+            return f"{_hashed(shown['identifiers'][0])} was seen with too many: {owners}"
+    kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
+    return f"{kept_apart} are kept apart" + (f" by decision {shown['decision_id']}" if shown["decision_id"] else "")
+
+
+def _about(entry: dict[str, Any]) -> str:
+    told = [entry["other_customer_id"], _hashed(entry["identifier"]), entry["reason"], entry["decided_by"]]
+    return ", ".join(part for part in told if part)
+
+
+def _hashed(identifier: dict[str, Any] | None) -> str:
+    return f"{identifier['namespace']} #{identifier['value_hash']}" if identifier else ""

@@ -1,0 +1,100 @@
+"""`c360 identity why`, `history` and `resolve` of the past, over gRPC against the real services."""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.stack.stack import Stack
+from tests.live.command import TIMEOUT_S, Command
+
+
+@pytest.fixture(scope="module")
+def c360(stack: Stack) -> Command:
+    stack.write_key()
+    return Command(stack.data_directory)
+
+
+class Family:
+    """Ann, her two addresses, and a tablet that Ben uses too; nobody else has these names."""
+
+    def __init__(self, c360: Command) -> None:
+        self.c360, name = c360, uuid4().hex
+        self.ann, self.ben, self.tablet = f"ann-{name}", f"ben-{name}", f"tablet-{name}"
+        self.mail = f"ann-{name}@shop.example"
+
+    def see(self, *options: str) -> str:
+        position: str = self.c360.json("events", "identify", *options)["positions"][0]
+        return position
+
+    def why(self, one: str, other: str, *options: str) -> Any:
+        return self.c360.json("identity", "why", one, other, *options)
+
+    def history(self, person: str, *options: str) -> list[Any]:
+        lines = self.c360.run("identity", "history", person, "--json", "--timeout", TIMEOUT_S, *options).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def test_why_why_not_and_how_at_any_instant(c360: Command) -> None:
+    family = Family(c360)
+    ann, ben, mail, tablet = (
+        f"user_id:{family.ann}",
+        f"user_id:{family.ben}",
+        f"email:{family.mail}",
+        f"anonymous_id:{family.tablet}",
+    )
+    family.see("--user-id", family.ann, "-t", f"email={family.mail}", "--at", "-3h")
+    first = family.see("--user-id", family.ann, "--anonymous-id", family.tablet, "--at", "-2h")
+
+    told = family.why(mail, tablet, "--fresh", first)
+    assert told["together"]
+    assert [(link["from"]["namespace"], link["to"]["namespace"]) for link in told["links"]] == [
+        ("email", "user_id"),
+        ("user_id", "anonymous_id"),
+    ]
+    assert {link["evidence"]["source"] for link in told["links"]} == {"demo"}
+    assert all(link["evidence"]["record_time"] > link["evidence"]["occur_time"] for link in told["links"])
+    assert "two, with nothing in common" not in c360.run("identity", "why", mail, tablet).stdout
+    before = family.history(ann)[-1]["record_time"]
+
+    second = family.see("--user-id", family.ben, "--anonymous-id", family.tablet, "--at", "-1h")
+    apart = family.why(ann, ben, "--fresh", second)
+    assert not apart["together"]
+    assert [(one["reason"], one["owners"]) for one in apart["obstacles"]] == [
+        ("SHARED", {"user_id": 2}),
+        ("LIMIT", {}),
+    ]
+    shown = c360.run("identity", "why", ann, ben).stdout
+    assert "2 of user_id" in shown
+    assert family.mail not in shown + str(apart)
+
+    # The tablet was Ann's: as of then, and as it was known then. Now it is nobody's.
+    customer = c360.json("identity", "resolve", ann)["customer_id"]
+    assert c360.json("identity", "resolve", tablet, "--known-at", before)["customer_id"] == customer
+    assert c360.json("identity", "resolve", tablet, "--as-of", "-90m")["customer_id"] == customer
+    assert family.why(tablet, ann, "--as-of", "-90m")["together"]
+    assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "resolve", tablet, code=1).stderr
+    assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "resolve", mail, "--as-of", "-4h", code=1).stderr
+    assert "INSTANT_IN_FUTURE" in c360.run("identity", "resolve", mail, "--as-of", "2999-01-01", code=1).stderr
+
+    entries = family.history(ann)
+    assert [entry["type"] for entry in entries] == ["customer.founded", *["customer.linked"] * 3, "customer.unlinked"]
+    assert entries[-1]["identifier"] == entries[-2]["identifier"]
+    assert entries[-1]["cause_id"] not in ("", entries[-2]["cause_id"])
+    assert [entry["type"] for entry in family.history(ann, "--known-at", before)] == [entry["type"] for entry in entries[:-1]]
+    assert "customer.unlinked" in c360.run("identity", "history", ann).stdout
+    assert "two, with nothing in common" in c360.run("identity", "why", mail, ben, "--as-of", "-90m").stdout
+
+
+def test_who_is_erased_is_explained_at_no_instant(c360: Command) -> None:
+    family = Family(c360)
+    ann, mail = f"user_id:{family.ann}", f"email:{family.mail}"
+    position = family.see("--user-id", family.ann, "-t", f"email={family.mail}")
+    customer = c360.json("identity", "resolve", ann, "--fresh", position)["customer_id"]
+    then = family.history(ann)[-1]["record_time"]
+    c360.run("customer", "erase", ann, "--reason", "asked", "--yes")
+    for options in ((), ("--known-at", then), ("--as-of", then)):
+        assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "resolve", mail, *options, code=1).stderr
+    assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "why", mail, ann, "--known-at", then, code=1).stderr
+    assert "CUSTOMER_ERASED" in c360.run("identity", "history", customer, "--known-at", then, code=1).stderr
