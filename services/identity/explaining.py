@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from services.identity import erasures, recall, replayed, views
 from services.identity.graph.explain import Explained, explain
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Node, Pair
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
@@ -38,6 +38,7 @@ class Why:
     explained: Explained
     rules: Rules
     told: dict[bytes, Told] = field(default_factory=dict)  # by event id
+    decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
     owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
     proposals: list[bytes] = field(default_factory=list)  # open ones, of the two
 
@@ -92,7 +93,7 @@ class Explanations:
             hashes = {first.node.value_hash, second.node.value_hash}
             recalled = await recall.recall(connection, hashes, self._graph.rules, instants)
             explained = await asyncio.to_thread(explain, recalled.standing(self._graph.rules), first.node, second.node)
-            why = Why(first, second, explained, self._graph.rules, recalled.told)
+            why = Why(first, second, explained, self._graph.rules, recalled.told, recalled.decisions)
             shared = {node.value_hash for one in explained.obstacles if one.kind == "SHARED" for node in one.nodes}
             if shared:
                 why.owners = await recall.owners(connection, shared, self._graph.rules, recalled.nodes, instants)
@@ -120,10 +121,9 @@ class Explanations:
         partition = recalled.standing(self._graph.rules).partition(node)
         group = partition.group_of[node].nodes
         founders = await _founders(connection, group, instants.known_at)
-        lonely = node not in recalled.facts.nodes() | recalled.shared  # only ever seen by itself, by then
-        if lonely and not any(founder.occurred_at <= instants.as_of for founder in founders):
-            return None
-        if not founders:
+        seen = node in recalled.shared or any(node in together for together in recalled.facts.together)
+        seen = seen or any(founder.node == node and founder.occurred_at <= instants.as_of for founder in founders)
+        if not seen or not founders:
             return None
         own = next((founder.customer for founder in founders if founder.node == node), founders[0].customer)
         return Resolved(own, founders[0].customer)

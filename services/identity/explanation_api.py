@@ -8,7 +8,7 @@ from c360.identity.v1 import explanation_pb2_grpc
 
 from services.identity.explaining import Explanations, Why
 from services.identity.graph.explain import Obstacle
-from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
 from services.identity.recall import Instants
 from shared.errors import InvalidInput
@@ -96,6 +96,8 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
 
 def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
     message = pb.ChainLink(to=_hashed(following), evidence=_evidence(why, link.evidence))
+    if link.evidence is None:
+        message.decision_id = _text(why.decisions[pair(link.strong, link.weak)])
     getattr(message, "from").CopyFrom(_hashed(reached))  # a keyword of Python
     return message
 
@@ -108,6 +110,8 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.evidence.CopyFrom(evidence)
     namespace = why.rules.of(obstacle.namespace)
     match obstacle.kind:
+        case "FORBIDDEN":
+            message.decision_id = _text(why.decisions[pair(*obstacle.nodes)])
         case "LIMIT":
             message.namespace = obstacle.namespace
             message.limit = namespace.limit or 0
@@ -139,8 +143,8 @@ def _evidence(why: Why, evidence: Evidence | None) -> pb.EvidenceEvent | None:
 def _entry(record: Record, namespaces: dict[bytes, str]) -> pb.HistoryEntry:
     entry, public = record.entry, record.entry.public()
 
-    def said(*names: str) -> bytes:
-        return next((found for name in names if (found := getattr(public, name, None))), b"")
+    def said(*names: str) -> Any:
+        return next((found for name in names if (found := getattr(public, name, None))), None)
 
     value_hash = said("value_hash")
     return pb.HistoryEntry(
@@ -152,10 +156,10 @@ def _entry(record: Record, namespaces: dict[bytes, str]) -> pb.HistoryEntry:
         identifier=_hashed(Node(namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
         cause_id=_text(said("cause")),
         subject_id=_text(said("merge_id", "proposal_id", "decision_id")),
-        reason=getattr(public, "reason", ""),
-        decided_by=getattr(public, "decided_by", ""),
+        reason=said("reason", "state") or "",
+        decided_by=said("decided_by", "withdrawn_by") or "",
     )
 
 
-def _text(found: bytes) -> str:
+def _text(found: bytes | None) -> str:
     return to_text(found) if found else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.identity.graph.explain import Standing
-from services.identity.graph.facts import Evidence, Facts, Node
+from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
 from shared.errors import LimitExceeded
 from shared.instants import END_OF_TIME
@@ -54,6 +54,10 @@ class Recalled:
     shared: set[Node] = field(default_factory=set)
     nodes: dict[bytes, Node] = field(default_factory=dict)
     told: dict[bytes, Told] = field(default_factory=dict)
+    decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
+
+    def shared_hashes(self) -> set[bytes]:
+        return {node.value_hash for node in self.shared}
 
     def standing(self, rules: Rules) -> Standing:
         return Standing(self.facts, rules, frozenset(self.shared))
@@ -61,29 +65,55 @@ class Recalled:
 
 async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW) -> Recalled:
     """Raises LimitExceeded (TOO_MANY_SIGHTINGS)."""
-    recalled, reached = Recalled(), set(hashes)
-    waiting = await _meet(pool, recalled, hashes, rules, instants)
+    recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
+    await _meet(pool, recalled, entering, rules, instants)
     if len(recalled.shared) > 1:
         await _take_together(pool, recalled, hashes, rules, instants)
-    while waiting:
-        rows = await pool.fetch(
-            f"SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes && $1::bytea[] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3 LIMIT $4",  # noqa: S608
-            list(waiting),
-            instants.known_at,
-            instants.as_of,
-            MOST_SIGHTINGS + 1,
-        )
-        found = {value_hash for row in rows for value_hash in row["nodes"]} - reached
-        reached |= found
-        waiting = await _meet(pool, recalled, found, rules, instants)
+    while entering:
+        inside |= entering
+        rows = await _sightings_of(pool, entering - recalled.shared_hashes(), instants)
+        forced = await _decisions(pool, "(one = ANY($1) OR other = ANY($1)) AND kind = 'merge'", entering, instants)
+        ends = {end for row in forced for end in row["ends"]}
+        met = ({value_hash for row in rows for value_hash in row["nodes"]} | ends) - recalled.nodes.keys()
+        await _meet(pool, recalled, met, rules, instants)
         _take(recalled, rows)
-        if len(recalled.facts.together) > MOST_SIGHTINGS:
-            raise LimitExceeded(
-                f"more than {MOST_SIGHTINGS} sightings hang together here: too many to explain",
-                reason="TOO_MANY_SIGHTINGS",
-                limit=MOST_SIGHTINGS,
-            )
+        entering = ((met - recalled.shared_hashes()) | ends) - inside
+    for row in await _decisions(pool, "one = ANY($1) AND other = ANY($1)", inside, instants):
+        _take_decision(recalled, row)
     return recalled
+
+
+async def _sightings_of(pool: Any, hashes: Collection[bytes], instants: Instants) -> list[Any]:
+    if not hashes:
+        return []
+    rows: list[Any] = await pool.fetch(
+        f"""SELECT nodes, known.* FROM {_EVIDENCE}
+            WHERE nodes && $1::bytea[] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3 LIMIT $4""",  # noqa: S608
+        list(hashes),
+        instants.known_at,
+        instants.as_of,
+        MOST_SIGHTINGS + 1,
+    )
+    return rows
+
+
+async def _decisions(pool: Any, which: str, hashes: Collection[bytes], instants: Instants) -> list[Any]:
+    """Those in force as it was known. That two are one or two was always so, whenever it was decided."""
+    rows: list[Any] = await pool.fetch(
+        f"""SELECT decision_id, kind, ARRAY[one, other] AS ends FROM decisions
+            WHERE {which} AND decided_at <= $2 AND (withdrawn_at IS NULL OR withdrawn_at > $2)""",  # noqa: S608
+        list(hashes),
+        instants.known_at,
+    )
+    return rows
+
+
+def _take_decision(recalled: Recalled, row: Any) -> None:
+    if not recalled.nodes.keys() >= set(row["ends"]):
+        return
+    decided = pair(*(recalled.nodes[end] for end in row["ends"]))
+    (recalled.facts.forced if row["kind"] == "merge" else recalled.facts.forbidden).add(decided)
+    recalled.decisions[decided] = row["decision_id"]
 
 
 async def _take_together(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> None:
@@ -99,13 +129,13 @@ async def _take_together(pool: Any, recalled: Recalled, hashes: Collection[bytes
     _take(recalled, rows)
 
 
-async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> set[bytes]:
-    """Names identifiers; those to go on from, which are not shared.
+async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> None:
+    """Learns what these are, and which of them were shared.
 
     What is not shared now never was: the facts of a past instant are some of today's.
     """
     if not hashes:
-        return set()
+        return
     rows = await pool.fetch(
         "SELECT value_hash, namespace, shared FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes)
     )
@@ -115,7 +145,6 @@ async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules:
         counted = await owners(pool, {node.value_hash for node in shared}, rules, recalled.nodes, instants)
         shared = {node for node in shared if rules.is_shared(node.namespace, list(counted[node.value_hash].items()))}
     recalled.shared |= shared
-    return {row["value_hash"] for row in rows} - {node.value_hash for node in shared}
 
 
 def _take(recalled: Recalled, rows: Collection[Any]) -> None:
@@ -123,6 +152,12 @@ def _take(recalled: Recalled, rows: Collection[Any]) -> None:
         together = frozenset(recalled.nodes[value_hash] for value_hash in row["nodes"] if value_hash in recalled.nodes)
         recalled.facts.together[together] = Evidence(row["occurred_at"], row["event_id"])
         recalled.told[row["event_id"]] = Told(row["source"], row["recorded_at"])
+    if len(recalled.facts.together) > MOST_SIGHTINGS:
+        raise LimitExceeded(
+            f"more than {MOST_SIGHTINGS} sightings hang together here: too many to explain",
+            reason="TOO_MANY_SIGHTINGS",
+            limit=MOST_SIGHTINGS,
+        )
 
 
 async def owners(

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.identity import former
 from services.identity.decision import Kind
-from services.identity.graph.conclude import Merged, Split, Unlinked
+from services.identity.graph.conclude import Merged, Split
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, Settled
 
@@ -173,7 +174,7 @@ async def save(connection: Any, loaded: Loaded, settled: Settled, recorded_at: i
     """In the transaction that makes the conclusions known, at `recorded_at`."""
     await _save_sightings(connection, loaded, settled.sightings, recorded_at)
     await _save_identifiers(connection, loaded, settled.nodes)
-    await _save_former_links(connection, settled)
+    await former.keep_links(connection, settled.conclusions)
     await _save_merges(connection, settled)
     await _save_customers(connection, loaded)
     if loaded.unsettled:
@@ -190,14 +191,7 @@ async def _save_sightings(connection: Any, loaded: Loaded, changed: Iterable[fro
         hashes = sorted(node.value_hash for node in together)
         rows.append((found, hashes, *evidence, source, recorded_at, region.component_of_sighting.get(together)))
     if seen:
-        await connection.execute(
-            """INSERT INTO superseded_evidence (sighting_id, occurred_at, event_id, source, recorded_at)
-               SELECT sighting_id, occurred_at, sightings.event_id, source, recorded_at
-               FROM unnest($1::bytea[], $2::bytea[]) AS new (sighting_id, event_id) JOIN sightings USING (sighting_id)
-               WHERE sightings.event_id <> new.event_id""",
-            [found for found, _ in seen],
-            [event_id for _, event_id in seen],
-        )
+        await former.keep_evidence(connection, seen)
     if not rows:
         return
     # Evidence that isn't of the events at hand is what is stored already: then only the component is another one.
@@ -231,17 +225,6 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
         [region.component_of.get(node) for node in nodes],
         [loaded.said_in.get(node) for node in nodes],
     )
-
-
-async def _save_former_links(connection: Any, settled: Settled) -> None:
-    undone = [conclusion for conclusion in settled.conclusions if isinstance(conclusion, Unlinked)]
-    if undone:
-        await connection.execute(
-            """INSERT INTO former_links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
-               ON CONFLICT DO NOTHING""",
-            [unlinked.node.value_hash for unlinked in undone],
-            [unlinked.customer for unlinked in undone],
-        )
 
 
 async def _save_merges(connection: Any, settled: Settled) -> None:
@@ -283,12 +266,9 @@ async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[b
     await connection.execute("DELETE FROM identifiers WHERE customer = ANY($1::bytea[])", list(customers))
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
+    await former.forget(connection, customers, hashes)
     await connection.execute(
-        "DELETE FROM former_links WHERE value_hash = ANY($1::bytea[]) OR customer = ANY($2::bytea[])", list(hashes), list(customers)
-    )
-    await connection.execute(
-        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING sighting_id, nodes),
-                superseded AS (DELETE FROM superseded_evidence USING gone WHERE superseded_evidence.sighting_id = gone.sighting_id),
+        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING nodes),
                 undecided AS (
                     DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])
                         OR customer = ANY($2::bytea[]) OR other_customer = ANY($2::bytea[])

@@ -120,7 +120,8 @@ async def proposals_between(pool: Any, one: bytes, other: bytes) -> list[bytes]:
         """WITH ones AS (SELECT customer FROM customers WHERE canonical = (SELECT canonical FROM customers WHERE customer = $1)),
                 others AS (SELECT customer FROM customers WHERE canonical = (SELECT canonical FROM customers WHERE customer = $2))
            SELECT proposal_id FROM proposals
-           WHERE state = 'open' AND ((customer IN (TABLE ones) AND other IN (TABLE others)) OR (customer IN (TABLE others) AND other IN (TABLE ones)))
+           WHERE state = 'open' AND ((customer IN (TABLE ones) AND other IN (TABLE others))
+                                     OR (customer IN (TABLE others) AND other IN (TABLE ones)))
            ORDER BY pos, proposal_id""",
         one,
         other,

@@ -8,15 +8,19 @@ import pytest
 
 from services.identity import erasures, views
 from services.identity.app import Unifier
+from services.identity.deciding import Decider
+from services.identity.decision import Act, Decide, Party
 from services.identity.domain import Suppression
 from services.identity.explaining import Explanations
 from services.identity.graph.explain import Explained, Standing, explain
 from services.identity.graph.facts import Facts, Node, shared
 from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.ledger import Ledger
 from services.identity.recall import Instants
 from services.identity.views import Resolved
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.wire import RawEvent
+from shared.ids import id_maker
 from shared.instants import now_us
 from tests.live.test_identity import Store, in_units, sighting_of, store, traffic
 
@@ -37,8 +41,12 @@ class Played:
     states: dict[int, State] = field(default_factory=dict)
 
     @property
+    def ledger(self) -> Ledger:
+        return self.unifier._ledger
+
+    @property
     def explanations(self) -> Explanations:
-        return Explanations(self.store.pool, self.unifier._ledger, self.unifier.graph, now_us)
+        return Explanations(self.store.pool, self.ledger, self.unifier.graph, now_us)
 
     async def state(self, instants: Instants) -> State:
         found = {}
@@ -66,7 +74,7 @@ async def state_of(store: Store) -> State:
     return {Node(row["namespace"], row["value_hash"]): Resolved(row["customer"], row["canonical"]) for row in rows}
 
 
-async def play(store: Store, seed: int) -> Played:
+async def play(store: Store, seed: int, decisions: bool = False) -> Played:
     """Late events among them: what happened first is not what is known first."""
     random = Random(seed)
     times = random.sample(range(LAST), 100)
@@ -75,8 +83,31 @@ async def play(store: Store, seed: int) -> Played:
     played = Played(store, await store.unifier(), raw, sorted(nodes))
     for sequence, unit in enumerate(in_units(random, raw), 1):
         await played.unifier.unify(unit, sequence, [])
-        played.states[played.unifier._ledger.recording] = await state_of(store)
+        played.states[played.ledger.recording] = await state_of(store)
+        if decisions and random.random() < 0.6:
+            await decide(played, random)
     return played
+
+
+async def decide(played: Played, random: Random) -> None:
+    """People join, keep apart, and change their minds."""
+    decider = Decider(played.store.pool, played.ledger, played.unifier.graph, now_us, id_maker(now_us))
+    known = sorted(played.states[max(played.states)])
+    if len(known) < 2:
+        return
+    one, other = (Party(value_hash=node.value_hash) for node in random.sample(known, 2))
+    act: Act = random.choice(["merge", "merge", "forbid"])
+    name = f"request-{len(played.states)}"
+    try:
+        made, _ = await decider.decide(
+            Decide(request_id=name, act=act, one=one, other=other, decided_by="ann", reason="they say so")
+        )
+        played.states[played.ledger.recording] = await state_of(played.store)
+        if random.random() < 0.4:
+            await decider.withdraw(f"{name}-withdrawn", made.decision_id, "ben", "they were wrong")
+            played.states[played.ledger.recording] = await state_of(played.store)
+    except (InvalidInput, WrongState):
+        return
 
 
 def some(played: Played, amount: int) -> list[int]:
@@ -88,10 +119,10 @@ def canonical(state: State) -> dict[Node, bytes]:
     return {node: resolved.canonical for node, resolved in state.items()}
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 async def test_as_known_then_is_what_was_so_then(store: Store, seed: int) -> None:
-    played = await play(store, seed)
-    for instant in some(played, 4):
+    played = await play(store, seed, decisions=True)
+    for instant in some(played, 6):
         assert await played.state(Instants(known_at=instant)) == played.states[instant]
         # Conclusions replayed, and concluded anew from the facts that were known: the two never differ.
         assert canonical(await played.state(Instants(LAST, instant))) == canonical(played.states[instant])

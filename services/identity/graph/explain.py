@@ -150,8 +150,7 @@ def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle
         between = {one, other} if any({one, other} <= together for together in standing.facts.together) else set()
     else:
         links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
-        near = [{node} if node in standing.shared else _seen_with(standing, _reached(links, node)) for node in (one, other)]
-        between = near[0] & near[1]
+        between = _shared_near(standing, _reached(links, one)) & _shared_near(standing, _reached(links, other))
     return [Obstacle("SHARED", (node,), node.namespace) for node in sorted(between)]
 
 
@@ -166,6 +165,8 @@ def _reached(links: dict[Node, list[Link]], start: Node) -> set[Node]:
     return reached
 
 
-def _seen_with(standing: Standing, component: set[Node]) -> set[Node]:
-    """The shared values that any of a component was seen with."""
-    return {node for seen in standing.facts.together if not component.isdisjoint(seen) for node in seen} & standing.shared
+def _shared_near(standing: Standing, component: set[Node]) -> set[Node]:
+    """The shared values in a component, alone or by a decision, and those that the others in it were seen with."""
+    active = component - standing.shared
+    seen = {node for together in standing.facts.together if not active.isdisjoint(together) for node in together}
+    return (component | seen) & standing.shared

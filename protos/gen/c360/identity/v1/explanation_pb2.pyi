@@ -507,9 +507,9 @@ class HistoryEntry(_message.Message):
     subject_id: _builtins.str
     """The id of the merge, proposal or decision, a UUID."""
     reason: _builtins.str
-    """Of a proposal or decision: why."""
+    """Of a proposal or decision: why; of a proposal that is closed: how."""
     decided_by: _builtins.str
-    """Of a decision: who decided."""
+    """Of a decision: who made or withdrew it."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it became true: when its cause happened."""
