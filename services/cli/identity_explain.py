@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from c360.identity.v1 import explanation_pb2
 
 PAGE_ENTRIES = 500  # the service's cap
+SHOWN_DIGITS = 8  # of a hash: enough to tell a customer's identifiers apart
 
 _PARTY_HELP = "A customer id, or namespace:value such as email:ann@example.com."
 One = Annotated[Person, typer.Argument(metavar="A", parser=parsed_by(parse_person), help=_PARTY_HELP)]
@@ -140,11 +141,11 @@ def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
     """Of a link or an obstacle: the event, decision or match, its source, and both clocks."""
     if shown["evidence"]:
         evidence = shown["evidence"]
-        return f"event {evidence['event_id']}", evidence["source"], evidence["occur_time"], evidence["record_time"]
+        return evidence["event_id"], evidence["source"], evidence["occur_time"], evidence["record_time"]
     if shown["decision_id"]:
-        return f"decision {shown['decision_id']}", "", "", ""
+        return shown["decision_id"], "by hand", "", ""
     if shown.get("match"):
-        return f"match of {shown['match']['weight']:.1f} bits, model {shown['match']['model_version']}", "", "", ""
+        return f"alike by {shown['match']['weight']:.1f} bits", shown["match"]["model_version"], "", ""
     return "", "", "", ""
 
 
@@ -159,7 +160,8 @@ def _obstacle(shown: dict[str, Any]) -> str:
             owners = ", ".join(f"{count} of {namespace}" for namespace, count in shown["owners"].items())
             return f"{_hashed(shown['identifiers'][0])} was seen with too many: {owners}"
     kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
-    return f"{kept_apart} are kept apart" + (f" by decision {shown['decision_id']}" if shown["decision_id"] else "")
+    by_decision = f", decision {shown['decision_id']}" if shown["evidence"] else ""
+    return f"{kept_apart} are kept apart{by_decision}"
 
 
 def _about(entry: dict[str, Any]) -> str:
@@ -168,4 +170,5 @@ def _about(entry: dict[str, Any]) -> str:
 
 
 def _hashed(identifier: dict[str, Any] | None) -> str:
-    return f"{identifier['namespace']} #{identifier['value_hash']}" if identifier else ""
+    """Short, for eyes: --json has the whole hash."""
+    return f"{identifier['namespace']} #{identifier['value_hash'][:SHOWN_DIGITS]}" if identifier else ""

@@ -3,5 +3,5 @@
 Owns the identity log: customers' births, the identifiers linked to them, the merges between them, proposals of merges that a
 person must decide, erasures and legal holds. Follows INGEST. Publishes CUSTOMER: every event with the customer it belongs
 to, sealed under that customer's key, and with it what identity concluded from it. Serves ResolveIdentifier, GetCustomer,
-ListProposals, EraseCustomer and legal holds. The only service that destroys keys.
+ListProposals, EraseCustomer and legal holds, and explains who is who at any instant. The only service that destroys keys.
 """

@@ -55,7 +55,7 @@ def test_the_printed_commands_do_what_is_printed(stack: Stack, tmp_path: Path) -
     (tmp_path / "plan.json").write_text(re.findall(r"```json\n(.*?)```", guide, re.DOTALL)[0])
     for command in commands:
         code = 1 if "exit code 1" in command else 0
-        typed = f"{activate}\n{command.replace('ada@example.com', f'{user}@example.com').replace('user-id ada', f'user-id {user}')}"
+        typed = f"{activate}\n{command.replace('ada@example.com', f'{user}@example.com').replace('user-id ada', f'user-id {user}').replace('user_id:ada', f'user_id:{user}')}"
         ran = run_until(code, typed, environment, tmp_path)
         assert ran.returncode == code, f"{command}\n{ran.stdout}{ran.stderr}"
         assert code == 0 or "CUSTOMER_UNKNOWN" in ran.stderr

@@ -87,6 +87,34 @@ def test_why_why_not_and_how_at_any_instant(c360: Command) -> None:
     assert "two, with nothing in common" in c360.run("identity", "why", mail, ben, "--as-of", "-90m").stdout
 
 
+def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
+    family = Family(c360)
+    ann, ben, mail = f"user_id:{family.ann}", f"user_id:{family.ben}", f"email:{family.mail}"
+    family.see("--user-id", family.ann, "-t", f"email={family.mail}")
+    last = family.see("--user-id", family.ben)
+    by = ("--by", "crm-desk", "--reason", "ticket 4711")
+    nothing = family.why(ben, mail, "--fresh", last)
+    assert (nothing["together"], nothing["obstacles"]) == (False, [])
+
+    merged = c360.json("identity", "merge", ben, mail, *by)["decision"]["decision_id"]
+    told = family.why(ben, mail)
+    assert told["together"]
+    assert merged in [link["decision_id"] for link in told["links"]]
+    assert merged in c360.run("identity", "why", ben, mail).stdout
+    assert ("customer.merge_decided", "ticket 4711", "crm-desk") in [
+        (entry["type"], entry["reason"], entry["decided_by"]) for entry in family.history(ann)
+    ]
+    together = family.history(ann)[-1]["record_time"]
+
+    c360.json("identity", "withdraw", merged, *by)
+    forbidden = c360.json("identity", "forbid", ben, ann, *by)["decision"]["decision_id"]
+    last = family.see("--user-id", family.ben, "-t", f"email={family.mail}")
+    apart = family.why(ben, mail, "--fresh", last)["obstacles"]
+    assert [(one["reason"], one["decision_id"]) for one in apart] == [("FORBIDDEN", forbidden), ("LIMIT", "")]
+    assert apart[0]["evidence"]["source"] == "demo"
+    assert family.why(ben, ann, "--known-at", together)["together"]
+
+
 def test_who_is_erased_is_explained_at_no_instant(c360: Command) -> None:
     family = Family(c360)
     ann, mail = f"user_id:{family.ann}", f"email:{family.mail}"
