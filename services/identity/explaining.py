@@ -21,6 +21,8 @@ from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
 
+MOST_AT_ONCE = 3  # requests under way; the connections that are left are the writer's and those of plain look-ups
+
 
 class Named(NamedTuple):
     """One of two that are explained: the identifier, and the customer that it names (None: it is shared and names nobody)."""
@@ -62,6 +64,7 @@ class Explanations:
         self._ledger = ledger
         self._graph = graph
         self._clock = clock
+        self._turn = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def instants(self, as_of: int | None, known_at: int | None) -> Instants:
         """None is now. Raises InvalidInput (INSTANT_IN_FUTURE). What is known by `known_at` stays the same from here on."""
@@ -131,7 +134,11 @@ class Explanations:
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:
         """All that is read is of one moment."""
-        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with (
+            self._turn,
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             yield connection
 
 
