@@ -1,0 +1,98 @@
+"""What a weight means for two people: one, a question, or nothing; and what forbids it whatever the weight. Pure."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from rapidfuzz.distance import JaroWinkler, Levenshtein
+
+from services.identity.matching.model import Comparison, Model
+from services.identity.matching.record import Person, Record
+from services.identity.matching.score import Scorer, level_of
+
+# What a person has alone. A family shares the rest, so the rest never makes two records one.
+PERSONAL = frozenset({"given_name", "middle_initial", "birth_date", "national_id"})
+NAMES_DISAGREE_BELOW = 0.7  # Jaro-Winkler; Bob and Robert are at .75, a slip of the finger far above
+DATES_DISAGREE_ABOVE = 2  # digits: more is no slip of the finger
+
+Veto = Literal["DIFFERENT_UNIQUE_ID", "NAME_AND_BIRTH_DISAGREE", "NAME_AND_INITIAL_DISAGREE", "INITIAL_AND_BIRTH_DISAGREE"]
+Band = Literal["link", "review"]
+
+
+class Judged(NamedTuple):
+    weight: float
+    band: Band
+    veto: Veto | None = None
+
+
+def veto(one: Record, other: Record) -> Veto | None:
+    """Slips of the finger don't forbid: they weigh. Nor does a contradiction where an authority's number is the same.
+
+    Two contradictions do, of what a person has alone: siblings differ in name and birth date, twins in name and middle initial,
+    father and son of one name in birth date and middle initial. No weight tells them from one person: it counts a household once
+    for each field that its members share.
+    """
+    if contradict(one.unique, other.unique):
+        return "DIFFERENT_UNIQUE_ID"
+    if one.person.national_id and one.person.national_id == other.person.national_id:
+        return None
+    names, dates = _names_disagree(one.person, other.person), _dates_disagree(one.person, other.person)
+    if names and dates:
+        return "NAME_AND_BIRTH_DISAGREE"
+    if (names or dates) and _initials_disagree(one.person, other.person):
+        return "NAME_AND_INITIAL_DISAGREE" if names else "INITIAL_AND_BIRTH_DISAGREE"
+    return None
+
+
+def contradict(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Identifiers by namespace, of which a person has one each."""
+    return any(one[namespace] != other[namespace] for namespace in one.keys() & other.keys())
+
+
+def _names_disagree(one: Person, other: Person) -> bool:
+    """Swapped names agree, and so do initials."""
+    if not one.given_name or not other.given_name:
+        return False
+    if one.given_name == other.family_name or one.family_name == other.given_name:
+        return False
+    if 1 in (len(one.given_name), len(other.given_name)) and one.given_name[0] == other.given_name[0]:
+        return False
+    return JaroWinkler.similarity(one.given_name, other.given_name) < NAMES_DISAGREE_BELOW
+
+
+def _initials_disagree(one: Person, other: Person) -> bool:
+    """Of the middle name; who goes by it has it as the given name somewhere."""
+    if not one.middle_initial or not other.middle_initial or one.middle_initial == other.middle_initial:
+        return False
+    given = [(person.given_name or " ")[0] for person in (one, other)]
+    return one.middle_initial != given[1] and other.middle_initial != given[0]
+
+
+def _dates_disagree(one: Person, other: Person) -> bool:
+    if not one.birth_date or not other.birth_date:
+        return False
+    return Levenshtein.distance(one.birth_date, other.birth_date) > DATES_DISAGREE_ABOVE
+
+
+def is_personal(comparison: Comparison) -> bool:
+    return bool(comparison.about & PERSONAL)
+
+
+class Judge:
+    """None for what doesn't even raise a question."""
+
+    def __init__(self, model: Model) -> None:
+        self.scorer = Scorer(model)
+        self.model = model
+        self._personal = [comparison for comparison in model.comparisons if is_personal(comparison)]
+
+    def __call__(self, one: Record, other: Record) -> Judged | None:
+        weight = self.scorer.weigh(one.person, other.person)
+        if weight < self.model.review_weight:
+            return None
+        if weight < self.model.link_weight or not self._is_personal(one.person, other.person):
+            return Judged(weight, "review")
+        return Judged(weight, "link", veto(one, other))
+
+    def _is_personal(self, one: Person, other: Person) -> bool:
+        """Whether what a family doesn't share speaks for it, taken together."""
+        return sum(level_of(comparison, one, other).weight for comparison in self._personal) > 0

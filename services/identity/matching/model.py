@@ -1,0 +1,167 @@
+"""A model of what speaks for one person: what Splink learnt, in the form that `score` takes. Pure.
+
+The file is Splink's own settings, word for word, with what the scorer needs beside them: the frozen term frequencies, the
+bands, the normal form that it was trained on, and on what. Its version is the digest of its text.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from services.identity.matching.conditions import Condition, ModelInvalid, Read, read
+from services.identity.matching.record import Person
+from services.identity.matching.values import NORMAL_FORM
+
+FORMAT: Final = "customer360 matching model, version 1"
+VERSION_DIGITS = 16
+
+
+class TermFrequencies(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of a column's values that each value has. Values of few records are left out: they would name people.
+
+    `unseen` is taken for what isn't listed; None, as in Splink, makes no difference between values that aren't.
+    """
+
+    values: dict[str, float]
+    unseen: float | None = None
+
+
+class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
+    format: str
+    normal_form: int
+    trained_on: str
+    link_weight: float  # bits; what is at or above is one person
+    review_weight: float  # bits; what is between is a question for people
+    splink: dict[str, Any]
+    term_frequencies: dict[str, TermFrequencies] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TermAdjustment:
+    """Rare values say more: log2(u of the exact level / frequency of the more frequent value)."""
+
+    column: int
+    log2_u_exact: float
+    weight: float
+    least: float
+    frequencies: TermFrequencies
+
+    def weigh(self, one: str | None, other: str | None) -> float:
+        known = [frequency for value in (one, other) if (frequency := self._frequency(value)) is not None]
+        return self.weight * (self.log2_u_exact - math.log2(max(*known, self.least))) if known else 0.0
+
+    def _frequency(self, value: str | None) -> float | None:
+        return None if value is None else self.frequencies.values.get(value, self.frequencies.unseen)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    holds: Condition
+    weight: float  # bits: log2(m/u); a null level weighs nothing
+    label: str
+    m: float | None = None
+    u: float | None = None
+    term: TermAdjustment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What it is about are the columns of its first level, as a rule those that aren't known; others may only help."""
+
+    name: str
+    levels: tuple[Level, ...]
+    about: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    version: str
+    prior_weight: float  # bits: the odds that two records are one person before anything is compared
+    comparisons: tuple[Comparison, ...]
+    link_weight: float
+    review_weight: float
+    trained_on: str = ""
+    normal_form: int = NORMAL_FORM
+    settings: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+def load(text: bytes) -> Model:
+    """Raises ModelInvalid."""
+    try:
+        found = msgspec.json.decode(text, type=ModelFile)
+    except msgspec.DecodeError as error:
+        raise ModelInvalid(f"not a model file: {error}") from error
+    if found.format != FORMAT:
+        raise ModelInvalid(f"a model file of another format: {found.format}")
+    if found.normal_form != NORMAL_FORM:
+        raise ModelInvalid(f"trained on normal form {found.normal_form}; values are compared in normal form {NORMAL_FORM}")
+    if found.review_weight > found.link_weight:
+        raise ModelInvalid("review_weight is above link_weight")
+    return Model(
+        version=hashlib.sha256(text).hexdigest()[:VERSION_DIGITS],
+        prior_weight=weight_of(_probability(found.splink, "probability_two_random_records_match")),
+        comparisons=tuple(_comparison(c, found.term_frequencies) for c in found.splink["comparisons"]),
+        link_weight=found.link_weight,
+        review_weight=found.review_weight,
+        trained_on=found.trained_on,
+        settings=found.splink,
+    )
+
+
+def default() -> Model:
+    """The model of a fresh install; `trained_on` says on what."""
+    return load((Path(__file__).parent / "default.json").read_bytes())
+
+
+def weight_of(probability: float) -> float:
+    """Bits: log2 of the odds."""
+    return math.log2(probability / (1 - probability))
+
+
+def probability_of(weight: float) -> float:
+    odds: float = 2.0**-weight
+    return 1 / (1 + odds)
+
+
+def _comparison(settings: dict[str, Any], frequencies: dict[str, TermFrequencies]) -> Comparison:
+    levels = settings["comparison_levels"]
+    if levels[-1]["sql_condition"].upper() != "ELSE":
+        raise ModelInvalid(f"the last level of {settings['output_column_name']} is not ELSE")
+    conditions = [read(level["sql_condition"]) for level in levels]
+    u_exact = {
+        next(iter(condition.exact)): _probability(level, "u_probability")
+        for condition, level in reversed(list(zip(conditions, levels, strict=True)))
+        if len(condition.exact) == 1
+    }
+    made = tuple(_level(level, condition, u_exact, frequencies) for level, condition in zip(levels, conditions, strict=True))
+    return Comparison(settings["output_column_name"], made, conditions[0].columns)
+
+
+def _level(settings: dict[str, Any], condition: Read, u_exact: dict[str, float], frequencies: dict[str, TermFrequencies]) -> Level:
+    label = settings.get("label_for_charts") or settings["sql_condition"]
+    if settings.get("is_null_level"):
+        return Level(condition.holds, 0.0, label)
+    m, u = _probability(settings, "m_probability"), _probability(settings, "u_probability")
+    return Level(condition.holds, math.log2(m / u), label, m, u, _term(settings, u_exact, frequencies))
+
+
+def _term(settings: dict[str, Any], u_exact: dict[str, float], frequencies: dict[str, TermFrequencies]) -> TermAdjustment | None:
+    """As Splink does, fuzzy levels are adjusted by the u of the exact level of their column."""
+    column, weight = settings.get("tf_adjustment_column"), settings.get("tf_adjustment_weight", 1.0)
+    if column not in frequencies or not weight:
+        return None
+    if column not in u_exact:
+        raise ModelInvalid(f"term frequencies of {column} need a level of its equality")
+    least = settings.get("tf_minimum_u_value", 0.0)
+    return TermAdjustment(Person._fields.index(column), math.log2(u_exact[column]), weight, least, frequencies[column])
+
+
+def _probability(settings: dict[str, Any], name: str) -> float:
+    found = settings.get(name)
+    if not isinstance(found, int | float) or not 0 < found < 1:
+        raise ModelInvalid(f"{name} of {settings.get('label_for_charts', 'the model')} is not trained: {found}")
+    return float(found)
