@@ -27,6 +27,7 @@ from services.cli.identity_explain import history, why
 from services.cli.importing.command import import_file
 from services.cli.replay import replay
 from services.cli.status import status
+from services.cli.training import train
 
 
 class FailuresAsExitCodes(TyperGroup):
@@ -74,6 +75,7 @@ app.command()(export)
 profile.app.command()(replay)
 identity.app.command()(why)
 identity.app.command()(history)
+identity.app.command()(train)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")

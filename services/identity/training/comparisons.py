@@ -1,0 +1,114 @@
+"""What is compared and in which steps, as settings of Splink.
+
+The address is compared twice over: given that the family names agree, and given that they don't. Of two people who share a
+family name many share the address too, so that counted by itself the address would say the same thing again, and a family
+would become one person. What it adds to the family name is all that counts (`tied`).
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+Level = dict[str, Any]
+
+NAME_STEPS = (0.94, 0.88, 0.75)  # Jaro-Winkler
+STREET_SIMILAR = 0.88
+FAMILY_SIMILAR = 0.88
+CITY_SIMILAR = 0.88
+DIGIT_STEPS = (1, 2)  # slips of the finger
+
+
+def _null(*columns: str) -> Level:
+    missing = " AND ".join(f'("{column}_l" IS NULL OR "{column}_r" IS NULL)' for column in columns)
+    return {"sql_condition": missing, "label_for_charts": f"{', '.join(columns)} not known", "is_null_level": True}
+
+
+def _level(condition: str, label: str, term: str | None = None) -> Level:
+    level = {"sql_condition": condition, "label_for_charts": label}
+    return level | ({"tf_adjustment_column": term, "tf_adjustment_weight": 1.0} if term else {})
+
+
+def _equal(column: str) -> str:
+    return f'"{column}_l" = "{column}_r"'
+
+
+def _similar(column: str, least: float) -> str:
+    return f'jaro_winkler_similarity("{column}_l", "{column}_r") >= {least}'
+
+
+def _slipped(column: str, most: int) -> str:
+    return f'damerau_levenshtein("{column}_l", "{column}_r") <= {most}'
+
+
+def _slips(column: str, most: int) -> Level:
+    return _level(_slipped(column, most), f"{column} with {most} slip{'s' if most > 1 else ''}")
+
+
+ELSE = _level("ELSE", "different")
+
+
+def _given_name() -> list[Level]:
+    similar = [_level(_similar("given_name", step), f"given_name similar by {step}") for step in NAME_STEPS]
+    swapped = _level('"given_name_l" = "family_name_r" AND "family_name_l" = "given_name_r"', "given_name and family_name swapped")
+    return [
+        _null("given_name"),
+        _level(_equal("given_name"), "given_name equal", "given_name"),
+        similar[0],
+        swapped,
+        *similar[1:],
+        ELSE,
+    ]
+
+
+def _family_name() -> list[Level]:
+    similar = [_level(_similar("family_name", step), f"family_name similar by {step}") for step in NAME_STEPS]
+    return [_null("family_name"), _level(_equal("family_name"), "family_name equal", "family_name"), *similar, ELSE]
+
+
+def _address() -> list[Level]:
+    """Every agreement of the street with every agreement of the town; of each, first that of one family name (`tied`)."""
+    same_family = _similar("family_name", FAMILY_SIMILAR)
+    both = f"{_equal('postcode')} AND {_equal('city')}"
+    either = f"({_equal('postcode')} OR {_equal('city')})"
+    similar = f"({_slipped('postcode', 1)} OR {_similar('city', CITY_SIMILAR)})"
+    streets = [(_equal("street"), "street equal"), (_similar("street", STREET_SIMILAR), "street similar"), ("", "")]
+    towns = [(both, "postcode and city equal"), (either, "postcode or city equal"), (similar, "town similar"), ("", "")]
+    levels = [_null("street", "postcode", "city")]
+    for street, street_label in streets:
+        for town, town_label in towns:
+            if street or town:
+                condition = " AND ".join(part for part in (street, town) if part)
+                label = ", ".join(part for part in (street_label, town_label) if part)
+                levels += [_level(f"{condition} AND {same_family}", f"{label}, of one family name"), _level(condition, label)]
+    return [*levels, _level(same_family, "different, of one family name"), ELSE]
+
+
+def _digits(column: str) -> list[Level]:
+    return [_null(column), _level(_equal(column), f"{column} equal"), *(_slips(column, most) for most in DIGIT_STEPS), ELSE]
+
+
+LEVELS: dict[str, list[Level]] = {
+    "given_name": _given_name(),
+    "middle_initial": [_null("middle_initial"), _level(_equal("middle_initial"), "middle_initial equal"), ELSE],
+    "birth_date": _digits("birth_date"),
+    "family_name": _family_name(),
+    "address": _address(),
+    "email": [_null("email"), _level(_equal("email"), "email equal"), _level(_similar("email", 0.92), "email similar"), ELSE],
+    "phone": [_null("phone"), _level(_equal("phone"), "phone equal"), _slips("phone", 1), ELSE],
+    "national_id": _digits("national_id"),
+}
+ADDRESS = frozenset({"street", "postcode", "city"})
+
+# Pairs on which EM learns how one person's records differ: found by what a person has alone.
+EM_BLOCKS: tuple[tuple[str, ...], ...] = (("birth_date",), ("given_name",), ("national_id",))
+# Pairs that are one person nearly always, to count how many there are.
+SURE: tuple[tuple[str, ...], ...] = (("given_name", "family_name", "birth_date"), ("national_id",))
+
+
+def comparisons(known: Collection[str]) -> list[dict[str, Any]]:
+    """Those of which the data knows something. `known` are columns."""
+    names = [name for name in LEVELS if (name in known or (name == "address" and ADDRESS & set(known)))]
+    return [{"output_column_name": name, "comparison_levels": [dict(level) for level in LEVELS[name]]} for name in names]
+
+
+def usable(blocks: tuple[tuple[str, ...], ...], known: Collection[str]) -> list[tuple[str, ...]]:
+    return [block for block in blocks if set(block) <= set(known)]

@@ -1,0 +1,109 @@
+"""Learns how one person's records differ (m) and how two people's agree (u), without being told who is who.
+
+Splink begins: u from random pairs, m by expectation maximisation on pairs that a person-level block finds. Random pairs of records
+that have duplicates hold some of one person, though, and where an agreement is rare they are most of it. So rounds follow:
+m is maximised on the pairs of all blocks, and u taken from one record of each person found. Everything random has the seed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from services.identity.matching.model import TermFrequencies
+from services.identity.matching.record import Person, Record
+from services.identity.training import splinked
+from services.identity.training.comparisons import EM_BLOCKS, SURE, comparisons, usable
+from services.identity.training.tied import tie_m, tie_u
+
+U_PAIRS = 3_000_000  # random pairs: the rarest levels are seen about once in a million
+ROUNDS = 2  # of correction; the last changes little
+SURE_RECALL = 0.7  # of the pairs that are one person, those that SURE finds; a first guess, `calibrate` corrects it
+LEAST_KNOWN = 0.02  # share of records; a field that fewer have can't be learnt
+LEAST_PAIRS = 50  # that a block has to give, to learn anything from it
+LEAST_M = 1e-4
+TERM_COLUMNS = ("given_name", "family_name")
+LEAST_RECORDS = 5  # of a name in the table: those of fewer would tell who is in the data
+
+
+class NotLearnable(Exception):
+    """The records don't tell enough; the text says what is missing."""
+
+
+class Learnt(NamedTuple):
+    settings: dict[str, Any]
+    frequencies: dict[str, TermFrequencies]
+    known: dict[str, float]  # share of records that have a field
+    em_blocks: list[tuple[str, ...]]
+    people: int
+
+
+Better = Callable[[dict[str, Any], dict[str, TermFrequencies]], tuple[dict[str, Any], set[str]]]
+
+
+def learn(records: Sequence[Record], seed: int, better: Better) -> Learnt:
+    """Raises NotLearnable. `better` maximises over all pairs; it gives the settings and one record of each person found by them."""
+    records = sorted(records, key=lambda record: record.id)
+    known = shares([record.person for record in records])
+    columns = [column for column, share in known.items() if share >= LEAST_KNOWN]
+    blocks = [block for block in usable(EM_BLOCKS, columns) if _pairs(records, block) >= LEAST_PAIRS]
+    sure = usable(SURE, columns)
+    if len(blocks) < 2 or not sure:
+        raise NotLearnable("of given name, family name, birth date and national id, too few have values that records share")
+    u = _u(records, comparisons(columns), seed)
+    settings = splinked.estimate_m(records, u, blocks, sure, SURE_RECALL)
+    settings = _complete(settings, "m_probability", lambda name, shares: tie_m(name, shares, LEAST_M))
+    people = records
+    for _ in range(ROUNDS):
+        settings, firsts = better(settings, frequencies(people))
+        people = [record for record in records if record.id in firsts]
+        settings["comparisons"] = _u(people, settings["comparisons"], seed)
+    settings, _ = better(settings, frequencies(people))
+    return Learnt(settings, frequencies(people), known, blocks, len(people))
+
+
+def _u(people: Sequence[Record], found: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    pairs = min(U_PAIRS, len(people) * (len(people) - 1) // 2)
+    settings = splinked.estimate_u(people, found, U_PAIRS, seed)
+    settings = _complete(settings, "u_probability", lambda name, shares: tie_u(name, shares, 0.5 / pairs, pairs))
+    levels: list[dict[str, Any]] = settings["comparisons"]
+    return levels
+
+
+def shares(people: Sequence[Person]) -> dict[str, float]:
+    return {
+        name: sum(person[column] is not None for person in people) / max(len(people), 1)
+        for column, name in enumerate(Person._fields)
+    }
+
+
+def _pairs(records: Sequence[Record], block: Iterable[str]) -> int:
+    """How many pairs of records agree in all of a block."""
+    columns = [Person._fields.index(name) for name in block]
+    values = Counter(found for record in records if all(found := tuple(record.person[column] for column in columns)))
+    return sum(count * (count - 1) // 2 for count in values.values())
+
+
+def frequencies(records: Sequence[Record]) -> dict[str, TermFrequencies]:
+    """Frozen with the model: a weight doesn't change because others came."""
+    found = {}
+    for name in TERM_COLUMNS:
+        column = Person._fields.index(name)
+        counts = Counter(value for record in records if (value := record.person[column]) is not None)
+        total = counts.total()
+        rare = [count for count in counts.values() if count < LEAST_RECORDS]
+        if total:
+            values = {value: count / total for value, count in sorted(counts.items()) if count >= LEAST_RECORDS}
+            # what the name of a record with a rare one has on average
+            unseen = sum(count * count for count in rare) / sum(rare) / total if rare else 1 / total
+            found[name] = TermFrequencies(values=values, unseen=unseen)
+    return found
+
+
+def _complete(settings: dict[str, Any], name: str, tie: Callable[[str, list[float]], list[float]]) -> dict[str, Any]:
+    """Levels that the data never showed get the least share."""
+    for comparison in settings["comparisons"]:
+        levels = [level for level in comparison["comparison_levels"] if not level.get("is_null_level")]
+        shares = tie(comparison["output_column_name"], [level.get(name) or 0.0 for level in levels])
+        for level, share in zip(levels, shares, strict=True):
+            level[name] = share
+    return settings

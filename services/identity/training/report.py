@@ -1,0 +1,29 @@
+"""What a training found, as text for whoever decides on activating the model. No personal data."""
+
+from collections.abc import Iterator
+
+from services.identity.matching.model import probability_of
+from services.identity.training.train import Trained
+
+
+def report(trained: Trained, records: int, seed: int) -> str:
+    return "\n".join(_lines(trained, records, seed)) + "\n"
+
+
+def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
+    model, learnt = trained.model, trained.learnt
+    yield f"# Model {model.version}\n"
+    yield f"Trained on {model.trained_on}; {records:,} records, seed {seed}."
+    yield f"Two random records are one person with a probability of {probability_of(model.prior_weight):.2g};"
+    yield f"{learnt.people:,} people were found. EM began on pairs of equal {', '.join(' + '.join(b) for b in learnt.em_blocks)}.\n"
+    yield "What the model promises (only as true as the model; check it against people you know):\n"
+    yield "| from | weight, bits | pairs | precision | recall |\n|---|---|---|---|---|"
+    for name, found in (("link", trained.link), ("review", trained.review)):
+        yield f"| {name} | {found.weight:.2f} | {found.pairs:,} | {found.precision:.4f} | {found.recall:.4f} |"
+    yield "\n| field | records that have it |\n|---|---|"
+    yield from (f"| {name} | {share:.1%} |" for name, share in learnt.known.items())
+    yield "\n| comparison | level | m | u | weight, bits |\n|---|---|---|---|---|"
+    for comparison in model.comparisons:
+        for level in comparison.levels:
+            if level.m is not None and level.u is not None:
+                yield f"| {comparison.name} | {level.label} | {level.m:.5f} | {level.u:.2g} | {level.weight:+.2f} |"

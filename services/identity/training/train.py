@@ -1,0 +1,85 @@
+"""From records to a model file and a report of what it is worth. The same records and seed give the same file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from services.identity.matching import blocking
+from services.identity.matching.judge import Judge
+from services.identity.matching.model import FORMAT, Model, ModelFile, TermFrequencies, load, weight_of
+from services.identity.matching.record import Record
+from services.identity.matching.resolve import Decisions, Limits, resolve
+from services.identity.matching.score import Scorer
+from services.identity.matching.values import NORMAL_FORM
+from services.identity.training.expected import Expected, expect, link_weight
+from services.identity.training.learn import LEAST_M, Learnt, learn
+from services.identity.training.maximise import Maximised, maximise, patterns
+from services.identity.training.trap import refuse_household_trap
+
+LEARNT_WITH = weight_of(0.95)  # who is taken for one person while it is learnt who is
+
+
+@dataclass(frozen=True)
+class Options:
+    seed: int = 1
+    link_precision: float = 0.995  # of the pairs that are linked, those that the model expects to be one person's
+    review_probability: float = 0.2
+    trained_on: str = ""
+
+
+class Trained(NamedTuple):
+    text: bytes
+    model: Model
+    learnt: Learnt
+    link: Expected
+    review: Expected
+
+
+def train(records: Sequence[Record], options: Options) -> Trained:
+    """Raises NotLearnable and HouseholdTrap."""
+    by_id = {record.id: record for record in records}
+    all_pairs = len(records) * (len(records) - 1) // 2
+    proposed = sorted(blocking.pairs({record.id: blocking.keys(record.person) for record in records}))
+    pairs = [(by_id[one].person, by_id[other].person) for one, other in proposed]
+
+    def better(settings: dict[str, Any], frequencies: dict[str, TermFrequencies]) -> tuple[dict[str, Any], set[str]]:
+        model = load(write(settings, frequencies, options, LEARNT_WITH))
+        found = maximise(model, patterns(model, pairs), all_pairs, LEAST_M)
+        settings = _with(settings, found)
+        judge = Judge(load(write(settings, frequencies, options, LEARNT_WITH)))
+        groups = resolve(by_id, judge, Limits(), Decisions()).groups()
+        return settings, {min(group) for group in groups}
+
+    learnt = learn(records, options.seed, better)
+    scorer = Scorer(load(write(learnt.settings, learnt.frequencies, options, LEARNT_WITH)))
+    weights = [scorer.weigh(*pair) for pair in pairs]
+    text = write(learnt.settings, learnt.frequencies, options, link_weight(weights, options.link_precision))
+    model = load(text)
+    refuse_household_trap(model)
+    return Trained(text, model, learnt, expect(weights, model.link_weight), expect(weights, model.review_weight))
+
+
+def _with(settings: dict[str, Any], found: Maximised) -> dict[str, Any]:
+    comparisons = []
+    for comparison, shares in zip(settings["comparisons"], found.m, strict=True):
+        levels = [
+            level if level.get("is_null_level") else level | {"m_probability": share}
+            for level, share in zip(comparison["comparison_levels"], shares, strict=True)
+        ]
+        comparisons.append(comparison | {"comparison_levels": levels})
+    return settings | {"comparisons": comparisons, "probability_two_random_records_match": found.prior}
+
+
+def write(settings: dict[str, Any], frequencies: dict[str, TermFrequencies], options: Options, link_weight: float) -> bytes:
+    content = ModelFile(
+        format=FORMAT,
+        normal_form=NORMAL_FORM,
+        trained_on=options.trained_on,
+        link_weight=link_weight,
+        review_weight=min(weight_of(options.review_probability), link_weight),
+        splink=settings,
+        term_frequencies=frequencies,
+    )
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"

@@ -1,0 +1,129 @@
+"""The trainer, on made-up people. Needs the extra `train`; without it these tests are skipped, and say so."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.identity.matching.judge import Judge
+from services.identity.matching.model import Model, default
+from services.identity.matching.record import Person, Record, make_record
+from services.identity.matching.resolve import Decisions, Limits, resolve
+from services.identity.matching.score import Scorer
+from services.identity.training import learn, splinked
+from services.identity.training.learn import NotLearnable
+from services.identity.training.people import make_records
+from services.identity.training.reading import NotReadable, read
+from services.identity.training.train import Options, Trained, train
+from services.identity.training.trap import HouseholdTrap, refuse_household_trap
+from tests.properties.messy_records import SETTINGS, comparison, make_model
+
+for needed in ("splink", "duckdb", "faker"):
+    pytest.importorskip(needed, reason=f"{needed} is missing: pip install 'customer360[train]'")
+
+pytestmark = pytest.mark.filterwarnings("default")  # of Splink and what it uses
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return make_records(500, seed=7)
+
+
+@pytest.fixture(scope="module")
+def trained(records: list[Record]) -> Iterator[Trained]:
+    learn.U_PAIRS, before = 200_000, learn.U_PAIRS
+    yield train(records, Options(seed=3, trained_on="made-up people"))
+    learn.U_PAIRS = before
+
+
+def test_the_same_records_and_seed_give_the_same_file_in_any_order(records: list[Record], trained: Trained) -> None:
+    assert train(records[::-1], Options(seed=3, trained_on="made-up people")).text == trained.text
+
+
+def test_people_are_found_without_being_told_who_is_who(records: list[Record], trained: Trained) -> None:
+    found = resolve({record.id: record for record in records}, Judge(trained.model), Limits(), Decisions())
+    true = {(a.id, b.id) for a in records for b in records if a.id < b.id and a.id.split("/")[0] == b.id.split("/")[0]}
+    linked = {(a, b) for group in found.groups() for a in group for b in group if a < b}
+    assert len(true & linked) >= 0.98 * len(linked)
+    assert len(true & linked) >= 0.9 * len(true)
+
+
+@pytest.mark.parametrize("model", ["default", "trained"])
+def test_weights_are_splinks_own(model: str, records: list[Record], trained: Trained) -> None:
+    """Splink's match_weight for every pair of some records, term frequencies included, against ours."""
+    used = default() if model == "default" else trained.model
+    people = {record.id: record.person for record in records[:120]}
+    scorer = Scorer(used)
+    for one, other, weight in splink_weights(used, people):
+        assert scorer.weigh(people[one], people[other]) == pytest.approx(weight, abs=1e-9)
+
+
+def splink_weights(model: Model, people: dict[str, Person]) -> list[tuple[str, str, float]]:
+    import pyarrow
+    from splink import Linker
+    from splink.internals.duckdb.database_api import DuckDBAPI
+
+    database = DuckDBAPI()
+    table = splinked.table(people)
+    settings = model.settings | {"blocking_rules_to_generate_predictions": [{"blocking_rule": "1=1", "sql_dialect": "duckdb"}]}
+    linker = Linker(database.register(table), settings, log_level=40)
+    terms = {level.term.column: level.term.frequencies for c in model.comparisons for level in c.levels if level.term}
+    for column, frequencies in terms.items():
+        name = Person._fields[column]
+        values = {value for person in people.values() if (value := person[column]) is not None}
+        rows = [{name: value, f"tf_{name}": frequencies.values.get(value, frequencies.unseen)} for value in sorted(values)]
+        linker.table_management.register_term_frequency_lookup(database.register(pyarrow.Table.from_pylist(rows)), name)
+    predicted = linker.inference.predict().as_record_list()
+    assert len(predicted) == len(people) * (len(people) - 1) // 2
+    return [(row["unique_id_l"], row["unique_id_r"], row["match_weight"]) for row in predicted]
+
+
+def test_a_model_that_learnt_who_lives_together_is_refused() -> None:
+    trapped = [
+        comparison("given_name", ("", 0.4, 0.02), ("ELSE", 0.6, 0.98)),
+        comparison("birth_date", ("", 0.4, 0.02), ("ELSE", 0.6, 0.98)),
+        comparison("street", ("", 0.9, 0.001), ("ELSE", 0.1, 0.999)),
+    ]
+    with pytest.raises(HouseholdTrap):
+        refuse_household_trap(make_model({**SETTINGS, "comparisons": trapped}, term_frequencies={}))
+
+
+def test_records_that_tell_too_little_are_not_learnt_from() -> None:
+    with pytest.raises(NotLearnable):
+        train([make_record(str(number), "crm", {"city": "York"}) for number in range(20)], Options())
+
+
+def test_a_file_of_records_is_read_in_every_format(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [{"id": "1", "source": "crm", "given_name": "Ann"}, {"id": "2", "source": "crm", "given_name": "Bob"}]
+    (tmp_path / "a.csv").write_text("id,source,given_name\n1,crm,Ann\n2,crm,Bob\n")
+    (tmp_path / "a.jsonl").write_text("".join(f"{row}\n".replace("'", '"') for row in rows))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    found = [read(tmp_path / f"a{ending}") for ending in (".csv", ".jsonl", ".parquet")]
+    assert found[0] == found[1] == found[2]
+    assert [record.person.given_name for record in found[0]] == ["ann", "bob"]
+    for name in ("none.csv", "a.txt"):
+        with pytest.raises(NotReadable):
+            read(tmp_path / name)
+
+
+def test_the_command_says_what_is_wrong_and_nothing_of_the_records(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,city\n1,Canaryville\n")
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli",
+        "identity",
+        "train",
+        str(tmp_path / "a.csv"),
+        "--out",
+        str(tmp_path / "m.json"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "NotLearnable" in done.stderr
+    assert "canary" not in (done.stderr + done.stdout).lower()
