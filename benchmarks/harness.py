@@ -92,5 +92,10 @@ def show(part: str, results: list[Result]) -> None:
         ratio = f"{result.ratio:.2f} x {result.baseline}" if result.ratio is not None else ""
         verdict = {True: "met", False: "MISSED", None: ""}[result.met]
         print(
-            f"  {result.name:<28} {result.value:>12,.2f} {result.unit:<9} {spread:<22} {ratio:<26} {result.target or '':<16} {verdict}"
+            f"  {result.name:<28} {_shown(result):>12} {result.unit:<9} {spread:<22} {ratio:<26} {result.target or '':<16} {verdict}"
         )
+
+
+def _shown(result: Result) -> str:
+    """Shares, which have no unit, to the digits in which good ones differ."""
+    return f"{result.value:,.2f}" if result.unit else f"{result.value:.5f}"

@@ -154,7 +154,7 @@ async def _measure(admin: Any, cpu_s: Callable[[], float], store: Store, size: i
 
 def _seeded(size: int) -> list[list[bytes]]:
     """Ids that the table has, from all over it."""
-    chance = random.Random(1)  # noqa: S311
+    chance = random.Random(1)
     return [[hashlib.sha256(chance.randrange(size).to_bytes(8)).digest()[:16] for _ in range(BATCH)] for _ in range(BATCHES)]
 
 

@@ -34,7 +34,7 @@ async def measure(servers: Stack) -> list[Result]:
     root = await _fill(admin)
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
-    prover, chance = Prover(pool), random.Random(1)  # noqa: S311
+    prover, chance = Prover(pool), random.Random(1)
     inclusions = [await _inclusion(prover, chance.randrange(SIZE), root) for _ in range(PROOFS)]
     consistencies = [1_000 * await timed(prover.consistency(0, chance.randrange(1, SIZE), SIZE)) for _ in range(PROOFS)]
     page = sorted(chance.sample(range(SIZE), BATCH))

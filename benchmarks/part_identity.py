@@ -1,0 +1,149 @@
+"""Identity: how well people are told apart, whatever the order, and what a record costs.
+
+Cluster F1 counts all pairs against all true pairs, at the shipped threshold. Twice for each data set: with the model of a fresh
+install, and with the one that `c360 identity train` learns from the same records without being told who is who.
+"""
+
+import gc
+import importlib.util
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, TypeVar
+
+from benchmarks import known_people, simulated_traffic
+from benchmarks.harness import Result
+from benchmarks.known_people import INSTALL, Known, Scores
+from services.identity.graph.resolve import resolve as resolve_graph
+from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.matching.judge import Judge
+from services.identity.matching.matcher import Matcher
+from services.identity.matching.model import Model, default
+from services.identity.matching.record import Record
+from services.identity.matching.resolve import Decisions, Limits, resolve
+from services.identity.training.people import make_records
+from services.identity.training.train import Options, train
+from services.stack.stack import Stack
+
+TRAIN_SEED = 1
+TRAFFIC_SEED = 1
+ORDERS = 20  # sorted and reversed among them
+ORDERED_RECORDS = 2_000
+KNOWN_RECORDS = 100_000
+PEOPLE = 50_000  # of whom there are more records than that
+MEASURED = 3_000
+LATENCY_SEED = 5
+T = TypeVar("T")
+NEEDED = ("recordlinkage", "pseudopeople", "splink", "faker")
+
+
+async def measure(_: Stack) -> list[Result]:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"  the data sets need {INSTALL}; missing: {', '.join(missing)}. Only the simulated traffic is measured.", flush=True)
+        return list(_traffic())
+    results = []
+    for result in chain(_traffic(), _orders(), _latency(), _others(), _matching()):
+        print(f"  {result.name} {result.value:.5g}", flush=True)
+        results.append(result)
+    return results
+
+
+def _matching() -> Iterator[Result]:
+    one = Limits(one_per_source=True)
+    febrl, bare = known_people.febrl(3, with_national_id=True), known_people.febrl(3, with_national_id=False)
+    yield from _both_models("febrl3", febrl, {"": (Limits(), 0.9995)})
+    yield from _both_models("febrl3_without_national_id", bare, {"": (Limits(), 0.9990)})
+    yield from _both_models("census", known_people.census(), {"": (Limits(), 0.986), "_one_per_source": (one, 0.998)})
+
+
+def _both_models(name: str, known: Known, variants: dict[str, tuple[Limits, float]]) -> Iterator[Result]:
+    records, person_of = known
+    own = train(list(records.values()), Options(seed=TRAIN_SEED, trained_on=name)).model
+    for trained, model in (("own_model", own), ("default_model", default())):
+        for variant, (limits, target) in variants.items():
+            precision, recall, f1 = scores(records, person_of, model, limits)
+            label = f"{name}{variant}/{trained}"
+            yield at_least(f"{label} F1", f1, target if trained == "own_model" else None)
+            yield Result(name=f"{label} precision", value=precision, unit="")
+            yield Result(name=f"{label} recall", value=recall, unit="")
+
+
+def _others() -> Iterator[Result]:
+    """With the model of a fresh install, on data that nothing was ever tried on."""
+    for name, known in known_people.others().items():
+        for variant, limits in (("", Limits()), ("_one_per_source", Limits(one_per_source=True))):
+            if not variant or len({record.source for record in known[0].values()}) > 1:
+                yield Result(name=f"{name}{variant}/default_model F1", value=scores(*known, default(), limits)[2], unit="")
+
+
+def scores(records: dict[str, Record], person_of: dict[str, str], model: Model, limits: Limits) -> Scores:
+    return Scores.of(resolve(records, Judge(model), limits, Decisions()).groups(), person_of)
+
+
+def _orders() -> Iterator[Result]:
+    """One by one in many orders, a tenth deleted again, blocks small enough to retire, against all at once."""
+    records = make_records(ORDERED_RECORDS, LATENCY_SEED)[:ORDERED_RECORDS]
+    gone = {record.id for record in records[::10]}
+    limits = Limits(max_block=12)
+    expected = resolve({r.id: r for r in records if r.id not in gone}, Judge(default()), limits, Decisions()).group_of
+    moved = 0
+    for order in _in_orders(records, key=lambda record: record.id):
+        matcher = Matcher(Judge(default()), limits)
+        for record in order:
+            matcher.add(record)
+        for record_id in sorted(gone):
+            matcher.remove(record_id)
+        moved += sum(matcher.group_of[record_id] != group for record_id, group in expected.items())
+    yield at_most(f"records_moved_in_{ORDERS}_orders", moved, 0, "records")
+
+
+def _in_orders(items: list[T], key: Callable[[T], Any]) -> Iterator[list[T]]:
+    ordered = sorted(items, key=key)
+    yield from (ordered, ordered[::-1])
+    for seed in range(ORDERS - 2):
+        yield random.Random(seed).sample(ordered, len(ordered))
+
+
+def _traffic() -> Iterator[Result]:
+    events = simulated_traffic.make_events(TRAFFIC_SEED)
+    partition = resolve_graph(simulated_traffic.facts_of(events), DEFAULT_RULES)
+    found = simulated_traffic.quality(events, partition, DEFAULT_RULES)
+    yield at_least("id_graph pair precision", found.precision, 0.90)
+    yield Result(name="id_graph pair recall", value=found.recall, unit="")
+    yield at_most("id_graph owners in the largest", found.most_owners, 60, "people")
+    groups, moved = partition.groups(), 0
+    for order in _in_orders(events, key=lambda event: event.evidence):
+        other = resolve_graph(simulated_traffic.facts_of(order), DEFAULT_RULES)
+        moved += sum(len(group) for group in other.groups() - groups)
+    yield at_most(f"id_graph moved_in_{ORDERS}_orders", moved, 0, "ids")
+
+
+def _latency() -> Iterator[Result]:
+    records = make_records(PEOPLE, LATENCY_SEED)
+    random.Random(LATENCY_SEED).shuffle(records)
+    assert len(records) >= KNOWN_RECORDS + MEASURED
+    matcher = Matcher(Judge(default()))
+    for record in records[:KNOWN_RECORDS]:
+        matcher.add(record)
+    gc.collect()
+    gc.freeze()
+    samples = []
+    for record in records[KNOWN_RECORDS : KNOWN_RECORDS + MEASURED]:
+        started = time.perf_counter()
+        matcher.add(record)
+        samples.append((time.perf_counter() - started) * 1_000)
+    yield at_most("new_record p50", statistics.median(samples), 1, "ms")
+    yield at_most("new_record p99", statistics.quantiles(samples, n=100)[98], 5, "ms")
+
+
+def at_least(name: str, value: float, target: float | None) -> Result:
+    if target is None:
+        return Result(name=name, value=value, unit="")
+    return Result(name=name, value=value, unit="", target=f">= {target}", met=value >= target)
+
+
+def at_most(name: str, value: float, target: float, unit: str) -> Result:
+    return Result(name=name, value=value, unit=unit, target=f"<= {target} {unit}", met=value <= target)
