@@ -69,16 +69,19 @@ def _address() -> list[Level]:
     same_family = _similar("family_name", FAMILY_SIMILAR)
     both = f"{_equal('postcode')} AND {_equal('city')}"
     either = f"({_equal('postcode')} OR {_equal('city')})"
-    similar = f"({_slipped('postcode', 1)} OR {_similar('city', CITY_SIMILAR)})"
-    streets = [(_equal("street"), "street equal"), (_similar("street", STREET_SIMILAR), "street similar"), ("", "")]
-    towns = [(both, "postcode and city equal"), (either, "postcode or city equal"), (similar, "town similar"), ("", "")]
+    similar = f"{_slipped('postcode', 1)} AND {_similar('city', CITY_SIMILAR)}"
+    streets = [(_equal("street"), "street equal"), (_similar("street", STREET_SIMILAR), "street similar")]
+    towns = [(both, "postcode and city equal"), (either, "postcode or city equal"), ("", "")]
+    places = [
+        (f"{street} AND {town}" if town else street, f"{one}, {other}".removesuffix(", "))
+        for street, one in streets
+        for town, other in towns
+    ]
+    # A city alone is where everybody lives who is asked.
+    places += [(both, "postcode and city equal"), (similar, "postcode and city similar"), (_equal("postcode"), "postcode equal")]
     levels = [_null("street", "postcode", "city")]
-    for street, street_label in streets:
-        for town, town_label in towns:
-            if street or town:
-                condition = " AND ".join(part for part in (street, town) if part)
-                label = ", ".join(part for part in (street_label, town_label) if part)
-                levels += [_level(f"{condition} AND {same_family}", f"{label}, of one family name"), _level(condition, label)]
+    for place, label in places:
+        levels += [_level(f"{place} AND {same_family}", f"{label}, of one family name"), _level(place, label)]
     return [*levels, _level(same_family, "different, of one family name"), ELSE]
 
 
