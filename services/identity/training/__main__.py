@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from services.identity.training.learn import NotLearnable
-from services.identity.training.people import RECORDS, make_records
+from services.identity.training.people import PRECISION, RECORDS, make_records
 from services.identity.training.reading import NotReadable, read
 from services.identity.training.report import report
 from services.identity.training.train import Options, train
@@ -16,14 +16,14 @@ def main() -> int:
     asked = _arguments()
     try:
         if asked.records is None:
-            records = make_records(RECORDS, asked.seed)
+            records, default_precision = make_records(RECORDS, asked.seed), PRECISION
             trained_on = (
                 f"made-up people (services/identity/training/people.py, {RECORDS:,} people, seed {asked.seed}); no data set"
             )
         else:
-            records = read(asked.records, asked.region, not asked.month_first)
+            records, default_precision = read(asked.records, asked.region, not asked.month_first), Options.link_precision
             trained_on = asked.name or asked.records.name
-        trained = train(records, Options(asked.seed, asked.precision, asked.review, trained_on))
+        trained = train(records, Options(asked.seed, asked.precision or default_precision, asked.review, trained_on))
     except (NotReadable, NotLearnable, HouseholdTrap) as failure:
         print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
         return 1
@@ -44,7 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--region")
     parser.add_argument("--month-first", action="store_true")
     parser.add_argument("--name")
-    parser.add_argument("--precision", type=float, default=Options.link_precision)
+    parser.add_argument("--precision", type=float)
     parser.add_argument("--review", type=float, default=Options.review_probability)
     return parser.parse_args()
 

@@ -11,6 +11,7 @@ from typing import Any
 from services.identity.matching.record import Record, make_record
 
 RECORDS = 12_000  # people
+PRECISION = 0.999  # expected of the links of the shipped model: it is used on records that it has never seen
 COUNTRIES = {"en_US": 4, "en_GB": 2, "de_DE": 2, "fr_FR": 1, "es_ES": 1, "it_IT": 1, "nl_NL": 1, "pl_PL": 1}
 HOUSEHOLD_SIZES = (1, 1, 1, 2, 2, 2, 3, 4, 4, 5)
 TIMES_SEEN = (1, 1, 2, 2, 3, 4)
