@@ -72,7 +72,7 @@ def _both_models(name: str, known: Known, variants: dict[str, tuple[Limits, floa
 
 
 def _others() -> Iterator[Result]:
-    """With the model of a fresh install, on data that nothing was ever tried on."""
+    """With the model of a fresh install, on further data; `known_people` says which of it was looked at before."""
     for name, known in known_people.others().items():
         for variant, limits in (("", Limits()), ("_one_per_source", Limits(one_per_source=True))):
             if not variant or len({record.source for record in known[0].values()}) > 1:
