@@ -1,11 +1,12 @@
 """The graph as its tables keep it, in memory: only what some facts touch is loaded and saved."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 from services.identity.decision import Act, are_one, forbidding, stand_for
 from services.identity.graph.conclude import Concluded, Conclusion
-from services.identity.graph.facts import Node, Pair, pair
+from services.identity.graph.facts import Match, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, settle
 from services.identity.graph.rules import Rules
 
@@ -69,11 +70,26 @@ class Store:
         self.save(region)
         return settled.conclusions
 
+    def match(self, changed: Mapping[Pair, Match | None], recorded_by: Mapping[Node, frozenset[str]]) -> list[Conclusion]:
+        """As the follower of records: pairs that match now, or do so no longer, are settled without any event."""
+        region = self.load({node for found in changed for node in found} | recorded_by.keys())
+        for found, match in changed.items():
+            self.whole.facts.matched.pop(found, None)
+            region.facts.matched.pop(found, None)
+            if match is not None:
+                self.whole.facts.matched[found] = region.facts.matched[found] = match
+        self.whole.facts.recorded_by |= recorded_by
+        region.facts.recorded_by |= recorded_by
+        settled = settle(region, [], self.rules, self.new_id)
+        self.save(region)
+        return settled.conclusions
+
     def load(self, touched: set[Node]) -> Region:
         touched = touched | self.unsettled
         whole, region = self.whole, Region(reconsidered=self.unsettled & self.whole.shared)
         again = {together for together in whole.facts.together if not together.isdisjoint(region.reconsidered)}
         touched |= {node for together in again for node in together}
+        touched |= {node for found in whole.facts.matched if not found.isdisjoint(region.reconsidered) for node in found}
         components = {whole.component_of[node] for node in touched if node in whole.component_of}
         inside = {node for node, found in whole.component_of.items() if found in components} | touched
         self.loaded = inside
@@ -82,6 +98,8 @@ class Store:
                 region.facts.together[together] = evidence
         region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
         region.facts.forbidden = {decided for decided in whole.facts.forbidden if decided <= inside}
+        region.facts.matched = {found: match for found, match in whole.facts.matched.items() if found <= inside}
+        region.facts.recorded_by = {node: found for node, found in whole.facts.recorded_by.items() if node in inside}
         region.shared = {node for node in inside | region.facts.nodes() if node in whole.shared}
         region.component_of = {node: whole.component_of[node] for node in inside if node in whole.component_of}
         known = whole.known
@@ -133,7 +151,12 @@ class Store:
         undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}
         whole.facts.forced -= undecided
         whole.facts.forbidden -= undecided
-        self.unsettled |= {node for together in removed | undecided for node in together} - gone
+        unmatched = {found for found in whole.facts.matched if not found.isdisjoint(gone)}
+        for found in unmatched:
+            del whole.facts.matched[found]
+        for node in gone:
+            whole.facts.recorded_by.pop(node, None)
+        self.unsettled |= {node for found in (*removed, *undecided, *unmatched) for node in found} - gone
         return gone
 
     def members(self, node: Node) -> set[bytes]:

@@ -9,7 +9,7 @@ from services.identity.graph.conclude import Concluded, Conclusion, Founded, con
 from services.identity.graph.facts import Evidence, Facts, Node
 from services.identity.graph.resolve import Partition, resolve
 from services.identity.graph.rules import Rules
-from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, sightings
+from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, sightings, take
 
 
 def strongest(together: frozenset[Node], rules: Rules) -> Node:
@@ -30,7 +30,7 @@ def play(seen: list[Sighting], decided: list[Decision], rules: Rules) -> tuple[C
         facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
         partition = step([strongest(together, rules)])
     for kind, found in decided:
-        getattr(facts, kind).add(found)
+        take(facts, kind, found)
         partition = step([])
     return known, partition, concluded
 

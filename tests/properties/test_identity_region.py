@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.graph.facts import Evidence, Facts, Node, shared
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, shared
 from services.identity.graph.region import Seen
 from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
-from tests.properties.test_identity_resolve import Sighting, all_rules, nodes, sightings
+from tests.properties.test_identity_resolve import Sighting, all_rules, match_of, nodes, pairs, sightings, sources_of, take
 
 
 def seen_of(sighting: Sighting, rules: Rules) -> Seen:
@@ -18,8 +18,18 @@ def seen_of(sighting: Sighting, rules: Rules) -> Seen:
     return Seen(tuple(strongest_first), Evidence(at, repr((sorted(together), at)).encode()))
 
 
-def check(store: Store, remaining: list[Sighting]) -> None:
+def match(store: Store, wanted: list[Pair]) -> list[Pair]:
+    """Of identifiers that are known, and so have a record. Returns them."""
+    found = [one for one in wanted if one <= store.whole.known.own.keys()]
+    changed: dict[Pair, Match | None] = {one: match_of(one) for one in found}
+    store.match(changed, {node: sources_of(node) for one in found for node in one})
+    return found
+
+
+def check(store: Store, remaining: list[Sighting], matched: list[Pair] | None = None) -> None:
     facts = Facts()
+    for one in matched or []:
+        take(facts, "matched", one)
     for together, at in remaining:
         if len(together) > 1:
             facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
@@ -44,18 +54,47 @@ def test_in_units_of_any_size_it_is_as_all_at_once(seen: list[Sighting], rules: 
     check(store, seen)
 
 
-@given(sightings, sightings, all_rules, nodes)
-def test_who_is_erased_is_as_if_never_seen(seen: list[Sighting], later: list[Sighting], rules: Rules, someone: Node) -> None:
+@given(sightings, sightings, all_rules, st.lists(pairs, max_size=8), st.integers(1, 4))
+def test_matches_that_come_in_between_are_as_all_at_once(
+    seen: list[Sighting], later: list[Sighting], rules: Rules, wanted: list[Pair], size: int
+) -> None:
+    store, matched = Store(rules), []
+    for one in seen:
+        store.take([seen_of(one, rules)])
+    for first in range(0, len(wanted), size):
+        matched += match(store, wanted[first : first + size])
+    for one in later:
+        store.take([seen_of(one, rules)])
+    check(store, seen + later, matched)
+
+
+@given(sightings, all_rules, st.lists(pairs, max_size=8))
+def test_a_match_taken_back_is_as_if_there_had_been_none(seen: list[Sighting], rules: Rules, wanted: list[Pair]) -> None:
     store = Store(rules)
     for one in seen:
         store.take([seen_of(one, rules)])
+    matched = match(store, wanted)
+    kept = set(matched[::2])
+    store.match(dict.fromkeys(set(matched) - kept), {})
+    check(store, seen, list(kept))
+
+
+@given(sightings, sightings, all_rules, nodes, st.lists(pairs, max_size=8))
+def test_who_is_erased_is_as_if_never_seen(
+    seen: list[Sighting], later: list[Sighting], rules: Rules, someone: Node, wanted: list[Pair]
+) -> None:
+    store = Store(rules)
+    for one in seen:
+        store.take([seen_of(one, rules)])
+    matched = match(store, wanted)
     gone = store.forget(store.members(someone))
     store.take([])
     remaining = [one for one in seen if gone.isdisjoint(one[0])]
-    check(store, remaining)
+    matched = [one for one in matched if gone.isdisjoint(one)]
+    check(store, remaining, matched)
     for one in later:
         store.take([seen_of(one, rules)])
-    check(store, remaining + later)
+    check(store, remaining + later, matched)
 
 
 def test_a_kiosk_does_not_load_all_who_used_it() -> None:

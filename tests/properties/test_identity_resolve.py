@@ -1,13 +1,14 @@
-"""Laws of the partition, on messy data: shared devices, families, recycled phones, decisions by hand."""
+"""Laws of the partition, on messy data: shared devices, families, recycled phones, matches, decisions by hand."""
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair, shared
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair, shared
 from services.identity.graph.resolve import Partition, component_of, resolve
-from services.identity.graph.rules import DEFAULT_RULES, Namespace, Rules
+from services.identity.graph.rules import DEFAULT_RULES, Matching, Namespace, Rules
 
 TIGHT = Rules(
     namespaces=(
@@ -19,13 +20,14 @@ TIGHT = Rules(
     others=Namespace(name="*", limit=2, shared_after=2),
     others_rank=3,
     max_cluster=6,
+    matching=Matching(link_weight=6.0, review_weight=1.0, one_per_source=("crm",)),
 )
 
 namespaces = st.sampled_from(["user_id", "email", "phone", "loyalty", "anonymous_id"])
 nodes = st.builds(Node, namespaces, st.integers(1, 4).map(lambda n: bytes([n])))
 sightings = st.lists(st.tuples(st.frozensets(nodes, min_size=1, max_size=4), st.integers(0, 30)), max_size=25)
 pairs = st.builds(pair, nodes, nodes).filter(lambda found: len(found) == 2)
-decisions = st.lists(st.tuples(st.sampled_from(["forced", "forbidden"]), pairs), max_size=4)
+decisions = st.lists(st.tuples(st.sampled_from(["forced", "forbidden", "matched", "matched"]), pairs), max_size=6)
 all_rules = st.sampled_from([DEFAULT_RULES, TIGHT])
 
 Sighting = tuple[frozenset[Node], int]
@@ -37,8 +39,26 @@ def facts_of(seen: Sequence[Sighting], decided: Sequence[Decision] = ()) -> Fact
     for together, at in seen:
         facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
     for kind, found in decided:
-        getattr(facts, kind).add(found)
+        take(facts, kind, found)
     return facts
+
+
+def take(facts: Facts, kind: str, found: Pair) -> None:
+    if kind == "matched":
+        facts.matched[found] = match_of(found)
+        facts.recorded_by |= {node: sources_of(node) for node in found}
+    else:
+        getattr(facts, kind).add(found)
+
+
+def match_of(found: Pair) -> Match:
+    """Of every weight, with ties."""
+    number = sum(node.value_hash[0] * len(node.namespace) for node in found)
+    return Match(number * 5 % 17 - 1.0, number % 5 > 0, Evidence(number, b"match"))
+
+
+def sources_of(node: Node) -> frozenset[str]:
+    return frozenset({"crm", "shop"} if node.value_hash[0] % 2 else {"shop"})
 
 
 def outcome(partition: Partition) -> tuple[object, ...]:
@@ -89,7 +109,7 @@ def test_a_forbidden_pair_is_apart_and_comes_back(
 
 @given(sightings, decisions, all_rules)
 def test_limits_and_bounds_hold_but_for_what_people_decided(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
-    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind == "forbidden"])
+    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind != "forced"])
     for group in resolve(facts, rules).groups():
         assert len(group) <= rules.max_cluster
         for name in {node.namespace for node in group}:
@@ -119,6 +139,9 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
         assert found.group_of[link.strong] is found.group_of[link.weak]
         if link.evidence is None:
             assert pair(link.strong, link.weak) in facts.forced
+        elif link.weight is not None:
+            match = facts.matched[pair(link.strong, link.weak)]
+            assert rules.matching.band(match.weight, match.personal) == "link"
         else:
             assert any({link.strong, link.weak} <= nodes and link.evidence == at for nodes, at in facts.together.items())
     for link, reason, namespace in found.rejected:
@@ -137,6 +160,8 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         {nodes: at for nodes, at in facts.together.items() if not nodes.isdisjoint(component)},
         {found for found in facts.forced if not found.isdisjoint(component)},
         {found for found in facts.forbidden if not found.isdisjoint(component)},
+        {found: match for found, match in facts.matched.items() if not found.isdisjoint(component)},
+        {node: sources for node, sources in facts.recorded_by.items() if node in component},
     )
     alone = resolve(inside, rules, whole.shared)
     for node in component:
@@ -148,7 +173,7 @@ def test_joined_by_hand_nothing_falls_out_of_either_and_it_comes_apart_again(
     seen: list[Sighting], decided: list[Decision], rules: Rules, data: st.DataObject
 ) -> None:
     """A decision names the strongest identifier of what evidence joins."""
-    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind == "forbidden"])
+    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind != "forced"])
     found = resolve(facts, rules)
     parts = {frozenset(part.nodes) for part in found.part_of.values()}
     if len(parts) < 2:
@@ -164,3 +189,47 @@ def test_joined_by_hand_nothing_falls_out_of_either_and_it_comes_apart_again(
     assert len({id(joined.group_of[node]) for part in two for node in part}) == 1
     facts.forced.discard(forced)
     assert outcome(resolve(facts, rules)) == outcome(found)
+
+
+@given(st.lists(pairs, max_size=12))
+def test_no_match_joins_two_that_a_source_keeps_once(matched: list[Pair]) -> None:
+    facts = facts_of([], [("matched", found) for found in matched])
+    for group in resolve(facts, TIGHT).groups():
+        assert sum("crm" in sources_of(node) for node in group) <= 1
+
+
+@given(sightings, decisions, all_rules)
+def test_what_was_seen_is_joined_as_if_nothing_matched(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    """A match adds to what is certain, and takes nothing from it."""
+    certain = resolve(facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"]), rules)
+    groups = resolve(facts_of(seen, decided), rules).group_of
+    for node, group in certain.group_of.items():
+        assert group.nodes <= groups[node].nodes
+
+
+@given(sightings, decisions, all_rules)
+def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
+    seen: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    facts = facts_of(seen, decided)
+    found = resolve(facts, rules)
+    asked = {pair(link.strong, link.weak) for link, reason, _ in found.rejected if reason == "LOW_CERTAINTY"}
+    for matched, match in facts.matched.items():
+        one, other = (found.group_of[node] for node in matched)
+        if matched in asked:
+            assert one is not other
+            assert rules.matching.band(match.weight, match.personal) == "review"
+        elif rules.matching.band(match.weight, match.personal) == "review" and not facts.forbidden:
+            assert one is other or one.sources & other.sources or not matched.isdisjoint(found.shared)
+
+
+@given(sightings, decisions)
+def test_matching_that_is_off_joins_and_asks_nothing(seen: list[Sighting], decided: list[Decision]) -> None:
+    rules = msgspec.structs.replace(TIGHT, matching=Matching(on=False))
+    without = facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"])
+    assert groups_without_alone(resolve(facts_of(seen, decided), rules)) == groups_without_alone(resolve(without, rules))
+
+
+def groups_without_alone(found: Partition | tuple[object, ...]) -> set[frozenset[Node]]:
+    groups = found.groups() if isinstance(found, Partition) else found[0]
+    return {group for group in groups if len(group) > 1}  # type: ignore[attr-defined]

@@ -26,6 +26,14 @@ class Evidence(NamedTuple):
     event_id: bytes
 
 
+class Match(NamedTuple):
+    """What speaks for two identifiers being one person's, though nothing was seen together (`matching`)."""
+
+    weight: float  # bits
+    personal: bool  # whether what a family doesn't share speaks for it
+    evidence: Evidence  # the latest event of what was compared
+
+
 Pair = frozenset[Node]
 
 
@@ -35,11 +43,16 @@ def pair(one: Node, other: Node) -> Pair:
 
 @dataclass(slots=True)
 class Facts:
-    """`together` are sets of identifiers that were seen in one event; pairs are decisions by hand."""
+    """`together` are sets of identifiers that were seen in one event; `forced` and `forbidden` are decisions by hand.
+
+    `matched` are pairs whose records are alike, and `recorded_by` the sources that have a record of an identifier.
+    """
 
     together: dict[frozenset[Node], Evidence] = field(default_factory=dict)
     forced: set[Pair] = field(default_factory=set)
     forbidden: set[Pair] = field(default_factory=set)
+    matched: dict[Pair, Match] = field(default_factory=dict)
+    recorded_by: dict[Node, frozenset[str]] = field(default_factory=dict)
 
     def see(self, identifiers: Iterable[Node], evidence: Evidence) -> bool:
         """Whether it is news: an event that adds no fact and no earlier evidence changes nothing."""
@@ -53,7 +66,7 @@ class Facts:
     def nodes(self) -> set[Node]:
         """All that are linked to something. What is only forbidden isn't: it says nothing of anybody by itself."""
         seen = {node for nodes in self.together for node in nodes}
-        return seen.union(*self.forced)
+        return seen.union(*self.forced, *self.matched)
 
 
 def shared(facts: Facts, rules: Rules) -> set[Node]:

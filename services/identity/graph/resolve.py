@@ -1,32 +1,34 @@
 """From facts and rules to the partition: which identifiers name one customer. Pure, and independent of any order.
 
-Candidate links are taken strongest first and joined unless a rule, a decision or a bound forbids it. What isn't joined is
-kept with its reason. Links never lead out of a component of candidates, so a component is resolved by itself.
+Candidate links are taken strongest first, matches after all that was seen, and joined unless a rule, a decision or a bound
+forbids it. What isn't joined is kept with its reason. Links never lead out of a component of candidates, so a component is resolved by itself.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, NamedTuple
 
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair, shared
 from services.identity.graph.rules import Namespace, Rules
 
-Reason = Literal["LIMIT", "FORBIDDEN", "CLUSTER_TOO_LARGE"]
+Reason = Literal["LIMIT", "FORBIDDEN", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY"]
 
 
 class Link(NamedTuple):
-    """Two identifiers that may name one customer, stronger first. No evidence: people decided it."""
+    """Two identifiers that may name one customer, stronger first. No evidence: people decided it; a weight: it is a match."""
 
     strong: Node
     weak: Node
     evidence: Evidence | None
+    weight: float | None = None
 
 
 class Rejected(NamedTuple):
     link: Link
     reason: Reason
-    namespace: str = ""  # whose limit
+    namespace: str = ""  # whose limit, or which source's
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Group:
 
     nodes: set[Node]
     values: dict[str, list[int]]  # namespace: when each of its values was first seen
+    sources: set[str] = field(default_factory=set)  # that have a record of it, and keep each person once
 
 
 @dataclass(slots=True)
@@ -50,9 +53,9 @@ class Partition:
     rejected: list[Rejected] = field(default_factory=list)
     shared: set[Node] = field(default_factory=set)
 
-    def add(self, node: Node, first_seen: int = 0) -> None:
-        self.group_of[node] = Group({node}, {node.namespace: [first_seen]})
-        self.part_of[node] = Group({node}, {node.namespace: [first_seen]})
+    def add(self, node: Node, first_seen: int = 0, sources: Iterable[str] = ()) -> None:
+        self.group_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources))
+        self.part_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources))
 
     def groups(self) -> set[frozenset[Node]]:
         return {frozenset(group.nodes) for group in self.group_of.values()}
@@ -63,7 +66,8 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) 
     partition = Partition(shared=shared(facts, rules) if shared_values is None else shared_values)
     first_seen = _first_seen(facts)
     for node in facts.nodes():
-        partition.add(node, first_seen.get(node, 0))
+        sources = facts.recorded_by.get(node, frozenset()).intersection(rules.matching.one_per_source)
+        partition.add(node, first_seen.get(node, 0), sources)
     for link in candidates(facts, rules, partition.shared):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
         if one is not other and (rejected := _reject(link, partition, facts, rules)) is not None:
@@ -74,11 +78,12 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) 
             _join(partition.group_of, one, other)
         if link.evidence is not None:
             _join_parts(partition, link, rules)
+    partition.rejected += _uncertain(partition, facts, rules)
     return partition
 
 
 def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
-    """In the order in which they are joined: by hand first, then strongest namespaces, then the earliest."""
+    """In the order in which they are joined: by hand first, then strongest namespaces, then the earliest; then by weight."""
 
     def rank(node: Node) -> tuple[tuple[int, int], Node]:
         return rules.rank(node.namespace), node
@@ -94,9 +99,17 @@ def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
     for decided in facts.forced:
         strong, weak = sorted(decided, key=rank)
         earliest[decided] = Link(strong, weak, None)
-    return sorted(
-        earliest.values(), key=lambda link: (link.evidence is not None, rank(link.strong)[0], rank(link.weak)[0], *link[::-1])
-    )
+    for found, match in facts.matched.items():
+        if found not in earliest and found.isdisjoint(without) and rules.matching.band(match.weight, match.personal) == "link":
+            strong, weak = sorted(found, key=rank)
+            earliest[found] = Link(strong, weak, match.evidence, match.weight)
+
+    def order(link: Link) -> tuple[object, ...]:
+        weight = -inf if link.weight is None else -link.weight
+        ranks = rank(link.strong)[0], rank(link.weak)[0]
+        return link.evidence is not None, weight, *ranks, link.evidence, link.weak, link.strong
+
+    return sorted(earliest.values(), key=order)
 
 
 def component_of(start: Iterable[Node], facts: Facts, rules: Rules) -> set[Node]:
@@ -141,6 +154,8 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
             return Rejected(link, "LIMIT", name)
     if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
+    if link.weight is not None and (both := part.sources & another.sources):
+        return Rejected(link, "ONE_PER_SOURCE", min(both))
     return None
 
 
@@ -158,10 +173,26 @@ def _join_parts(partition: Partition, link: Link, rules: Rules) -> None:
     part, another = partition.part_of[link.strong], partition.part_of[link.weak]
     if part is another or len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return
+    if link.weight is not None and part.sources & another.sources:
+        return
     if not any(
         _breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()
     ):
         _join(partition.part_of, part, another)
+
+
+def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejected]:
+    """Matches that are a question for people, once all that is certain has been joined."""
+    asked = []
+    for found, match in facts.matched.items():
+        one, other = (partition.group_of[node] for node in found)
+        certain = rules.matching.band(match.weight, match.personal) != "review"
+        if certain or one is other or not found.isdisjoint(partition.shared) or one.sources & other.sources:
+            continue
+        if not any(_across(decided, one, other) for decided in facts.forbidden):
+            strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
+            asked.append(Rejected(Link(strong, weak, match.evidence, match.weight), "LOW_CERTAINTY"))
+    return sorted(asked)
 
 
 def _across(decided: Pair, one: Group, other: Group) -> bool:
@@ -182,6 +213,7 @@ def _join(group_of: dict[Node, Group], one: Group, other: Group) -> None:
     if len(one.nodes) < len(other.nodes):
         one, other = other, one
     one.nodes |= other.nodes
+    one.sources |= other.sources
     for name, times in other.values.items():
         one.values.setdefault(name, []).extend(times)
     for node in other.nodes:

@@ -1,12 +1,15 @@
 """The rules of linking, by namespace; versioned, and the same for every order of facts. Pure."""
 
 from collections.abc import Collection
+from typing import Literal
 
 import msgspec
 
 from shared.identifiers import HARDWARE
 
 MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
+LINK_WEIGHT = 10.0  # bits: odds of a thousand to one
+REVIEW_WEIGHT = 2.0  # bits: more likely one than two
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +28,25 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     device: bool = False
 
 
+class Matching(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from a match: how much speaks for it, in bits (`matching/score`), says whether two are one.
+
+    From `link_weight` on they are linked, from `review_weight` on people are asked. A source of `one_per_source` keeps each
+    person once: no match joins two that it has records of.
+    """
+
+    on: bool = True
+    link_weight: float = LINK_WEIGHT
+    review_weight: float = REVIEW_WEIGHT
+    one_per_source: tuple[str, ...] = ()
+
+    def band(self, weight: float, personal: bool) -> Literal["link", "review"] | None:
+        """What a family shares makes nobody one, whatever it weighs; `personal` says that there is more."""
+        if not self.on or weight < self.review_weight:
+            return None
+        return "link" if personal and weight >= self.link_weight else "review"
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`."""
 
@@ -33,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     others: Namespace
     others_rank: int
     max_cluster: int = MAX_CLUSTER_IDENTIFIERS
+    matching: Matching = Matching()
 
     def of(self, name: str) -> Namespace:
         return next((namespace for namespace in self.namespaces if namespace.name == name), self.others)
