@@ -24,6 +24,7 @@ from services.identity.explanation_api import ExplanationApi
 from services.identity.follow import follow_ingest, replay
 from services.identity.holding import Holds
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.matcher import make_matcher
 from services.identity.outbox import Outbox
 from services.identity.reviewing import Expiry
 from shared import bus
@@ -65,10 +66,20 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     ledger.run = Run(settings.poison_run_limit)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     epochs = Epochs(client, ledger, vault, now_us)
-    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, unifier.forget, now_us, new_id)
+    matcher = make_matcher(pool, ledger, outbox, unifier.graph, vault)
+
+    def forget() -> None:
+        unifier.forget()
+        matcher.forget()
+
+    def committed() -> None:
+        relay.tell()
+        matcher.tell()
+
+    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, forget, now_us, new_id)
     holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
     relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read)
-    ledger.on_committed = relay.tell
+    ledger.on_committed = committed
     erasure_api = ErasureApi(pool, eraser, holds, keyring, progress)
     api = IdentityApi(pool, LogReader(pool), vault.lookup_key, progress, erasure_api)
     server.add(add_IdentityServiceServicer_to_server, api, "c360.identity.v1.IdentityService")
@@ -89,6 +100,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             server.stop,
             keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault, ledger.run), server.halt),
             keep_going("publish", relay.run, server.halt),
+            keep_going("match", matcher.run, server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("erase", eraser.run, server.halt),
             keep_going("expire proposals", expiry.run, server.halt),

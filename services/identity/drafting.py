@@ -155,7 +155,9 @@ class _Writer:
     def _proposable(self, rejected: Rejected) -> tuple[bytes, bytes] | None:
         """The two customers; a device that known people share says nothing about them."""
         link, known = rejected.link, self._loaded.region.known.links
-        if rejected.reason == "FORBIDDEN" or link.evidence is None or self._why.rules.of(link.weak.namespace).device:
+        if rejected.reason in ("FORBIDDEN", "ONE_PER_SOURCE") or link.evidence is None:
+            return None
+        if link.weight is None and self._why.rules.of(link.weak.namespace).device:
             return None
         if link.strong not in known or link.weak not in known:
             return None

@@ -37,7 +37,7 @@ class GraphWriter:
     def __init__(self, pool: Any, ledger: Ledger, vault: Vault, clock: Clock, new_id: NewId) -> None:
         self.rules = DEFAULT_RULES
         self._pool = pool
-        self._ledger = ledger
+        self.ledger = ledger
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
@@ -45,7 +45,7 @@ class GraphWriter:
     async def settle(self, seen: Sequence[Seen]) -> tuple[Loaded, Settled]:
         """What events that aren't known yet change; nothing is written."""
         touched = {node.value_hash for one in seen for node in one.nodes}
-        loaded = await regions.load(self._pool, touched, self._ledger.next_founding_number)
+        loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number)
         return loaded, settle(loaded.region, seen, self.rules, self._new_id)
 
     async def draft(
@@ -66,7 +66,7 @@ class GraphWriter:
             resolved,
             values,
             self._vault,
-            self._ledger.reader,
+            self.ledger.reader,
             self._clock(),
             self._new_id,
             self.rules,
@@ -85,7 +85,7 @@ class GraphWriter:
     def saved(self, loaded: Loaded) -> None:
         """That transaction is committed."""
         number = loaded.region.known.next_founding_number
-        self._ledger.next_founding_number = max(self._ledger.next_founding_number, number)
+        self.ledger.next_founding_number = max(self.ledger.next_founding_number, number)
 
     async def resettle(
         self, touched: Collection[bytes], amend: Amend, also: Also, *, cause: Evidence = NOBODY, reconsider: bool = False
@@ -95,7 +95,7 @@ class GraphWriter:
         `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. With
         `reconsider`, shared values among the touched may link again: all that they were seen with is loaded.
         """
-        number = self._ledger.next_founding_number
+        number = self.ledger.next_founding_number
         loaded = await regions.load(self._pool, touched, number, touched if reconsider else ())
         drafting = Drafting()
         for entry in amend(loaded):
@@ -107,6 +107,6 @@ class GraphWriter:
             await self.save(connection, loaded, settled, drafting, records)
             await also(connection)
 
-        await self._ledger.commit(drafting.own, drafting.entries, write_views=write_views)
+        await self.ledger.commit(drafting.own, drafting.entries, write_views=write_views)
         self.saved(loaded)
         return settled.conclusions

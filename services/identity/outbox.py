@@ -49,7 +49,10 @@ class Outbox:
         numbered = [(self.next_number + n, unit, now) for n, unit in enumerate(units)]
         await connection.executemany("INSERT INTO outbox (number, unit, created_at) VALUES ($1, $2, $3)", numbered)
         if self.next_number % TRIM_EVERY == 0:  # the newest always stays: its number tells where the stream stands
-            await connection.execute("DELETE FROM outbox WHERE created_at < $1", now - STREAM_AGE_S * SECOND)
+            await connection.execute(
+                "DELETE FROM outbox WHERE created_at < $1 AND number <= (SELECT consumed FROM matching)",
+                now - STREAM_AGE_S * SECOND,
+            )
 
     def committed(self, units: Sequence[bytes]) -> None:
         for unit in units:

@@ -10,6 +10,8 @@ from services.identity.decision import Kind
 from services.identity.graph.conclude import Merged, Split
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, Settled
+from services.identity.record_tables import likenesses_among, matched_with
+from services.identity.records.likeness import Likeness, RecordPair, best
 
 SIGHTING_ID_BYTES = 16
 
@@ -28,6 +30,7 @@ class Loaded:
     proposals: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # the open ones, by id: their customers
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
     forbidden: dict[Pair, Evidence] = field(default_factory=dict)
+    likenesses: dict[RecordPair, Likeness] = field(default_factory=dict)  # of which both ends are in the region
 
     def decide(self, kind: Kind, decided: Pair, evidence: Evidence) -> None:
         facts = self.region.facts
@@ -42,6 +45,14 @@ class Loaded:
         facts = self.region.facts
         (facts.forced if kind == "merge" else facts.forbidden).discard(decided)
         (self.forced if kind == "merge" else self.forbidden).pop(decided, None)
+
+    def match(self) -> None:
+        """The likenesses are facts, by pair of identifiers."""
+        self.region.facts.matched = best(self.likenesses.values(), self.nodes())
+
+    def nodes(self) -> dict[bytes, Node]:
+        """The identifiers that are linked, by hash."""
+        return {node.value_hash: node for node in self.region.known.links}
 
 
 def sighting_id(hashes: Iterable[bytes]) -> bytes:
@@ -81,7 +92,9 @@ async def load(pool: Any, touched: Collection[bytes], next_founding_number: int,
     loaded.unsettled = sorted(unsettled)
     rows = await _identifiers(pool, unsettled | set(touched))
     again = await _sightings_of(pool, [row["value_hash"] for row in rows if row["shared"] and row["value_hash"] in unsettled])
-    rows += await _identifiers(pool, {h for row in again for h in row["nodes"]} - {row["value_hash"] for row in rows})
+    near = {h for row in again for h in row["nodes"]}
+    near |= await matched_with(pool, [row["value_hash"] for row in rows if row["recorded_by"] and row["value_hash"] in unsettled])
+    rows += await _identifiers(pool, near - {row["value_hash"] for row in rows})
     components = list({row["component"] for row in rows if row["component"]})
     rows += await pool.fetch("SELECT * FROM identifiers WHERE component = ANY($1::bytea[])", components) if components else []
     seen = list(again)
@@ -100,6 +113,9 @@ async def load(pool: Any, touched: Collection[bytes], next_founding_number: int,
     loaded.region.known.next_founding_number = next_founding_number
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
+    if recorded := [row["value_hash"] for row in rows if row["recorded_by"]]:
+        loaded.likenesses = await likenesses_among(pool, recorded)
+        loaded.match()
     return loaded
 
 
@@ -118,6 +134,8 @@ def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes,
             region.component_of[node] = row["component"]
         if row["said_in"]:
             loaded.said_in[node] = row["said_in"]
+        if row["recorded_by"]:
+            region.facts.recorded_by[node] = frozenset(row["recorded_by"])
 
 
 async def _load_decisions(pool: Any, loaded: Loaded, inside: Mapping[bytes, Node]) -> None:

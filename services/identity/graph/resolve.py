@@ -107,7 +107,7 @@ def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
     def order(link: Link) -> tuple[object, ...]:
         weight = -inf if link.weight is None else -link.weight
         ranks = rank(link.strong)[0], rank(link.weak)[0]
-        return link.evidence is not None, weight, *ranks, link.evidence, link.weak, link.strong
+        return link.evidence is not None, weight, *ranks, link.evidence if link.weight is None else 0, link.weak, link.strong
 
     return sorted(earliest.values(), key=order)
 

@@ -1,4 +1,4 @@
-"""The identity log, its index of identifiers, the graph, the messages seen, erasures, and the outbox towards profile and consent."""
+"""The identity log, its index of identifiers, the graph, records and matches, the messages seen, erasures, and the outbox towards profile and consent."""
 
 from alembic import op
 
@@ -59,7 +59,8 @@ CREATE TABLE identifiers (
     own        bool  NOT NULL,
     shared     bool  NOT NULL,
     component  bytea,
-    said_in    bytea
+    said_in    bytea,
+    recorded_by text[] NOT NULL DEFAULT '{}' -- sources with a record of it
 );
 CREATE INDEX identifiers_by_customer ON identifiers (customer);
 CREATE INDEX identifiers_by_component ON identifiers (component);
@@ -136,6 +137,52 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON decisions TO c360_identity;
 """
 
 
+MATCHING = """
+-- what one source said of the customer that one identifier founded, sealed under the customer's key
+CREATE TABLE records (
+    record_id  bytea   PRIMARY KEY,
+    value_hash bytea   NOT NULL,
+    source     text    NOT NULL,
+    customer   bytea   NOT NULL,
+    block_keys bytea[] NOT NULL,
+    household  bytea,
+    sealed     bytea   NOT NULL
+);
+CREATE INDEX records_by_value ON records (value_hash);
+CREATE INDEX records_by_customer ON records (customer);
+CREATE INDEX records_by_household ON records (household) WHERE household IS NOT NULL;
+CREATE TABLE blocks (
+    block_key bytea NOT NULL, -- a keyed hash
+    record_id bytea NOT NULL,
+    PRIMARY KEY (block_key, record_id)
+);
+CREATE TABLE returned_blocks (
+    block_key bytea PRIMARY KEY -- an erasure brought it below its cap
+);
+CREATE TABLE matches (
+    one         bytea  NOT NULL, -- record ids, in order
+    other       bytea  NOT NULL,
+    one_hash    bytea  NOT NULL,
+    other_hash  bytea  NOT NULL,
+    weight      float8 NOT NULL, -- bits
+    personal    bool   NOT NULL,
+    veto        text,
+    occurred_at int8   NOT NULL, -- of the latest event of what was compared
+    event_id    bytea  NOT NULL,
+    PRIMARY KEY (one, other)
+);
+CREATE INDEX matches_by_other ON matches (other);
+CREATE INDEX matches_by_one_hash ON matches (one_hash, other_hash);
+CREATE INDEX matches_by_other_hash ON matches (other_hash);
+CREATE TABLE matching (
+    single   bool   PRIMARY KEY DEFAULT true CHECK (single),
+    consumed int8   NOT NULL, -- the last unit of the outbox whose events are in the records
+    compared text   NOT NULL  -- model and floor of all that is in `matches`
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON records, blocks, returned_blocks, matches, matching TO c360_identity;
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(ERASURE)
@@ -144,6 +191,7 @@ def upgrade() -> None:
     op.execute(parked.GRANT.format(schema="identity", role="c360_identity"))
     op.execute(GRAPH)
     op.execute(DECISIONS)
+    op.execute(MATCHING)
     op.execute("""
         CREATE TABLE proposals (
             proposal_id bytea PRIMARY KEY,

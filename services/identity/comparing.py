@@ -1,0 +1,193 @@
+"""Works out what new statements change: records, the blocks they are in, and which of them are alike. Writes nothing."""
+
+import asyncio
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.identity import record_tables
+from services.identity.matching import blocking
+from services.identity.matching.blocking import MAX_BLOCK_RECORDS
+from services.identity.matching.households import household_of
+from services.identity.record_tables import Changes, RecordRow
+from services.identity.records.likeness import Comparer, Kept, RecordPair
+from services.identity.records.proposing import Blocks, Key, Proposed, propose, withdrawn
+from services.identity.records.said import Statements, decode_statements, encode_statements, latest, merge, person_of
+from services.identity.regions import Loaded
+from shared.telemetry import logger
+from shared.vault import DataKey, EnvelopeBroken, Vault
+
+KEY_BYTES = 8  # of a keyed hash; two keys of one hash cost a comparison in vain
+KEPT_PERSONS = 20_000  # opened records that are remembered, about 1 KB each
+PAIRS_A_BREATH = 500  # compared before others have their turn: about 5 ms
+
+log = logger("matching")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a source said of the customer that an identifier founded."""
+
+    value_hash: bytes
+    source: str
+    customer: bytes
+    statements: Statements
+
+
+@dataclass(slots=True)
+class Plan:
+    """`touched` are the identifiers whose matches change."""
+
+    changes: Changes = field(default_factory=Changes)
+    touched: set[bytes] = field(default_factory=set)
+    opened: list[Kept] = field(default_factory=list)  # as the records are afterwards
+
+    def amend(self, loaded: Loaded) -> Sequence[Any]:
+        """The facts of a region that is loaded, as they are with these changes."""
+        nodes, recorded_by = loaded.nodes(), loaded.region.facts.recorded_by
+        for row in self.changes.records:
+            if (node := nodes.get(row.value_hash)) is not None:
+                recorded_by[node] = recorded_by.get(node, frozenset()) | {row.source}
+        for gone in self.changes.gone:
+            loaded.likenesses.pop(gone, None)
+        for ids, like in self.changes.likenesses.items():
+            if like.one in nodes and like.other in nodes:
+                loaded.likenesses[ids] = like
+        loaded.match()
+        return ()
+
+
+class Comparing:
+    """`comparer` is the model in force. What was opened is remembered, until `forget`."""
+
+    def __init__(self, pool: Any, vault: Vault, comparer: Comparer, cap: int = MAX_BLOCK_RECORDS) -> None:
+        self.comparer = comparer
+        self._cap = cap
+        self._pool = pool
+        self._vault = vault
+        self._opened: OrderedDict[bytes, Kept] = OrderedDict()
+
+    def forget(self) -> None:
+        """Something was erased."""
+        self._opened.clear()
+
+    def saved(self, plan: Plan) -> None:
+        for kept in plan.opened:
+            self._remember(kept)
+
+    async def plan(self, heard: Mapping[bytes, Heard], returned: Collection[Key]) -> Plan:
+        """`heard` by record id; `returned` are blocks that are below their cap since an erasure."""
+        plan = Plan(Changes(returned=returned))
+        founders = await record_tables.founders(self._pool, {one.value_hash for one in heard.values()}) if heard else {}
+        heard = {record_id: one for record_id, one in heard.items() if founders.get(one.value_hash) == one.customer}
+        before = await record_tables.records(self._pool, heard.keys()) if heard else {}
+        keys = await self._vault.keys({one.customer for one in heard.values()})
+        changed: dict[bytes, Kept] = {}
+        for record_id, one in heard.items():
+            if one.customer in keys and (kept := self._merge(plan, record_id, one, before.get(record_id), keys[one.customer])):
+                changed[record_id] = kept
+        if changed or returned:
+            await self._compare(plan, changed, before, returned)
+        return plan
+
+    def _merge(self, plan: Plan, record_id: bytes, heard: Heard, row: RecordRow | None, key: DataKey) -> Kept | None:
+        """Adds what is said to its record. None: nothing changes for those it is compared with."""
+        said = _open(row, key) if row is not None else {}
+        merged = merge(said, heard.statements)
+        if row is not None and merged == said:
+            return None
+        person = person_of(merged)
+        kept = Kept(record_id, heard.value_hash, heard.source, person, latest(merged.values()))
+        household = household_of(person)
+        plan.changes.records.append(
+            RecordRow(
+                record_id,
+                heard.value_hash,
+                heard.source,
+                heard.customer,
+                sorted({self._hashed("block", key) for key in blocking.keys(person)}),
+                self._hashed("household", "\x1f".join(household)) if household else None,
+                key.seal(encode_statements(merged), _binding(record_id)),
+            )
+        )
+        plan.opened.append(kept)
+        return kept if row is None or person != person_of(said) else None
+
+    async def _compare(
+        self, plan: Plan, changed: Mapping[bytes, Kept], rows: Mapping[bytes, RecordRow], returned: Collection[Key]
+    ) -> None:
+        keys_of = {row.record_id: frozenset(row.block_keys) for row in plan.changes.records if row.record_id in changed}
+        blocks = Blocks(keys_of={i: frozenset(rows[i].block_keys) for i in changed if i in rows}, cap=self._cap)
+        touched = {key for keys in (*keys_of.values(), *blocks.keys_of.values()) for key in keys} | set(returned)
+        blocks.members = await record_tables.members(self._pool, touched, self._cap + len(changed) + 1)
+        proposed = propose(blocks, keys_of, returned)
+        known = await record_tables.likenesses_of(self._pool, changed.keys()) if changed else {}
+        found = await self._likenesses(proposed.pairs, changed)
+        plan.changes.gone = (known.keys() - found.keys()) | await self._withdrawn(proposed, changed.keys())
+        plan.changes.likenesses = {ids: like for ids, like in found.items() if ids not in known or not known[ids].says_as(like)}
+        before = known | await record_tables.likenesses_between(self._pool, {one for ids in plan.changes.gone for one in ids})
+        for like in [*plan.changes.likenesses.values(), *(before[ids] for ids in plan.changes.gone)]:
+            plan.touched |= {like.one, like.other}
+        for record_id, keys in keys_of.items():
+            was = blocks.keys_of.get(record_id, frozenset())
+            plan.changes.unblocked[record_id], plan.changes.blocked[record_id] = set(was - keys), set(keys - was)
+
+    async def _withdrawn(self, proposed: Proposed, changed: Collection[bytes]) -> set[RecordPair]:
+        """Pairs that a block that is retired now proposed, and no other does."""
+        inside = {record_id for members in proposed.retired.values() for record_id in members} - set(changed)
+        if not inside:
+            return set()
+        pairs = await record_tables.likenesses_between(self._pool, inside)
+        rows = await record_tables.records(self._pool, {one for ids in pairs for one in ids})
+        keys_of = {record_id: row.block_keys for record_id, row in rows.items()}
+        unchanged = {key for keys in keys_of.values() for key in keys} - proposed.sizes.keys()
+        sizes = proposed.sizes | await record_tables.sizes(self._pool, unchanged, self._cap)
+        return withdrawn(pairs, keys_of, sizes, self._cap)
+
+    async def _likenesses(self, pairs: Iterable[RecordPair], changed: Mapping[bytes, Kept]) -> dict[RecordPair, Any]:
+        ordered = sorted(pairs)
+        opened = dict(changed) | await self._open_all({one for ids in ordered for one in ids} - changed.keys())
+        found = {}
+        for number, (one, other) in enumerate(ordered):
+            if one in opened and other in opened and (like := self.comparer.compare(opened[one], opened[other])) is not None:
+                found[one, other] = like
+            if number % PAIRS_A_BREATH == PAIRS_A_BREATH - 1:
+                await asyncio.sleep(0)
+        return found
+
+    async def _open_all(self, ids: Collection[bytes]) -> dict[bytes, Kept]:
+        opened = {record_id: kept for record_id in ids if (kept := self._opened.get(record_id)) is not None}
+        rows = await record_tables.records(self._pool, set(ids) - opened.keys()) if len(opened) < len(ids) else {}
+        keys = await self._vault.keys({row.customer for row in rows.values()})
+        for record_id, row in rows.items():
+            if row.customer in keys:
+                said = _open(row, keys[row.customer])
+                opened[record_id] = Kept(record_id, row.value_hash, row.source, person_of(said), latest(said.values()))
+        for kept in opened.values():
+            self._remember(kept)
+        return opened
+
+    def _remember(self, kept: Kept) -> None:
+        self._opened[kept.record_id] = kept
+        self._opened.move_to_end(kept.record_id)
+        while len(self._opened) > KEPT_PERSONS:
+            self._opened.popitem(last=False)
+
+    def _hashed(self, what: str, value: str) -> bytes:
+        return hmac.digest(self._vault.lookup_key, f"{what}\0{value}".encode(), hashlib.sha256)[:KEY_BYTES]
+
+
+def _open(row: RecordRow, key: DataKey) -> dict[str, Any]:
+    """What can't be opened says nothing; it isn't lost, and neither is the alarm."""
+    try:
+        return decode_statements(key.open(row.sealed, _binding(row.record_id)))
+    except EnvelopeBroken:
+        log.error("a record can't be opened", record=row.record_id.hex())
+        return {}
+
+
+def _binding(record_id: bytes) -> bytes:
+    return b"record" + record_id

@@ -1,0 +1,143 @@
+"""Follows what identity hands over: keeps the records of what sources said, and settles the graph where matches change.
+
+It is behind the events, and they never wait for it. The position up to which it has heard is committed with what follows,
+and statements are merged in any order, so a crash repeats work without repeating an effect.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from services.identity import record_tables
+from services.identity.comparing import Comparing, Heard, Plan
+from services.identity.graph.facts import Evidence
+from services.identity.graph_writer import GraphWriter
+from services.identity.ledger import Ledger
+from services.identity.matching import model
+from services.identity.outbox import Outbox
+from services.identity.records.likeness import Comparer
+from services.identity.records.proposing import Key
+from services.identity.records.said import merge, read, record_id
+from shared.events import customer as events
+from shared.events.catalogue import Entry
+from shared.events.wire import decode_unit
+from shared.privacy import Redacted
+from shared.telemetry import logger
+from shared.vault import DataKey, EnvelopeBroken, Vault
+from shared.waiting import wait_for_news
+
+UNITS_A_STEP = 16
+RECORDS_A_STEP = 250  # each meets at most a block's cap in each of its blocks: bounds the memory of a step
+BLOCKS_A_STEP = 16  # that returned; each has at most its cap of records, and pairs among them
+LOOK_S = 30.0
+
+log = logger("matching")
+
+
+class Matcher:
+    """`tell` it of news, and have it `forget` when something was erased."""
+
+    def __init__(self, pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault, comparing: Comparing) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._outbox = outbox
+        self._graph = graph
+        self._vault = vault
+        self._comparing = comparing
+        self._consumed: int | None = None
+        self._erasures = 0  # a plan that was made before one is made anew
+        self._news = asyncio.Event()
+
+    def tell(self) -> None:
+        self._news.set()
+
+    def forget(self) -> None:
+        self._erasures += 1
+        self._comparing.forget()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Never returns; raises when a server is down, to be started over from what is committed."""
+        self._consumed = None
+        while True:
+            self._news.clear()
+            while await self.step():
+                pass
+            await wait_for_news(self._news, LOOK_S)
+
+    async def step(self) -> bool:
+        """Takes what waits, up to a bound; whether there was anything."""
+        if self._consumed is None:
+            self._consumed = await record_tables.consumed(self._pool)
+        returned = await record_tables.returned(self._pool, BLOCKS_A_STEP)
+        units = await self._outbox.read(self._consumed + 1, UNITS_A_STEP)
+        if not units and not returned:
+            return False
+        entries = [entry for _, unit in units for entry in decode_unit(unit).entries if entry.type_id == events.IDENTIFIED.id]
+        heard = await self._hear(entries)
+        first = True
+        for part in _parts(heard):
+            await self._take(part, returned if first else (), self._consumed)
+            first = False
+        reached = units[-1][0] if units else self._consumed
+        await self._take({}, returned if first else (), reached)
+        self._consumed = reached
+        return True
+
+    async def _hear(self, entries: Sequence[Entry]) -> dict[bytes, Heard]:
+        """By record; what several events said of one is merged."""
+        keys = await self._vault.keys({entry.stream for entry in entries})
+        found: dict[bytes, Heard] = {}
+        for entry in entries:
+            public, traits = entry.public(), _traits(entry, keys.get(entry.stream))
+            statements = read(traits, Evidence(min(entry.occurred_at, public.received_at), entry.event_id))
+            if statements:
+                key = record_id(public.source, public.resolved_by)
+                if (before := found.get(key)) is not None and before.customer == entry.stream:
+                    statements = merge(before.statements, statements)
+                found[key] = Heard(public.resolved_by, public.source, entry.stream, statements)
+        return found
+
+    async def _take(self, heard: Mapping[bytes, Heard], returned: Collection[Key], position: int) -> None:
+        while True:
+            erasures = self._erasures
+            plan = await self._comparing.plan(heard, returned)
+            async with self._ledger.turn():
+                if erasures != self._erasures:
+                    continue
+                once = self._graph.rules.matching.one_per_source
+                plan.touched |= {row.value_hash for row in plan.changes.records if row.source in once}
+                await self._write(plan, position)
+            self._comparing.saved(plan)
+            return
+
+    async def _write(self, plan: Plan, position: int) -> None:
+        async def save(connection: Any) -> None:
+            await record_tables.save(connection, plan.changes, position)
+
+        await self._graph.resettle(plan.touched, plan.amend, save)
+
+
+def make_matcher(pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault) -> Matcher:
+    """With the model that is shipped."""
+    comparer = Comparer(model.default(), graph.rules.matching.review_weight)
+    return Matcher(pool, ledger, outbox, graph, vault, Comparing(pool, vault, comparer))
+
+
+def _parts(heard: Mapping[bytes, Heard]) -> list[dict[bytes, Heard]]:
+    rest = iter(heard.items())
+    parts = []
+    while part := dict(islice(rest, RECORDS_A_STEP)):
+        parts.append(part)
+    return parts
+
+
+def _traits(entry: Entry, key: DataKey | None) -> Mapping[str, Any]:
+    """None of what was erased, or can't be opened."""
+    try:
+        personal = entry.personal(key)
+    except EnvelopeBroken:
+        log.error("an event can't be opened", event=entry.event_id.hex())
+        return {}
+    return personal.traits if personal is not None and not isinstance(personal, Redacted) else {}  # type: ignore[attr-defined]

@@ -1,0 +1,231 @@
+"""Tables of matching: `records`, the `blocks` that they meet in, and `matches`: which of them are alike."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from services.identity.graph.facts import Evidence
+from services.identity.matching.blocking import MAX_BLOCK_RECORDS
+from services.identity.records.likeness import Likeness, RecordPair
+from services.identity.records.proposing import Key
+
+NOTHING_CONSUMED = -1
+
+
+class RecordRow(NamedTuple):
+    record_id: bytes
+    value_hash: bytes
+    source: str
+    customer: bytes
+    block_keys: Sequence[Key]
+    household: bytes | None
+    sealed: bytes
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch changes; written as one."""
+
+    records: list[RecordRow] = field(default_factory=list)
+    unblocked: dict[bytes, set[Key]] = field(default_factory=dict)  # record id to the blocks that it leaves
+    blocked: dict[bytes, set[Key]] = field(default_factory=dict)
+    gone: set[RecordPair] = field(default_factory=set)
+    likenesses: dict[RecordPair, Likeness] = field(default_factory=dict)  # new, or of another weight
+    returned: Collection[Key] = ()  # that are dealt with
+
+
+async def consumed(pool: Any) -> int:
+    """The last unit of the outbox that is in the records."""
+    found = await pool.fetchval("SELECT consumed FROM matching")
+    return NOTHING_CONSUMED if found is None else int(found)
+
+
+async def founders(pool: Any, hashes: Collection[bytes]) -> dict[bytes, bytes]:
+    """{value hash: the customer that it founded}; nothing of what is erased."""
+    rows = await pool.fetch(
+        "SELECT value_hash, customer FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(hashes)
+    )
+    return {row["value_hash"]: row["customer"] for row in rows}
+
+
+async def records(pool: Any, ids: Collection[bytes]) -> dict[bytes, RecordRow]:
+    rows = await pool.fetch(
+        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed
+           FROM unnest($1::bytea[]) AS wanted (record_id) JOIN records USING (record_id)""",
+        list(ids),
+    )
+    return {row["record_id"]: RecordRow(*row.values()) for row in rows}
+
+
+async def members(pool: Any, keys: Collection[Key], at_most: int) -> dict[Key, set[bytes]]:
+    """Of each block, whichever come first when there are more."""
+    found: dict[Key, set[bytes]] = {key: set() for key in keys}
+    rows = await pool.fetch(
+        """SELECT key, record_id FROM unnest($1::bytea[]) AS wanted (key)
+           CROSS JOIN LATERAL (SELECT record_id FROM blocks WHERE block_key = key LIMIT $2) AS block""",
+        list(keys),
+        at_most,
+    )
+    for row in rows:
+        found[row["key"]].add(row["record_id"])
+    return found
+
+
+async def sizes(pool: Any, keys: Collection[Key], cap: int) -> dict[Key, int]:
+    """At most one above the cap."""
+    rows = await pool.fetch(
+        """SELECT key, (SELECT count(*) FROM (SELECT 1 FROM blocks WHERE block_key = key LIMIT $2) AS block) AS size
+           FROM unnest($1::bytea[]) AS wanted (key)""",
+        list(keys),
+        cap + 1,
+    )
+    return {row["key"]: row["size"] for row in rows}
+
+
+async def returned(pool: Any, limit: int) -> list[Key]:
+    return [row["block_key"] for row in await pool.fetch("SELECT block_key FROM returned_blocks LIMIT $1", limit)]
+
+
+LIKENESS = "SELECT one, other, one_hash, other_hash, weight, personal, veto, occurred_at, event_id FROM matches"
+
+
+async def likenesses_of(pool: Any, ids: Collection[bytes]) -> dict[RecordPair, Likeness]:
+    """Of which one record or both are these."""
+    rows = await pool.fetch(f"{LIKENESS} WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(ids))
+    return _likenesses(rows)
+
+
+async def likenesses_between(pool: Any, ids: Collection[bytes]) -> dict[RecordPair, Likeness]:
+    """Of which both records are these."""
+    return _likenesses(await pool.fetch(f"{LIKENESS} WHERE one = ANY($1::bytea[]) AND other = ANY($1::bytea[])", list(ids)))
+
+
+async def likenesses_among(pool: Any, hashes: Collection[bytes]) -> dict[RecordPair, Likeness]:
+    """Of which both identifiers are these."""
+    query = f"{LIKENESS} WHERE one_hash = ANY($1::bytea[]) AND other_hash = ANY($1::bytea[])"
+    return _likenesses(await pool.fetch(query, list(hashes)))
+
+
+async def matched_with(pool: Any, hashes: Collection[bytes]) -> set[bytes]:
+    """The identifiers at the other end."""
+    if not hashes:
+        return set()
+    rows = await pool.fetch(
+        """SELECT other_hash AS found FROM matches WHERE one_hash = ANY($1::bytea[])
+           UNION SELECT one_hash FROM matches WHERE other_hash = ANY($1::bytea[])""",
+        list(hashes),
+    )
+    return {row["found"] for row in rows}
+
+
+def _likenesses(rows: Iterable[Any]) -> dict[RecordPair, Likeness]:
+    return {
+        (row["one"], row["other"]): Likeness(
+            row["one_hash"],
+            row["other_hash"],
+            row["weight"],
+            row["personal"],
+            row["veto"],
+            Evidence(row["occurred_at"], row["event_id"]),
+        )
+        for row in rows
+    }
+
+
+async def save(connection: Any, changes: Changes, position: int) -> None:
+    """In the transaction that makes what follows from it known."""
+    await _save_records(connection, changes.records)
+    await _save_blocks(connection, changes)
+    await _save_matches(connection, changes)
+    await connection.execute(
+        """INSERT INTO matching (consumed, compared) VALUES ($1, '')
+           ON CONFLICT (single) DO UPDATE SET consumed = excluded.consumed""",
+        position,
+    )
+
+
+async def _save_records(connection: Any, rows: Sequence[RecordRow]) -> None:
+    if not rows:
+        return
+    await connection.executemany(
+        """INSERT INTO records (record_id, value_hash, source, customer, block_keys, household, sealed)
+           VALUES ($1, $2, $3, $4, $5, $6, $7)
+           ON CONFLICT (record_id) DO UPDATE
+           SET block_keys = excluded.block_keys, household = excluded.household, sealed = excluded.sealed""",
+        rows,
+    )
+    await connection.execute(
+        """UPDATE identifiers SET recorded_by = found.sources
+           FROM (SELECT value_hash, array_agg(source ORDER BY source) AS sources
+                 FROM records WHERE value_hash = ANY($1::bytea[]) GROUP BY value_hash) AS found
+           WHERE identifiers.value_hash = found.value_hash AND identifiers.recorded_by <> found.sources""",
+        [row.value_hash for row in rows],
+    )
+
+
+async def _save_blocks(connection: Any, changes: Changes) -> None:
+    left = _flat(changes.unblocked)
+    if left:
+        await connection.execute(
+            """DELETE FROM blocks USING unnest($1::bytea[], $2::bytea[]) AS gone (block_key, record_id)
+               WHERE blocks.block_key = gone.block_key AND blocks.record_id = gone.record_id""",
+            *zip(*left, strict=True),
+        )
+    if joined := _flat(changes.blocked):
+        await connection.execute(
+            "INSERT INTO blocks (block_key, record_id) SELECT * FROM unnest($1::bytea[], $2::bytea[])", *zip(*joined, strict=True)
+        )
+    if changes.returned:
+        await connection.execute("DELETE FROM returned_blocks WHERE block_key = ANY($1::bytea[])", list(changes.returned))
+
+
+def _flat(keys_of: Mapping[bytes, Iterable[Key]]) -> list[tuple[Key, bytes]]:
+    return [(key, record_id) for record_id, keys in keys_of.items() for key in keys]
+
+
+async def _save_matches(connection: Any, changes: Changes) -> None:
+    if changes.gone:
+        await connection.execute(
+            """DELETE FROM matches USING unnest($1::bytea[], $2::bytea[]) AS gone (one, other)
+               WHERE matches.one = gone.one AND matches.other = gone.other""",
+            *zip(*changes.gone, strict=True),
+        )
+    await connection.executemany(
+        """INSERT INTO matches (one, other, one_hash, other_hash, weight, personal, veto, occurred_at, event_id)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+           ON CONFLICT (one, other) DO UPDATE
+           SET weight = excluded.weight, personal = excluded.personal, veto = excluded.veto,
+               occurred_at = excluded.occurred_at, event_id = excluded.event_id""",
+        [(*ids, *like[:5], *like.evidence) for ids, like in changes.likenesses.items()],
+    )
+
+
+async def forget(connection: Any, customers: Sequence[bytes], cap: int = MAX_BLOCK_RECORDS) -> None:
+    """Their records were never there: what matched them is to be settled, and blocks that they overfilled are back."""
+    gone = await connection.fetch(
+        "DELETE FROM records WHERE customer = ANY($1::bytea[]) RETURNING record_id, value_hash", customers
+    )
+    if not gone:
+        return
+    ids, hashes = [row["record_id"] for row in gone], [row["value_hash"] for row in gone]
+    await connection.execute(
+        """WITH gone AS (DELETE FROM blocks WHERE record_id = ANY($1::bytea[]) RETURNING block_key),
+                less AS (SELECT block_key, count(*) AS by FROM gone GROUP BY block_key),
+                sized AS (SELECT block_key, by,
+                                 (SELECT count(*) FROM (SELECT 1 FROM blocks AS all_of WHERE all_of.block_key = less.block_key
+                                                        LIMIT $2 + by + 1) AS block) AS before FROM less)
+           INSERT INTO returned_blocks SELECT block_key FROM sized WHERE before > $2 AND before - by <= $2 ON CONFLICT DO NOTHING""",
+        ids,
+        cap,
+    )
+    await connection.execute(
+        """WITH gone AS (DELETE FROM matches WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) RETURNING one_hash, other_hash),
+                ends AS (SELECT one_hash AS value_hash FROM gone UNION SELECT other_hash FROM gone)
+           INSERT INTO unsettled SELECT value_hash FROM ends EXCEPT SELECT unnest($2::bytea[]) ON CONFLICT DO NOTHING""",
+        ids,
+        hashes,
+    )
+
+
+async def remaining(pool: Any, customers: Collection[bytes]) -> int:
+    return int(await pool.fetchval("SELECT count(*) FROM records WHERE customer = ANY($1::bytea[])", list(customers)))

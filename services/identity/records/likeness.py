@@ -1,0 +1,96 @@
+"""From pairs of records to what the graph takes: which identifiers match, and how much speaks for it. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
+from services.identity.matching.judge import Veto, is_personal, veto
+from services.identity.matching.model import Model
+from services.identity.matching.record import Person, Record
+from services.identity.matching.score import Scorer, level_of
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A record as it is compared. Personal data: it never prints."""
+
+    record_id: bytes
+    value_hash: bytes  # of the founding identifier
+    source: str
+    person: Person
+    evidence: Evidence  # the latest event of what is compared
+
+    def __repr__(self) -> str:
+        return f"<Kept {self.record_id.hex()} sealed>"
+
+
+RecordPair = tuple[bytes, bytes]  # record ids, in order
+
+
+class Likeness(NamedTuple):
+    """Of two records that are worth a question, or two; a veto speaks for all records of their identifiers."""
+
+    one: bytes  # value hashes, in the order of the records
+    other: bytes
+    weight: float  # bits
+    personal: bool
+    veto: Veto | None
+    evidence: Evidence
+
+    def says_as(self, other: "Likeness") -> bool:
+        """An event that says again what is known changes nothing."""
+        return self[:5] == other[:5]
+
+
+class Comparer:
+    """`floor`: bits, below which nothing is kept."""
+
+    def __init__(self, model: Model, floor: float) -> None:
+        self.model = model
+        self.floor = floor
+        self.scorer = Scorer(model)
+        self._personal = [comparison for comparison in model.comparisons if is_personal(comparison)]
+
+    def compare(self, one: Kept, other: Kept) -> Likeness | None:
+        """The same for both orders: floats are added up in one."""
+        if one.value_hash == other.value_hash:
+            return None
+        if one.record_id > other.record_id:
+            one, other = other, one
+        weight = self.scorer.weigh(one.person, other.person)
+        if weight < self.floor:
+            return None
+        found = veto(_record(one), _record(other))
+        evidence = max(one.evidence, other.evidence)
+        return Likeness(one.value_hash, other.value_hash, weight, self.is_personal(one.person, other.person), found, evidence)
+
+    def is_personal(self, one: Person, other: Person) -> bool:
+        """Whether what a family doesn't share speaks for it, taken together."""
+        return sum(level_of(comparison, one, other).weight for comparison in self._personal) > 0
+
+
+def record_pair(one: bytes, other: bytes) -> RecordPair:
+    return (one, other) if one < other else (other, one)
+
+
+def best(likenesses: Iterable[Likeness], nodes: dict[bytes, Node]) -> dict[Pair, Match]:
+    """By pair of identifiers, of which each may have records of several sources: what speaks most for it, if nothing forbids it."""
+    found: dict[Pair, Match] = {}
+    vetoed: set[Pair] = set()
+    for like in likenesses:
+        ends = pair(nodes[like.one], nodes[like.other])
+        match = Match(like.weight, like.personal, like.evidence)
+        if like.veto is not None:
+            vetoed.add(ends)
+        if ends not in found or _order(found[ends]) < _order(match):
+            found[ends] = match
+    return {ends: match for ends, match in found.items() if ends not in vetoed}
+
+
+def _order(match: Match) -> tuple[bool, float, Evidence]:
+    return match.personal, match.weight, match.evidence
+
+
+def _record(kept: Kept) -> Record:
+    return Record(kept.record_id.hex(), kept.source, kept.person)

@@ -1,0 +1,129 @@
+"""What one source said of one founding identifier: per field the value of the latest event. Pure; in any order the same.
+
+Sources name fields in their own ways: the traits of the Segment specification and the canonical names of tracking plans are
+known, whatever their case, hyphens and underscores.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from services.identity.graph.facts import Evidence
+from services.identity.matching.record import Person, normalise
+from shared.privacy import Personal
+
+RECORD_ID_BYTES = 16
+MAX_VALUE = 200  # characters; a longer one is a mistake, and says nothing
+
+# Field to the names that it goes by, the first that is there counts.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "given_name": ("firstname", "givenname", "forename"),
+    "middle_name": ("middlename",),
+    "family_name": ("lastname", "familyname", "surname"),
+    "name": ("name", "fullname"),
+    "birth_date": ("birthday", "birthdate", "dateofbirth", "dob"),
+    "email": ("email", "emailaddress"),
+    "phone": ("phone", "phonenumber", "mobile"),
+    "national_id": ("nationalid", "socialsecuritynumber", "ssn"),
+}
+# Of an address, which is one field: half of an old and half of a new one is no address.
+ADDRESS: Mapping[str, tuple[str, ...]] = {
+    "street": ("street", "streetaddress", "addressline1", "line1", "address1"),
+    "street_number": ("streetnumber", "housenumber"),
+    "postcode": ("postalcode", "postcode", "zipcode", "zip"),
+    "city": ("city", "town", "locality"),
+}
+
+
+class Said(Personal, frozen=True, kw_only=True):
+    """A field's parts, none when the source removed it, and the event that said so."""
+
+    parts: dict[str, str] = {}
+    occurred_at: int
+    event_id: bytes
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.occurred_at, self.event_id)
+
+
+Statements = Mapping[str, Said]
+
+
+def record_id(source: str, value_hash: bytes) -> bytes:
+    return hashlib.sha256(value_hash + source.encode()).digest()[:RECORD_ID_BYTES]
+
+
+def read(traits: Mapping[str, Any], evidence: Evidence) -> dict[str, Said]:
+    """What of an event's traits is compared."""
+    loose = {_loose(name): value for name, value in sorted(traits.items(), reverse=True)}
+    found = {}
+    for field, names in NAMES.items():
+        if (name := next((name for name in names if name in loose), None)) is not None:
+            text = _text(loose[name])
+            found[field] = _said({field: text} if text else {}, evidence)
+    if (address := _address(loose)) is not None:
+        found["address"] = _said(address, evidence)
+    return found
+
+
+def merge(one: Statements, other: Statements) -> dict[str, Said]:
+    merged = dict(one)
+    for field, said in other.items():
+        if field not in merged or merged[field].evidence < said.evidence:
+            merged[field] = said
+    return merged
+
+
+def person_of(statements: Statements) -> Person:
+    raw = {part: value for said in statements.values() for part, value in said.parts.items()}
+    given, family = _apart(raw.pop("name", ""))
+    if not raw.get("given_name") and not raw.get("family_name"):
+        raw |= {"given_name": given, "family_name": family}
+    return normalise(raw)
+
+
+def latest(statements: Iterable[Said]) -> Evidence:
+    """Of what is known: what was removed is compared with nothing."""
+    return max((said.evidence for said in statements if said.parts), default=Evidence(0, b""))
+
+
+def _said(parts: dict[str, str], evidence: Evidence) -> Said:
+    return Said(parts=parts, occurred_at=evidence.occurred_at, event_id=evidence.event_id)
+
+
+def _loose(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _text(value: object) -> str:
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text if len(text) <= MAX_VALUE else ""
+
+
+def _address(loose: Mapping[str, Any]) -> dict[str, str] | None:
+    """An address by itself, or its parts among the other traits. None: nothing is said of any."""
+    nested = loose.get("address")
+    if isinstance(nested, dict):
+        loose = {_loose(str(name)): value for name, value in sorted(nested.items(), reverse=True)}
+    elif "address" in loose and nested is None:
+        return {}
+    elif not any(name in loose for names in ADDRESS.values() for name in names):
+        return None
+    parts = {part: next((text for name in names if (text := _text(loose.get(name)))), "") for part, names in ADDRESS.items()}
+    return {part: text for part, text in parts.items() if text}
+
+
+def _apart(name: str) -> tuple[str, str]:
+    """Given and family name; of more than two words the last is the family's."""
+    if "," in name:
+        family, given = name.split(",", 1)
+        return given.strip(), family.strip()
+    given, _, family = name.strip().rpartition(" ")
+    return (given.split(" ")[0], family) if given else ("", "")
+
+
+encode_statements = msgspec.msgpack.Encoder().encode
+decode_statements = msgspec.msgpack.Decoder(dict[str, Said]).decode

@@ -1,0 +1,168 @@
+"""Matching on a real PostgreSQL: what the tables come to is the pure function of all that was said."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.identity import erasures, record_tables, views
+from services.identity.app import Unifier
+from services.identity.comparing import Comparing
+from services.identity.domain import Suppression
+from services.identity.graph.facts import Facts, Match, Node
+from services.identity.graph.resolve import resolve
+from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.matcher import Matcher
+from services.identity.matching import blocking, model
+from services.identity.outbox import Outbox
+from services.identity.records.likeness import Comparer, Kept, best
+from services.identity.records.said import Said, latest, merge, person_of, read, record_id
+from shared.events.wire import RawEvent
+from tests.live import test_identity
+from tests.live.test_identity import Store, in_units, partition_of_store, sighting_of
+
+store = test_identity.store
+CAP = 4  # of a block, so that some are retired
+COMPARER = Comparer(model.default(), DEFAULT_RULES.matching.review_weight)
+SURNAMES = ("Abendroth", "Bergmann", "Castellani", "Dvorak")
+GIVEN = ("Annegret", "Bartholomew", "Cordula", "Dietlinde", "Ekkehard", "Friederike")
+
+
+async def writers(store: Store) -> tuple[Unifier, Matcher]:
+    """A process that has just started."""
+    unifier = await store.unifier()
+    comparing = Comparing(store.pool, store.vault, COMPARER, CAP)
+    return unifier, Matcher(store.pool, unifier.graph.ledger, Outbox(store.pool), unifier.graph, store.vault, comparing)
+
+
+def misspelt(random: Random, text: str) -> str:
+    place = random.randrange(len(text) - 1)
+    return text[:place] + text[place + 1] + text[place] + text[place + 2 :] if random.random() < 0.3 else text
+
+
+def traffic(random: Random, amount: int) -> list[RawEvent]:
+    """Families of several people each, who say who they are in three sources, with slips of the finger and by several names."""
+    made = []
+    for number in range(amount):
+        person = random.randrange(16)
+        family = person % 4
+        traits: dict[str, Any] = {
+            "firstName": misspelt(random, GIVEN[person % 6]),
+            "last_name": misspelt(random, SURNAMES[family]),
+            "birthday": f"19{50 + person}-0{1 + person % 9}-1{person % 10}",
+            "address": {"street": f"{family + 1} Lindenallee", "city": "Quedlinburg", "postal_code": f"0648{family}"},
+        }
+        for name in random.sample(sorted(traits), k=random.randrange(2)):
+            del traits[name]
+        made.append(
+            RawEvent(
+                kind="identify",
+                message_id=f"message-{number}",
+                source=random.choice(["web", "till", "desk"]),
+                external_ids=[("card", f"card-{person}-{random.randrange(3)}")] if random.random() < 0.8 else [],
+                anonymous_id=f"device-{person}-{random.randrange(2)}" if random.random() < 0.9 else "family-tablet",
+                traits=traits,
+                occurred_at=1 + (number * 37) % amount,
+                received_at=10_000,
+            )
+        )
+    return made
+
+
+def matched(raw: list[RawEvent], key: bytes, cap: int = CAP) -> Facts:
+    """The facts of all events together, matches included."""
+    facts, founding = Facts(), dict[bytes, tuple[str, Node]]()
+    said: dict[bytes, dict[str, Said]] = {}
+    for event in raw:
+        sighting = sighting_of(event, key)
+        seen = sighting.seen()
+        if len(seen.nodes) > 1:
+            facts.see(seen.nodes, seen.evidence)
+        record = record_id(event.source, seen.nodes[0].value_hash)
+        founding[record] = event.source, seen.nodes[0]
+        said[record] = merge(said.get(record, {}), read(event.traits, seen.evidence))
+    kept = {
+        record: Kept(record, node.value_hash, source, person_of(said[record]), latest(said[record].values()))
+        for record, (source, node) in founding.items()
+    }
+    pairs = blocking.pairs({record.hex(): blocking.keys(one.person) for record, one in kept.items()}, cap)
+    found = [COMPARER.compare(kept[bytes.fromhex(one)], kept[bytes.fromhex(other)]) for one, other in pairs]
+    nodes = {node.value_hash: node for _, node in founding.values()}
+    facts.matched = best([like for like in found if like is not None], nodes)
+    return facts
+
+
+async def matches_of_store(pool: Any) -> dict[Any, Match]:
+    rows = await pool.fetch("SELECT value_hash, namespace FROM identifiers WHERE own")
+    nodes = {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows}
+    return best((await record_tables.likenesses_among(pool, nodes)).values(), nodes)
+
+
+def weights(found: dict[Any, Match]) -> dict[Any, tuple[float, bool]]:
+    return {ends: (match.weight, match.personal) for ends, match in found.items()}
+
+
+async def settled(unifier: Unifier, matcher: Matcher) -> None:
+    while await matcher.step():
+        pass
+
+
+async def check(store: Store, raw: list[RawEvent]) -> Facts:
+    facts = matched(raw, store.vault.lookup_key)
+    assert weights(await matches_of_store(store.pool)) == weights(facts.matched)
+    partition = resolve(facts, DEFAULT_RULES)
+    for event in raw:
+        if (node := sighting_of(event, store.vault.lookup_key).seen().nodes[0]) not in partition.group_of:
+            partition.add(node)
+    resolving = {sighting_of(event, store.vault.lookup_key).seen().nodes[0] for event in raw}
+    groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
+    assert await partition_of_store(store.pool) == groups - {frozenset({n.value_hash}) for n in partition.shared - resolving}
+    return facts
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(store: Store, seed: int) -> None:
+    random = Random(seed)
+    raw = traffic(random, 120)
+    unifier, matcher = await writers(store)
+    for sequence, unit in enumerate(in_units(random, raw), 1):
+        if random.random() < 0.2:
+            unifier, matcher = await writers(store)
+        await unifier.unify(unit, sequence, [])
+        if random.random() < 0.5:
+            await matcher.step()
+    await settled(unifier, matcher)
+    facts = await check(store, raw)
+    assert any(DEFAULT_RULES.matching.band(match.weight, match.personal) == "link" for match in facts.matched.values())
+    assert facts.matched.keys() < matched(raw, store.vault.lookup_key, cap=len(raw)).matched.keys(), "no block was retired"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_who_is_erased_said_nothing_ever(store: Store, seed: int) -> None:
+    """Nor do they fill a block any more: what it proposed is back."""
+    random = Random(seed)
+    raw = traffic(random, 100)
+    unifier, matcher = await writers(store)
+    await unifier.unify(raw, 1, [])
+    await settled(unifier, matcher)
+    someone = random.choice(await store.pool.fetch("SELECT customer FROM records"))["customer"]
+    members = await views.members(store.pool, someone)
+    hashes = {h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found}
+    async with store.pool.acquire() as connection, connection.transaction():
+        await record_tables.forget(connection, members, CAP)
+        await erasures.erase(connection, members, sorted(hashes), Suppression(b"e", "refuse", 1_000))
+    unifier.forget()
+    matcher.forget()
+    assert await record_tables.returned(store.pool, 1)
+    await settled(unifier, matcher)
+    async with unifier.graph.ledger.turn():
+        await unifier.graph.resettle([], lambda _: (), _nothing)
+    left = []
+    for event in raw:
+        if hashes.isdisjoint(value_hash for value_hash, _ in sighting_of(event, store.vault.lookup_key).identifiers):
+            left.append(event)
+    await check(store, left)
+
+
+async def _nothing(_: Any) -> None:
+    return None
