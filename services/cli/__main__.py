@@ -14,6 +14,7 @@ from services.cli import (
     events,
     identity,
     identity_decisions,
+    identity_matching,
     parked,
     plans,
     profile,
@@ -80,6 +81,7 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")
 identity.app.add_typer(identity_decisions.app)
+identity.app.add_typer(identity_matching.app, name="match")
 app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
 app.add_typer(parked.app, name="parked")

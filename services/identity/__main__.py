@@ -9,6 +9,7 @@ import msgspec
 from c360.identity.v1.decision_pb2_grpc import add_DecisionServiceServicer_to_server
 from c360.identity.v1.explanation_pb2_grpc import add_ExplanationServiceServicer_to_server
 from c360.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
+from c360.identity.v1.matching_pb2_grpc import add_MatchingServiceServicer_to_server
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 
 from services.identity.api import IdentityApi
@@ -25,6 +26,7 @@ from services.identity.follow import follow_ingest, replay
 from services.identity.holding import Holds
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.matcher import make_matcher
+from services.identity.matching_api import MatchingApi
 from services.identity.outbox import Outbox
 from services.identity.reviewing import Expiry
 from shared import bus
@@ -89,6 +91,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     expiry = Expiry(pool, ledger, settings.proposal_days, now_us, new_id)
     explanation_api = ExplanationApi(Explanations(pool, ledger, unifier.graph, now_us), vault.lookup_key, progress)
     server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
+    matching_api = MatchingApi(pool, vault.lookup_key, matcher, unifier.graph)
+    server.add(add_MatchingServiceServicer_to_server, matching_api, "c360.identity.v1.MatchingService")
     parked_api = ParkedApi("identity", parked, lambda one: replay(one, unifier, vault))
     server.add(add_ParkedServiceServicer_to_server, parked_api, PARKED)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us)

@@ -160,14 +160,19 @@ class Comparing:
 
     async def _open_all(self, ids: Collection[bytes]) -> dict[bytes, Kept]:
         opened = {record_id: kept for record_id in ids if (kept := self._opened.get(record_id)) is not None}
-        rows = await record_tables.records(self._pool, set(ids) - opened.keys()) if len(opened) < len(ids) else {}
-        keys = await self._vault.keys({row.customer for row in rows.values()})
+        opened |= await self.open(await record_tables.records(self._pool, set(ids) - opened.keys()))
+        for kept in opened.values():
+            self._remember(kept)
+        return opened
+
+    async def open(self, rows: Mapping[bytes, RecordRow]) -> dict[bytes, Kept]:
+        """By record id; nothing of what is erased."""
+        keys = await self._vault.keys({row.customer for row in rows.values()}) if rows else {}
+        opened = {}
         for record_id, row in rows.items():
             if row.customer in keys:
                 said = _open(row, keys[row.customer])
                 opened[record_id] = Kept(record_id, row.value_hash, row.source, person_of(said), latest(said.values()))
-        for kept in opened.values():
-            self._remember(kept)
         return opened
 
     def _remember(self, kept: Kept) -> None:

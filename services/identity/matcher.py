@@ -22,6 +22,7 @@ from services.identity.records.said import merge, read, record_id
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.events.wire import decode_unit
+from shared.positions import Progress
 from shared.privacy import Redacted
 from shared.telemetry import logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
@@ -44,22 +45,24 @@ class Matcher:
         self._outbox = outbox
         self._graph = graph
         self._vault = vault
-        self._comparing = comparing
         self._consumed: int | None = None
         self._erasures = 0  # a plan that was made before one is made anew
         self._news = asyncio.Event()
+        self.comparing = comparing
+        self.progress = Progress()  # up to where events are in the records and what follows from them
 
     def tell(self) -> None:
         self._news.set()
 
     def forget(self) -> None:
         self._erasures += 1
-        self._comparing.forget()
+        self.comparing.forget()
         self._news.set()
 
     async def run(self) -> None:
         """Never returns; raises when a server is down, to be started over from what is committed."""
-        self._consumed = None
+        async with self._ledger.turn():
+            self._consumed = await record_tables.consumed(self._pool)
         while True:
             self._news.clear()
             while await self.step():
@@ -70,9 +73,11 @@ class Matcher:
         """Takes what waits, up to a bound; whether there was anything."""
         if self._consumed is None:
             self._consumed = await record_tables.consumed(self._pool)
+        caught_up = self._ledger.consumed
         returned = await record_tables.returned(self._pool, BLOCKS_A_STEP)
         units = await self._outbox.read(self._consumed + 1, UNITS_A_STEP)
         if not units and not returned:
+            self.progress.advance("ingest", caught_up)
             return False
         entries = [entry for _, unit in units for entry in decode_unit(unit).entries if entry.type_id == events.IDENTIFIED.id]
         heard = await self._hear(entries)
@@ -102,14 +107,14 @@ class Matcher:
     async def _take(self, heard: Mapping[bytes, Heard], returned: Collection[Key], position: int) -> None:
         while True:
             erasures = self._erasures
-            plan = await self._comparing.plan(heard, returned)
+            plan = await self.comparing.plan(heard, returned)
             async with self._ledger.turn():
                 if erasures != self._erasures:
                     continue
                 once = self._graph.rules.matching.one_per_source
                 plan.touched |= {row.value_hash for row in plan.changes.records if row.source in once}
                 await self._write(plan, position)
-            self._comparing.saved(plan)
+            self.comparing.saved(plan)
             return
 
     async def _write(self, plan: Plan, position: int) -> None:

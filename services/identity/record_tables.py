@@ -227,5 +227,39 @@ async def forget(connection: Any, customers: Sequence[bytes], cap: int = MAX_BLO
     )
 
 
+async def of_customers(pool: Any, customers: Collection[bytes], limit: int) -> dict[bytes, RecordRow]:
+    rows = await pool.fetch(
+        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed FROM records
+           WHERE customer = ANY($1::bytea[]) ORDER BY record_id LIMIT $2""",
+        list(customers),
+        limit,
+    )
+    return {row["record_id"]: RecordRow(*row.values()) for row in rows}
+
+
+async def matches_of(pool: Any, customers: Collection[bytes], limit: int) -> dict[RecordPair, Likeness]:
+    """Strongest first."""
+    own = await pool.fetch("SELECT record_id FROM records WHERE customer = ANY($1::bytea[])", list(customers))
+    query = f"{LIKENESS} WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) ORDER BY weight DESC, one, other LIMIT $2"
+    return _likenesses(await pool.fetch(query, [row["record_id"] for row in own], limit))
+
+
+async def household(pool: Any, customers: Collection[bytes], limit: int) -> list[bytes]:
+    """Canonical customers of the same addresses and family names, oldest first."""
+    rows = await pool.fetch(
+        """SELECT canonical FROM customers WHERE customer IN (
+               SELECT customer FROM records WHERE household IN (SELECT household FROM records WHERE customer = ANY($1::bytea[])))
+           GROUP BY canonical ORDER BY min(founding_number) LIMIT $2""",
+        list(customers),
+        limit,
+    )
+    return [row["canonical"] for row in rows]
+
+
+async def canonical_of(pool: Any, customers: Collection[bytes]) -> dict[bytes, bytes]:
+    rows = await pool.fetch("SELECT customer, canonical FROM customers WHERE customer = ANY($1::bytea[])", list(customers))
+    return {row["customer"]: row["canonical"] for row in rows}
+
+
 async def remaining(pool: Any, customers: Collection[bytes]) -> int:
     return int(await pool.fetchval("SELECT count(*) FROM records WHERE customer = ANY($1::bytea[])", list(customers)))

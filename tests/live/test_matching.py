@@ -1,5 +1,7 @@
 """Matching on a real PostgreSQL: what the tables come to is the pure function of all that was said."""
 
+import json
+import uuid
 from random import Random
 from typing import Any
 
@@ -17,8 +19,12 @@ from services.identity.matching import blocking, model
 from services.identity.outbox import Outbox
 from services.identity.records.likeness import Comparer, Kept, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
+from services.stack.stack import Stack
 from shared.events.wire import RawEvent
+from tests.e2e.client import Platform
 from tests.live import test_identity
+from tests.live.command import Command
+from tests.live.erasing import identify
 from tests.live.test_identity import Store, in_units, partition_of_store, sighting_of
 
 store = test_identity.store
@@ -166,3 +172,45 @@ async def test_who_is_erased_said_nothing_ever(store: Store, seed: int) -> None:
 
 async def _nothing(_: Any) -> None:
     return None
+
+
+HOUSE = {"street": "17 Kastanienweg", "city": "Rotenburg", "postal_code": "36199"}
+
+
+def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stack: Stack) -> None:
+    """Two sources know Wilhelmine by no common identifier; her daughter lives with her; of one more only the name is known."""
+    with Platform(stack.endpoints) as platform:
+        web, till = (platform.register_source(f"{name}-{uuid.uuid4().hex[:8]}") for name in ("web", "till"))
+        devices = [uuid.uuid4().hex for _ in range(4)]
+        mother = {"first_name": "Wilhelmine", "last_name": "Oppenheimer", "birthday": "1961-04-17", "address": HOUSE}
+        again = {"firstName": "Wilhelmina", "lastName": "Openheimer", "dob": "17.04.1961", "address": HOUSE}
+        daughter = {"first_name": "Theodora", "last_name": "Oppenheimer", "birthday": "1990-09-02", "address": HOUSE}
+        named = {"name": "Theodora Oppenheimer"}
+        platform.record(web, identify(mother, anonymous_id=devices[0]), identify(daughter, anonymous_id=devices[2]))
+        position = platform.record(
+            till, identify(again, anonymous_id=devices[1]), identify(named, anonymous_id=devices[3])
+        ).position
+        command = Command(stack.data_directory)
+        one, other, child, question = (f"anonymous_id:{device}" for device in devices)
+        fresh = ("--fresh", f"{position.log}/{position.partition}/{position.number}")
+
+        explained = command.json("identity", "match", "explain", one, other, *fresh)["comparisons"][0]
+        assert explained["band"] == "link"
+        parts = [part[name] for part in explained["parts"] for name in ("weight", "term_weight")]
+        assert sum(parts, explained["prior_weight"]) == pytest.approx(explained["weight"], abs=1e-9)
+        customers = [platform.resolve("anonymous_id", device).customer_id for device in devices]
+        assert customers[0] == customers[1]
+        assert len(set(customers)) == 3
+        assert command.json("identity", "match", "explain", one, child)["comparisons"][0]["band"] == ""
+        assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}
+
+        listed = command.json("identity", "match", "list", question)
+        assert [(match["other"]["customer_id"], match["band"], match["together"]) for match in listed] == [
+            (customers[2], "review", False)
+        ]
+        proposals = [
+            json.loads(line) for line in command.run("identity", "proposals", "--json", "--limit", "500").stdout.splitlines()
+        ]
+        asked = [one["reason"] for one in proposals if set(one["customer_ids"]) == {customers[2], customers[3]}]
+        assert asked == ["LOW_CERTAINTY"]
+        assert command.json("identity", "match", "model")["version"] == COMPARER.model.version

@@ -8,8 +8,8 @@ import msgspec
 from shared.identifiers import HARDWARE
 
 MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
-LINK_WEIGHT = 10.0  # bits: odds of a thousand to one
-REVIEW_WEIGHT = 2.0  # bits: more likely one than two
+LINK_WEIGHT = 12.0  # bits: odds of four thousand to one
+REVIEW_WEIGHT = 4.0  # bits: sixteen to one
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,9 +61,12 @@ class Comparer:
         weight = self.scorer.weigh(one.person, other.person)
         if weight < self.floor:
             return None
-        found = veto(_record(one), _record(other))
+        found = self.veto(one, other)
         evidence = max(one.evidence, other.evidence)
         return Likeness(one.value_hash, other.value_hash, weight, self.is_personal(one.person, other.person), found, evidence)
+
+    def veto(self, one: Kept, other: Kept) -> Veto | None:
+        return veto(_record(one), _record(other))
 
     def is_personal(self, one: Person, other: Person) -> bool:
         """Whether what a family doesn't share speaks for it, taken together."""

@@ -1,0 +1,141 @@
+"""`c360 identity match`: who is likely whom, though no identifier says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import notation, render
+from services.cli.notation import NamedCustomer, NamedIdentifier, Person
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
+
+if TYPE_CHECKING:
+    from c360.identity.v1 import matching_pb2, matching_pb2_grpc
+
+COMPARISONS_SHOWN = 3  # the strongest; --json has all
+
+app = typer.Typer(
+    no_args_is_help=True, help="Who is likely whom, though no identifier says so: weights, and what they are made of."
+)
+
+OtherRef = Annotated[
+    Person,
+    typer.Argument(metavar="OTHER", parser=parsed_by(notation.parse_person), help="The other, named in the same ways."),
+]
+
+
+@app.command()
+def model(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """Show the model in force: what is compared, what it weighs, and from which weight on two are one."""
+    from c360.identity.v1 import matching_pb2
+
+    answer = _ask("GetModel", matching_pb2.GetModelRequest(), timeout_s)
+    if as_json:
+        render.document(answer)
+        return
+    bands = f"links from {answer['link_weight']:g} bits, asks people from {answer['review_weight']:g}"
+    render.facts(
+        [
+            ("model", answer["version"]),
+            ("trained on", answer["trained_on"]),
+            ("matching", bands if answer["on"] else "off"),
+            ("sources that keep a person once", answer["one_per_source"] or None),
+            ("before anything is compared", f"{answer['prior_weight']:+.2f} bits"),
+        ]
+    )
+    rows = [(c["name"], level["label"], f"{level['weight']:+.2f}") for c in answer["comparisons"] for level in c["levels"]]
+    render.table("Comparisons", ("comparison", "level", "bits"), rows)
+
+
+@app.command()
+def explain(
+    one: PersonRef, other: OtherRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+) -> None:
+    """Show what speaks for and against two being one person, in parts that add up. No value is shown."""
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    request = matching_pb2.ExplainMatchRequest(one=_compared(one), other=_compared(other), at_least_as_fresh=messages.newest(fresh))
+    answer = _ask("ExplainMatch", request, timeout_s)
+    if as_json:
+        render.document(answer)
+        return
+    if not answer["comparisons"]:
+        render.note("nothing that can be compared was said of one of them")
+    for comparison in answer["comparisons"][:COMPARISONS_SHOWN]:
+        _show(comparison)
+
+
+@app.command("list")
+def matches(person: PersonRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """List whom a customer is likely to be, strongest first."""
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    request = matching_pb2.ListMatchesRequest(customer=_compared(person), at_least_as_fresh=messages.newest(fresh))
+    found = _ask("ListMatches", request, timeout_s)["matches"]
+    if as_json:
+        render.document(found)
+        return
+    rows = [
+        (
+            f"{m['weight']:.2f}",
+            m["veto"] or m["band"],
+            "yes" if m["together"] else "no",
+            m["other"]["customer_id"],
+            m["other"]["source"],
+        )
+        for m in found
+    ]
+    render.table("Matches", ("bits", "says", "one now", "customer", "source"), rows)
+
+
+@app.command()
+def household(person: PersonRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """List the customers of the same family name at the same address. They are no reason for a merge."""
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    request = matching_pb2.ListHouseholdRequest(customer=_compared(person), at_least_as_fresh=messages.newest(fresh))
+    found = _ask("ListHousehold", request, timeout_s)["customer_ids"]
+    if as_json:
+        render.document(found)
+        return
+    render.table("Household", ("customer",), [(customer,) for customer in found])
+
+
+def _ask(method: str, request: Any, timeout_s: float) -> dict[str, Any]:
+    from c360.identity.v1 import matching_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    with connect("identity") as channel:
+        stub: matching_pb2_grpc.MatchingServiceStub = matching_pb2_grpc.MatchingServiceStub(channel)
+        answer: dict[str, Any] = messages.plain(getattr(stub, method)(request, timeout=timeout_s))
+    return answer
+
+
+def _compared(person: Person) -> matching_pb2.ComparedCustomer:
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    if isinstance(person, NamedCustomer):
+        return matching_pb2.ComparedCustomer(customer_id=person.customer_id)
+    assert isinstance(person, NamedIdentifier)
+    return matching_pb2.ComparedCustomer(identifier=messages.identifier(person))
+
+
+def _show(comparison: dict[str, Any]) -> None:
+    ends = " and ".join(f"{comparison[end]['customer_id']} ({comparison[end]['source']})" for end in ("one", "other"))
+    says = comparison["veto"] or {"link": "one person", "review": "a question for people"}.get(comparison["band"], "nothing")
+    rows = [("before anything is compared", "", f"{comparison['prior_weight']:+.2f}")]
+    for part in comparison["parts"]:
+        rows.append((part["comparison"], part["level"], f"{part['weight'] + part['term_weight']:+.2f}"))
+    rows.append(("together", says, f"{comparison['weight']:+.2f}"))
+    render.table(ends, ("comparison", "level", "bits"), rows)

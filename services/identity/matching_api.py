@@ -1,0 +1,147 @@
+"""The gRPC edge of matching. It opens records to weigh them, and answers with weights, never with a value."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from c360.identity.v1 import matching_pb2 as pb
+from c360.identity.v1 import matching_pb2_grpc
+
+from services.identity import record_tables, views
+from services.identity.graph_writer import GraphWriter
+from services.identity.matcher import Matcher
+from services.identity.matching.model import probability_of
+from services.identity.record_tables import RecordRow
+from services.identity.records.likeness import Kept
+from shared.errors import InvalidInput, NotFound
+from shared.identifiers import hash_of, normalise
+from shared.ids import from_text, to_text
+from shared.rpc.edge import freshness, page_limit
+from shared.rpc.server import seconds_left
+
+RECORDS_EXPLAINED = 20  # of either side
+COMPARISONS_TOLD = 50
+HOUSEHOLD_MAX = 100
+
+
+class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
+    def __init__(self, pool: Any, lookup_key: bytes, matcher: Matcher, graph: GraphWriter) -> None:
+        self._pool = pool
+        self._lookup_key = lookup_key
+        self._matcher = matcher
+        self._comparing = matcher.comparing
+        self._graph = graph
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+        model, rules = self._comparing.comparer.model, self._graph.rules.matching
+        comparisons = [
+            pb.Comparison(
+                name=comparison.name,
+                levels=[
+                    pb.ComparisonLevel(label=one.label, weight=one.weight, m=one.m or 0, u=one.u or 0) for one in comparison.levels
+                ],
+            )
+            for comparison in model.comparisons
+        ]
+        return pb.GetModelResponse(
+            version=model.version,
+            trained_on=model.trained_on,
+            on=rules.on,
+            link_weight=rules.link_weight,
+            review_weight=rules.review_weight,
+            one_per_source=rules.one_per_source,
+            prior_weight=model.prior_weight,
+            comparisons=comparisons,
+        )
+
+    async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:
+        await self._fresh(request, context)
+        ends = [await self._customer(end) for end in (request.one, request.other)]
+        if ends[0] == ends[1]:
+            raise InvalidInput("these two name one customer, also without any merge", reason="SAME_CUSTOMER")
+        clusters = [await views.present_members(self._pool, end) for end in ends]
+        if clusters[0] == clusters[1]:  # they are one by now
+            clusters = [[end] for end in ends]
+        sides = [await record_tables.of_customers(self._pool, cluster, RECORDS_EXPLAINED) for cluster in clusters]
+        opened = [await self._comparing.open(rows) for rows in sides]
+        told = [
+            self._comparison(one, other, sides[0][one.record_id], sides[1][other.record_id])
+            for one in opened[0].values()
+            for other in opened[1].values()
+        ]
+        told.sort(key=lambda comparison: (-comparison.weight, comparison.one.value_hash, comparison.other.value_hash))
+        return pb.ExplainMatchResponse(comparisons=told[:COMPARISONS_TOLD], model_version=self._comparing.comparer.model.version)
+
+    async def ListMatches(self, request: pb.ListMatchesRequest, context: Any) -> pb.ListMatchesResponse:
+        await self._fresh(request, context)
+        members = set(await views.present_members(self._pool, await self._customer(request.customer)))
+        found = await record_tables.matches_of(self._pool, members, page_limit(request.limit))
+        rows = await record_tables.records(self._pool, {record_id for ids in found for record_id in ids})
+        canonical = await record_tables.canonical_of(self._pool, {row.customer for row in rows.values()})
+        matches = []
+        for ids, like in found.items():
+            if not rows.keys() >= set(ids):
+                continue  # erased since
+            own, other = sorted((rows[one] for one in ids), key=lambda row: row.customer not in members)
+            matches.append(
+                pb.CustomerMatch(
+                    own=_ref(own),
+                    other=_ref(other),
+                    weight=like.weight,
+                    band="" if like.veto else self._graph.rules.matching.band(like.weight, like.personal) or "",
+                    veto=like.veto or "",
+                    together=canonical.get(own.customer) == canonical.get(other.customer),
+                )
+            )
+        return pb.ListMatchesResponse(matches=matches)
+
+    async def ListHousehold(self, request: pb.ListHouseholdRequest, context: Any) -> pb.ListHouseholdResponse:
+        await self._fresh(request, context)
+        members = await views.present_members(self._pool, await self._customer(request.customer))
+        return pb.ListHouseholdResponse(customer_ids=_texts(await record_tables.household(self._pool, members, HOUSEHOLD_MAX)))
+
+    async def _fresh(self, request: Any, context: Any) -> None:
+        await self._matcher.progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+
+    async def _customer(self, end: pb.ComparedCustomer) -> bytes:
+        """That an identifier is linked to, or whose id it is; not yet what they are merged with."""
+        match end.WhichOneof("customer"):
+            case "customer_id":
+                return from_text(end.customer_id, "customer")
+            case "identifier":
+                identifier = normalise(end.identifier.namespace, end.identifier.value)
+                resolved = await views.resolve(self._pool, hash_of(identifier, self._lookup_key))
+                if resolved is None:
+                    raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+                return resolved.customer
+        raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+
+    def _comparison(self, one: Kept, other: Kept, row: RecordRow, another: RecordRow) -> pb.RecordComparison:
+        comparer = self._comparing.comparer
+        if one.record_id > other.record_id:  # as they are compared, so that the sum is the same to the last bit
+            explained = comparer.scorer.explain(other.person, one.person)
+        else:
+            explained = comparer.scorer.explain(one.person, other.person)
+        personal, veto = comparer.is_personal(one.person, other.person), comparer.veto(one, other)
+        band = None if veto else self._graph.rules.matching.band(explained.weight, personal)
+        return pb.RecordComparison(
+            one=_ref(row),
+            other=_ref(another),
+            weight=explained.weight,
+            probability=probability_of(explained.weight),
+            prior_weight=explained.prior_weight,
+            parts=[
+                pb.WeightPart(comparison=part.comparison, level=part.level, weight=part.weight, term_weight=part.term_weight)
+                for part in explained.parts
+            ],
+            band=band or "",
+            veto=veto or "",
+            personal=personal,
+        )
+
+
+def _ref(row: RecordRow) -> pb.RecordRef:
+    return pb.RecordRef(source=row.source, customer_id=to_text(row.customer), value_hash=row.value_hash.hex())
+
+
+def _texts(customers: Iterable[bytes]) -> list[str]:
+    return [to_text(customer) for customer in customers]
