@@ -99,8 +99,24 @@ class Comparing:
         merged = merge(said, heard.statements)
         if row is not None and merged == said:
             return None
-        person = person_of(merged)
-        kept = Kept(record_id, heard.value_hash, heard.source, person, latest(merged.values()))
+        kept = self._keep(plan, record_id, heard, merged, key)
+        return kept if row is None or kept.person != person_of(said) else None
+
+    async def again(self, rows: Mapping[bytes, RecordRow]) -> Plan:
+        """Compares records that are known with all that they meet, as if they had just come."""
+        plan, changed = Plan(), {}
+        keys = await self._vault.keys({row.customer for row in rows.values()})
+        for record_id, row in rows.items():
+            if (key := keys.get(row.customer)) is not None and (said := _open(row, key)):
+                heard = Heard(row.value_hash, row.source, row.customer, said)
+                changed[record_id] = self._keep(plan, record_id, heard, said, key)
+        if changed:
+            await self._compare(plan, changed, rows, ())
+        return plan
+
+    def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey) -> Kept:
+        person = person_of(said)
+        kept = Kept(record_id, heard.value_hash, heard.source, person, latest(said.values()))
         household = household_of(person)
         plan.changes.records.append(
             RecordRow(
@@ -110,11 +126,11 @@ class Comparing:
                 heard.customer,
                 sorted({self._hashed("block", key) for key in blocking.keys(person)}),
                 self._hashed("household", "\x1f".join(household)) if household else None,
-                key.seal(encode_statements(merged), _binding(record_id)),
+                key.seal(encode_statements(said), record_binding(record_id)),
             )
         )
         plan.opened.append(kept)
-        return kept if row is None or person != person_of(said) else None
+        return kept
 
     async def _compare(
         self, plan: Plan, changed: Mapping[bytes, Kept], rows: Mapping[bytes, RecordRow], returned: Collection[Key]
@@ -188,11 +204,11 @@ class Comparing:
 def _open(row: RecordRow, key: DataKey) -> dict[str, Any]:
     """What can't be opened says nothing; it isn't lost, and neither is the alarm."""
     try:
-        return decode_statements(key.open(row.sealed, _binding(row.record_id)))
+        return decode_statements(key.open(row.sealed, record_binding(row.record_id)))
     except EnvelopeBroken:
         log.error("a record can't be opened", record=row.record_id.hex())
         return {}
 
 
-def _binding(record_id: bytes) -> bytes:
+def record_binding(record_id: bytes) -> bytes:
     return b"record" + record_id

@@ -119,20 +119,23 @@ class _Writer:
                 )
                 self._entry(events.UNLINKED, customer, public, cause)
             case Merged(merge_id, customer, other):
-                cause = self._why.path(self._node_of[customer], self._node_of[other])
-                for stream, end in ((customer, other), (other, customer)):
-                    number = self._loaded.region.known.founding_numbers[end]
-                    self._entry(
-                        events.MERGED,
-                        stream,
-                        events.CustomersMerged(merge_id=merge_id, other=end, other_founding_number=number, cause=cause.event_id),
-                        cause,
-                    )
+                self._merge(merge_id, customer, other)
             case Split(merge_id, customer, other):
                 cause = self._why.change_near(self._node_of[customer])
                 for stream, end in ((customer, other), (other, customer)):
                     split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id)
                     self._entry(events.SPLIT, stream, split, cause)
+
+    def _merge(self, merge_id: bytes, customer: bytes, other: bytes) -> None:
+        ends = self._node_of[customer], self._node_of[other]
+        cause = self._why.path(*ends)
+        weight = min((link.weight for link in self._why.chain(*ends) if link.weight is not None), default=None)
+        for stream, end in ((customer, other), (other, customer)):
+            number = self._loaded.region.known.founding_numbers[end]
+            merged = events.CustomersMerged(
+                merge_id=merge_id, other=end, other_founding_number=number, cause=cause.event_id, match_weight=weight
+            )
+            self._entry(events.MERGED, stream, merged, cause)
 
     def review(self, rejected: Sequence[Rejected]) -> None:
         """Proposes what people have to decide, once for two customers, and withdraws what nothing speaks for any more."""

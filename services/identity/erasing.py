@@ -11,7 +11,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.identity import erasures, views
+from services.identity import erasures, record_tables, views
 from services.identity.certificate import certify
 from services.identity.domain import Suppression
 from services.identity.epochs import Epochs
@@ -152,7 +152,7 @@ class Eraser:
             members = await views.members(self._pool, erasure.customer)
             if await erasures.erased_by(self._pool, erasure.customer) is not None:
                 # It was queued, then merged with another customer that was erased: what is left is to look again.
-                return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0))
+                return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0, 0))
             if holds := await holds_on(self._pool, members):
                 return erasure if erasure.stage == "queued" else await self._queue(erasure, members, holds)
             now = self._clock()
@@ -164,15 +164,16 @@ class Eraser:
             async def write_views(connection: Any) -> None:
                 await erasures.erase(connection, members, every_hash, suppression)
 
-            event = self._begun(members, len(every_hash), 1)
+            records = await record_tables.remaining(self._pool, members)
+            event = self._begun(members, len(every_hash), records, 1)
             try:
                 return await self._record(erasure, events.BEGUN, event, closing, write_views)
             finally:
                 self._forget()
 
-    def _begun(self, members: Sequence[bytes], identifiers: int, units: int) -> events.ErasureBegun:
+    def _begun(self, members: Sequence[bytes], identifiers: int, records: int, units: int) -> events.ErasureBegun:
         last_unit = self._ledger.next_unit + units - 1
-        return events.ErasureBegun(streams=tuple(members), identifiers=identifiers, unit=last_unit)
+        return events.ErasureBegun(streams=tuple(members), identifiers=identifiers, records=records, unit=last_unit)
 
     def _closing(self, erasure: Erasure, member: bytes, hashes: Sequence[bytes], at: int) -> Entry:
         public = customer_events.CustomerErased(

@@ -54,6 +54,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     begun_at: int = 0
     streams: tuple[bytes, ...] = ()
     identifiers: int = 0
+    records: int = 0
     unit: int = -1
     keys: int = 0
     keys_destroyed_at: int = 0
@@ -89,9 +90,8 @@ def evolve(erasure: Erasure, event: Public, at: int) -> Erasure:
         case ErasureQueued():
             return msgspec.structs.replace(counted, stage="queued", holds=event.holds)
         case ErasureBegun():
-            return msgspec.structs.replace(
-                counted, stage="begun", begun_at=at, streams=event.streams, identifiers=event.identifiers, unit=event.unit
-            )
+            told = {"streams": event.streams, "identifiers": event.identifiers, "records": event.records, "unit": event.unit}
+            return msgspec.structs.replace(counted, stage="begun", begun_at=at, **told)
         case KeysDestroyed():
             return msgspec.structs.replace(counted, stage="keys_destroyed", keys=event.keys, keys_destroyed_at=at)
         case StoresPurged():

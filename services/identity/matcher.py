@@ -5,7 +5,8 @@ and statements are merged in any order, so a crash repeats work without repeatin
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
 from services.identity.matching import model
 from services.identity.outbox import Outbox
+from services.identity.record_tables import NOTHING_CONSUMED, State
 from services.identity.records.likeness import Comparer
 from services.identity.records.proposing import Key
 from services.identity.records.said import merge, read, record_id
@@ -45,7 +47,7 @@ class Matcher:
         self._outbox = outbox
         self._graph = graph
         self._vault = vault
-        self._consumed: int | None = None
+        self._state: State | None = None
         self._erasures = 0  # a plan that was made before one is made anew
         self._news = asyncio.Event()
         self.comparing = comparing
@@ -62,7 +64,7 @@ class Matcher:
     async def run(self) -> None:
         """Never returns; raises when a server is down, to be started over from what is committed."""
         async with self._ledger.turn():
-            self._consumed = await record_tables.consumed(self._pool)
+            self._state = None
         while True:
             self._news.clear()
             while await self.step():
@@ -71,24 +73,46 @@ class Matcher:
 
     async def step(self) -> bool:
         """Takes what waits, up to a bound; whether there was anything."""
-        if self._consumed is None:
-            self._consumed = await record_tables.consumed(self._pool)
+        state = await self._stand()
+        if state.again is not None:
+            await self._again(state, state.again)
         caught_up = self._ledger.consumed
         returned = await record_tables.returned(self._pool, BLOCKS_A_STEP)
-        units = await self._outbox.read(self._consumed + 1, UNITS_A_STEP)
-        if not units and not returned:
+        units = await self._outbox.read(state.consumed + 1, UNITS_A_STEP)
+        if units or returned:
+            await self._follow(units, returned)
+        elif state.again is None:
             self.progress.advance("ingest", caught_up)
             return False
-        entries = [entry for _, unit in units for entry in decode_unit(unit).entries if entry.type_id == events.IDENTIFIED.id]
-        heard = await self._hear(entries)
-        first = True
-        for part in _parts(heard):
-            await self._take(part, returned if first else (), self._consumed)
-            first = False
-        reached = units[-1][0] if units else self._consumed
-        await self._take({}, returned if first else (), reached)
-        self._consumed = reached
         return True
+
+    async def _stand(self) -> State:
+        """How far it has come. By another model, or from a lower weight on, all is compared again."""
+        comparer = self.comparing.comparer
+        comparer.floor = self._graph.rules.matching.review_weight
+        if self._state is None:
+            self._state = await record_tables.state(self._pool)
+        if self._state is None:
+            self._state = State(NOTHING_CONSUMED, comparer.version, comparer.floor)
+        if self._state.model != comparer.version or comparer.floor < self._state.floor:
+            log.info("comparing all records again", model=comparer.version)
+            self._state = State(self._state.consumed, comparer.version, comparer.floor, b"")
+        comparer.floor = self._state.floor
+        return self._state
+
+    async def _again(self, state: State, last: bytes) -> None:
+        rows = await record_tables.after(self._pool, last, RECORDS_A_STEP)
+        reached = state._replace(again=max(rows) if rows else None)
+        await self._take(lambda: self.comparing.again(rows), reached)
+
+    async def _follow(self, units: Sequence[tuple[int, bytes]], returned: Collection[Key]) -> None:
+        entries = [entry for _, unit in units for entry in decode_unit(unit).entries if entry.type_id == events.IDENTIFIED.id]
+        assert self._state is not None
+        parts = _parts(await self._hear(entries)) or [{}]
+        reached = self._state._replace(consumed=units[-1][0]) if units else self._state
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            await self._take(partial(self.comparing.plan, part, () if number else returned), reached if last else self._state)
 
     async def _hear(self, entries: Sequence[Entry]) -> dict[bytes, Heard]:
         """By record; what several events said of one is merged."""
@@ -104,22 +128,24 @@ class Matcher:
                 found[key] = Heard(public.resolved_by, public.source, entry.stream, statements)
         return found
 
-    async def _take(self, heard: Mapping[bytes, Heard], returned: Collection[Key], position: int) -> None:
+    async def _take(self, make_plan: Callable[[], Awaitable[Plan]], reached: State) -> None:
+        """Writes a plan, with what follows from it; one that an erasure came before is made anew."""
         while True:
             erasures = self._erasures
-            plan = await self.comparing.plan(heard, returned)
+            plan = await make_plan()
             async with self._ledger.turn():
                 if erasures != self._erasures:
                     continue
                 once = self._graph.rules.matching.one_per_source
                 plan.touched |= {row.value_hash for row in plan.changes.records if row.source in once}
-                await self._write(plan, position)
+                await self._write(plan, reached)
+            self._state = reached
             self.comparing.saved(plan)
             return
 
-    async def _write(self, plan: Plan, position: int) -> None:
+    async def _write(self, plan: Plan, reached: State) -> None:
         async def save(connection: Any) -> None:
-            await record_tables.save(connection, plan.changes, position)
+            await record_tables.save(connection, plan.changes, reached)
 
         await self._graph.resettle(plan.touched, plan.amend, save)
 

@@ -1,6 +1,7 @@
 """The gRPC edge of matching. It opens records to weigh them, and answers with weights, never with a value."""
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 from c360.identity.v1 import matching_pb2 as pb
@@ -87,7 +88,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
                     own=_ref(own),
                     other=_ref(other),
                     weight=like.weight,
-                    band="" if like.veto else self._graph.rules.matching.band(like.weight, like.personal) or "",
+                    band="" if like.veto else self._graph.rules.matching.band(like.weight, like.personal_weight) or "",
                     veto=like.veto or "",
                     together=canonical.get(own.customer) == canonical.get(other.customer),
                 )
@@ -122,7 +123,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         else:
             explained = comparer.scorer.explain(one.person, other.person)
         personal, veto = comparer.is_personal(one.person, other.person), comparer.veto(one, other)
-        band = None if veto else self._graph.rules.matching.band(explained.weight, personal)
+        band = None if veto else self._graph.rules.matching.band(explained.weight, explained.weight if personal else -inf)
         return pb.RecordComparison(
             one=_ref(row),
             other=_ref(another),

@@ -34,10 +34,28 @@ class Changes:
     returned: Collection[Key] = ()  # that are dealt with
 
 
-async def consumed(pool: Any) -> int:
-    """The last unit of the outbox that is in the records."""
-    found = await pool.fetchval("SELECT consumed FROM matching")
-    return NOTHING_CONSUMED if found is None else int(found)
+class State(NamedTuple):
+    """How far matching has come: the last unit of the outbox that is in the records, and what they are compared by."""
+
+    consumed: int
+    model: str
+    floor: float
+    again: bytes | None = None
+
+
+async def state(pool: Any) -> State | None:
+    row = await pool.fetchrow("SELECT consumed, model, floor, again FROM matching")
+    return State(*row.values()) if row else None
+
+
+async def after(pool: Any, record_id: bytes, limit: int) -> dict[bytes, RecordRow]:
+    rows = await pool.fetch(
+        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed FROM records
+           WHERE record_id > $1 ORDER BY record_id LIMIT $2""",
+        record_id,
+        limit,
+    )
+    return {row["record_id"]: RecordRow(*row.values()) for row in rows}
 
 
 async def founders(pool: Any, hashes: Collection[bytes]) -> dict[bytes, bytes]:
@@ -132,15 +150,16 @@ def _likenesses(rows: Iterable[Any]) -> dict[RecordPair, Likeness]:
     }
 
 
-async def save(connection: Any, changes: Changes, position: int) -> None:
+async def save(connection: Any, changes: Changes, reached: State) -> None:
     """In the transaction that makes what follows from it known."""
     await _save_records(connection, changes.records)
     await _save_blocks(connection, changes)
     await _save_matches(connection, changes)
     await connection.execute(
-        """INSERT INTO matching (consumed, compared) VALUES ($1, '')
-           ON CONFLICT (single) DO UPDATE SET consumed = excluded.consumed""",
-        position,
+        """INSERT INTO matching (consumed, model, floor, again) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (single) DO UPDATE
+           SET consumed = excluded.consumed, model = excluded.model, floor = excluded.floor, again = excluded.again""",
+        *reached,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.identity import erasures
+from services.identity import erasures, record_tables
 from services.identity.broker import purge_consumed
 from services.identity.epochs import Epochs
 from services.identity.erasure import Erasure
@@ -42,7 +42,11 @@ class Sweep:
         closing = [record.entry.public() for record in records if record.entry.type_id == customer_events.ERASED.id]
         hashes = [value_hash for event in closing for value_hash in event.identifier_hashes]
         question = Question(erasure.erasure_id, list(erasure.streams), hashes, erasure.unit)
-        own = [await self._check_own_log(erasure, records), Purge(store="identity.identifiers", rows=erasure.identifiers)]
+        own = [
+            await self._check_own_log(erasure, records),
+            Purge(store="identity.identifiers", rows=erasure.identifiers),
+            await self._check_records(erasure),
+        ]
         reports = await asyncio.gather(*(ask(self._client, participant, question) for participant in PARTICIPANTS))
         async with self._ledger.turn():
             consumed = self._ledger.consumed
@@ -79,6 +83,11 @@ class Sweep:
         keys = await self._vault.keys_as_stored(erasure.streams)
         readable = readable_fields(records, keys) + await erasures.remaining_identifiers(self._pool, erasure.streams)
         return Purge(store="identity.events", rows=0, checked=len(records), readable=readable)
+
+    async def _check_records(self, erasure: Erasure) -> Purge:
+        """What was compared, with the blocks and matches that it was in."""
+        left = await record_tables.remaining(self._pool, erasure.streams)
+        return Purge(store="identity.records", rows=erasure.records, readable=left)
 
     def _require_unreadable(self, erasure: Erasure, purges: Sequence[Purge]) -> None:
         for purge in purges:

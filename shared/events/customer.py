@@ -47,6 +47,7 @@ class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     other: bytes
     other_founding_number: int
     cause: bytes  # id of the event or decision that made it so
+    match_weight: float | None = None  # bits, of the weakest match in the chain that joins them
 
 
 class CustomersSplit(GraphFact, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ class ErasureBegun(Public, frozen=True, kw_only=True):
     streams: tuple[bytes, ...]
     identifiers: int
     unit: int  # of CUSTOMER, that tells the other services
+    records: int = 0  # what was kept of them to be compared
 
 
 class KeysDestroyed(Public, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Self
 import grpc
 from c360.common.v1.common_pb2 import Identifier, Position
 from c360.consent.v1 import consent_pb2, consent_pb2_grpc
-from c360.identity.v1 import decision_pb2_grpc, identity_pb2, identity_pb2_grpc
+from c360.identity.v1 import decision_pb2_grpc, identity_pb2, identity_pb2_grpc, matching_pb2, matching_pb2_grpc
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from c360.profile.v1 import profile_pb2, profile_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -40,6 +40,7 @@ class Platform:
         self.ingest = ingest_pb2_grpc.IngestServiceStub(ingest)
         self.identity = identity_pb2_grpc.IdentityServiceStub(identity)
         self.decisions = decision_pb2_grpc.DecisionServiceStub(identity)
+        self.matching = matching_pb2_grpc.MatchingServiceStub(identity)
         self.profile = profile_pb2_grpc.ProfileServiceStub(profile)
         self.consent = consent_pb2_grpc.ConsentServiceStub(consent)
 
@@ -78,6 +79,12 @@ class Platform:
             identifier=Identifier(namespace=namespace, value=value), at_least_as_fresh=fresh
         )
         return self.identity.ResolveIdentifier(request, timeout=timeout_s, wait_for_ready=True)
+
+    def matches(self, customer_id: str, fresh: Position) -> list[matching_pb2.CustomerMatch]:
+        request = matching_pb2.ListMatchesRequest(
+            customer=matching_pb2.ComparedCustomer(customer_id=customer_id), at_least_as_fresh=fresh
+        )
+        return list(self.matching.ListMatches(request, timeout=DEADLINE_S, wait_for_ready=True).matches)
 
     def get_profile(
         self,

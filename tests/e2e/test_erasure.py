@@ -48,6 +48,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
             position = platform.record(key, *(track(person.note, user_id=person.user) for _ in range(BATCH))).position
         customer = platform.resolve("email", person.email, position).customer_id
         seen = platform.get_profile(by_id(customer), "audit", position)
+        platform.matches(customer, position)  # what was said of her is compared by then
         before = datetime.now(UTC)
         platform.get_profile(by_id(customer), "audit", known_at=before)
         platform.decide(person.email_identifier(), "marketing", consent_pb2.OUTCOME_GRANTED)
@@ -56,6 +57,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
         assert set(await places_that_open(own_stack, person.canaries)) >= {
             "identity.events",
             "identity.outbox",
+            "identity.records",
             "profile.events",
             "profile.states",
             "profile.snapshots",

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from services.identity.comparing import record_binding
 from services.profile.views import state_binding
 from services.stack.stack import Stack
 from shared import bus
@@ -50,6 +51,8 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
     ):
         place = b"snapshot" + stream + b"".join(number.to_bytes(8) for number in (fold_version, version, pos, recorded_at))
         yield "profile.snapshots", _open(envelope, keys.get(stream), place)
+    for record_id, customer, sealed in rows(stack, "c360", "SELECT record_id, customer, sealed FROM identity.records"):
+        yield "identity.records", _open(sealed, keys.get(customer), record_binding(record_id))
     for (message,) in rows(stack, "c360", "SELECT data FROM identity.parked"):
         yield "identity.parked", message + _open_message(message, keys)
     for (entry,) in rows(stack, "c360", "SELECT data FROM profile.parked"):

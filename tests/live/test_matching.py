@@ -104,8 +104,8 @@ async def matches_of_store(pool: Any) -> dict[Any, Match]:
     return best((await record_tables.likenesses_among(pool, nodes)).values(), nodes)
 
 
-def weights(found: dict[Any, Match]) -> dict[Any, tuple[float, bool]]:
-    return {ends: (match.weight, match.personal) for ends, match in found.items()}
+def weights(found: dict[Any, Match]) -> dict[Any, tuple[float, float]]:
+    return {ends: (match.weight, match.personal_weight) for ends, match in found.items()}
 
 
 async def settled(unifier: Unifier, matcher: Matcher) -> None:
@@ -139,7 +139,7 @@ async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(stor
             await matcher.step()
     await settled(unifier, matcher)
     facts = await check(store, raw)
-    assert any(DEFAULT_RULES.matching.band(match.weight, match.personal) == "link" for match in facts.matched.values())
+    assert any(DEFAULT_RULES.matching.band(match.weight, match.personal_weight) == "link" for match in facts.matched.values())
     assert facts.matched.keys() < matched(raw, store.vault.lookup_key, cap=len(raw)).matched.keys(), "no block was retired"
 
 
@@ -172,6 +172,24 @@ async def test_who_is_erased_said_nothing_ever(store: Store, seed: int) -> None:
 
 async def _nothing(_: Any) -> None:
     return None
+
+
+async def test_what_is_heard_or_compared_again_changes_nothing(store: Store) -> None:
+    """As after a crash, whatever was committed; and by another model and back."""
+    raw = traffic(Random(11), 80)
+    unifier, matcher = await writers(store)
+    await unifier.unify(raw, 1, [])
+    await settled(unifier, matcher)
+    written = await store.pool.fetchval("SELECT count(*) FROM events")
+    await store.pool.execute("UPDATE matching SET consumed = -1")
+    unifier, matcher = await writers(store)
+    await settled(unifier, matcher)
+    assert await store.pool.fetchval("SELECT count(*) FROM events") == written
+    await store.pool.execute("UPDATE matching SET model = 'another'")
+    await store.pool.execute("UPDATE matches SET weight = 99, personal = true WHERE personal")
+    unifier, matcher = await writers(store)
+    await settled(unifier, matcher)
+    await check(store, raw)
 
 
 HOUSE = {"street": "17 Kastanienweg", "city": "Rotenburg", "postal_code": "36199"}

@@ -1,6 +1,7 @@
 """Laws of the partition, on messy data: shared devices, families, recycled phones, matches, decisions by hand."""
 
 from collections.abc import Sequence
+from math import inf
 
 import msgspec
 from hypothesis import given
@@ -54,7 +55,8 @@ def take(facts: Facts, kind: str, found: Pair) -> None:
 def match_of(found: Pair) -> Match:
     """Of every weight, with ties."""
     number = sum(node.value_hash[0] * len(node.namespace) for node in found)
-    return Match(number * 5 % 17 - 1.0, number % 5 > 0, Evidence(number, b"match"))
+    weight = number * 5 % 17 - 1.0
+    return Match(weight, weight - number % 3 if number % 5 else -inf, Evidence(number, b"match"))
 
 
 def sources_of(node: Node) -> frozenset[str]:
@@ -141,7 +143,7 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
             assert pair(link.strong, link.weak) in facts.forced
         elif link.weight is not None:
             match = facts.matched[pair(link.strong, link.weak)]
-            assert rules.matching.band(match.weight, match.personal) == "link"
+            assert rules.matching.band(match.weight, match.personal_weight) == "link"
         else:
             assert any({link.strong, link.weak} <= nodes and link.evidence == at for nodes, at in facts.together.items())
     for link, reason, namespace in found.rejected:
@@ -218,8 +220,8 @@ def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
         one, other = (found.group_of[node] for node in matched)
         if matched in asked:
             assert one is not other
-            assert rules.matching.band(match.weight, match.personal) == "review"
-        elif rules.matching.band(match.weight, match.personal) == "review" and not facts.forbidden:
+            assert rules.matching.band(match.weight, match.personal_weight) == "review"
+        elif rules.matching.band(match.weight, match.personal_weight) == "review" and not facts.forbidden:
             assert one is other or one.sources & other.sources or not matched.isdisjoint(found.shared)
 
 

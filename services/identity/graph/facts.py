@@ -30,7 +30,7 @@ class Match(NamedTuple):
     """What speaks for two identifiers being one person's, though nothing was seen together (`matching`)."""
 
     weight: float  # bits
-    personal: bool  # whether what a family doesn't share speaks for it
+    personal_weight: float  # bits, where what a family doesn't share speaks for it too; minus infinity where it doesn't
     evidence: Evidence  # the latest event of what was compared
 
 

@@ -100,9 +100,13 @@ def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
         strong, weak = sorted(decided, key=rank)
         earliest[decided] = Link(strong, weak, None)
     for found, match in facts.matched.items():
-        if found not in earliest and found.isdisjoint(without) and rules.matching.band(match.weight, match.personal) == "link":
+        if (
+            found not in earliest
+            and found.isdisjoint(without)
+            and rules.matching.band(match.weight, match.personal_weight) == "link"
+        ):
             strong, weak = sorted(found, key=rank)
-            earliest[found] = Link(strong, weak, match.evidence, match.weight)
+            earliest[found] = Link(strong, weak, match.evidence, match.personal_weight)
 
     def order(link: Link) -> tuple[object, ...]:
         weight = -inf if link.weight is None else -link.weight
@@ -186,7 +190,7 @@ def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejecte
     asked = []
     for found, match in facts.matched.items():
         one, other = (partition.group_of[node] for node in found)
-        certain = rules.matching.band(match.weight, match.personal) != "review"
+        certain = rules.matching.band(match.weight, match.personal_weight) != "review"
         if certain or one is other or not found.isdisjoint(partition.shared) or one.sources & other.sources:
             continue
         if not any(_across(decided, one, other) for decided in facts.forbidden):

@@ -40,11 +40,11 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True):
     review_weight: float = REVIEW_WEIGHT
     one_per_source: tuple[str, ...] = ()
 
-    def band(self, weight: float, personal: bool) -> Literal["link", "review"] | None:
-        """What a family shares makes nobody one, whatever it weighs; `personal` says that there is more."""
+    def band(self, weight: float, personal_weight: float) -> Literal["link", "review"] | None:
+        """As in `Match`. What a family shares makes nobody one, whatever it weighs."""
         if not self.on or weight < self.review_weight:
             return None
-        return "link" if personal and weight >= self.link_weight else "review"
+        return "link" if personal_weight >= self.link_weight else "review"
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

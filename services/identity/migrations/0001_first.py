@@ -177,7 +177,9 @@ CREATE INDEX matches_by_other_hash ON matches (other_hash);
 CREATE TABLE matching (
     single   bool   PRIMARY KEY DEFAULT true CHECK (single),
     consumed int8   NOT NULL, -- the last unit of the outbox whose events are in the records
-    compared text   NOT NULL  -- model and floor of all that is in `matches`
+    model    text   NOT NULL, -- that `matches` are by
+    floor    float8 NOT NULL, -- bits, from which on they are kept
+    again    bytea            -- up to which record all are compared again, by another model or from another floor on
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON records, blocks, returned_blocks, matches, matching TO c360_identity;
 """

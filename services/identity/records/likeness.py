@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
@@ -38,16 +39,21 @@ class Likeness(NamedTuple):
     veto: Veto | None
     evidence: Evidence
 
+    @property
+    def personal_weight(self) -> float:
+        return self.weight if self.personal else -inf
+
     def says_as(self, other: "Likeness") -> bool:
         """An event that says again what is known changes nothing."""
         return self[:5] == other[:5]
 
 
 class Comparer:
-    """`floor`: bits, below which nothing is kept."""
+    """`floor`: bits, below which nothing is kept; `version` says what else the outcome depends on."""
 
     def __init__(self, model: Model, floor: float) -> None:
         self.model = model
+        self.version = f"{model.version}/{model.normal_form}"
         self.floor = floor
         self.scorer = Scorer(model)
         self._personal = [comparison for comparison in model.comparisons if is_personal(comparison)]
@@ -79,20 +85,15 @@ def record_pair(one: bytes, other: bytes) -> RecordPair:
 
 def best(likenesses: Iterable[Likeness], nodes: dict[bytes, Node]) -> dict[Pair, Match]:
     """By pair of identifiers, of which each may have records of several sources: what speaks most for it, if nothing forbids it."""
-    found: dict[Pair, Match] = {}
-    vetoed: set[Pair] = set()
+    found: dict[Pair, list[Likeness]] = {}
     for like in likenesses:
-        ends = pair(nodes[like.one], nodes[like.other])
-        match = Match(like.weight, like.personal, like.evidence)
-        if like.veto is not None:
-            vetoed.add(ends)
-        if ends not in found or _order(found[ends]) < _order(match):
-            found[ends] = match
-    return {ends: match for ends, match in found.items() if ends not in vetoed}
+        found.setdefault(pair(nodes[like.one], nodes[like.other]), []).append(like)
+    return {ends: _match(likes) for ends, likes in found.items() if all(like.veto is None for like in likes)}
 
 
-def _order(match: Match) -> tuple[bool, float, Evidence]:
-    return match.personal, match.weight, match.evidence
+def _match(likes: list[Likeness]) -> Match:
+    weight, evidence = max((like.weight, like.evidence) for like in likes)
+    return Match(weight, max(like.personal_weight for like in likes), evidence)
 
 
 def _record(kept: Kept) -> Record:
