@@ -35,6 +35,7 @@ CONSUMED_POSITION = Gauge("c360_consumed_position", "Last stream sequence consum
 LAG_MESSAGES = Gauge("c360_lag_messages", "Messages in the stream not yet consumed", ["stream"])
 LAG_SECONDS = Gauge("c360_lag_seconds", "How long the oldest message that is not applied has stood in the stream", ["stream"])
 BACKLOG_EVENTS = Gauge("c360_backlog_events", "Events taken at the door and not yet consumed by identity")
+MATCHING_BEHIND = Gauge("c360_matching_units_behind", "Units that identity handed over and matching has not taken yet")
 BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has been waiting")
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])

@@ -26,7 +26,7 @@ from shared.events.catalogue import Entry
 from shared.events.wire import decode_unit
 from shared.positions import Progress
 from shared.privacy import Redacted
-from shared.telemetry import logger
+from shared.telemetry import MATCHING_BEHIND, logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
 from shared.waiting import wait_for_news
 
@@ -140,6 +140,7 @@ class Matcher:
                 plan.touched |= {row.value_hash for row in plan.changes.records if row.source in once}
                 await self._write(plan, reached)
             self._state = reached
+            MATCHING_BEHIND.set(self._ledger.next_unit - 1 - reached.consumed)
             self.comparing.saved(plan)
             return
 

@@ -1,18 +1,20 @@
 """Laws of the records: merged in any order they are the same, and what blocks propose bit by bit is as all at once."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.graph.facts import Evidence
-from services.identity.matching import blocking
-from services.identity.records.likeness import RecordPair
+from services.identity.matching import blocking, model
+from services.identity.records.likeness import Comparer, Kept, RecordPair
 from services.identity.records.proposing import Blocks, propose, withdrawn
-from services.identity.records.said import Said, latest, merge, person_of, read
+from services.identity.records.said import Said, decode_statements, encode_statements, latest, merge, person_of, read
 
 CAP = 3
+COMPARER = Comparer(model.default(), -inf)
 
 names = st.sampled_from(["Ann", "Bo", "", None])
 events = st.fixed_dictionaries(
@@ -113,3 +115,22 @@ def test_what_is_compared_bit_by_bit_is_what_all_at_once_would_be(batches: list[
     tables.take({})
     expected = blocking.pairs({record.hex(): [key.hex() for key in keys] for record, keys in tables.keys_of.items()}, CAP)
     assert tables.matches == {(bytes.fromhex(one), bytes.fromhex(other)) for one, other in expected}
+
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.from_regex(r"[0-9./\- ]{0,12}")),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=10), inner, max_size=3)),
+    max_leaves=5,
+)
+FIELDS = ("firstName", "last_name", "name", "birthday", "email", "phone", "ssn", "street", "city", "zip", "address")
+
+
+@given(st.dictionaries(st.one_of(st.sampled_from(FIELDS), st.text(max_size=10)), anything, max_size=6))
+def test_whatever_a_source_says_can_be_read_and_compared(traits: dict[str, Any]) -> None:
+    found = read(traits, Evidence(1, b"event"))
+    assert decode_statements(encode_statements(found)) == found
+    person = person_of(found)
+    assert all(isinstance(key, str) for key in blocking.keys(person))
+    one, other = (Kept(name, name, "web", person, Evidence(1, b"event")) for name in (b"a", b"b"))
+    like, reversed_like = COMPARER.compare(one, other), COMPARER.compare(other, one)
+    assert like == reversed_like
