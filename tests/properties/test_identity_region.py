@@ -1,5 +1,6 @@
 """Laws of the incremental graph: loading only what some facts touch gives what all facts together give."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,21 @@ def test_matches_that_come_in_between_are_as_all_at_once(
     for one in later:
         store.take([seen_of(one, rules)])
     check(store, seen + later, matched)
+
+
+@given(sightings, all_rules, st.lists(pairs, max_size=8), st.sampled_from([-5.0, 3.0, 20.0]))
+def test_another_weight_to_link_from_is_as_if_it_had_always_been(
+    seen: list[Sighting], rules: Rules, wanted: list[Pair], link_weight: float
+) -> None:
+    store = Store(rules)
+    for one in seen:
+        store.take([seen_of(one, rules)])
+    matched = match(store, wanted)
+    matching = msgspec.structs.replace(rules.matching, link_weight=link_weight, review_weight=min(link_weight, 1.0))
+    store.rules = msgspec.structs.replace(rules, matching=matching)
+    for node in sorted(store.whole.known.links):
+        store.match({}, {node: store.whole.facts.recorded_by.get(node, frozenset())})
+    check(store, seen, matched)
 
 
 @given(sightings, all_rules, st.lists(pairs, max_size=8))

@@ -4,13 +4,13 @@ A region has whole components: what candidate links lead to. An identifier that 
 kiosk's events never load all who used it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.identity.graph.conclude import Concluded, Conclusion, conclude
 from services.identity.graph.facts import Evidence, Facts, Node, shared
-from services.identity.graph.resolve import Link, Partition, candidates, resolve
+from services.identity.graph.resolve import Partition, candidates, resolve
 from services.identity.graph.rules import Rules
 from shared.ids import NewId
 
@@ -55,7 +55,8 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     for node in (*region.known.own, *(one.nodes[0] for one in seen)):
         _stand_alone(partition, node)
     conclusions = conclude(region.known, partition, [one.nodes[0] for one in seen], rules, new_id)
-    _label(region, candidates(region.facts, rules, region.shared), partition.group_of, new_id)
+    links = [(link.strong, link.weak) for link in candidates(region.facts, rules, region.shared)]
+    _label(region, [*links, *_matched(region)], partition.group_of, new_id)
     changed |= {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
     touched = shared_before ^ region.shared
     inside = partition.group_of.keys() | links_before.keys() | components_before.keys()
@@ -71,7 +72,15 @@ def _stand_alone(partition: Partition, node: Node) -> None:
         partition.add(node)
 
 
-def _label(region: Region, links: Iterable[Link], nodes: Iterable[Node], new_id: NewId) -> None:
+def _matched(region: Region) -> Iterator[tuple[Node, Node]]:
+    """Matches of any weight: what rules make of a weight may change, and a component has all that it may lead to."""
+    for ends in region.facts.matched:
+        if ends.isdisjoint(region.shared):
+            one, other = sorted(ends)
+            yield one, other
+
+
+def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], new_id: NewId) -> None:
     """Gives each component a label: the one that most of it has already, so that little is rewritten."""
     tree: dict[Node, Node] = {node: node for node in nodes}
 
@@ -81,8 +90,8 @@ def _label(region: Region, links: Iterable[Link], nodes: Iterable[Node], new_id:
             node = tree[node]
         return node
 
-    for link in links:
-        tree[root(link.weak)] = root(link.strong)
+    for strong, weak in links:
+        tree[root(weak)] = root(strong)
     members: dict[Node, list[Node]] = {}
     for node in sorted(tree):
         members.setdefault(root(node), []).append(node)
