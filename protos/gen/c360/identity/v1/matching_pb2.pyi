@@ -270,7 +270,7 @@ class RecordComparison(_message.Message):
     band: _builtins.str
     """What follows: "link", "review", or empty for nothing."""
     veto: _builtins.str
-    """Why it is not followed whatever the weight: "DIFFERENT_UNIQUE_ID", "NAME_AND_BIRTH_DISAGREE", or empty."""
+    """Why it is not followed whatever the weight, such as "NAME_AND_BIRTH_DISAGREE"; empty where nothing forbids it."""
     personal: _builtins.bool
     """Whether what a family doesn't share speaks for it; without that it is never linked."""
     @_builtins.property
