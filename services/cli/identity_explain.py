@@ -145,7 +145,7 @@ def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
     if shown["decision_id"]:
         return shown["decision_id"], "by hand", "", ""
     if shown.get("match"):
-        return f"alike by {shown['match']['weight']:.1f} bits", shown["match"]["model_version"], "", ""
+        return f"alike by {shown['match']['weight']:.1f} bits", "match", "", ""
     return "", "", "", ""
 
 
@@ -156,6 +156,10 @@ def _obstacle(shown: dict[str, Any]) -> str:
             return f"at most {shown['limit']} of {shown['namespace']} belong to one customer{within}"
         case "CLUSTER_TOO_LARGE":
             return f"at most {shown['limit']} identifiers belong to one customer"
+        case "ONE_PER_SOURCE":
+            return f"{shown['namespace']} keeps each person once, and has records of both"
+        case "LOW_CERTAINTY":
+            return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike, and not enough to be linked unasked"
         case "SHARED":
             owners = ", ".join(f"{count} of {namespace}" for namespace, count in shown["owners"].items())
             return f"{_hashed(shown['identifiers'][0])} was seen with too many: {owners}"

@@ -95,8 +95,10 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
 
 
 def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
-    message = pb.ChainLink(to=_hashed(following), evidence=_evidence(why, link.evidence))
-    if link.evidence is None:
+    message = pb.ChainLink(to=_hashed(following), evidence=_evidence(why, link.evidence) if link.weight is None else None)
+    if link.weight is not None:
+        message.match.weight = link.weight
+    elif link.evidence is None:
         message.decision_id = _text(why.decisions[pair(link.strong, link.weak)])
     getattr(message, "from").CopyFrom(_hashed(reached))  # a keyword of Python
     return message
@@ -104,7 +106,7 @@ def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
 
 def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
     message = pb.Obstacle(reason=obstacle.kind, identifiers=[_hashed(node) for node in obstacle.nodes])
-    if obstacle.link is not None:
+    if obstacle.link is not None and obstacle.link.weight is None:
         evidence = _evidence(why, obstacle.link.evidence)
         if evidence is not None:
             message.evidence.CopyFrom(evidence)
@@ -118,6 +120,8 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.window_seconds = (namespace.window_us or 0) // SECOND
         case "CLUSTER_TOO_LARGE":
             message.limit = why.rules.max_cluster
+        case "ONE_PER_SOURCE":
+            message.namespace = obstacle.namespace
         case "SHARED":
             message.limit = namespace.shared_after or 0
             message.owners.update(why.owners[obstacle.nodes[0].value_hash])

@@ -76,7 +76,7 @@ class GraphWriter:
 
     async def save(self, connection: Any, loaded: Loaded, settled: Settled, drafting: Drafting, records: Sequence[Record]) -> None:
         """In the transaction that appends what was drafted."""
-        await regions.save(connection, loaded, settled, self._ledger.recording)
+        await regions.save(connection, loaded, settled, self.ledger.recording)
         now = self._clock()
         if drafting.withdrawn:  # before the new ones: only one is open for two customers
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)

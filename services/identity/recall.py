@@ -7,9 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from services.identity import record_tables
 from services.identity.graph.explain import Standing
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
+from services.identity.records.likeness import Likeness, RecordPair, best
 from shared.errors import LimitExceeded
 from shared.instants import END_OF_TIME
 
@@ -66,6 +68,7 @@ class Recalled:
 async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW) -> Recalled:
     """Raises LimitExceeded (TOO_MANY_SIGHTINGS)."""
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
+    likenesses: dict[RecordPair, Likeness] = {}
     await _meet(pool, recalled, entering, rules, instants)
     if len(recalled.shared) > 1:
         await _take_together(pool, recalled, hashes, rules, instants)
@@ -74,10 +77,15 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
         rows = await _sightings_of(pool, entering - recalled.shared_hashes(), instants)
         forced = await _decisions(pool, "(one = ANY($1) OR other = ANY($1)) AND kind = 'merge'", entering, instants)
         ends = {end for row in forced for end in row["ends"]}
-        met = ({value_hash for row in rows for value_hash in row["nodes"]} | ends) - recalled.nodes.keys()
+        likenesses |= await _likenesses_near(pool, entering - recalled.shared_hashes(), instants)
+        matched = {end for like in likenesses.values() for end in (like.one, like.other)}
+        met = ({value_hash for row in rows for value_hash in row["nodes"]} | ends | matched) - recalled.nodes.keys()
         await _meet(pool, recalled, met, rules, instants)
         _take(recalled, rows)
         entering = ((met - recalled.shared_hashes()) | ends) - inside
+    inner = [like for like in likenesses.values() if recalled.nodes.keys() >= {like.one, like.other}]
+    recalled.facts.matched = best(inner, recalled.nodes)
+    recalled.facts.recorded_by |= await _recorded_by(pool, inside, recalled.nodes) if inner else {}
     for row in await _decisions(pool, "one = ANY($1) AND other = ANY($1)", inside, instants):
         _take_decision(recalled, row)
     return recalled
@@ -95,6 +103,17 @@ async def _sightings_of(pool: Any, hashes: Collection[bytes], instants: Instants
         MOST_SIGHTINGS + 1,
     )
     return rows
+
+
+async def _likenesses_near(pool: Any, hashes: Collection[bytes], instants: Instants) -> dict[RecordPair, Likeness]:
+    """Of what is compared by now, and had happened by then: which records matched at a past instant is not kept."""
+    found = await record_tables.likenesses_near(pool, hashes) if hashes else {}
+    return {ids: like for ids, like in found.items() if like.evidence.occurred_at <= instants.as_of}
+
+
+async def _recorded_by(pool: Any, hashes: Collection[bytes], nodes: dict[bytes, Node]) -> dict[Node, frozenset[str]]:
+    rows = await pool.fetch("SELECT value_hash, recorded_by FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes))
+    return {nodes[row["value_hash"]]: frozenset(row["recorded_by"]) for row in rows}
 
 
 async def _decisions(pool: Any, which: str, hashes: Collection[bytes], instants: Instants) -> list[Any]:

@@ -124,6 +124,12 @@ async def likenesses_among(pool: Any, hashes: Collection[bytes]) -> dict[RecordP
     return _likenesses(await pool.fetch(query, list(hashes)))
 
 
+async def likenesses_near(pool: Any, hashes: Collection[bytes]) -> dict[RecordPair, Likeness]:
+    """Of which one identifier or both are these."""
+    query = f"{LIKENESS} WHERE one_hash = ANY($1::bytea[]) OR other_hash = ANY($1::bytea[])"
+    return _likenesses(await pool.fetch(query, list(hashes)))
+
+
 async def matched_with(pool: Any, hashes: Collection[bytes]) -> set[bytes]:
     """The identifiers at the other end."""
     if not hashes:

@@ -220,6 +220,10 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         assert customers[0] == customers[1]
         assert len(set(customers)) == 3
         assert command.json("identity", "match", "explain", one, child)["comparisons"][0]["band"] == ""
+        [link] = command.json("identity", "why", one, other)["links"]
+        assert link["match"]["weight"] == pytest.approx(explained["weight"])
+        apart = command.json("identity", "why", child, question)["obstacles"]
+        assert [obstacle["reason"] for obstacle in apart] == ["LOW_CERTAINTY"]
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}
 
         listed = command.json("identity", "match", "list", question)

@@ -34,6 +34,8 @@ def test_two_that_are_one_are_joined_by_a_chain_of_links_with_evidence(
         reached = link.weak if link.strong == reached else link.strong
         if link.evidence is None:
             assert pair(link.strong, link.weak) in standing.facts.forced
+        elif link.weight is not None:
+            assert standing.facts.matched[pair(link.strong, link.weak)].personal_weight == link.weight
         else:
             assert any({link.strong, link.weak} <= both and link.evidence == at for both, at in standing.facts.together.items())
     assert not told.together or reached == other
@@ -75,6 +77,11 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     if obstacle.kind == "SHARED":
         return set(obstacle.nodes) <= shared_values
     assert obstacle.link is not None
+    if obstacle.kind == "LOW_CERTAINTY":
+        match = facts.matched[pair(*obstacle.nodes)]
+        return rules.matching.band(match.weight, match.personal_weight) == "review"
+    if obstacle.kind == "ONE_PER_SOURCE":
+        return sum(obstacle.namespace in sources for sources in facts.recorded_by.values()) > 1
     if obstacle.kind == "LIMIT":
         limit = rules.of(obstacle.namespace).limit
         return limit is not None and sum(node.namespace == obstacle.namespace for node in facts.nodes() | set(ends)) > limit

@@ -6,6 +6,7 @@ What keeps two apart is told in full: were all of it gone, they would be one, an
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
-Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "SHARED"]
+Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED"]
 
 
 class Standing(NamedTuple):
@@ -38,7 +39,8 @@ class Obstacle(NamedTuple):
     """What keeps two apart.
 
     FORBIDDEN: `nodes` are the pair that people keep apart, `link` what would join their groups. LIMIT: of `namespace`, one
-    customer may not have the values of both. SHARED: `nodes` is the one value that both were seen with.
+    customer may not have the values of both. SHARED: `nodes` is the one value that both were seen with. ONE_PER_SOURCE:
+    `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough.
     """
 
     kind: Kind
@@ -74,6 +76,13 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
             rules = msgspec.structs.replace(rules, max_cluster=len(facts.nodes()) + 2)
         case "SHARED":
             shared = shared - set(obstacle.nodes)
+        case "ONE_PER_SOURCE":
+            once = tuple(source for source in rules.matching.one_per_source if source != obstacle.namespace)
+            rules = msgspec.structs.replace(rules, matching=msgspec.structs.replace(rules.matching, one_per_source=once))
+        case "LOW_CERTAINTY":
+            ends = pair(*obstacle.nodes)
+            certain = facts.matched[ends]._replace(weight=inf, personal_weight=inf)
+            facts = replace(facts, matched=facts.matched | {ends: certain})
     return Standing(facts, rules, shared)
 
 
@@ -139,6 +148,10 @@ def _told(standing: Standing, partition: Partition, rejected: Rejected) -> Itera
             yield Obstacle("LIMIT", (), rejected.namespace, link)
         case "CLUSTER_TOO_LARGE":
             yield Obstacle("CLUSTER_TOO_LARGE", (), "", link)
+        case "ONE_PER_SOURCE":
+            yield Obstacle("ONE_PER_SOURCE", (), rejected.namespace, link)
+        case "LOW_CERTAINTY":
+            yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link)
 
 
 def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:

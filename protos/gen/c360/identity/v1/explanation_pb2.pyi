@@ -237,47 +237,17 @@ class MatchGround(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class PartsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     WEIGHT_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    PARTS_FIELD_NUMBER: _builtins.int
     weight: _builtins.float
-    """Weight of the evidence, in bits; the parts add up to it."""
-    model_version: _builtins.str
-    """The version of the model that weighed it."""
-    @_builtins.property
-    def parts(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """What each compared field contributed, in bits, by its name; "prior" is what was likely before comparing."""
-
+    """Weight of the evidence, in bits. MatchingService.ExplainMatch tells its parts, which add up to it."""
     def __init__(
         self,
         *,
         weight: _builtins.float = ...,
-        model_version: _builtins.str = ...,
-        parts: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "parts", b"parts", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,10 +328,11 @@ class Obstacle(_message.Message):
     reason: _builtins.str
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
     "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with has too
-    many owners to say who somebody is.
+    many owners to say who somebody is. "ONE_PER_SOURCE": a source that keeps each person once has records of both.
+    "LOW_CERTAINTY": they match, and not enough to be linked unasked.
     """
     namespace: _builtins.str
-    """LIMIT: of which namespace."""
+    """LIMIT: of which namespace. ONE_PER_SOURCE: which source."""
     limit: _builtins.int
     """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on."""
     window_seconds: _builtins.int
@@ -370,7 +341,7 @@ class Obstacle(_message.Message):
     """FORBIDDEN: the decision, a UUID."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedIdentifier]:
-        """FORBIDDEN: the two identifiers kept apart. SHARED: the value."""
+        """FORBIDDEN: the two identifiers kept apart. SHARED: the value. LOW_CERTAINTY: the two that match."""
 
     @_builtins.property
     def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
@@ -378,7 +349,7 @@ class Obstacle(_message.Message):
 
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
-        """All but SHARED: the event that would have joined them; absent where only a decision would have."""
+        """All but SHARED: the event that would have joined them; absent where only a decision or a match would have."""
 
     def __init__(
         self,
