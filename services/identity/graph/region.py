@@ -18,10 +18,15 @@ Component = bytes
 
 
 class Seen(NamedTuple):
-    """Identifiers of one event, strongest first."""
+    """Identifiers of one event, strongest first and blocked ones last. `by` is what it resolves by when all are blocked."""
 
     nodes: tuple[Node, ...]
     evidence: Evidence
+    by: Node | None = None
+
+    @property
+    def resolving(self) -> Node:
+        return self.by or self.nodes[0]
 
 
 @dataclass(slots=True)
@@ -52,16 +57,16 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
     partition = resolve(region.facts, rules, region.shared)
-    for node in (*region.known.own, *(one.nodes[0] for one in seen)):
+    for node in (*region.known.own, *(one.resolving for one in seen)):
         _stand_alone(partition, node)
-    conclusions = conclude(region.known, partition, [one.nodes[0] for one in seen], rules, new_id)
+    conclusions = conclude(region.known, partition, [one.resolving for one in seen], rules, new_id)
     _label(region, candidates(region.facts, rules, region.shared), partition.group_of, new_id)
     changed |= {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
     touched = shared_before ^ region.shared
     inside = partition.group_of.keys() | links_before.keys() | components_before.keys()
     touched |= {node for node in inside if links_before.get(node) != region.known.links.get(node)}
     touched |= {node for node in inside if components_before.get(node) != region.component_of.get(node)}
-    touched |= {one.nodes[0] for one in seen if one.nodes[0] not in links_before}
+    touched |= {one.resolving for one in seen if one.resolving not in links_before}
     return Settled(conclusions, partition, changed, touched)
 
 

@@ -26,13 +26,18 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`."""
+    """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`.
+
+    `blocked` are keyed hashes of values that name nobody: kept in facts like a shared one, they link nothing, own nothing, and
+    no event resolves by them. So a value can be blocked and given back without looking at any event again.
+    """
 
     version: int = 1
     namespaces: tuple[Namespace, ...]
     others: Namespace
     others_rank: int
     max_cluster: int = MAX_CLUSTER_IDENTIFIERS
+    blocked: frozenset[bytes] = frozenset()
 
     def of(self, name: str) -> Namespace:
         return next((namespace for namespace in self.namespaces if namespace.name == name), self.others)
