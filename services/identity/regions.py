@@ -54,7 +54,7 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
         row["value_hash"]: row["customer"]
         for row in await pool.fetch(
             "SELECT value_hash, customer FROM unnest($1::bytea[]) AS seen (value_hash) JOIN identifiers USING (value_hash) WHERE own",
-            list({one.nodes[0].value_hash for one in seen}),
+            list({one.resolving.value_hash for one in seen}),
         )
     }
     ids = {one: sighting_id(node.value_hash for node in one.nodes) for one in seen if len(one.nodes) > 1}
@@ -65,9 +65,9 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
     )
     evidence = {row["sighting_id"]: Evidence(row["occurred_at"], row["event_id"]) for row in rows}
     return {
-        one: owners[one.nodes[0].value_hash]
+        one: owners[one.resolving.value_hash]
         for one in seen
-        if one.nodes[0].value_hash in owners and (one not in ids or (ids[one] in evidence and evidence[ids[one]] <= one.evidence))
+        if one.resolving.value_hash in owners and (one not in ids or (ids[one] in evidence and evidence[ids[one]] <= one.evidence))
     }
 
 

@@ -58,6 +58,6 @@ class RuledStore(Store):
         while ordered:
             page, ordered = ordered[:size], ordered[size:]
             region = self.region_for(set(page), rules)
-            found.add(difference(region, rules, self.new_id, beyond=beyond))
+            found.add(difference(region, rules, self.new_id, within=(beyond, page[-1].value_hash)))
             beyond = page[-1].value_hash
         return found

@@ -61,7 +61,8 @@ def filled(seen: list[Sighting], rules: Rules) -> RuledStore:
 
 def partition(store: RuledStore) -> set[frozenset[Node]]:
     """Identifiers that name one customer, as it is concluded."""
-    canonical, groups = store.whole.known.canonical(), {}
+    canonical = store.whole.known.canonical()
+    groups: dict[bytes, set[Node]] = {}
     for node, customer in store.whole.known.links.items():
         groups.setdefault(canonical[customer], set()).add(node)
     return {frozenset(group) for group in groups.values() if len(group) > 1}

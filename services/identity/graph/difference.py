@@ -1,13 +1,12 @@
 """What other rules or decisions would change: customers that would merge and split, told from before and after. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
-from services.identity.graph.conclude import Conclusion, Linked, Unlinked
 from services.identity.graph.facts import Facts, Node
-from services.identity.graph.region import Component, Region, settle
+from services.identity.graph.region import Region, settle
 from services.identity.graph.rules import Rules
 from shared.ids import NewId
 
@@ -16,6 +15,8 @@ MAX_CUSTOMERS = 20  # of an example
 
 Canonical = Mapping[bytes, bytes]  # {customer: the one that answers for it}
 Amend = Callable[[Facts], None]
+Within = tuple[bytes, bytes]  # behind the first, up to the last
+EVERYTHING: Within = (b"", b"\xff" * 32)
 
 
 def unchanged(facts: Facts) -> None:
@@ -76,35 +77,48 @@ def _gathered(customers: Iterable[bytes], by: Canonical, into: Canonical) -> lis
     return sorted(tuple(sorted(found)) for found in gathered.values())
 
 
-def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = unchanged, beyond: bytes = b"") -> Difference:
+def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = unchanged, within: Within = EVERYTHING) -> Difference:
     """What would change if the region were settled under these rules, with its facts amended; `region` stays as it is.
 
-    Has to hold whole components, of what links now and of what would. With `beyond`, components that have an identifier whose
-    hash is not beyond it are left out: they were counted with that one.
+    Has to hold whole components, of what links now and of what would. Counted are those whose smallest hash is `within`: so
+    regions that pages of hashes touch count each component once.
     """
-    after = deepcopy(region)
+    after = copied(region)
     amend(after.facts)
-    conclusions = settle(after, [], rules, new_id).conclusions
-    counted = _counted(region, after, beyond)
-    return _compared(region, after, conclusions, counted)
+    settle(after, [], rules, new_id)
+    return changed(region, after, _counted(region, after, within))
 
 
-def _compared(before: Region, after: Region, conclusions: Sequence[Conclusion], counted: set[Node]) -> Difference:
-    customers = {after.known.links[node] for node in counted if node in after.known.links}
-    customers |= {before.known.links[node] for node in counted if node in before.known.links}
+def copied(region: Region) -> Region:
+    """Settling the one leaves the other; what they hold never changes."""
+
+    def fresh(part: Any) -> Any:
+        return replace(part, **{one.name: copy(getattr(part, one.name)) for one in fields(part)})
+
+    twin: Region = fresh(region)
+    twin.facts, twin.known = fresh(region.facts), fresh(region.known)
+    return twin
+
+
+def changed(before: Region, after: Region, counted: Collection[Node] | None = None) -> Difference:
+    """What became of a region, or of some identifiers in it."""
+    was, now = before.known.links, after.known.links
+    nodes = set(counted) if counted is not None else was.keys() | now.keys() | before.shared | after.shared
+    customers = {links[node] for links in (was, now) for node in nodes if node in links}
     found = compare(
         {customer: top for customer, top in before.known.canonical().items() if customer in customers},
         {customer: top for customer, top in after.known.canonical().items() if customer in customers},
     )
-    found.links = sum(isinstance(one, Linked) and one.node in counted for one in conclusions)
-    found.unlinks = sum(isinstance(one, Unlinked) and one.node in counted for one in conclusions)
-    found.shared = len((after.shared - before.shared) & counted)
-    found.returned = len((before.shared - after.shared) & counted)
+    moved = [node for node in nodes if was.get(node) != now.get(node)]
+    found.links = sum(node in now for node in moved)
+    found.unlinks = sum(node in was for node in moved)
+    found.shared = len((after.shared - before.shared) & nodes)
+    found.returned = len((before.shared - after.shared) & nodes)
     return found
 
 
-def _counted(before: Region, after: Region, beyond: bytes) -> set[Node]:
-    """Identifiers that lie beyond with all that something links them to that links now or would."""
+def _counted(before: Region, after: Region, within: Within) -> set[Node]:
+    """Identifiers of components that are within, joined by all that links now or would."""
     gathered: dict[object, list[Node]] = {}
     never = before.shared & after.shared
     for together in before.facts.together:
@@ -126,4 +140,4 @@ def _counted(before: Region, after: Region, beyond: bytes) -> set[Node]:
             one, other = root(members[0]), root(node)
             tree[other] = one
             least[one] = min(least[one], least[other])
-    return {node for node in nodes if least[root(node)] > beyond}
+    return {node for node in nodes if within[0] < least[root(node)] <= within[1]}
