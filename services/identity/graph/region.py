@@ -48,11 +48,12 @@ class Settled(NamedTuple):
     partition: Partition
     sightings: set[frozenset[Node]]  # new, with earlier evidence, or in another component
     nodes: set[Node]  # of another link, component, or shared now
+    news: set[frozenset[Node]]  # of the sightings, those that are new or have earlier evidence
 
 
 def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) -> Settled:
     """Adds the facts and concludes."""
-    changed = {nodes for one in seen if len(nodes := frozenset(one.nodes)) > 1 and region.facts.see(nodes, one.evidence)}
+    news = {nodes for one in seen if len(nodes := frozenset(one.nodes)) > 1 and region.facts.see(nodes, one.evidence)}
     shared_before, links_before = set(region.shared), dict(region.known.links)
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
@@ -61,13 +62,13 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
         _stand_alone(partition, node)
     conclusions = conclude(region.known, partition, [one.resolving for one in seen], rules, new_id)
     _label(region, candidates(region.facts, rules, region.shared), partition.group_of, new_id)
-    changed |= {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
+    changed = news | {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
     touched = shared_before ^ region.shared
     inside = partition.group_of.keys() | links_before.keys() | components_before.keys()
     touched |= {node for node in inside if links_before.get(node) != region.known.links.get(node)}
     touched |= {node for node in inside if components_before.get(node) != region.component_of.get(node)}
     touched |= {one.resolving for one in seen if one.resolving not in links_before}
-    return Settled(conclusions, partition, changed, touched)
+    return Settled(conclusions, partition, changed, touched, news)
 
 
 def _stand_alone(partition: Partition, node: Node) -> None:
