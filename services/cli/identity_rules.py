@@ -35,6 +35,7 @@ class Decision(StrEnum):
 @app.command()
 def show(
     version: Annotated[int, typer.Option(help="Default: the one in force.")] = 0,
+    shipped: Annotated[bool, typer.Option("--shipped", help="Instead: what this release ships, in force or not.")] = False,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -48,8 +49,12 @@ def show(
 
     with _rules() as stub:
         answer = stub.GetRules(rules_pb2.GetRulesRequest(version=version), timeout=timeout_s)
+    if shipped:
+        print(answer.shipped_document)
+        return
     if as_json:
-        render.document(messages.plain(answer) | {"document": json.loads(answer.document)})
+        documents = {name: json.loads(getattr(answer, name)) for name in ("document", "shipped_document")}
+        render.document(messages.plain(answer) | documents)
         return
     print(answer.document)
     if not answer.rules.settled:

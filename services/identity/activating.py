@@ -15,7 +15,7 @@ from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.regions import Loaded
 from services.identity.resettling import Resettling
-from services.identity.rulebook import RULES_STREAM, Activation
+from services.identity.rulebook import RULES_STREAM, SHIPPED, Activation
 from services.identity.rules_document import RulesDocument, rules_of, to_json
 from services.identity.simulating import Progress, Simulation
 from shared.errors import WrongState
@@ -82,11 +82,26 @@ class Activator:
 
     async def run(self) -> None:
         """Never returns; raises when a server is down, to be started over from what is recorded."""
+        await self._record_shipped()
         while True:
             self._news.clear()
             while await self._resettle_page():
                 pass
             await wait_for_news(self._news, LOOK_S)
+
+    async def _record_shipped(self) -> None:
+        async with self._ledger.turn():
+            if await self._ledger.reader.version(IDENTITY_PARTITION, RULES_STREAM):
+                return
+            event = RulesActivated(
+                request_id="",
+                version=SHIPPED.version,
+                document=to_json(SHIPPED.document),
+                activated_by=SHIPPED.activated_by,
+                reason=SHIPPED.reason,
+                expected=RulesDiffer(),
+            )
+            await self._ledger.commit([await self._entry(RULES_ACTIVATED, event)], [])
 
     def _earlier(self, command: ActivateRules, activations: list[Activation]) -> Activation | None:
         for activation in activations:

@@ -35,7 +35,10 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
         return self.rules.version
 
 
-SHIPPED: Final = Activation(rules=DEFAULT_RULES, document=document_of(DEFAULT_RULES), reason="as shipped", settled=True)
+# What is shipped becomes an event when an installation starts for the first time: a release that ships others changes nothing by it.
+SHIPPED: Final = Activation(
+    rules=DEFAULT_RULES, document=document_of(DEFAULT_RULES), activated_by="customer360", reason="as shipped", settled=True
+)
 
 
 async def history(reader: LogReader) -> list[Activation]:
@@ -59,6 +62,7 @@ def fold(records: Sequence[Record]) -> list[Activation]:
                 activated_by=public.activated_by,
                 reason=public.reason,
                 expected=public.expected,
+                settled=public.version == SHIPPED.version,
             )
         elif record.entry.type_id == RULES_SETTLED.id:
             found[public.version] = msgspec.structs.replace(found[public.version], settled=True)
@@ -67,4 +71,4 @@ def fold(records: Sequence[Record]) -> list[Activation]:
 
 def in_force_at(activations: Sequence[Activation], pos: int) -> Activation:
     """By which rules the event at a position of identity's log was concluded."""
-    return next(one for one in reversed(activations) if one.pos < pos)
+    return next((one for one in reversed(activations) if one.pos < pos), activations[0])

@@ -51,6 +51,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
             document=to_json(found.document),
             settled_identifiers=under_way.identifiers if under_way is not None and is_it else total,
             identifiers=total,
+            shipped_document=to_json(rulebook.SHIPPED.document),
         )
 
     async def ListRules(self, request: pb.ListRulesRequest, context: Any) -> pb.ListRulesResponse:

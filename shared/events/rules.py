@@ -26,7 +26,7 @@ class RulesActivated(Public, frozen=True, kw_only=True):
     """From the next position of identity's log on, everything is concluded by these rules; `expected` is what was reported."""
 
     request_id: str
-    version: int  # from 2; 1 are the shipped ones
+    version: int  # 1 are the shipped ones, when an installation starts for the first time
     document: str  # JSON
     activated_by: str
     reason: str

@@ -55,9 +55,7 @@ async def whole_log(pool: Any) -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_tables_follow_rules_whatever_happens_meanwhile(
-    store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_tables_follow_rules_whatever_happens_meanwhile(store: Store, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pages, a process that is new for each of them, and events in between; then the shipped rules again."""
     monkeypatch.setattr(activating, "PAGE_IDENTIFIERS", 7)
     random, key = Random(seed), store.vault.lookup_key

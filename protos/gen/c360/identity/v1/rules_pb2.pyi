@@ -101,12 +101,15 @@ class GetRulesResponse(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     SETTLED_IDENTIFIERS_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    SHIPPED_DOCUMENT_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """The rules: a JSON document, with keyed hashes in place of blocked values. Activating it again gives the same rules."""
     settled_identifiers: _builtins.int
     """Of the version in force while the graph still follows: identifiers that are settled."""
     identifiers: _builtins.int
     """All identifiers there are."""
+    shipped_document: _builtins.str
+    """What this release ships. It is in force in an installation that is new; elsewhere it is so only once it is activated."""
     @_builtins.property
     def rules(self) -> Global___RulesVersion:
         """The version."""
@@ -118,10 +121,11 @@ class GetRulesResponse(_message.Message):
         document: _builtins.str = ...,
         settled_identifiers: _builtins.int = ...,
         identifiers: _builtins.int = ...,
+        shipped_document: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "identifiers", b"identifiers", "rules", b"rules", "settled_identifiers", b"settled_identifiers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "identifiers", b"identifiers", "rules", b"rules", "settled_identifiers", b"settled_identifiers", "shipped_document", b"shipped_document"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
