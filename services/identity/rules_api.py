@@ -6,10 +6,13 @@ from typing import Any, Final
 from c360.identity.v1 import rules_pb2 as pb
 from c360.identity.v1 import rules_pb2_grpc
 
-from services.identity import resettling, rulebook, views
+from services.identity import decisions, resettling, rulebook, views
 from services.identity.activating import ActivateRules, Activator
+from services.identity.decision import stand_for
 from services.identity.graph.difference import Amend, Difference
-from services.identity.graph.facts import Facts, Node, pair
+from services.identity.graph.facts import Node, pair
+from services.identity.graph.region import Region
+from services.identity.graph.rules import Rules
 from services.identity.ledger import Ledger
 from services.identity.rulebook import Activation
 from services.identity.rules_document import read, rules_of, to_json
@@ -85,7 +88,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         one, other = await self._node(request.one), await self._node(request.other)
         if one == other:
             raise InvalidInput("name two identifiers, or two customers", reason="SAME_CUSTOMER")
-        amend = _decided(request.decision, one, other)
+        amend = _decided(request.decision, one, other, self._ledger.rules)
         found = await self._simulation.decision([one.value_hash, other.value_hash], amend, self._ledger.rules)
         return pb.SimulateResponse(difference=_difference(found))
 
@@ -95,24 +98,21 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
             case "customer_id":
                 customer = from_text(named.customer_id, "customer")
                 await views.present_members(self._pool, customer)
-                node = await views.founder(self._pool, customer)
-                if node is None:
-                    raise NotFound("nothing names this customer any more", reason="CUSTOMER_UNKNOWN", customer_id=named.customer_id)
-                return node
+                found = await decisions.founder_of(self._pool, customer)
             case "identifier":
                 identifier = normalise(named.identifier.namespace, named.identifier.value)
-                value_hash = hash_of(identifier, self._lookup_key)
-                if await views.resolve(self._pool, value_hash) is None:
-                    raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
-                return Node(identifier.namespace, value_hash)
-        raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
+                found = await decisions.linked(self._pool, hash_of(identifier, self._lookup_key))
+            case _:
+                raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
+        if found is None:
+            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+        return found
 
 
-def _decided(decision: pb.SimulatedDecision.ValueType, one: Node, other: Node) -> Amend:
-    def amend(facts: Facts) -> None:
-        forced = decision == pb.SIMULATED_DECISION_MERGE
-        (facts.forced if forced else facts.forbidden).add(pair(one, other))
-        (facts.forbidden if forced else facts.forced).discard(pair(one, other))
+def _decided(decision: pb.SimulatedDecision.ValueType, one: Node, other: Node, rules: Rules) -> Amend:
+    def amend(region: Region) -> None:
+        merge = decision == pb.SIMULATED_DECISION_MERGE
+        (region.facts.forced if merge else region.facts.forbidden).add(pair(*stand_for(region, rules, one, other)))
 
     return amend
 

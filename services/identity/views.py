@@ -7,7 +7,6 @@ import msgspec
 
 from services.identity import erasures
 from services.identity.domain import Proposal
-from services.identity.graph.facts import Node
 from shared.errors import NotFound, WrongState
 from shared.events.customer import ProposalEnd
 from shared.ids import to_text
@@ -51,12 +50,6 @@ async def resolve(pool: Any, value_hash: bytes) -> Resolved | None:
         "SELECT customer, canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = $1", value_hash
     )
     return Resolved(row["customer"], row["canonical"]) if row else None
-
-
-async def founder(pool: Any, customer: bytes) -> Node | None:
-    """The identifier that founded a customer."""
-    row = await pool.fetchrow("SELECT namespace, value_hash FROM identifiers WHERE customer = $1 AND own", customer)
-    return Node(row["namespace"], row["value_hash"]) if row else None
 
 
 async def members(pool: Any, customer: bytes) -> list[bytes]:

@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
-from services.identity.graph.facts import Facts, Node
+from services.identity.graph.facts import Node
 from services.identity.graph.region import Region, settle
 from services.identity.graph.rules import Rules
 from shared.ids import NewId
@@ -14,12 +14,12 @@ MAX_EXAMPLES = 20  # of each kind
 MAX_CUSTOMERS = 20  # of an example
 
 Canonical = Mapping[bytes, bytes]  # {customer: the one that answers for it}
-Amend = Callable[[Facts], None]
+Amend = Callable[[Region], None]
 Within = tuple[bytes, bytes]  # behind the first, up to the last
 EVERYTHING: Within = (b"", b"\xff" * 32)
 
 
-def unchanged(facts: Facts) -> None:
+def unchanged(region: Region) -> None:
     """What rules alone would change."""
 
 
@@ -84,7 +84,7 @@ def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = uncha
     regions that pages of hashes touch count each component once.
     """
     after = copied(region)
-    amend(after.facts)
+    amend(after)
     settle(after, [], rules, new_id)
     return changed(region, after, _counted(region, after, within))
 
