@@ -29,7 +29,7 @@ class State(StrEnum):
 
 app = typer.Typer(no_args_is_help=True, help="Who is who: customers, their identifiers, and the merges between them.")
 app.add_typer(identity_rules.app, name="rules")
-app.command("simulate")(identity_rules.simulate)
+app.add_typer(identity_rules.simulation, name="simulate")
 
 
 @app.command()

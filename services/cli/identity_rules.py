@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
-from services.cli import notation, render
+from services.cli import render
 from services.cli.errors import Misused, NotReachable
-from services.cli.notation import NamedCustomer, NamedIdentifier
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, RequestId, TimeoutS, parsed_by
+from services.cli.notation import LogPosition, NamedCustomer, NamedIdentifier, Person, parse_person
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import rules_pb2, rules_pb2_grpc
@@ -24,12 +23,11 @@ LONG_TIMEOUT_S = 3600.0  # everything that is stored is looked at
 COUNTS = ("merges", "splits", "links", "unlinks", "shared", "returned")
 
 app = typer.Typer(no_args_is_help=True, help="The rules by which identifiers are linked, in versions.")
+simulation = typer.Typer(
+    no_args_is_help=True, help="What would happen if: customers that would merge and split. Nothing is written."
+)
+OtherRef = Annotated[Person, typer.Argument(metavar="PERSON", parser=parsed_by(parse_person), help="The other one.")]
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rules, a JSON document (docs/identity-rules.md).")]
-
-
-class Decision(StrEnum):
-    MERGE = "merge"
-    FORBID = "forbid"
 
 
 @app.command()
@@ -77,6 +75,7 @@ def list_rules(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S)
     render.table("Rules", ("rules", "activated", "by", "reason", "graph"), rows)
 
 
+@simulation.command("rules")
 @app.command()
 def check(file: RulesFile, as_json: AsJson = False, timeout_s: TimeoutS = LONG_TIMEOUT_S) -> None:
     """Tell what other rules would change, with examples. Nothing is written."""
@@ -138,25 +137,33 @@ def import_rules(
     print(json.dumps(to_document(_read(segment)), indent=1, ensure_ascii=False))
 
 
-def simulate(
-    decision: Annotated[Decision, typer.Argument(help="merge or forbid. For rules: `c360 identity rules check`.")],
-    one: Annotated[notation.Person, typer.Argument(metavar="PERSON", parser=parsed_by(notation.parse_person))],
-    other: Annotated[notation.Person, typer.Argument(metavar="PERSON", parser=parsed_by(notation.parse_person))],
-    fresh: Fresh = None,
-    as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+@simulation.command("merge")
+def simulate_merge(
+    one: PersonRef, other: OtherRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
 ) -> None:
-    """Tell what would happen if two customers were merged by hand, or forbidden to be one. Nothing is written.
+    """Tell what would happen if two customers were merged by hand."""
+    _simulate("MERGE", one, other, fresh, as_json, timeout_s)
+
+
+@simulation.command("forbid")
+def simulate_forbid(
+    one: PersonRef, other: OtherRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+) -> None:
+    """Tell what would happen if two customers were forbidden to be one, or one were split.
 
     Example:
       c360 identity simulate forbid email:ann@example.com user_id:bob
     """
+    _simulate("FORBID", one, other, fresh, as_json, timeout_s)
+
+
+def _simulate(decision: str, one: Person, other: Person, fresh: list[LogPosition] | None, as_json: bool, timeout_s: float) -> None:
     from c360.identity.v1 import rules_pb2
 
     from services.cli import messages
 
     request = rules_pb2.SimulateRequest(
-        decision=rules_pb2.SimulatedDecision.Value(f"SIMULATED_DECISION_{decision.name}"),
+        decision=rules_pb2.SimulatedDecision.Value(f"SIMULATED_DECISION_{decision}"),
         one=_named(one),
         other=_named(other),
         at_least_as_fresh=messages.newest(fresh),
@@ -165,7 +172,7 @@ def simulate(
         _show(stub.Simulate(request, timeout=timeout_s).difference, as_json)
 
 
-def _named(person: notation.Person) -> rules_pb2.SimulatedCustomer:
+def _named(person: Person) -> rules_pb2.SimulatedCustomer:
     from c360.identity.v1 import rules_pb2
 
     from services.cli import messages
@@ -184,9 +191,9 @@ def _show(difference: rules_pb2.RulesDifference, as_json: bool) -> None:
         render.document(shown)
         return
     render.facts([(name, shown[name]) for name in COUNTS])
-    rows = [(example["effect"], example["customer_ids"]) for example in shown["examples"]]
+    rows = [(example["effect"], example["parts"], example["customer_ids"]) for example in shown["examples"]]
     if rows:
-        render.table("Examples", ("effect", "customers"), rows)
+        render.table("Examples", ("effect", "parts", "customers"), rows)
 
 
 def _settled(version: dict[str, Any]) -> str:

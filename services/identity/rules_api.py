@@ -144,5 +144,6 @@ def _difference(found: Difference) -> pb.RulesDifference:
     message = _counts(found)
     for example in found.examples:
         effect = pb.RULES_EFFECT_MERGE if example.merges else pb.RULES_EFFECT_SPLIT
-        message.examples.add(effect=effect, customer_ids=[to_text(customer) for customer in example.customers])
+        ids = [to_text(customer) for customer in example.customers]
+        message.examples.add(effect=effect, customer_ids=ids, parts=example.parts)
     return message

@@ -12,7 +12,7 @@ MAX_SIGHTINGS: Final = 50_000
 
 
 async def returning(pool: Any, hashes: Collection[bytes], rules: Rules) -> set[bytes]:
-    """Of these, which are stored as shared and wouldn't be under the rules. Raises LimitExceeded (REGION_TOO_LARGE)."""
+    """Of these, which are stored as shared and wouldn't be under the rules."""
     rows = await pool.fetch(
         """SELECT value_hash, namespace FROM unnest($1::bytea[]) AS wanted (value_hash) JOIN identifiers USING (value_hash)
            WHERE shared""",
@@ -25,7 +25,6 @@ async def returning(pool: Any, hashes: Collection[bytes], rules: Rules) -> set[b
         stronger = [(name, n) for name, n in owners.get(value_hash, ()) if rules.rank(name) < rules.rank(namespace)]
         if not rules.is_shared(namespace, stronger):
             found.add(value_hash)
-    await _check_sizes(pool, found, namespaces)
     return found
 
 
@@ -47,20 +46,21 @@ async def _owners(pool: Any, hashes: Iterable[bytes], rules: Rules) -> dict[byte
     return found
 
 
-async def _check_sizes(pool: Any, hashes: Collection[bytes], namespaces: dict[bytes, str]) -> None:
+async def check_sizes(pool: Any, hashes: Collection[bytes]) -> None:
+    """Before rules are in force by which these link again. Raises LimitExceeded (REGION_TOO_LARGE)."""
     if not hashes:
         return
     large = await pool.fetchrow(
-        """SELECT wanted.h, count(*) AS sightings FROM unnest($1::bytea[]) AS wanted (h)
-           JOIN sightings s ON s.nodes @> ARRAY[wanted.h] GROUP BY 1 ORDER BY 2 DESC LIMIT 1""",
+        """SELECT wanted.h, namespace, count(*) AS sightings FROM unnest($1::bytea[]) AS wanted (h)
+           JOIN identifiers ON value_hash = wanted.h JOIN sightings s ON s.nodes @> ARRAY[wanted.h]
+           GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 1""",
         list(hashes),
     )
     if large is not None and large["sightings"] > MAX_SIGHTINGS:
-        namespace = namespaces[large["h"]]
         raise LimitExceeded(
-            f"under these rules a value of {namespace} would link again that was seen in {large['sightings']} ways; more than "
-            f"{MAX_SIGHTINGS} can't be settled at once: block the value, or set shared_after",
+            f"under these rules a value of {large['namespace']} would link again that was seen in {large['sightings']} ways; more "
+            f"than {MAX_SIGHTINGS} can't be settled at once: block the value, or set shared_after",
             reason="REGION_TOO_LARGE",
-            namespace=namespace,
+            namespace=large["namespace"],
             value_hash=large["h"].hex(),
         )

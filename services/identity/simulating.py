@@ -62,7 +62,9 @@ class Simulation:
             loaded = await regions.load(connection, page, 0, returning)
             shared = {node.value_hash for node in loaded.region.shared} - returning
             if asked := shared - verdicts.keys():
-                verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(await sharing.returning(connection, asked, rules), True)
+                back = await sharing.returning(connection, asked, rules)
+                await sharing.check_sizes(connection, back)
+                verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(back, True)
             more = {value_hash for value_hash in shared if verdicts[value_hash]}
             if not more:
                 return loaded

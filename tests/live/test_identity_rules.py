@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from services.identity import activating, resettling, rulebook, simulating
+from services.identity import activating, resettling, rulebook, sharing, simulating
 from services.identity.activating import ActivateRules, Activator
 from services.identity.domain import sighting_of
 from services.identity.graph.difference import Difference
 from services.identity.rulebook import Activation
 from services.identity.rules_document import RulesDocument, read, rules_of
 from services.identity.simulating import Progress, Simulation
+from shared.errors import LimitExceeded
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.ids import id_maker
@@ -106,6 +107,14 @@ async def test_the_report_is_what_comes_to_pass(store: Store, document: str, mon
     found = (came.merges, came.splits, came.links, came.unlinks)
     assert found == (report.merges, report.splits, report.links, report.unlinks)
     assert report.merges + report.splits > 0
+
+
+async def test_rules_that_would_make_a_kiosk_one_person_cannot_be_activated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await store.unifier()).unify(traffic(Random(5), 100), 1, [])
+    monkeypatch.setattr(sharing, "MAX_SIGHTINGS", 5)
+    with pytest.raises(LimitExceeded, match="anonymous_id would link again"):
+        await activate(store, read(OPEN, store.vault.lookup_key), "open")
+    assert len(await rulebook.history(LogReader(store.pool))) == 1
 
 
 async def test_what_is_concluded_by_new_rules_names_them_as_its_cause(store: Store) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.identity.decision import Act, stand_for
 from services.identity.graph.conclude import Linked, Unlinked
-from services.identity.graph.difference import compare, difference
+from services.identity.graph.difference import compare, difference, named
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.region import Region, Seen
 from services.identity.graph.resolve import resolve
@@ -82,13 +82,13 @@ def test_decisions_hold_under_changed_rules(
     for act, one, other in by_hand:
         store.decide(act, one, other)
     report = store.check(after, size)
-    canonical = store.whole.known.canonical()
+    before_it = named(store.whole)
     store.activate(after)
     random.shuffle(store.waiting)
     store.settle_all(size)
     expected = {group for group in resolve(store.whole.facts, after).groups() if len(group) > 1}
     assert partition(store) == expected
-    real = compare(canonical, store.whole.known.canonical())
+    real = compare(before_it, named(store.whole))
     assert (report.merges, report.splits) == (real.merges, real.splits)
 
 
@@ -145,10 +145,10 @@ def test_the_report_is_what_happens_when_it_is_applied_at_once(
     assert store.whole == as_it_was
 
     store.activate(after)
-    shared_before, canonical = set(store.whole.shared), store.whole.known.canonical()
+    shared_before, before_it = set(store.whole.shared), named(store.whole)
     store.unsettled |= set(store.waiting)
     conclusions = store.take([])
-    real = compare(canonical, store.whole.known.canonical())
+    real = compare(before_it, named(store.whole))
     assert (report.merges, report.splits) == (real.merges, real.splits)
     assert {frozenset(found.customers) for found in report.examples} == {frozenset(found.customers) for found in real.examples}
     assert report.links == sum(isinstance(one, Linked) for one in conclusions)
@@ -168,10 +168,10 @@ def test_simulating_a_decision_equals_taking_it(seen: list[Sighting], rules: Rul
         (facts.forced if act == "merge" else facts.forbidden).add(pair(*stand_for(region, rules, one, other)))
 
     simulated = difference(store.load({one, other}), rules, store.new_id, amend)
-    canonical = store.whole.known.canonical()
+    before_it = named(store.whole)
     if store.decide(act, one, other) is None:
         return
-    real = compare(canonical, store.whole.known.canonical())
+    real = compare(before_it, named(store.whole))
     assert (simulated.merges, simulated.splits) == (real.merges, real.splits)
 
 

@@ -13,7 +13,7 @@ from shared.ids import NewId
 MAX_EXAMPLES = 20  # of each kind
 MAX_CUSTOMERS = 20  # of an example
 
-Canonical = Mapping[bytes, bytes]  # {customer: the one that answers for it}
+Named = Mapping[Node, bytes]  # {identifier: the customer that answers for whom it names}
 Amend = Callable[[Region], None]
 Within = tuple[bytes, bytes]  # behind the first, up to the last
 EVERYTHING: Within = (b"", b"\xff" * 32)
@@ -24,18 +24,20 @@ def unchanged(region: Region) -> None:
 
 
 class Example(NamedTuple):
-    """Customers that would become one, or that one would come apart into; by the ids that answer for them."""
+    """Customers that would become one, or that one would come apart into; by the ids that answer for them.
+
+    Of `parts` those have an id that were founded before.
+    """
 
     merges: bool
     customers: tuple[bytes, ...]
+    parts: int
 
 
 @dataclass(slots=True)
 class Difference:
-    """Counts of what would happen; a customer is counted by the id that answers for it, before or after.
-
-    `merges`: how many customers fewer there would be by joining; `splits`: how many more by coming apart.
-    """
+    """Counts of what would happen. `merges`: how many customers fewer there would be by joining; `splits`: how many more by
+    coming apart. A value that would name nobody any more is neither."""
 
     merges: int = 0
     splits: int = 0
@@ -57,23 +59,29 @@ class Difference:
             self.examples += [example for example in other.examples if example.merges is merges][: MAX_EXAMPLES - have]
 
 
-def compare(before: Canonical, after: Canonical) -> Difference:
-    """Of customers that are there before and after; who is founded new was nobody before."""
-    found = Difference()
+def named(region: Region) -> Named:
+    canonical = region.known.canonical()
+    return {node: canonical[customer] for node, customer in region.known.links.items()}
+
+
+def compare(before: Named, after: Named) -> Difference:
+    """Of identifiers that name a customer before and after."""
+    found, founded = Difference(), set(before.values())
     for merges, ours, others in ((True, before, after), (False, after, before)):
         for answered in _gathered(before.keys() & after.keys(), ours, others):
-            if len(answered) > 1:
-                found.merges += (len(answered) - 1) * merges
-                found.splits += (len(answered) - 1) * (not merges)
-                found.examples.append(Example(merges, answered[:MAX_CUSTOMERS]))
+            if (parts := len(answered)) > 1:
+                found.merges += (parts - 1) * merges
+                found.splits += (parts - 1) * (not merges)
+                known = tuple(customer for customer in answered if customer in founded)
+                found.examples.append(Example(merges, known[:MAX_CUSTOMERS], parts))
     return found
 
 
-def _gathered(customers: Iterable[bytes], by: Canonical, into: Canonical) -> list[tuple[bytes, ...]]:
-    """For each one of `into`: which ones of `by` its members belong to."""
+def _gathered(nodes: Iterable[Node], by: Named, into: Named) -> list[tuple[bytes, ...]]:
+    """For each customer of `into`: what its identifiers name by `by`."""
     gathered: dict[bytes, set[bytes]] = {}
-    for customer in customers:
-        gathered.setdefault(into[customer], set()).add(by[customer])
+    for node in nodes:
+        gathered.setdefault(into[node], set()).add(by[node])
     return sorted(tuple(sorted(found)) for found in gathered.values())
 
 
@@ -104,10 +112,9 @@ def changed(before: Region, after: Region, counted: Collection[Node] | None = No
     """What became of a region, or of some identifiers in it."""
     was, now = before.known.links, after.known.links
     nodes = set(counted) if counted is not None else was.keys() | now.keys() | before.shared | after.shared
-    customers = {links[node] for links in (was, now) for node in nodes if node in links}
     found = compare(
-        {customer: top for customer, top in before.known.canonical().items() if customer in customers},
-        {customer: top for customer, top in after.known.canonical().items() if customer in customers},
+        {node: customer for node, customer in named(before).items() if node in nodes},
+        {node: customer for node, customer in named(after).items() if node in nodes},
     )
     moved = [node for node in nodes if was.get(node) != now.get(node)]
     found.links = sum(node in now for node in moved)

@@ -26,17 +26,17 @@ from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x33\x36\x30/identity/v1/rules.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x0fGetRulesRequest\x12\x0f\n\x07version\x18\x01 \x01(\r\"\x9f\x01\n\x10GetRulesResponse\x12-\n\x05rules\x18\x01 \x01(\x0b\x32\x1e.c360.identity.v1.RulesVersion\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x1b\n\x13settled_identifiers\x18\x03 \x01(\x04\x12\x13\n\x0bidentifiers\x18\x04 \x01(\x04\x12\x18\n\x10shipped_document\x18\x05 \x01(\t\"\x12\n\x10ListRulesRequest\"B\n\x11ListRulesResponse\x12-\n\x05rules\x18\x01 \x03(\x0b\x32\x1e.c360.identity.v1.RulesVersion\"\xd6\x01\n\x0cRulesVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x31\n\ractivate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x33\n\x08\x65xpected\x18\x05 \x01(\x0b\x32!.c360.identity.v1.RulesDifference\x12\x0f\n\x07settled\x18\x06 \x01(\x08\x12\x16\n\x0e\x61\x66ter_position\x18\x07 \x01(\x03\"\xa5\x01\n\x0fRulesDifference\x12\x0e\n\x06merges\x18\x01 \x01(\x04\x12\x0e\n\x06splits\x18\x02 \x01(\x04\x12\r\n\x05links\x18\x03 \x01(\x04\x12\x0f\n\x07unlinks\x18\x04 \x01(\x04\x12\x0e\n\x06shared\x18\x05 \x01(\x04\x12\x10\n\x08returned\x18\x06 \x01(\x04\x12\x30\n\x08\x65xamples\x18\x07 \x03(\x0b\x32\x1e.c360.identity.v1.RulesExample\"S\n\x0cRulesExample\x12-\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x1d.c360.identity.v1.RulesEffect\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\"%\n\x11\x43heckRulesRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"}\n\x12\x43heckRulesResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x04\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x04\x12\x35\n\ndifference\x18\x03 \x01(\x0b\x32!.c360.identity.v1.RulesDifference\"b\n\x14\x41\x63tivateRulesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0c\x61\x63tivated_by\x18\x04 \x01(\t\"|\n\x15\x41\x63tivateRulesResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x04\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x04\x12\x31\n\tactivated\x18\x03 \x01(\x0b\x32\x1e.c360.identity.v1.RulesVersion\"h\n\x11SimulatedCustomer\x12\x15\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x42\n\n\x08\x63ustomer\"\xe3\x01\n\x0fSimulateRequest\x12\x35\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32#.c360.identity.v1.SimulatedDecision\x12\x30\n\x03one\x18\x02 \x01(\x0b\x32#.c360.identity.v1.SimulatedCustomer\x12\x32\n\x05other\x18\x03 \x01(\x0b\x32#.c360.identity.v1.SimulatedCustomer\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x01(\x0b\x32\x18.c360.common.v1.Position\"I\n\x10SimulateResponse\x12\x35\n\ndifference\x18\x01 \x01(\x0b\x32!.c360.identity.v1.RulesDifference*[\n\x0bRulesEffect\x12\x1c\n\x18RULES_EFFECT_UNSPECIFIED\x10\x00\x12\x16\n\x12RULES_EFFECT_MERGE\x10\x01\x12\x16\n\x12RULES_EFFECT_SPLIT\x10\x02*t\n\x11SimulatedDecision\x12\"\n\x1eSIMULATED_DECISION_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIMULATED_DECISION_MERGE\x10\x01\x12\x1d\n\x19SIMULATED_DECISION_FORBID\x10\x02\x32\xc9\x03\n\x0cRulesService\x12Q\n\x08GetRules\x12!.c360.identity.v1.GetRulesRequest\x1a\".c360.identity.v1.GetRulesResponse\x12T\n\tListRules\x12\".c360.identity.v1.ListRulesRequest\x1a#.c360.identity.v1.ListRulesResponse\x12Y\n\nCheckRules\x12#.c360.identity.v1.CheckRulesRequest\x1a$.c360.identity.v1.CheckRulesResponse0\x01\x12\x62\n\rActivateRules\x12&.c360.identity.v1.ActivateRulesRequest\x1a\'.c360.identity.v1.ActivateRulesResponse0\x01\x12Q\n\x08Simulate\x12!.c360.identity.v1.SimulateRequest\x1a\".c360.identity.v1.SimulateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x33\x36\x30/identity/v1/rules.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x0fGetRulesRequest\x12\x0f\n\x07version\x18\x01 \x01(\r\"\x9f\x01\n\x10GetRulesResponse\x12-\n\x05rules\x18\x01 \x01(\x0b\x32\x1e.c360.identity.v1.RulesVersion\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x1b\n\x13settled_identifiers\x18\x03 \x01(\x04\x12\x13\n\x0bidentifiers\x18\x04 \x01(\x04\x12\x18\n\x10shipped_document\x18\x05 \x01(\t\"\x12\n\x10ListRulesRequest\"B\n\x11ListRulesResponse\x12-\n\x05rules\x18\x01 \x03(\x0b\x32\x1e.c360.identity.v1.RulesVersion\"\xd6\x01\n\x0cRulesVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x31\n\ractivate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x33\n\x08\x65xpected\x18\x05 \x01(\x0b\x32!.c360.identity.v1.RulesDifference\x12\x0f\n\x07settled\x18\x06 \x01(\x08\x12\x16\n\x0e\x61\x66ter_position\x18\x07 \x01(\x03\"\xa5\x01\n\x0fRulesDifference\x12\x0e\n\x06merges\x18\x01 \x01(\x04\x12\x0e\n\x06splits\x18\x02 \x01(\x04\x12\r\n\x05links\x18\x03 \x01(\x04\x12\x0f\n\x07unlinks\x18\x04 \x01(\x04\x12\x0e\n\x06shared\x18\x05 \x01(\x04\x12\x10\n\x08returned\x18\x06 \x01(\x04\x12\x30\n\x08\x65xamples\x18\x07 \x03(\x0b\x32\x1e.c360.identity.v1.RulesExample\"b\n\x0cRulesExample\x12-\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x1d.c360.identity.v1.RulesEffect\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\r\n\x05parts\x18\x03 \x01(\r\"%\n\x11\x43heckRulesRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"}\n\x12\x43heckRulesResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x04\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x04\x12\x35\n\ndifference\x18\x03 \x01(\x0b\x32!.c360.identity.v1.RulesDifference\"b\n\x14\x41\x63tivateRulesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0c\x61\x63tivated_by\x18\x04 \x01(\t\"|\n\x15\x41\x63tivateRulesResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x04\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x04\x12\x31\n\tactivated\x18\x03 \x01(\x0b\x32\x1e.c360.identity.v1.RulesVersion\"h\n\x11SimulatedCustomer\x12\x15\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x42\n\n\x08\x63ustomer\"\xe3\x01\n\x0fSimulateRequest\x12\x35\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32#.c360.identity.v1.SimulatedDecision\x12\x30\n\x03one\x18\x02 \x01(\x0b\x32#.c360.identity.v1.SimulatedCustomer\x12\x32\n\x05other\x18\x03 \x01(\x0b\x32#.c360.identity.v1.SimulatedCustomer\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x01(\x0b\x32\x18.c360.common.v1.Position\"I\n\x10SimulateResponse\x12\x35\n\ndifference\x18\x01 \x01(\x0b\x32!.c360.identity.v1.RulesDifference*[\n\x0bRulesEffect\x12\x1c\n\x18RULES_EFFECT_UNSPECIFIED\x10\x00\x12\x16\n\x12RULES_EFFECT_MERGE\x10\x01\x12\x16\n\x12RULES_EFFECT_SPLIT\x10\x02*t\n\x11SimulatedDecision\x12\"\n\x1eSIMULATED_DECISION_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIMULATED_DECISION_MERGE\x10\x01\x12\x1d\n\x19SIMULATED_DECISION_FORBID\x10\x02\x32\xc9\x03\n\x0cRulesService\x12Q\n\x08GetRules\x12!.c360.identity.v1.GetRulesRequest\x1a\".c360.identity.v1.GetRulesResponse\x12T\n\tListRules\x12\".c360.identity.v1.ListRulesRequest\x1a#.c360.identity.v1.ListRulesResponse\x12Y\n\nCheckRules\x12#.c360.identity.v1.CheckRulesRequest\x1a$.c360.identity.v1.CheckRulesResponse0\x01\x12\x62\n\rActivateRules\x12&.c360.identity.v1.ActivateRulesRequest\x1a\'.c360.identity.v1.ActivateRulesResponse0\x01\x12Q\n\x08Simulate\x12!.c360.identity.v1.SimulateRequest\x1a\".c360.identity.v1.SimulateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.identity.v1.rules_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RULESEFFECT']._serialized_start=1671
-  _globals['_RULESEFFECT']._serialized_end=1762
-  _globals['_SIMULATEDDECISION']._serialized_start=1764
-  _globals['_SIMULATEDDECISION']._serialized_end=1880
+  _globals['_RULESEFFECT']._serialized_start=1686
+  _globals['_RULESEFFECT']._serialized_end=1777
+  _globals['_SIMULATEDDECISION']._serialized_start=1779
+  _globals['_SIMULATEDDECISION']._serialized_end=1895
   _globals['_GETRULESREQUEST']._serialized_start=112
   _globals['_GETRULESREQUEST']._serialized_end=146
   _globals['_GETRULESRESPONSE']._serialized_start=149
@@ -50,21 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RULESDIFFERENCE']._serialized_start=616
   _globals['_RULESDIFFERENCE']._serialized_end=781
   _globals['_RULESEXAMPLE']._serialized_start=783
-  _globals['_RULESEXAMPLE']._serialized_end=866
-  _globals['_CHECKRULESREQUEST']._serialized_start=868
-  _globals['_CHECKRULESREQUEST']._serialized_end=905
-  _globals['_CHECKRULESRESPONSE']._serialized_start=907
-  _globals['_CHECKRULESRESPONSE']._serialized_end=1032
-  _globals['_ACTIVATERULESREQUEST']._serialized_start=1034
-  _globals['_ACTIVATERULESREQUEST']._serialized_end=1132
-  _globals['_ACTIVATERULESRESPONSE']._serialized_start=1134
-  _globals['_ACTIVATERULESRESPONSE']._serialized_end=1258
-  _globals['_SIMULATEDCUSTOMER']._serialized_start=1260
-  _globals['_SIMULATEDCUSTOMER']._serialized_end=1364
-  _globals['_SIMULATEREQUEST']._serialized_start=1367
-  _globals['_SIMULATEREQUEST']._serialized_end=1594
-  _globals['_SIMULATERESPONSE']._serialized_start=1596
-  _globals['_SIMULATERESPONSE']._serialized_end=1669
-  _globals['_RULESSERVICE']._serialized_start=1883
-  _globals['_RULESSERVICE']._serialized_end=2340
+  _globals['_RULESEXAMPLE']._serialized_end=881
+  _globals['_CHECKRULESREQUEST']._serialized_start=883
+  _globals['_CHECKRULESREQUEST']._serialized_end=920
+  _globals['_CHECKRULESRESPONSE']._serialized_start=922
+  _globals['_CHECKRULESRESPONSE']._serialized_end=1047
+  _globals['_ACTIVATERULESREQUEST']._serialized_start=1049
+  _globals['_ACTIVATERULESREQUEST']._serialized_end=1147
+  _globals['_ACTIVATERULESRESPONSE']._serialized_start=1149
+  _globals['_ACTIVATERULESRESPONSE']._serialized_end=1273
+  _globals['_SIMULATEDCUSTOMER']._serialized_start=1275
+  _globals['_SIMULATEDCUSTOMER']._serialized_end=1379
+  _globals['_SIMULATEREQUEST']._serialized_start=1382
+  _globals['_SIMULATEREQUEST']._serialized_end=1609
+  _globals['_SIMULATERESPONSE']._serialized_start=1611
+  _globals['_SIMULATERESPONSE']._serialized_end=1684
+  _globals['_RULESSERVICE']._serialized_start=1898
+  _globals['_RULESSERVICE']._serialized_end=2355
 # @@protoc_insertion_point(module_scope)

@@ -278,21 +278,27 @@ class RulesExample(_message.Message):
 
     EFFECT_FIELD_NUMBER: _builtins.int
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     effect: Global___RulesEffect.ValueType
     """What would happen to these customers."""
+    parts: _builtins.int
+    """How many would be one, or how many one would come apart into."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of a merge: the ids that answer for those who would be one. Of a split: the ids that would answer for the parts. At most 20."""
+        """Of a merge: the ids that answer for those who would be one. Of a split: the ids that would answer for the parts, of
+        those that have one already. At most 20.
+        """
 
     def __init__(
         self,
         *,
         effect: Global___RulesEffect.ValueType = ...,
         customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        parts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "effect", b"effect"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "effect", b"effect", "parts", b"parts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
