@@ -47,11 +47,11 @@ def test_profiles_follow_rules_that_are_checked_and_activated_and_their_return(c
     file = tmp_path / "changed.json"
     file.write_text(json.dumps(changed))
     report = c360.json("identity", "rules", "check", str(file))
-    assert (report["merges"], report["splits"], report["shared"]) == (0, 1, 1)
+    assert (report["merges"], report["splits"], report["shared"]) == (0, 2, 1)  # the address keeps a customer, alone
 
     activated = activate(c360, tmp_path, changed)
     assert activated["version"] == before["rules"]["version"] + 1
-    assert activated["expected"]["splits"] == 1
+    assert activated["expected"]["splits"] == 2
     shown = c360.json("identity", "rules", "show")
     assert address not in json.dumps(shown)
 
