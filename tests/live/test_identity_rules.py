@@ -75,7 +75,7 @@ async def test_the_tables_follow_rules_whatever_happens_meanwhile(store: Store, 
         sightings = [sighting_of(e.message_id.encode(), identifiers_of(e), e.occurred_at, activation.rules, key) for e in taken]
         alone = {seen.by.value_hash for one in sightings if (seen := one.seen()).by}
         own = {frozenset(hashes) for hashes in await partition_of_store(store.pool) if len(hashes) > 1}
-        assert own == {group for group in oracle(sightings, activation.rules) if len(group) > 1}
+        assert own == {group for group in oracle(sightings, rules=activation.rules) if len(group) > 1}
         assert not any(alone & group for group in own)
     versions = await rulebook.history(LogReader(store.pool))
     assert [(one.version, one.settled) for one in versions] == [(1, True), (2, True), (3, True), (4, True)]
