@@ -10,7 +10,7 @@ from services.identity.graph.rules import Rules
 from services.identity.regions import Loaded
 from shared.ids import NewId
 
-PAGE_IDENTIFIERS = 500  # and what their components hold besides: bounds memory, and how long the loop is kept
+PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
 KNOWN_VERDICTS = 100_000  # on shared identifiers, about 100 bytes each
 
 
