@@ -33,7 +33,7 @@ class Store:
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""
         evidence = self.whole.facts.together.get(frozenset(seen.nodes))
-        return seen.nodes[0] in self.whole.known.own and evidence is not None and evidence <= seen.evidence
+        return seen.resolving in self.whole.known.own and evidence is not None and evidence <= seen.evidence
 
     def decide(self, act: Act, one: Node, other: Node) -> Decided | None:
         """As `deciding`, of two that are linked to customers; None when it is refused."""
