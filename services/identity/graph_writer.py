@@ -48,7 +48,7 @@ class GraphWriter:
     async def settle(self, seen: Sequence[Seen]) -> tuple[Loaded, Settled]:
         """What events that aren't known yet change; nothing is written."""
         touched = {node.value_hash for one in seen for node in one.nodes}
-        loaded = await regions.load(self._pool, touched, self._ledger.next_founding_number)
+        loaded = await regions.load(self._pool, touched, self._ledger.next_founding_number, again=seen)
         return loaded, settle(loaded.region, seen, self.rules, self._new_id)
 
     async def draft(

@@ -71,20 +71,29 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
     }
 
 
-async def load(pool: Any, touched: Collection[bytes], next_founding_number: int, reconsidered: Collection[bytes] = ()) -> Loaded:
+async def load(
+    pool: Any,
+    touched: Collection[bytes],
+    next_founding_number: int,
+    reconsidered: Collection[bytes] = (),
+    again: Collection[Seen] = (),
+) -> Loaded:
     """All that facts about these identifiers, and what erasures left unsettled, can change; all are value hashes.
 
-    Of what is reconsidered, and of what is unsettled, every fact is loaded, also when it is shared.
+    Of what is reconsidered, and of what is unsettled, every fact is loaded, also when it is shared. What is seen `again` may be
+    a fact of shared identifiers alone, which is in no component: it is loaded for its evidence, which may be the earlier.
     """
     loaded = Loaded()
     unsettled = {row["value_hash"] for row in await pool.fetch("SELECT value_hash FROM unsettled")} | set(reconsidered)
     loaded.unsettled = sorted(unsettled)
     rows = await _identifiers(pool, unsettled | set(touched))
-    again = await _sightings_of(pool, [row["value_hash"] for row in rows if row["shared"] and row["value_hash"] in unsettled])
-    rows += await _identifiers(pool, {h for row in again for h in row["nodes"]} - {row["value_hash"] for row in rows})
+    around = await _sightings_of(pool, [row["value_hash"] for row in rows if row["shared"] and row["value_hash"] in unsettled])
+    rows += await _identifiers(pool, {h for row in around for h in row["nodes"]} - {row["value_hash"] for row in rows})
     components = list({row["component"] for row in rows if row["component"]})
     rows += await pool.fetch("SELECT * FROM identifiers WHERE component = ANY($1::bytea[])", components) if components else []
-    seen = list(again)
+    seen = list(around)
+    if ids := {sighting_id(node.value_hash for node in one.nodes) for one in again if len(one.nodes) > 1}:
+        seen += await pool.fetch("SELECT * FROM sightings WHERE sighting_id = ANY($1::bytea[])", list(ids))
     seen += await pool.fetch("SELECT * FROM sightings WHERE component = ANY($1::bytea[])", components) if components else []
     inside = {row["value_hash"] for row in rows}
     periphery = await _identifiers(pool, {h for row in seen for h in row["nodes"]} - inside)
