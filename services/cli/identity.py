@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import render
+from services.cli import identity_rules, render
 from services.cli.notation import NamedCustomer, NamedIdentifier
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, IdentifierRef, KnownAt, PersonRef, TimeoutS
 
@@ -28,6 +28,8 @@ class State(StrEnum):
 
 
 app = typer.Typer(no_args_is_help=True, help="Who is who: customers, their identifiers, and the merges between them.")
+app.add_typer(identity_rules.app, name="rules")
+app.add_typer(identity_rules.simulation, name="simulate")
 
 
 @app.command()

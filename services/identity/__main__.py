@@ -10,8 +10,10 @@ from c360.identity.v1.decision_pb2_grpc import add_DecisionServiceServicer_to_se
 from c360.identity.v1.explanation_pb2_grpc import add_ExplanationServiceServicer_to_server
 from c360.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
 from c360.identity.v1.matching_pb2_grpc import add_MatchingServiceServicer_to_server
+from c360.identity.v1.rules_pb2_grpc import add_RulesServiceServicer_to_server
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 
+from services.identity.activating import Activator
 from services.identity.api import IdentityApi
 from services.identity.app import Unifier
 from services.identity.deciding import Decider
@@ -29,6 +31,9 @@ from services.identity.matcher import make_matcher
 from services.identity.matching_api import MatchingApi
 from services.identity.outbox import Outbox
 from services.identity.reviewing import Expiry
+from services.identity.rules_api import SERVICE_NAME as RULES
+from services.identity.rules_api import RulesApi
+from services.identity.simulating import Simulation
 from shared import bus
 from shared.bus.destructions import heed
 from shared.config import Settings
@@ -80,6 +85,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
 
     eraser = Eraser(pool, client, ledger, vault, epochs, keyring, forget, now_us, new_id)
     holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
+    simulation = Simulation(pool, new_id)
+    activator = Activator(pool, ledger, unifier.graph, simulation, now_us, new_id)
     relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read)
     ledger.on_committed = committed
     erasure_api = ErasureApi(pool, eraser, holds, keyring, progress)
@@ -93,6 +100,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
     matching_api = MatchingApi(pool, vault.lookup_key, matcher, unifier.graph)
     server.add(add_MatchingServiceServicer_to_server, matching_api, "c360.identity.v1.MatchingService")
+    rules_api = RulesApi(pool, ledger, activator, simulation, vault.lookup_key, progress)
+    server.add(add_RulesServiceServicer_to_server, rules_api, RULES)
     parked_api = ParkedApi("identity", parked, lambda one: replay(one, unifier, vault))
     server.add(add_ParkedServiceServicer_to_server, parked_api, PARKED)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us)
@@ -106,6 +115,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             keep_going("publish", relay.run, server.halt),
             keep_going("match", matcher.run, server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
+            keep_going("follow the rules", activator.run, server.halt),
             keep_going("erase", eraser.run, server.halt),
             keep_going("expire proposals", expiry.run, server.halt),
             keep_going("destroy epoch keys", epochs.run, server.halt),

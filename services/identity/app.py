@@ -7,7 +7,7 @@ from typing import Any
 
 from services.identity import erasures, regions
 from services.identity.activities import Placed, activity_entry
-from services.identity.domain import Sighting, Suppression, admit
+from services.identity.domain import Sighting, Suppression, admit, sighting_of
 from services.identity.drafting import Drafting
 from services.identity.erasure import evolve as evolve_erasure
 from services.identity.graph.facts import Evidence, Node
@@ -19,7 +19,7 @@ from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
 from shared.events.promotion import identifiers_of
 from shared.events.wire import INGEST_STREAM, Batch, RawEvent, encode, event_id_of
-from shared.identifiers import Identifier, hash_of
+from shared.identifiers import Identifier
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
@@ -160,15 +160,12 @@ class Unifier:
         customer_of = await self._settle(seen, unit)
         unit.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
         for event_id, one in seen.items():
-            unit.placed.append(Placed(fresh[event_id], event_id, one.nodes[0].value_hash, customer_of[event_id]))
+            unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, customer_of[event_id]))
         return unit
 
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
-        # An event without any usable identifier was accepted all the same: it founds a customer of its own.
-        identifiers = identifiers_of(event) or [Identifier("event", event_id.hex())]
-        identifiers.sort(key=lambda identifier: (self.graph.rules.rank(identifier.namespace), identifier))
-        hashed = [(hash_of(identifier, self._vault.lookup_key), identifier) for identifier in identifiers]
-        return Sighting(event_id, hashed, min(event.occurred_at, event.received_at))
+        occurred_at = min(event.occurred_at, event.received_at)
+        return sighting_of(event_id, identifiers_of(event), occurred_at, self.graph.rules, self._vault.lookup_key)
 
     async def _admit(self, sightings: Sequence[Sighting], unit: Unit) -> list[Sighting]:
         """What was erased may have been seen often before, so this comes first."""
@@ -197,25 +194,27 @@ class Unifier:
         if news:
             unit.loaded, unit.settled = await self.graph.settle(news)
             own = unit.loaded.region.known.own
-            customer_of |= {event_id: own[one.nodes[0]] for event_id, one in rest.items() if event_id not in customer_of}
+            customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
         for one in news:
-            unit.resolved[one.nodes[0]] = min(one.evidence, unit.resolved.get(one.nodes[0], one.evidence))
+            unit.resolved[one.resolving] = min(one.evidence, unit.resolved.get(one.resolving, one.evidence))
         for event_id, one in rest.items():
+            if one.by is not None:
+                continue  # nothing else resolves by this event
             evidence = unit.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
             unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]
         return customer_of
 
     def _known_customer(self, seen: Seen) -> bytes | None:
         found = self._known.get(seen.nodes)
-        if found is None or (len(seen.nodes) > 1 and found[0] > seen.evidence):
+        if found is None or seen.by is not None or (len(seen.nodes) > 1 and found[0] > seen.evidence):
             return None
         return found[1]
 
     def _values(self, fresh: dict[bytes, RawEvent]) -> dict[bytes, Identifier]:
-        found = {}
+        found: dict[bytes, Identifier] = {}
         for event_id, event in fresh.items():
-            for value_hash, identifier in self._sighting(event_id, event).identifiers:
-                found[value_hash] = identifier
+            said = self._sighting(event_id, event)
+            found |= dict([*said.identifiers, said.by] if said.by else said.identifiers)
         return found
 
     async def _refuse(self, drafting: Drafting, refusals: Sequence[tuple[bytes, Suppression]]) -> None:

@@ -7,20 +7,36 @@ from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import Rules
 from shared.events.erasure import Policy
-from shared.identifiers import Identifier
+from shared.identifiers import Identifier, hash_of
+
+ITSELF = "event"  # the namespace of an event that nothing else names
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Identifiers seen together in one event, strongest first, each with its keyed hash."""
+    """Identifiers seen together in one event, strongest first and blocked ones last, each with its keyed hash.
+
+    `by` is what the event resolves by when all of them are blocked: itself.
+    """
 
     event_id: bytes
     identifiers: Sequence[tuple[bytes, Identifier]]
     occurred_at: int = 0
+    by: tuple[bytes, Identifier] | None = None
 
     def seen(self) -> Seen:
         nodes = tuple(Node(identifier.namespace, value_hash) for value_hash, identifier in self.identifiers)
-        return Seen(nodes, Evidence(self.occurred_at, self.event_id))
+        by = Node(self.by[1].namespace, self.by[0]) if self.by else None
+        return Seen(nodes, Evidence(self.occurred_at, self.event_id), by)
+
+
+def sighting_of(event_id: bytes, identifiers: Sequence[Identifier], occurred_at: int, rules: Rules, key: bytes) -> Sighting:
+    """An event without any usable identifier was accepted all the same: it founds a customer of its own."""
+    itself = Identifier(ITSELF, event_id.hex())
+    hashed = [(hash_of(identifier, key), identifier) for identifier in identifiers or [itself]]
+    hashed.sort(key=lambda item: (item[0] in rules.blocked, rules.rank(item[1].namespace), item[1]))
+    by = (hash_of(itself, key), itself) if hashed[0][0] in rules.blocked else None
+    return Sighting(event_id, hashed, occurred_at, by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,6 @@ def admit(suppressions: Mapping[bytes, Suppression], sighting: Sighting, rules: 
     for value_hash, identifier in sighting.identifiers:
         if value_hash in suppressed and not rules.of(identifier.namespace).device:
             return suppressed[value_hash]
-    if all(rules.of(identifier.namespace).device for _, identifier in rest):
+    if all(rules.of(identifier.namespace).device or value_hash in rules.blocked for value_hash, identifier in rest):
         return next(iter(suppressed.values()))
     return replace(sighting, identifiers=rest)

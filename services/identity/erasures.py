@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.identity import record_tables, regions
+from services.identity import record_tables, region_saving
 from services.identity.domain import Suppression
 from services.identity.erasure import Erasure
 from shared.events.catalogue import encode
@@ -102,7 +102,7 @@ async def move_versions(connection: Any, versions: dict[bytes, int]) -> None:
 async def erase(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes], suppression: Suppression) -> None:
     """The identifiers lead nowhere and are suppressed; the customers are closed; nothing is proposed about them."""
     await record_tables.forget(connection, customers)
-    await regions.forget(connection, customers, hashes)
+    await region_saving.forget(connection, customers, hashes)
     await connection.execute("DELETE FROM proposals WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await connection.execute(
         "UPDATE customers SET erased_by = $2 WHERE customer = ANY($1::bytea[])", list(customers), suppression.erasure_id

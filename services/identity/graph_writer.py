@@ -7,13 +7,13 @@ All of it belongs into a turn of the ledger.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from services.identity import regions, views
+from services.identity import region_saving, regions, views
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.graph.causes import NOBODY
 from services.identity.graph.conclude import Conclusion
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen, Settled, settle
-from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.graph.rules import Rules
 from services.identity.ledger import Also, Ledger
 from services.identity.regions import Loaded
 from shared.events.catalogue import Entry
@@ -32,20 +32,23 @@ def amend_nothing(_: Loaded) -> Sequence[Entry]:
 
 
 class GraphWriter:
-    """`rules` are those in force; whoever changes their order of namespaces has the unifier `forget`."""
+    """`rules` are those in force, as the ledger loaded them from its log."""
 
     def __init__(self, pool: Any, ledger: Ledger, vault: Vault, clock: Clock, new_id: NewId) -> None:
-        self.rules = DEFAULT_RULES
         self._pool = pool
         self.ledger = ledger
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
 
+    @property
+    def rules(self) -> Rules:
+        return self.ledger.rules
+
     async def settle(self, seen: Sequence[Seen]) -> tuple[Loaded, Settled]:
         """What events that aren't known yet change; nothing is written."""
         touched = {node.value_hash for one in seen for node in one.nodes}
-        loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number)
+        loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number, again=seen)
         return loaded, settle(loaded.region, seen, self.rules, self._new_id)
 
     async def draft(
@@ -76,7 +79,7 @@ class GraphWriter:
 
     async def save(self, connection: Any, loaded: Loaded, settled: Settled, drafting: Drafting, records: Sequence[Record]) -> None:
         """In the transaction that appends what was drafted."""
-        await regions.save(connection, loaded, settled, self.ledger.recording)
+        await region_saving.save(connection, loaded, settled, self.ledger.recording)
         now = self._clock()
         if drafting.withdrawn:  # before the new ones: only one is open for two customers
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
@@ -88,15 +91,15 @@ class GraphWriter:
         self.ledger.next_founding_number = max(self.ledger.next_founding_number, number)
 
     async def resettle(
-        self, touched: Collection[bytes], amend: Amend, also: Also, *, cause: Evidence = NOBODY, reconsider: bool = False
+        self, touched: Collection[bytes], amend: Amend, also: Also, *, cause: Evidence = NOBODY, reconsider: Collection[bytes] = ()
     ) -> list[Conclusion]:
         """Changes the graph without events, in one transaction with `also`; `touched` are value hashes.
 
-        `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. With
-        `reconsider`, shared values among the touched may link again: all that they were seen with is loaded.
+        `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. Shared
+        values that `reconsider` names may link again: all that they were seen with is loaded.
         """
         number = self.ledger.next_founding_number
-        loaded = await regions.load(self._pool, touched, number, touched if reconsider else ())
+        loaded = await regions.load(self._pool, touched, number, reconsider)
         drafting = Drafting()
         for entry in amend(loaded):
             drafting.take(loaded.versions, entry)

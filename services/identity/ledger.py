@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from services.identity import views
+from services.identity import rulebook, views
+from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.outbox import Outbox
 from services.identity.seen import SeenMessages
 from shared.events.catalogue import Entry
@@ -30,6 +31,7 @@ class Ledger:
         self.seen = SeenMessages(pool)
         self.run = Run()
         self.next_founding_number = 0
+        self.rules = DEFAULT_RULES  # those in force
         self.on_committed: Callable[[], None] = lambda: None
         self._pool = pool
         self._writer = writer
@@ -85,6 +87,7 @@ class Ledger:
         await self._writer.claim()
         await self._outbox.load()
         await self.seen.load()
+        self.rules = (await rulebook.history(self.reader))[-1].rules
         self.next_founding_number = await views.next_founding_number(self._pool)
         self.run.length = await self.parked.trailing_run(INGEST_STREAM, self.consumed)
         self._progress.advance("ingest", self.consumed)

@@ -17,7 +17,7 @@ from services.identity.decision import Act, Decide, Party
 from services.identity.domain import Sighting, Suppression, admit
 from services.identity.graph.facts import Facts, pair
 from services.identity.graph.resolve import resolve
-from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
 from services.identity.reviewing import DAY, Expiry
@@ -50,6 +50,7 @@ VIEWS = (
     "returned_blocks",
     "matches",
     "matching",
+    "resettling",
     "proposals",
     "seen_messages",
     "seen_messages_sieve",
@@ -133,7 +134,7 @@ def sighting_of(event: RawEvent, key: bytes) -> Sighting:
     return Sighting(event.message_id.encode(), identifiers, event.occurred_at)
 
 
-def oracle(sightings: list[Sighting], decided: Sequence[Any] = ()) -> set[frozenset[bytes]]:
+def oracle(sightings: list[Sighting], decided: Sequence[Any] = (), rules: Rules = DEFAULT_RULES) -> set[frozenset[bytes]]:
     """The partition of all facts together; `decided` are rows of decisions in force."""
     facts, resolving = Facts(), set()
     nodes = {node.value_hash: node for sighting in sightings for node in sighting.seen().nodes}
@@ -143,7 +144,7 @@ def oracle(sightings: list[Sighting], decided: Sequence[Any] = ()) -> set[frozen
         seen = sighting.seen()
         facts.see(seen.nodes, seen.evidence)
         resolving.add(seen.nodes[0])
-    partition = resolve(facts, DEFAULT_RULES)
+    partition = resolve(facts, rules)
     groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
     return groups - {frozenset({node.value_hash}) for node in partition.shared - resolving}
 

@@ -1,6 +1,6 @@
 """The graph as its tables keep it, in memory: only what some facts touch is loaded and saved."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -29,12 +29,13 @@ class Store:
 
     def take(self, seen: list[Seen]) -> list[Conclusion]:
         news = [one for one in seen if not self._known(one)]
-        return self._settle(self.load({node for one in news for node in one.nodes}), news)
+        again = {frozenset(one.nodes) for one in news}
+        return self._settle(self.load({node for one in news for node in one.nodes}, again), news)
 
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""
         evidence = self.whole.facts.together.get(frozenset(seen.nodes))
-        return seen.nodes[0] in self.whole.known.own and evidence is not None and evidence <= seen.evidence
+        return seen.resolving in self.whole.known.own and evidence is not None and evidence <= seen.evidence
 
     def decide(self, act: Act, one: Node, other: Node) -> Decided | None:
         """As `deciding`, of two that are linked to customers; None when it is refused."""
@@ -84,17 +85,17 @@ class Store:
         self.save(region)
         return settled.conclusions
 
-    def load(self, touched: set[Node]) -> Region:
+    def load(self, touched: set[Node], again: Collection[frozenset[Node]] = ()) -> Region:
         touched = touched | self.unsettled
         whole, region = self.whole, Region(reconsidered=self.unsettled & self.whole.shared)
-        again = {together for together in whole.facts.together if not together.isdisjoint(region.reconsidered)}
-        touched |= {node for together in again for node in together}
+        around = {together for together in whole.facts.together if not together.isdisjoint(region.reconsidered)}
+        touched |= {node for together in around for node in together}
         touched |= {node for found in whole.facts.matched if not found.isdisjoint(region.reconsidered) for node in found}
         components = {whole.component_of[node] for node in touched if node in whole.component_of}
         inside = {node for node, found in whole.component_of.items() if found in components} | touched
         self.loaded = inside
         for together, evidence in whole.facts.together.items():
-            if whole.component_of_sighting.get(together) in components or together in again:
+            if whole.component_of_sighting.get(together) in components or together in around or together in again:
                 region.facts.together[together] = evidence
         region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
         region.facts.forbidden = {decided for decided in whole.facts.forbidden if decided <= inside}

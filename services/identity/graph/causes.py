@@ -49,7 +49,7 @@ class Causes:
         self._decided = decided
         self._otherwise = otherwise
         self._region = region
-        self._changed = settled.sightings
+        self._news = settled.news
         self._links = by_node(settled.partition.links)
         self._seen_with: dict[Node, list[frozenset[Node]]] = {}
         for together in region.facts.together:
@@ -71,7 +71,7 @@ class Causes:
         reached, waiting = {node}, deque([node])
         while waiting:
             for together in sorted(self._seen_with.get(waiting.popleft(), ()), key=sorted):
-                if together in self._changed:
+                if together in self._news:
                     return self._region.facts.together[together]
                 for neighbour in together - reached:
                     reached.add(neighbour)

@@ -70,13 +70,15 @@ class Facts:
 
 
 def shared(facts: Facts, rules: Rules) -> set[Node]:
-    """Identifiers with too many owners to say who somebody is: a kiosk, a family's mailbox, team@."""
+    """Identifiers with too many owners to say who somebody is: a kiosk, a family's mailbox, team@; and blocked ones."""
     owners: dict[Node, dict[str, set[Node]]] = defaultdict(lambda: defaultdict(set))
+    blocked: set[Node] = set()
     for nodes in facts.together:
+        blocked |= {node for node in nodes if node.value_hash in rules.blocked}
         for node in nodes:
             rank = rules.rank(node.namespace)
-            for other in nodes:
+            for other in nodes - blocked:
                 if rules.rank(other.namespace) < rank:
                     owners[node][other.namespace].add(other)
     counted = ((node, [(name, len(values)) for name, values in by_name.items()]) for node, by_name in owners.items())
-    return {node for node, counts in counted if rules.is_shared(node.namespace, counts)}
+    return blocked | {node for node, counts in counted if rules.is_shared(node.namespace, counts)}

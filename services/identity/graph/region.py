@@ -18,10 +18,15 @@ Component = bytes
 
 
 class Seen(NamedTuple):
-    """Identifiers of one event, strongest first."""
+    """Identifiers of one event, strongest first and blocked ones last. `by` is what it resolves by when all are blocked."""
 
     nodes: tuple[Node, ...]
     evidence: Evidence
+    by: Node | None = None
+
+    @property
+    def resolving(self) -> Node:
+        return self.by or self.nodes[0]
 
 
 @dataclass(slots=True)
@@ -43,27 +48,28 @@ class Settled(NamedTuple):
     partition: Partition
     sightings: set[frozenset[Node]]  # new, with earlier evidence, or in another component
     nodes: set[Node]  # of another link, component, or shared now
+    news: set[frozenset[Node]]  # of the sightings, those that are new or have earlier evidence
 
 
 def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) -> Settled:
     """Adds the facts and concludes."""
-    changed = {nodes for one in seen if len(nodes := frozenset(one.nodes)) > 1 and region.facts.see(nodes, one.evidence)}
+    news = {nodes for one in seen if len(nodes := frozenset(one.nodes)) > 1 and region.facts.see(nodes, one.evidence)}
     shared_before, links_before = set(region.shared), dict(region.known.links)
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
     partition = resolve(region.facts, rules, region.shared)
-    for node in (*region.known.own, *(one.nodes[0] for one in seen)):
+    for node in (*region.known.own, *(one.resolving for one in seen)):
         _stand_alone(partition, node)
-    conclusions = conclude(region.known, partition, [one.nodes[0] for one in seen], rules, new_id)
+    conclusions = conclude(region.known, partition, [one.resolving for one in seen], rules, new_id)
     links = [(link.strong, link.weak) for link in candidates(region.facts, rules, region.shared)]
     _label(region, [*links, *_matched(region)], partition.group_of, new_id)
-    changed |= {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
+    changed = news | {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
     touched = shared_before ^ region.shared
     inside = partition.group_of.keys() | links_before.keys() | components_before.keys()
     touched |= {node for node in inside if links_before.get(node) != region.known.links.get(node)}
     touched |= {node for node in inside if components_before.get(node) != region.component_of.get(node)}
-    touched |= {one.nodes[0] for one in seen if one.nodes[0] not in links_before}
-    return Settled(conclusions, partition, changed, touched)
+    touched |= {one.resolving for one in seen if one.resolving not in links_before}
+    return Settled(conclusions, partition, changed, touched, news)
 
 
 def _stand_alone(partition: Partition, node: Node) -> None:

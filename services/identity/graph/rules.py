@@ -28,7 +28,7 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     device: bool = False
 
 
-class Matching(msgspec.Struct, frozen=True, kw_only=True):
+class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from a match: how much speaks for it, in bits (`matching/score`), says whether two are one.
 
     From `link_weight` on they are linked, from `review_weight` on people are asked. A source of `one_per_source` keeps each
@@ -48,7 +48,11 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`."""
+    """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`.
+
+    `blocked` are keyed hashes of values that name nobody: kept in facts like a shared one, they link nothing, own nothing, and
+    no event resolves by them. So a value can be blocked and given back without looking at any event again.
+    """
 
     version: int = 1
     namespaces: tuple[Namespace, ...]
@@ -56,6 +60,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     others_rank: int
     max_cluster: int = MAX_CLUSTER_IDENTIFIERS
     matching: Matching = Matching()
+    blocked: frozenset[bytes] = frozenset()
 
     def of(self, name: str) -> Namespace:
         return next((namespace for namespace in self.namespaces if namespace.name == name), self.others)

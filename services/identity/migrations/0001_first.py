@@ -101,9 +101,19 @@ CREATE INDEX merges_by_other ON merges (other);
 CREATE TABLE unsettled (
     value_hash bytea PRIMARY KEY -- an erasure took away what it was seen with
 );
+-- at most one row: how far the graph follows rules that were activated
+CREATE TABLE resettling (
+    version     int4  PRIMARY KEY,
+    settled_to  bytea NOT NULL, -- every value hash up to this one
+    identifiers int8  NOT NULL,
+    merges      int8  NOT NULL,
+    splits      int8  NOT NULL,
+    links       int8  NOT NULL,
+    unlinks     int8  NOT NULL
+);
 GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, merges, unsettled TO c360_identity;
 GRANT SELECT, INSERT, DELETE ON superseded_evidence, former_links TO c360_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, merges, unsettled, resettling TO c360_identity;
 """
 
 

@@ -1,0 +1,187 @@
+"""Puts rules in force: an event of identity's log, behind which everything is concluded by them; the graph follows in pages."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+
+from services.identity import resettling, rulebook, sharing
+from services.identity.erasure import check_request, reused
+from services.identity.graph.difference import Difference, changed, copied
+from services.identity.graph.facts import Evidence
+from services.identity.graph.region import Region
+from services.identity.graph_writer import GraphWriter
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.regions import Loaded
+from services.identity.resettling import Resettling
+from services.identity.rulebook import RULES_STREAM, SHIPPED, Activation
+from services.identity.rules_document import RulesDocument, rules_of, to_json
+from services.identity.simulating import Progress, Simulation
+from shared.errors import WrongState
+from shared.events.catalogue import Entry, EventType, Public, make_entry
+from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesActivated, RulesDiffer, RulesSettled
+from shared.ids import NewId
+from shared.instants import Clock
+from shared.log.writer import Versioned
+from shared.telemetry import logger
+from shared.waiting import wait_for_news
+
+PAGE_IDENTIFIERS = 200  # and what their components hold besides, in one transaction; events wait for their turn behind it
+LOOK_S = 30.0  # how often to look for what is unfinished without being told
+
+log = logger("rules")
+
+
+class ActivateRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID)."""
+
+    request_id: str
+    document: RulesDocument
+    reason: str
+    activated_by: str
+
+    def __post_init__(self) -> None:
+        check_request(self.request_id, self.reason, self.activated_by)
+
+    def says_the_same(self, earlier: Activation) -> bool:
+        mine = (self.document, self.reason, self.activated_by)
+        return mine == (earlier.document, earlier.reason, earlier.activated_by)
+
+
+class Activator:
+    """`activate` takes rules; `run` has the graph follow them."""
+
+    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, simulation: Simulation, clock: Clock, new_id: NewId) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._graph = graph
+        self._simulation = simulation
+        self._clock = clock
+        self._new_id = new_id
+        self._news = asyncio.Event()
+
+    async def activate(self, command: ActivateRules) -> AsyncIterator[Progress | Activation]:
+        """How far what they change is counted, then the rules in force. What was activated under the same id is answered.
+
+        Raises Conflict (REQUEST_ID_REUSED), WrongState (RULES_UNCHANGED), LimitExceeded (REGION_TOO_LARGE).
+        """
+        async with self._ledger.turn():
+            earlier = self._earlier(command, await rulebook.history(self._ledger.reader))
+        if earlier is not None:
+            yield earlier
+            return
+        found = Progress(0, 0, Difference())
+        async for found in self._simulation.rules(rules_of(command.document, 0)):
+            yield found
+        async with self._ledger.turn():
+            activations = await rulebook.history(self._ledger.reader)
+            activation = self._earlier(command, activations) or await self._record(command, found, activations[-1].version + 1)
+        self._news.set()
+        yield activation
+
+    async def run(self) -> None:
+        """Never returns; raises when a server is down, to be started over from what is recorded."""
+        await self._record_shipped()
+        while True:
+            self._news.clear()
+            while await self._resettle_page():
+                pass
+            await wait_for_news(self._news, LOOK_S)
+
+    async def _record_shipped(self) -> None:
+        async with self._ledger.turn():
+            if await self._ledger.reader.version(IDENTITY_PARTITION, RULES_STREAM):
+                return
+            event = RulesActivated(
+                request_id="",
+                version=SHIPPED.version,
+                document=to_json(SHIPPED.document),
+                activated_by=SHIPPED.activated_by,
+                reason=SHIPPED.reason,
+                expected=RulesDiffer(),
+            )
+            await self._ledger.commit([await self._entry(RULES_ACTIVATED, event)], [])
+
+    def _earlier(self, command: ActivateRules, activations: list[Activation]) -> Activation | None:
+        for activation in activations:
+            if activation.request_id == command.request_id:
+                if not command.says_the_same(activation):
+                    raise reused()
+                return activation
+        if activations[-1].document == command.document:
+            raise WrongState("these rules are in force", reason="RULES_UNCHANGED", version=activations[-1].version)
+        return None
+
+    async def _record(self, command: ActivateRules, found: Progress, version: int) -> Activation:
+        event = RulesActivated(
+            request_id=command.request_id,
+            version=version,
+            document=to_json(command.document),
+            activated_by=command.activated_by,
+            reason=command.reason,
+            expected=_reported(found),
+        )
+        own = await self._entry(RULES_ACTIVATED, event)
+        await self._ledger.commit([own], [], write_views=lambda connection, _: resettling.begin(connection, version))
+        activation = (await rulebook.history(self._ledger.reader))[-1]
+        self._ledger.rules = activation.rules
+        log.info("rules activated", version=version)
+        return activation
+
+    async def _resettle_page(self) -> bool:
+        """Whether there is more to do. A page, and how far it came, are one transaction."""
+        async with self._ledger.turn():
+            so_far = await resettling.under_way(self._pool)
+            if so_far is None:
+                return False
+            page = await resettling.page_after(self._pool, so_far.settled_to, PAGE_IDENTIFIERS)
+            if not page:
+                await self._finish(so_far)
+                return False
+            await self._resettle(so_far, page)
+        return True
+
+    async def _resettle(self, so_far: Resettling, page: list[bytes]) -> None:
+        activation = (await rulebook.history(self._ledger.reader))[-1]
+        stored: list[tuple[Region, Region]] = []  # as it was, and as it becomes
+
+        def remember(loaded: Loaded) -> Sequence[Entry]:
+            stored.append((copied(loaded.region), loaded.region))
+            return ()
+
+        async def also(connection: Any) -> None:
+            await resettling.save(connection, so_far.after(page, changed(*stored[0])))
+
+        cause = Evidence(activation.activated_at, activation.event_id)
+        back = await sharing.returning(self._pool, page, activation.rules)
+        await self._graph.resettle(page, remember, also, cause=cause, reconsider=back)
+
+    async def _finish(self, so_far: Resettling) -> None:
+        event = RulesSettled(
+            version=so_far.version,
+            identifiers=so_far.identifiers,
+            merges=so_far.merges,
+            splits=so_far.splits,
+            links=so_far.links,
+            unlinks=so_far.unlinks,
+        )
+        own = await self._entry(RULES_SETTLED, event)
+        await self._ledger.commit([own], [], write_views=lambda connection, _: resettling.end(connection))
+        log.info("the graph follows the rules", version=so_far.version, identifiers=so_far.identifiers)
+
+    async def _entry(self, kind: EventType, event: Public) -> Versioned:
+        version = await self._ledger.reader.version(IDENTITY_PARTITION, RULES_STREAM) + 1
+        return Versioned(IDENTITY_PARTITION, version, make_entry(kind, RULES_STREAM, self._new_id(), self._clock(), event))
+
+
+def _reported(found: Progress) -> RulesDiffer:
+    return RulesDiffer(
+        identifiers=found.identifiers,
+        merges=found.found.merges,
+        splits=found.found.splits,
+        links=found.found.links,
+        unlinks=found.found.unlinks,
+        shared=found.found.shared,
+        returned=found.found.returned,
+    )

@@ -1,0 +1,149 @@
+"""The gRPC edge of the rules."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from c360.identity.v1 import rules_pb2 as pb
+from c360.identity.v1 import rules_pb2_grpc
+
+from services.identity import decisions, resettling, rulebook, views
+from services.identity.activating import ActivateRules, Activator
+from services.identity.decision import stand_for
+from services.identity.graph.difference import Amend, Difference
+from services.identity.graph.facts import Node, pair
+from services.identity.graph.region import Region
+from services.identity.graph.rules import Rules
+from services.identity.ledger import Ledger
+from services.identity.rulebook import Activation
+from services.identity.rules_document import read, rules_of, to_json
+from services.identity.simulating import Progress as Looked
+from services.identity.simulating import Simulation
+from shared.errors import InvalidInput, NotFound
+from shared.events.rules import RulesDiffer
+from shared.identifiers import hash_of, normalise
+from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
+from shared.positions import Progress
+from shared.rpc.edge import freshness
+from shared.rpc.server import seconds_left
+
+SERVICE_NAME: Final = "c360.identity.v1.RulesService"
+
+
+class RulesApi(rules_pb2_grpc.RulesServiceServicer):
+    def __init__(
+        self, pool: Any, ledger: Ledger, activator: Activator, simulation: Simulation, lookup_key: bytes, progress: Progress
+    ) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._activator = activator
+        self._simulation = simulation
+        self._lookup_key = lookup_key
+        self._progress = progress
+
+    async def GetRules(self, request: pb.GetRulesRequest, context: Any) -> pb.GetRulesResponse:
+        activations = await rulebook.history(self._ledger.reader)
+        wanted = request.version or activations[-1].version
+        if wanted > len(activations):
+            raise NotFound("there is no such version of the rules", reason="RULES_UNKNOWN", version=wanted)
+        found = activations[wanted - 1]
+        under_way, total = await resettling.under_way(self._pool), await resettling.count(self._pool)
+        is_it = under_way is not None and under_way.version == found.version
+        return pb.GetRulesResponse(
+            rules=_version(found),
+            document=to_json(found.document),
+            settled_identifiers=under_way.identifiers if under_way is not None and is_it else total,
+            identifiers=total,
+            shipped_document=to_json(rulebook.SHIPPED.document),
+        )
+
+    async def ListRules(self, request: pb.ListRulesRequest, context: Any) -> pb.ListRulesResponse:
+        return pb.ListRulesResponse(rules=[_version(one) for one in await rulebook.history(self._ledger.reader)])
+
+    async def CheckRules(self, request: pb.CheckRulesRequest, context: Any) -> AsyncIterator[pb.CheckRulesResponse]:
+        document = read(request.document, self._lookup_key)
+        async for looked in self._simulation.rules(rules_of(document, 0)):
+            yield pb.CheckRulesResponse(
+                checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)
+            )
+
+    async def ActivateRules(self, request: pb.ActivateRulesRequest, context: Any) -> AsyncIterator[pb.ActivateRulesResponse]:
+        command = ActivateRules(
+            request_id=request.request_id,
+            document=read(request.document, self._lookup_key),
+            reason=request.reason,
+            activated_by=request.activated_by,
+        )
+        async for step in self._activator.activate(command):
+            if isinstance(step, Looked):
+                yield pb.ActivateRulesResponse(checked_identifiers=step.identifiers, identifiers=step.of)
+            else:
+                total = step.expected.identifiers
+                yield pb.ActivateRulesResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
+
+    async def Simulate(self, request: pb.SimulateRequest, context: Any) -> pb.SimulateResponse:
+        if request.decision not in (pb.SIMULATED_DECISION_MERGE, pb.SIMULATED_DECISION_FORBID):
+            raise InvalidInput("say what would be decided: merge or forbid", reason="DECISION_MISSING")
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
+        one, other = await self._node(request.one), await self._node(request.other)
+        if one == other:
+            raise InvalidInput("name two identifiers, or two customers", reason="SAME_CUSTOMER")
+        amend = _decided(request.decision, one, other, self._ledger.rules)
+        found = await self._simulation.decision([one.value_hash, other.value_hash], amend, self._ledger.rules)
+        return pb.SimulateResponse(difference=_difference(found))
+
+    async def _node(self, named: pb.SimulatedCustomer) -> Node:
+        """The identifier itself, or the one that founded the customer."""
+        match named.WhichOneof("customer"):
+            case "customer_id":
+                customer = from_text(named.customer_id, "customer")
+                await views.present_members(self._pool, customer)
+                found = await decisions.founder_of(self._pool, customer)
+            case "identifier":
+                identifier = normalise(named.identifier.namespace, named.identifier.value)
+                found = await decisions.linked(self._pool, hash_of(identifier, self._lookup_key))
+            case _:
+                raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
+        if found is None:
+            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+        return found
+
+
+def _decided(decision: pb.SimulatedDecision.ValueType, one: Node, other: Node, rules: Rules) -> Amend:
+    def amend(region: Region) -> None:
+        merge = decision == pb.SIMULATED_DECISION_MERGE
+        (region.facts.forced if merge else region.facts.forbidden).add(pair(*stand_for(region, rules, one, other)))
+
+    return amend
+
+
+def _version(found: Activation) -> pb.RulesVersion:
+    return pb.RulesVersion(
+        version=found.version,
+        activate_time=to_timestamp(found.activated_at) if found.activated_at else None,
+        activated_by=found.activated_by,
+        reason=found.reason,
+        expected=_counts(found.expected),
+        settled=found.settled,
+        after_position=found.pos,
+    )
+
+
+def _counts(found: Difference | RulesDiffer) -> pb.RulesDifference:
+    return pb.RulesDifference(
+        merges=found.merges,
+        splits=found.splits,
+        links=found.links,
+        unlinks=found.unlinks,
+        shared=found.shared,
+        returned=found.returned,
+    )
+
+
+def _difference(found: Difference) -> pb.RulesDifference:
+    message = _counts(found)
+    for example in found.examples:
+        effect = pb.RULES_EFFECT_MERGE if example.merges else pb.RULES_EFFECT_SPLIT
+        ids = [to_text(customer) for customer in example.customers]
+        message.examples.add(effect=effect, customer_ids=ids, parts=example.parts)
+    return message

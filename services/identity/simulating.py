@@ -1,0 +1,71 @@
+"""What other rules or a decision would change: the pure function on copies of what is stored, in pages; nothing is written."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from services.identity import regions, resettling, sharing
+from services.identity.graph.difference import Amend, Difference, difference
+from services.identity.graph.rules import Rules
+from services.identity.regions import Loaded
+from shared.ids import NewId
+
+PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
+KNOWN_VERDICTS = 100_000  # on shared identifiers, about 100 bytes each
+
+
+class Progress(NamedTuple):
+    """How many of how many identifiers were looked at, and what was found so far."""
+
+    identifiers: int
+    of: int
+    found: Difference
+
+
+class Simulation:
+    """`pool`'s search path names identity's schema."""
+
+    def __init__(self, pool: Any, new_id: NewId) -> None:
+        self._pool = pool
+        self._new_id = new_id
+
+    async def rules(self, rules: Rules) -> AsyncIterator[Progress]:
+        """Page by page; the last one has everything. Raises LimitExceeded (REGION_TOO_LARGE)."""
+        found, verdicts, done, settled_to = Difference(), dict[bytes, bool](), 0, b""
+        total = await resettling.count(self._pool)
+        yield Progress(0, total, found)
+        while page := await resettling.page_after(self._pool, settled_to, PAGE_IDENTIFIERS):
+            async with self._snapshot() as connection:
+                loaded = await self._closed(connection, page, rules, verdicts)
+            found.add(difference(loaded.region, rules, self._new_id, within=(settled_to, page[-1])))
+            done, settled_to = done + len(page), page[-1]
+            yield Progress(done, max(done, total), found)
+
+    async def decision(self, touched: Collection[bytes], amend: Amend, rules: Rules) -> Difference:
+        """Of facts about these value hashes, under the rules in force."""
+        async with self._snapshot() as connection:
+            loaded = await regions.load(connection, touched, 0)
+        return difference(loaded.region, rules, self._new_id, amend)
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Any]:
+        """The writer goes on meanwhile; a region is read as it was at one moment."""
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
+    async def _closed(self, connection: Any, page: list[bytes], rules: Rules, verdicts: dict[bytes, bool]) -> Loaded:
+        """Whole components, of what links now and of what would under these rules."""
+        if len(verdicts) > KNOWN_VERDICTS:
+            verdicts.clear()
+        returning: set[bytes] = set()
+        while True:
+            loaded = await regions.load(connection, page, 0, returning)
+            shared = {node.value_hash for node in loaded.region.shared} - returning
+            if asked := shared - verdicts.keys():
+                back = await sharing.returning(connection, asked, rules)
+                await sharing.check_sizes(connection, back)
+                verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(back, True)
+            more = {value_hash for value_hash in shared if verdicts[value_hash]}
+            if not more:
+                return loaded
+            returning |= more

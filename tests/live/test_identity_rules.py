@@ -1,0 +1,132 @@
+"""Rules that change, on a real PostgreSQL: the tables follow as the pure function says, whatever happens meanwhile."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.identity import activating, resettling, rulebook, sharing, simulating
+from services.identity.activating import ActivateRules, Activator
+from services.identity.domain import sighting_of
+from services.identity.graph.difference import Difference
+from services.identity.rulebook import Activation
+from services.identity.rules_document import RulesDocument, read, rules_of
+from services.identity.simulating import Progress, Simulation
+from shared.errors import LimitExceeded
+from shared.events import customer as events
+from shared.events.promotion import identifiers_of
+from shared.ids import id_maker
+from shared.instants import now_us
+from shared.log import LogReader
+from tests.live.test_identity import Store, in_units, oracle, partition_of_store, store, traffic
+
+__all__ = ["store"]  # the fixture
+
+# Anonymous ids never stop linking, two user ids may be one person, and the family's address is nobody's.
+OPEN = """{"namespaces": [{"name": "user_id", "limit": 2}, {"name": "email", "limit": 5, "blocked": ["family@shop.example"]},
+                          {"name": "*", "limit": 5}, {"name": "anonymous_id", "device": true}]}"""
+STRICT = """{"namespaces": [{"name": "email", "limit": 1}, {"name": "user_id", "limit": 1, "shared_after": 2},
+                            {"name": "*", "limit": 5}, {"name": "anonymous_id", "limit": 1, "window_days": 1}]}"""
+
+
+async def activator(store: Store) -> Activator:
+    """Of a process that has just started."""
+    unifier = await store.unifier()
+    simulation = Simulation(store.pool, id_maker(now_us))
+    return Activator(store.pool, unifier.graph.ledger, unifier.graph, simulation, now_us, id_maker(now_us))
+
+
+async def activate(store: Store, document: RulesDocument, name: str) -> Activation:
+    command = ActivateRules(request_id=name, document=document, reason="to try", activated_by="test")
+    steps = [step async for step in (await activator(store)).activate(command)]
+    assert isinstance(steps[-1], Activation)
+    return steps[-1]
+
+
+async def checked(store: Store, document: RulesDocument) -> Difference:
+    steps = [step async for step in Simulation(store.pool, id_maker(now_us)).rules(rules_of(document, 0))]
+    assert isinstance(steps[-1], Progress)
+    assert steps[-1].identifiers == steps[-1].of
+    return steps[-1].found
+
+
+async def whole_log(pool: Any) -> int:
+    count: int = await pool.fetchval("SELECT count(*) FROM events")
+    return count
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_tables_follow_rules_whatever_happens_meanwhile(store: Store, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pages, a process that is new for each of them, and events in between; then the shipped rules again."""
+    monkeypatch.setattr(activating, "PAGE_IDENTIFIERS", 7)
+    random, key = Random(seed), store.vault.lookup_key
+    raw = traffic(random, 140)
+    await (await store.unifier()).unify(raw[:80], 1, [])
+    rest = in_units(random, raw[80:])
+    sequence, taken = 1, raw[:80]
+    shipped = rulebook.SHIPPED.document
+    for name, document in (("open", read(OPEN, key)), ("strict", read(STRICT, key)), ("shipped", shipped)):
+        activation = await activate(store, document, name)
+        while await (await activator(store))._resettle_page():
+            if rest and random.random() < 0.5:
+                sequence += 1
+                await (await store.unifier()).unify(rest[0], sequence, [])
+                taken = taken + rest.pop(0)
+        sightings = [sighting_of(e.message_id.encode(), identifiers_of(e), e.occurred_at, activation.rules, key) for e in taken]
+        alone = {seen.by.value_hash for one in sightings if (seen := one.seen()).by}
+        own = {frozenset(hashes) for hashes in await partition_of_store(store.pool) if len(hashes) > 1}
+        assert own == {group for group in oracle(sightings, rules=activation.rules) if len(group) > 1}
+        assert not any(alone & group for group in own)
+    versions = await rulebook.history(LogReader(store.pool))
+    assert [(one.version, one.settled) for one in versions] == [(1, True), (2, True), (3, True), (4, True)]
+    assert versions[-1].rules.namespaces == versions[0].rules.namespaces
+    assert await resettling.under_way(store.pool) is None
+
+
+@pytest.mark.parametrize("document", [OPEN, STRICT])
+async def test_the_report_is_what_comes_to_pass(store: Store, document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checked in small pages, nothing written; settled in one page."""
+    raw = traffic(Random(5), 150)
+    await (await store.unifier()).unify(raw, 1, [])
+    before, log = await partition_of_store(store.pool), await whole_log(store.pool)
+    kept = read(document, store.vault.lookup_key)
+    with monkeypatch.context() as patched:
+        patched.setattr(simulating, "PAGE_IDENTIFIERS", 5)
+        report = await checked(store, kept)
+    assert (before, log) == (await partition_of_store(store.pool), await whole_log(store.pool))
+
+    activation = await activate(store, kept, "once")
+    assert activation.expected.merges == report.merges
+    one = await activator(store)
+    with monkeypatch.context() as patched:
+        patched.setattr(activating, "PAGE_IDENTIFIERS", 10_000)
+        assert await one._resettle_page()
+        came = await resettling.under_way(store.pool)
+        assert not await one._resettle_page()
+    assert came is not None
+    found = (came.merges, came.splits, came.links, came.unlinks)
+    assert found == (report.merges, report.splits, report.links, report.unlinks)
+    assert report.merges + report.splits > 0
+
+
+async def test_rules_that_would_make_a_kiosk_one_person_cannot_be_activated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await store.unifier()).unify(traffic(Random(5), 100), 1, [])
+    monkeypatch.setattr(sharing, "MAX_SIGHTINGS", 5)
+    with pytest.raises(LimitExceeded, match="anonymous_id would link again"):
+        await activate(store, read(OPEN, store.vault.lookup_key), "open")
+    assert len(await rulebook.history(LogReader(store.pool))) == 1
+
+
+async def test_what_is_concluded_by_new_rules_names_them_as_its_cause(store: Store) -> None:
+    await (await store.unifier()).unify(traffic(Random(6), 120), 1, [])
+    activation = await activate(store, read(STRICT, store.vault.lookup_key), "strict")
+    one = await activator(store)
+    while await one._resettle_page():
+        pass
+    records = await LogReader(store.pool).partition(0, activation.pos + 1, 10_000)
+    unlinked = [record.entry.public() for record in records if record.entry.type_id == events.UNLINKED.id]
+    assert unlinked
+    assert {public.cause for public in unlinked} == {activation.event_id}
+    versions = await rulebook.history(LogReader(store.pool))
+    assert rulebook.in_force_at(versions, records[0].pos).version == 2
+    assert rulebook.in_force_at(versions, activation.pos - 1).version == 1

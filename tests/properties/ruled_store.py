@@ -1,0 +1,63 @@
+"""A graph in memory whose rules change, as the service changes them."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from services.identity.graph.difference import Difference, difference
+from services.identity.graph.facts import Node, shared
+from services.identity.graph.region import Region
+from services.identity.graph.rules import Rules
+from tests.properties.graph_store import Store
+
+
+@dataclass
+class RuledStore(Store):
+    """`activate`, then `resettle` page by page until nothing is `waiting`."""
+
+    waiting: list[Node] = field(default_factory=list)
+
+    def activate(self, rules: Rules) -> None:
+        self.rules = rules
+        self.waiting = sorted(self.nodes(), key=lambda node: node.value_hash)
+
+    def nodes(self) -> set[Node]:
+        return self.whole.facts.nodes() | self.whole.known.links.keys()
+
+    def resettle(self, size: int, *, crash: bool = False) -> None:
+        """A page is one transaction, with the place up to which it came: after a crash it comes again, or was never there."""
+        page, rest = self.waiting[:size], self.waiting[size:]
+        before = deepcopy(self.whole)
+        self.unsettled |= set(page)
+        self.take([])
+        if crash:
+            self.whole = before
+        else:
+            self.waiting = rest
+
+    def settle_all(self, size: int) -> None:
+        while self.waiting:
+            self.resettle(size)
+
+    def region_for(self, page: set[Node], rules: Rules) -> Region:
+        """Closed under what links now and what would under these rules."""
+        returning = self.whole.shared - shared(self.whole.facts, rules)
+        inside: set[Node] = set()
+        while True:
+            self.unsettled = set(inside)
+            region = self.load(set(page))
+            found = (region.shared | page) & returning
+            if found <= inside:
+                self.unsettled = set()
+                return region
+            inside |= found
+
+    def check(self, rules: Rules, size: int) -> Difference:
+        """In pages, nothing written."""
+        found, beyond = Difference(), b""
+        ordered = sorted(self.nodes(), key=lambda node: node.value_hash)
+        while ordered:
+            page, ordered = ordered[:size], ordered[size:]
+            region = self.region_for(set(page), rules)
+            found.add(difference(region, rules, self.new_id, within=(beyond, page[-1].value_hash)))
+            beyond = page[-1].value_hash
+        return found
