@@ -162,7 +162,11 @@ async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules:
     shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"]}
     if shared and instants != NOW:
         counted = await owners(pool, {node.value_hash for node in shared}, rules, recalled.nodes, instants)
-        shared = {node for node in shared if rules.is_shared(node.namespace, list(counted[node.value_hash].items()))}
+        shared = {
+            node
+            for node in shared
+            if node.value_hash in rules.blocked or rules.is_shared(node.namespace, list(counted[node.value_hash].items()))
+        }
     recalled.shared |= shared
 
 
@@ -193,11 +197,13 @@ async def owners(
             ) AS seen
             CROSS JOIN unnest(seen.nodes) AS other (value_hash)
             JOIN identifiers AS owner ON owner.value_hash = other.value_hash
+            WHERE owner.value_hash <> ALL ($5::bytea[])
             GROUP BY 1, 2""",  # noqa: S608
         list(hashes),
         instants.known_at,
         instants.as_of,
         COUNTED_SIGHTINGS,
+        list(rules.blocked),
     )
     for row in rows:
         if rules.rank(row["namespace"]) < rules.rank(nodes[row["value_hash"]].namespace):

@@ -3,12 +3,16 @@
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.identity import activating, resettling, rulebook, sharing, simulating
 from services.identity.activating import ActivateRules, Activator
 from services.identity.domain import sighting_of
+from services.identity.explaining import Explanations
 from services.identity.graph.difference import Difference
+from services.identity.graph.facts import Node
+from services.identity.recall import NOW, Instants
 from services.identity.rulebook import Activation
 from services.identity.rules_document import RulesDocument, read, rules_of
 from services.identity.simulating import Progress, Simulation
@@ -130,3 +134,25 @@ async def test_what_is_concluded_by_new_rules_names_them_as_its_cause(store: Sto
     versions = await rulebook.history(LogReader(store.pool))
     assert rulebook.in_force_at(versions, records[0].pos).version == 2
     assert rulebook.in_force_at(versions, activation.pos - 1).version == 1
+
+
+async def test_a_blocked_value_links_nobody_at_a_past_instant_either(store: Store) -> None:
+    base = traffic(Random(7), 1)[0]
+    browsers = [
+        msgspec.structs.replace(
+            base, message_id=f"m{at}", user_id="", anonymous_id=f"a{at}", traits={"email": "family@shop.example"}, kind="identify",
+            occurred_at=at, received_at=at,
+        )
+        for at in (1, 2)
+    ]  # fmt: skip
+    await (await store.unifier()).unify(browsers, 1, [])
+    await activate(store, read(OPEN, store.vault.lookup_key), "open")
+    while await (await activator(store))._resettle_page():
+        pass
+    unifier = await store.unifier()
+    await unifier.load()
+    explanations = Explanations(store.pool, unifier.graph.ledger, unifier.graph, now_us)
+    rows = await store.pool.fetch("SELECT namespace, value_hash FROM identifiers WHERE namespace = 'anonymous_id'")
+    nodes = [Node(row["namespace"], row["value_hash"]) for row in rows]
+    for instants in (NOW, Instants(as_of=1_000)):
+        assert len({(await explanations.resolve(node, instants)).canonical for node in nodes}) == 2

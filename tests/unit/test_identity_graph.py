@@ -3,7 +3,8 @@
 from itertools import count
 
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
-from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.explain import Standing, explain
+from services.identity.graph.facts import Evidence, Facts, Match, Node, pair
 from services.identity.graph.region import Seen
 from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
@@ -95,3 +96,12 @@ def test_a_customer_does_not_grow_past_its_bound() -> None:
     for number in range(DEFAULT_RULES.max_cluster):
         see(graph, "user_id:u1", f"anonymous_id:device-{number}")
     assert max(map(len, resolve(graph.whole.facts, DEFAULT_RULES).groups())) <= DEFAULT_RULES.max_cluster
+
+
+def test_a_match_to_ask_about_is_told_beside_what_was_seen() -> None:
+    user, seen, asked = node("user_id:u1"), node("email:one@shop.example"), node("email:two@shop.example")
+    facts = Facts()
+    facts.see([user, seen], Evidence(1, b"1"))
+    facts.matched[pair(user, asked)] = Match(6.0, 6.0, Evidence(2, b"2"))
+    told = explain(Standing(facts, DEFAULT_RULES, frozenset()), user, asked)
+    assert [obstacle.kind for obstacle in told.obstacles] == ["LOW_CERTAINTY"]

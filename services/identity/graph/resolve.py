@@ -7,7 +7,6 @@ forbids it. What isn't joined is kept with its reason. Links never lead out of a
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import inf
 from typing import Literal, NamedTuple
 
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair, shared
@@ -109,9 +108,10 @@ def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
             earliest[found] = Link(strong, weak, match.evidence, match.personal_weight)
 
     def order(link: Link) -> tuple[object, ...]:
-        weight = -inf if link.weight is None else -link.weight
         ranks = rank(link.strong)[0], rank(link.weak)[0]
-        return link.evidence is not None, weight, *ranks, link.evidence if link.weight is None else 0, link.weak, link.strong
+        if link.weight is not None:
+            return 2, -link.weight, *ranks, link.weak, link.strong
+        return link.evidence is not None, *ranks, link.evidence, link.weak, link.strong
 
     return sorted(earliest.values(), key=order)
 
