@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import notation, render
+from services.cli import identity_models, notation, render
 from services.cli.notation import NamedCustomer, NamedIdentifier, Person
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
 
@@ -19,33 +19,15 @@ app = typer.Typer(
     no_args_is_help=True, help="Who is likely whom, though no identifier says so: weights, and what they are made of."
 )
 
+app.command()(identity_models.model)
+app.command()(identity_models.models)
+app.command("check-model")(identity_models.check_model)
+app.command("activate-model")(identity_models.activate_model)
+
 OtherRef = Annotated[
     Person,
     typer.Argument(metavar="OTHER", parser=parsed_by(notation.parse_person), help="The other, named in the same ways."),
 ]
-
-
-@app.command()
-def model(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
-    """Show the model in force: what is compared, what it weighs, and from which weight on two are one."""
-    from c360.identity.v1 import matching_pb2
-
-    answer = _ask("GetModel", matching_pb2.GetModelRequest(), timeout_s)
-    if as_json:
-        render.document(answer)
-        return
-    bands = f"links from {answer['link_weight']:g} bits, asks people from {answer['review_weight']:g}"
-    render.facts(
-        [
-            ("model", answer["version"]),
-            ("trained on", answer["trained_on"]),
-            ("matching", bands if answer["on"] else "off"),
-            ("sources that keep a person once", answer["one_per_source"] or None),
-            ("before anything is compared", f"{answer['prior_weight']:+.2f} bits"),
-        ]
-    )
-    rows = [(c["name"], level["label"], f"{level['weight']:+.2f}") for c in answer["comparisons"] for level in c["levels"]]
-    render.table("Comparisons", ("comparison", "level", "bits"), rows)
 
 
 @app.command()

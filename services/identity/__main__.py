@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from c360.identity.v1.decision_pb2_grpc import add_DecisionServiceServicer_to_server
@@ -25,10 +25,13 @@ from services.identity.erasure_api import ErasureApi
 from services.identity.explaining import Explanations
 from services.identity.explanation_api import ExplanationApi
 from services.identity.follow import follow_ingest, replay
+from services.identity.graph_writer import GraphWriter
 from services.identity.holding import Holds
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.matcher import make_matcher
+from services.identity.matcher import Matcher, make_matcher
 from services.identity.matching_api import MatchingApi
+from services.identity.model_activating import ModelActivator, settling
+from services.identity.model_simulating import ModelSimulation
 from services.identity.outbox import Outbox
 from services.identity.reviewing import Expiry
 from services.identity.rules_api import SERVICE_NAME as RULES
@@ -73,7 +76,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     ledger.run = Run(settings.poison_run_limit)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     epochs = Epochs(client, ledger, vault, now_us)
-    matcher = make_matcher(pool, ledger, outbox, unifier.graph, vault)
+    matcher, model_activator = _matching(server, pool, ledger, outbox, unifier.graph, vault)
 
     def forget() -> None:
         unifier.forget()
@@ -98,8 +101,6 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     expiry = Expiry(pool, ledger, settings.proposal_days, now_us, new_id)
     explanation_api = ExplanationApi(Explanations(pool, ledger, unifier.graph, now_us), vault.lookup_key, progress)
     server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
-    matching_api = MatchingApi(pool, vault.lookup_key, matcher, unifier.graph)
-    server.add(add_MatchingServiceServicer_to_server, matching_api, "c360.identity.v1.MatchingService")
     rules_api = RulesApi(pool, ledger, activator, simulation, vault.lookup_key, progress)
     server.add(add_RulesServiceServicer_to_server, rules_api, RULES)
     parked_api = ParkedApi("identity", parked, lambda one: replay(one, unifier, vault))
@@ -113,7 +114,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             server.stop,
             keep_going("follow ingest", lambda: follow_ingest(client, unifier, vault, ledger.run), server.halt),
             keep_going("publish", relay.run, server.halt),
-            keep_going("match", matcher.run, server.halt),
+            keep_going("match", lambda: _match(matcher, model_activator), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("follow the rules", activator.run, server.halt),
             keep_going("erase", eraser.run, server.halt),
@@ -124,6 +125,23 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     finally:
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
+
+
+def _matching(
+    server: RpcServer, pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault
+) -> tuple[Matcher, ModelActivator]:
+    new_id = id_maker(now_us)
+    matcher = make_matcher(pool, ledger, outbox, graph, vault, settling(ledger, now_us, new_id))
+    simulation = ModelSimulation(pool, ledger, vault, new_id)
+    activator = ModelActivator(ledger, simulation, now_us, new_id, matcher.tell)
+    api = MatchingApi(pool, vault.lookup_key, matcher, graph, activator, simulation)
+    server.add(add_MatchingServiceServicer_to_server, api, "c360.identity.v1.MatchingService")
+    return matcher, activator
+
+
+async def _match(matcher: Matcher, activator: ModelActivator) -> None:
+    await activator.record_shipped()
+    await matcher.run()
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Activator:
             document=to_json(command.document),
             activated_by=command.activated_by,
             reason=command.reason,
-            expected=_reported(found),
+            expected=reported(found),
         )
         own = await self._entry(RULES_ACTIVATED, event)
         await self._ledger.commit([own], [], write_views=lambda connection, _: resettling.begin(connection, version))
@@ -175,7 +175,7 @@ class Activator:
         return Versioned(IDENTITY_PARTITION, version, make_entry(kind, RULES_STREAM, self._new_id(), self._clock(), event))
 
 
-def _reported(found: Progress) -> RulesDiffer:
+def reported(found: Progress) -> RulesDiffer:
     return RulesDiffer(
         identifiers=found.identifiers,
         merges=found.found.merges,

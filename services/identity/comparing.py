@@ -13,7 +13,7 @@ from services.identity.matching import blocking
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.households import household_of
 from services.identity.record_tables import Changes, RecordRow
-from services.identity.records.likeness import Comparer, Kept, RecordPair
+from services.identity.records.likeness import Comparer, Kept, Likeness, RecordPair, record_pair
 from services.identity.records.proposing import Blocks, Key, Proposed, propose, withdrawn
 from services.identity.records.said import Statements, decode_statements, encode_statements, latest, merge, person_of
 from services.identity.regions import Loaded
@@ -114,6 +114,19 @@ class Comparing:
             await self._compare(plan, changed, rows, ())
         return plan
 
+    async def likenesses(self, rows: Mapping[bytes, RecordRow]) -> dict[RecordPair, Likeness]:
+        """All that these records match, in the blocks as they are stored."""
+        opened = await self.open(rows)
+        members = await record_tables.members(self._pool, {key for i in opened for key in rows[i].block_keys}, self._cap + 1)
+        pairs = {
+            record_pair(one, other)
+            for one in opened
+            for key in rows[one].block_keys
+            if len(members[key]) <= self._cap
+            for other in members[key] - {one}
+        }
+        return await self._likenesses(pairs, opened)
+
     def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey) -> Kept:
         person = person_of(said)
         kept = Kept(record_id, heard.value_hash, heard.source, person, latest(said.values()))
@@ -163,7 +176,7 @@ class Comparing:
         sizes = proposed.sizes | await record_tables.sizes(self._pool, unchanged, self._cap)
         return withdrawn(pairs, keys_of, sizes, self._cap)
 
-    async def _likenesses(self, pairs: Iterable[RecordPair], changed: Mapping[bytes, Kept]) -> dict[RecordPair, Any]:
+    async def _likenesses(self, pairs: Iterable[RecordPair], changed: Mapping[bytes, Kept]) -> dict[RecordPair, Likeness]:
         ordered = sorted(pairs)
         opened = dict(changed) | await self._open_all({one for ids in ordered for one in ids} - changed.keys())
         found = {}

@@ -52,10 +52,12 @@ async def draft_conclusions(
     new_id: NewId,
     rules: Rules,
     cause: Evidence,
+    model: str,
 ) -> None:
     """`resolved` is the earliest event at hand that resolves by an identifier, and `values` are the identifiers at hand, by hash.
 
-    What else has to be sealed anew is read from where it was said. `cause` is of what no event explains.
+    What else has to be sealed anew is read from where it was said. `cause` is of what no event explains; `model` is the
+    version of the one in force.
     """
     founded = [conclusion.customer for conclusion in settled.conclusions if isinstance(conclusion, Founded)]
     linked = [conclusion for conclusion in settled.conclusions if isinstance(conclusion, Linked)]
@@ -64,7 +66,7 @@ async def draft_conclusions(
     said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
     said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
     why = Causes(loaded.region, settled, rules, loaded.forced, cause)
-    writer = _Writer(loaded, drafting, said, why, resolved, now, new_id)
+    writer = _Writer(loaded, drafting, said, why, resolved, now, new_id, model)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
     writer.review(settled.partition.rejected)
@@ -96,8 +98,10 @@ class _Writer:
         resolved: Mapping[Node, Evidence],
         now: int,
         new_id: NewId,
+        model: str,
     ) -> None:
         self._loaded = loaded
+        self._model = model
         self._drafting = drafting
         self._said = said
         self._resolved = resolved
@@ -133,7 +137,12 @@ class _Writer:
         for stream, end in ((customer, other), (other, customer)):
             number = self._loaded.region.known.founding_numbers[end]
             merged = events.CustomersMerged(
-                merge_id=merge_id, other=end, other_founding_number=number, cause=cause.event_id, match_weight=weight
+                merge_id=merge_id,
+                other=end,
+                other_founding_number=number,
+                cause=cause.event_id,
+                match_weight=weight,
+                match_model=None if weight is None else self._model,
             )
             self._entry(events.MERGED, stream, merged, cause)
 

@@ -74,6 +74,7 @@ class GraphWriter:
             self._new_id,
             self.rules,
             cause,
+            self.ledger.model.version,
         )
         return drafting
 

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from services.identity import rulebook, views
+from services.identity import modelbook, rulebook, views
 from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.modelbook import ModelActivation
 from services.identity.outbox import Outbox
 from services.identity.seen import SeenMessages
 from shared.events.catalogue import Entry
@@ -32,6 +33,7 @@ class Ledger:
         self.run = Run()
         self.next_founding_number = 0
         self.rules = DEFAULT_RULES  # those in force
+        self.model: ModelActivation = modelbook.shipped()  # that is in force
         self.on_committed: Callable[[], None] = lambda: None
         self._pool = pool
         self._writer = writer
@@ -88,6 +90,7 @@ class Ledger:
         await self._outbox.load()
         await self.seen.load()
         self.rules = (await rulebook.history(self.reader))[-1].rules
+        self.model = (await modelbook.history(self.reader))[-1]
         self.next_founding_number = await views.next_founding_number(self._pool)
         self.run.length = await self.parked.trailing_run(INGEST_STREAM, self.consumed)
         self._progress.advance("ingest", self.consumed)

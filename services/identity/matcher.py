@@ -15,7 +15,6 @@ from services.identity.comparing import Comparing, Heard, Plan
 from services.identity.graph.facts import Evidence
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
-from services.identity.matching import model
 from services.identity.outbox import Outbox
 from services.identity.record_tables import NOTHING_CONSUMED, State
 from services.identity.records.likeness import Comparer
@@ -41,13 +40,23 @@ log = logger("matching")
 class Matcher:
     """`tell` it of news, and have it `forget` when something was erased."""
 
-    def __init__(self, pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault, comparing: Comparing) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        ledger: Ledger,
+        outbox: Outbox,
+        graph: GraphWriter,
+        vault: Vault,
+        comparing: Comparing,
+        settled: Callable[[int], Awaitable[None]],
+    ) -> None:
         self._pool = pool
         self._ledger = ledger
         self._outbox = outbox
         self._graph = graph
         self._vault = vault
         self._state: State | None = None
+        self._settled = settled
         self._erasures = 0  # a plan that was made before one is made anew
         self._news = asyncio.Event()
         self.comparing = comparing
@@ -71,11 +80,20 @@ class Matcher:
                 pass
             await wait_for_news(self._news, LOOK_S)
 
+    async def compared(self) -> int | None:
+        """How many records are compared by the model in force; None: all."""
+        state = self._state
+        if state is None or self._ledger.model.version != self.comparing.comparer.model.version:
+            return 0
+        return None if state.again is None else await record_tables.count(self._pool, state.again)
+
     async def step(self) -> bool:
         """Takes what waits, up to a bound; whether there was anything."""
         state = await self._stand()
         if state.again is not None:
             await self._again(state, state.again)
+        elif not self._ledger.model.settled:
+            await self._settle()
         caught_up = self._ledger.consumed
         returned = await record_tables.returned(self._pool, BLOCKS_A_STEP)
         units = await self._outbox.read(state.consumed + 1, UNITS_A_STEP)
@@ -88,7 +106,7 @@ class Matcher:
 
     async def _stand(self) -> State:
         """How far it has come. By another model, or from a lower weight on, all is compared again."""
-        comparer = self.comparing.comparer
+        comparer = self._comparer()
         comparer.floor = self._graph.rules.matching.review_weight
         if self._state is None:
             self._state = await record_tables.state(self._pool)
@@ -99,6 +117,21 @@ class Matcher:
             self._state = State(self._state.consumed, comparer.version, comparer.floor, b"")
         comparer.floor = self._state.floor
         return self._state
+
+    def _comparer(self) -> Comparer:
+        """Of the model in force."""
+        activation, comparer = self._ledger.model, self.comparing.comparer
+        if activation.version != comparer.model.version:
+            self.comparing.comparer = comparer = Comparer(activation.model, comparer.floor)
+        return comparer
+
+    async def _settle(self) -> None:
+        """All is compared by the model that stands as unsettled, unless another one has come."""
+        version = self.comparing.comparer.model.version
+        async with self._ledger.turn():
+            activation = self._ledger.model
+            if activation.version == version and not activation.settled:
+                await self._settled(await record_tables.count(self._pool))
 
     async def _again(self, state: State, last: bytes) -> None:
         rows = await record_tables.after(self._pool, last, RECORDS_A_STEP)
@@ -151,10 +184,12 @@ class Matcher:
         await self._graph.resettle(plan.touched, plan.amend, save)
 
 
-def make_matcher(pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault) -> Matcher:
-    """With the model that is shipped."""
-    comparer = Comparer(model.default(), graph.rules.matching.review_weight)
-    return Matcher(pool, ledger, outbox, graph, vault, Comparing(pool, vault, comparer))
+def make_matcher(
+    pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault, settled: Callable[[int], Awaitable[None]]
+) -> Matcher:
+    """`settled` is called, in a turn, when all records are compared by a model that is to be settled."""
+    comparer = Comparer(ledger.model.model, graph.rules.matching.review_weight)
+    return Matcher(pool, ledger, outbox, graph, vault, Comparing(pool, vault, comparer), settled)
 
 
 def _parts(heard: Mapping[bytes, Heard]) -> list[dict[bytes, Heard]]:

@@ -1,21 +1,29 @@
 """The gRPC edge of matching. It opens records to weigh them, and answers with weights, never with a value."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from math import inf
 from typing import Any
 
 from c360.identity.v1 import matching_pb2 as pb
 from c360.identity.v1 import matching_pb2_grpc
 
-from services.identity import record_tables, views
+from services.identity import modelbook, record_tables, views
+from services.identity.graph.difference import Difference
 from services.identity.graph_writer import GraphWriter
 from services.identity.matcher import Matcher
 from services.identity.matching.model import probability_of
+from services.identity.model_activating import ActivateModel, ModelActivator
+from services.identity.model_simulating import ModelSimulation
+from services.identity.modelbook import ModelActivation
 from services.identity.record_tables import RecordRow
 from services.identity.records.likeness import Kept
+from services.identity.simulating import Progress as Looked
 from shared.errors import InvalidInput, NotFound
+from shared.events.rules import RulesDiffer
 from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
 from shared.rpc.edge import freshness, page_limit
 from shared.rpc.server import seconds_left
 
@@ -25,15 +33,30 @@ HOUSEHOLD_MAX = 100
 
 
 class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
-    def __init__(self, pool: Any, lookup_key: bytes, matcher: Matcher, graph: GraphWriter) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        lookup_key: bytes,
+        matcher: Matcher,
+        graph: GraphWriter,
+        activator: ModelActivator,
+        simulation: ModelSimulation,
+    ) -> None:
         self._pool = pool
         self._lookup_key = lookup_key
         self._matcher = matcher
         self._comparing = matcher.comparing
         self._graph = graph
+        self._activator = activator
+        self._simulation = simulation
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
-        model, rules = self._comparing.comparer.model, self._graph.rules.matching
+        activations = await modelbook.history(self._graph.ledger.reader)
+        if not 0 <= request.number <= len(activations):
+            raise NotFound("there is no such model", reason="MODEL_UNKNOWN", number=request.number)
+        found, rules = activations[request.number - 1], self._graph.rules.matching
+        model = found.model
+        records, compared = await record_tables.count(self._pool), await self._matcher.compared()
         comparisons = [
             pb.Comparison(
                 name=comparison.name,
@@ -52,7 +75,35 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             one_per_source=rules.one_per_source,
             prior_weight=model.prior_weight,
             comparisons=comparisons,
+            activation=_version(found),
+            compared_records=(records if compared is None else compared) if found is activations[-1] else 0,
+            records=records,
+            document=found.document,
         )
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
+        return pb.ListModelsResponse(models=[_version(one) for one in await modelbook.history(self._graph.ledger.reader)])
+
+    async def CheckModel(self, request: pb.CheckModelRequest, context: Any) -> AsyncIterator[pb.CheckModelResponse]:
+        model = await asyncio.to_thread(modelbook.read, request.document)
+        async for looked in self._simulation.run(model):
+            yield pb.CheckModelResponse(
+                checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)
+            )
+
+    async def ActivateModel(self, request: pb.ActivateModelRequest, context: Any) -> AsyncIterator[pb.ActivateModelResponse]:
+        command = ActivateModel(
+            request_id=request.request_id,
+            document=request.document,
+            reason=request.reason,
+            activated_by=request.activated_by,
+        )
+        async for step in self._activator.activate(command):
+            if isinstance(step, Looked):
+                yield pb.ActivateModelResponse(checked_identifiers=step.identifiers, identifiers=step.of)
+            else:
+                total = step.expected.identifiers
+                yield pb.ActivateModelResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:
         await self._fresh(request, context)
@@ -138,6 +189,29 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             veto=veto or "",
             personal=personal,
         )
+
+
+def _version(found: ModelActivation) -> pb.ModelVersion:
+    return pb.ModelVersion(
+        number=found.number,
+        version=found.version,
+        activate_time=to_timestamp(found.activated_at) if found.activated_at else None,
+        activated_by=found.activated_by,
+        reason=found.reason,
+        expected=_counts(found.expected),
+        settled=found.settled,
+    )
+
+
+def _counts(found: Difference | RulesDiffer) -> pb.ModelDifference:
+    return pb.ModelDifference(merges=found.merges, splits=found.splits, links=found.links, unlinks=found.unlinks)
+
+
+def _difference(found: Difference) -> pb.ModelDifference:
+    message = _counts(found)
+    for example in found.examples:
+        message.examples.add(merges=example.merges, customer_ids=_texts(example.customers), parts=example.parts)
+    return message
 
 
 def _ref(row: RecordRow) -> pb.RecordRef:

@@ -10,6 +10,7 @@ from services.identity.records.likeness import Likeness, RecordPair
 from services.identity.records.proposing import Key
 
 NOTHING_CONSUMED = -1
+RECORD = "SELECT record_id, value_hash, source, customer, block_keys, household, sealed FROM records"
 
 
 class RecordRow(NamedTuple):
@@ -48,13 +49,14 @@ async def state(pool: Any) -> State | None:
     return State(*row.values()) if row else None
 
 
+async def count(pool: Any, up_to: bytes | None = None) -> int:
+    """All, or those up to and with one."""
+    found: int = await pool.fetchval("SELECT count(*) FROM records WHERE $1::bytea IS NULL OR record_id <= $1", up_to)
+    return found
+
+
 async def after(pool: Any, record_id: bytes, limit: int) -> dict[bytes, RecordRow]:
-    rows = await pool.fetch(
-        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed FROM records
-           WHERE record_id > $1 ORDER BY record_id LIMIT $2""",
-        record_id,
-        limit,
-    )
+    rows = await pool.fetch(f"{RECORD} WHERE record_id > $1 ORDER BY record_id LIMIT $2", record_id, limit)
     return {row["record_id"]: RecordRow(*row.values()) for row in rows}
 
 
@@ -72,6 +74,11 @@ async def records(pool: Any, ids: Collection[bytes]) -> dict[bytes, RecordRow]:
            FROM unnest($1::bytea[]) AS wanted (record_id) JOIN records USING (record_id)""",
         list(ids),
     )
+    return {row["record_id"]: RecordRow(*row.values()) for row in rows}
+
+
+async def of_identifiers(pool: Any, hashes: Collection[bytes]) -> dict[bytes, RecordRow]:
+    rows = await pool.fetch(f"{RECORD} WHERE value_hash = ANY($1::bytea[])", list(hashes))
     return {row["record_id"]: RecordRow(*row.values()) for row in rows}
 
 
@@ -253,12 +260,7 @@ async def forget(connection: Any, customers: Sequence[bytes], cap: int = MAX_BLO
 
 
 async def of_customers(pool: Any, customers: Collection[bytes], limit: int) -> dict[bytes, RecordRow]:
-    rows = await pool.fetch(
-        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed FROM records
-           WHERE customer = ANY($1::bytea[]) ORDER BY record_id LIMIT $2""",
-        list(customers),
-        limit,
-    )
+    rows = await pool.fetch(f"{RECORD} WHERE customer = ANY($1::bytea[]) ORDER BY record_id LIMIT $2", list(customers), limit)
     return {row["record_id"]: RecordRow(*row.values()) for row in rows}
 
 

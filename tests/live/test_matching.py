@@ -16,11 +16,14 @@ from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matcher import Matcher
 from services.identity.matching import blocking, model
+from services.identity.model_activating import settling
 from services.identity.outbox import Outbox
 from services.identity.records.likeness import Comparer, Kept, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
 from services.stack.stack import Stack
 from shared.events.wire import RawEvent
+from shared.ids import id_maker
+from shared.instants import now_us
 from tests.e2e.client import Platform
 from tests.live import test_identity
 from tests.live.command import Command
@@ -37,8 +40,9 @@ GIVEN = ("Annegret", "Bartholomew", "Cordula", "Dietlinde", "Ekkehard", "Frieder
 async def writers(store: Store) -> tuple[Unifier, Matcher]:
     """A process that has just started."""
     unifier = await store.unifier()
-    comparing = Comparing(store.pool, store.vault, COMPARER, CAP)
-    return unifier, Matcher(store.pool, unifier.graph.ledger, Outbox(store.pool), unifier.graph, store.vault, comparing)
+    ledger, comparing = unifier.graph.ledger, Comparing(store.pool, store.vault, COMPARER, CAP)
+    told = settling(ledger, now_us, id_maker(now_us))
+    return unifier, Matcher(store.pool, ledger, Outbox(store.pool), unifier.graph, store.vault, comparing, told)
 
 
 def misspelt(random: Random, text: str) -> str:

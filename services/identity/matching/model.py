@@ -8,7 +8,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -18,6 +18,10 @@ from services.identity.matching.values import NORMAL_FORM
 
 FORMAT: Final = "customer360 matching model, version 1"
 VERSION_DIGITS = 16
+DEFAULT_FILE: Final = Path(__file__).parent / "default.json"
+
+
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class TermFrequencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,8 +30,8 @@ class TermFrequencies(msgspec.Struct, frozen=True, kw_only=True):
     `unseen` is taken for what isn't listed; None, as in Splink, makes no difference between values that aren't.
     """
 
-    values: dict[str, float]
-    unseen: float | None = None
+    values: dict[str, Share]
+    unseen: Share | None = None
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +105,13 @@ def load(text: bytes) -> Model:
         raise ModelInvalid(f"trained on normal form {found.normal_form}; values are compared in normal form {NORMAL_FORM}")
     if found.review_weight > found.link_weight:
         raise ModelInvalid("review_weight is above link_weight")
+    try:
+        return _made(found, text)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelInvalid(f"not the settings of a trained Splink model: {error!r}") from error
+
+
+def _made(found: ModelFile, text: bytes) -> Model:
     return Model(
         version=hashlib.sha256(text).hexdigest()[:VERSION_DIGITS],
         prior_weight=weight_of(_probability(found.splink, "probability_two_random_records_match")),
@@ -114,7 +125,7 @@ def load(text: bytes) -> Model:
 
 def default() -> Model:
     """The model of a fresh install; `trained_on` says on what."""
-    return load((Path(__file__).parent / "default.json").read_bytes())
+    return load(DEFAULT_FILE.read_bytes())
 
 
 def weight_of(probability: float) -> float:

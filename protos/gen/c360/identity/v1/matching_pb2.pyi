@@ -7,6 +7,7 @@ from c360.common.v1 import common_pb2 as _common_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -21,16 +22,21 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetModelRequest(_message.Message):
-    """GetModelRequest asks for the model in force."""
+    """GetModelRequest asks for a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Default: the one in force."""
     def __init__(
         self,
+        *,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -50,6 +56,10 @@ class GetModelResponse(_message.Message):
     ONE_PER_SOURCE_FIELD_NUMBER: _builtins.int
     PRIOR_WEIGHT_FIELD_NUMBER: _builtins.int
     COMPARISONS_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    COMPARED_RECORDS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The digest of the model's file."""
     trained_on: _builtins.str
@@ -62,6 +72,12 @@ class GetModelResponse(_message.Message):
     """Bits: a pair that weighs as much, and less than link_weight, is a question for people."""
     prior_weight: _builtins.float
     """Bits: the odds that two records are one person's before anything is compared."""
+    compared_records: _builtins.int
+    """How many records are compared by it, when it is the one in force."""
+    records: _builtins.int
+    """How many records there are."""
+    document: _builtins.str
+    """The model's file, as it was given."""
     @_builtins.property
     def one_per_source(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sources that keep each person once: no match joins two that such a source has records of."""
@@ -69,6 +85,10 @@ class GetModelResponse(_message.Message):
     @_builtins.property
     def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comparison]:
         """What is compared."""
+
+    @_builtins.property
+    def activation(self) -> Global___ModelVersion:
+        """When it was put in force, by whom, and why."""
 
     def __init__(
         self,
@@ -81,14 +101,301 @@ class GetModelResponse(_message.Message):
         one_per_source: _abc.Iterable[_builtins.str] | None = ...,
         prior_weight: _builtins.float = ...,
         comparisons: _abc.Iterable[Global___Comparison] | None = ...,
+        activation: Global___ModelVersion | None = ...,
+        compared_records: _builtins.int = ...,
+        records: _builtins.int = ...,
+        document: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "link_weight", b"link_weight", "on", b"on", "one_per_source", b"one_per_source", "prior_weight", b"prior_weight", "review_weight", b"review_weight", "trained_on", b"trained_on", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "compared_records", b"compared_records", "comparisons", b"comparisons", "document", b"document", "link_weight", b"link_weight", "on", b"on", "one_per_source", b"one_per_source", "prior_weight", b"prior_weight", "records", b"records", "review_weight", b"review_weight", "trained_on", b"trained_on", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
+
+@_typing.final
+class ModelVersion(_message.Message):
+    """ModelVersion is a model that was put in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTIVATED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """1 for the one that was shipped when the installation started for the first time."""
+    version: _builtins.str
+    """The digest of the model's file."""
+    activated_by: _builtins.str
+    """Who put it in force."""
+    reason: _builtins.str
+    """Why."""
+    settled: _builtins.bool
+    """Whether all records are compared by it, and the graph follows."""
+    @_builtins.property
+    def activate_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was put in force."""
+
+    @_builtins.property
+    def expected(self) -> Global___ModelDifference:
+        """What it was reported to change."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        version: _builtins.str = ...,
+        activate_time: _timestamp_pb2.Timestamp | None = ...,
+        activated_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        expected: Global___ModelDifference | None = ...,
+        settled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "expected", b"expected"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "activated_by", b"activated_by", "expected", b"expected", "number", b"number", "reason", b"reason", "settled", b"settled", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelVersion: _TypeAlias = ModelVersion  # noqa: Y015
+
+@_typing.final
+class ModelDifference(_message.Message):
+    """ModelDifference is what another model changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGES_FIELD_NUMBER: _builtins.int
+    SPLITS_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    UNLINKS_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    merges: _builtins.int
+    """How many customers fewer there would be, by joining."""
+    splits: _builtins.int
+    """How many customers more there would be, by coming apart."""
+    links: _builtins.int
+    """How many identifiers would be linked to another customer than now."""
+    unlinks: _builtins.int
+    """How many identifiers would be unlinked from the customer they are linked to."""
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExample]:
+        """Some of the customers, at most 20 of each kind."""
+
+    def __init__(
+        self,
+        *,
+        merges: _builtins.int = ...,
+        splits: _builtins.int = ...,
+        links: _builtins.int = ...,
+        unlinks: _builtins.int = ...,
+        examples: _abc.Iterable[Global___ModelExample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "links", b"links", "merges", b"merges", "splits", b"splits", "unlinks", b"unlinks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelDifference: _TypeAlias = ModelDifference  # noqa: Y015
+
+@_typing.final
+class ModelExample(_message.Message):
+    """ModelExample is customers that would become one, or what one would come apart into."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGES_FIELD_NUMBER: _builtins.int
+    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    merges: _builtins.bool
+    """Whether they would merge; else they would split."""
+    parts: _builtins.int
+    """How many there are before a merge, or after a split."""
+    @_builtins.property
+    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids that answer for them, UUIDs, at most 20."""
+
+    def __init__(
+        self,
+        *,
+        merges: _builtins.bool = ...,
+        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        parts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "merges", b"merges", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelExample: _TypeAlias = ModelExample  # noqa: Y015
+
+@_typing.final
+class ListModelsRequest(_message.Message):
+    """ListModelsRequest asks for all models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListModelsResponse(_message.Message):
+    """ListModelsResponse is all models that were in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class CheckModelRequest(_message.Message):
+    """CheckModelRequest has a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """The file that training wrote, at most 2 MiB."""
+    def __init__(
+        self,
+        *,
+        document: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckModelRequest: _TypeAlias = CheckModelRequest  # noqa: Y015
+
+@_typing.final
+class CheckModelResponse(_message.Message):
+    """CheckModelResponse is what the model would change, as far as was looked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKED_IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    checked_identifiers: _builtins.int
+    """How many identifiers were looked at."""
+    identifiers: _builtins.int
+    """Of how many."""
+    @_builtins.property
+    def difference(self) -> Global___ModelDifference:
+        """What was found so far."""
+
+    def __init__(
+        self,
+        *,
+        checked_identifiers: _builtins.int = ...,
+        identifiers: _builtins.int = ...,
+        difference: Global___ModelDifference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_identifiers", b"checked_identifiers", "difference", b"difference", "identifiers", b"identifiers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckModelResponse: _TypeAlias = CheckModelResponse  # noqa: Y015
+
+@_typing.final
+class ActivateModelRequest(_message.Message):
+    """ActivateModelRequest has a model to be put in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    ACTIVATED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, the same for a repeated request; at most 100 characters."""
+    document: _builtins.str
+    """The file that training wrote, at most 2 MiB."""
+    activated_by: _builtins.str
+    """Who puts it in force, an id or a role; kept for ever."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters; kept for ever, so it names nobody."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        document: _builtins.str = ...,
+        activated_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_by", b"activated_by", "document", b"document", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelRequest: _TypeAlias = ActivateModelRequest  # noqa: Y015
+
+@_typing.final
+class ActivateModelResponse(_message.Message):
+    """ActivateModelResponse is how far the check is, and at the end what is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKED_IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    ACTIVATED_FIELD_NUMBER: _builtins.int
+    checked_identifiers: _builtins.int
+    """How many identifiers were looked at."""
+    identifiers: _builtins.int
+    """Of how many."""
+    @_builtins.property
+    def activated(self) -> Global___ModelVersion:
+        """In the last message only."""
+
+    def __init__(
+        self,
+        *,
+        checked_identifiers: _builtins.int = ...,
+        identifiers: _builtins.int = ...,
+        activated: Global___ModelVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "checked_identifiers", b"checked_identifiers", "identifiers", b"identifiers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelResponse: _TypeAlias = ActivateModelResponse  # noqa: Y015
 
 @_typing.final
 class Comparison(_message.Message):

@@ -41,6 +41,21 @@ class MatchingServiceStub:
                 request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/c360.identity.v1.MatchingService/ListModels',
+                request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.CheckModel = channel.unary_stream(
+                '/c360.identity.v1.MatchingService/CheckModel',
+                request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.CheckModelRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.CheckModelResponse.FromString,
+                _registered_method=True)
+        self.ActivateModel = channel.unary_stream(
+                '/c360.identity.v1.MatchingService/ActivateModel',
+                request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelResponse.FromString,
+                _registered_method=True)
         self.ExplainMatch = channel.unary_unary(
                 '/c360.identity.v1.MatchingService/ExplainMatch',
                 request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ExplainMatchRequest.SerializeToString,
@@ -65,6 +80,33 @@ class MatchingServiceServicer:
 
     def GetModel(self, request, context):
         """GetModel tells what is compared, what it weighs, and from which weight on two are one.
+        Errors: NOT_FOUND (MODEL_UNKNOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """ListModels lists all models that were in force, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckModel(self, request, context):
+        """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
+        answers with how far it is, and in the last message with everything.
+        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateModel(self, request, context):
+        """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
+        is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
+        Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
+        ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +145,21 @@ def add_MatchingServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.GetModelRequest.FromString,
                     response_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.GetModelResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ListModelsRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'CheckModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.CheckModel,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.CheckModelRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.CheckModelResponse.SerializeToString,
+            ),
+            'ActivateModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.ActivateModel,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelResponse.SerializeToString,
             ),
             'ExplainMatch': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainMatch,
@@ -149,6 +206,87 @@ class MatchingService:
             '/c360.identity.v1.MatchingService/GetModel',
             c360_dot_identity_dot_v1_dot_matching__pb2.GetModelRequest.SerializeToString,
             c360_dot_identity_dot_v1_dot_matching__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.identity.v1.MatchingService/ListModels',
+            c360_dot_identity_dot_v1_dot_matching__pb2.ListModelsRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_matching__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/c360.identity.v1.MatchingService/CheckModel',
+            c360_dot_identity_dot_v1_dot_matching__pb2.CheckModelRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_matching__pb2.CheckModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/c360.identity.v1.MatchingService/ActivateModel',
+            c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

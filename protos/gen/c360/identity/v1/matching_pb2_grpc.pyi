@@ -36,7 +36,22 @@ class MatchingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MatchingServiceAsyncStub: ...
     GetModel: _grpc.UnaryUnaryMultiCallable[_matching_pb2.GetModelRequest, _matching_pb2.GetModelResponse]
-    """GetModel tells what is compared, what it weighs, and from which weight on two are one."""
+    """GetModel tells what is compared, what it weighs, and from which weight on two are one.
+    Errors: NOT_FOUND (MODEL_UNKNOWN).
+    """
+    ListModels: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ListModelsRequest, _matching_pb2.ListModelsResponse]
+    """ListModels lists all models that were in force, oldest first."""
+    CheckModel: _grpc.UnaryStreamMultiCallable[_matching_pb2.CheckModelRequest, _matching_pb2.CheckModelResponse]
+    """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
+    answers with how far it is, and in the last message with everything.
+    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+    """
+    ActivateModel: _grpc.UnaryStreamMultiCallable[_matching_pb2.ActivateModelRequest, _matching_pb2.ActivateModelResponse]
+    """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
+    is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
+    Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
+    ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+    """
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
     for and against one person, in parts that add up.
@@ -60,7 +75,22 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetModel: _aio.UnaryUnaryMultiCallable[_matching_pb2.GetModelRequest, _matching_pb2.GetModelResponse]  # type: ignore[assignment]
-    """GetModel tells what is compared, what it weighs, and from which weight on two are one."""
+    """GetModel tells what is compared, what it weighs, and from which weight on two are one.
+    Errors: NOT_FOUND (MODEL_UNKNOWN).
+    """
+    ListModels: _aio.UnaryUnaryMultiCallable[_matching_pb2.ListModelsRequest, _matching_pb2.ListModelsResponse]  # type: ignore[assignment]
+    """ListModels lists all models that were in force, oldest first."""
+    CheckModel: _aio.UnaryStreamMultiCallable[_matching_pb2.CheckModelRequest, _matching_pb2.CheckModelResponse]  # type: ignore[assignment]
+    """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
+    answers with how far it is, and in the last message with everything.
+    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+    """
+    ActivateModel: _aio.UnaryStreamMultiCallable[_matching_pb2.ActivateModelRequest, _matching_pb2.ActivateModelResponse]  # type: ignore[assignment]
+    """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
+    is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
+    Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
+    ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+    """
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]  # type: ignore[assignment]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
     for and against one person, in parts that add up.
@@ -87,7 +117,40 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_matching_pb2.GetModelResponse, _abc.Awaitable[_matching_pb2.GetModelResponse]]:
-        """GetModel tells what is compared, what it weighs, and from which weight on two are one."""
+        """GetModel tells what is compared, what it weighs, and from which weight on two are one.
+        Errors: NOT_FOUND (MODEL_UNKNOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def ListModels(
+        self,
+        request: _matching_pb2.ListModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_matching_pb2.ListModelsResponse, _abc.Awaitable[_matching_pb2.ListModelsResponse]]:
+        """ListModels lists all models that were in force, oldest first."""
+
+    @_abc_1.abstractmethod
+    def CheckModel(
+        self,
+        request: _matching_pb2.CheckModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_matching_pb2.CheckModelResponse], _abc.AsyncIterator[_matching_pb2.CheckModelResponse]]:
+        """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
+        answers with how far it is, and in the last message with everything.
+        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateModel(
+        self,
+        request: _matching_pb2.ActivateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_matching_pb2.ActivateModelResponse], _abc.AsyncIterator[_matching_pb2.ActivateModelResponse]]:
+        """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
+        is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
+        Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
+        ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+        """
 
     @_abc_1.abstractmethod
     def ExplainMatch(

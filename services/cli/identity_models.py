@@ -1,0 +1,173 @@
+"""`c360 identity match model`, `models`, `check-model` and `activate-model`: by what records are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from services.cli import render
+from services.cli.errors import Misused, NotReachable
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, TimeoutS
+
+if TYPE_CHECKING:
+    from c360.identity.v1 import matching_pb2, matching_pb2_grpc
+
+LONG_TIMEOUT_S = 3600.0  # all that is stored is compared
+COUNTS = ("merges", "splits", "links", "unlinks")
+
+ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A model, as `c360 identity train` writes it.")]
+
+
+def model(
+    number: Annotated[int, typer.Option(help="Default: the one in force.")] = 0,
+    document: Annotated[bool, typer.Option("--document", help="Instead: its file, as it was given.")] = False,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Show the model in force: what is compared, what it weighs, and from which weight on two are one.
+
+    Example, to go back to the first one:
+      c360 identity match model --number 1 --document > first.json
+      c360 identity match activate-model first.json --by ops --reason "ticket 14"
+    """
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    with _matching() as stub:
+        response = stub.GetModel(matching_pb2.GetModelRequest(number=number), timeout=timeout_s)
+    if document:
+        typer.echo(response.document, nl=False)
+        return
+    answer = messages.plain(response)
+    del answer["document"]
+    if as_json:
+        render.document(answer)
+        return
+    _show_model(answer)
+
+
+def _show_model(answer: dict[str, Any]) -> None:
+    bands = f"links from {answer['link_weight']:g} bits, asks people from {answer['review_weight']:g}"
+    activation = answer["activation"]
+    render.facts(
+        [
+            ("model", answer["version"]),
+            ("trained on", answer["trained_on"]),
+            ("activated by", activation["activated_by"]),
+            ("because", activation["reason"]),
+            ("matching", bands if answer["on"] else "off"),
+            ("sources that keep a person once", answer["one_per_source"] or None),
+            ("before anything is compared", f"{answer['prior_weight']:+.2f} bits"),
+        ]
+    )
+    rows = [(c["name"], level["label"], f"{level['weight']:+.2f}") for c in answer["comparisons"] for level in c["levels"]]
+    render.table("Comparisons", ("comparison", "level", "bits"), rows)
+    if not activation["settled"]:
+        render.note(f"{answer['compared_records']} of {answer['records']} records are compared by it")
+
+
+def models(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """List the models that were in force, with who activated them and why."""
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    with _matching() as stub:
+        listed = messages.plain(stub.ListModels(matching_pb2.ListModelsRequest(), timeout=timeout_s))["models"]
+    if as_json:
+        render.document(listed)
+        return
+    rows = [
+        (m["number"], m["version"], m["activate_time"], m["activated_by"], m["reason"], "yes" if m["settled"] else "not yet")
+        for m in listed
+    ]
+    render.table("Models", ("number", "model", "activated", "by", "reason", "all compared"), rows)
+
+
+def check_model(file: ModelFile, as_json: AsJson = False, timeout_s: TimeoutS = LONG_TIMEOUT_S) -> None:
+    """Tell what another model would change: all records are compared by it. Nothing is written."""
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    found: matching_pb2.CheckModelResponse | None = None
+    with _matching() as stub:
+        for found in stub.CheckModel(matching_pb2.CheckModelRequest(document=_read(file)), timeout=timeout_s):
+            _tell(found.checked_identifiers, found.identifiers)
+    assert found is not None, "the first message comes before the first page"
+    difference = messages.plain(found.difference)
+    if as_json:
+        render.document(difference)
+        return
+    render.facts([(name, difference[name]) for name in COUNTS])
+    if difference["examples"]:
+        rows = [("merge" if one["merges"] else "split", one["parts"], one["customer_ids"]) for one in difference["examples"]]
+        render.table("Examples", ("effect", "parts", "customers"), rows)
+
+
+def activate_model(
+    file: ModelFile,
+    *,
+    by: Annotated[str, typer.Option("--by", help="Who, as an id or a role. Kept for ever.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept for ever: name nobody in it.")],
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = LONG_TIMEOUT_S,
+) -> None:
+    """Put a model in force. All records are then compared by it, in pages (`c360 status` tells how far).
+
+    Example:
+      c360 identity train records.csv && c360 identity match check-model model.json
+      c360 identity match activate-model model.json --by ops --reason "our own records, ticket 13"
+    """
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli import messages
+
+    request = matching_pb2.ActivateModelRequest(
+        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by
+    )
+    last: matching_pb2.ActivateModelResponse | None = None
+    try:
+        with _matching() as stub:
+            for last in stub.ActivateModel(request, timeout=timeout_s):
+                _tell(last.checked_identifiers, last.identifiers)
+    except NotReachable as failure:
+        failure.hint = f"It may be in force: repeat the command with --request-id {request.request_id}"
+        raise
+    assert last is not None, "the last message names the model"
+    activated = messages.plain(last.activated)
+    if as_json:
+        render.document(activated)
+        return
+    expected = [(name, activated["expected"][name]) for name in COUNTS]
+    render.facts([("model", activated["version"]), ("number", activated["number"]), *expected])
+
+
+def _tell(checked: int, of: int) -> None:
+    if checked:
+        render.note(f"{checked} of {of} identifiers looked at")
+
+
+def _read(file: Path) -> str:
+    """As it is, to the byte. Raises Misused (FILE_UNREADABLE)."""
+    try:
+        return file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misused("FILE_UNREADABLE", f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+
+
+@contextmanager
+def _matching() -> Iterator[matching_pb2_grpc.MatchingServiceStub]:
+    from c360.identity.v1 import matching_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("identity") as channel:
+        yield matching_pb2_grpc.MatchingServiceStub(channel)

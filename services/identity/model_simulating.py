@@ -1,0 +1,97 @@
+"""What another model would change: all records are compared by it, in pages, on copies of what is stored; nothing is written."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from services.identity import record_tables, regions, resettling
+from services.identity.comparing import Comparing
+from services.identity.graph.difference import Difference, difference
+from services.identity.graph.facts import Match, Node, Pair
+from services.identity.graph.region import Region
+from services.identity.graph.rules import Rules
+from services.identity.ledger import Ledger
+from services.identity.matching.blocking import MAX_BLOCK_RECORDS
+from services.identity.matching.model import Model
+from services.identity.records.likeness import Comparer, Likeness, RecordPair, best
+from services.identity.regions import Loaded
+from services.identity.simulating import Progress
+from shared.errors import LimitExceeded
+from shared.ids import NewId
+from shared.vault import Vault
+
+PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
+MAX_LINKED = 20_000  # identifiers that links of a model would hang together with a page: no model of people makes as many
+
+
+class ModelSimulation:
+    """Compares by the rules in force: only what would be a link changes customers."""
+
+    def __init__(self, pool: Any, ledger: Ledger, vault: Vault, new_id: NewId, cap: int = MAX_BLOCK_RECORDS) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._vault = vault
+        self._new_id = new_id
+        self._cap = cap
+
+    async def run(self, model: Model) -> AsyncIterator[Progress]:
+        """Page by page; the last one has everything. Raises LimitExceeded (REGION_TOO_LARGE)."""
+        rules = self._ledger.rules
+        comparing = Comparing(self._pool, self._vault, Comparer(model, rules.matching.review_weight), self._cap)
+        found, done, settled_to = Difference(), 0, b""
+        total = await resettling.count(self._pool)
+        yield Progress(0, total, found)
+        while page := await resettling.page_after(self._pool, settled_to, PAGE_IDENTIFIERS):
+            async with self._snapshot() as connection:
+                loaded, likenesses = await _closed(connection, page, comparing, rules)
+            found.add(self._difference(loaded, likenesses, rules, (settled_to, page[-1])))
+            done, settled_to = done + len(page), page[-1]
+            yield Progress(done, max(done, total), found)
+
+    def _difference(
+        self, loaded: Loaded, likenesses: dict[RecordPair, Likeness], rules: Rules, within: tuple[bytes, bytes]
+    ) -> Difference:
+        nodes = loaded.nodes()
+        inside = [like for like in likenesses.values() if nodes.keys() >= {like.one, like.other}]
+        links = _links(best(inside, nodes), rules)
+
+        def amend(region: Region) -> None:
+            region.facts.matched = links
+
+        return difference(loaded.region, rules, self._new_id, amend, within)
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Any]:
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
+
+async def _closed(
+    connection: Any, page: Collection[bytes], comparing: Comparing, rules: Rules
+) -> tuple[Loaded, dict[RecordPair, Likeness]]:
+    """Whole components, of what links now and of what would by this model; with all that their records match by it.
+
+    Raises LimitExceeded (REGION_TOO_LARGE).
+    """
+    touched, compared, likenesses = set(page), set[bytes](), dict[RecordPair, Likeness]()
+    while True:
+        loaded = await regions.load(connection, touched, 0)
+        fresh = {node.value_hash for node in loaded.region.facts.recorded_by} - compared
+        compared |= fresh
+        if len(compared) > MAX_LINKED:
+            raise LimitExceeded(
+                f"this model would link more than {MAX_LINKED} identifiers to each other",
+                reason="REGION_TOO_LARGE",
+                most=MAX_LINKED,
+            )
+        likenesses |= await comparing.likenesses(await record_tables.of_identifiers(connection, fresh))
+        nodes = {end: Node("", end) for like in likenesses.values() for end in (like.one, like.other)}
+        would = {end.value_hash for ends in _links(best(likenesses.values(), nodes), rules) for end in ends}
+        if would <= touched | compared:
+            return loaded, likenesses
+        touched |= would
+
+
+def _links(matched: dict[Pair, Match], rules: Rules) -> dict[Pair, Match]:
+    """What is a question changes no customer, and need not be loaded."""
+    return {ends: match for ends, match in matched.items() if rules.matching.band(match.weight, match.personal_weight) == "link"}
