@@ -24,6 +24,8 @@ app.command()(identity_models.models)
 app.command("check-model")(identity_models.check_model)
 app.command("activate-model")(identity_models.activate_model)
 
+app.command("read-back")(identity_models.read_back)
+
 OtherRef = Annotated[
     Person,
     typer.Argument(metavar="OTHER", parser=parsed_by(notation.parse_person), help="The other, named in the same ways."),

@@ -1,4 +1,4 @@
-"""`c360 identity match model`, `models`, `check-model` and `activate-model`: by what records are compared."""
+"""`c360 identity match model`, `models`, `check-model`, `activate-model`: by what records are compared; `read-back`: which."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from services.cli.errors import Misused, NotReachable
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, TimeoutS
 
 if TYPE_CHECKING:
+    import grpc
     from c360.identity.v1 import matching_pb2, matching_pb2_grpc
+    from c360.log.v1 import log_pb2
 
 LONG_TIMEOUT_S = 3600.0  # all that is stored is compared
+PAGE_EVENTS = 1_000
+PAGE_BYTES = 2 * 1024 * 1024  # with one event of any size above it a message stays below gRPC's limit
 COUNTS = ("merges", "splits", "links", "unlinks")
 
 ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A model, as `c360 identity train` writes it.")]
@@ -148,6 +152,48 @@ def activate_model(
         return
     expected = [(name, activated["expected"][name]) for name in COUNTS]
     render.facts([("model", activated["version"]), ("number", activated["number"]), *expected])
+
+
+def read_back(as_json: AsJson = False, timeout_s: TimeoutS = LONG_TIMEOUT_S) -> None:
+    """Read what was said of people back from profile's log, where identity has lost its records or never had them.
+
+    Events stay sealed on their way. Stopped halfway, run it again: what is heard twice changes nothing.
+    """
+    from c360.identity.v1 import matching_pb2
+
+    from services.cli.client import connect
+
+    read = records = 0
+    with connect("profile") as profile, _matching() as stub:
+        for page in _pages(profile, timeout_s):
+            records += stub.ReadBack(matching_pb2.ReadBackRequest(events=page), timeout=timeout_s).records
+            read += len(page)
+            render.note(f"{read} events read back")
+    if as_json:
+        render.document({"events": read, "records": records})
+        return
+    render.facts([("events read back", read), ("records they are about, page by page", records)])
+
+
+def _pages(profile: grpc.Channel, timeout_s: float) -> Iterator[list[log_pb2.Event]]:
+    """Of all partitions of a log: what people said of themselves, in pages that fit into a message."""
+    from c360.log.v1 import log_pb2, log_pb2_grpc
+
+    log: Any = log_pb2_grpc.LogServiceStub(profile)
+    page: list[log_pb2.Event] = []
+    room = PAGE_BYTES
+    for partition in range(log.ListPartitions(log_pb2.ListPartitionsRequest(), timeout=timeout_s).partition_count):
+        for answer in log.ReadEvents(log_pb2.ReadEventsRequest(partition=partition)):
+            for event in answer.events:
+                if event.type != "customer.identified":
+                    continue
+                if page and (len(page) == PAGE_EVENTS or event.ByteSize() > room):
+                    yield page
+                    page, room = [], PAGE_BYTES
+                page.append(event)
+                room -= event.ByteSize()
+    if page:
+        yield page
 
 
 def _tell(checked: int, of: int) -> None:

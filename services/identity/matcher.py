@@ -59,6 +59,7 @@ class Matcher:
         self._settled = settled
         self._erasures = 0  # a plan that was made before one is made anew
         self._news = asyncio.Event()
+        self._step = asyncio.Lock()  # what is planned by one step isn't changed by another
         self.comparing = comparing
         self.progress = Progress()  # up to where events are in the records and what follows from them
 
@@ -89,6 +90,22 @@ class Matcher:
 
     async def step(self) -> bool:
         """Takes what waits, up to a bound; whether there was anything."""
+        async with self._step:
+            return await self._take_what_waits()
+
+    async def read_back(self, entries: Sequence[Entry]) -> int:
+        """Hears events of an older log, in any order and as often as one likes; how many records they are about.
+
+        For records that were lost, or never made: the outbox has only what was handed over lately.
+        """
+        async with self._step:
+            state = await self._stand()
+            heard = await self._hear([entry for entry in entries if entry.type_id == events.IDENTIFIED.id])
+            for part in _parts(heard):
+                await self._take(partial(self.comparing.plan, part, ()), state)
+            return len(heard)
+
+    async def _take_what_waits(self) -> bool:
         state = await self._stand()
         if state.again is not None:
             await self._again(state, state.again)

@@ -20,6 +20,7 @@ from services.identity.record_tables import RecordRow
 from services.identity.records.likeness import Kept
 from services.identity.simulating import Progress as Looked
 from shared.errors import InvalidInput, NotFound
+from shared.events.catalogue import Entry
 from shared.events.rules import RulesDiffer
 from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
@@ -30,6 +31,7 @@ from shared.rpc.server import seconds_left
 RECORDS_EXPLAINED = 20  # of either side
 COMPARISONS_TOLD = 50
 HOUSEHOLD_MAX = 100
+EVENTS_READ_BACK = 1_000  # a page
 
 
 class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
@@ -104,6 +106,14 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             else:
                 total = step.expected.identifiers
                 yield pb.ActivateModelResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
+
+    async def ReadBack(self, request: pb.ReadBackRequest, context: Any) -> pb.ReadBackResponse:
+        if len(request.events) > EVENTS_READ_BACK:
+            raise InvalidInput(f"a page has {EVENTS_READ_BACK} events at most", reason="TOO_MANY_EVENTS")
+        entries = [
+            Entry(e.stream_id, e.event_id, e.type, e.schema_version, e.occurred_us, e.header, e.envelope) for e in request.events
+        ]
+        return pb.ReadBackResponse(records=await self._matcher.read_back(entries))
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:
         await self._fresh(request, context)

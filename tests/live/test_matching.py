@@ -21,7 +21,7 @@ from services.identity.outbox import Outbox
 from services.identity.records.likeness import Comparer, Kept, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
 from services.stack.stack import Stack
-from shared.events.wire import RawEvent
+from shared.events.wire import RawEvent, Unit, decode_unit, encode
 from shared.ids import id_maker
 from shared.instants import now_us
 from tests.e2e.client import Platform
@@ -196,6 +196,34 @@ async def test_what_is_heard_or_compared_again_changes_nothing(store: Store) -> 
     await check(store, raw)
 
 
+async def test_what_is_read_back_of_an_older_log_comes_to_the_same(store: Store) -> None:
+    """All that matching keeps is gone, and so are the units that were handed over; the log is read in any order, parts twice."""
+    random, raw = Random(3), traffic(Random(3), 120)
+    unifier, matcher = await writers(store)
+    await unifier.unify(raw, 1, [])
+    await settled(unifier, matcher)
+    units = await store.pool.fetch("SELECT unit FROM outbox ORDER BY number")
+    entries = [entry for row in units for entry in decode_unit(row["unit"]).entries]
+    before = await partition_of_store(store.pool)
+    for table in ("records", "blocks", "matches", "matching"):
+        await store.pool.execute(f"DELETE FROM {table}")
+    number = await store.pool.fetchval("SELECT max(number) + 1 FROM outbox")
+    await store.pool.execute("INSERT INTO outbox VALUES ($1, $2, 0)", number, encode(Unit(number, {}, [])))
+    await store.pool.execute("DELETE FROM outbox WHERE number < $1", number)
+    await store.pool.execute("UPDATE identifiers SET recorded_by = '{}'")
+    await store.pool.execute("INSERT INTO unsettled SELECT value_hash FROM identifiers")
+    unifier, matcher = await writers(store)
+    async with unifier.graph.ledger.turn():
+        await unifier.graph.resettle([], lambda _: (), _nothing)
+    assert await partition_of_store(store.pool) != before
+    random.shuffle(entries)
+    for page in (entries[:150], entries[100:], entries[:50]):
+        await matcher.read_back(page)
+        await matcher.step()
+    assert await partition_of_store(store.pool) == before
+    await check(store, raw)
+
+
 HOUSE = {"street": "17 Kastanienweg", "city": "Rotenburg", "postal_code": "36199"}
 
 
@@ -240,3 +268,5 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         asked = [one["reason"] for one in proposals if set(one["customer_ids"]) == {customers[2], customers[3]}]
         assert asked == ["LOW_CERTAINTY"]
         assert command.json("identity", "match", "model")["version"] == COMPARER.model.version
+        assert command.json("identity", "match", "read-back")["records"] >= 4
+        assert [platform.resolve("anonymous_id", device).customer_id for device in devices] == customers

@@ -23,64 +23,69 @@ _sym_db = _symbol_database.Default()
 
 
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
+from c360.log.v1 import log_pb2 as c360_dot_log_dot_v1_dot_log__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x33\x36\x30/identity/v1/matching.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x0fGetModelRequest\x12\x0e\n\x06number\x18\x01 \x01(\x05\"\xc1\x02\n\x10GetModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ntrained_on\x18\x02 \x01(\t\x12\n\n\x02on\x18\x03 \x01(\x08\x12\x13\n\x0blink_weight\x18\x04 \x01(\x01\x12\x15\n\rreview_weight\x18\x05 \x01(\x01\x12\x16\n\x0eone_per_source\x18\x06 \x03(\t\x12\x14\n\x0cprior_weight\x18\x07 \x01(\x01\x12\x31\n\x0b\x63omparisons\x18\x08 \x03(\x0b\x32\x1c.c360.identity.v1.Comparison\x12\x32\n\nactivation\x18\t \x01(\x0b\x32\x1e.c360.identity.v1.ModelVersion\x12\x18\n\x10\x63ompared_records\x18\n \x01(\x03\x12\x0f\n\x07records\x18\x0b \x01(\x03\x12\x10\n\x08\x64ocument\x18\x0c \x01(\t\"\xce\x01\n\x0cModelVersion\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tivated_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x08\x65xpected\x18\x06 \x01(\x0b\x32!.c360.identity.v1.ModelDifference\x12\x0f\n\x07settled\x18\x07 \x01(\x08\"\x83\x01\n\x0fModelDifference\x12\x0e\n\x06merges\x18\x01 \x01(\x03\x12\x0e\n\x06splits\x18\x02 \x01(\x03\x12\r\n\x05links\x18\x03 \x01(\x03\x12\x0f\n\x07unlinks\x18\x04 \x01(\x03\x12\x30\n\x08\x65xamples\x18\x05 \x03(\x0b\x32\x1e.c360.identity.v1.ModelExample\"C\n\x0cModelExample\x12\x0e\n\x06merges\x18\x01 \x01(\x08\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\r\n\x05parts\x18\x03 \x01(\x05\"\x13\n\x11ListModelsRequest\"D\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.c360.identity.v1.ModelVersion\"%\n\x11\x43heckModelRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"}\n\x12\x43heckModelResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x03\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x03\x12\x35\n\ndifference\x18\x03 \x01(\x0b\x32!.c360.identity.v1.ModelDifference\"b\n\x14\x41\x63tivateModelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"|\n\x15\x41\x63tivateModelResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x03\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x03\x12\x31\n\tactivated\x18\x03 \x01(\x0b\x32\x1e.c360.identity.v1.ModelVersion\"M\n\nComparison\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x06levels\x18\x02 \x03(\x0b\x32!.c360.identity.v1.ComparisonLevel\"F\n\x0f\x43omparisonLevel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\t\n\x01m\x18\x03 \x01(\x01\x12\t\n\x01u\x18\x04 \x01(\x01\"g\n\x10\x43omparedCustomer\x12\x15\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x42\n\n\x08\x63ustomer\"\xae\x01\n\x13\x45xplainMatchRequest\x12/\n\x03one\x18\x01 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\x31\n\x05other\x18\x02 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"f\n\x14\x45xplainMatchResponse\x12\x37\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\".c360.identity.v1.RecordComparison\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"\xfe\x01\n\x10RecordComparison\x12(\n\x03one\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12*\n\x05other\x18\x02 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\x12\x14\n\x0cprior_weight\x18\x05 \x01(\x01\x12+\n\x05parts\x18\x06 \x03(\x0b\x32\x1c.c360.identity.v1.WeightPart\x12\x0c\n\x04\x62\x61nd\x18\x07 \x01(\t\x12\x0c\n\x04veto\x18\x08 \x01(\t\x12\x10\n\x08personal\x18\t \x01(\x08\"D\n\tRecordRef\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvalue_hash\x18\x03 \x01(\t\"T\n\nWeightPart\x12\x12\n\ncomparison\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x13\n\x0bterm_weight\x18\x04 \x01(\x01\"\x8e\x01\n\x12ListMatchesRequest\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"G\n\x13ListMatchesResponse\x12\x30\n\x07matches\x18\x01 \x03(\x0b\x32\x1f.c360.identity.v1.CustomerMatch\"\xa3\x01\n\rCustomerMatch\x12(\n\x03own\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12*\n\x05other\x18\x02 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x0c\n\x04\x62\x61nd\x18\x04 \x01(\t\x12\x0c\n\x04veto\x18\x05 \x01(\t\x12\x10\n\x08together\x18\x06 \x01(\x08\"\x81\x01\n\x14ListHouseholdRequest\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\x33\n\x11\x61t_least_as_fresh\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"-\n\x15ListHouseholdResponse\x12\x14\n\x0c\x63ustomer_ids\x18\x01 \x03(\t2\x99\x05\n\x0fMatchingService\x12Q\n\x08GetModel\x12!.c360.identity.v1.GetModelRequest\x1a\".c360.identity.v1.GetModelResponse\x12W\n\nListModels\x12#.c360.identity.v1.ListModelsRequest\x1a$.c360.identity.v1.ListModelsResponse\x12Y\n\nCheckModel\x12#.c360.identity.v1.CheckModelRequest\x1a$.c360.identity.v1.CheckModelResponse0\x01\x12\x62\n\rActivateModel\x12&.c360.identity.v1.ActivateModelRequest\x1a\'.c360.identity.v1.ActivateModelResponse0\x01\x12]\n\x0c\x45xplainMatch\x12%.c360.identity.v1.ExplainMatchRequest\x1a&.c360.identity.v1.ExplainMatchResponse\x12Z\n\x0bListMatches\x12$.c360.identity.v1.ListMatchesRequest\x1a%.c360.identity.v1.ListMatchesResponse\x12`\n\rListHousehold\x12&.c360.identity.v1.ListHouseholdRequest\x1a\'.c360.identity.v1.ListHouseholdResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x33\x36\x30/identity/v1/matching.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x15\x63\x33\x36\x30/log/v1/log.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x0fGetModelRequest\x12\x0e\n\x06number\x18\x01 \x01(\x05\"\xc1\x02\n\x10GetModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ntrained_on\x18\x02 \x01(\t\x12\n\n\x02on\x18\x03 \x01(\x08\x12\x13\n\x0blink_weight\x18\x04 \x01(\x01\x12\x15\n\rreview_weight\x18\x05 \x01(\x01\x12\x16\n\x0eone_per_source\x18\x06 \x03(\t\x12\x14\n\x0cprior_weight\x18\x07 \x01(\x01\x12\x31\n\x0b\x63omparisons\x18\x08 \x03(\x0b\x32\x1c.c360.identity.v1.Comparison\x12\x32\n\nactivation\x18\t \x01(\x0b\x32\x1e.c360.identity.v1.ModelVersion\x12\x18\n\x10\x63ompared_records\x18\n \x01(\x03\x12\x0f\n\x07records\x18\x0b \x01(\x03\x12\x10\n\x08\x64ocument\x18\x0c \x01(\t\"\xce\x01\n\x0cModelVersion\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tivated_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x08\x65xpected\x18\x06 \x01(\x0b\x32!.c360.identity.v1.ModelDifference\x12\x0f\n\x07settled\x18\x07 \x01(\x08\"\x83\x01\n\x0fModelDifference\x12\x0e\n\x06merges\x18\x01 \x01(\x03\x12\x0e\n\x06splits\x18\x02 \x01(\x03\x12\r\n\x05links\x18\x03 \x01(\x03\x12\x0f\n\x07unlinks\x18\x04 \x01(\x03\x12\x30\n\x08\x65xamples\x18\x05 \x03(\x0b\x32\x1e.c360.identity.v1.ModelExample\"C\n\x0cModelExample\x12\x0e\n\x06merges\x18\x01 \x01(\x08\x12\x14\n\x0c\x63ustomer_ids\x18\x02 \x03(\t\x12\r\n\x05parts\x18\x03 \x01(\x05\"\x13\n\x11ListModelsRequest\"D\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.c360.identity.v1.ModelVersion\"%\n\x11\x43heckModelRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"}\n\x12\x43heckModelResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x03\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x03\x12\x35\n\ndifference\x18\x03 \x01(\x0b\x32!.c360.identity.v1.ModelDifference\"b\n\x14\x41\x63tivateModelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"|\n\x15\x41\x63tivateModelResponse\x12\x1b\n\x13\x63hecked_identifiers\x18\x01 \x01(\x03\x12\x13\n\x0bidentifiers\x18\x02 \x01(\x03\x12\x31\n\tactivated\x18\x03 \x01(\x0b\x32\x1e.c360.identity.v1.ModelVersion\"M\n\nComparison\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x06levels\x18\x02 \x03(\x0b\x32!.c360.identity.v1.ComparisonLevel\"F\n\x0f\x43omparisonLevel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\t\n\x01m\x18\x03 \x01(\x01\x12\t\n\x01u\x18\x04 \x01(\x01\"5\n\x0fReadBackRequest\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.c360.log.v1.Event\"#\n\x10ReadBackResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\"g\n\x10\x43omparedCustomer\x12\x15\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x42\n\n\x08\x63ustomer\"\xae\x01\n\x13\x45xplainMatchRequest\x12/\n\x03one\x18\x01 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\x31\n\x05other\x18\x02 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"f\n\x14\x45xplainMatchResponse\x12\x37\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\".c360.identity.v1.RecordComparison\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"\xfe\x01\n\x10RecordComparison\x12(\n\x03one\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12*\n\x05other\x18\x02 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\x12\x14\n\x0cprior_weight\x18\x05 \x01(\x01\x12+\n\x05parts\x18\x06 \x03(\x0b\x32\x1c.c360.identity.v1.WeightPart\x12\x0c\n\x04\x62\x61nd\x18\x07 \x01(\t\x12\x0c\n\x04veto\x18\x08 \x01(\t\x12\x10\n\x08personal\x18\t \x01(\x08\"D\n\tRecordRef\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvalue_hash\x18\x03 \x01(\t\"T\n\nWeightPart\x12\x12\n\ncomparison\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x13\n\x0bterm_weight\x18\x04 \x01(\x01\"\x8e\x01\n\x12ListMatchesRequest\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"G\n\x13ListMatchesResponse\x12\x30\n\x07matches\x18\x01 \x03(\x0b\x32\x1f.c360.identity.v1.CustomerMatch\"\xa3\x01\n\rCustomerMatch\x12(\n\x03own\x18\x01 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12*\n\x05other\x18\x02 \x01(\x0b\x32\x1b.c360.identity.v1.RecordRef\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x0c\n\x04\x62\x61nd\x18\x04 \x01(\t\x12\x0c\n\x04veto\x18\x05 \x01(\t\x12\x10\n\x08together\x18\x06 \x01(\x08\"\x81\x01\n\x14ListHouseholdRequest\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\".c360.identity.v1.ComparedCustomer\x12\x33\n\x11\x61t_least_as_fresh\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"-\n\x15ListHouseholdResponse\x12\x14\n\x0c\x63ustomer_ids\x18\x01 \x03(\t2\xec\x05\n\x0fMatchingService\x12Q\n\x08GetModel\x12!.c360.identity.v1.GetModelRequest\x1a\".c360.identity.v1.GetModelResponse\x12W\n\nListModels\x12#.c360.identity.v1.ListModelsRequest\x1a$.c360.identity.v1.ListModelsResponse\x12Y\n\nCheckModel\x12#.c360.identity.v1.CheckModelRequest\x1a$.c360.identity.v1.CheckModelResponse0\x01\x12\x62\n\rActivateModel\x12&.c360.identity.v1.ActivateModelRequest\x1a\'.c360.identity.v1.ActivateModelResponse0\x01\x12Q\n\x08ReadBack\x12!.c360.identity.v1.ReadBackRequest\x1a\".c360.identity.v1.ReadBackResponse\x12]\n\x0c\x45xplainMatch\x12%.c360.identity.v1.ExplainMatchRequest\x1a&.c360.identity.v1.ExplainMatchResponse\x12Z\n\x0bListMatches\x12$.c360.identity.v1.ListMatchesRequest\x1a%.c360.identity.v1.ListMatchesResponse\x12`\n\rListHousehold\x12&.c360.identity.v1.ListHouseholdRequest\x1a\'.c360.identity.v1.ListHouseholdResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.identity.v1.matching_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETMODELREQUEST']._serialized_start=115
-  _globals['_GETMODELREQUEST']._serialized_end=148
-  _globals['_GETMODELRESPONSE']._serialized_start=151
-  _globals['_GETMODELRESPONSE']._serialized_end=472
-  _globals['_MODELVERSION']._serialized_start=475
-  _globals['_MODELVERSION']._serialized_end=681
-  _globals['_MODELDIFFERENCE']._serialized_start=684
-  _globals['_MODELDIFFERENCE']._serialized_end=815
-  _globals['_MODELEXAMPLE']._serialized_start=817
-  _globals['_MODELEXAMPLE']._serialized_end=884
-  _globals['_LISTMODELSREQUEST']._serialized_start=886
-  _globals['_LISTMODELSREQUEST']._serialized_end=905
-  _globals['_LISTMODELSRESPONSE']._serialized_start=907
-  _globals['_LISTMODELSRESPONSE']._serialized_end=975
-  _globals['_CHECKMODELREQUEST']._serialized_start=977
-  _globals['_CHECKMODELREQUEST']._serialized_end=1014
-  _globals['_CHECKMODELRESPONSE']._serialized_start=1016
-  _globals['_CHECKMODELRESPONSE']._serialized_end=1141
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1143
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1241
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1243
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=1367
-  _globals['_COMPARISON']._serialized_start=1369
-  _globals['_COMPARISON']._serialized_end=1446
-  _globals['_COMPARISONLEVEL']._serialized_start=1448
-  _globals['_COMPARISONLEVEL']._serialized_end=1518
-  _globals['_COMPAREDCUSTOMER']._serialized_start=1520
-  _globals['_COMPAREDCUSTOMER']._serialized_end=1623
-  _globals['_EXPLAINMATCHREQUEST']._serialized_start=1626
-  _globals['_EXPLAINMATCHREQUEST']._serialized_end=1800
-  _globals['_EXPLAINMATCHRESPONSE']._serialized_start=1802
-  _globals['_EXPLAINMATCHRESPONSE']._serialized_end=1904
-  _globals['_RECORDCOMPARISON']._serialized_start=1907
-  _globals['_RECORDCOMPARISON']._serialized_end=2161
-  _globals['_RECORDREF']._serialized_start=2163
-  _globals['_RECORDREF']._serialized_end=2231
-  _globals['_WEIGHTPART']._serialized_start=2233
-  _globals['_WEIGHTPART']._serialized_end=2317
-  _globals['_LISTMATCHESREQUEST']._serialized_start=2320
-  _globals['_LISTMATCHESREQUEST']._serialized_end=2462
-  _globals['_LISTMATCHESRESPONSE']._serialized_start=2464
-  _globals['_LISTMATCHESRESPONSE']._serialized_end=2535
-  _globals['_CUSTOMERMATCH']._serialized_start=2538
-  _globals['_CUSTOMERMATCH']._serialized_end=2701
-  _globals['_LISTHOUSEHOLDREQUEST']._serialized_start=2704
-  _globals['_LISTHOUSEHOLDREQUEST']._serialized_end=2833
-  _globals['_LISTHOUSEHOLDRESPONSE']._serialized_start=2835
-  _globals['_LISTHOUSEHOLDRESPONSE']._serialized_end=2880
-  _globals['_MATCHINGSERVICE']._serialized_start=2883
-  _globals['_MATCHINGSERVICE']._serialized_end=3548
+  _globals['_GETMODELREQUEST']._serialized_start=138
+  _globals['_GETMODELREQUEST']._serialized_end=171
+  _globals['_GETMODELRESPONSE']._serialized_start=174
+  _globals['_GETMODELRESPONSE']._serialized_end=495
+  _globals['_MODELVERSION']._serialized_start=498
+  _globals['_MODELVERSION']._serialized_end=704
+  _globals['_MODELDIFFERENCE']._serialized_start=707
+  _globals['_MODELDIFFERENCE']._serialized_end=838
+  _globals['_MODELEXAMPLE']._serialized_start=840
+  _globals['_MODELEXAMPLE']._serialized_end=907
+  _globals['_LISTMODELSREQUEST']._serialized_start=909
+  _globals['_LISTMODELSREQUEST']._serialized_end=928
+  _globals['_LISTMODELSRESPONSE']._serialized_start=930
+  _globals['_LISTMODELSRESPONSE']._serialized_end=998
+  _globals['_CHECKMODELREQUEST']._serialized_start=1000
+  _globals['_CHECKMODELREQUEST']._serialized_end=1037
+  _globals['_CHECKMODELRESPONSE']._serialized_start=1039
+  _globals['_CHECKMODELRESPONSE']._serialized_end=1164
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1166
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1264
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1266
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=1390
+  _globals['_COMPARISON']._serialized_start=1392
+  _globals['_COMPARISON']._serialized_end=1469
+  _globals['_COMPARISONLEVEL']._serialized_start=1471
+  _globals['_COMPARISONLEVEL']._serialized_end=1541
+  _globals['_READBACKREQUEST']._serialized_start=1543
+  _globals['_READBACKREQUEST']._serialized_end=1596
+  _globals['_READBACKRESPONSE']._serialized_start=1598
+  _globals['_READBACKRESPONSE']._serialized_end=1633
+  _globals['_COMPAREDCUSTOMER']._serialized_start=1635
+  _globals['_COMPAREDCUSTOMER']._serialized_end=1738
+  _globals['_EXPLAINMATCHREQUEST']._serialized_start=1741
+  _globals['_EXPLAINMATCHREQUEST']._serialized_end=1915
+  _globals['_EXPLAINMATCHRESPONSE']._serialized_start=1917
+  _globals['_EXPLAINMATCHRESPONSE']._serialized_end=2019
+  _globals['_RECORDCOMPARISON']._serialized_start=2022
+  _globals['_RECORDCOMPARISON']._serialized_end=2276
+  _globals['_RECORDREF']._serialized_start=2278
+  _globals['_RECORDREF']._serialized_end=2346
+  _globals['_WEIGHTPART']._serialized_start=2348
+  _globals['_WEIGHTPART']._serialized_end=2432
+  _globals['_LISTMATCHESREQUEST']._serialized_start=2435
+  _globals['_LISTMATCHESREQUEST']._serialized_end=2577
+  _globals['_LISTMATCHESRESPONSE']._serialized_start=2579
+  _globals['_LISTMATCHESRESPONSE']._serialized_end=2650
+  _globals['_CUSTOMERMATCH']._serialized_start=2653
+  _globals['_CUSTOMERMATCH']._serialized_end=2816
+  _globals['_LISTHOUSEHOLDREQUEST']._serialized_start=2819
+  _globals['_LISTHOUSEHOLDREQUEST']._serialized_end=2948
+  _globals['_LISTHOUSEHOLDRESPONSE']._serialized_start=2950
+  _globals['_LISTHOUSEHOLDRESPONSE']._serialized_end=2995
+  _globals['_MATCHINGSERVICE']._serialized_start=2998
+  _globals['_MATCHINGSERVICE']._serialized_end=3746
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 Who is likely whom, though no identifier says so: the model, what speaks for a pair, and who lives together."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.log.v1 import log_pb2 as _log_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -458,6 +459,52 @@ class ComparisonLevel(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComparisonLevel: _TypeAlias = ComparisonLevel  # noqa: Y015
+
+@_typing.final
+class ReadBackRequest(_message.Message):
+    """ReadBackRequest has a page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Event]:
+        """As LogService reads them, sealed; at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_log_pb2.Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadBackRequest: _TypeAlias = ReadBackRequest  # noqa: Y015
+
+@_typing.final
+class ReadBackResponse(_message.Message):
+    """ReadBackResponse is what came of a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many records the events are about."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadBackResponse: _TypeAlias = ReadBackResponse  # noqa: Y015
 
 @_typing.final
 class ComparedCustomer(_message.Message):

@@ -56,6 +56,11 @@ class MatchingServiceStub:
                 request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelRequest.SerializeToString,
                 response_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelResponse.FromString,
                 _registered_method=True)
+        self.ReadBack = channel.unary_unary(
+                '/c360.identity.v1.MatchingService/ReadBack',
+                request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ReadBackRequest.SerializeToString,
+                response_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ReadBackResponse.FromString,
+                _registered_method=True)
         self.ExplainMatch = channel.unary_unary(
                 '/c360.identity.v1.MatchingService/ExplainMatch',
                 request_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ExplainMatchRequest.SerializeToString,
@@ -112,6 +117,15 @@ class MatchingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadBack(self, request, context):
+        """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
+        as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+        Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainMatch(self, request, context):
         """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
         for and against one person, in parts that add up.
@@ -160,6 +174,11 @@ def add_MatchingServiceServicer_to_server(servicer, server):
                     servicer.ActivateModel,
                     request_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelRequest.FromString,
                     response_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelResponse.SerializeToString,
+            ),
+            'ReadBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadBack,
+                    request_deserializer=c360_dot_identity_dot_v1_dot_matching__pb2.ReadBackRequest.FromString,
+                    response_serializer=c360_dot_identity_dot_v1_dot_matching__pb2.ReadBackResponse.SerializeToString,
             ),
             'ExplainMatch': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainMatch,
@@ -287,6 +306,33 @@ class MatchingService:
             '/c360.identity.v1.MatchingService/ActivateModel',
             c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelRequest.SerializeToString,
             c360_dot_identity_dot_v1_dot_matching__pb2.ActivateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.identity.v1.MatchingService/ReadBack',
+            c360_dot_identity_dot_v1_dot_matching__pb2.ReadBackRequest.SerializeToString,
+            c360_dot_identity_dot_v1_dot_matching__pb2.ReadBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,11 @@ class MatchingServiceStub:
     Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
     ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
     """
+    ReadBack: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ReadBackRequest, _matching_pb2.ReadBackResponse]
+    """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
+    as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+    Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
+    """
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
     for and against one person, in parts that add up.
@@ -90,6 +95,11 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
     Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
     ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+    """
+    ReadBack: _aio.UnaryUnaryMultiCallable[_matching_pb2.ReadBackRequest, _matching_pb2.ReadBackResponse]  # type: ignore[assignment]
+    """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
+    as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+    Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
     """
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]  # type: ignore[assignment]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
@@ -150,6 +160,17 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
         Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
         ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+        """
+
+    @_abc_1.abstractmethod
+    def ReadBack(
+        self,
+        request: _matching_pb2.ReadBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_matching_pb2.ReadBackResponse, _abc.Awaitable[_matching_pb2.ReadBackResponse]]:
+        """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
+        as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+        Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
         """
 
     @_abc_1.abstractmethod
