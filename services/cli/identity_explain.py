@@ -160,9 +160,10 @@ def _obstacle(shown: dict[str, Any]) -> str:
             return f"{shown['namespace']} keeps each person once, and has records of both"
         case "LOW_CERTAINTY":
             return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike, and not enough to be linked unasked"
-        case "SHARED":
+        case "SHARED" | "BLOCKED":
             owners = ", ".join(f"{count} of {namespace}" for namespace, count in shown["owners"].items())
-            return f"{_hashed(shown['identifiers'][0])} was seen with too many: {owners}"
+            why = "names nobody, by the rules" if shown["reason"] == "BLOCKED" else f"was seen with too many: {owners}"
+            return f"{_hashed(shown['identifiers'][0])} {why}"
     kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
     by_decision = f", decision {shown['decision_id']}" if shown["evidence"] else ""
     return f"{kept_apart} are kept apart{by_decision}"

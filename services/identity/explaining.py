@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.identity import erasures, recall, replayed, views
+from services.identity import erasures, recall, replayed, rulebook, views
 from services.identity.graph.explain import Explained, explain
 from services.identity.graph.facts import Node, Pair
 from services.identity.graph.rules import Rules
@@ -94,12 +94,14 @@ class Explanations:
         async with self._snapshot() as connection:
             first, second = await _named(connection, one), await _named(connection, other)
             hashes = {first.node.value_hash, second.node.value_hash}
-            recalled = await recall.recall(connection, hashes, self._graph.rules, instants)
-            explained = await asyncio.to_thread(explain, recalled.standing(self._graph.rules), first.node, second.node)
-            why = Why(first, second, explained, self._graph.rules, recalled.told, recalled.decisions)
+            rules = await self._rules(connection, instants)
+            former = rules.version != self._graph.rules.version
+            recalled = await recall.recall(connection, hashes, rules, instants, former)
+            explained = await asyncio.to_thread(explain, recalled.standing(rules), first.node, second.node)
+            why = Why(first, second, explained, rules, recalled.told, recalled.decisions)
             shared = {node.value_hash for one in explained.obstacles if one.kind == "SHARED" for node in one.nodes}
             if shared:
-                why.owners = await recall.owners(connection, shared, self._graph.rules, recalled.nodes, instants)
+                why.owners = await recall.owners(connection, shared, rules, recalled.nodes, instants)
             if not explained.together and first.customer and second.customer:
                 why.proposals = await views.proposals_between(connection, first.customer, second.customer)
         return why
@@ -120,8 +122,10 @@ class Explanations:
         return History(members, list(_once(sorted(kept, key=lambda record: record.pos))), namespaces)
 
     async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
-        recalled = await recall.recall(connection, [node.value_hash], self._graph.rules, instants)
-        partition = recalled.standing(self._graph.rules).partition(node)
+        rules = await self._rules(connection, instants)
+        former = rules.version != self._graph.rules.version
+        recalled = await recall.recall(connection, [node.value_hash], rules, instants, former)
+        partition = recalled.standing(rules).partition(node)
         group = partition.group_of[node].nodes
         founders = await _founders(connection, group, instants.known_at)
         seen = node in recalled.shared or any(node in together for together in recalled.facts.together)
@@ -130,6 +134,12 @@ class Explanations:
             return None
         own = next((founder.customer for founder in founders if founder.node == node), founders[0].customer)
         return Resolved(own, founders[0].customer)
+
+    async def _rules(self, connection: Any, instants: Instants) -> Rules:
+        """What was known is resolved by the rules of that day; what had happened, by today's."""
+        if instants.known_at == END_OF_TIME:
+            return self._graph.rules
+        return rulebook.known_at(await rulebook.history(LogReader(connection)), instants.known_at).rules
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:

@@ -196,7 +196,7 @@ class Matcher:
 
     async def _write(self, plan: Plan, reached: State) -> None:
         async def save(connection: Any) -> None:
-            await record_tables.save(connection, plan.changes, reached)
+            await record_tables.save(connection, plan.changes, reached, self._ledger.recording)
 
         await self._graph.resettle(plan.touched, plan.amend, save)
 

@@ -65,13 +65,13 @@ class Recalled:
         return Standing(self.facts, rules, frozenset(self.shared))
 
 
-async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW) -> Recalled:
-    """Raises LimitExceeded (TOO_MANY_SIGHTINGS)."""
+async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False) -> Recalled:
+    """`former`: these aren't the rules in force. Raises LimitExceeded (TOO_MANY_SIGHTINGS)."""
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
     likenesses: dict[RecordPair, Likeness] = {}
-    await _meet(pool, recalled, entering, rules, instants)
+    await _meet(pool, recalled, entering, rules, instants, former)
     if len(recalled.shared) > 1:
-        await _take_together(pool, recalled, hashes, rules, instants)
+        await _take_together(pool, recalled, hashes, rules, instants, former)
     while entering:
         inside |= entering
         rows = await _sightings_of(pool, entering - recalled.shared_hashes(), instants)
@@ -80,7 +80,7 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
         likenesses |= await _likenesses_near(pool, entering - recalled.shared_hashes(), instants)
         matched = {end for like in likenesses.values() for end in (like.one, like.other)}
         met = ({value_hash for row in rows for value_hash in row["nodes"]} | ends | matched) - recalled.nodes.keys()
-        await _meet(pool, recalled, met, rules, instants)
+        await _meet(pool, recalled, met, rules, instants, former)
         _take(recalled, rows)
         entering = ((met - recalled.shared_hashes()) | ends) - inside
     inner = [like for like in likenesses.values() if recalled.nodes.keys() >= {like.one, like.other}]
@@ -106,8 +106,8 @@ async def _sightings_of(pool: Any, hashes: Collection[bytes], instants: Instants
 
 
 async def _likenesses_near(pool: Any, hashes: Collection[bytes], instants: Instants) -> dict[RecordPair, Likeness]:
-    """Of what is compared by now, and had happened by then: which records matched at a past instant is not kept."""
-    found = await record_tables.likenesses_near(pool, hashes) if hashes else {}
+    """Of what matches now, and did so by then. Weights are today's, and what did not match any more since is not kept."""
+    found = await record_tables.likenesses_near(pool, hashes, instants.known_at) if hashes else {}
     return {ids: like for ids, like in found.items() if like.evidence.occurred_at <= instants.as_of}
 
 
@@ -135,7 +135,9 @@ def _take_decision(recalled: Recalled, row: Any) -> None:
     recalled.decisions[decided] = row["decision_id"]
 
 
-async def _take_together(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> None:
+async def _take_together(
+    pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants, former: bool
+) -> None:
     """Shared values have no component that would be loaded; whether they were seen together is known all the same."""
     rows = await pool.fetch(
         f"""SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes @> $1::bytea[] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
@@ -144,14 +146,14 @@ async def _take_together(pool: Any, recalled: Recalled, hashes: Collection[bytes
         instants.known_at,
         instants.as_of,
     )
-    await _meet(pool, recalled, {value_hash for row in rows for value_hash in row["nodes"]}, rules, instants)
+    await _meet(pool, recalled, {value_hash for row in rows for value_hash in row["nodes"]}, rules, instants, former)
     _take(recalled, rows)
 
 
-async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants) -> None:
+async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants, former: bool) -> None:
     """Learns what these are, and which of them were shared.
 
-    What is not shared now never was: the facts of a past instant are some of today's.
+    By the rules in force, what is not shared now never was: the facts of a past instant are some of today's.
     """
     if not hashes:
         return
@@ -159,7 +161,7 @@ async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules:
         "SELECT value_hash, namespace, shared FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes)
     )
     recalled.nodes |= {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows}
-    shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"]}
+    shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"] or former}
     if shared and instants != NOW:
         counted = await owners(pool, {node.value_hash for node in shared}, rules, recalled.nodes, instants)
         shared = {

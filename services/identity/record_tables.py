@@ -131,10 +131,10 @@ async def likenesses_among(pool: Any, hashes: Collection[bytes]) -> dict[RecordP
     return _likenesses(await pool.fetch(query, list(hashes)))
 
 
-async def likenesses_near(pool: Any, hashes: Collection[bytes]) -> dict[RecordPair, Likeness]:
-    """Of which one identifier or both are these."""
-    query = f"{LIKENESS} WHERE one_hash = ANY($1::bytea[]) OR other_hash = ANY($1::bytea[])"
-    return _likenesses(await pool.fetch(query, list(hashes)))
+async def likenesses_near(pool: Any, hashes: Collection[bytes], known_at: int) -> dict[RecordPair, Likeness]:
+    """Of which one identifier or both are these, and that match since an instant or longer."""
+    query = f"{LIKENESS} WHERE (one_hash = ANY($1::bytea[]) OR other_hash = ANY($1::bytea[])) AND recorded_at <= $2"
+    return _likenesses(await pool.fetch(query, list(hashes), known_at))
 
 
 async def matched_with(pool: Any, hashes: Collection[bytes]) -> set[bytes]:
@@ -163,11 +163,11 @@ def _likenesses(rows: Iterable[Any]) -> dict[RecordPair, Likeness]:
     }
 
 
-async def save(connection: Any, changes: Changes, reached: State) -> None:
-    """In the transaction that makes what follows from it known."""
+async def save(connection: Any, changes: Changes, reached: State, recorded_at: int) -> None:
+    """In the transaction that makes what follows from it known, at that instant."""
     await _save_records(connection, changes.records)
     await _save_blocks(connection, changes)
-    await _save_matches(connection, changes)
+    await _save_matches(connection, changes, recorded_at)
     await connection.execute(
         """INSERT INTO matching (consumed, model, floor, again) VALUES ($1, $2, $3, $4)
            ON CONFLICT (single) DO UPDATE
@@ -215,7 +215,7 @@ def _flat(keys_of: Mapping[bytes, Iterable[Key]]) -> list[tuple[Key, bytes]]:
     return [(key, record_id) for record_id, keys in keys_of.items() for key in keys]
 
 
-async def _save_matches(connection: Any, changes: Changes) -> None:
+async def _save_matches(connection: Any, changes: Changes, recorded_at: int) -> None:
     if changes.gone:
         await connection.execute(
             """DELETE FROM matches USING unnest($1::bytea[], $2::bytea[]) AS gone (one, other)
@@ -223,12 +223,12 @@ async def _save_matches(connection: Any, changes: Changes) -> None:
             *zip(*changes.gone, strict=True),
         )
     await connection.executemany(
-        """INSERT INTO matches (one, other, one_hash, other_hash, weight, personal, veto, occurred_at, event_id)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        """INSERT INTO matches (one, other, one_hash, other_hash, weight, personal, veto, occurred_at, event_id, recorded_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
            ON CONFLICT (one, other) DO UPDATE
            SET weight = excluded.weight, personal = excluded.personal, veto = excluded.veto,
                occurred_at = excluded.occurred_at, event_id = excluded.event_id""",
-        [(*ids, *like[:5], *like.evidence) for ids, like in changes.likenesses.items()],
+        [(*ids, *like[:5], *like.evidence, recorded_at) for ids, like in changes.likenesses.items()],
     )
 
 

@@ -23,6 +23,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     document: RulesDocument
     pos: int = -1
     event_id: bytes = b""
+    recorded_at: int = 0
     activated_at: int = 0
     request_id: str = ""
     activated_by: str = ""
@@ -57,6 +58,7 @@ def fold(records: Sequence[Record]) -> list[Activation]:
                 document=document,
                 pos=record.pos,
                 event_id=record.entry.event_id,
+                recorded_at=record.recorded_at,
                 activated_at=record.entry.occurred_at,
                 request_id=public.request_id,
                 activated_by=public.activated_by,
@@ -67,6 +69,11 @@ def fold(records: Sequence[Record]) -> list[Activation]:
         elif record.entry.type_id == RULES_SETTLED.id:
             found[public.version] = msgspec.structs.replace(found[public.version], settled=True)
     return list(found.values())
+
+
+def known_at(activations: Sequence[Activation], instant: int) -> Activation:
+    """The rules that were in force at an instant of the log's own clock."""
+    return next((one for one in reversed(activations) if one.recorded_at <= instant), activations[0])
 
 
 def in_force_at(activations: Sequence[Activation], pos: int) -> Activation:

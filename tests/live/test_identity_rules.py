@@ -19,10 +19,11 @@ from services.identity.simulating import Progress, Simulation
 from shared.errors import LimitExceeded
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
+from shared.identifiers import hash_of, normalise
 from shared.ids import id_maker
-from shared.instants import now_us
+from shared.instants import END_OF_TIME, now_us
 from shared.log import LogReader
-from tests.live.test_identity import Store, in_units, oracle, partition_of_store, store, traffic
+from tests.live.test_identity import Store, in_units, names, oracle, partition_of_store, store, traffic
 
 __all__ = ["store"]  # the fixture
 
@@ -156,3 +157,22 @@ async def test_a_blocked_value_links_nobody_at_a_past_instant_either(store: Stor
     nodes = [Node(row["namespace"], row["value_hash"]) for row in rows]
     for instants in (NOW, Instants(as_of=1_000)):
         assert len({(await explanations.resolve(node, instants)).canonical for node in nodes}) == 2
+
+
+async def test_what_is_explained_as_known_then_is_by_the_rules_of_that_day(store: Store) -> None:
+    """Two people with a family's address: a limit keeps them apart, until the address is blocked."""
+    unifier = await store.unifier()
+    await unifier.unify([names(str(n), f"u{n}", "family@shop.example") for n in (1, 2)], 1, [])
+    one, other = (Node("user_id", hash_of(normalise("user_id", f"u{n}"), store.vault.lookup_key)) for n in (1, 2))
+    before = now_us()
+    await activate(store, read(OPEN, store.vault.lookup_key), "open")
+    while await (await activator(store))._resettle_page():
+        pass
+    unifier = await store.unifier()
+    async with unifier.graph.ledger.turn():
+        explanations = Explanations(store.pool, unifier.graph.ledger, unifier.graph, now_us)
+    found = [await explanations.why(one, other, Instants(known_at=known)) for known in (before, END_OF_TIME)]
+    assert [why.rules.version for why in found] == [1, 2]
+    assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["LIMIT"], ["BLOCKED"]]
+    known = await explanations.why(one, other, await explanations.instants(None, now_us()))
+    assert known.explained == found[1].explained

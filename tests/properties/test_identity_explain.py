@@ -1,5 +1,6 @@
 """Laws of explanations, on messy data: what is told is there, is true, and is all of it."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +8,11 @@ from services.identity.graph.explain import Explained, Obstacle, Standing, expla
 from services.identity.graph.facts import Node, pair, shared
 from services.identity.graph.resolve import component_of
 from services.identity.graph.rules import Rules
-from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, facts_of, nodes, sightings
+from tests.properties.test_identity_resolve import Decision, Sighting, decisions, facts_of, nodes, sightings
+from tests.properties.test_identity_resolve import all_rules as unblocked_rules
+
+blocked_values = st.frozensets(nodes.map(lambda node: node.value_hash), max_size=1)
+all_rules = st.builds(lambda rules, blocked: msgspec.structs.replace(rules, blocked=blocked), unblocked_rules, blocked_values)
 
 
 def standing_of(seen: list[Sighting], decided: list[Decision], rules: Rules) -> Standing:
@@ -74,7 +79,8 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     facts, rules, shared_values = standing
     if obstacle.kind == "FORBIDDEN":
         return pair(*obstacle.nodes) in facts.forbidden
-    if obstacle.kind == "SHARED":
+    if obstacle.kind in ("SHARED", "BLOCKED"):
+        assert rules.blocked.isdisjoint(node.value_hash for node in obstacle.nodes) is (obstacle.kind == "SHARED")
         return set(obstacle.nodes) <= shared_values
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":

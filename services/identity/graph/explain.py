@@ -16,7 +16,7 @@ from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
-Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED"]
+Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED", "BLOCKED"]
 
 
 class Standing(NamedTuple):
@@ -39,7 +39,7 @@ class Obstacle(NamedTuple):
     """What keeps two apart.
 
     FORBIDDEN: `nodes` are the pair that people keep apart, `link` what would join their groups. LIMIT: of `namespace`, one
-    customer may not have the values of both. SHARED: `nodes` is the one value that both were seen with. ONE_PER_SOURCE:
+    customer may not have the values of both. SHARED, BLOCKED: `nodes` is the one value that both were seen with. ONE_PER_SOURCE:
     `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough.
     """
 
@@ -65,7 +65,7 @@ def explain(standing: Standing, one: Node, other: Node) -> Explained:
 
 
 def without(standing: Standing, obstacle: Obstacle) -> Standing:
-    """As it would be if the decision were withdrawn, the limit or the bound lifted, or the value not shared."""
+    """As it would be if the decision were withdrawn, the limit or the bound lifted, or the value neither shared nor blocked."""
     facts, rules, shared = standing
     match obstacle.kind:
         case "FORBIDDEN":
@@ -74,6 +74,9 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
             rules = _without_limit(rules, rules.of(obstacle.namespace))
         case "CLUSTER_TOO_LARGE":
             rules = msgspec.structs.replace(rules, max_cluster=len(facts.nodes()) + 2)
+        case "BLOCKED":
+            rules = msgspec.structs.replace(rules, blocked=rules.blocked - {node.value_hash for node in obstacle.nodes})
+            shared = shared - set(obstacle.nodes)
         case "SHARED":
             shared = shared - set(obstacle.nodes)
         case "ONE_PER_SOURCE":
@@ -164,7 +167,11 @@ def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle
     else:
         links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
         between = _shared_near(standing, _reached(links, one)) & _shared_near(standing, _reached(links, other))
-    return [Obstacle("SHARED", (node,), node.namespace) for node in sorted(between)]
+    return [Obstacle(_why_shared(standing.rules, node), (node,), node.namespace) for node in sorted(between)]
+
+
+def _why_shared(rules: Rules, node: Node) -> Kind:
+    return "BLOCKED" if node.value_hash in rules.blocked else "SHARED"
 
 
 def _reached(links: dict[Node, list[Link]], start: Node) -> set[Node]:

@@ -179,6 +179,7 @@ CREATE TABLE matches (
     veto        text,
     occurred_at int8   NOT NULL, -- of the latest event of what was compared
     event_id    bytea  NOT NULL,
+    recorded_at int8   NOT NULL, -- since when the two match
     PRIMARY KEY (one, other)
 );
 CREATE INDEX matches_by_other ON matches (other);

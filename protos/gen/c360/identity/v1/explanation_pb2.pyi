@@ -329,7 +329,8 @@ class Obstacle(_message.Message):
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
     "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with has too
     many owners to say who somebody is. "ONE_PER_SOURCE": a source that keeps each person once has records of both.
-    "LOW_CERTAINTY": they match, and not enough to be linked unasked.
+    "LOW_CERTAINTY": they match, and not enough to be linked unasked. "BLOCKED": the rules say that what both were seen with
+    names nobody.
     """
     namespace: _builtins.str
     """LIMIT: of which namespace. ONE_PER_SOURCE: which source."""
@@ -341,7 +342,7 @@ class Obstacle(_message.Message):
     """FORBIDDEN: the decision, a UUID."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedIdentifier]:
-        """FORBIDDEN: the two identifiers kept apart. SHARED: the value. LOW_CERTAINTY: the two that match."""
+        """FORBIDDEN: the two identifiers kept apart. SHARED, BLOCKED: the value. LOW_CERTAINTY: the two that match."""
 
     @_builtins.property
     def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
@@ -349,7 +350,7 @@ class Obstacle(_message.Message):
 
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
-        """All but SHARED: the event that would have joined them; absent where only a decision or a match would have."""
+        """All but SHARED and BLOCKED: the event that would have joined them; absent where only a decision or a match would have."""
 
     def __init__(
         self,

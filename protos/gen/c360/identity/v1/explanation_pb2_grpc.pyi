@@ -38,7 +38,8 @@ class ExplanationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExplanationServiceAsyncStub: ...
     ExplainPair: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ExplainPairRequest, _explanation_pb2.ExplainPairResponse]
-    """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart.
+    """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
+    that day. Of matches those count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
     RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -51,7 +52,8 @@ class ExplanationServiceStub:
     ResolveIdentifierAt: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ResolveIdentifierAtRequest, _explanation_pb2.ResolveIdentifierAtResponse]
     """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
     With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
-    the events that had happened.
+    the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
+    count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
     RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
@@ -66,7 +68,8 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainPair: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ExplainPairRequest, _explanation_pb2.ExplainPairResponse]  # type: ignore[assignment]
-    """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart.
+    """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
+    that day. Of matches those count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
     RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -79,7 +82,8 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     ResolveIdentifierAt: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ResolveIdentifierAtRequest, _explanation_pb2.ResolveIdentifierAtResponse]  # type: ignore[assignment]
     """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
     With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
-    the events that had happened.
+    the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
+    count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
     RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
@@ -97,7 +101,8 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explanation_pb2.ExplainPairRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_pb2.ExplainPairResponse, _abc.Awaitable[_explanation_pb2.ExplainPairResponse]]:
-        """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart.
+        """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
+        that day. Of matches those count that were known by then, with the weights that they have today.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
         INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
         RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -122,7 +127,8 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_explanation_pb2.ResolveIdentifierAtResponse, _abc.Awaitable[_explanation_pb2.ResolveIdentifierAtResponse]]:
         """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
         With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
-        the events that had happened.
+        the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
+        count that were known by then, with the weights that they have today.
         Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
         RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
