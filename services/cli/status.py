@@ -14,12 +14,16 @@ from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
 
 
 def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
-    """Show the health and address of every service. Exit code 1 if any is not SERVING."""
+    """Show the health and address of every service, and what identity is still following. Exit code 1 if any is not SERVING."""
     found = _ask_all(timeout_s)
+    identity = next(item for item in found if item["service"] == "identity")
+    under_way = _under_way(identity["address"], timeout_s) if identity["status"] == "SERVING" else []
     if as_json:
-        render.document(found)
+        render.document([item | ({"under_way": under_way} if item is identity else {}) for item in found])
     else:
         render.table("Services", ("service", "address", "status"), [tuple(item.values()) for item in found])
+        for told in under_way:
+            render.note(told)
     if any(item["status"] != "SERVING" for item in found):
         raise typer.Exit(1)
 
@@ -38,6 +42,23 @@ def _ask_all(timeout_s: float) -> list[dict[str, str]]:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stub knows no methods
             asked.append((service, address, stub.Check.future(health_pb2.HealthCheckRequest(), timeout=timeout_s)))
         return [{"service": service, "address": address, "status": _word(call)} for service, address, call in asked]
+
+
+def _under_way(address: str, timeout_s: float) -> list[str]:
+    """How far the graph follows rules and a model that were activated."""
+    from c360.identity.v1 import matching_pb2, matching_pb2_grpc, rules_pb2, rules_pb2_grpc
+
+    with open_channel(address) as channel:
+        rules_stub: rules_pb2_grpc.RulesServiceStub = rules_pb2_grpc.RulesServiceStub(channel)
+        matching_stub: matching_pb2_grpc.MatchingServiceStub = matching_pb2_grpc.MatchingServiceStub(channel)
+        rules = rules_stub.GetRules(rules_pb2.GetRulesRequest(), timeout=timeout_s)
+        model = matching_stub.GetModel(matching_pb2.GetModelRequest(), timeout=timeout_s)
+    told = []
+    if not rules.rules.settled:
+        told.append(f"rules v{rules.rules.version}: {rules.settled_identifiers} of {rules.identifiers} identifiers follow")
+    if not model.activation.settled:
+        told.append(f"model {model.version}: {model.compared_records} of {model.records} records are compared by it")
+    return told
 
 
 def _word(call: Any) -> str:

@@ -42,6 +42,7 @@ def test_status_names_every_service(c360: Command) -> None:
     assert [(item["service"], item["status"]) for item in found] == [
         (service, "SERVING") for service in ("ingest", "identity", "profile", "consent")
     ]
+    assert found[1]["under_way"] == []
 
 
 def test_a_read_sees_the_write_whose_position_it_names(c360: Command, user: str) -> None:
