@@ -17,6 +17,8 @@ from services.identity.modelbook import ModelActivation, read, shipped
 from services.identity.records.likeness import Comparer
 from services.identity.simulating import Progress
 from shared.errors import Conflict, InvalidInput, WrongState
+from shared.events import customer as events
+from shared.events.wire import decode_unit
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader
@@ -95,6 +97,10 @@ async def test_the_report_of_another_model_is_what_comes_to_pass(store: Store, m
     assert changes[0][1] > 0
     assert changes[1] == changes[0][::-1]
     assert await partition(store) == first
+    units = [decode_unit(row["unit"]) for row in await store.pool.fetch("SELECT unit FROM outbox")]
+    merges = [entry.public() for unit in units for entry in unit.entries if entry.type_id == events.MERGED.id]
+    assert all((merge.match_model is None) is (merge.match_weight is None) for merge in merges)
+    assert {merge.match_model for merge in merges} - {None} == {shipped().version}
     assert [one.number for one in await modelbook.history(LogReader(store.pool))] == [1, 2, 3]
 
 

@@ -162,11 +162,10 @@ def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle
 
     What leads from one such value to another is not followed: everybody is a few kiosks away from everybody.
     """
-    if {one, other} <= standing.shared:
-        between = {one, other} if any({one, other} <= together for together in standing.facts.together) else set()
-    else:
-        links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
-        between = _shared_near(standing, _reached(links, one)) & _shared_near(standing, _reached(links, other))
+    links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
+    between = _shared_near(standing, _reached(links, one)) & _shared_near(standing, _reached(links, other))
+    if {one, other} <= standing.shared and any({one, other} <= together for together in standing.facts.together):
+        between |= {one, other}
     return [Obstacle(_why_shared(standing.rules, node), (node,), node.namespace) for node in sorted(between)]
 
 
