@@ -57,6 +57,17 @@ def test_what_a_batch_shares_may_be_an_empty_list() -> None:
         delivery_of(read_batch(b'{"batch":[{}],"context":[1]}'), KnownSource(name="shop"), 1)
 
 
+@pytest.mark.parametrize("sent_at", ['"garbage"', "1772539200000", "{}", '"' + "2" * 2_000 + '"'])
+def test_a_batch_whose_sending_time_cannot_be_read_is_taken_and_flagged(sent_at: str) -> None:
+    delivery = delivery_of(read_batch(f'{{"batch":[{{}}],"sentAt":{sent_at}}}'.encode()), KnownSource(name="shop"), 1)
+    assert (delivery.sent_at, delivery.flags) == (None, ("CLOCK_SENT_AT_INVALID",))
+
+
+async def test_a_byte_order_mark_is_not_part_of_a_body() -> None:
+    async with BodyReader().body_of(request_of(b"\xef\xbb\xbf{}", "identity")) as body:
+        assert body == b"{}"
+
+
 async def test_a_body_counts_unpacked_until_it_is_answered() -> None:
     reader = BodyReader()
     before = reader.room.left_bytes

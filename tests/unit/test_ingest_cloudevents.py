@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from services.ingest.api.cloudevents import STRUCTURED, read_batch, read_item, read_one
+from services.ingest.api.cloudevents import STRUCTURED, read_batch, read_items, read_one
 from services.ingest.domain.call import MAX_DEPTH, MAX_EVENT_BYTES, Call, Delivery
 from services.ingest.domain.cloudevents import message_id_of, read_structured, to_call
 from services.ingest.domain.events import Rejection, judge
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_keeps_its_message_id(event: dict[str, Any]) -> None
     whole = read_one(Headers({"content-type": STRUCTURED}), raw)
     in_head = {f"ce-{name}": str(value) for name, value in event.items() if name != "data"}
     binary = read_one(Headers(in_head | {"ce-specversion": "0.3"}), b"{}")
-    [batched] = map(read_item, read_batch(b"[" + raw + b"]"))
+    [batched] = read_items(read_batch(b"[" + raw + b"]"))
     for found in (whole, binary, batched):
         assert isinstance(found, Rejection)
         assert found.message_id == message_id_of("shop", "1")

@@ -1,9 +1,10 @@
 """Reads request bodies within bounds, and tells what of the Segment protocol is in them."""
 
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from functools import partial
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -21,8 +22,9 @@ from services.ingest.domain.call import (
     read_call,
     too_deep,
 )
-from services.ingest.domain.clocks import instant
+from services.ingest.domain.clocks import SENT_AT_INVALID, sent_at_of
 from services.ingest.domain.events import Rejection, call_of
+from services.ingest.domain.repairs import flags_of, read_flagged, repaired, repairing
 from services.ingest.domain.settings import KnownSource, check_batch
 from shared.errors import InvalidInput
 from shared.privacy import Personal
@@ -45,9 +47,17 @@ class BatchBody(Personal, frozen=True, kw_only=True, rename="camel"):
     context: msgspec.Raw = NOTHING
     integrations: msgspec.Raw = NOTHING
     sent_at: msgspec.Raw = NOTHING
+    is_repaired: ClassVar[bool] = False
+
+
+class RepairedBatch(BatchBody, frozen=True, kw_only=True, rename="camel"):
+    """Of a body that was not quite JSON: its events show whether that was in them."""
+
+    is_repaired: ClassVar[bool] = True
 
 
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
+_decode_repaired = msgspec.json.Decoder(RepairedBatch).decode
 _decode_shared = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
@@ -56,6 +66,11 @@ class _Keyed(Personal, frozen=True, rename="camel"):
 
 
 _decode_key = msgspec.json.Decoder(_Keyed).decode
+
+BYTE_ORDER_MARK: Final = (
+    b"\xef\xbb\xbf"  # some editors and tools on Windows begin a file with it; readers may ignore it (RFC 8259, section 8.1)
+)
+T = TypeVar("T")
 
 
 class BodyReader:
@@ -78,7 +93,7 @@ class BodyReader:
             if encoding == "gzip":
                 body = _unzip(body)
                 share.take(len(body))
-            yield body
+            yield body.removeprefix(BYTE_ORDER_MARK)
 
 
 async def _read_raw(request: Request, share: Share) -> bytes:
@@ -131,10 +146,20 @@ def _too_large() -> InvalidInput:
     return InvalidInput("a body has at most 4 MiB, decompressed", reason="BODY_TOO_LARGE", limit_bytes=MAX_BODY_BYTES)
 
 
+def decode_or_repair(body: bytes, decode: Callable[[bytes], T], decode_repaired: Callable[[bytes], T]) -> T:
+    """What strict decoding takes costs nothing more. Raises as `decode`."""
+    try:
+        return decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return decode_repaired(repaired(body))
+
+
 def read_batch(body: bytes) -> BatchBody:
     """Raises InvalidInput (JSON_BROKEN, BODY_INVALID, BATCH_EMPTY, BATCH_TOO_LONG)."""
     try:
-        batch = _decode_batch(body)
+        batch = decode_or_repair(body, _decode_batch, _decode_repaired)
     except msgspec.ValidationError as error:
         raise InvalidInput(str(error), reason="BODY_INVALID") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -148,7 +173,7 @@ def read_batch(body: bytes) -> BatchBody:
 def key_of(body: bytes) -> Any:
     """All that is decoded for a sender who is not known yet. Raises InvalidInput (JSON_BROKEN, BODY_INVALID)."""
     try:
-        return _small(_decode_key(body).write_key)
+        return _small(decode_or_repair(body, _decode_key, _decode_key).write_key)
     except msgspec.ValidationError:
         raise InvalidInput("the body is a JSON object", reason="BODY_INVALID") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -156,14 +181,26 @@ def key_of(body: bytes) -> Any:
 
 
 def delivery_of(batch: BatchBody, source: KnownSource, received_at: int) -> Delivery:
-    """Raises InvalidInput (TIMESTAMP_INVALID, CONTEXT_TOO_LARGE, EVENT_TOO_DEEP, BODY_INVALID)."""
+    """Raises InvalidInput (CONTEXT_TOO_LARGE, EVENT_TOO_DEEP, BODY_INVALID)."""
+    sent_at, flags = _sent_at(batch.sent_at)
+    if batch.is_repaired:
+        flags += flags_of(bytes(batch.context) + bytes(batch.integrations))
     return Delivery(
         source=source,
         received_at=received_at,
-        sent_at=instant(_small(batch.sent_at)),
+        sent_at=sent_at,
         context=_shared("context", batch.context),
         integrations=_shared("integrations", batch.integrations),
+        flags=tuple(flags),
     )
+
+
+def _sent_at(raw: msgspec.Raw) -> tuple[int | None, list[str]]:
+    """One that can't be read is none: its events are flagged, and no clock is corrected by it."""
+    try:
+        return sent_at_of(_small(raw))
+    except InvalidInput:
+        return None, [SENT_AT_INVALID]
 
 
 def _shared(name: str, raw: msgspec.Raw) -> dict[str, Any]:
@@ -199,22 +236,26 @@ def _not_json() -> InvalidInput:
     return InvalidInput("the body is not JSON", reason="JSON_BROKEN")
 
 
-def read_items(items: Iterable[msgspec.Raw]) -> Iterator[Call | Rejection]:
+def read_items(batch: BatchBody) -> Iterator[Call | Rejection]:
     """One by one, as they are asked for."""
-    read = CallReader().read
-    return (call_of(read, raw, message_id_in) for raw in items)
+    reader = CallReader()
+    read = partial(read_flagged, reader.read) if batch.is_repaired else repairing(reader.read)
+    return (call_of(read, raw, message_id_in) for raw in batch.batch)
 
 
 def read_single(body: bytes, kind: str) -> Call | Rejection:
     """The path says what it is. Raises InvalidInput (JSON_BROKEN, BODY_INVALID)."""
     if len(body) <= MAX_EVENT_BYTES and body.lstrip()[:1] not in (b"{", b""):
         raise InvalidInput("the body is a JSON object", reason=_reason_of_no_object(body))
-    return call_of(lambda raw: msgspec.structs.replace(read_call(raw), type=kind), body, message_id_in)
+    return call_of(lambda raw: msgspec.structs.replace(read_one(raw), type=kind), body, message_id_in)
+
+
+read_one = repairing(read_call)
 
 
 def _reason_of_no_object(body: bytes) -> str:
     try:
-        msgspec.json.decode(body)
+        decode_or_repair(body, msgspec.json.decode, msgspec.json.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "JSON_BROKEN"
     return "BODY_INVALID"

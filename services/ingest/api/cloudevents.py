@@ -1,5 +1,7 @@
 """The three modes in which CloudEvents come over HTTP (the HTTP protocol binding 1.0.2, section 3)."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -7,9 +9,11 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from services.ingest.api.bodies import decode_or_repair
 from services.ingest.domain.call import Call, check_size
 from services.ingest.domain.cloudevents import message_id_in, message_id_of, read_structured, to_call
 from services.ingest.domain.events import Rejection, call_of
+from services.ingest.domain.repairs import read_flagged, repairing
 from services.ingest.domain.settings import check_batch
 from shared.errors import InvalidInput
 
@@ -24,10 +28,22 @@ def is_batch(headers: Headers) -> bool:
     return _media_type(headers) == BATCHED
 
 
-def read_batch(body: bytes) -> list[msgspec.Raw]:
+class Batch(list[msgspec.Raw]):
+    """Its items."""
+
+    is_repaired = False
+
+
+class RepairedBatch(Batch):
+    """Of a body that was not quite JSON: its events show whether that was in them."""
+
+    is_repaired = True
+
+
+def read_batch(body: bytes) -> Batch:
     """A batch may be empty. Raises InvalidInput (JSON_BROKEN, BODY_INVALID, BATCH_TOO_LONG)."""
     try:
-        items = _decode_batch(body)
+        items = decode_or_repair(body, lambda body: Batch(_decode_batch(body)), lambda body: RepairedBatch(_decode_batch(body)))
     except msgspec.ValidationError:
         raise InvalidInput("a batch of CloudEvents is a JSON list", reason="BODY_INVALID") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -36,18 +52,20 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
     return items
 
 
-def read_item(raw: msgspec.Raw) -> Call | Rejection:
-    return call_of(read_structured, raw, message_id_in)
+def read_items(batch: Batch) -> Iterator[Call | Rejection]:
+    """One by one, as they are asked for."""
+    read = partial(read_flagged, read_structured) if batch.is_repaired else repairing(read_structured)
+    return (call_of(read, raw, message_id_in) for raw in batch)
 
 
 def read_one(headers: Headers, body: bytes) -> Call | Rejection:
     """In structured or in binary mode."""
     media_type = _media_type(headers)
     if media_type == STRUCTURED:
-        return call_of(read_structured, body, message_id_in)
+        return call_of(repairing(read_structured), body, message_id_in)
     if media_type.startswith("application/cloudevents"):
         return Rejection("", "CLOUDEVENT_INVALID", "CloudEvents come in the JSON format, or in binary mode")
-    return call_of(lambda data: _read_binary(headers, data), body, lambda _: _message_id_in_head(headers))
+    return call_of(repairing(lambda data: _read_binary(headers, data)), body, lambda _: _message_id_in_head(headers))
 
 
 def allow_webhook() -> Response:

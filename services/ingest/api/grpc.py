@@ -15,7 +15,7 @@ from services.ingest.api.stream import Streams
 from services.ingest.api.structs import to_dict
 from services.ingest.app import Ingest, Recorded, Verdict
 from services.ingest.domain.call import Call, Delivery, check_size
-from services.ingest.domain.clocks import instant
+from services.ingest.domain.clocks import SENT_AT_INVALID, sent_at_of
 from services.ingest.domain.events import Rejection, call_of
 from services.ingest.domain.settings import check_batch
 from services.ingest.registry import Registry
@@ -87,8 +87,8 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         if not request.events:
             raise InvalidInput("the batch is empty", reason="BATCH_EMPTY")
         check_batch(len(request.events))
-        sent_at = _instant(request.sent_time) if request.HasField("sent_time") else None
-        delivery = Delivery(source=source, received_at=self._ingest.now(), sent_at=sent_at)
+        sent_at, flags = _sent_at(request.sent_time) if request.HasField("sent_time") else (None, [])
+        delivery = Delivery(source=source, received_at=self._ingest.now(), sent_at=sent_at, flags=tuple(flags))
         return await self._ingest.record(map(_to_call, request.events), delivery, len(request.events))
 
     async def RegisterSource(
@@ -158,19 +158,22 @@ def _read(event: ingest_pb2.Event) -> Call:
         properties=to_dict(event.properties),
         traits=to_dict(event.traits),
         context=to_dict(event.context),
-        timestamp=_datetime(event.original_time) if event.HasField("original_time") else None,
+        timestamp=_datetime(event.original_time, "original_time") if event.HasField("original_time") else None,
     )
 
 
-def _instant(time: Timestamp) -> int | None:
-    return instant(_datetime(time))
+def _sent_at(time: Timestamp) -> tuple[int | None, list[str]]:
+    try:
+        return sent_at_of(_datetime(time, "sent_time"))
+    except InvalidInput:
+        return None, [SENT_AT_INVALID]
 
 
-def _datetime(time: Timestamp) -> Any:
+def _datetime(time: Timestamp, field: str) -> Any:
     try:
         return time.ToDatetime(tzinfo=EPOCH.tzinfo)
     except (ValueError, OverflowError):
-        raise InvalidInput("the time is not a valid Timestamp", reason="TIMESTAMP_INVALID") from None
+        raise InvalidInput(f"{field} is not a valid Timestamp", reason="TIMESTAMP_INVALID") from None
 
 
 def _results(recorded: Recorded) -> list[ingest_pb2.EventResult]:

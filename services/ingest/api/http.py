@@ -48,7 +48,7 @@ class HttpDoor:
             source = source or await self._source_of_body(body)
             batch = read_batch(body)
             delivery = delivery_of(batch, source, self._ingest.now())
-            return answers.recorded(await self._ingest.record(read_items(batch.batch), delivery, len(batch.batch)))
+            return answers.recorded(await self._ingest.record(read_items(batch), delivery, len(batch.batch)))
 
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)
@@ -62,8 +62,9 @@ class HttpDoor:
         async with self._bodies.body_of(request) as body:
             if cloudevents.is_batch(request.headers):
                 items = cloudevents.read_batch(body)
-                calls = map(cloudevents.read_item, items)
-                return answers.recorded(await self._ingest.record(calls, self._delivery(source), len(items)))
+                return answers.recorded(
+                    await self._ingest.record(cloudevents.read_items(items), self._delivery(source), len(items))
+                )
             recorded = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
             return answers.recorded(_not_rejected(recorded))
 

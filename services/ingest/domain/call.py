@@ -14,6 +14,7 @@ MAX_DEPTH: Final = 32
 MAX_MESSAGE_ID: Final = 100  # characters
 
 Text = str | int | None
+CLOUDEVENT: Final = "cloudevent"  # in `extra`: the attributes of one, by name
 NO_KEY: Final = ""  # the name of a field that is filled by us
 
 
@@ -49,6 +50,7 @@ class Delivery(Personal, frozen=True, kw_only=True):
     sent_at: int | None = None
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}
+    flags: tuple[str, ...] = ()  # of what was odd about the request
 
 
 class _NamedOnly(Call, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

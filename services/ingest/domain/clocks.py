@@ -18,6 +18,7 @@ from shared.instants import END_OF_TIME, EPOCH, SECOND, from_iso
 TOLERANCE_US = 5 * SECOND
 FAR_PAST = "CLOCK_FAR_PAST"
 FAR_FUTURE = "CLOCK_FAR_FUTURE"
+SENT_AT_INVALID = "CLOCK_SENT_AT_INVALID"
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -32,18 +33,20 @@ class Times(msgspec.Struct, frozen=True, gc=False):
 
 def read(call: Call, delivery: Delivery) -> Times:
     """Raises InvalidInput (TIMESTAMP_INVALID)."""
-    timestamp = None if call.timestamp is None else instant(call.timestamp)
-    original_at = None if call.original_timestamp is None else instant(call.original_timestamp)
-    sent_at = delivery.sent_at if delivery.sent_at is not None or call.sent_at is None else instant(call.sent_at)
+    timestamp = None if call.timestamp is None else instant(call.timestamp, "timestamp")
+    original_at = None if call.original_timestamp is None else instant(call.original_timestamp, "originalTimestamp")
+    sent_at, flags = delivery.sent_at, list[str]()
+    if sent_at is None and call.sent_at is not None:
+        sent_at, flags = sent_at_of(call.sent_at)
     if timestamp is not None and original_at not in (None, timestamp):
         # Both and different: an event passed on by a system that has corrected the first.
         occurred_at = timestamp
     else:
         original_at = timestamp if original_at is None else original_at
         occurred_at = _corrected(original_at, sent_at, delivery.received_at)
-    if occurred_at < 0:
-        raise _invalid()
-    return Times(min(occurred_at, delivery.received_at), original_at, sent_at, _flags(occurred_at, delivery))
+    if occurred_at < 0:  # not every clock that says when it sent is one
+        occurred_at, flags = original_at or 0, [SENT_AT_INVALID]
+    return Times(min(occurred_at, delivery.received_at), original_at, sent_at, flags + _flags(occurred_at, delivery))
 
 
 def _flags(occurred_at: int, delivery: Delivery) -> list[str]:
@@ -62,18 +65,26 @@ def _corrected(original_at: int | None, sent_at: int | None, received_at: int) -
     return received_at - (sent_at - original_at)
 
 
-def instant(value: Any) -> int | None:
+def sent_at_of(value: Any) -> tuple[int | None, list[str]]:
+    """One that can't be read is none, and a flag: it costs the correction of the clock, and no event."""
+    try:
+        return instant(value, "sentAt"), []
+    except InvalidInput:
+        return None, [SENT_AT_INVALID]
+
+
+def instant(value: Any, field: str) -> int | None:
     """From 1970 on; without an offset it is UTC. Raises InvalidInput (TIMESTAMP_INVALID)."""
     if value is None or value == "":
         return None
     try:
         found = (value.astimezone(UTC) - EPOCH) // _MICROSECOND if isinstance(value, datetime) else from_iso(value)
     except (ValueError, TypeError, OverflowError):
-        raise _invalid() from None
+        raise _invalid(field) from None
     if not 0 <= found <= END_OF_TIME:
-        raise _invalid()
+        raise _invalid(field)
     return found
 
 
-def _invalid() -> InvalidInput:
-    return InvalidInput("a time is ISO 8601 text between the years 1970 and 9999", reason="TIMESTAMP_INVALID")
+def _invalid(field: str) -> InvalidInput:
+    return InvalidInput(f"{field} is ISO 8601 text between the years 1970 and 9999", reason="TIMESTAMP_INVALID")

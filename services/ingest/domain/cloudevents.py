@@ -6,7 +6,16 @@ from typing import Any, Final
 
 import msgspec
 
-from services.ingest.domain.call import MAX_MESSAGE_ID, Call, check_depth, check_size, is_empty_list, may_be_deep, read_call
+from services.ingest.domain.call import (
+    CLOUDEVENT,
+    MAX_MESSAGE_ID,
+    Call,
+    check_depth,
+    check_size,
+    is_empty_list,
+    may_be_deep,
+    read_call,
+)
 from services.ingest.domain.settings import TYPES
 from shared.errors import InvalidInput
 from shared.ids import derived_id, to_text
@@ -14,7 +23,6 @@ from shared.privacy import Personal
 
 CALL_PREFIX: Final = "c360."  # a type of ours says which call `data` is; any other type is the name of a track
 CALLS: Final = frozenset(CALL_PREFIX + kind for kind in TYPES)
-EXTRA_KEY: Final = "cloudevent"
 
 Attributes = dict[str, Any]
 
@@ -67,7 +75,7 @@ def to_call(attributes: Attributes, data: bytes | msgspec.Raw | None) -> Call:
         user_id=attributes.get("userid", call.user_id),
         anonymous_id=attributes.get("anonymousid", call.anonymous_id),
         timestamp=attributes.get("time", call.timestamp),
-        extra={**(call.extra or {}), EXTRA_KEY: attributes},
+        extra={**(call.extra or {}), CLOUDEVENT: attributes},
     )
 
 

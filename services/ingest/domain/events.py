@@ -10,7 +10,8 @@ from typing import Any, Final, get_args
 import msgspec
 
 from services.ingest.domain import clocks
-from services.ingest.domain.call import MAX_MESSAGE_ID, Call, Delivery, Text
+from services.ingest.domain.call import CLOUDEVENT, MAX_MESSAGE_ID, Call, Delivery, Text
+from services.ingest.domain.repairs import TEXT_REPAIRED, RepairedCall, is_broken
 from services.ingest.domain.settings import MOST_EVENT_BYTES
 from shared.errors import InvalidInput
 from shared.events import wire
@@ -77,17 +78,21 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
     user_id, anonymous_id = _text(call.user_id), _text(call.anonymous_id)
     _check_person(user_id, anonymous_id)
     times = clocks.read(call, delivery)
+    flags = _flags(call, delivery, times)
     context = _merged(delivery.context, call.context)
+    external_ids, target_id = _external_ids(call.external_ids, context.get("externalIds")), _target_id(kind, call)
+    if TEXT_REPAIRED in flags:
+        _check_ids(call, message_id, user_id, anonymous_id, target_id, external_ids)
     return RawEvent(
         kind=kind,
         message_id=message_id,
         source=delivery.source.name,
         user_id=user_id or None,
         anonymous_id=anonymous_id or None,
-        external_ids=_external_ids(call.external_ids, context.get("externalIds")),
+        external_ids=external_ids,
         name=_name(kind, call),
         category=call.category or "",
-        target_id=_target_id(kind, call),
+        target_id=target_id,
         properties=call.properties or {},
         traits=call.traits or {},
         context=context,
@@ -97,8 +102,19 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
         original_at=times.original_at,
         sent_at=times.sent_at,
         received_at=delivery.received_at,
-        flags=times.flags,
+        flags=flags,
     )
+
+
+def _flags(call: Call, delivery: Delivery, times: clocks.Times) -> list[str]:
+    repairs = call.flags if isinstance(call, RepairedCall) else ()
+    return sorted({*times.flags, *delivery.flags, *repairs}) if repairs or delivery.flags else times.flags
+
+
+def _check_ids(call: Call, *ids: Any) -> None:
+    attributes = (call.extra or {}).get(CLOUDEVENT)
+    if is_broken([*ids, *(attributes.values() if isinstance(attributes, dict) else ())]):
+        raise InvalidInput("an id holds half of a surrogate pair, which is no character", reason="ID_BROKEN")
 
 
 def _text(value: Text) -> str:

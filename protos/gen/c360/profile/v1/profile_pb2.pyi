@@ -453,7 +453,9 @@ class TimelineEntry(_message.Message):
     @_builtins.property
     def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is doubtful about the event: "CLOCK_FAR_PAST", "CLOCK_FAR_FUTURE" (by the limits of its source, after the correction of
-        the client's clock; what lies in the future happened at its receipt), "PLAN_..." (a rule of the source's tracking plan).
+        the client's clock; what lies in the future happened at its receipt), "CLOCK_SENT_AT_INVALID" (what it says of its sending
+        is no time or can't be right, and nothing was corrected by it), "TEXT_REPAIRED" (half of a surrogate pair became U+FFFD),
+        "NUMBER_NOT_FINITE" (NaN or Infinity became null), "PLAN_..." (a rule of the source's tracking plan).
         """
 
     def __init__(
