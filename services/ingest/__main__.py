@@ -12,8 +12,7 @@ from c360.ingest.v1.plan_pb2_grpc import add_PlanServiceServicer_to_server
 from c360.ingest.v1.receipt_pb2_grpc import add_ReceiptServiceServicer_to_server
 from c360.ingest.v1.source_pb2_grpc import add_SourceServiceServicer_to_server
 
-from services.ingest.api.bodies import MAX_BODY_BYTES
-from services.ingest.api.grpc import SERVICE, IngestApi, add_to_server
+from services.ingest.api.grpc import MAX_RECEIVE_BYTES, SERVICE, IngestApi, add_to_server
 from services.ingest.api.http import make_app
 from services.ingest.api.plans import PlanApi
 from services.ingest.api.receipts import ReceiptApi
@@ -64,7 +63,7 @@ class IngestSettings(Settings, frozen=True, kw_only=True):
 
 
 async def serve(settings: IngestSettings, stop: Stop) -> None:
-    rpc = RpcServer(settings.grpc_address, MAX_BODY_BYTES)
+    rpc = RpcServer(settings.grpc_address, MAX_RECEIVE_BYTES)
     pool = await open_pool(settings.database_url, "ingest")
     vault_pool = await open_pool(settings.vault_url, "vault")
     keyring = FileKeyring(Path(settings.keyring_file))

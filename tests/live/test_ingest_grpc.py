@@ -64,11 +64,22 @@ async def test_nothing_is_parsed_for_who_is_unknown(door: Door) -> None:
             assert reason_of(refused.value) == reason
 
 
-async def test_a_message_has_at_most_4_mib(door: Door, ingest: Any) -> None:
-    large = [event(name="x" * 20_000)] * 220
+@pytest.mark.parametrize("events", [220, 700])
+async def test_a_batch_has_at_most_4_mib_and_says_so_with_a_reason(door: Door, ingest: Any, events: int) -> None:
+    large = [event(name="x" * 20_000)] * events
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await record(ingest, door.write_key, *large)
-    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.INVALID_ARGUMENT, "BODY_TOO_LARGE")
+
+
+async def test_a_batch_in_a_stream_that_is_too_large_is_named(door: Door, ingest: Any) -> None:
+    batches = [pb.StreamEventsRequest(sequence=300, events=[event()])]
+    batches += [pb.StreamEventsRequest(sequence=301, events=[event(name="x" * 20_000)] * 700)]
+    answers = ingest.StreamEvents(iter(batches), metadata=[("authorization", f"Bearer {door.write_key}")], timeout=20)
+    assert (await answers.read()).sequence == 300
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await answers.read()
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.INVALID_ARGUMENT, "BODY_TOO_LARGE")
 
 
 async def test_a_stream_answers_batch_by_batch_in_order_with_the_same_verdicts(door: Door, ingest: Any) -> None:

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from c360.ingest.v1.ingest_pb2 import StreamEventsRequest, StreamEventsResponse
+from c360.ingest.v1.ingest_pb2 import Event, StreamEventsRequest, StreamEventsResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.ingest.api.grpc import sequence_of
 from services.ingest.api.stream import IN_FLIGHT, Streams
 from shared.errors import LimitExceeded, Unavailable
 
@@ -41,6 +42,11 @@ def test_answers_come_in_order_and_only_so_many_are_under_way(delays: list[int])
 
     assert asyncio.run(play()) == list(range(len(delays)))
     assert most <= IN_FLIGHT
+
+
+@given(sequence=st.integers(0, 2**64 - 1))
+def test_which_batch_it_is_can_be_told_without_parsing_all_of_it(sequence: int) -> None:
+    assert sequence_of(StreamEventsRequest(sequence=sequence, events=[Event(name="Seen")]).SerializeToString()) == sequence
 
 
 async def echo(request: StreamEventsRequest) -> StreamEventsResponse:

@@ -1,13 +1,14 @@
 """The gRPC door."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.ingest.api.bodies import MAX_BODY_BYTES
 from services.ingest.api.positions import position
 from services.ingest.api.room import Room
 from services.ingest.api.sources import changes_in
@@ -37,11 +38,22 @@ STATUSES: Mapping[str, ingest_pb2.EventStatus.ValueType] = {
     "rejected": ingest_pb2.EVENT_STATUS_REJECTED,
     "quarantined": ingest_pb2.EVENT_STATUS_QUARANTINED,
 }
+SEQUENCE_TAG = b"\x08"  # field 1, a varint
+MAX_SEQUENCE_BYTES = 11  # with its tag
 BEARER = "bearer "
 SERVICE = "c360.ingest.v1.IngestService"
+# What the transport lets in: more than a batch may have, so that whoever sends too much hears from us how much may come. What is
+# larger than this it refuses itself, with RESOURCE_EXHAUSTED and no reason.
+MAX_RECEIVE_BYTES = 4 * MAX_BODY_BYTES
 MAX_UNPARSED_BYTES = 32 * 1024 * 1024  # of requests that are being answered; parsed, each may take twenty times as much
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class _TooLarge(NamedTuple):
+    """Stands for a request of a stream that is not parsed."""
+
+    sequence: int
 
 
 class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
@@ -55,6 +67,8 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
     async def record_unparsed(self, data: bytes, context: Context) -> ingest_pb2.RecordEventsResponse:
         """As RecordEvents. A message of 4 MiB may be 100 MB of objects: nobody unknown makes us parse one."""
         await self._ingest.authenticate(write_key_of(context))
+        if len(data) > MAX_BODY_BYTES:
+            raise _too_large()
         with self._room.share(len(data)):
             try:
                 request = ingest_pb2.RecordEventsRequest.FromString(data)
@@ -72,7 +86,9 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         write_key = write_key_of(context)
         await self._ingest.authenticate(write_key)
 
-        async def answer(request: ingest_pb2.StreamEventsRequest) -> ingest_pb2.StreamEventsResponse:
+        async def answer(request: ingest_pb2.StreamEventsRequest | _TooLarge) -> ingest_pb2.StreamEventsResponse:
+            if isinstance(request, _TooLarge):
+                raise _too_large()
             with self._room.share(request.ByteSize()):
                 recorded = await self._record(request, write_key)
             return ingest_pb2.StreamEventsResponse(
@@ -107,7 +123,7 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
 
 
 def add_to_server(api: IngestApi, server: Any) -> None:
-    """As the generated function does, but for RecordEvents, which comes unparsed."""
+    """As the generated function does, but RecordEvents comes unparsed, and of StreamEvents what is not too large is parsed."""
     unparsing: Any = _Unparsing(api, server)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(api, unparsing)
 
@@ -126,8 +142,29 @@ class _Unparsing:
         record: Any = grpc.unary_unary_rpc_method_handler(
             self._api.record_unparsed, response_serializer=ingest_pb2.RecordEventsResponse.SerializeToString
         )
-        handler = grpc.method_handlers_generic_handler(service, handlers | {"RecordEvents": record})
+        stream: Any = grpc.stream_stream_rpc_method_handler(
+            self._api.StreamEvents, _stream_request, ingest_pb2.StreamEventsResponse.SerializeToString
+        )
+        handler = grpc.method_handlers_generic_handler(service, handlers | {"RecordEvents": record, "StreamEvents": stream})
         self._server.add_generic_rpc_handlers((handler,))
+
+
+def _stream_request(data: bytes) -> ingest_pb2.StreamEventsRequest | _TooLarge:
+    if len(data) <= MAX_BODY_BYTES:
+        return ingest_pb2.StreamEventsRequest.FromString(data)
+    return _TooLarge(sequence_of(data))
+
+
+def sequence_of(data: bytes) -> int:
+    """It stands first, unless it is 0: a tag, and a number whose last byte is the first below 128."""
+    if data[:1] != SEQUENCE_TAG:
+        return 0
+    end = next((place for place in range(1, MAX_SEQUENCE_BYTES) if data[place] < 128), 0)
+    return ingest_pb2.StreamEventsRequest.FromString(data[: end + 1]).sequence if end else 0
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput("a batch has at most 4 MiB; send it in parts", reason="BODY_TOO_LARGE", limit_bytes=MAX_BODY_BYTES)
 
 
 def write_key_of(context: Context) -> str:

@@ -109,7 +109,9 @@ class RecordEventsRequest(_message.Message):
 
     @_builtins.property
     def sent_time(self) -> _timestamp_pb2.Timestamp:
-        """When the client sent the batch by its own clock; corrects the events' times when that clock is wrong."""
+        """When the client sent the batch by its own clock; corrects the events' times when that clock is wrong. One that is no valid
+        Timestamp corrects nothing, and its events are flagged CLOCK_SENT_AT_INVALID.
+        """
 
     def __init__(
         self,
@@ -172,7 +174,9 @@ class StreamEventsRequest(_message.Message):
 
     @_builtins.property
     def sent_time(self) -> _timestamp_pb2.Timestamp:
-        """When the client sent the batch by its own clock; corrects the events' times when that clock is wrong."""
+        """When the client sent the batch by its own clock; corrects the events' times when that clock is wrong. One that is no valid
+        Timestamp corrects nothing, and its events are flagged CLOCK_SENT_AT_INVALID.
+        """
 
     def __init__(
         self,

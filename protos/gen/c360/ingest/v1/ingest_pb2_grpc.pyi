@@ -43,15 +43,18 @@ class IngestServiceStub:
     """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
     The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
     Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
-    BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
-    RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
+    BODY_TOO_LARGE: the message has more than 4 MiB, as over HTTP, or the events have more than 8 MiB as we encode them;
+    `limit_bytes` in the details says which), RESOURCE_EXHAUSTED (OVERLOADED, RATE_LIMITED: send again later), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
+    RESOURCE_EXHAUSTED without a reason in its details is the transport's: the message has more than 16 MiB. Never send that
+    again as it is.
     """
     StreamEvents: _grpc.StreamStreamMultiCallable[_ingest_pb2.StreamEventsRequest, _ingest_pb2.StreamEventsResponse]
     """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
     in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
     caller that reads slowly sends slowly.
     An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
-    that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+    that request again, in a new stream, when the error is UNAVAILABLE (also STOPPING), or RESOURCE_EXHAUSTED with a reason
+    (OVERLOADED, RATE_LIMITED); never as it is when it is INVALID_ARGUMENT, or RESOURCE_EXHAUSTED without a reason.
     Errors: as RecordEvents.
     """
     RegisterSource: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]
@@ -73,15 +76,18 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
     The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
     Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
-    BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
-    RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
+    BODY_TOO_LARGE: the message has more than 4 MiB, as over HTTP, or the events have more than 8 MiB as we encode them;
+    `limit_bytes` in the details says which), RESOURCE_EXHAUSTED (OVERLOADED, RATE_LIMITED: send again later), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
+    RESOURCE_EXHAUSTED without a reason in its details is the transport's: the message has more than 16 MiB. Never send that
+    again as it is.
     """
     StreamEvents: _aio.StreamStreamMultiCallable[_ingest_pb2.StreamEventsRequest, _ingest_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """StreamEvents takes batches one after the other over one call, as RecordEvents takes each, without waiting for an answer
     in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
     caller that reads slowly sends slowly.
     An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
-    that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+    that request again, in a new stream, when the error is UNAVAILABLE (also STOPPING), or RESOURCE_EXHAUSTED with a reason
+    (OVERLOADED, RATE_LIMITED); never as it is when it is INVALID_ARGUMENT, or RESOURCE_EXHAUSTED without a reason.
     Errors: as RecordEvents.
     """
     RegisterSource: _aio.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]  # type: ignore[assignment]
@@ -106,8 +112,10 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """RecordEvents takes up to 2,500 events of one source. The call answers after the broker has written them to disk.
         The write key goes into the metadata `authorization: Bearer WRITE_KEY`.
         Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LONG,
-        BODY_TOO_LARGE: more than 8 MiB as we encode the events; TIMESTAMP_INVALID: of `sent_time`), RESOURCE_EXHAUSTED (OVERLOADED,
-        RATE_LIMITED), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
+        BODY_TOO_LARGE: the message has more than 4 MiB, as over HTTP, or the events have more than 8 MiB as we encode them;
+        `limit_bytes` in the details says which), RESOURCE_EXHAUSTED (OVERLOADED, RATE_LIMITED: send again later), UNAVAILABLE (BROKER_DOWN, STOPPING, TRY_AGAIN: the same event is under way in a request that failed).
+        RESOURCE_EXHAUSTED without a reason in its details is the transport's: the message has more than 16 MiB. Never send that
+        again as it is.
         """
 
     @_abc_1.abstractmethod
@@ -120,7 +128,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         in between. Answers come in the order of the requests. The next requests are read only as answers are taken, so a
         caller that reads slowly sends slowly.
         An error ends the stream, its `sequence` (in the details) says at which request; earlier ones have their answers. Send
-        that request again, in a new stream when the error is RESOURCE_EXHAUSTED or UNAVAILABLE (also STOPPING).
+        that request again, in a new stream, when the error is UNAVAILABLE (also STOPPING), or RESOURCE_EXHAUSTED with a reason
+        (OVERLOADED, RATE_LIMITED); never as it is when it is INVALID_ARGUMENT, or RESOURCE_EXHAUSTED without a reason.
         Errors: as RecordEvents.
         """
 
