@@ -22,8 +22,17 @@ app.command("revoke-key")(write_keys.revoke_key)
 Types = Annotated[
     str | None, typer.Option("--types", metavar="TYPE,TYPE", help="What it may send: identify, track, page, screen, group, alias.")
 ]
-EventsPerS = Annotated[int | None, typer.Option("--events-per-s", help="Of each ingest process; 0 is without limit.")]
-MaxEventBytes = Annotated[int | None, typer.Option("--max-event-bytes", help="1 to 98304, with its batch's context.")]
+EventsPerS = Annotated[
+    int | None,
+    typer.Option(
+        "--events-per-s",
+        help="Of each ingest process, a second's worth at once; after a larger batch the next waits. 0 is without limit.",
+    ),
+]
+MaxEventBytes = Annotated[
+    int | None,
+    typer.Option("--max-event-bytes", help="1 to 98304, as we encode it, with its batch's context; as it is sent, 32768 at most."),
+]
 MaxBatchEvents = Annotated[int | None, typer.Option("--max-batch-events", help="1 to 2500.")]
 Region = Annotated[str | None, typer.Option("--region", help="Country of phone numbers without a country code, such as DE.")]
 TrustRank = Annotated[
@@ -188,7 +197,7 @@ def _show(described: dict[str, Any]) -> None:
             ("source", described["name"]),
             ("may send", settings["allowed_types"] or "all types"),
             ("events a second", settings["events_per_s"] or "without limit"),
-            ("event bytes", settings["max_event_bytes"]),
+            ("event bytes", f"{settings['max_event_bytes']} as encoded with its batch's context; 32768 as sent"),
             ("events a request", settings["max_batch_events"]),
             ("region", settings["region"]),
             ("trust rank", settings["trust_rank"]),

@@ -67,7 +67,7 @@ def revoke_key(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Make a write key useless, for ever, in every ingest process."""
+    """Make a write key useless, for ever, in every ingest process. To do it again changes nothing."""
     from c360.ingest.v1 import source_pb2, source_pb2_grpc
 
     from services.cli import messages
@@ -76,4 +76,6 @@ def revoke_key(
     request = source_pb2.RevokeKeyRequest(request_id=request_id or str(uuid4()), source=name, name=key_name)
     with connect("ingest") as channel:
         answer = messages.plain(source_pb2_grpc.SourceServiceStub(channel).RevokeKey(request, timeout=timeout_s))
-    render.document(answer) if as_json else render.facts([("revoked", key_name), ("position", answer["position"])])
+    render.document(answer) if as_json else render.facts(
+        [("revoked already" if answer["revoked_before"] else "revoked", key_name), ("position", answer["position"])]
+    )

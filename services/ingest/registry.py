@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -13,11 +14,14 @@ from services.ingest.domain.sources import PARTITION, AddKey, ChangeSettings, Co
 from services.ingest.registrar import Decide, Registrar
 from services.ingest.views import Sources
 from shared.errors import Conflict, Fenced
-from shared.events.source import KeyAdded, SourceRegistered
+from shared.events.source import KeyAdded, KeyRevoked, SourceRegistered
 from shared.events.wire import Unit, encode
 from shared.log import LogReader, Record
 
 CLAIM_ATTEMPTS: Final = 5  # replicas that change something at the same moment fence each other
+
+
+Answers = Callable[[Any], bool]  # whether this event of a stream is what a request is answered with
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -62,9 +66,14 @@ class Registry:
         command = AddKey(request_id, name, key_name, rules.new_write_key(self._random))
         return self._new_key(await self._change(command), command.write_key)
 
-    async def revoke_key(self, request_id: str, name: str, key_name: str) -> int:
-        """Where the revocation stands. Raises what `rules.decide` does."""
-        return (await self._change(RevokeKey(request_id, name, key_name))).pos
+    async def revoke_key(self, request_id: str, name: str, key_name: str) -> tuple[int, bool]:
+        """Where the revocation stands, and whether another request had revoked the key already. Raises what `rules.decide` does."""
+
+        def is_it(event: Any) -> bool:
+            return isinstance(event, KeyRevoked) and event.key_name == key_name
+
+        record = await self._change(RevokeKey(request_id, name, key_name), is_it)
+        return record.pos, record.entry.public().request_id != request_id
 
     async def publish_plan(self, command: PublishPlan) -> Record:
         """Raises what `plans.check` and `plans.publish` do, InvalidInput (REQUEST_ID_INVALID), NotFound (SOURCE_UNKNOWN)."""
@@ -72,19 +81,20 @@ class Registry:
         await self._sources.one(command.source)
         await asyncio.to_thread(plans.check, command)
         stream = plans.stream_of(command.source)
-        return await self._carry_out(stream, command.request_id, lambda events: plans.publish(events, command))
+        return await self._carry_out(stream, _of_request(command.request_id), lambda events: plans.publish(events, command))
 
     async def read_outbox(self, first: int, limit: int) -> list[tuple[int, bytes]]:
         """The log is the outbox of SOURCE: one message an event, numbered by its position."""
         records = await self._reader.partition(PARTITION, first, limit)
         return [(record.pos, encode(Unit(record.pos, {}, [record.entry]))) for record in records]
 
-    async def _change(self, command: Command) -> Record:
+    async def _change(self, command: Command, answers: Answers | None = None) -> Record:
         rules.check(command)
         stream = rules.stream_of(command.source)
-        return await self._carry_out(stream, command.request_id, lambda events: rules.decide(rules.fold(events), command))
+        decide = partial(_decide, command)
+        return await self._carry_out(stream, answers or _of_request(command.request_id), decide)
 
-    async def _carry_out(self, stream: bytes, request_id: str, decide: Decide) -> Record:
+    async def _carry_out(self, stream: bytes, answers: Answers, decide: Decide) -> Record:
         """The event that answers this request, whether it is new or not."""
         async with self._changing:
             for _ in range(CLAIM_ATTEMPTS):
@@ -98,10 +108,18 @@ class Registry:
         self.on_committed()
         await self._sources.load()
         records = await self._reader.streams([(PARTITION, stream)])
-        return next(record for record in records if record.entry.public().request_id == request_id)
+        return next(record for record in records if answers(record.entry.public()))
 
     def _new_key(self, record: Record, write_key: str) -> NewKey:
         event: SourceRegistered | KeyAdded = record.entry.public()
         source = event.name if isinstance(event, SourceRegistered) else event.source
         is_new = rules.write_key_hash(write_key) == event.write_key_hash
         return NewKey(source, event.key_name, write_key if is_new else "", event.write_key_hint, record.recorded_at, record.pos)
+
+
+def _decide(command: Command, events: list[Any]) -> Any:
+    return rules.decide(rules.fold(events), command)
+
+
+def _of_request(request_id: str) -> Answers:
+    return lambda event: bool(event.request_id == request_id)

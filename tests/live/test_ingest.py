@@ -162,6 +162,7 @@ async def test_the_write_key_comes_in_any_of_its_forms(door: Door) -> None:
     forms: list[tuple[dict[str, str], dict[str, Any]]] = [
         (basic(key), {}),
         (basic(key, colon=""), {}),
+        ({"authorization": f"Bearer {key}"}, {}),
         ({}, {"writeKey": key}),
         ({"authorization": "Bearer a-token-of-somebody-else"}, {"writeKey": key}),
     ]
@@ -179,6 +180,7 @@ async def test_the_write_key_comes_in_any_of_its_forms(door: Door) -> None:
         ({}, {"writeKey": 5}, "WRITE_KEY_MISSING"),
         ({"authorization": "Basic !!!"}, {}, "WRITE_KEY_MISSING"),
         ({"authorization": "Bearer x"}, {}, "WRITE_KEY_MISSING"),
+        ({"authorization": "Bearer wk_x"}, {}, "WRITE_KEY_UNKNOWN"),
         ({}, {"writeKey": "wrong"}, "WRITE_KEY_UNKNOWN"),
         (basic("wrong"), {}, "WRITE_KEY_UNKNOWN"),
     ],

@@ -66,10 +66,12 @@ def test_a_revoked_key_is_refused_at_the_next_request_and_soon_in_every_process(
     name, first = shop
     second = sources.AddKey(pb.AddKeyRequest(request_id="r-2", source=name, name="mobile"), timeout=10).write_key
     assert [send(door, key).status_code for door in doors for key in (first, second)] == [200] * 4
-    sources.RevokeKey(pb.RevokeKeyRequest(request_id="r-3", source=name, name="first"), timeout=10)
+    revoked = sources.RevokeKey(pb.RevokeKeyRequest(request_id="r-3", source=name, name="first"), timeout=10)
     assert send(one, first).status_code == 401
     eventually(lambda: send(two, first).status_code == 401, timeout_s=RELOAD_S)
     assert [send(door, second).status_code for door in doors] == [200, 200]
+    again = sources.RevokeKey(pb.RevokeKeyRequest(request_id="r-4", source=name, name="first"), timeout=10)
+    assert (again.position, again.revoked_before) == (revoked.position, True)
     keys = sources.ListKeys(pb.ListKeysRequest(source=name), timeout=10).keys
     assert [(key.name, key.HasField("revoke_time")) for key in keys] == [("first", True), ("mobile", False)]
 

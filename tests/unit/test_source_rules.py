@@ -1,8 +1,11 @@
 """Sources, their keys and their settings: given events, when a command, then an event or an error."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ingest.domain.limiter import Bucket, Limiter
 from services.ingest.domain.settings import Settings
@@ -88,8 +91,9 @@ def test_the_name_of_a_key_is_never_given_again() -> None:
     assert reason(REGISTER, REVOKE, AddKey("r4", "shop", "first", "another")) == "KEY_EXISTS"
 
 
-def test_a_revoked_key_is_gone() -> None:
-    assert reason(REGISTER, REVOKE, RevokeKey("r4", "shop", "first")) == "KEY_UNKNOWN"
+def test_to_revoke_a_key_again_changes_nothing_and_one_that_never_was_is_unknown() -> None:
+    assert after(REGISTER, REVOKE, RevokeKey("r4", "shop", "first")) == after(REGISTER, REVOKE)
+    assert reason(REGISTER, REVOKE, RevokeKey("r4", "shop", "second")) == "KEY_UNKNOWN"
 
 
 @pytest.mark.parametrize("command", [ADD, REVOKE, ChangeSettings("r1", "shop", {})])
@@ -145,7 +149,7 @@ def test_a_write_key_is_32_random_bytes_in_url_safe_text() -> None:
 
 
 def test_a_bucket_gives_a_second_at_once_and_then_its_rate() -> None:
-    bucket = Bucket(events_per_s=10, max_batch_events=5, now=0.0)
+    bucket = Bucket(events_per_s=10, now=0.0)
     bucket.take(10, now=0.0)
     with pytest.raises(LimitExceeded) as refused:
         bucket.take(5, now=0.1)
@@ -153,18 +157,41 @@ def test_a_bucket_gives_a_second_at_once_and_then_its_rate() -> None:
     bucket.take(5, now=0.5)
 
 
-def test_a_whole_batch_passes_however_low_the_limit_is() -> None:
-    bucket = Bucket(events_per_s=1, max_batch_events=100, now=0.0)
-    bucket.take(100, now=0.0)
+def test_a_whole_batch_passes_however_low_the_limit_is_and_what_comes_next_waits_for_it() -> None:
+    bucket = Bucket(events_per_s=5, now=0.0)
+    bucket.take(2_500, now=0.0)
     with pytest.raises(LimitExceeded) as refused:
-        bucket.take(100, now=0.0)
-    assert refused.value.facts["retry_after_s"] == "100"
+        bucket.take(1, now=0.0)
+    assert refused.value.facts["retry_after_s"] == "500"
+    bucket.take(1, now=499.5)
+
+
+@given(st.integers(1, 50), st.lists(st.tuples(st.integers(1, 200), st.floats(0, 30)), max_size=40))
+def test_nobody_sends_more_than_the_rate_but_for_a_second_and_one_batch(rate: int, requests: list[tuple[int, float]]) -> None:
+    bucket, now, taken, last = Bucket(rate, 0.0), 0.0, 0, 0
+    for events, pause_s in requests:
+        now += pause_s
+        with suppress(LimitExceeded):
+            bucket.take(events, now)
+            taken, last = taken + last, events
+    assert taken <= rate * (now + 1) + 1e-6
+
+
+@given(st.integers(1, 50), st.lists(st.integers(1, 200), min_size=1, max_size=10))
+def test_who_comes_again_when_told_to_passes(rate: int, requests: list[int]) -> None:
+    bucket, now = Bucket(rate, 0.0), 0.0
+    for events in requests:
+        try:
+            bucket.take(events, now)
+        except LimitExceeded as refused:
+            now += int(refused.facts["retry_after_s"])
+            bucket.take(events, now)
 
 
 def test_sources_do_not_take_from_each_other() -> None:
     limiter = Limiter()
-    limiter.take("one", 1, 1, 1, now=0.0)
-    limiter.take("two", 1, 1, 1, now=0.0)
-    limiter.take("free", 0, 1, 10_000, now=0.0)
+    limiter.take("one", 1, 1, now=0.0)
+    limiter.take("two", 1, 1, now=0.0)
+    limiter.take("free", 0, 10_000, now=0.0)
     with pytest.raises(LimitExceeded):
-        limiter.take("one", 1, 1, 1, now=0.5)
+        limiter.take("one", 1, 1, now=0.5)

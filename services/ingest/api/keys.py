@@ -6,12 +6,19 @@ from typing import Any
 
 from starlette.requests import Request
 
+from services.ingest.domain.sources import KEY_PREFIX
+
 
 def of_request(request: Request) -> str:
-    """As the user of basic authentication, or as `writeKey` in the address; empty: look into the body."""
+    """As the user of basic authentication, as a bearer token, or as `writeKey` in the address; empty: look into the body.
+
+    A token that doesn't look like a write key is of somebody else, of a gateway perhaps.
+    """
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic" and (write_key := _user(credentials)):
         return write_key
+    if (token := bearer(request)).startswith(KEY_PREFIX):
+        return token
     return request.query_params.get("writeKey", "") if request.scope["query_string"] else ""
 
 

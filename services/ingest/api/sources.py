@@ -37,8 +37,8 @@ class SourceApi(source_pb2_grpc.SourceServiceServicer):
         return pb.AddKeyResponse(key=key, write_key=added.write_key, position=position("source", added.pos))
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
-        pos = await self._registry.revoke_key(request.request_id, request.source, request.name)
-        return pb.RevokeKeyResponse(position=position("source", pos))
+        pos, was_revoked = await self._registry.revoke_key(request.request_id, request.source, request.name)
+        return pb.RevokeKeyResponse(position=position("source", pos), revoked_before=was_revoked)
 
 
 def changes_in(request: pb.ChangeSettingsRequest | pb.InitialSettings) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def check_request_id(request_id: str) -> None:
 
 
 def decide(source: Source | None, command: Command) -> Event | None:
-    """None: this very request was answered before.
+    """None: this very request was answered before, or the key that it revokes was revoked already.
 
     Raises AlreadyExists (SOURCE_EXISTS, KEY_EXISTS), NotFound (SOURCE_UNKNOWN, KEY_UNKNOWN), Conflict (REQUEST_ID_REUSED),
     InvalidInput (SETTINGS_INVALID), WrongState (TOO_MANY_KEYS).
@@ -140,7 +140,9 @@ def _add_key(source: Source, command: AddKey) -> KeyAdded:
     )
 
 
-def _revoke_key(source: Source, command: RevokeKey) -> KeyRevoked:
+def _revoke_key(source: Source, command: RevokeKey) -> KeyRevoked | None:
+    if command.key_name in source.names - source.keys.keys():
+        return None
     if (key_hash := source.keys.get(command.key_name)) is None:
         raise NotFound("this source has no key of this name", reason="KEY_UNKNOWN", key_name=command.key_name)
     return KeyRevoked(request_id=command.request_id, source=source.name, key_name=command.key_name, write_key_hash=key_hash)

@@ -35,13 +35,19 @@ class SourceSettings(_message.Message):
     FAR_PAST_S_FIELD_NUMBER: _builtins.int
     FAR_FUTURE_S_FIELD_NUMBER: _builtins.int
     events_per_s: _builtins.int
-    """Events a second that each ingest process takes from it, 0 to 1,000,000. 0: without limit. Default 0."""
+    """Events a second that each ingest process takes from it, 0 to 1,000,000: a second's worth at once. A larger batch passes when nothing
+    was sent for a second, and the next waits until both have had their time. 0: without limit. Default 0.
+    """
     max_event_bytes: _builtins.int
-    """Size of an event as we encode it, with its batch's context: 1 to 98,304 bytes, which is the default."""
+    """Size of an event as we encode it, with its batch's context: 1 to 98,304 bytes, which is the default. As it is sent, without that
+    context, an event has at most 32 KB (32,768 bytes) in any case.
+    """
     max_batch_events: _builtins.int
     """Events in one request: 1 to 2,500, which is the default."""
     region: _builtins.str
-    """Country of its phone numbers that have no country code: ISO 3166 alpha-2. Empty: such numbers can't be read."""
+    """Country of its phone numbers that have no country code: ISO 3166 alpha-2. It completes them where they identify a person, with
+    a tracking plan or without; only a plan changes the trait too. Empty: such numbers can't be read.
+    """
     trust_rank: _builtins.int
     """How much its traits are to be believed against those of others, 0 to 1,000. Default 500. It is kept; no profile goes by it yet."""
     far_past_s: _builtins.int
@@ -565,6 +571,9 @@ class RevokeKeyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     POSITION_FIELD_NUMBER: _builtins.int
+    REVOKED_BEFORE_FIELD_NUMBER: _builtins.int
+    revoked_before: _builtins.bool
+    """Another request had revoked the key already; this one changed nothing."""
     @_builtins.property
     def position(self) -> _common_pb2.Position:
         """Where it stands."""
@@ -573,10 +582,11 @@ class RevokeKeyResponse(_message.Message):
         self,
         *,
         position: _common_pb2.Position | None = ...,
+        revoked_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "revoked_before", b"revoked_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,7 +104,8 @@ class SourceServiceServicer:
     def RevokeKey(self, request, context):
         """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
         milliseconds, at most 5 seconds. There is no way back; add another key.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+        To revoke it again is a success and changes nothing.
+        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
         ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -55,7 +55,8 @@ class SourceServiceStub:
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
     milliseconds, at most 5 seconds. There is no way back; add another key.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+    To revoke it again is a success and changes nothing.
+    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
     ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
 
@@ -86,7 +87,8 @@ class SourceServiceAsyncStub(SourceServiceStub):
     RevokeKey: _aio.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
     milliseconds, at most 5 seconds. There is no way back; add another key.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+    To revoke it again is a success and changes nothing.
+    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
     ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
 
@@ -144,7 +146,8 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_source_pb2.RevokeKeyResponse, _abc.Awaitable[_source_pb2.RevokeKeyResponse]]:
         """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
         milliseconds, at most 5 seconds. There is no way back; add another key.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+        To revoke it again is a success and changes nothing.
+        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
         ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
