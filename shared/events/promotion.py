@@ -6,7 +6,7 @@ from shared.identifiers import PLATFORMS, Identifier, normalise, strength
 
 
 def identifiers_of(event: RawEvent) -> list[Identifier]:
-    """The usable ones, strongest first."""
+    """The usable ones, strongest first. The region of the source completes phone numbers; the trait stays as it came."""
     personal = {} if event.kind == "group" else event.traits
     context_traits = event.context.get("traits")
     places = [personal, context_traits if isinstance(context_traits, dict) else {}, event.properties]
@@ -15,7 +15,7 @@ def identifiers_of(event: RawEvent) -> list[Identifier]:
     candidates += [(name, next((place[name] for place in places if place.get(name)), None)) for name in ("email", "phone")]
     if event.kind == "alias":
         candidates.append(("anonymous_id", event.target_id))
-    found = {identifier for namespace, value in candidates if (identifier := _usable(namespace, value)) is not None}
+    found = {identifier for namespace, value in candidates if (identifier := _usable(namespace, value, event.region)) is not None}
     return sorted(found, key=lambda identifier: (strength(identifier.namespace), identifier))
 
 
@@ -30,11 +30,11 @@ def _of_device(device: object) -> list[tuple[str, object]]:
     return found
 
 
-def _usable(namespace: str, value: object) -> Identifier | None:
+def _usable(namespace: str, value: object, region: str) -> Identifier | None:
     """A value that names nobody (null, 000, a broken address) is no identifier; it stays in the event as it came."""
     if not isinstance(value, str):
         return None
     try:
-        return normalise(namespace, value)
+        return normalise(namespace, value, region or None)
     except InvalidInput:
         return None

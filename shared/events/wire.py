@@ -44,6 +44,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     received_at: int
     flags: list[str] = []  # public words, such as "PLAN_UNPLANNED_EVENT"
     raw: dict[str, Any] = {}  # canonical field: {"field", "value"} as the source sent them
+    region: str = ""  # ISO 3166, of its source: completes phone numbers without a country code where they identify
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -58,12 +59,14 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     """A message on CUSTOMER, CONSENT or SOURCE: what one transaction of its owner made known, or of a large one a part.
 
     `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
-    a follower knows what it has caught up with; of several parts only the last says it.
+    a follower knows what it has caught up with; of several parts only the last says it, and what was `refused`: ids of events
+    that were taken and go to nobody.
     """
 
     number: int
     consumed: dict[str, int]
     entries: list[Entry]
+    refused: list[bytes] = []
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):

@@ -352,10 +352,14 @@ def test_a_broken_plan_is_refused_and_the_place_named(plans: Any, source: str, w
 def test_a_phone_number_gets_the_country_of_its_source(
     stack: Stack, platform: Platform, plans: Any, source: str, write_key: str, person: str
 ) -> None:
-    publish(plans, source, standardisation={"traits": {"phone": {"from": ["Tel"], "as": "phone"}}})
     with grpc.insecure_channel(stack.endpoints.ingest) as channel:
         request = source_pb2.ChangeSettingsRequest(request_id="r", source=source, region="DE")
         source_pb2_grpc.SourceServiceStub(channel).ChangeSettings(request, timeout=10)
+    position = platform.record(write_key, identify(person, ago(2), phone="030 901820")).position
+    assert traits(platform, person, position) == {"phone": "030 901820"}
+    named = platform.resolve("user_id", person, position).customer_id
+    assert platform.resolve("phone", "+4930901820", position).customer_id == named
+    publish(plans, source, standardisation={"traits": {"phone": {"from": ["Tel"], "as": "phone"}}})
     position = platform.record(write_key, identify(person, ago(1), Tel="030 901820")).position
     assert traits(platform, person, position) == {"phone": "+4930901820"}
 

@@ -29,6 +29,15 @@ def test_identifiers_are_promoted_from_traits_context_and_properties_strongest_f
     assert Identifier("email", "c@shop.example") in identifiers_of(raw(properties={"email": "c@shop.example"}))
 
 
+def test_a_phone_number_is_completed_by_the_region_of_its_source_and_stays_as_it_came() -> None:
+    event = raw(
+        kind="identify", user_id="u1", traits={"phone": "0171 1234567"}, external_ids=[("phone", "030 901820")], region="DE"
+    )
+    assert identifiers_of(event)[1:] == [Identifier("phone", "+491711234567"), Identifier("phone", "+4930901820")]
+    assert event.traits == {"phone": "0171 1234567"}
+    assert identifiers_of(raw(traits={"phone": "0171 1234567"})) == []
+
+
 def test_phones_are_promoted_by_their_platform_and_the_advertising_id_only_when_tracking_is_allowed() -> None:
     device: dict[str, object] = {"type": "iOS", "id": "D-1", "advertisingId": "AD-1", "token": "push-1"}
     of_phone = [Identifier("ios.id", "D-1"), Identifier("ios.push_token", "push-1")]

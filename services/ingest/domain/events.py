@@ -103,6 +103,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
         sent_at=times.sent_at,
         received_at=delivery.received_at,
         flags=flags,
+        region=delivery.source.settings.region,
     )
 
 
