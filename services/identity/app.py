@@ -227,7 +227,8 @@ class Unifier:
             drafting.erasures.append(evolve_erasure(erasure, event, entry.occurred_at))
 
     async def _commit(self, drafting: Drafting, unit: Unit, sequence: int, also: Also) -> None:
-        messages = [event_id for event_id, _ in unit.refusals] + [item.event_id for item in unit.placed]
+        refused = [event_id for event_id, _ in unit.refusals]
+        messages = refused + [item.event_id for item in unit.placed]
 
         async def write_views(connection: Any, records: Any) -> None:
             if unit.settled is not None:
@@ -237,7 +238,7 @@ class Unifier:
             for erasure in drafting.erasures:
                 await erasures.save(connection, erasure)
 
-        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views)
+        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused)
         self.graph.saved(unit.loaded)
         self._known |= unit.fresh
         while len(self._known) > KNOWN_SIGHTINGS:

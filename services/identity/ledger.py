@@ -61,15 +61,21 @@ class Ledger:
         return await self._writer.settle(known_at)
 
     async def commit(
-        self, own: Sequence[Versioned], entries: Sequence[Entry], consumed: int | None = None, write_views: Views | None = None
+        self,
+        own: Sequence[Versioned],
+        entries: Sequence[Entry],
+        consumed: int | None = None,
+        write_views: Views | None = None,
+        refused: Sequence[bytes] = (),
     ) -> list[Record]:
-        """Appends what is identity's own, hands `entries` over as a unit, and moves the consumed position, as one.
+        """Appends what is identity's own, hands `entries` and the ids of what was `refused` over as a unit, and moves the consumed
+        position, as one.
 
         Nothing is handed over when there are neither entries nor a position.
         """
         position = self.consumed if consumed is None else consumed
         hands_over = bool(entries) or consumed is not None
-        units = self._outbox.messages(entries, {INGEST_STREAM: position}) if hands_over else []
+        units = self._outbox.messages(entries, {INGEST_STREAM: position}, refused) if hands_over else []
 
         async def write(connection: Any, records: list[Record]) -> None:
             if write_views is not None:

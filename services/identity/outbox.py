@@ -32,8 +32,8 @@ class Outbox:
         self._newest.clear()
         self._loaded = True
 
-    def messages(self, entries: Sequence[Entry], consumed: dict[str, int]) -> list[bytes]:
-        """Units that a broker takes. Only the last one says what is consumed: with it, all of them are known."""
+    def messages(self, entries: Sequence[Entry], consumed: dict[str, int], refused: Sequence[bytes] = ()) -> list[bytes]:
+        """Units that a broker takes. Only the last one says what is consumed and refused: with it, all of them are known."""
         parts: list[list[Entry]] = [[]]
         size = 0
         for entry in entries:
@@ -43,7 +43,9 @@ class Outbox:
                 size = len(entry.header) + len(entry.envelope) + ENTRY_BYTES
             parts[-1].append(entry)
         last = len(parts) - 1
-        return [encode(Unit(self.next_number + n, consumed if n == last else {}, part)) for n, part in enumerate(parts)]
+        units = [Unit(self.next_number + n, {}, part) for n, part in enumerate(parts)]
+        units[last] = Unit(self.next_number + last, consumed, parts[last], list(refused))
+        return [encode(unit) for unit in units]
 
     async def put(self, connection: Any, units: Sequence[bytes], now: int) -> None:
         numbered = [(self.next_number + n, unit, now) for n, unit in enumerate(units)]

@@ -9,7 +9,7 @@ import msgspec
 from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.events import Rejection, encode, judge
 from services.ingest.domain.limiter import Limiter
-from services.ingest.domain.plan import Finding, Outcome
+from services.ingest.domain.plan import FLAG_PREFIX, Finding, Outcome
 from services.ingest.domain.settings import KnownSource
 from services.ingest.domain.sources import write_key_hash
 from services.ingest.judging import judge_by_plan
@@ -174,7 +174,7 @@ class Ingest:
             raise InvalidInput(
                 "this source may send fewer events at a time", reason="BATCH_TOO_LONG", limit=limits.max_batch_events
             )
-        self._limiter.take(delivery.source.name, limits.events_per_s, limits.max_batch_events, events, self._monotonic())
+        self._limiter.take(delivery.source.name, limits.events_per_s, events, self._monotonic())
 
     def _judge_all(self, calls: Iterable[Call | Rejection], delivery: Delivery) -> list[Judged]:
         judged: list[Judged] = []
@@ -215,7 +215,10 @@ class Ingest:
         if outcome.action not in ("quarantine", "block"):
             return Judged(Verdict(event.message_id, "accepted"), encoded, broken=broken)
         worst = next(found for found in outcome.findings if found.action == outcome.action)
-        reason, message = f"PLAN_{worst.rule}", f"breaks the tracking plan: {worst.place or worst.rule.lower().replace('_', ' ')}"
+        reason, message = (
+            FLAG_PREFIX + worst.rule,
+            f"breaks the tracking plan: {worst.place or worst.rule.lower().replace('_', ' ')}",
+        )
         if outcome.action == "block":
             return Judged(Verdict(event.message_id, "rejected", reason, message), broken=broken, refused_bytes=len(encoded))
         held = Quarantined(event, encoded, plan_version, outcome.findings, outcome.standard)

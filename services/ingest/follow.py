@@ -11,7 +11,7 @@ import msgspec
 import nats.js.errors
 
 from services.ingest.backlog import Backlog
-from services.ingest.receipts import Applied, Head, Receipts
+from services.ingest.receipts import NOBODY, Applied, Head, Receipts
 from shared.bus import Follower, Message
 from shared.bus.connection import REQUEST_TIMEOUT_S
 from shared.events.customer import ACTIVITY_IDS
@@ -38,6 +38,12 @@ class _Unit(msgspec.Struct, array_like=True):
     number: int
     consumed: dict[str, int]
     entries: list[_Line]
+    refused: list[bytes] = []
+
+    def applied(self) -> list[Applied]:
+        """What became of events, as far as this unit tells."""
+        found = [Applied(line.event_id, line.stream, self.number) for line in self.entries if line.type_id in ACTIVITY_IDS]
+        return found + [Applied(event_id, NOBODY, self.number) for event_id in self.refused]
 
 
 class _Named(msgspec.Struct):
@@ -67,11 +73,7 @@ async def follow_customers(client: Any, receipts: Receipts, backlog: Backlog) ->
 async def _apply(messages: Sequence[Message], receipts: Receipts, before: Head) -> Head:
     units = _units(messages)
     consumed = max([before.ingest, *(unit.consumed.get(INGEST_STREAM, 0) for unit in units)])
-    applied = [
-        [Applied(line.event_id, line.stream, unit.number) for line in unit.entries if line.type_id in ACTIVITY_IDS]
-        for unit in units
-    ]
-    return await receipts.apply(applied, before, messages[-1].sequence, consumed)
+    return await receipts.apply([unit.applied() for unit in units], before, messages[-1].sequence, consumed)
 
 
 def _units(messages: Sequence[Message]) -> list[_Unit]:

@@ -1,18 +1,23 @@
 """What became of an event, from everything that this service knows of it: receipts are asked for by message id."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 
 from services.ingest.backlog import Backlog
 from services.ingest.domain.call import MAX_MESSAGE_ID
-from services.ingest.receipts import Receipts
+from services.ingest.domain.plan import FLAG_PREFIX
+from services.ingest.receipts import NOBODY, Receipts
 from services.ingest.verdicts import DUPLICATE, REJECTED, Remembered, Verdicts
 from shared.errors import InvalidInput, NotFound
 from shared.events.wire import event_id_of
 
 # Which rules an event is quarantined for; None when it isn't.
 QuarantinedFor = Callable[[bytes], Awaitable[Sequence[str] | None]]
+
+
+PROCESSING_REFUSED: Final = "PROCESSING_REFUSED"  # not which of its identifiers, nor why
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +49,7 @@ class Inquiry:
         verdicts = await self._verdicts.of(event_id)
         receipt = await self._accepted(event_id) or await self._quarantined(event_id) or _rejected(verdicts.get(REJECTED))
         if receipt is None:
-            raise NotFound("this source has sent no event of this message id that is remembered", reason="RECEIPT_UNKNOWN")
+            raise NotFound("no receipt of this message id is remembered for this source", reason="RECEIPT_UNKNOWN")
         if (again := verdicts.get(DUPLICATE)) is None:
             return receipt
         return msgspec.structs.replace(receipt, duplicates=again.times, last_duplicate_at=again.last_at)
@@ -53,12 +58,14 @@ class Inquiry:
         # In this order: an event gets its receipt before it leaves the backlog.
         standing = await self._backlog.position_of(event_id)
         if (applied := await self._receipts.find(event_id)) is not None:
+            if applied.customer == NOBODY:
+                return Receipt(status=REJECTED, reasons=[PROCESSING_REFUSED])
             return Receipt(status="accepted", customer=applied.customer, position=("customer", applied.unit))
         return None if standing is None else Receipt(status="accepted", position=("ingest", standing))
 
     async def _quarantined(self, event_id: bytes) -> Receipt | None:
         rules = await self._quarantined_for(event_id)
-        return None if rules is None else Receipt(status="quarantined", reasons=rules)
+        return None if rules is None else Receipt(status="quarantined", reasons=[FLAG_PREFIX + rule for rule in rules])
 
 
 def _rejected(found: Remembered | None) -> Receipt | None:

@@ -1,20 +1,22 @@
-"""Table `receipts`: which customer each event went to, and in which unit of CUSTOMER; filled by following it.
+"""Table `receipts`: which customer each event went to, or that it was refused, and in which unit of CUSTOMER; filled by following it.
 
 An event's id is a hash of its source and message id, and a customer's id is random, so nothing here is personal and nothing
 is purged when a customer is erased: without its receipt an event that is sent again would be told to be new.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from shared.sieve import POSITIONS
 from shared.store.generations import Generations
 
+NOBODY: Final = b""
+
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """`unit` is a number of CUSTOMER."""
+    """`unit` is a number of CUSTOMER. `customer` is NOBODY when the event was refused."""
 
     event_id: bytes
     customer: bytes

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import identity_pb2 as pb
+from c360.ingest.v1 import ingest_pb2, receipt_pb2, receipt_pb2_grpc
 
 from services.stack.stack import Stack
 from shared.events import customer as events
@@ -21,6 +22,7 @@ from shared.vault.vault import epoch_owner
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
 from tests.live.erasing import COMPLETED, REFUSE, START_CLEAN, Person, erase, identify, never_again, track
 from tests.live.parking import is_parked, park_message, remove_parked
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,8 @@ def test_afterwards_the_person_has_no_profile_and_replay_shows_redacted_events(p
 def test_events_of_a_refused_person_are_dropped_and_counted(platform: Platform, key: str, stack: Stack) -> None:
     person = Person()
     erasure = erase(platform, person, REFUSE, person.live(platform, key))
-    platform.record(key, identify({"email": person.email}, user_id=person.user))
+    again = identify({"email": person.email}, user_id=person.user)
+    platform.record(key, again)
     platform.record(key, track("again", anonymous_id=person.devices[0]))
     somebody = f"somebody-{person.run}"
     position = platform.record(key, track("hers", user_id=somebody, anonymous_id=person.devices[0])).position
@@ -118,6 +121,16 @@ def test_events_of_a_refused_person_are_dropped_and_counted(platform: Platform, 
     assert reason(lambda: platform.resolve("anonymous_id", person.devices[0]))[1] == "IDENTIFIER_UNKNOWN"
     request = pb.GetErasureRequest(request_id=erasure.request_id)
     assert platform.identity.GetErasure(request, timeout=DEADLINE_S).erasure.refused_events == 2
+    with grpc.insecure_channel(stack.endpoints.ingest) as channel:
+        asked, metadata = receipt_pb2.GetReceiptRequest(message_id=again.message_id), (("authorization", f"Bearer {key}"),)
+
+        def receipt() -> receipt_pb2.Receipt:
+            found = receipt_pb2_grpc.ReceiptServiceStub(channel).GetReceipt(asked, metadata=metadata, timeout=DEADLINE_S)
+            return found.receipt
+
+        eventually(lambda: receipt().status == ingest_pb2.EVENT_STATUS_REJECTED)  # until then it is under way
+        assert (list(receipt().reasons), receipt().customer_id) == (["PROCESSING_REFUSED"], "")
+    assert platform.record(key, again).results[0].status == ingest_pb2.EVENT_STATUS_DUPLICATE
     never_again(stack, erasure)
 
 

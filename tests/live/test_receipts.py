@@ -118,7 +118,7 @@ def test_an_event_in_quarantine_has_a_receipt_with_its_rules_until_a_plan_takes_
         publish('{"events": {}, "rules": {"unplanned_event": "quarantine"}}')
         assert desk.send(seen("m-1")).results[0].status == pb.EVENT_STATUS_QUARANTINED
         receipt = desk.receipt("m-1")
-        assert (receipt.status, list(receipt.reasons)) == (pb.EVENT_STATUS_QUARANTINED, ["UNPLANNED_EVENT"])
+        assert (receipt.status, list(receipt.reasons)) == (pb.EVENT_STATUS_QUARANTINED, ["PLAN_UNPLANNED_EVENT"])
         publish("{}")
         plans.ReplayQuarantined(plan_pb2.ReplayQuarantinedRequest(source=desk.source), timeout=DEADLINE_S)
         assert until_applied(desk, "m-1").status == pb.EVENT_STATUS_ACCEPTED

@@ -90,7 +90,10 @@ class Receipt(_message.Message):
     """How often it came again after that, as far as is remembered."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why it was rejected, or which rules it is quarantined for, as machine-readable words."""
+        """Why it was rejected, or which rules it is quarantined for, as the machine-readable words of its verdict. "PROCESSING_REFUSED": the
+        event was taken and put into no profile, since it names what may not be processed, as after an erasure. It says neither what nor
+        why. Sending it again doesn't help; it is answered as a duplicate.
+        """
 
     @_builtins.property
     def position(self) -> _common_pb2.Position:

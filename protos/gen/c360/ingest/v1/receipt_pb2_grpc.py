@@ -48,9 +48,9 @@ class ReceiptServiceServicer:
 
     def GetReceipt(self, request, context):
         """GetReceipt answers for one message id of the source whose write key is in the metadata `authorization: Bearer WRITE_KEY`.
-        Events that were applied are remembered for ever; rejections and repetitions for a week, the newest million of them.
+        Events that were applied or refused after they were taken are remembered for ever; rejections and repetitions for a week, the newest million of them.
         Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_INVALID),
-        NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was dropped because its person was erased).
+        NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was rejected too long ago, or it is parked until people have looked at it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,9 +35,9 @@ class ReceiptServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReceiptServiceAsyncStub: ...
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetReceiptRequest, _receipt_pb2.GetReceiptResponse]
     """GetReceipt answers for one message id of the source whose write key is in the metadata `authorization: Bearer WRITE_KEY`.
-    Events that were applied are remembered for ever; rejections and repetitions for a week, the newest million of them.
+    Events that were applied or refused after they were taken are remembered for ever; rejections and repetitions for a week, the newest million of them.
     Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_INVALID),
-    NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was dropped because its person was erased).
+    NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was rejected too long ago, or it is parked until people have looked at it).
     """
 
 @_typing.type_check_only
@@ -47,9 +47,9 @@ class ReceiptServiceAsyncStub(ReceiptServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetReceipt: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetReceiptRequest, _receipt_pb2.GetReceiptResponse]  # type: ignore[assignment]
     """GetReceipt answers for one message id of the source whose write key is in the metadata `authorization: Bearer WRITE_KEY`.
-    Events that were applied are remembered for ever; rejections and repetitions for a week, the newest million of them.
+    Events that were applied or refused after they were taken are remembered for ever; rejections and repetitions for a week, the newest million of them.
     Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_INVALID),
-    NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was dropped because its person was erased).
+    NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was rejected too long ago, or it is parked until people have looked at it).
     """
 
 class ReceiptServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,9 +62,9 @@ class ReceiptServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_receipt_pb2.GetReceiptResponse, _abc.Awaitable[_receipt_pb2.GetReceiptResponse]]:
         """GetReceipt answers for one message id of the source whose write key is in the metadata `authorization: Bearer WRITE_KEY`.
-        Events that were applied are remembered for ever; rejections and repetitions for a week, the newest million of them.
+        Events that were applied or refused after they were taken are remembered for ever; rejections and repetitions for a week, the newest million of them.
         Errors: UNAUTHENTICATED (WRITE_KEY_MISSING, WRITE_KEY_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_INVALID),
-        NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was dropped because its person was erased).
+        NOT_FOUND (RECEIPT_UNKNOWN: the source never sent it, or it was rejected too long ago, or it is parked until people have looked at it).
         """
 
 def add_ReceiptServiceServicer_to_server(servicer: ReceiptServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
