@@ -239,7 +239,7 @@ def _not_json() -> InvalidInput:
 def read_items(batch: BatchBody) -> Iterator[Call | Rejection]:
     """One by one, as they are asked for."""
     reader = CallReader()
-    read = partial(read_flagged, reader.read) if batch.is_repaired else repairing(reader.read)
+    read = partial(read_flagged, reader.read) if batch.is_repaired else reader.read
     return (call_of(read, raw, message_id_in) for raw in batch.batch)
 
 

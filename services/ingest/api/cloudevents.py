@@ -54,7 +54,7 @@ def read_batch(body: bytes) -> Batch:
 
 def read_items(batch: Batch) -> Iterator[Call | Rejection]:
     """One by one, as they are asked for."""
-    read = partial(read_flagged, read_structured) if batch.is_repaired else repairing(read_structured)
+    read = partial(read_flagged, read_structured) if batch.is_repaired else read_structured
     return (call_of(read, raw, message_id_in) for raw in batch)
 
 

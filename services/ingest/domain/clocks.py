@@ -35,7 +35,8 @@ def read(call: Call, delivery: Delivery) -> Times:
     """Raises InvalidInput (TIMESTAMP_INVALID)."""
     timestamp = None if call.timestamp is None else instant(call.timestamp, "timestamp")
     original_at = None if call.original_timestamp is None else instant(call.original_timestamp, "originalTimestamp")
-    sent_at, flags = delivery.sent_at, list[str]()
+    flags: list[str] = []
+    sent_at = delivery.sent_at
     if sent_at is None and call.sent_at is not None:
         sent_at, flags = sent_at_of(call.sent_at)
     if timestamp is not None and original_at not in (None, timestamp):
@@ -46,15 +47,15 @@ def read(call: Call, delivery: Delivery) -> Times:
         occurred_at = _corrected(original_at, sent_at, delivery.received_at)
     if occurred_at < 0:  # not every clock that says when it sent is one
         occurred_at, flags = original_at or 0, [SENT_AT_INVALID]
-    return Times(min(occurred_at, delivery.received_at), original_at, sent_at, flags + _flags(occurred_at, delivery))
+    return Times(min(occurred_at, delivery.received_at), original_at, sent_at, _flags(occurred_at, delivery, flags))
 
 
-def _flags(occurred_at: int, delivery: Delivery) -> list[str]:
+def _flags(occurred_at: int, delivery: Delivery, flags: list[str]) -> list[str]:
     """Judged after the correction: a clock that is merely wrong, and says so by `sentAt`, is no reason to doubt."""
     limits, ago = delivery.source.settings, delivery.received_at - occurred_at
     if ago > limits.far_past_s * SECOND:
-        return [FAR_PAST]
-    return [FAR_FUTURE] if -ago > limits.far_future_s * SECOND else []
+        return [*flags, FAR_PAST]
+    return [*flags, FAR_FUTURE] if -ago > limits.far_future_s * SECOND else flags
 
 
 def _corrected(original_at: int | None, sent_at: int | None, received_at: int) -> int:

@@ -78,7 +78,9 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
     user_id, anonymous_id = _text(call.user_id), _text(call.anonymous_id)
     _check_person(user_id, anonymous_id)
     times = clocks.read(call, delivery)
-    flags = _flags(call, delivery, times)
+    flags = times.flags
+    if delivery.flags or isinstance(call, RepairedCall):
+        flags = _flags(call, delivery, times)
     context = _merged(delivery.context, call.context)
     external_ids, target_id = _external_ids(call.external_ids, context.get("externalIds")), _target_id(kind, call)
     if TEXT_REPAIRED in flags:
@@ -109,7 +111,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
 
 def _flags(call: Call, delivery: Delivery, times: clocks.Times) -> list[str]:
     repairs = call.flags if isinstance(call, RepairedCall) else ()
-    return sorted({*times.flags, *delivery.flags, *repairs}) if repairs or delivery.flags else times.flags
+    return sorted({*times.flags, *delivery.flags, *repairs})
 
 
 def _check_ids(call: Call, *ids: Any) -> None:
