@@ -10,7 +10,6 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import Any, TypeVar
 
 from benchmarks import known_people, simulated_traffic
@@ -45,9 +44,12 @@ async def measure(_: Stack) -> list[Result]:
         print(f"  the data sets need {INSTALL}; missing: {', '.join(missing)}. Only the simulated traffic is measured.", flush=True)
         return list(_traffic())
     results = []
-    for result in chain(_traffic(), _orders(), _latency(), _others(), _matching()):
-        print(f"  {result.name} {result.value:.5g}", flush=True)
-        results.append(result)
+    for part in (_traffic, _orders, _latency, _others, _matching):
+        started = time.perf_counter()
+        for result in part():
+            print(f"  {result.name} {result.value:.5g}", flush=True)
+            results.append(result)
+        print(f"  ({part.__name__.strip('_')} took {time.perf_counter() - started:.0f} s)", flush=True)
     return results
 
 

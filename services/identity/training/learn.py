@@ -3,23 +3,29 @@
 Splink begins: u from random pairs, m by expectation maximisation on pairs that a person-level block finds. Random pairs of records
 that have duplicates hold some of one person, though, and where an agreement is rare they are most of it. So rounds follow:
 m is maximised on the pairs of all blocks, and u taken from one record of each person found. Everything random has the seed.
+
+Where a block of a small installation has too few pairs for Splink to begin with, the m of the shipped model begin instead.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from services.identity.matching.model import TermFrequencies
+from services.identity.matching.model import TermFrequencies, default
 from services.identity.matching.record import Person, Record
 from services.identity.training import splinked
 from services.identity.training.comparisons import EM_BLOCKS, SURE, comparisons, usable
 from services.identity.training.tied import tie_m, tie_u
 
 U_PAIRS = 3_000_000  # random pairs: the rarest levels are seen about once in a million
-ROUNDS = 2  # of correction; the last changes little
+FIRST_U_PAIRS = 1_000_000  # of the rounds before the last, whose u only says who is left out of the next
+ROUNDS = (FIRST_U_PAIRS, U_PAIRS)  # of correction, each with its random pairs; the last changes little
 SURE_RECALL = 0.7  # of the pairs that are one person, those that SURE finds; a first guess, `calibrate` corrects it
 LEAST_KNOWN = 0.02  # share of records; a field that fewer have can't be learnt
 LEAST_PAIRS = 50  # that a block has to give, to learn anything from it
+TELLING = frozenset({"given_name", "family_name", "birth_date", "email", "phone", "national_id"})
+LEAST_OF_ALL = 50  # records; fewer are better judged by the shipped model
+LEAST_TELLING = 2  # fields of those: one alone has nothing that it could be checked by
 LEAST_M = 1e-4
 TERM_COLUMNS = ("given_name", "family_name")
 LEAST_RECORDS = 5  # of a name in the table: those of fewer would tell who is in the data
@@ -33,7 +39,7 @@ class Learnt(NamedTuple):
     settings: dict[str, Any]
     frequencies: dict[str, TermFrequencies]
     known: dict[str, float]  # share of records that have a field
-    em_blocks: list[tuple[str, ...]]
+    em_blocks: list[tuple[str, ...]]  # none: too few pairs, so EM began with the shipped model
     people: int
 
 
@@ -45,25 +51,46 @@ def learn(records: Sequence[Record], seed: int, better: Better) -> Learnt:
     records = sorted(records, key=lambda record: record.id)
     known = shares([record.person for record in records])
     columns = [column for column, share in known.items() if share >= LEAST_KNOWN]
+    if len(records) < LEAST_OF_ALL:
+        raise NotLearnable(
+            f"{len(records)} records are too few to learn from ({LEAST_OF_ALL} are the least); use the shipped model"
+        )
+    if len(TELLING & set(columns)) < LEAST_TELLING:
+        raise NotLearnable(f"of {', '.join(sorted(TELLING))}, fewer than {LEAST_TELLING} are in the records")
     blocks = [block for block in usable(EM_BLOCKS, columns) if _pairs(records, block) >= LEAST_PAIRS]
     sure = usable(SURE, columns)
     if len(blocks) < 2 or not sure:
-        raise NotLearnable("of given name, family name, birth date and national id, too few have values that records share")
-    u = _u(records, comparisons(columns), seed)
-    settings = splinked.estimate_m(records, u, blocks, sure, SURE_RECALL)
+        blocks = []
+    u = _u(records, comparisons(columns), seed, FIRST_U_PAIRS)
+    settings = splinked.estimate_m(records, u, blocks, sure, SURE_RECALL) if blocks else _shipped(u, len(records))
     settings = _complete(settings, "m_probability", lambda name, shares: tie_m(name, shares, LEAST_M))
     people = records
-    for _ in range(ROUNDS):
+    for pairs in ROUNDS:
         settings, firsts = better(settings, frequencies(people))
         people = [record for record in records if record.id in firsts]
-        settings["comparisons"] = _u(people, settings["comparisons"], seed)
+        settings["comparisons"] = _u(people, settings["comparisons"], seed, pairs)
     settings, _ = better(settings, frequencies(people))
     return Learnt(settings, frequencies(people), known, blocks, len(people))
 
 
-def _u(people: Sequence[Record], found: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    pairs = min(U_PAIRS, len(people) * (len(people) - 1) // 2)
-    settings = splinked.estimate_u(people, found, U_PAIRS, seed)
+def _shipped(u: list[dict[str, Any]], records: int) -> dict[str, Any]:
+    """The m of the shipped model with the u of these records, and a prior as if each record had one other of its person."""
+    settings = default().settings
+    m = {
+        (comparison["output_column_name"], level["sql_condition"]): level.get("m_probability")
+        for comparison in settings["comparisons"]
+        for level in comparison["comparison_levels"]
+    }
+    for comparison in u:
+        for level in comparison["comparison_levels"]:
+            if not level.get("is_null_level"):
+                level["m_probability"] = m.get((comparison["output_column_name"], level["sql_condition"]))
+    return settings | {"comparisons": u, "probability_two_random_records_match": 1 / max(records, 2)}
+
+
+def _u(people: Sequence[Record], found: list[dict[str, Any]], seed: int, most: int) -> list[dict[str, Any]]:
+    pairs = max(min(most, len(people) * (len(people) - 1) // 2), 1)
+    settings = splinked.estimate_u(people, found, most, seed)
     settings = _complete(settings, "u_probability", lambda name, shares: tie_u(name, shares, 0.5 / pairs, pairs))
     levels: list[dict[str, Any]] = settings["comparisons"]
     return levels

@@ -15,7 +15,7 @@ def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
     yield f"# Model {model.version}\n"
     yield f"Trained on {model.trained_on}; {records:,} records, seed {seed}."
     yield f"Two random records are one person with a probability of {probability_of(model.prior_weight):.2g};"
-    yield f"{learnt.people:,} people were found. EM began on pairs of equal {', '.join(' + '.join(b) for b in learnt.em_blocks)}.\n"
+    yield f"{learnt.people:,} people were found. {_beginning(trained)}\n"
     yield "What the model promises (only as true as the model; check it against people you know):\n"
     yield "| from | weight, bits | pairs | precision | recall |\n|---|---|---|---|---|"
     for name, found in (("link", trained.link), ("review", trained.review)):
@@ -27,3 +27,13 @@ def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
         for level in comparison.levels:
             if level.m is not None and level.u is not None:
                 yield f"| {comparison.name} | {level.label} | {level.m:.5f} | {level.u:.2g} | {level.weight:+.2f} |"
+
+
+def _beginning(trained: Trained) -> str:
+    blocks = ", ".join(" + ".join(block) for block in trained.learnt.em_blocks)
+    if blocks:
+        return f"EM began on pairs of equal {blocks}."
+    return (
+        "Too few pairs of records agree in something telling, so EM began with the m of the shipped model: check the links"
+        " against people you know before you activate this model."
+    )
