@@ -108,7 +108,7 @@ def test_records_that_tell_too_little_are_not_learnt_from() -> None:
 
 def test_few_records_with_few_fields_are_learnt_from_and_the_report_says_so() -> None:
     """A hundredth of what Splink needs to begin: the shipped model's m begin."""
-    records = [three_fields(record) for record in make_records(200, seed=11)]
+    records = [three_fields(record) for record in make_records(40, seed=11)]
     trained = train(records, Options(seed=3, trained_on="few people"))
     assert not trained.learnt.em_blocks
     assert "shipped model" in report(trained, len(records), 3)

@@ -60,7 +60,7 @@ def _makers(seed: int) -> dict[str, Any]:
     found = {country: faker.Faker(country) for country in COUNTRIES}
     for maker in found.values():
         maker.seed_instance(seed)
-        _in_order(maker.provider("address"))
+        _in_order(maker.provider("faker.providers.address"))
     return found
 
 

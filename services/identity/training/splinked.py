@@ -13,7 +13,8 @@ MOST_EM_PAIRS = 1_000_000
 def estimate_u(records: Sequence[Record], comparisons: list[dict[str, Any]], pairs: int, seed: int) -> dict[str, Any]:
     """How often two people agree, from random pairs."""
     linker = _linker(records, [_without(comparison, "u_probability") for comparison in comparisons])
-    linker.training.estimate_u_using_random_sampling(max_pairs=pairs, seed=seed, min_count_per_level=None)
+    # One chunk: all pairs are counted anyway, and each chunk is a query for each comparison.
+    linker.training.estimate_u_using_random_sampling(max_pairs=pairs, seed=seed, min_count_per_level=None, num_chunks=1)
     return _settings(linker)
 
 
