@@ -102,12 +102,17 @@ class Quality(NamedTuple):
     most_owners: int  # people whose events one customer has
 
 
-def quality(events: Sequence[Event], partition: Partition, rules: Rules) -> Quality:
-    """An event is its strongest identifier's customer's."""
-    owners: dict[int, Counter[int]] = defaultdict(Counter)
+def quality(events: Sequence[Event], partition: Partition, rules: Rules, *, people_only: bool) -> Quality:
+    """An event is its strongest identifier's customer's, as the service places it (decision 32).
+
+    A shared or contested value is nobody's, and what resolves by it is said of no person: with `people_only` each of its events
+    stands alone, which costs recall; otherwise they count as one customer's.
+    """
+    owners: dict[object, Counter[int]] = defaultdict(Counter)
     for event in events:
-        strongest = min(event.nodes, key=lambda node: (node in partition.shared, rules.rank(node.namespace), node))
-        owners[id(partition.group_of[strongest])][event.person] += 1
+        strongest = min(event.nodes, key=lambda node: (rules.rank(node.namespace), node))
+        alone = people_only and strongest in partition.shared
+        owners[event.evidence if alone else id(partition.group_of[strongest])][event.person] += 1
     linked = sum(_pairs(counts.total()) for counts in owners.values())
     both = sum(_pairs(count) for counts in owners.values() for count in counts.values())
     true = sum(_pairs(count) for count in Counter(event.person for event in events).values())

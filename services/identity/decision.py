@@ -7,8 +7,8 @@ import msgspec
 
 from services.identity.erasure import MAX_NAME, check_request
 from services.identity.graph.facts import Node, pair
+from services.identity.graph.ownership import divide
 from services.identity.graph.region import Region
-from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import Rules
 from shared.errors import InvalidInput
 from shared.events.catalogue import encode
@@ -92,7 +92,7 @@ def stand_for(region: Region, rules: Rules, one: Node, other: Node) -> Cut:
 
     Where evidence joins the two, the decision is about those that were named.
     """
-    part_of = resolve(region.facts, rules, region.shared).part_of
+    part_of = divide(region.facts, rules, region.shared).part_of
     strongest = [
         min(part_of[node].nodes, key=lambda found: (rules.rank(found.namespace), found)) if node in part_of else node
         for node in (one, other)
@@ -107,7 +107,7 @@ def are_one(region: Region, one: Node, other: Node) -> bool:
 
 def forbidding(region: Region, rules: Rules, cut: Cut) -> Sequence[frozenset[Node]]:
     """The pairs that keep apart what the facts of a region, with a new decision, say is one; none when it is one."""
-    found = resolve(region.facts, rules, region.shared).group_of
+    found = divide(region.facts, rules, region.shared).group_of
     if found[cut.one] is found[cut.other]:
         return ()
     one, other = found[cut.one].nodes, found[cut.other].nodes

@@ -123,8 +123,10 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
         case "ONE_PER_SOURCE":
             message.namespace = obstacle.namespace
         case "SHARED":
-            message.limit = namespace.shared_after or 0
-            message.owners.update(why.owners[obstacle.nodes[0].value_hash])
+            (node,), owners = obstacle.nodes, why.owners[obstacle.nodes[0].value_hash]
+            counted = node.value_hash in why.rules.blocked or why.rules.is_shared(node.namespace, list(owners.items()))
+            message.limit = namespace.shared_after or 0 if counted else TWO_PEOPLE
+            message.owners.update(owners)
     return message
 
 

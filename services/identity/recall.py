@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.identity import record_tables
-from services.identity.graph.explain import Standing
+from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
@@ -62,7 +62,7 @@ class Recalled:
         return {node.value_hash for node in self.shared}
 
     def standing(self, rules: Rules) -> Standing:
-        return Standing(self.facts, rules, frozenset(self.shared))
+        return standing_on(self.facts, rules, self.shared)
 
 
 async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False) -> Recalled:

@@ -2,7 +2,7 @@
 
 ```json
 {"namespaces": [{"name": "user_id", "limit": 1},
-                {"name": "email", "limit": 5, "shared_after": 3, "blocked": ["info@shop.example"]},
+                {"name": "email", "limit": 5, "shared_after": 3, "owned_by": ["user_id"], "blocked": ["info@shop.example"]},
                 {"name": "*", "limit": 5, "window_days": 7, "shared_after": 3},
                 {"name": "anonymous_id", "limit": 100, "shared_after": 2, "device": true}],
  "max_cluster": 200,
@@ -24,6 +24,7 @@ OTHERS: Final = "*"
 DAY_US: Final = 86_400_000_000
 MAX_DOCUMENT_BYTES: Final = 1_000_000  # it is an event of the log
 MAX_NAMESPACES: Final = 100
+MAX_OWNERS: Final = 10  # each is weighed for every region that is settled
 MAX_BLOCKED: Final = 10_000  # of all namespaces; each is compared with every identifier, and stays in memory
 MAX_WEIGHT: Final = 100  # bits; nothing weighs more
 MAX_SOURCES: Final = 1_000
@@ -39,6 +40,7 @@ class NamespaceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     shared_after: int | None = None
     values_an_owner: int = 2
     device: bool = False
+    owned_by: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     blocked_hashes: tuple[str, ...] = ()  # hexadecimal
 
@@ -99,6 +101,7 @@ def _namespace(rule: NamespaceRule) -> Namespace:
         shared_after=rule.shared_after,
         values_an_owner=rule.values_an_owner,
         device=rule.device,
+        owned_by=rule.owned_by,
     )
 
 
@@ -110,6 +113,7 @@ def _rule(namespace: Namespace) -> NamespaceRule:
         shared_after=namespace.shared_after,
         values_an_owner=namespace.values_an_owner,
         device=namespace.device,
+        owned_by=namespace.owned_by,
     )
 
 
@@ -155,6 +159,11 @@ def _check_rule(rule: NamespaceRule) -> None:
     for what, number in (("limit", rule.limit), ("shared_after", rule.shared_after), ("values_an_owner", rule.values_an_owner)):
         if number is not None and not 1 <= number <= 1_000_000:
             raise _invalid(f"{rule.name}: {what} is 1 to 1000000, or absent")
+    for name in rule.owned_by:
+        if not NAMESPACE.fullmatch(name) or name == rule.name:
+            raise _invalid(f"{rule.name}: owned_by names other namespaces than itself, as they are sent")
+    if len(rule.owned_by) > MAX_OWNERS:
+        raise _invalid(f"{rule.name}: owned_by names at most {MAX_OWNERS} namespaces")
     for value in rule.blocked_hashes:
         if len(value) != 2 * HASH_BYTES or not all(digit in "0123456789abcdef" for digit in value):
             raise _invalid(f"{rule.name}: a blocked hash is {2 * HASH_BYTES} hexadecimal digits, as `rules show` prints it")

@@ -16,7 +16,7 @@ from services.identity.deciding import Decider
 from services.identity.decision import Act, Decide, Party
 from services.identity.domain import Sighting, Suppression, admit
 from services.identity.graph.facts import Facts, pair
-from services.identity.graph.resolve import resolve
+from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
@@ -144,7 +144,7 @@ def oracle(sightings: list[Sighting], decided: Sequence[Any] = (), rules: Rules 
         seen = sighting.seen()
         facts.see(seen.nodes, seen.evidence)
         resolving.add(seen.nodes[0])
-    partition = resolve(facts, rules)
+    partition = divide(facts, rules)
     groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
     return groups - {frozenset({node.value_hash}) for node in partition.shared - resolving}
 

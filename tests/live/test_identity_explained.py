@@ -12,7 +12,7 @@ from services.identity.deciding import Decider
 from services.identity.decision import Act, Decide, Party
 from services.identity.domain import Suppression
 from services.identity.explaining import Explanations
-from services.identity.graph.explain import Explained, Standing, explain
+from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node, shared
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import Ledger
@@ -136,7 +136,7 @@ async def test_as_of_an_instant_is_what_the_facts_that_had_happened_come_to(stor
     own = {Node(row["namespace"], row["value_hash"]): row["customer"] for row in rows}
     for as_of in (10, 200, 600, LAST):
         facts = played.facts(as_of)
-        partition = Standing(facts, DEFAULT_RULES, frozenset(shared(facts, DEFAULT_RULES))).partition()
+        partition = standing_on(facts, DEFAULT_RULES, shared(facts, DEFAULT_RULES)).partition()
         found = canonical(await played.state(Instants(as_of=as_of)))
         for node, group in partition.group_of.items():
             founded = sorted((numbers[own[other]], own[other]) for other in group.nodes if other in own)
@@ -189,7 +189,7 @@ async def test_a_pair_is_explained_as_by_all_facts(store: Store, seed: int) -> N
     known = [node for node in played.nodes if node in played.states[max(played.states)]]
     for as_of in (300, LAST):
         facts = played.facts(as_of)
-        whole = Standing(facts, DEFAULT_RULES, frozenset(shared(facts, DEFAULT_RULES)))
+        whole = standing_on(facts, DEFAULT_RULES, shared(facts, DEFAULT_RULES))
         for _ in range(25):
             one, other = random.sample(known, 2)
             expected = explain(whole, one, other)

@@ -12,7 +12,7 @@ from services.identity.app import Unifier
 from services.identity.comparing import Comparing
 from services.identity.domain import Suppression
 from services.identity.graph.facts import Facts, Match, Node
-from services.identity.graph.resolve import resolve
+from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matcher import Matcher
 from services.identity.matching import blocking, model
@@ -120,7 +120,7 @@ async def settled(unifier: Unifier, matcher: Matcher) -> None:
 async def check(store: Store, raw: list[RawEvent]) -> Facts:
     facts = matched(raw, store.vault.lookup_key)
     assert weights(await matches_of_store(store.pool)) == weights(facts.matched)
-    partition = resolve(facts, DEFAULT_RULES)
+    partition = divide(facts, DEFAULT_RULES)
     for event in raw:
         if (node := sighting_of(event, store.vault.lookup_key).seen().nodes[0]) not in partition.group_of:
             partition.add(node)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from services.identity.graph.conclude import Concluded, Conclusion, Founded, conclude, evolve
 from services.identity.graph.facts import Evidence, Facts, Node
-from services.identity.graph.resolve import Partition, resolve
+from services.identity.graph.ownership import divide
+from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import Rules
 from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, sightings, take
 
@@ -21,7 +22,7 @@ def play(seen: list[Sighting], decided: list[Decision], rules: Rules) -> tuple[C
     facts, known, concluded, ids = Facts(), Concluded(), [], count(1)
 
     def step(resolving: list[Node]) -> Partition:
-        partition = resolve(facts, rules)
+        partition = divide(facts, rules)
         concluded.extend(conclude(known, partition, resolving, rules, lambda: next(ids).to_bytes(16)))
         return partition
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.identity.decision import Act
 from services.identity.graph.facts import Node
+from services.identity.graph.ownership import divide
 from services.identity.graph.rules import Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
@@ -126,6 +127,6 @@ def linked_with(store: Store, node: Node) -> set[Node]:
 
 
 def linked_groups(store: Store) -> set[frozenset[Node]]:
-    """Without shared values that stand alone: whether those ever had a customer depends on when they were shared."""
-    alone = {frozenset({node}) for node in store.whole.shared}
+    """Without shared or contested values that stand alone: whether those ever had a customer depends on when they became so."""
+    alone = {frozenset({node}) for node in divide(store.whole.facts, store.rules).shared}
     return {frozenset(linked_with(store, node)) for node in store.whole.known.links} - alone

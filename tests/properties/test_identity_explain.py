@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.graph.explain import Explained, Obstacle, Standing, explain, without
+from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
 from services.identity.graph.facts import Node, pair, shared
 from services.identity.graph.resolve import component_of
 from services.identity.graph.rules import Rules
@@ -17,7 +17,7 @@ all_rules = st.builds(lambda rules, blocked: msgspec.structs.replace(rules, bloc
 
 def standing_of(seen: list[Sighting], decided: list[Decision], rules: Rules) -> Standing:
     facts = facts_of(seen, decided)
-    return Standing(facts, rules, frozenset(shared(facts, rules)))
+    return standing_on(facts, rules, shared(facts, rules))
 
 
 def what(told: Explained) -> set[tuple[object, ...]]:

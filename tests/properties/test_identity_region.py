@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, shared
+from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
-from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
@@ -37,7 +37,7 @@ def check(store: Store, remaining: list[Sighting], matched: list[Pair] | None = 
     assert store.whole.facts.together == facts.together
     facts.forced, facts.forbidden = store.whole.facts.forced, store.whole.facts.forbidden
     assert store.whole.shared == shared(facts, store.rules)
-    expected = resolve(facts, store.rules)
+    expected = divide(facts, store.rules)
     joined = {customer: group for group in customers_together(store.whole.known) for customer in group}
     links = store.whole.known.links
     for node in links.keys() & expected.group_of.keys():

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from math import inf
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair, shared
-from services.identity.graph.resolve import Partition, component_of, resolve
+from services.identity.graph.ownership import contested, divide
+from services.identity.graph.resolve import Partition, component_of
 from services.identity.graph.rules import DEFAULT_RULES, Matching, Namespace, Rules
 
 TIGHT = Rules(
     namespaces=(
         Namespace(name="user_id", limit=1),
-        Namespace(name="email", limit=2, shared_after=2),
-        Namespace(name="phone", limit=1, window_us=10, shared_after=3),
-        Namespace(name="anonymous_id", shared_after=2, device=True),
+        Namespace(name="email", limit=2, shared_after=2, owned_by=("user_id", "phone")),
+        Namespace(name="phone", limit=1, window_us=10, shared_after=3, owned_by=("user_id", "email")),
+        Namespace(name="anonymous_id", shared_after=2, device=True, owned_by=("user_id", "email", "phone")),
     ),
     others=Namespace(name="*", limit=2, shared_after=2),
     others_rank=3,
@@ -69,17 +70,17 @@ def outcome(partition: Partition) -> tuple[object, ...]:
 
 @given(sightings, decisions, all_rules, st.randoms(use_true_random=False))
 def test_any_order_gives_the_same_partition(seen: list[Sighting], decided: list[Decision], rules: Rules, random: object) -> None:
-    expected = outcome(resolve(facts_of(seen, decided), rules))
+    expected = outcome(divide(facts_of(seen, decided), rules))
     shuffled, other = list(seen), list(decided)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     random.shuffle(other)  # type: ignore[attr-defined]
     for order in (shuffled, seen[::-1], sorted(seen, key=repr)):
-        assert outcome(resolve(facts_of(order, other), rules)) == expected
+        assert outcome(divide(facts_of(order, other), rules)) == expected
 
 
 @given(sightings, decisions, all_rules)
 def test_twice_is_once(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
-    assert outcome(resolve(facts_of(seen + seen, decided), rules)) == outcome(resolve(facts_of(seen, decided), rules))
+    assert outcome(divide(facts_of(seen + seen, decided), rules)) == outcome(divide(facts_of(seen, decided), rules))
 
 
 @given(sightings, sightings, decisions, all_rules)
@@ -90,7 +91,7 @@ def test_a_fact_taken_back_is_as_if_never_seen(
     for gone in facts.together.keys() - facts_of(seen).together.keys():
         del facts.together[gone]
     facts.together |= facts_of(seen).together
-    assert outcome(resolve(facts, rules)) == outcome(resolve(facts_of(seen, decided), rules))
+    assert outcome(divide(facts, rules)) == outcome(divide(facts_of(seen, decided), rules))
 
 
 @given(sightings, decisions, all_rules, pairs)
@@ -98,21 +99,21 @@ def test_a_forbidden_pair_is_apart_and_comes_back(
     seen: list[Sighting], decided: list[Decision], rules: Rules, forbidden: Pair
 ) -> None:
     facts = facts_of(seen, decided)
-    before = outcome(resolve(facts, rules))
+    before = outcome(divide(facts, rules))
     was_forbidden = forbidden in facts.forbidden
     facts.forbidden.add(forbidden)
-    apart = resolve(facts, rules)
+    apart = divide(facts, rules)
     one, other = (apart.group_of.get(node) for node in forbidden)
     assert one is None or other is None or one is not other
     if not was_forbidden:
         facts.forbidden.discard(forbidden)
-        assert outcome(resolve(facts, rules)) == before
+        assert outcome(divide(facts, rules)) == before
 
 
 @given(sightings, decisions, all_rules)
 def test_limits_and_bounds_hold_but_for_what_people_decided(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
     facts = facts_of(seen, [(kind, found) for kind, found in decided if kind != "forced"])
-    for group in resolve(facts, rules).groups():
+    for group in divide(facts, rules).groups():
         assert len(group) <= rules.max_cluster
         for name in {node.namespace for node in group}:
             limit = rules.of(name).limit
@@ -123,7 +124,7 @@ def test_limits_and_bounds_hold_but_for_what_people_decided(seen: list[Sighting]
 @given(sightings, all_rules)
 def test_a_shared_value_links_nobody_and_links_again_when_owners_leave(seen: list[Sighting], rules: Rules) -> None:
     facts = facts_of(seen)
-    found = resolve(facts, rules)
+    found = divide(facts, rules)
     for node in found.shared:
         assert found.group_of[node].nodes == {node}
     for node in found.shared:
@@ -131,12 +132,26 @@ def test_a_shared_value_links_nobody_and_links_again_when_owners_leave(seen: lis
         assert node not in shared(facts, rules)
 
 
+def _node(name: str, number: int) -> Node:
+    return Node(name, bytes([number]))
+
+
 @given(sightings, decisions, all_rules)
+@example(
+    [
+        (frozenset({_node("user_id", 1), _node("email", 1)}), 0),
+        (frozenset({_node("user_id", 2), _node("loyalty", 1)}), 0),
+        (frozenset({_node("email", 1), _node("loyalty", 3)}), 0),
+        (frozenset({_node("user_id", 2), _node("loyalty", 2), _node("loyalty", 3)}), 0),
+    ],
+    [("forced", pair(_node("user_id", 1), _node("user_id", 2)))],
+    TIGHT,
+)
 def test_every_link_is_justified_and_every_refusal_has_a_reason(
     seen: list[Sighting], decided: list[Decision], rules: Rules
 ) -> None:
     facts = facts_of(seen, decided)
-    found = resolve(facts, rules)
+    found = divide(facts, rules)
     for link in found.links:
         assert found.group_of[link.strong] is found.group_of[link.weak]
         if link.evidence is None:
@@ -154,7 +169,7 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
 @given(sightings, decisions, all_rules, nodes)
 def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[Decision], rules: Rules, start: Node) -> None:
     facts = facts_of(seen, decided)
-    whole = resolve(facts, rules)
+    whole = divide(facts, rules)
     if start not in whole.group_of:
         return
     component = component_of([start], facts, rules)
@@ -165,7 +180,7 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         {found: match for found, match in facts.matched.items() if not found.isdisjoint(component)},
         {node: sources for node, sources in facts.recorded_by.items() if node in component},
     )
-    alone = resolve(inside, rules, whole.shared)
+    alone = divide(inside, rules, whole.shared)
     for node in component:
         assert alone.group_of[node].nodes == whole.group_of[node].nodes
 
@@ -176,35 +191,35 @@ def test_joined_by_hand_nothing_falls_out_of_either_and_it_comes_apart_again(
 ) -> None:
     """A decision names the strongest identifier of what evidence joins."""
     facts = facts_of(seen, [(kind, found) for kind, found in decided if kind != "forced"])
-    found = resolve(facts, rules)
+    found = divide(facts, rules)
     parts = {frozenset(part.nodes) for part in found.part_of.values()}
     if len(parts) < 2:
         return
     two = data.draw(st.lists(st.sampled_from(sorted(parts, key=sorted)), min_size=2, max_size=2, unique=True))
     forced = pair(*(min(part, key=lambda node: (rules.rank(node.namespace), node)) for part in two))
     facts.forced.add(forced)
-    joined = resolve(facts, rules)
+    joined = divide(facts, rules)
     if any(rejected.reason == "FORBIDDEN" for rejected in joined.rejected):
         return
     for group in found.groups():
         assert len({id(joined.group_of[node]) for node in group}) == 1
     assert len({id(joined.group_of[node]) for part in two for node in part}) == 1
     facts.forced.discard(forced)
-    assert outcome(resolve(facts, rules)) == outcome(found)
+    assert outcome(divide(facts, rules)) == outcome(found)
 
 
 @given(st.lists(pairs, max_size=12))
 def test_no_match_joins_two_that_a_source_keeps_once(matched: list[Pair]) -> None:
     facts = facts_of([], [("matched", found) for found in matched])
-    for group in resolve(facts, TIGHT).groups():
+    for group in divide(facts, TIGHT).groups():
         assert sum("crm" in sources_of(node) for node in group) <= 1
 
 
 @given(sightings, decisions, all_rules)
 def test_what_was_seen_is_joined_as_if_nothing_matched(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
     """A match adds to what is certain, and takes nothing from it."""
-    certain = resolve(facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"]), rules)
-    groups = resolve(facts_of(seen, decided), rules).group_of
+    certain = divide(facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"]), rules)
+    groups = divide(facts_of(seen, decided), rules).group_of
     for node, group in certain.group_of.items():
         assert group.nodes <= groups[node].nodes
 
@@ -214,7 +229,7 @@ def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
     seen: list[Sighting], decided: list[Decision], rules: Rules
 ) -> None:
     facts = facts_of(seen, decided)
-    found = resolve(facts, rules)
+    found = divide(facts, rules)
     asked = {pair(link.strong, link.weak) for link, reason, _ in found.rejected if reason == "LOW_CERTAINTY"}
     for matched, match in facts.matched.items():
         one, other = (found.group_of[node] for node in matched)
@@ -229,9 +244,24 @@ def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
 def test_matching_that_is_off_joins_and_asks_nothing(seen: list[Sighting], decided: list[Decision]) -> None:
     rules = msgspec.structs.replace(TIGHT, matching=Matching(on=False))
     without = facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"])
-    assert groups_without_alone(resolve(facts_of(seen, decided), rules)) == groups_without_alone(resolve(without, rules))
+    assert groups_without_alone(divide(facts_of(seen, decided), rules)) == groups_without_alone(divide(without, rules))
 
 
 def groups_without_alone(found: Partition | tuple[object, ...]) -> set[frozenset[Node]]:
     groups = found.groups() if isinstance(found, Partition) else found[0]
     return {group for group in groups if len(group) > 1}  # type: ignore[attr-defined]
+
+
+@given(sightings, sightings, decisions)
+def test_a_value_joins_nobody_who_is_two_without_it(seen: list[Sighting], more: list[Sighting], decided: list[Decision]) -> None:
+    """Whatever a contested value was seen with; and it links again when one of the two is gone."""
+    facts = facts_of(seen + more, [(kind, found) for kind, found in decided if kind != "matched"])
+    outside = shared(facts, DEFAULT_RULES)
+    users = {node for node in facts.nodes() if node.namespace == "user_id"}
+    found = divide(facts, DEFAULT_RULES)
+    for node in facts.nodes() - outside - users:
+        mine = {user for together in facts.together if node in together for user in together & users}
+        if len({id(found.group_of[user]) for user in mine}) > 1 and not any(node in decided for decided in facts.forced):
+            assert found.group_of[node].nodes == {node}
+        elif DEFAULT_RULES.of(node.namespace).owned_by == ("user_id",) and mine:
+            assert node not in contested(facts, DEFAULT_RULES, outside)

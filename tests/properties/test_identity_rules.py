@@ -11,8 +11,8 @@ from services.identity.decision import Act, stand_for
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.difference import compare, difference, named
 from services.identity.graph.facts import Evidence, Node, pair
+from services.identity.graph.ownership import divide
 from services.identity.graph.region import Region, Seen
-from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import Namespace, Rules
 from tests.properties.ruled_store import RuledStore
 from tests.properties.test_identity_region import check
@@ -87,7 +87,7 @@ def test_decisions_hold_under_changed_rules(
     store.activate(after)
     random.shuffle(store.waiting)
     store.settle_all(size)
-    expected = {group for group in resolve(store.whole.facts, after).groups() if len(group) > 1}
+    expected = {group for group in divide(store.whole.facts, after).groups() if len(group) > 1}
     assert partition(store) == expected
     real = compare(before_it, named(store.whole))
     assert (report.merges, report.splits) == (real.merges, real.splits)

@@ -5,8 +5,8 @@ from itertools import count
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.explain import Standing, explain
 from services.identity.graph.facts import Evidence, Facts, Match, Node, pair
+from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
-from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
 from tests.properties.graph_store import Store
 
@@ -80,7 +80,7 @@ def test_two_known_people_with_one_address_are_not_merged_and_it_is_told_why() -
     see(graph, "user_id:u1", "email:family@shop.example")
     see(graph, "user_id:u2", "email:family@shop.example")
     assert not together(graph, "user_id:u1", "user_id:u2")
-    rejected = resolve(graph.whole.facts, DEFAULT_RULES).rejected
+    rejected = divide(graph.whole.facts, DEFAULT_RULES).rejected
     assert [(one.reason, one.namespace) for one in rejected] == [("LIMIT", "user_id")]
 
 
@@ -95,7 +95,7 @@ def test_a_customer_does_not_grow_past_its_bound() -> None:
     graph = new_graph()
     for number in range(DEFAULT_RULES.max_cluster):
         see(graph, "user_id:u1", f"anonymous_id:device-{number}")
-    assert max(map(len, resolve(graph.whole.facts, DEFAULT_RULES).groups())) <= DEFAULT_RULES.max_cluster
+    assert max(map(len, divide(graph.whole.facts, DEFAULT_RULES).groups())) <= DEFAULT_RULES.max_cluster
 
 
 def test_a_match_to_ask_about_is_told_beside_what_was_seen() -> None:

@@ -4,7 +4,7 @@ What keeps two apart is told in full: were all of it gone, they would be one, an
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from math import inf
 from typing import Literal, NamedTuple
@@ -13,6 +13,7 @@ import msgspec
 
 from services.identity.graph.causes import by_node, chain
 from services.identity.graph.facts import Facts, Node, pair
+from services.identity.graph.ownership import contested
 from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
@@ -20,7 +21,7 @@ Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW
 
 
 class Standing(NamedTuple):
-    """All that a partition follows from; `shared` are values with too many owners, also owners that aren't among the facts."""
+    """All that a partition follows from; `shared` are values with too many owners, also owners that aren't among the facts, and contested ones."""
 
     facts: Facts
     rules: Rules
@@ -33,6 +34,11 @@ class Standing(NamedTuple):
             if node not in found.group_of:
                 found.add(node)
         return found
+
+
+def standing_on(facts: Facts, rules: Rules, outside: Collection[Node]) -> Standing:
+    """`outside` are shared values, by all facts; what these facts contest comes with them."""
+    return Standing(facts, rules, frozenset(outside) | contested(facts, rules, outside))
 
 
 class Obstacle(NamedTuple):

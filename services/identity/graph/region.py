@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from services.identity.graph.conclude import Concluded, Conclusion, conclude
 from services.identity.graph.facts import Evidence, Facts, Node, shared
-from services.identity.graph.resolve import Partition, candidates, resolve
+from services.identity.graph.ownership import divide
+from services.identity.graph.resolve import Partition, candidates
 from services.identity.graph.rules import Rules
 from shared.ids import NewId
 
@@ -57,7 +58,7 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     shared_before, links_before = set(region.shared), dict(region.known.links)
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
-    partition = resolve(region.facts, rules, region.shared)
+    partition = divide(region.facts, rules, region.shared)
     for node in (*region.known.own, *(one.resolving for one in seen)):
         _stand_alone(partition, node)
     conclusions = conclude(region.known, partition, [one.resolving for one in seen], rules, new_id)

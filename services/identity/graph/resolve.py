@@ -77,6 +77,10 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) 
             _join(partition.group_of, one, other)
         if link.evidence is not None:
             _join_parts(partition, link, rules)
+    # What people joined is weighed in parts: a link that would break one part's limit may be moot by another part's link.
+    partition.rejected = [
+        one for one in partition.rejected if partition.group_of[one.link.strong] is not partition.group_of[one.link.weak]
+    ]
     partition.rejected += _uncertain(partition, facts, rules)
     return partition
 

@@ -18,6 +18,7 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     `limit` values at most belong to one customer (1: unique); with `window_us`, that many first seen within so long.
     A value seen with `shared_after` owners stops linking; of a stronger namespace that isn't unique, `values_an_owner` values
     are one owner. A `device` that would join two people says nothing about them; anything else that would is proposed.
+    `owned_by` are the namespaces that tell whose a value is: seen with two people that they name, it links neither (`ownership`).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     shared_after: int | None = None
     values_an_owner: int = 2
     device: bool = False
+    owned_by: tuple[str, ...] = ()
 
 
 class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,17 +89,20 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+_PEOPLE = ("user_id", "email", "phone")
 # Of a phone or tablet itself: a till or a tablet in a shop keeps its own through all its visitors.
-_HARDWARE = tuple(Namespace(name=name, limit=10, shared_after=2, values_an_owner=1, device=True) for name in sorted(HARDWARE))
+_HARDWARE = tuple(
+    Namespace(name=name, limit=10, shared_after=2, values_an_owner=1, device=True, owned_by=_PEOPLE) for name in sorted(HARDWARE)
+)
 
 DEFAULT_RULES = Rules(
     namespaces=(
         Namespace(name="user_id", limit=1),
-        Namespace(name="email", limit=5, shared_after=3),
-        Namespace(name="phone", limit=5, shared_after=3),
-        Namespace(name="anonymous_id", limit=100, shared_after=2, device=True),
+        Namespace(name="email", limit=5, shared_after=3, owned_by=("user_id", "phone")),
+        Namespace(name="phone", limit=5, shared_after=3, owned_by=("user_id", "email")),
+        Namespace(name="anonymous_id", limit=100, shared_after=2, device=True, owned_by=_PEOPLE),
         *_HARDWARE,
     ),
-    others=Namespace(name="*", limit=5, shared_after=3),
+    others=Namespace(name="*", limit=5, shared_after=3, owned_by=("user_id",)),
     others_rank=3,
 )

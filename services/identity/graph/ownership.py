@@ -1,0 +1,126 @@
+"""Whose a value is that isn't unique: a mailbox, a phone, a device. Pure, and independent of any order.
+
+A value proves that two identifiers are one person's only if it is one person's itself. What else it was seen with says so: when
+that names two people without the value's help, the value is contested and links neither of them, since which of the two it would
+go to is a guess. Unlike a shared value, a contested one stays in its component, so that all that decides about it is at hand.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from services.identity.graph.facts import Facts, Node, shared
+from services.identity.graph.resolve import Partition, Rejected, resolve
+from services.identity.graph.rules import Namespace, Rules
+
+Seen = Mapping[Node, set[Node]]
+
+
+def divide(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) -> Partition:
+    """Who is who. `shared_values` has to be given when `facts` are those of a component: owners may stand outside.
+
+    What a contested value would have joined and rules keep apart is told with the rejected links, between the people themselves.
+    """
+    outside = shared(facts, rules) if shared_values is None else shared_values
+    found = contested(facts, rules, outside)
+    partition = resolve(facts, rules, outside | found)
+    if found:
+        partition.rejected += _contests(facts, rules, outside, found, partition)
+    return partition
+
+
+def contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Node]:
+    """Values that were seen with two people. `outside` are shared values, which say nothing of anybody.
+
+    What unique identifiers say goes first, then what addresses say of each other, and of devices at last: a mailbox of two
+    users is no reason to doubt the phone of one of them. Matches say nothing here: they add to what is certain.
+    """
+    if not _told_apart(facts, rules, outside):
+        return set()
+    seen = _seen_with(facts, outside)
+    found: set[Node] = set()
+    for device, owners in ((False, _unique), (False, _all), (True, _all)):
+        found |= {
+            node for name in {node.namespace for node in seen} for node in _of_two(name, owners, device, facts, rules, seen, found)
+        }
+    return found
+
+
+def _unique(namespace: Namespace, rules: Rules) -> frozenset[str]:
+    return frozenset(name for name in namespace.owned_by if rules.of(name).limit == 1)
+
+
+def _all(namespace: Namespace, rules: Rules) -> frozenset[str]:
+    return frozenset(name for name in namespace.owned_by if rules.of(name).limit is not None)
+
+
+def _told_apart(facts: Facts, rules: Rules, outside: Collection[Node]) -> bool:
+    """Whether there may be two people at all: mostly there is one value of each kind, and nothing to weigh."""
+    owners = {name for namespace in (*rules.namespaces, rules.others) for name in namespace.owned_by}
+    counts = Counter(node.namespace for node in facts.nodes() if node.namespace in owners and node not in outside)
+    return any(count > 1 for count in counts.values())
+
+
+def _seen_with(facts: Facts, outside: Collection[Node]) -> Seen:
+    seen: dict[Node, set[Node]] = defaultdict(set)
+    for together in facts.together:
+        for node in together:
+            if node not in outside:
+                seen[node] |= together
+    return seen
+
+
+def _of_two(
+    name: str,
+    owned_by: Callable[[Namespace, Rules], frozenset[str]],
+    device: bool,
+    facts: Facts,
+    rules: Rules,
+    seen: Seen,
+    contested: set[Node],
+) -> Iterator[Node]:
+    """Values of a namespace that were seen with two people, as its owners name them without it."""
+    namespace = rules.of(name)
+    owners = owned_by(namespace, rules) - {name}
+    if namespace.device is not device or not owners:
+        return
+    people = resolve(_among(facts, owners, seen, contested), rules, set())
+    for node in seen:
+        if node.namespace == name and node not in contested and _people(seen[node], owners, people) > 1:
+            yield node
+
+
+def _among(facts: Facts, names: Collection[str], seen: Seen, contested: Collection[Node]) -> Facts:
+    """What was seen and decided of some namespaces."""
+
+    def counts(node: Node) -> bool:
+        return node.namespace in names and node in seen and node not in contested
+
+    inside = Facts()
+    for together, evidence in facts.together.items():
+        if kept := frozenset(filter(counts, together)):
+            inside.see(kept, evidence)
+    inside.forced = {decided for decided in facts.forced if all(map(counts, decided))}
+    inside.forbidden = {decided for decided in facts.forbidden if all(map(counts, decided))}
+    return inside
+
+
+def _people(nodes: Collection[Node], owners: Collection[str], people: Partition) -> int:
+    """How many there are at least: two values of one kind that nothing joins are two people's, a mailbox and a phone may be one's.
+
+    What was joined by hand is one, and brings no further values: nothing is contested for it that wasn't before.
+    """
+    known = [node for node in nodes if node in people.group_of]
+    return max(
+        (len({id(people.group_of[node]) for node in known if name in people.part_of[node].values}) for name in owners), default=0
+    )
+
+
+def _contests(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:
+    """The questions that contested values put: are these two people one?"""
+    lenient = resolve(facts, rules, outside)
+    for link, reason, namespace in lenient.rejected:
+        if link.weak in contested and not rules.of(link.weak.namespace).device:
+            others = lenient.group_of[link.weak].nodes - contested
+            other = min(others, key=lambda node: (rules.rank(node.namespace), node), default=link.strong)
+            if partition.group_of[link.strong] is not partition.group_of[other]:
+                yield Rejected(link._replace(weak=other), reason, namespace)
