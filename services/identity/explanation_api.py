@@ -20,6 +20,8 @@ from shared.positions import Progress
 from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token
 from shared.rpc.server import seconds_left
 
+TWO_PEOPLE = 2  # from whom on a value is contested
+
 
 class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
     def __init__(self, explanations: Explanations, lookup_key: bytes, progress: Progress) -> None:

@@ -49,3 +49,11 @@ def test_what_cannot_be_is_refused_with_the_reason(namespaces: str, said: str) -
         read(f'{{"namespaces": {namespaces}}}', KEY)
     assert refused.value.reason == "RULES_INVALID"
     assert said in refused.value.message
+
+
+def test_a_value_is_owned_by_other_kinds_than_its_own() -> None:
+    rules = '{"namespaces": [{"name": "email", "owned_by": ["%s"]}, {"name": "*"}]}'
+    assert rules_of(read(rules % "user_id", b"key" * 11), 2).of("email").owned_by == ("user_id",)
+    for name in ("email", "*", ""):
+        with pytest.raises(InvalidInput, match="owned_by"):
+            read(rules % name, b"key" * 11)

@@ -6,11 +6,11 @@ go to is a guess. Unlike a shared value, a contested one stays in its component,
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from services.identity.graph.facts import Facts, Node, shared
 from services.identity.graph.resolve import Partition, Rejected, resolve
-from services.identity.graph.rules import Namespace, Rules
+from services.identity.graph.rules import Rules
 
 Seen = Mapping[Node, set[Node]]
 
@@ -31,26 +31,31 @@ def divide(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) -
 def contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Node]:
     """Values that were seen with two people. `outside` are shared values, which say nothing of anybody.
 
-    What unique identifiers say goes first, then what addresses say of each other, and of devices at last: a mailbox of two
-    users is no reason to doubt the phone of one of them. Matches say nothing here: they add to what is certain.
+    What unique identifiers say goes first, then what addresses say of each other, then of devices; and at last whom the devices
+    lead to that an address was seen with. So a mailbox of two users is no reason to doubt the phone of one of them, nor a
+    kiosk one to doubt the mailbox. Matches say nothing here: they add to what is certain.
     """
     if not _told_apart(facts, rules, outside):
         return set()
     seen = _seen_with(facts, outside)
+    names = {node.namespace for node in seen}
+    unique = frozenset(name for name in names if rules.of(name).limit == 1)
+    limited = frozenset(name for name in names if rules.of(name).limit is not None)
+    devices = frozenset(name for name in names if rules.of(name).device)
     found: set[Node] = set()
-    for device, owners in ((False, _unique), (False, _all), (True, _all)):
+    for asked, owners, through in (
+        (names - devices, unique, frozenset()),
+        (names - devices, limited, frozenset()),
+        (devices, limited, frozenset()),
+        (names - devices, limited, devices),
+    ):
         found |= {
-            node for name in {node.namespace for node in seen} for node in _of_two(name, owners, device, facts, rules, seen, found)
+            node
+            for name in asked
+            if (mine := owners.intersection(rules.of(name).owned_by) - {name})
+            for node in _of_two(name, mine, mine | through, facts, rules, seen, found)
         }
     return found
-
-
-def _unique(namespace: Namespace, rules: Rules) -> frozenset[str]:
-    return frozenset(name for name in namespace.owned_by if rules.of(name).limit == 1)
-
-
-def _all(namespace: Namespace, rules: Rules) -> frozenset[str]:
-    return frozenset(name for name in namespace.owned_by if rules.of(name).limit is not None)
 
 
 def _told_apart(facts: Facts, rules: Rules, outside: Collection[Node]) -> bool:
@@ -70,20 +75,10 @@ def _seen_with(facts: Facts, outside: Collection[Node]) -> Seen:
 
 
 def _of_two(
-    name: str,
-    owned_by: Callable[[Namespace, Rules], frozenset[str]],
-    device: bool,
-    facts: Facts,
-    rules: Rules,
-    seen: Seen,
-    contested: set[Node],
+    name: str, owners: frozenset[str], kinds: frozenset[str], facts: Facts, rules: Rules, seen: Seen, contested: set[Node]
 ) -> Iterator[Node]:
-    """Values of a namespace that were seen with two people, as its owners name them without it."""
-    namespace = rules.of(name)
-    owners = owned_by(namespace, rules) - {name}
-    if namespace.device is not device or not owners:
-        return
-    people = resolve(_among(facts, owners, seen, contested), rules, set())
+    """Values of a namespace that were seen with two people, as its owners name them without it; joined by these kinds."""
+    people = resolve(_among(facts, kinds, seen, contested), rules, set())
     for node in seen:
         if node.namespace == name and node not in contested and _people(seen[node], owners, people) > 1:
             yield node
