@@ -33,7 +33,7 @@ def contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Node
 
     What unique identifiers say goes first, then what addresses say of each other, then of devices; and at last whom the devices
     lead to that an address was seen with. So a mailbox of two users is no reason to doubt the phone of one of them, nor a
-    kiosk one to doubt the mailbox. Matches say nothing here: they add to what is certain.
+    tablet of two to doubt their mailboxes. Matches say nothing here: they add to what is certain.
     """
     if not _told_apart(facts, rules, outside):
         return set()
