@@ -35,7 +35,10 @@ def any_rules(draw: st.DrawFn, windows: Sequence[int | None] = (None, 5)) -> Rul
     def namespace(name: str) -> Namespace:
         window = draw(st.sampled_from(windows))
         owners = draw(st.integers(1, 2))
-        return Namespace(name=name, limit=draw(limits), window_us=window, shared_after=draw(shares), values_an_owner=owners)
+        owned = tuple(owner for owner in draw(st.sampled_from([(), ("user_id",), ("user_id", "email", "phone")])) if owner != name)
+        return Namespace(
+            name=name, limit=draw(limits), window_us=window, shared_after=draw(shares), values_an_owner=owners, owned_by=owned
+        )
 
     return Rules(
         namespaces=tuple(namespace(name) for name in order),
