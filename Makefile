@@ -124,6 +124,10 @@ events-check: setup ## Check that docs/events.md is current
 		&& diff docs/events.md "$$fresh" \
 		|| { echo "docs/events.md is not what the catalogue says: run make events-doc" >&2; exit 1; }
 
+.PHONY: identity-page
+identity-page: setup ## Play the commands of docs/identity.md on a throw-away stack, and write down what they answer
+	@$(BIN)/python -m tests.e2e.identity_example
+
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
 	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -33,6 +33,8 @@ def main() -> int:
         print(f"{part} ...", flush=True)
         results = uvloop.run(run(part))
         write(part, results)
+        if (publish := getattr(importlib.import_module(f"benchmarks.part_{part}"), "publish", None)) is not None:
+            publish(results)
         show(part, results)
         missed |= any(result.met is False for result in results)
     return 1 if missed else 0

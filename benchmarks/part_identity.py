@@ -9,10 +9,10 @@ import importlib.util
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
-from benchmarks import known_people, simulated_traffic
+from benchmarks import identity_live, identity_page, identity_pictures, known_people, simulated_traffic
 from benchmarks.harness import Result
 from benchmarks.known_people import INSTALL, Known, Scores
 from services.identity.graph.ownership import divide
@@ -38,19 +38,46 @@ T = TypeVar("T")
 NEEDED = ("recordlinkage", "pseudopeople", "splink", "faker")
 
 
-async def measure(_: Stack) -> list[Result]:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        print(f"  the data sets need {INSTALL}; missing: {', '.join(missing)}. Only the simulated traffic is measured.", flush=True)
-        return list(_traffic())
+async def measure(servers: Stack) -> list[Result]:
     results = []
-    for part in (_traffic, _orders, _latency, _others, _matching):
+    async for result in _all_of_it(servers):
+        print(f"  {result.name} {result.value:.5g} {result.unit}", flush=True)
+        results.append(result)
+    return results
+
+
+def publish(results: list[Result]) -> None:
+    """Into docs/identity.md; only what was measured whole."""
+    if not _missing():
+        identity_page.publish(results)
+
+
+async def _all_of_it(servers: Stack) -> AsyncIterator[Result]:
+    """The writer comes first, as its memory is measured."""
+    async for result in identity_live.measure(servers):
+        yield result
+    missing = _missing()
+    if missing:
+        print(
+            f"  the data sets need {INSTALL}; missing: {', '.join(missing)}. Of what they are for, nothing is measured.", flush=True
+        )
+    for part in (_traffic,) if missing else (_traffic, _orders, _latency, _others, _matching):
         started = time.perf_counter()
         for result in part():
-            print(f"  {result.name} {result.value:.5g}", flush=True)
-            results.append(result)
+            yield result
         print(f"  ({part.__name__.strip('_')} took {time.perf_counter() - started:.0f} s)", flush=True)
-    return results
+    print(f"  drawing {identity_pictures.FOLDER}", flush=True)
+    identity_pictures.draw({} if missing else _shown_sets(), TRAFFIC_SEEDS[0])
+
+
+def _missing() -> list[str]:
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def _shown_sets() -> dict[str, Known]:
+    one, other = known_people.CENSUS_SEEDS
+    bare = known_people.febrl(3, with_national_id=False)
+    return {f"census, seeds {one} and {other}": known_people.census(), "febrl3 without national id": bare}
 
 
 def _matching() -> Iterator[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-WIDTH_WITHOUT_TERMINAL = 160  # in a pipe or a file, rich would fold every table at 80 columns
+WIDTH_WITHOUT_TERMINAL = 160  # in a pipe or a file, where COLUMNS doesn't say otherwise; rich would fold every table at 80 columns
 
 
 def document(data: Any) -> None:
@@ -84,5 +85,5 @@ def printable(text: str) -> str:
 def _console() -> Console:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or WIDTH_WITHOUT_TERMINAL)
     return Console(highlight=False, markup=False, emoji=False, width=width)
