@@ -11,7 +11,7 @@ from benchmarks import simulated_traffic
 from benchmarks.drawing import Axes, Drawing
 from benchmarks.known_people import Known, Scores
 from services.identity.graph.facts import Facts, Node, pair
-from services.identity.graph.resolve import resolve as resolve_graph
+from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matching import blocking
 from services.identity.matching.judge import Judge
@@ -81,7 +81,7 @@ def cluster_sizes(events: Sequence[simulated_traffic.Event], seed: int) -> Drawi
     facts = simulated_traffic.facts_of(events)
     shown = {
         2: ("the people themselves", Counter(len(nodes) for nodes in _nodes_of_people(events))),
-        0: ("customers by the shipped rules", Counter(len(group) for group in resolve_graph(facts, DEFAULT_RULES).groups())),
+        0: ("customers by the shipped rules", Counter(len(group) for group in divide(facts, DEFAULT_RULES).groups())),
         1: ("all that was ever seen together", Counter(len(group) for group in _connected(facts))),
     }
     drawing = Drawing(760, 400, "How many identifiers a customer has", f"share of identifiers; simulated id graph, seed {seed}")
@@ -136,7 +136,7 @@ def before_and_after(events: Sequence[simulated_traffic.Event], seed: int) -> Dr
     group, (one, other), joint = _two_people_in_one(events, facts)
     edges = sorted({(a, b) for nodes in facts.together for a in nodes & group for b in nodes & group if a < b})
     facts.forbidden.add(pair(one, other))
-    after = resolve_graph(facts, DEFAULT_RULES)
+    after = divide(facts, DEFAULT_RULES)
     drawing = Drawing(
         860,
         440,
@@ -168,7 +168,7 @@ def word(node: Node) -> str:
 
 def _two_people_in_one(events: Sequence[simulated_traffic.Event], facts: Facts) -> tuple[frozenset[Node], tuple[Node, Node], Node]:
     """A customer, of each of the two the identifier that stands for her, and what both used: a phone number if there is one."""
-    partition, owners = resolve_graph(facts, DEFAULT_RULES), dict[Node, set[int]]()
+    partition, owners = divide(facts, DEFAULT_RULES), dict[Node, set[int]]()
     for event in events:
         for node in event.nodes - partition.shared:
             owners.setdefault(node, set()).add(event.person)
