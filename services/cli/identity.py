@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import identity_rules, render
+from services.cli import identity_rules, paging, render
 from services.cli.notation import NamedCustomer, NamedIdentifier
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, IdentifierRef, KnownAt, PersonRef, TimeoutS
 
 if TYPE_CHECKING:
     from c360.identity.v1 import identity_pb2
-
-PAGE_PROPOSALS = 500  # the service's cap
 
 
 class State(StrEnum):
@@ -95,13 +93,14 @@ def customer(
 def proposals(
     state: Annotated[State, typer.Option(help="Only those in this state.")] = State.OPEN,
     limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
     """List merges that people have to decide (`c360 identity decide`). With --json: one line each."""
     from services.cli import messages
 
-    listed = (messages.plain(proposal) for proposal in _proposals(state, limit, timeout_s))
+    listed = (messages.plain(proposal) for proposal in _proposals(state, limit, fresh, timeout_s))
     if as_json:
         for proposal in listed:
             render.line(proposal)
@@ -110,24 +109,19 @@ def proposals(
     render.table("Proposals", ("proposed", "state", "reason", "customers", "proposal"), rows)
 
 
-def _proposals(state: State, limit: int, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
+def _proposals(state: State, limit: int, fresh: Any, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
     from c360.identity.v1 import identity_pb2, identity_pb2_grpc
 
+    from services.cli import messages
     from services.cli.client import connect
 
     wanted = "UNSPECIFIED" if state is State.ALL else state.name
-    request = identity_pb2.ListProposalsRequest(state=identity_pb2.ProposalState.Value(f"PROPOSAL_STATE_{wanted}"))
+    request = identity_pb2.ListProposalsRequest(
+        state=identity_pb2.ProposalState.Value(f"PROPOSAL_STATE_{wanted}"), at_least_as_fresh=messages.newest(fresh)
+    )
     with connect("identity") as channel:
         stub = identity_pb2_grpc.IdentityServiceStub(channel)
-        while limit > 0:
-            request.page_size = min(limit, PAGE_PROPOSALS)
-            page = stub.ListProposals(request, timeout=timeout_s)
-            yield from page.proposals[:limit]
-            limit -= len(page.proposals)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                return
-    render.note("there are more: raise --limit to see them")
+        yield from paging.entries(stub.ListProposals, request, "proposals", limit, timeout_s)
 
 
 def _show_customer(shown: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import render
+from services.cli import paging, render
 from services.cli.errors import Misused
 from services.cli.notation import NamedCustomer, NamedIdentifier, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
@@ -16,7 +16,6 @@ from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, Re
 if TYPE_CHECKING:
     from c360.identity.v1 import decision_pb2
 
-PAGE_DECISIONS = 500  # the service's cap
 
 By = Annotated[str, typer.Option("--by", help="Who decides, as an id or a role. Kept for ever.")]
 Reason = Annotated[str, typer.Option(help="Why, such as 'ticket 4711'. Kept for ever: name nobody in it.")]
@@ -178,15 +177,7 @@ def _decisions(request: decision_pb2.ListDecisionsRequest, limit: int, timeout_s
 
     with connect("identity") as channel:
         stub = decision_pb2_grpc.DecisionServiceStub(channel)
-        while limit > 0:
-            request.page_size = min(limit, PAGE_DECISIONS)
-            page = stub.ListDecisions(request, timeout=timeout_s)
-            yield from page.decisions[:limit]
-            limit -= len(page.decisions)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                return
-    render.note("there are more: raise --limit to see them")
+        yield from paging.entries(stub.ListDecisions, request, "decisions", limit, timeout_s)
 
 
 def _decide(

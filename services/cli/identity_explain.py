@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import render
+from services.cli import paging, render
 from services.cli.notation import NamedIdentifier, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import explanation_pb2
 
-PAGE_ENTRIES = 500  # the service's cap
 SHOWN_DIGITS = 8  # of a hash: enough to tell a customer's identifiers apart
 
 _PARTY_HELP = "A customer id, or namespace:value such as email:ann@example.com."
@@ -85,7 +83,7 @@ def history(
         else:
             customer_id = person.customer_id  # type: ignore[attr-defined]
         request = explanation_pb2.GetCustomerHistoryRequest(customer_id=customer_id, known_at=known, at_least_as_fresh=position)
-        entries = [messages.plain(entry) for entry in _entries(stub, request, limit, timeout_s)]
+        entries = [messages.plain(entry) for entry in paging.entries(stub.GetCustomerHistory, request, "entries", limit, timeout_s)]
     if as_json:
         for entry in entries:
             render.line(entry)
@@ -102,18 +100,6 @@ def _party(person: Person) -> explanation_pb2.ExplainedParty:
     if isinstance(person, NamedIdentifier):
         return explanation_pb2.ExplainedParty(identifier=messages.identifier(person))
     return explanation_pb2.ExplainedParty(customer_id=person.customer_id)  # type: ignore[attr-defined]
-
-
-def _entries(stub: Any, request: Any, limit: int, timeout_s: float) -> Iterator[explanation_pb2.HistoryEntry]:
-    while limit > 0:
-        request.page_size = min(limit, PAGE_ENTRIES)
-        page = stub.GetCustomerHistory(request, timeout=timeout_s)
-        yield from page.entries
-        limit -= len(page.entries)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return
-    render.note("there are more: raise --limit to see them")
 
 
 def _show_pair(shown: dict[str, Any]) -> None:

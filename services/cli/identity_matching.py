@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import identity_models, notation, render
+from services.cli import identity_models, notation, paging, render
 from services.cli.notation import NamedCustomer, NamedIdentifier, Person
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
 
@@ -53,14 +54,20 @@ def explain(
 
 
 @app.command("list")
-def matches(person: PersonRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+def matches(
+    person: PersonRef,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, strongest first.")] = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
     """List whom a customer is likely to be, strongest first."""
     from c360.identity.v1 import matching_pb2
 
     from services.cli import messages
 
     request = matching_pb2.ListMatchesRequest(customer=_compared(person), at_least_as_fresh=messages.newest(fresh))
-    found = _ask("ListMatches", request, timeout_s)["matches"]
+    found = [messages.plain(match) for match in _list("ListMatches", request, "matches", limit, timeout_s)]
     if as_json:
         render.document(found)
         return
@@ -78,14 +85,20 @@ def matches(person: PersonRef, fresh: Fresh = None, as_json: AsJson = False, tim
 
 
 @app.command()
-def household(person: PersonRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+def household(
+    person: PersonRef,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
     """List the customers of the same family name at the same address. They are no reason for a merge."""
     from c360.identity.v1 import matching_pb2
 
     from services.cli import messages
 
     request = matching_pb2.ListHouseholdRequest(customer=_compared(person), at_least_as_fresh=messages.newest(fresh))
-    found = _ask("ListHousehold", request, timeout_s)["customer_ids"]
+    found = list(_list("ListHousehold", request, "customer_ids", limit, timeout_s))
     if as_json:
         render.document(found)
         return
@@ -102,6 +115,16 @@ def _ask(method: str, request: Any, timeout_s: float) -> dict[str, Any]:
         stub: matching_pb2_grpc.MatchingServiceStub = matching_pb2_grpc.MatchingServiceStub(channel)
         answer: dict[str, Any] = messages.plain(getattr(stub, method)(request, timeout=timeout_s))
     return answer
+
+
+def _list(method: str, request: Any, field: str, limit: int, timeout_s: float) -> Iterator[Any]:
+    from c360.identity.v1 import matching_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("identity") as channel:
+        stub: matching_pb2_grpc.MatchingServiceStub = matching_pb2_grpc.MatchingServiceStub(channel)
+        yield from paging.entries(getattr(stub, method), request, field, limit, timeout_s)
 
 
 def _compared(person: Person) -> matching_pb2.ComparedCustomer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import render
+from services.cli import paging, render
 from services.cli.endpoints import Service
 from services.cli.errors import Misused
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from c360.parked.v1 import parked_pb2
 
 PARKING: tuple[Service, ...] = ("identity", "profile")
-PAGE_PARKED = 500  # the services' cap
 COLUMNS = ("parked", "reason", "from", "type", "attempts", "id")
 
 app = typer.Typer(
@@ -141,15 +140,7 @@ def _pages(service: Service, limit: int, timeout_s: float) -> Iterator[parked_pb
     request = parked_pb2.ListParkedRequest()
     with connect(service) as channel:
         stub = parked_pb2_grpc.ParkedServiceStub(channel)
-        while limit > 0:
-            request.page_size = min(limit, PAGE_PARKED)
-            page = stub.ListParked(request, timeout=timeout_s)
-            yield from page.parked[:limit]
-            limit -= len(page.parked)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                return
-    render.note("there are more: raise --limit to see them")
+        yield from paging.entries(stub.ListParked, request, "parked", limit, timeout_s)
 
 
 def _replay(service: Service, parked_ids: list[str], timeout_s: float) -> Iterator[parked_pb2.ReplayResult]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from services.cli import render
+from services.cli import paging, render
 from services.cli.errors import NotReachable
 from services.cli.notation import LogPosition
 from services.cli.options import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from c360.profile.v1 import profile_pb2
 
 DETAILS_SHOWN = 300  # characters: a table of whole documents can't be read; --json has them
-PAGE_ENTRIES = 500  # the service's cap
+EARLIER: Final = "there are earlier events: raise --limit to see them"
 RECONNECTS_AT_MOST = 30  # in a row, without any state in between
 RECONNECT_DELAY_S = 1.0
 
@@ -163,15 +163,7 @@ def _entries(request: profile_pb2.GetTimelineRequest, limit: int, timeout_s: flo
 
     with connect("profile") as channel:
         stub = profile_pb2_grpc.ProfileServiceStub(channel)
-        while limit > 0:
-            request.page_size = min(limit, PAGE_ENTRIES)
-            page = stub.GetTimeline(request, timeout=timeout_s)
-            yield from page.entries[:limit]
-            limit -= len(page.entries)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                return
-    render.note("there are earlier events: raise --limit to see them")
+        yield from paging.entries(stub.GetTimeline, request, "entries", limit, timeout_s, EARLIER)
 
 
 def _states(request: profile_pb2.WatchProfileRequest) -> Iterator[profile_pb2.Profile]:

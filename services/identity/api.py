@@ -57,6 +57,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
         limit = page_limit(request.page_size)
         after = parse_page_token(request.page_token) or (-1, b"")
+        await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), after, limit)
         more = len(rows) == limit
         return pb.ListProposalsResponse(

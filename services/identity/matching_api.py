@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from math import inf
+from struct import pack, unpack
 from typing import Any
 
 from c360.identity.v1 import matching_pb2 as pb
@@ -17,7 +18,7 @@ from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.model_simulating import ModelSimulation
 from services.identity.modelbook import ModelActivation
 from services.identity.record_tables import RecordRow
-from services.identity.records.likeness import Kept
+from services.identity.records.likeness import Kept, Likeness, RecordPair
 from services.identity.simulating import Progress as Looked
 from shared.errors import InvalidInput, NotFound
 from shared.events.catalogue import Entry
@@ -25,13 +26,13 @@ from shared.events.rules import RulesDiffer
 from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
-from shared.rpc.edge import freshness, page_limit
+from shared.rpc.edge import ID_BYTES, freshness, page_limit, page_token, parse_page_token
 from shared.rpc.server import seconds_left
 
 RECORDS_EXPLAINED = 20  # of either side
 COMPARISONS_TOLD = 50
-HOUSEHOLD_MAX = 100
 EVENTS_READ_BACK = 1_000  # a page
+FIRST_PAGE = inf, (b"", b"")
 
 
 class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
@@ -134,9 +135,10 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         return pb.ExplainMatchResponse(comparisons=told[:COMPARISONS_TOLD], model_version=self._comparing.comparer.model.version)
 
     async def ListMatches(self, request: pb.ListMatchesRequest, context: Any) -> pb.ListMatchesResponse:
+        limit, after = page_limit(request.page_size), behind(request.page_token)
         await self._fresh(request, context)
         members = set(await views.present_members(self._pool, await self._customer(request.customer)))
-        found = await record_tables.matches_of(self._pool, members, page_limit(request.limit))
+        found = await record_tables.matches_of(self._pool, members, after, limit)
         rows = await record_tables.records(self._pool, {record_id for ids in found for record_id in ids})
         canonical = await record_tables.canonical_of(self._pool, {row.customer for row in rows.values()})
         matches = []
@@ -154,12 +156,18 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
                     together=canonical.get(own.customer) == canonical.get(other.customer),
                 )
             )
-        return pb.ListMatchesResponse(matches=matches)
+        more = len(found) == limit
+        return pb.ListMatchesResponse(matches=matches, next_page_token=after_match(*list(found.items())[-1]) if more else "")
 
     async def ListHousehold(self, request: pb.ListHouseholdRequest, context: Any) -> pb.ListHouseholdResponse:
+        limit, after = page_limit(request.page_size), parse_page_token(request.page_token) or (-1, b"")
         await self._fresh(request, context)
         members = await views.present_members(self._pool, await self._customer(request.customer))
-        return pb.ListHouseholdResponse(customer_ids=_texts(await record_tables.household(self._pool, members, HOUSEHOLD_MAX)))
+        found = await record_tables.household(self._pool, members, after, limit)
+        more = len(found) == limit
+        return pb.ListHouseholdResponse(
+            customer_ids=_texts(customer for _, customer in found), next_page_token=page_token(*found[-1]) if more else ""
+        )
 
     async def _fresh(self, request: Any, context: Any) -> None:
         await self._matcher.progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
@@ -222,6 +230,20 @@ def _difference(found: Difference) -> pb.ModelDifference:
     for example in found.examples:
         message.examples.add(merges=example.merges, customer_ids=_texts(example.customers), parts=example.parts)
     return message
+
+
+def after_match(ids: RecordPair, like: Likeness) -> str:
+    """A weight is no whole number: the token has its bits."""
+    (number,) = unpack(">q", pack(">d", like.weight))
+    return page_token(number, b"".join(ids))
+
+
+def behind(token: str) -> tuple[float, RecordPair]:
+    found = parse_page_token(token, ids=2)
+    if found is None:
+        return FIRST_PAGE
+    (weight,) = unpack(">d", pack(">q", found[0]))
+    return weight, (found[1][:ID_BYTES], found[1][ID_BYTES:])
 
 
 def _ref(row: RecordRow) -> pb.RecordRef:

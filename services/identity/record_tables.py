@@ -264,23 +264,27 @@ async def of_customers(pool: Any, customers: Collection[bytes], limit: int) -> d
     return {row["record_id"]: RecordRow(*row.values()) for row in rows}
 
 
-async def matches_of(pool: Any, customers: Collection[bytes], limit: int) -> dict[RecordPair, Likeness]:
-    """Strongest first."""
+async def matches_of(
+    pool: Any, customers: Collection[bytes], after: tuple[float, RecordPair], limit: int
+) -> dict[RecordPair, Likeness]:
+    """Strongest first, after (weight, pair of records)."""
     own = await pool.fetch("SELECT record_id FROM records WHERE customer = ANY($1::bytea[])", list(customers))
-    query = f"{LIKENESS} WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) ORDER BY weight DESC, one, other LIMIT $2"
-    return _likenesses(await pool.fetch(query, [row["record_id"] for row in own], limit))
+    query = f"""{LIKENESS} WHERE (one = ANY($1::bytea[]) OR other = ANY($1::bytea[])) AND (-weight, one, other) > (-$2::float8, $3, $4)
+                ORDER BY weight DESC, one, other LIMIT $5"""
+    return _likenesses(await pool.fetch(query, [row["record_id"] for row in own], after[0], *after[1], limit))
 
 
-async def household(pool: Any, customers: Collection[bytes], limit: int) -> list[bytes]:
-    """Canonical customers of the same addresses and family names, oldest first."""
+async def household(pool: Any, customers: Collection[bytes], after: tuple[int, bytes], limit: int) -> list[tuple[int, bytes]]:
+    """(founding number, canonical customer) of the same addresses and family names, oldest first, after one."""
     rows = await pool.fetch(
-        """SELECT canonical FROM customers WHERE customer IN (
+        """SELECT min(founding_number) AS number, canonical FROM customers WHERE customer IN (
                SELECT customer FROM records WHERE household IN (SELECT household FROM records WHERE customer = ANY($1::bytea[])))
-           GROUP BY canonical ORDER BY min(founding_number) LIMIT $2""",
+           GROUP BY canonical HAVING (min(founding_number), canonical) > ($2, $3) ORDER BY number, canonical LIMIT $4""",
         list(customers),
+        *after,
         limit,
     )
-    return [row["canonical"] for row in rows]
+    return [(row["number"], row["canonical"]) for row in rows]
 
 
 async def canonical_of(pool: Any, customers: Collection[bytes]) -> dict[bytes, bytes]:

@@ -13,7 +13,7 @@ FIRST_SECOND = -62_135_596_800  # 0001-01-01
 LAST_SECOND = 253_402_300_799  # 9999-12-31
 PAGE_DEFAULT = 50
 PAGE_MAX = 500
-TOKEN_BYTES = 8 + 16
+ID_BYTES = 16
 LOGS = frozenset({"ingest", "customer", "profile", "consent"})
 
 
@@ -41,19 +41,19 @@ def page_limit(page_size: int) -> int:
 
 
 def page_token(number: int, identity: bytes) -> str:
-    """Where a page ended: a number that sorts, and an id of 16 bytes that makes it unique."""
+    """Where a page ended: a number that sorts, and what makes it unique: an id of 16 bytes, or several one after the other."""
     return base64.urlsafe_b64encode(number.to_bytes(8, signed=True) + identity).decode()
 
 
-def parse_page_token(token: str) -> tuple[int, bytes] | None:
-    """None for the first page. Raises InvalidInput (PAGE_TOKEN_INVALID)."""
+def parse_page_token(token: str, ids: int = 1) -> tuple[int, bytes] | None:
+    """The number, and as many ids as the page token was made from; None for the first page. Raises InvalidInput (PAGE_TOKEN_INVALID)."""
     if not token:
         return None
     try:
         raw = base64.urlsafe_b64decode(token)
     except ValueError:
         raw = b""
-    if len(raw) != TOKEN_BYTES:
+    if len(raw) != 8 + ids * ID_BYTES:
         raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID")
     return int.from_bytes(raw[:8], signed=True), raw[8:]
 

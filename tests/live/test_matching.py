@@ -6,7 +6,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from c360.identity.v1 import matching_pb2
 
+from services.cli import paging
 from services.identity import erasures, record_tables, views
 from services.identity.app import Unifier
 from services.identity.comparing import Comparing
@@ -16,9 +18,10 @@ from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matcher import Matcher
 from services.identity.matching import blocking, model
+from services.identity.matching_api import FIRST_PAGE, after_match, behind
 from services.identity.model_activating import settling
 from services.identity.outbox import Outbox
-from services.identity.records.likeness import Comparer, Kept, best
+from services.identity.records.likeness import Comparer, Kept, Likeness, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
 from services.stack.stack import Stack
 from shared.events.wire import RawEvent, Unit, decode_unit, encode
@@ -130,6 +133,21 @@ async def check(store: Store, raw: list[RawEvent]) -> Facts:
     return facts
 
 
+async def check_pages(pool: Any) -> None:
+    """One by one as all at once, of all customers."""
+    everybody = [row["customer"] for row in await pool.fetch("SELECT customer FROM customers")]
+    whole = await record_tables.matches_of(pool, everybody, FIRST_PAGE, 10_000)
+    assert list(whole) == sorted(whole, key=lambda ids: (-whole[ids].weight, ids))
+    after, listed = FIRST_PAGE, dict[Any, Likeness]()
+    while page := await record_tables.matches_of(pool, everybody, after, 7):
+        listed |= page
+        after = behind(after_match(*list(page.items())[-1]))
+    assert list(listed.items()) == list(whole.items())
+    homes = await record_tables.household(pool, everybody, (-1, b""), 10_000)
+    starts = [(-1, b""), *homes]
+    assert [await record_tables.household(pool, everybody, start, 1) for start in starts] == [*([one] for one in homes), []]
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(store: Store, seed: int) -> None:
     random = Random(seed)
@@ -143,6 +161,7 @@ async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(stor
             await matcher.step()
     await settled(unifier, matcher)
     facts = await check(store, raw)
+    await check_pages(store.pool)
     assert any(DEFAULT_RULES.matching.band(match.weight, match.personal_weight) == "link" for match in facts.matched.values())
     assert facts.matched.keys() < matched(raw, store.vault.lookup_key, cap=len(raw)).matched.keys(), "no block was retired"
 
@@ -257,6 +276,15 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         apart = command.json("identity", "why", child, question)["obstacles"]
         assert [obstacle["reason"] for obstacle in apart] == ["LOW_CERTAINTY"]
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}
+        her = matching_pb2.ComparedCustomer(customer_id=customers[2])
+        home = matching_pb2.ListHouseholdRequest(customer=her, page_size=1)
+        alike = matching_pb2.ListMatchesRequest(customer=her, page_size=1)
+        assert sorted(paging.entries(platform.matching.ListHousehold, home, "customer_ids", 9, 5)) == sorted(
+            {customers[0], customers[2]}
+        )
+        assert list(paging.entries(platform.matching.ListMatches, alike, "matches", 9, 5)) == platform.matches(
+            customers[2], position
+        )
 
         listed = command.json("identity", "match", "list", question)
         assert [(match["other"]["customer_id"], match["band"], match["together"]) for match in listed] == [

@@ -79,8 +79,8 @@ class DecisionServiceServicer:
         """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
         IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, FORBIDDEN), ABORTED (REQUEST_ID_REUSED),
-        UNAVAILABLE (NOT_FRESH_ENOUGH).
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+        (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +89,7 @@ class DecisionServiceServicer:
     def SplitCustomer(self, request, context):
         """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
         Each side is as if they had never been merged, and later events go to the right side.
-        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and FORBIDDEN.
+        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +97,7 @@ class DecisionServiceServicer:
 
     def ForbidMerge(self, request, context):
         """ForbidMerge keeps two customers apart that are two now.
-        Errors: as MergeCustomers, with ALREADY_DECIDED in place of FORBIDDEN.
+        Errors: as MergeCustomers, without FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,17 +40,17 @@ class DecisionServiceStub:
     """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
     IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, FORBIDDEN), ABORTED (REQUEST_ID_REUSED),
-    UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+    (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     SplitCustomer: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SplitCustomerRequest, _decision_pb2.SplitCustomerResponse]
     """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
     Each side is as if they had never been merged, and later events go to the right side.
-    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and FORBIDDEN.
+    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
     """
     ForbidMerge: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ForbidMergeRequest, _decision_pb2.ForbidMergeResponse]
     """ForbidMerge keeps two customers apart that are two now.
-    Errors: as MergeCustomers, with ALREADY_DECIDED in place of FORBIDDEN.
+    Errors: as MergeCustomers, without FORBIDDEN.
     """
     WithdrawDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.WithdrawDecisionRequest, _decision_pb2.WithdrawDecisionResponse]
     """WithdrawDecision takes a decision back: everything is as if it had never been made.
@@ -80,17 +80,17 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
     IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, FORBIDDEN), ABORTED (REQUEST_ID_REUSED),
-    UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+    (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     SplitCustomer: _aio.UnaryUnaryMultiCallable[_decision_pb2.SplitCustomerRequest, _decision_pb2.SplitCustomerResponse]  # type: ignore[assignment]
     """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
     Each side is as if they had never been merged, and later events go to the right side.
-    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and FORBIDDEN.
+    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
     """
     ForbidMerge: _aio.UnaryUnaryMultiCallable[_decision_pb2.ForbidMergeRequest, _decision_pb2.ForbidMergeResponse]  # type: ignore[assignment]
     """ForbidMerge keeps two customers apart that are two now.
-    Errors: as MergeCustomers, with ALREADY_DECIDED in place of FORBIDDEN.
+    Errors: as MergeCustomers, without FORBIDDEN.
     """
     WithdrawDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.WithdrawDecisionRequest, _decision_pb2.WithdrawDecisionResponse]  # type: ignore[assignment]
     """WithdrawDecision takes a decision back: everything is as if it had never been made.
@@ -123,8 +123,8 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
         IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, FORBIDDEN), ABORTED (REQUEST_ID_REUSED),
-        UNAVAILABLE (NOT_FRESH_ENOUGH).
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+        (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod
@@ -135,7 +135,7 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_decision_pb2.SplitCustomerResponse, _abc.Awaitable[_decision_pb2.SplitCustomerResponse]]:
         """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
         Each side is as if they had never been merged, and later events go to the right side.
-        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and FORBIDDEN.
+        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
         """
 
     @_abc_1.abstractmethod
@@ -145,7 +145,7 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.ForbidMergeResponse, _abc.Awaitable[_decision_pb2.ForbidMergeResponse]]:
         """ForbidMerge keeps two customers apart that are two now.
-        Errors: as MergeCustomers, with ALREADY_DECIDED in place of FORBIDDEN.
+        Errors: as MergeCustomers, without FORBIDDEN.
         """
 
     @_abc_1.abstractmethod

@@ -138,7 +138,7 @@ class MatchingServiceServicer:
 
     def ListMatches(self, request, context):
         """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
-        Errors: as ExplainMatch, without SAME_CUSTOMER.
+        Errors: as ExplainMatch, without SAME_CUSTOMER; INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
