@@ -68,6 +68,7 @@ def test_what_was_sent_is_kept_and_never_prints() -> None:
     record = make_record("r1", "crm", {"given_name": "Ann", "city": None})
     assert record.raw == {"given_name": "Ann"}
     assert "ann" not in repr(record).lower()
+    assert repr(record.person) == str(record.person) == f"{record.person}" == "<Person sealed>"
 
 
 def test_a_household_is_who_shares_address_and_family_name() -> None:

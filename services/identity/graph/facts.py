@@ -43,9 +43,9 @@ def pair(one: Node, other: Node) -> Pair:
 
 @dataclass(slots=True)
 class Facts:
-    """`together` are sets of identifiers that were seen in one event; `forced` and `forbidden` are decisions by hand.
+    """What is known of identifiers: seen, decided, matched.
 
-    `matched` are pairs whose records are alike, and `recorded_by` the sources that have a record of an identifier.
+    `together` are sets of identifiers that were seen in one event; `forced` and `forbidden` are decisions by hand. `matched` are pairs whose records are alike, and `recorded_by` the sources that have a record of an identifier.
     """
 
     together: dict[frozenset[Node], Evidence] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from services.identity.matching import values
 
 
 class Person(NamedTuple):
-    """Normal forms (`values.NORMAL_FORM`); None is not known. Models name these fields."""
+    """Normal forms (`values.NORMAL_FORM`); None is not known. Models name these fields. Personal data: it never prints."""
 
     given_name: str | None = None
     middle_initial: str | None = None
@@ -20,6 +20,9 @@ class Person(NamedTuple):
     email: str | None = None
     phone: str | None = None
     national_id: str | None = None  # social security, tax, insurance; as it was typed, so it weighs and doesn't forbid
+
+    def __repr__(self) -> str:
+        return "<Person sealed>"
 
 
 @dataclass(frozen=True, slots=True)

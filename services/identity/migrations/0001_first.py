@@ -99,7 +99,7 @@ CREATE TABLE merges (
 CREATE INDEX merges_by_customer ON merges (customer);
 CREATE INDEX merges_by_other ON merges (other);
 CREATE TABLE unsettled (
-    value_hash bytea PRIMARY KEY -- an erasure took away what it was seen with
+    value_hash bytea PRIMARY KEY -- an erasure took away what it was seen with, or what it matched
 );
 -- at most one row: how far the graph follows rules that were activated
 CREATE TABLE resettling (
