@@ -10,6 +10,7 @@ Clock = Callable[[], int]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_TIME = 253_402_300_799_999_999  # 9999-12-31, the last instant a Timestamp can carry
 SECOND = 1_000_000
+DAY = 24 * 3600 * SECOND
 
 
 def now_us() -> int:

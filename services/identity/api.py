@@ -7,6 +7,7 @@ from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity import erasures, views
 from services.identity.erasure_api import ErasureApi
+from services.identity.ledger import IDENTITY_PARTITION
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.identifiers import hash_of, normalise
@@ -41,7 +42,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         resolved = await views.resolve(self._pool, hash_of(identifier, self._lookup_key))
         if resolved is None:
-            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+            raise views.unknown_identifier(identifier.namespace)
         return pb.ResolveIdentifierResponse(customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer))
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Any) -> pb.GetCustomerResponse:
@@ -50,7 +51,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         members = await views.members(self._pool, customer)
         if not members:
             raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=request.customer_id)
-        records = await self._reader.streams([(0, member) for member in members])
+        records = await self._reader.streams([(IDENTITY_PARTITION, member) for member in members])
         erasure_id = await erasures.erased_by(self._pool, customer)
         return pb.GetCustomerResponse(customer=_customer(members, records, erasure_id))
 

@@ -162,7 +162,7 @@ class Decider:
     async def _node(self, party: Party) -> Node:
         if party.value_hash:
             if (found := await decisions.linked(self._pool, party.value_hash)) is None:
-                raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+                raise views.unknown_identifier()
             return found
         found = await decisions.founder_of(self._pool, party.customer)
         if found is None:

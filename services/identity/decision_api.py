@@ -82,7 +82,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         if party.value_hash:
             resolved = await views.resolve(self._pool, party.value_hash)
             if resolved is None:
-                raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+                raise views.unknown_identifier()
             customer = resolved.customer
         members = await views.members(self._pool, customer)
         if not members:

@@ -99,7 +99,7 @@ class ErasureApi:
                 identifier = normalise(request.identifier.namespace, request.identifier.value)
                 resolved = await views.resolve(self._pool, hash_of(identifier, self._keyring.lookup_key))
                 if resolved is None:
-                    raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+                    raise views.unknown_identifier(identifier.namespace)
                 return resolved.canonical
         raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
 

@@ -54,10 +54,6 @@ class History:
     namespaces: dict[bytes, str]
 
 
-def unknown_identifier(namespace: str) -> NotFound:
-    return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=namespace)
-
-
 class Explanations:
     def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, clock: Clock) -> None:
         self._pool = pool
@@ -83,7 +79,7 @@ class Explanations:
             else:
                 found = await self._as_of(connection, node, instants)
         if found is None:
-            raise unknown_identifier(node.namespace)
+            raise views.unknown_identifier(node.namespace)
         return found
 
     async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
@@ -188,7 +184,7 @@ async def _named(connection: Any, wanted: Node | bytes) -> Named:
     if isinstance(wanted, Node):
         resolved = await views.resolve(connection, wanted.value_hash)
         if resolved is None and not await connection.fetchval("SELECT 1 FROM identifiers WHERE value_hash = $1", wanted.value_hash):
-            raise unknown_identifier(wanted.namespace)
+            raise views.unknown_identifier(wanted.namespace)
         return Named(wanted, resolved.canonical if resolved else None)
     members = await views.present_members(connection, wanted)
     row = await connection.fetchrow("SELECT value_hash, namespace FROM identifiers WHERE customer = $1 AND own", wanted)

@@ -70,7 +70,7 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
                 return from_text(party.customer_id, "customer")
             case "identifier":
                 return self._node(party.identifier)
-        raise InvalidInput("name both by a customer's id or by an identifier", reason="CUSTOMER_MISSING")
+        raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
 
     def _node(self, message: IdentifierMessage) -> Node:
         identifier = normalise(message.namespace, message.value)

@@ -27,10 +27,6 @@ from shared.vault import Vault
 Amend = Callable[[Loaded], Sequence[Entry]]
 
 
-def amend_nothing(_: Loaded) -> Sequence[Entry]:
-    return ()
-
-
 class GraphWriter:
     """`rules` are those in force, as the ledger loaded them from its log."""
 

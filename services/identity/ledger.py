@@ -1,7 +1,7 @@
 """The identity log and its outbox, written by one at a time: events are unified and customers erased in turns."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from services.identity import modelbook, rulebook, views
 from services.identity.graph.rules import DEFAULT_RULES
@@ -18,7 +18,7 @@ from shared.parked import ParkedTable
 from shared.poison import Run
 from shared.positions import Progress
 
-IDENTITY_PARTITION = 0
+IDENTITY_PARTITION: Final = rulebook.PARTITION
 Views = Callable[[Any, list[Record]], Awaitable[None]]
 Also = Callable[[Any], Awaitable[None]]  # what else is part of a transaction
 

@@ -181,7 +181,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
                 identifier = normalise(end.identifier.namespace, end.identifier.value)
                 resolved = await views.resolve(self._pool, hash_of(identifier, self._lookup_key))
                 if resolved is None:
-                    raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+                    raise views.unknown_identifier(identifier.namespace)
                 return resolved.customer
         raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
 

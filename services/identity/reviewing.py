@@ -12,11 +12,10 @@ from shared.errors import NotFound, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import NewId, to_text
-from shared.instants import SECOND, Clock
+from shared.instants import DAY, Clock
 from shared.log import Record
 from shared.log.writer import Versioned
 
-DAY = 24 * 3600 * SECOND
 LOOK_S = 3600.0  # how often to look for what has expired
 PAGE_PROPOSALS = 500  # a transaction
 

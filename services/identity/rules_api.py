@@ -102,10 +102,12 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
             case "identifier":
                 identifier = normalise(named.identifier.namespace, named.identifier.value)
                 found = await decisions.linked(self._pool, hash_of(identifier, self._lookup_key))
+                if found is None:
+                    raise views.unknown_identifier(identifier.namespace)
             case _:
                 raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
         if found is None:
-            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN")
+            raise AssertionError("a customer that is there was founded by an identifier")
         return found
 
 

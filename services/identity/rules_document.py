@@ -19,9 +19,9 @@ import msgspec
 from services.identity.graph.rules import MAX_CLUSTER_IDENTIFIERS, Matching, Namespace, Rules
 from shared.errors import InvalidInput
 from shared.identifiers import HASH_BYTES, NAMESPACE, PLACEHOLDERS, ZEROS, hash_of, normalise
+from shared.instants import DAY
 
 OTHERS: Final = "*"
-DAY_US: Final = 86_400_000_000
 MAX_DOCUMENT_BYTES: Final = 1_000_000  # it is an event of the log
 MAX_NAMESPACES: Final = 100
 MAX_OWNERS: Final = 10  # each is weighed for every region that is settled
@@ -97,7 +97,7 @@ def _namespace(rule: NamespaceRule) -> Namespace:
     return Namespace(
         name=rule.name,
         limit=rule.limit,
-        window_us=None if rule.window_days is None else rule.window_days * DAY_US,
+        window_us=None if rule.window_days is None else rule.window_days * DAY,
         shared_after=rule.shared_after,
         values_an_owner=rule.values_an_owner,
         device=rule.device,
@@ -109,7 +109,7 @@ def _rule(namespace: Namespace) -> NamespaceRule:
     return NamespaceRule(
         name=namespace.name,
         limit=namespace.limit,
-        window_days=None if namespace.window_us is None else namespace.window_us // DAY_US,
+        window_days=None if namespace.window_us is None else namespace.window_us // DAY,
         shared_after=namespace.shared_after,
         values_an_owner=namespace.values_an_owner,
         device=namespace.device,

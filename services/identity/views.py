@@ -40,6 +40,12 @@ async def next_founding_number(pool: Any) -> int:
     return 0 if newest is None else int(newest) + 1
 
 
+def unknown_identifier(namespace: str = "") -> NotFound:
+    """The namespace is told where it is known."""
+    told = {"namespace": namespace} if namespace else {}
+    return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", **told)
+
+
 class Resolved(msgspec.Struct, frozen=True):
     customer: bytes
     canonical: bytes

@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.instants import SECOND
+from shared.instants import DAY, SECOND
 from shared.telemetry import logger
 from shared.vault.envelope import KEY_BYTES, DataKey, EnvelopeBroken, LostKey, Random
 from shared.vault.keyring import KeyNotHeld, Keyring
@@ -24,7 +24,7 @@ EPOCH_US = 3600 * SECOND  # how long one ingest epoch key is used
 EPOCH_OWNER = b"ingest epoch"
 EPOCHS_END = EPOCH_OWNER + b"\xff" * 4
 EPOCHS_IN_USE = 5  # keys to seal with: this epoch's, the next one's, one that just ended; and of the quarantine two
-QUARANTINE_US = 24 * 3600 * SECOND  # how long one key of the quarantine is used
+QUARANTINE_US = DAY  # how long one key of the quarantine is used
 QUARANTINE_OWNER = b"quarantine"
 
 log = logger("vault")

@@ -20,7 +20,7 @@ from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.ledger import Ledger
 from services.identity.outbox import Outbox
-from services.identity.reviewing import DAY, Expiry
+from services.identity.reviewing import Expiry
 from services.stack.stack import Stack
 from shared.errors import InvalidInput, WrongState
 from shared.events import customer as events
@@ -28,7 +28,7 @@ from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_unit
 from shared.identifiers import Identifier, hash_of
 from shared.ids import id_maker
-from shared.instants import now_us
+from shared.instants import DAY, now_us
 from shared.log import LogReader, LogWriter
 from shared.parked import ParkedTable
 from shared.poison import Poison

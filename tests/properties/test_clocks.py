@@ -10,10 +10,9 @@ from services.ingest.domain.call import Call, Delivery
 from services.ingest.domain.clocks import FAR_FUTURE, FAR_PAST, TOLERANCE_US, Times, read
 from services.ingest.domain.settings import KnownSource, Settings
 from shared.errors import InvalidInput
-from shared.instants import EPOCH, SECOND, from_iso
+from shared.instants import DAY, EPOCH, SECOND, from_iso
 
 NOW = from_iso("2026-03-03T12:00:00Z")
-DAY = 24 * 3600 * SECOND
 YEAR = 365 * DAY
 skews = st.integers(-20 * YEAR, 20 * YEAR)
 ages = st.integers(-5 * YEAR, 30 * YEAR)  # of an event at its receipt; negative: in the future

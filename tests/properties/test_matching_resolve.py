@@ -125,14 +125,23 @@ def test_every_link_is_one_that_a_block_proposed_and_hangs_its_group_together(
 
 
 @given(stories(), limits)
-def test_what_was_held_apart_has_a_reason_and_is_apart(story: tuple[list[Record], list[str], Decisions], bounds: Limits) -> None:
+def test_what_was_held_apart_breaks_the_rule_that_is_named(
+    story: tuple[list[Record], list[str], Decisions], bounds: Limits
+) -> None:
     arriving, _, decisions = story
+    known = {record.id: record for record in arriving}
     found = batch(arriving, bounds, decisions)
-    for record in arriving:
-        around = Matcher(JUDGE, bounds)
-        assert around.add(record) == frozenset({record.id})
-    joined = [r for r in found.rejected if found.group_of[r.link.one] == found.group_of[r.link.other]]
-    assert not [r for r in joined if r.reason in ("FORBIDDEN", "DIFFERENT_UNIQUE_ID")] or story[2].forced
+    for (one, other, _), reason in found.rejected:
+        ours, theirs = ([known[member] for member in found.group_of[end]] for end in (one, other))
+        across = [(a, b) for a in ours for b in theirs]
+        broken = {
+            "FORBIDDEN": any(pair(a.id, b.id) in decisions.forbidden for a, b in across),
+            "LIMIT_PER_SOURCE": bounds.one_per_source and any(a.source == b.source for a, b in across),
+            "CLUSTER_TOO_LARGE": len(ours) + len(theirs) > bounds.max_cluster,
+            "DIFFERENT_UNIQUE_ID": any(contradict(a.unique, b.unique) for a, b in across),
+        }
+        assert broken.get(reason, reason == veto(known[one], known[other]))
+        assert ours != theirs or reason not in ("FORBIDDEN", "LIMIT_PER_SOURCE", "CLUSTER_TOO_LARGE")
 
 
 @given(records(), st.sampled_from([1, 2, 3, 5]), st.data())

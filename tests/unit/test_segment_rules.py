@@ -7,7 +7,8 @@ import pytest
 
 from services.cli.errors import Misused
 from services.cli.segment_rules import to_document
-from services.identity.rules_document import DAY_US, read, rules_of
+from services.identity.rules_document import read, rules_of
+from shared.instants import DAY
 
 KEY = b"k" * 32
 DEFAULTS = [
@@ -21,7 +22,7 @@ def test_segments_settings_are_expressed_and_can_be_activated() -> None:
     rules = rules_of(read(json.dumps(to_document(json.dumps({"identifiers": DEFAULTS}))), KEY), 2)
     assert [namespace.name for namespace in rules.namespaces] == ["user_id", "email", "anonymous_id"]
     assert [namespace.limit for namespace in rules.namespaces] == [1, 5, 5]
-    assert [namespace.window_us for namespace in rules.namespaces] == [None, None, 7 * DAY_US]
+    assert [namespace.window_us for namespace in rules.namespaces] == [None, None, 7 * DAY]
     assert [namespace.device for namespace in rules.namespaces] == [False, False, True]
     assert len(rules.blocked) == 1
     assert rules.of("crm").limit == 5

@@ -6,7 +6,7 @@ The weight is the sum of its parts, in bits: the prior, one part for each compar
 from collections.abc import Callable
 from typing import NamedTuple
 
-from services.identity.matching.model import Comparison, Level, Model, probability_of
+from services.identity.matching.model import Comparison, Level, Model
 from services.identity.matching.record import Person
 
 Weigh = Callable[[Person, Person], float]
@@ -30,10 +30,6 @@ class Explanation(NamedTuple):
     prior_weight: float
     parts: tuple[Part, ...]
     weight: float
-
-    @property
-    def probability(self) -> float:
-        return probability_of(self.weight)
 
 
 class Scorer:
