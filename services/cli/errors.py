@@ -59,7 +59,7 @@ def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandE
 
     code = error.code()
     message = error.details() or "the service gave no text"
-    reason, facts = _error_info(error)
+    reason, facts = error_info(error)
     if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return Refused(reason or code.name, message, facts)
     if reason:
@@ -72,7 +72,8 @@ def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandE
     return failure
 
 
-def _error_info(error: Any) -> tuple[str, dict[str, str]]:
+def error_info(error: Any) -> tuple[str, dict[str, str]]:
+    """The machine-readable reason and its facts; empty where the service gave none."""
     from google.rpc.error_details_pb2 import ErrorInfo
     from grpc_status import rpc_status
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from services.cli.errors import error_info
+from services.cli.parts import COUNT, SIZE, Parts, TooLarge
 from services.cli.segment import Line, UnreadableEventError, to_event
 
 if TYPE_CHECKING:
+    import grpc
     from c360.common.v1 import common_pb2
     from c360.ingest.v1 import ingest_pb2
 
-BATCH_EVENTS = 1000  # the service takes 2,500; smaller ones keep the progress moving
+BATCH_EVENTS = 1000  # the service takes 2,500 unless the source may send fewer; smaller ones keep the progress moving
 BATCH_BYTES = 1024 * 1024  # well under gRPC's default of 4 MiB a message
 LISTED_REJECTIONS = 1000  # the rest are counted only, so that a file of rubbish does not fill the memory
 RETRIES_AT_MOST = 5
@@ -73,23 +76,25 @@ class Tally:
         }
 
 
-Batch = list[tuple[Line, "ingest_pb2.Event"]]
+Item = tuple[Line, "ingest_pb2.Event"]
 
 
 def send(lines: Iterable[Line], record: Record, tally: Tally) -> Iterator[Tally]:
-    """Yields the tally after every batch. Raises what `record` raised when retries did not help."""
-    from c360.ingest.v1 import ingest_pb2
+    """Yields the tally after every request. Raises what `record` raised when retries did not help."""
 
+    def send_part(part: Sequence[Item]) -> ingest_pb2.RecordEventsResponse:
+        tally.pending_line = part[0][0].number
+        return _recorded(record, part)
+
+    parts = Parts()
     for batch in _batches(lines, tally):
-        request = ingest_pb2.RecordEventsRequest(events=[event for _, event in batch])
-        request.sent_time.GetCurrentTime()
-        tally.pending_line = batch[0][0].number
-        _count(batch, _retrying(record, request), tally)
-        yield tally
+        for part, answer in parts.send(batch, send_part, _refuse):
+            _count(part, answer, tally)
+            yield tally
 
 
-def _batches(lines: Iterable[Line], tally: Tally) -> Iterator[Batch]:
-    batch: Batch = []
+def _batches(lines: Iterable[Line], tally: Tally) -> Iterator[list[Item]]:
+    batch: list[Item] = []
     size = 0
     for line in lines:
         tally.bytes_done += line.size_bytes
@@ -117,21 +122,40 @@ def _readable(line: Line, tally: Tally) -> ingest_pb2.Event | None:
         return None
 
 
-def _retrying(record: Record, request: ingest_pb2.RecordEventsRequest) -> ingest_pb2.RecordEventsResponse:
+def _recorded(record: Record, part: Sequence[Item]) -> ingest_pb2.RecordEventsResponse:
+    """Raises TooLarge, and grpc.RpcError when retries did not help."""
     import grpc
+    from c360.ingest.v1 import ingest_pb2
 
+    request = ingest_pb2.RecordEventsRequest(events=[event for _, event in part])
+    request.sent_time.GetCurrentTime()
     retryable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
     for attempt in range(RETRIES_AT_MOST + 1):
         try:
             return record(request)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                _raise_if_too_large(error)
             if attempt == RETRIES_AT_MOST or error.code() not in retryable:
                 raise
             time.sleep(FIRST_RETRY_DELAY_S * 2**attempt)
     raise AssertionError("the last attempt returned or raised")
 
 
-def _count(batch: Batch, answer: ingest_pb2.RecordEventsResponse, tally: Tally) -> None:
+def _raise_if_too_large(error: grpc.RpcError) -> None:
+    reason, facts = error_info(error)
+    if reason in (COUNT, SIZE):
+        raise TooLarge(reason, str(error), int(facts.get("limit", 0))) from error
+
+
+def _refuse(item: Item, why: TooLarge) -> ingest_pb2.RecordEventsResponse:
+    from c360.ingest.v1 import ingest_pb2
+
+    result = ingest_pb2.EventResult(message_id=item[1].message_id, status=ingest_pb2.EVENT_STATUS_REJECTED, reason=why.reason)
+    return ingest_pb2.RecordEventsResponse(results=[result])
+
+
+def _count(batch: Sequence[Item], answer: ingest_pb2.RecordEventsResponse, tally: Tally) -> None:
     from c360.ingest.v1 import ingest_pb2
 
     for (line, _), result in zip(batch, answer.results, strict=True):

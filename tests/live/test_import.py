@@ -204,3 +204,18 @@ def traits_of(bulk: Bulk, person: str) -> dict[str, Any]:
     arguments = ("profile", "get", f"user_id:{bulk.mark}-{person}", "--purpose", "service")
     found: dict[str, Any] = bulk.c360.json(*arguments)["traits"]
     return {name: (trait["value"], trait["occur_time"]) for name, trait in found.items()}
+
+
+@pytest.mark.parametrize("most", ["1", "7"])
+def test_a_source_that_may_send_few_events_at_a_time_is_imported_and_sent_to(bulk: Bulk, most: str) -> None:
+    rows = 40 if most == "1" else 2_000
+    bulk.c360.run("sources", "update", bulk.name, "--max-batch-events", most)
+    bulk.mapping()
+    assert bulk.run(bulk.csv(rows))["accepted"] == rows
+    lines = "\n".join(
+        json.dumps({"type": "identify", "userId": f"{bulk.mark}-{n}", "traits": {"visits": -n}}) for n in range(1, 31)
+    )
+    sent = bulk.c360.json("events", "send", text=lines)
+    assert (sent["accepted"], sent["rejected"]) == (30, 0)
+    visits = [event["traits"]["visits"] for event in bulk.exported(sent["position"])]
+    assert sorted(visits) == [*range(-30, 0), *range(1, rows + 1)]

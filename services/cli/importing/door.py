@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from services.cli.errors import CommandError, Misused, NotReachable, Refused
+from services.cli.parts import COUNT, SIZE, Parts, TooLarge
 
 ANSWER_TIMEOUT_S = 30.0
 FIRST_DELAY_S = 0.2  # doubles with every attempt
@@ -23,7 +24,7 @@ PATIENCE_S = 300.0  # without any answer
 FIRST_PATIENCE_S = 10.0  # without the very first one: then it may never have been there
 OVERLOAD_PATIENCE_S = 3600.0  # while it answers that it is overloaded: whoever imports is what overloads it
 ANSWER_BYTES_AT_MOST = 8 * 1024 * 1024
-OVERLOADED = 429
+OVERLOADED, CONTENT_TOO_LARGE = 429, 413  # whoever answers with the latter, ingest or a proxy before it
 
 
 class Result(msgspec.Struct):
@@ -40,6 +41,7 @@ class Answer(msgspec.Struct):
 class Refusal(msgspec.Struct):
     code: str = "REFUSED"
     message: str = "the service gave no text"
+    limit: str = ""  # of BATCH_TOO_LONG: how many events the source may send at a time
 
 
 class Stopped(Exception):
@@ -64,17 +66,26 @@ class Door:
         self._stop = stop
         self._told = told
         self._answered = False
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        self._parts = Parts()
+        where = urlsplit(url)
+        if where.scheme not in ("http", "https") or not where.hostname:
             raise Misused("URL_INVALID", "the HTTP door is http:// or https:// and a host")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=ANSWER_TIMEOUT_S)
-        self._path = f"{parts.path.rstrip('/')}/v1/batch"
+        kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(where.hostname, where.port, timeout=ANSWER_TIMEOUT_S)
+        self._path = f"{where.path.rstrip('/')}/v1/batch"
         self._headers = {"content-type": "application/json", "authorization": _basic(write_key)}
-        self._zip = not _is_local(parts.hostname)
+        self._zip = not _is_local(where.hostname)
 
     def send(self, events: Sequence[bytes]) -> Answer:
-        """Raises CommandError when sending again doesn't help, Stopped."""
+        """In order, in as many requests as ingest wants. Raises CommandError when sending again doesn't help, Stopped."""
+        whole = Answer([])
+        for _, answer in self._parts.send(events, self._send, _refuse):
+            whole.results += answer.results
+            whole.position = answer.position or whole.position
+        return whole
+
+    def _send(self, events: Sequence[bytes]) -> Answer:
+        """Raises TooLarge as well."""
         body = b'{"batch":[' + b",".join(events) + b"]}"
         headers = self._headers
         if self._zip:
@@ -111,7 +122,7 @@ class Door:
         return PATIENCE_S if self._answered else FIRST_PATIENCE_S
 
     def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
-        """Raises NoAnswer, CommandError."""
+        """Raises NoAnswer, TooLarge, CommandError."""
         try:
             self._connection.request("POST", self._path, body, headers)
             response = self._connection.getresponse()
@@ -125,15 +136,23 @@ class Door:
         if response.status >= 500:
             raise NoAnswer(f"HTTP {response.status}")
         if response.status != 200:
-            raise self._refused(response.status, content)
+            raise _refused(response.status, _refusal(content))
         try:
             return msgspec.json.decode(content, type=Answer)
         except msgspec.DecodeError:
             raise Refused("ANSWER_INVALID", f"{self._url} is not ingest's HTTP door") from None
 
-    def _refused(self, status: int, content: bytes) -> CommandError:
-        refusal = _refusal(content)
-        return Refused(refusal.code, refusal.message, {"http status": str(status)})
+
+def _refused(status: int, refusal: Refusal) -> CommandError | TooLarge:
+    if refusal.code == COUNT:
+        return TooLarge(COUNT, refusal.message, int(refusal.limit) if refusal.limit.isdecimal() else 0)
+    if status == CONTENT_TOO_LARGE:
+        return TooLarge(SIZE, refusal.message)
+    return Refused(refusal.code, refusal.message, {"http status": str(status)})
+
+
+def _refuse(event: bytes, why: TooLarge) -> Answer:
+    return Answer([Result("rejected", why.reason, why.message)])
 
 
 def _refusal(content: bytes) -> Refusal:
