@@ -17,6 +17,7 @@ from services.cli.instants import format_instant
 from services.cli.notation import NamedIdentifier, Pair
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
+    MOST,
     AsJson,
     TimeoutS,
     identifier_parser,
@@ -59,7 +60,7 @@ PAIR_HELP = "A value is JSON where it is JSON (12.5, true, null, '\"1010\"'), el
 def send(
     file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON Lines, or one JSON document; - is standard input.")] = "-",
     write_key: WriteKey = "",
-    from_line: Annotated[int, typer.Option(min=1, help="Skip what stands before this line.")] = 1,
+    from_line: Annotated[int, typer.Option(min=1, max=MOST, help="Skip what stands before this line.")] = 1,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:

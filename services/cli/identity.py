@@ -10,7 +10,7 @@ import typer
 
 from services.cli import identity_rules, paging, render
 from services.cli.notation import NamedCustomer, NamedIdentifier
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, IdentifierRef, KnownAt, PersonRef, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, IdentifierRef, KnownAt, PersonRef, TimeoutS
 
 if TYPE_CHECKING:
     from c360.identity.v1 import identity_pb2
@@ -92,7 +92,7 @@ def customer(
 @app.command()
 def proposals(
     state: Annotated[State, typer.Option(help="Only those in this state.")] = State.OPEN,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show, oldest first.")] = 50,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,

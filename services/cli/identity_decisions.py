@@ -11,7 +11,7 @@ import typer
 from services.cli import paging, render
 from services.cli.errors import Misused
 from services.cli.notation import NamedCustomer, NamedIdentifier, Person, parse_person
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import decision_pb2
@@ -148,7 +148,7 @@ def decisions(
     ] = None,
     *,
     withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Also those that were taken back.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show, oldest first.")] = 50,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,

@@ -8,7 +8,7 @@ import typer
 
 from services.cli import paging, render
 from services.cli.notation import NamedIdentifier, Person, parse_person
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import explanation_pb2
@@ -58,7 +58,7 @@ def why(
 def history(
     person: PersonRef,
     known_at: KnownAt = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries to show, oldest first.")] = 500,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many entries to show, oldest first.")] = 500,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,

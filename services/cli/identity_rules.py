@@ -14,7 +14,7 @@ import typer
 from services.cli import render
 from services.cli.errors import Misused, NotReachable
 from services.cli.notation import LogPosition, NamedCustomer, NamedIdentifier, Person, parse_person
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import rules_pb2, rules_pb2_grpc
@@ -32,7 +32,7 @@ RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rules, a JS
 
 @app.command()
 def show(
-    version: Annotated[int, typer.Option(help="Default: the one in force.")] = 0,
+    version: Annotated[int, typer.Option(min=0, max=MOST, help="Default: the one in force.")] = 0,
     shipped: Annotated[bool, typer.Option("--shipped", help="Instead: what this release ships, in force or not.")] = False,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
@@ -13,6 +14,8 @@ from services.cli.instants import parse_instant
 
 T = TypeVar("T")
 DEFAULT_TIMEOUT_S = 5.0
+LONGEST_TIMEOUT_S = 7 * 24 * 3600.0
+MOST = 2**31 - 1  # what every integer field of a request can hold
 
 
 def parsed_by(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -27,6 +30,13 @@ def parsed_by(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parser
 
 
+def number(value: float) -> float:
+    """NaN lies within every range, as it is neither below nor above."""
+    if math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
+
 def _instant(text: str) -> datetime | None:
     return parse_instant(text, datetime.now(UTC))
 
@@ -37,7 +47,17 @@ identifier_parser = parsed_by(notation.parse_identifier)
 pair_parser = parsed_by(notation.parse_pair)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of tables.")]
-TimeoutS = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="How long to wait for the answer.")]
+TimeoutS = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=0.001,
+        max=LONGEST_TIMEOUT_S,
+        callback=number,
+        metavar="SECONDS",
+        help="How long to wait for the answer.",
+    ),
+]
 RequestId = Annotated[str, typer.Option("--request-id", help="Idempotency key; repeat it to repeat safely. Made up when absent.")]
 PersonRef = Annotated[
     notation.Person,

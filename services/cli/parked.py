@@ -10,7 +10,7 @@ import typer
 from services.cli import paging, render
 from services.cli.endpoints import Service
 from services.cli.errors import Misused
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, TimeoutS
 
 if TYPE_CHECKING:
     from c360.parked.v1 import parked_pb2
@@ -36,7 +36,7 @@ ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", parser=_service, 
 @app.command("list")
 def list_parked(
     service: ServiceName,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show, oldest first.")] = 50,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:

@@ -13,6 +13,7 @@ from services.cli.errors import NotReachable
 from services.cli.notation import LogPosition
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
+    MOST,
     AsJson,
     Fresh,
     KnownAt,
@@ -81,7 +82,7 @@ def history(
         list[str] | None,
         typer.Option("--kind", help="Only this kind, such as tracked, identified or merged. Repeatable."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many events to show, latest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many events to show, latest first.")] = 50,
     details: Annotated[
         bool, typer.Option("--details", help="Show what each event carried, long ones cut; --json has all.")
     ] = False,
@@ -129,7 +130,9 @@ def watch(
             help="Stay silent until something after this has changed. Repeatable.",
         ),
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many states. Default: go on until Ctrl-C.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Stop after so many states. Default: go on until Ctrl-C.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a profile whenever it changes, until Ctrl-C. With --json: one line per state.
@@ -215,7 +218,7 @@ def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None
         ]
     )
     traits = [
-        (name, item["value"], item["source"], item["occur_time"], "confirmed" if item["verified"] else "")
+        (name, item["value"], item["source"], item["occur_time"], "verified" if item["verified"] else "")
         for name, item in profile["traits"].items()
     ]
     render.table("Traits", ("trait", "value", "source", "since", ""), traits)

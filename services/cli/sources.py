@@ -14,6 +14,8 @@ from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, SourceNam
 if TYPE_CHECKING:
     from c360.ingest.v1 import source_pb2
 
+LONGEST_S = 100 * 365 * 24 * 3600
+
 app = typer.Typer(no_args_is_help=True, help="The systems that may send events, their write keys and their limits.")
 app.command("keys")(write_keys.list_keys)
 app.command("add-key")(write_keys.add_key)
@@ -26,23 +28,30 @@ EventsPerS = Annotated[
     int | None,
     typer.Option(
         "--events-per-s",
+        min=0,
+        max=1_000_000,
         help="Of each ingest process, a second's worth at once; after a larger batch the next waits. 0 is without limit.",
     ),
 ]
 MaxEventBytes = Annotated[
     int | None,
-    typer.Option("--max-event-bytes", help="1 to 98304, as we encode it, with its batch's context; as it is sent, 32768 at most."),
+    typer.Option(
+        "--max-event-bytes", min=1, max=98_304, help="As we encode it, with its batch's context; as it is sent, 32768 at most."
+    ),
 ]
-MaxBatchEvents = Annotated[int | None, typer.Option("--max-batch-events", help="1 to 2500.")]
+MaxBatchEvents = Annotated[int | None, typer.Option("--max-batch-events", min=1, max=2_500, help="In one request.")]
 Region = Annotated[str | None, typer.Option("--region", help="Country of phone numbers without a country code, such as DE.")]
 TrustRank = Annotated[
-    int | None, typer.Option("--trust-rank", help="0 to 1000, 500 for a new one. Kept; no profile goes by it yet.")
+    int | None, typer.Option("--trust-rank", min=0, max=1_000, help="500 for a new one. Kept; no profile goes by it yet.")
 ]
-FarPast = Annotated[int | None, typer.Option("--far-past-s", help="Events that are older, in seconds, are flagged.")]
-FarFuture = Annotated[int | None, typer.Option("--far-future-s", help="Events that lie further ahead, in seconds, are flagged.")]
+FarPast = Annotated[
+    int | None, typer.Option("--far-past-s", min=0, max=LONGEST_S, help="Events that are older, in seconds, are flagged.")
+]
+FarFuture = Annotated[
+    int | None, typer.Option("--far-future-s", min=0, max=LONGEST_S, help="Events that lie further ahead, in seconds, are flagged.")
+]
 
 
-@app.command("register", hidden=True)
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from services.cli.options import MOST, number
+
 
 def train(
     records: Annotated[
@@ -17,14 +19,21 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the model is written; its report goes beside it, with the ending .md.")] = Path(
         "model.json"
     ),
-    seed: Annotated[int, typer.Option(help="The same records and seed give the same model.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MOST, help="The same records and seed give the same model.")] = 1,
     region: Annotated[str | None, typer.Option(help="ISO 3166 country that completes phone numbers, such as DE.")] = None,
     month_first: Annotated[bool, typer.Option(help="Read 03/04/1990 as 4 March.")] = False,
     precision: Annotated[
         float,
-        typer.Option(min=0.5, max=0.999999, help="Share of the linked pairs that the model has to expect to be one person's."),
+        typer.Option(
+            min=0.5,
+            max=0.999999,
+            callback=number,
+            help="Share of the linked pairs that the model has to expect to be one person's.",
+        ),
     ] = 0.995,
-    review: Annotated[float, typer.Option(min=0.000001, max=0.999999, help="Probability from which people are asked.")] = 0.2,
+    review: Annotated[
+        float, typer.Option(min=0.000001, max=0.999999, callback=number, help="Probability from which people are asked.")
+    ] = 0.2,
 ) -> None:
     """Learn a matching model from your own records, offline.
 
