@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.cli.importing.cells import RowRefused
+from services.cli.importing.cells import RowRefused, RowSkipped
 from services.cli.importing.mapper import Mapper
-from services.cli.importing.mapping import MappingError, check_columns, parse_mapping
+from services.cli.importing.mapping import MappingError, check_columns, parse_mapping, without_redacted
 
 WHO: dict[str, Any] = {"type": {"value": "identify"}, "userId": "id"}
 CONTENT = b"\x01" * 32
@@ -215,3 +215,24 @@ def test_a_mapped_message_id_is_taken_and_an_empty_one_is_made() -> None:
 def test_half_of_a_surrogate_pair_is_no_text() -> None:
     with pytest.raises(RowRefused, match="VALUE_INVALID"):
         event(WHO | {"traits": {"a": "a"}}, {"id": "u1", "a": "\ud800"})
+
+
+EXPORT = {"type": "type", "userId": "user_id", "anonymousId": "customer_id", "messageId": "event_id"}
+REDACTED = {"type": "track", "customer_id": "c", "event_id": "e", "redacted": True}
+
+
+@pytest.mark.parametrize("columns", [None, list(REDACTED)], ids=["rows-tell-columns", "file-tells-columns"])
+@pytest.mark.parametrize("said", [{}, {"skip": "redacted"}], ids=["unsaid", "said"])
+def test_an_erased_customers_rows_never_go_in_under_the_old_id(columns: list[str] | None, said: dict[str, str]) -> None:
+    mapping = without_redacted(parse_mapping(EXPORT | said), columns)
+    mapper = Mapper(mapping, CONTENT)
+    for redacted in (True, "true", "TRUE"):
+        with pytest.raises(RowSkipped):
+            mapper.event(1, [(REDACTED | {"redacted": redacted}).get(column) for column in mapping.columns()])
+    for redacted in (False, "false", None):
+        assert mapper.event(1, [(REDACTED | {"redacted": redacted}).get(column) for column in mapping.columns()]).person == "c"
+
+
+def test_a_column_of_that_name_in_another_file_is_its_own_affair() -> None:
+    assert without_redacted(parse_mapping(WHO), ["id", "redacted"]).skip is None
+    assert without_redacted(parse_mapping(EXPORT), ["customer_id"]).skip is None

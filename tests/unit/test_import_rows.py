@@ -224,3 +224,12 @@ def test_the_format_is_told_by_the_ending_or_by_name() -> None:
     for path, named in (("a.xlsx", ""), ("a.csv", "xml")):
         with pytest.raises(Misused, match="FORMAT_UNKNOWN"):
             format_of(Path(path), named)
+
+
+def test_a_file_of_another_encoding_and_an_empty_one_are_told_as_such() -> None:
+    with pytest.raises(Misused, match=r"FILE_BROKEN.*not UTF-8; set csv\.encoding"):
+        csv_rows("id,n\xe4me\n1,x\n".encode("cp1252"))
+    assert csv_rows("id,n\xe4me\n1,x\n".encode("cp1252"), CsvForm(encoding="cp1252")).columns() == ["id", "n\xe4me"]
+    for nothing in b"", b"\n\n", b"\xef\xbb\xbf":
+        with pytest.raises(Misused, match="FILE_EMPTY"):
+            csv_rows(nothing)

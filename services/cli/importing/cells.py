@@ -32,6 +32,10 @@ class RowRefused(Exception):
         self.field = field
 
 
+class RowSkipped(Exception):
+    """The mapping leaves rows like this one out."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A column, or a constant when `column` is empty. `field` is where the mapping says so, such as traits.email."""

@@ -8,7 +8,7 @@ from typing import IO
 
 from services.cli.importing.lines import read_lines
 from services.cli.importing.mapping import CsvForm
-from services.cli.importing.rows import RECORD_BYTES_AT_MOST, Place, Row, broken
+from services.cli.importing.rows import RECORD_BYTES_AT_MOST, Place, Row, broken, empty
 
 
 class CsvRows:
@@ -17,7 +17,12 @@ class CsvRows:
         self._form = form
         self._size_bytes = size_bytes
         header = next(self._records(Place()), None)
-        if header is None or not isinstance(header[2], list):
+        if header is None:
+            raise empty("it has no line with text in it")
+        if header[2] == "ENCODING_WRONG":
+            named = {"utf-8": "UTF-8"}.get(form.encoding, form.encoding)
+            raise broken(f"its first record is not {named}; set csv.encoding in the mapping, such as cp1252")
+        if not isinstance(header[2], list):
             raise broken("its first record is no header of columns")
         self._first = header[1]._replace(row=1)
         self._columns = header[2]

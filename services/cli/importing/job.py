@@ -22,10 +22,10 @@ from services.cli.importing.json_rows import JsonRows
 from services.cli.importing.lanes import Lanes
 from services.cli.importing.ledger import REJECTED, Counts, Ledger, Rejects
 from services.cli.importing.mapper import Mapper
-from services.cli.importing.mapping import EventMapping, MappingError, check_columns, parse_mapping
+from services.cli.importing.mapping import EventMapping, MappingError, check_columns, parse_mapping, without_redacted
 from services.cli.importing.parquet_rows import ParquetRows
 from services.cli.importing.progress import Progress
-from services.cli.importing.rows import Content, Place, Rows, content_of, format_of
+from services.cli.importing.rows import Content, Place, Rows, content_of, empty, format_of
 from services.cli.importing.run import Nowhere, Run
 from services.cli.telling import Teller, telling
 
@@ -77,7 +77,8 @@ class Job:
         mapping = _mapping(options.mapping, mapping_text)
         with _locked(options.file) as opened:
             rows = _rows(options, mapping, opened)
-            if (columns := rows.columns()) is not None:
+            mapping = without_redacted(mapping, columns := rows.columns())
+            if columns is not None:
                 with _blaming(options.mapping):
                     check_columns(mapping, columns)
             write_key = "" if options.dry_run else options.write_key or find_write_key(environ)
@@ -208,7 +209,8 @@ def _path(options: Options, kind: str) -> Path:
 
 
 def _rows(options: Options, mapping: EventMapping, opened: IO[bytes]) -> Rows:
-    size_bytes = os.fstat(opened.fileno()).st_size
+    if not (size_bytes := os.fstat(opened.fileno()).st_size):
+        raise empty(f"{options.file} is empty")
     match format_of(options.file, options.format):
         case "csv":
             return CsvRows(opened, mapping.csv, size_bytes)

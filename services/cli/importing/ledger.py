@@ -17,6 +17,7 @@ from services.cli.errors import Misused
 from services.cli.importing.rows import Place, Row
 
 ACCEPTED, DUPLICATE, QUARANTINED, REJECTED = "accepted", "duplicate", "quarantined", "rejected"
+SKIPPED = "skipped"  # as the mapping says
 TAKEN = frozenset({ACCEPTED, DUPLICATE, QUARANTINED})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.cli.importing.cells import Cell, RowRefused, Values
+from services.cli.importing.cells import Cell, RowRefused, RowSkipped, Values
 from services.cli.importing.mapping import EventMapping
 
 MESSAGE_ID_DIGITS = 40  # hexadecimal, after "import-"
@@ -35,12 +35,15 @@ class Mapper:
         self._fields = [(name, _indexed(cells, at)) for name, cells in mapping.fields.items()]
         self._wholes = _indexed(mapping.wholes, at)
         self._external_ids = _indexed(mapping.external_ids, at)
+        self._skip = _indexed({"skip": mapping.skip} if mapping.skip else {}, at)
         self._timestamp = _indexed({"timestamp": mapping.timestamp} if mapping.timestamp else {}, at)
         self._seed = hashlib.sha256(b"customer360 import\0" + content + mapping.label.encode() + b"\0")
         self._encode = msgspec.json.Encoder().encode
 
     def event(self, row: int, values: Values) -> Mapped:
-        """Raises RowRefused (VALUE_INVALID, IDS_MISSING)."""
+        """Raises RowRefused (VALUE_INVALID, IDS_MISSING), RowSkipped."""
+        if any(cell.read(values[index]) for _, index, cell in self._skip):
+            raise RowSkipped
         event: dict[str, Any] = {}
         for name, index, cell in (*self._texts, *self._timestamp, *self._wholes):
             value = cell.constant if index < 0 else cell.read(values[index])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ from services.cli.importing.cells import CONVERSIONS, UNIX_UNITS, Cell, Convert
 
 TEXTS = ("type", "userId", "anonymousId", "event", "name", "category", "groupId", "previousId", "messageId")
 OBJECTS = ("traits", "properties", "context")
-FIELDS = (*TEXTS, *OBJECTS, "externalIds", "timestamp", "label", "csv")
+FIELDS = (*TEXTS, *OBJECTS, "externalIds", "timestamp", "skip", "label", "csv")
 TYPES = ("identify", "track", "page", "screen", "group", "alias")
 NEEDED_BY = {"track": "event", "group": "groupId", "alias": "previousId"}
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "iso-8859-15", "cp1250", "cp1251")  # in which a byte below 128 is always ASCII
@@ -50,11 +50,12 @@ class EventMapping:
     external_ids: Mapping[str, Cell]
     label: str
     csv: CsvForm
+    skip: Cell | None = None  # rows of which this is true are left out
 
     def cells(self) -> list[Cell]:
         found = [*self.texts.values(), *self.wholes.values(), *self.external_ids.values()]
         found += [cell for named in self.fields.values() for cell in named.values()]
-        return found + ([self.timestamp] if self.timestamp else [])
+        return found + [cell for cell in (self.timestamp, self.skip) if cell]
 
     def columns(self) -> list[str]:
         return list(dict.fromkeys(cell.column for cell in self.cells() if cell.column))
@@ -78,7 +79,18 @@ def parse_mapping(data: Any) -> EventMapping:
         external_ids=external_ids,
         label=_label(given.get("label", "")),
         csv=_csv(given.get("csv", {})),
+        skip=_skip(given["skip"]) if "skip" in given else None,
     )
+
+
+def without_redacted(mapping: EventMapping, columns: Collection[str] | None) -> EventMapping:
+    """What an erasure left of an export's rows never goes in under the customer's old id, whether the mapping says so or not.
+
+    `columns` is None when only the rows could tell them."""
+    takes_customers = any(cell.column == "customer_id" for cell in mapping.texts.values())
+    if mapping.skip or not takes_customers or (columns is not None and "redacted" not in columns):
+        return mapping
+    return replace(mapping, skip=_skip("redacted"))
 
 
 def check_columns(mapping: EventMapping, columns: Collection[str]) -> None:
@@ -123,6 +135,12 @@ def _cell(field: str, given: Any, allowed: Collection[str] = ("column", "as", "e
     if not isinstance(column, str) or not column:
         raise MappingError(f"{field}.column", "it is a column's name")
     return Cell(field, column, convert=_conversion(field, given), remove=_removes(field, given))
+
+
+def _skip(given: Any) -> Cell:
+    if not isinstance(given, str) or not given:
+        raise MappingError("skip", "it is the name of a column that says true or false")
+    return Cell("skip", given, convert=CONVERSIONS["boolean"])
 
 
 def _conversion(field: str, given: Mapping[str, Any]) -> Convert:

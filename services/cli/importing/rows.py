@@ -77,5 +77,9 @@ def content_of(file: IO[bytes], earlier_bytes: int, told: Callable[[int], None])
     return Content(digest.digest(), earlier.digest() if earlier else None, size_bytes)
 
 
+def empty(problem: str) -> Misused:
+    return Misused("FILE_EMPTY", problem)
+
+
 def broken(problem: str) -> Misused:
     return Misused("FILE_BROKEN", problem)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from services.cli.importing.cells import RowRefused
-from services.cli.importing.ledger import Entry, Ledger
+from services.cli.importing.cells import RowRefused, RowSkipped
+from services.cli.importing.ledger import SKIPPED, Entry, Ledger
 from services.cli.importing.mapper import Mapped, Mapper
 from services.cli.importing.rows import Row
 
@@ -74,6 +74,9 @@ class Run:
             return
         try:
             mapped = self._mapper.event(row.at.row, row.values)
+        except RowSkipped:
+            entry.take(SKIPPED)
+            return
         except RowRefused as refused:
             entry.refuse(refused.reason, field=refused.field)
             return
