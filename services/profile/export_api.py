@@ -91,6 +91,7 @@ def _event(item: Exported, purpose: PurposeDefined) -> pb.ExportedEvent:
         original_time=None if public.original_at is None else to_timestamp(public.original_at),
         record_time=to_timestamp(record.recorded_at),
         redacted=item.personal is REDACTED,
+        flags=public.flags,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
     )
     if item.resolved_by is not None:

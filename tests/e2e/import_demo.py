@@ -52,7 +52,7 @@ def write_rows(file: Path, rows: int) -> None:
 class Demo:
     def __init__(self, stack: Stack, folder: Path, file: Path, rows: int) -> None:
         self.c360 = Command(stack.data_directory)
-        self.c360.environment["C360_WRITE_KEY"] = self.c360.json("sources", "register", "import-demo")["write_key"]
+        self.c360.environment["C360_WRITE_KEY"] = self.c360.json("sources", "create", "import-demo")["write_key"]
         self.folder, self.file, self.rows = folder, file, rows
         self.mapping = folder / "mapping.json"
         self.mapping.write_text(json.dumps(MAPPING))

@@ -125,8 +125,8 @@ def test_a_purpose_is_defined_in_versions(c360: Command) -> None:
 
 def test_a_source_gets_its_key_once_and_sends_with_it(c360: Command, user: str) -> None:
     name = f"shop-{uuid4().hex[:8]}"
-    key = c360.json("sources", "register", name)["write_key"]
-    assert c360.run("sources", "register", name, code=1).stderr.startswith("SOURCE_EXISTS: ")
+    key = c360.json("sources", "create", name)["write_key"]
+    assert c360.run("sources", "create", name, code=1).stderr.startswith("SOURCE_EXISTS: ")
     assert name in [item["name"] for item in c360.json("sources", "list")]
     sent = c360.json("events", "identify", "-u", user, "-t", "plan=gold", "--write-key", key)
     found = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])

@@ -25,7 +25,7 @@ class Shop:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.c360 = Command(stack.data_directory)
         self.name = f"shop-{uuid4().hex[:8]}"
-        self.c360.environment["C360_WRITE_KEY"] = self.c360.json("sources", "register", self.name)["write_key"]
+        self.c360.environment["C360_WRITE_KEY"] = self.c360.json("sources", "create", self.name)["write_key"]
         self.mark = uuid4().hex[:8]
         self.folder = folder
         self.position = ""
@@ -40,7 +40,7 @@ class Shop:
     def export(self, *options: str, ending: str = "jsonl") -> list[dict[str, Any]]:
         path = self.folder / f"out.{ending}"
         fresh = ("--fresh", self.position) if self.position else ()
-        told = json.loads(self.c360.run("export", self.name, "--to", str(path), *fresh, *options, "--json").stdout)
+        told = json.loads(self.c360.run("export", self.name, "--to", str(path), "--force", *fresh, *options, "--json").stdout)
         self.withheld, self.redacted = told["withheld"], told["redacted"]
         found: list[dict[str, Any]]
         if ending == "parquet":
@@ -174,3 +174,31 @@ def test_exports_that_nobody_reads_wait_and_a_third_is_refused(full_shop: Shop, 
         waiting.pop().cancel()
         assert begun[0] + sum(len(answer.events) for answer in waiting.pop()) == 1_500
     assert len(full_shop.export()) == 1_500
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_refused_export_says_why_and_nothing_else(shop: Shop, ending: str) -> None:
+    path = shop.folder / f"out.{ending}"
+    for arguments, reason in (("nope",), "SOURCE_UNKNOWN"), ((shop.name, "--purpose", "nope"), "PURPOSE_UNKNOWN"):
+        told = shop.c360.run("export", *arguments, "--to", str(path), code=1).stderr
+        assert told.startswith(f"{reason}: ")
+        assert "Exception" not in told
+    assert list(shop.folder.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_overwritten_only_when_told_to(shop: Shop) -> None:
+    path = shop.folder / "out.jsonl"
+    path.write_text("precious")
+    assert shop.c360.run("export", shop.name, "--to", str(path), code=2).stderr.startswith("FILE_EXISTS: ")
+    assert path.read_text() == "precious"
+    shop.c360.run("export", shop.name, "--to", str(path), "--force")
+    assert path.read_text() == ""
+
+
+def test_what_is_odd_about_an_event_comes_out_with_it(shop: Shop) -> None:
+    user = shop.user("ann")
+    shop.send(
+        {"type": "track", "userId": user, "event": "Old", "timestamp": "1999-01-01T00:00:00Z"},
+        {"type": "track", "userId": user, "event": "New"},
+    )
+    assert {row["name"]: row["flags"] for row in shop.export(ending="parquet")} == {"Old": "CLOCK_FAR_PAST", "New": None}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from services.stack.stack import Stack
 from tests.live.command import Command
 from tests.live.gate import Gate
 
+GUIDE = Path(__file__).parents[2] / "docs" / "import.md"
 ROWS = 20_000
 PERSONS = 4_000
 IDENTIFY = {
@@ -33,7 +35,7 @@ class Bulk:
         self.c360 = Command(stack.data_directory)
         self.name = f"bulk-{uuid4().hex[:8]}"
         self.mark = uuid4().hex[:8]
-        self.c360.environment["C360_WRITE_KEY"] = self.c360.json("sources", "register", self.name)["write_key"]
+        self.c360.environment["C360_WRITE_KEY"] = self.c360.json("sources", "create", self.name)["write_key"]
 
     def mapping(self, **fields: Any) -> Path:
         path = self.folder / "mapping.json"
@@ -59,7 +61,7 @@ class Bulk:
         """All events of the source, after those up to the position are applied."""
         self.settle(position)
         path = self.folder / name
-        self.c360.run("export", self.name, "--to", str(path))
+        self.c360.run("export", self.name, "--to", str(path), "--force")
         return [json.loads(line) for line in path.read_text().splitlines()]
 
     def settle(self, position: str) -> None:
@@ -187,14 +189,18 @@ def test_an_export_imported_elsewhere_gives_the_same_traits(bulk: Bulk, elsewher
     first = bulk.run(bulk.csv(500))
     bulk.settle(first["position"])
     out = bulk.folder / f"out.{ending}"
-    assert json.loads(bulk.c360.run("export", bulk.name, "--to", str(out), "--json").stdout)["events"] == 500
+    gone, page = f"{bulk.mark}-gone", {"type": "page", "userId": f"{bulk.mark}-1", "name": "Home", "category": "Shop"}
+    lines = "\n".join(json.dumps(event) for event in ({"type": "identify", "userId": gone, "traits": {"a": 1}}, page))
+    bulk.settle(bulk.c360.json("events", "send", text=lines)["position"])
+    bulk.c360.json("customer", "erase", f"user_id:{gone}", "--reason", "GDPR Art. 17", "--yes")
+    assert json.loads(bulk.c360.run("export", bulk.name, "--to", str(out), "--json").stdout)["events"] == 502
     other = Bulk(elsewhere, bulk.folder)
     other.mark = bulk.mark
-    other.mapping(
-        type="type", userId="user_id", anonymousId="customer_id", traits="traits", messageId="event_id", timestamp="occurred_at"
-    )
+    (bulk.folder / "mapping.json").write_text(re.findall(r"```json\n(.*?)```", GUIDE.read_text(), re.DOTALL)[-1])
     result = other.run(out)
-    assert result["accepted"] == 500
+    assert (result["accepted"], result["skipped"]) == (501, 1)
+    page = next(event for event in other.exported(result["position"]) if event["type"] == "page")
+    assert (page["name"], page["category"]) == ("Home", "Shop")
     other.settle(result["position"])
     for person in ("1", "250", "500"):
         assert traits_of(other, person) == traits_of(bulk, person)

@@ -28,6 +28,7 @@ COLUMNS: dict[str, Kind] = {
     "properties": "text",
     "traits": "text",
     "context": "text",
+    "flags": "text",
     "redacted": "flag",
 }
 CLOCKS = {
@@ -49,6 +50,7 @@ def to_row(event: export_pb2.ExportedEvent) -> dict[str, Any]:
     row["resolved_by"] = f"{found.namespace}:{found.value}" if found.namespace else None
     row["user_id"] = found.value if found.namespace == "user_id" else None
     row["anonymous_id"] = found.value if found.namespace == "anonymous_id" else None
+    row["flags"] = ",".join(event.flags) or None
     row["redacted"] = event.redacted
     return {column: row[column] for column in COLUMNS}
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli import render
-from services.cli.errors import Interrupted
-from services.cli.instants import parse_instant
+from services.cli.errors import Interrupted, Misused
+from services.cli.instants import format_instant, parse_instant
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PurposeOption, parsed_by
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def export(
     since: Since = None,
     until: Until = None,
     format_: Annotated[str, typer.Option("--format", metavar="parquet|jsonl|csv", help="Default: by the file's ending.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there already.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="CSV: text that a spreadsheet would run as a formula stays as it is.")] = False,
     fresh: Fresh = None,
     as_json: AsJson = False,
@@ -73,9 +74,11 @@ def export(
         until_time=messages.timestamp(until),
         at_least_as_fresh=messages.positions(fresh),
     )
+    if since and until and since > until:
+        raise Misused("INTERVAL_INVALID", f"--since {format_instant(since)} is later than --until {format_instant(until)}")
     began = time.monotonic()
     try:
-        with writing(to, format_of(to, format_), raw) as writer:
+        with writing(to, format_of(to, format_), raw, force) as writer:
             result = _write_all(request, writer)
             if not result["events"] and not result["withheld"]:
                 described(source, DEFAULT_TIMEOUT_S)  # only ingest knows a source that sent nothing from one that isn't

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -32,6 +33,10 @@ class Writer(Protocol):
         """Everything is in the file."""
         ...
 
+    def abandon(self) -> None:
+        """The file won't be wanted; nothing is written to it any more."""
+        ...
+
 
 class JsonWriter:
     """An object a line; nulls are left out, JSON texts are objects."""
@@ -46,6 +51,8 @@ class JsonWriter:
 
     def close(self) -> None:
         self._file.flush()
+
+    def abandon(self) -> None: ...
 
 
 class CsvWriter:
@@ -62,6 +69,8 @@ class CsvWriter:
 
     def close(self) -> None:
         self._lines.file.flush()
+
+    def abandon(self) -> None: ...
 
 
 class ParquetWriter:
@@ -87,6 +96,12 @@ class ParquetWriter:
         if self._rows:
             self._write_group()
         self._writer.close()
+
+    def abandon(self) -> None:
+        """The library's writer would close itself when it is collected, into a file that is closed by then."""
+        self._rows = []
+        with contextlib.suppress(self._arrow.ArrowException, OSError):
+            self._writer.close()
 
     def _write_group(self) -> None:
         self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
@@ -119,8 +134,11 @@ def format_of(path: Path, named: str) -> str:
 
 
 @contextmanager
-def writing(path: Path, format_: str, raw: bool = False) -> Iterator[Writer]:
-    """The file is there, whole and with mode 0600, when the block ends well; else there is none. Raises Misused."""
+def writing(path: Path, format_: str, raw: bool = False, force: bool = False) -> Iterator[Writer]:
+    """The file is there, whole and with mode 0600, when the block ends well; else what was there before, which only `force`
+    replaces. Raises Misused (FILE_EXISTS, FILE_UNWRITABLE, PYARROW_MISSING)."""
+    if path.exists() and not force:
+        raise Misused("FILE_EXISTS", f"{path} is there already; --force overwrites it")
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -128,8 +146,12 @@ def writing(path: Path, format_: str, raw: bool = False) -> Iterator[Writer]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             writer = _writer(file, format_, raw)
-            yield writer
-            writer.close()
+            try:
+                yield writer
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -125,6 +125,7 @@ class ExportedEvent(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     REDACTED_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event's id, a UUID; it follows from source and message id."""
     customer_id: _builtins.str
@@ -173,6 +174,10 @@ class ExportedEvent(_message.Message):
     def position(self) -> _common_pb2.Position:
         """Its position in the customer log."""
 
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is doubtful or odd about it, as words such as "CLOCK_FAR_PAST"."""
+
     def __init__(
         self,
         *,
@@ -193,10 +198,11 @@ class ExportedEvent(_message.Message):
         context: _builtins.str | None = ...,
         redacted: _builtins.bool = ...,
         position: _common_pb2.Position | None = ...,
+        flags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_context", b"_context", "_name", b"_name", "_properties", b"_properties", "_target_id", b"_target_id", "_traits", b"_traits", "category", b"category", "context", b"context", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "properties", b"properties", "receive_time", b"receive_time", "record_time", b"record_time", "resolved_by", b"resolved_by", "sent_time", b"sent_time", "target_id", b"target_id", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_context", b"_context", "_name", b"_name", "_properties", b"_properties", "_target_id", b"_target_id", "_traits", b"_traits", "category", b"category", "context", b"context", "customer_id", b"customer_id", "event_id", b"event_id", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "properties", b"properties", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "resolved_by", b"resolved_by", "sent_time", b"sent_time", "target_id", b"target_id", "traits", b"traits", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_context", b"_context", "_name", b"_name", "_properties", b"_properties", "_target_id", b"_target_id", "_traits", b"_traits", "category", b"category", "context", b"context", "customer_id", b"customer_id", "event_id", b"event_id", "flags", b"flags", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "properties", b"properties", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "resolved_by", b"resolved_by", "sent_time", b"sent_time", "target_id", b"target_id", "traits", b"traits", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__category: _TypeAlias = _typing.Literal["category"]  # noqa: Y015
     _WhichOneofArgType__category: _TypeAlias = _typing.Literal["_category", b"_category"]  # noqa: Y015
