@@ -44,7 +44,7 @@ def sign_note(text: str, name: str, signer: Signer) -> str:
 
 def verify_note(note: str, verifier: str) -> str:
     """The text. Raises NoteBroken."""
-    return open_note(note, *_parse_verifier(verifier))
+    return open_note(note, *parse_verifier(verifier))
 
 
 def open_note(note: str, name: str, public_key: bytes) -> str:
@@ -85,7 +85,8 @@ def _verify(text: str, signature: bytes, public_key: bytes) -> None:
         raise NoteBroken("its signature doesn't fit its text") from None
 
 
-def _parse_verifier(verifier: str) -> tuple[str, bytes]:
+def parse_verifier(verifier: str) -> tuple[str, bytes]:
+    """Name and public key. Raises NoteBroken."""
     name, _, rest = verifier.strip().partition("+")
     key_id, _, encoded = rest.partition("+")
     key = from_base64(encoded)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from services.cli import messages
 from services.cli.client import connect
@@ -84,6 +85,8 @@ class Collector:
 def make_bundle(person: Person, keyring: Path | None, vault_url: str, timeout_s: float) -> Bundle:
     from contextlib import ExitStack
 
+    if keyring and urlsplit(vault_url).scheme not in ("postgresql", "postgres"):  # not shown: it may hold a password
+        raise Misused("URL_INVALID", "--vault-url is no URL of a database, such as postgresql://c360_profile:...@host/c360_vault")
     with ExitStack() as channels:
         found = _resolve(person, channels, timeout_s)
         services: tuple[Service, ...] = (*CUSTOMER_LOGS, "consent")

@@ -115,8 +115,12 @@ def verify(
     key: Annotated[str, typer.Option(help="The verifier key, as `c360 vault key` printed it.")],
 ) -> None:
     """Verify a certificate offline, and print what it certifies. Exit code 1 when it isn't what was signed."""
-    from shared.notes import NoteBroken, verify_note
+    from shared.notes import NoteBroken, parse_verifier, verify_note
 
+    try:
+        parse_verifier(key)
+    except NoteBroken as error:
+        raise Misused("KEY_INVALID", f"--key: {error}; `c360 vault key` prints it") from error
     try:
         print(verify_note(certificate.read_text(encoding="utf-8"), key), end="")
     except (NoteBroken, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ import typer
 
 from services.cli import render
 from services.cli.errors import Misused
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, SourceName, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, RequestId, SourceName, TimeoutS
 
 if TYPE_CHECKING:
     from c360.ingest.v1 import plan_pb2_grpc
@@ -28,7 +28,7 @@ PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The plan, a JSON
 def publish(
     name: SourceName,
     file: PlanFile,
-    after: Annotated[int | None, typer.Option(help="Refuse when this isn't the newest version any more.")] = None,
+    after: Annotated[int | None, typer.Option(min=0, max=MOST, help="Refuse when this isn't the newest version any more.")] = None,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -51,7 +51,7 @@ def publish(
 @app.command()
 def show(
     name: SourceName,
-    version: Annotated[int, typer.Option(help="Default: the newest.")] = 0,
+    version: Annotated[int, typer.Option(min=0, max=MOST, help="Default: the newest.")] = 0,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -172,9 +172,14 @@ def replay(name: SourceName, as_json: AsJson = False, timeout_s: TimeoutS = LONG
 @app.command()
 def check(
     source_or_file: Annotated[
-        str, typer.Argument(metavar="[SOURCE]", help="Whose quarantine, region and allowed types count. Default: a new one's.")
-    ],
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The plan, a JSON document.")] = None,
+        str,
+        typer.Argument(
+            metavar="SOURCE", show_default=False, help="Whose quarantine, region and allowed types count. Default: a new one's."
+        ),
+    ] = "",
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", show_default=False, help="The plan, a JSON document; has to be named.")
+    ] = None,
     events: Annotated[Path | None, typer.Option(help="Calls as the source sends them, one JSON object a line.")] = None,
     details: Annotated[
         bool, typer.Option("--details", help="The verdict on each of these events, and where it breaks what.")
@@ -192,6 +197,8 @@ def check(
 
     from services.cli import messages
 
+    if not source_or_file:
+        raise Misused("FILE_MISSING", "name the plan's FILE, alone or after a SOURCE")
     source, plan = (source_or_file, file) if file else ("", Path(source_or_file))
     samples = [(number, line) for number, line in enumerate(_read(events).splitlines(), 1) if line.strip()] if events else []
     if len(samples) > MAX_SAMPLES:

@@ -20,7 +20,10 @@ from shared.events.source import KINDS
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.seam import LogEvent, PartitionRecorder, Replayed
+from shared.telemetry import logger
 from shared.vault import DataKey
+
+log = logger("registrar")
 
 SCHEMA = "ingest"
 Decide = Callable[[list[Any]], Public | None]  # from the events of a stream to the next one; None: there is nothing new
@@ -56,7 +59,8 @@ class Registrar:
         """Raises what `decide` does, Fenced, and Unavailable (DEPENDENCY_DOWN)."""
         try:
             await asyncio.to_thread(self._carry_out, UUID(bytes=stream), decide)
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError) as error:
+            log.warning("the database is down", error=str(error))  # the driver's class and the SQLSTATE
             raise Unavailable("the database is down; try again", reason="DEPENDENCY_DOWN") from None
 
     def close(self) -> None:

@@ -104,6 +104,13 @@ def test_every_command_explains_itself(command: str) -> None:
         "export shop",
         "export shop --to no-such-folder/out.jsonl",
         "export shop --to out.xlsx",
+        "export shop --to out.csv --since -1d --until -2d",
+        "export shop --to README.md --format csv",
+        "import README.md --format csv --mapping /dev/null",
+        "plans check",
+        "customer verify README.md --key bogus",
+        "audit bundle user_id:u1 -o out.json --keyring README.md --vault-url x",
+        "sources register shop",
         "nonsense",
     ],
 )
