@@ -26,6 +26,9 @@ from shared.vault import DataKey
 log = logger("registrar")
 
 SCHEMA = "ingest"
+# A server that restarts, or a session that was ended in the middle: whoever asks again decides on what is stored by then, so that
+# nothing is written twice.
+RETRY_DELAYS_S = (0.2, 1.0)
 Decide = Callable[[list[Any]], Public | None]  # from the events of a stream to the next one; None: there is nothing new
 
 
@@ -57,11 +60,15 @@ class Registrar:
 
     async def carry_out(self, stream: bytes, decide: Decide) -> None:
         """Raises what `decide` does, Fenced, and Unavailable (DEPENDENCY_DOWN)."""
-        try:
-            await asyncio.to_thread(self._carry_out, UUID(bytes=stream), decide)
-        except (OperationalError, InterfaceError) as error:
-            log.warning("the database is down", error=str(error))  # the driver's class and the SQLSTATE
-            raise Unavailable("the database is down; try again", reason="DEPENDENCY_DOWN") from None
+        for delay_s in (*RETRY_DELAYS_S, None):
+            try:
+                return await asyncio.to_thread(self._carry_out, UUID(bytes=stream), decide)
+            except (OperationalError, InterfaceError) as error:
+                # The driver's class and the SQLSTATE, without what the statement carried.
+                log.warning("the database is down", error=str(error), tries_again=delay_s is not None)
+            if delay_s is not None:
+                await asyncio.sleep(delay_s)
+        raise Unavailable("the database is down; try again", reason="DEPENDENCY_DOWN")
 
     def close(self) -> None:
         self._application.close()

@@ -1,11 +1,13 @@
 """Sources over gRPC: several keys, revoked at once and everywhere; limits; settings that survive a restart."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import httpx
+import psycopg
 import pytest
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc, source_pb2_grpc
 from c360.ingest.v1 import source_pb2 as pb
@@ -19,6 +21,9 @@ from shared.events.wire import SOURCE_STREAM, decode_unit
 from shared.rpc.errors import reason_of
 from tests.live.ingesting import Door, basic, track
 from tests.waiting import eventually
+
+END_WAITING = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'c360 seam ingest' AND wait_event_type = 'Lock'"""
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +167,14 @@ def test_what_was_changed_outlives_a_restart(servers: Stack, sources: Any, shop:
         assert send(fresh, second).json()["results"][0]["reason"] == "EVENT_TYPE_NOT_ALLOWED"
     finally:
         assert fresh.stop() == 0
+
+
+def test_a_change_whose_session_the_server_ends_is_made_all_the_same(sources: Any, shop: tuple[str, str], servers: Stack) -> None:
+    database = servers.admin_url.rsplit("/", 1)[0] + "/c360"
+    with psycopg.connect(database) as holder, psycopg.connect(database, autocommit=True) as admin:
+        holder.execute("SELECT FROM ingest.partition_heads FOR UPDATE")
+        with ThreadPoolExecutor() as pool:
+            changing = pool.submit(change, sources, shop[0], trust_rank=901)
+            eventually(lambda: admin.execute(END_WAITING).rowcount > 0)
+            holder.rollback()
+            assert changing.result().source.settings.trust_rank == 901
