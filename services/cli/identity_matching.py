@@ -9,7 +9,7 @@ import typer
 
 from services.cli import identity_models, notation, paging, render
 from services.cli.notation import NamedCustomer, NamedIdentifier, Person
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import matching_pb2, matching_pb2_grpc
@@ -56,7 +56,7 @@ def explain(
 @app.command("list")
 def matches(
     person: PersonRef,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show, strongest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show, strongest first.")] = 50,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -87,7 +87,7 @@ def matches(
 @app.command()
 def household(
     person: PersonRef,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show, oldest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show, oldest first.")] = 50,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,

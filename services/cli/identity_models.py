@@ -12,7 +12,7 @@ import typer
 
 from services.cli import render
 from services.cli.errors import Misused, NotReachable
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, RequestId, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, RequestId, TimeoutS
 
 if TYPE_CHECKING:
     import grpc
@@ -28,7 +28,7 @@ ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A model, as `c3
 
 
 def model(
-    number: Annotated[int, typer.Option(help="Default: the one in force.")] = 0,
+    number: Annotated[int, typer.Option(min=0, max=MOST, help="Default: the one in force.")] = 0,
     document: Annotated[bool, typer.Option("--document", help="Instead: its file, as it was given.")] = False,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,

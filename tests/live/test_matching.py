@@ -252,7 +252,7 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         web, till = (platform.register_source(f"{name}-{uuid.uuid4().hex[:8]}") for name in ("web", "till"))
         devices = [uuid.uuid4().hex for _ in range(4)]
         mother = {"first_name": "Wilhelmine", "last_name": "Oppenheimer", "birthday": "1961-04-17", "address": HOUSE}
-        again = {"firstName": "Wilhelmina", "lastName": "Openheimer", "dob": "17.04.1961", "address": HOUSE}
+        again = {"firstName": "Wilhelmine", "lastName": "Openheimer", "dob": "17.04.1961", "address": HOUSE}
         daughter = {"first_name": "Theodora", "last_name": "Oppenheimer", "birthday": "1990-09-02", "address": HOUSE}
         named = {"name": "Theodora Oppenheimer"}
         platform.record(web, identify(mother, anonymous_id=devices[0]), identify(daughter, anonymous_id=devices[2]))
