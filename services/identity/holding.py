@@ -1,4 +1,7 @@
-"""Legal holds: while one is in force on any member of a cluster, the cluster can't be erased. Table `holds`, and who writes it."""
+"""Legal holds: while one is in force on any member of a cluster, the cluster can't be erased. Table `holds`, and who writes it.
+
+A hold binds all that was one when it was placed, also after a split: which side the case is about isn't known here.
+"""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -24,6 +27,7 @@ class Hold(msgspec.Struct, frozen=True):
     placed_by: str
     placed_at: int
     released_at: int | None
+    members: tuple[bytes, ...]  # that it binds
 
 
 class Holds:
@@ -44,10 +48,10 @@ class Holds:
                 if (earlier.customer, earlier.reason, earlier.placed_by) != (customer, reason, placed_by):
                     raise reused()
                 return earlier
-            await views.present_members(self._pool, customer)
+            members = tuple(await views.present_members(self._pool, customer))
             now = self._clock()
-            hold = Hold(derived_id(b"hold", request_id.encode()), request_id, customer, reason, placed_by, now, None)
-            event = events.HoldPlaced(request_id=request_id, customer=customer, reason=reason, placed_by=placed_by)
+            hold = Hold(derived_id(b"hold", request_id.encode()), request_id, customer, reason, placed_by, now, None, members)
+            event = events.HoldPlaced(request_id=request_id, customer=customer, reason=reason, placed_by=placed_by, members=members)
             own = [self._versioned(1, events.HOLD_PLACED, hold.hold_id, now, event)]
             await self._ledger.commit(own, [], write_views=lambda connection, _: _insert(connection, hold))
             return hold
@@ -72,11 +76,11 @@ class Holds:
         return Versioned(IDENTITY_PARTITION, version, make_entry(kind, hold_id, self._new_id(), at, event))
 
 
-HOLD = "hold_id, request_id, customer, reason, placed_by, placed_at, released_at"
+HOLD = "hold_id, request_id, customer, reason, placed_by, placed_at, released_at, members"
 
 
 async def _insert(connection: Any, hold: Hold) -> None:
-    await connection.execute(f"INSERT INTO holds ({HOLD}) VALUES ($1, $2, $3, $4, $5, $6, $7)", *msgspec.structs.astuple(hold))  # noqa: S608
+    await connection.execute(f"INSERT INTO holds ({HOLD}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *msgspec.structs.astuple(hold))  # noqa: S608
 
 
 async def _mark_released(connection: Any, hold_id: bytes, at: int) -> None:
@@ -85,18 +89,22 @@ async def _mark_released(connection: Any, hold_id: bytes, at: int) -> None:
 
 async def _find(pool: Any, hold_id: bytes) -> Hold | None:
     row = await pool.fetchrow(f"SELECT {HOLD} FROM holds WHERE hold_id = $1", hold_id)  # noqa: S608
-    return Hold(**dict(row)) if row else None
+    return _hold(row)
+
+
+def _hold(row: Any) -> Hold | None:
+    return msgspec.convert(dict(row), Hold) if row else None
 
 
 async def _of_request(pool: Any, request_id: str) -> Hold | None:
     row = await pool.fetchrow(f"SELECT {HOLD} FROM holds WHERE request_id = $1", request_id)  # noqa: S608
-    return Hold(**dict(row)) if row else None
+    return _hold(row)
 
 
 async def holds_on(pool: Any, customers: Collection[bytes]) -> tuple[bytes, ...]:
     """Ids of the holds in force on any of these customers."""
     rows = await pool.fetch(
-        "SELECT hold_id FROM holds WHERE customer = ANY($1::bytea[]) AND released_at IS NULL ORDER BY placed_at, hold_id",
+        "SELECT hold_id FROM holds WHERE members && $1::bytea[] AND released_at IS NULL ORDER BY placed_at, hold_id",
         list(customers),
     )
     return tuple(row["hold_id"] for row in rows)

@@ -15,6 +15,8 @@ Policy = Literal["refuse", "start_clean"]
 
 
 class ErasureRequested(Public, frozen=True, kw_only=True):
+    """`customer` is the one that was named, whatever it is merged with; what it is one with at `begun` is erased."""
+
     request_id: str
     customer: bytes
     policy: Policy
@@ -69,10 +71,13 @@ class ReimportRefused(Public, frozen=True, kw_only=True):
 
 
 class HoldPlaced(Public, frozen=True, kw_only=True):
+    """`customer` was named; `members` is all that it was merged with then, which stays held after a split."""
+
     request_id: str
     customer: bytes
     reason: str
     placed_by: str
+    members: tuple[bytes, ...] = ()
 
 
 class HoldReleased(Public, frozen=True, kw_only=True):

@@ -32,9 +32,10 @@ CREATE TABLE holds (
     reason      text  NOT NULL,
     placed_by   text  NOT NULL,
     placed_at   int8  NOT NULL,
-    released_at int8
+    released_at int8,
+    members     bytea[] NOT NULL -- that it binds
 );
-CREATE INDEX holds_in_force ON holds (customer) WHERE released_at IS NULL;
+CREATE INDEX holds_in_force ON holds USING gin (members) WHERE released_at IS NULL;
 GRANT SELECT, INSERT, UPDATE ON erasures, suppressions, holds TO c360_identity;
 """
 
