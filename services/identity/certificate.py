@@ -30,7 +30,7 @@ def text_of(erasure: Erasure, now: int) -> str:
         "erasure_id": to_text(erasure.erasure_id),
         "request": {
             "request_id": erasure.request_id,
-            "customer_id": to_text(erasure.customer),
+            "customer_id": to_text(erasure.canonical),
             "reason": erasure.reason,
             "requested_by": erasure.requested_by,
             "requested_at": to_iso(erasure.requested_at),

@@ -71,6 +71,8 @@ class Eraser:
     async def erase(self, command: EraseCustomer) -> Erasure:
         """Records the request; what was requested before under the same id is answered as it stands.
 
+        It follows the customer that was named: until it begins, a split may leave others of its cluster somebody else's.
+
         Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED, ERASURE_UNDER_WAY), Conflict (REQUEST_ID_REUSED).
         """
         async with self._ledger.turn():
@@ -87,7 +89,7 @@ class Eraser:
                 )
             event = events.ErasureRequested(
                 request_id=command.request_id,
-                customer=members[0],
+                customer=command.customer,
                 policy=command.policy,
                 reason=command.reason,
                 requested_by=command.requested_by,
@@ -154,7 +156,7 @@ class Eraser:
                 # It was queued, then merged with another customer that was erased: what is left is to look again.
                 return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0, 0))
             if holds := await holds_on(self._pool, members):
-                return erasure if erasure.stage == "queued" else await self._queue(erasure, members, holds)
+                return erasure if erasure.stage == "queued" else await self._queue(erasure, holds)
             now = self._clock()
             suppression = Suppression(erasure.erasure_id, erasure.policy, now)
             hashes = await erasures.identifiers_of(self._pool, members)
@@ -181,10 +183,10 @@ class Eraser:
         )
         return self._entry(customer_events.ERASED, member, at, public)
 
-    async def _queue(self, erasure: Erasure, members: Sequence[bytes], holds: tuple[bytes, ...]) -> Erasure:
-        now = self._clock()
+    async def _queue(self, erasure: Erasure, holds: tuple[bytes, ...]) -> Erasure:
+        """The customer that was named is told, which restricts all that it is merged with, for as long as it is."""
         public = customer_events.CustomerRestricted(erasure_id=erasure.erasure_id)
-        restricting = [self._entry(customer_events.RESTRICTED, member, now, public) for member in members]
+        restricting = [self._entry(customer_events.RESTRICTED, erasure.customer, self._clock(), public)]
         return await self._record(erasure, events.QUEUED, events.ErasureQueued(holds=holds), restricting)
 
     async def _destroy_keys(self, erasure: Erasure) -> Erasure:

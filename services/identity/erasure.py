@@ -39,7 +39,7 @@ class EraseCustomer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` counts its events; instants are when they were recorded."""
+    """`version` counts its events; instants are when they were recorded. `customer` is the one that was named."""
 
     erasure_id: bytes
     request_id: str
@@ -64,6 +64,11 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
     completed_at: int = 0
     refused: int = 0
+
+    @property
+    def canonical(self) -> bytes:
+        """The oldest of those that were erased; before it has begun the one that was named."""
+        return self.streams[0] if self.streams else self.customer
 
     def says_the_same(self, command: EraseCustomer) -> bool:
         mine = (self.policy, self.reason, self.requested_by)

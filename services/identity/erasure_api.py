@@ -91,6 +91,7 @@ class ErasureApi:
         return pb.ReleaseLegalHoldResponse(hold=_hold(hold))
 
     async def _customer(self, request: Any, context: Any) -> bytes:
+        """By an identifier the one that it is linked to itself, which stays so when a merge is undone."""
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         match request.WhichOneof("customer"):
             case "customer_id":
@@ -100,14 +101,14 @@ class ErasureApi:
                 resolved = await views.resolve(self._pool, hash_of(identifier, self._keyring.lookup_key))
                 if resolved is None:
                     raise views.unknown_identifier(identifier.namespace)
-                return resolved.canonical
+                return resolved.customer
         raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
 
     def _message(self, erasure: Erasure) -> pb.Erasure:
         return pb.Erasure(
             erasure_id=to_text(erasure.erasure_id),
             request_id=erasure.request_id,
-            customer_id=to_text(erasure.customer),
+            customer_id=to_text(erasure.canonical),
             stage=STAGES[erasure.stage],
             policy=POLICY_VALUES[erasure.policy],
             reason=erasure.reason,

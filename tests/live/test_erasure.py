@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import grpc
@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 from c360.consent.v1 import consent_pb2
+from c360.identity.v1 import decision_pb2
 from c360.identity.v1 import identity_pb2 as pb
 from c360.ingest.v1 import ingest_pb2, receipt_pb2, receipt_pb2_grpc
 
@@ -190,6 +191,60 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
     done = [wait_completed(platform, erasure) for erasure, _ in waiting]
     assert all(erasure.certificate for erasure in done)
     assert len({tuple(erasure.erased_customer_ids) for erasure in done}) == 1
+
+
+class Merged:
+    """Two known people, merged by hand; the hold is placed through the younger."""
+
+    def __init__(self, platform: Platform, key: str) -> None:
+        self.platform, self.key, self.older, self.younger = platform, key, Person(), Person()
+        for person in (self.older, self.younger):
+            event = identify({"email": person.email, "first_name": person.name}, user_id=person.user)
+            position = platform.record(key, event).position
+            platform.resolve("email", person.email, position)
+        self.decided(decision_pb2.MergeCustomersRequest, platform.decisions.MergeCustomers)
+        placed = pb.PlaceLegalHoldRequest(
+            request_id=str(uuid.uuid4()), identifier=self.younger.email_identifier(), reason="litigation"
+        )
+        self.hold_id = platform.identity.PlaceLegalHold(placed, timeout=DEADLINE_S).hold.hold_id
+
+    def decided(self, request: type, call: Callable[..., object]) -> None:
+        customer, other = (decision_pb2.CustomerRef(identifier=one.email_identifier()) for one in (self.older, self.younger))
+        who = {"decided_by": "crm-desk", "reason": "ticket 1"}
+        call(request(request_id=str(uuid.uuid4()), customer=customer, other=other, **who), timeout=DEADLINE_S)
+
+    def split(self) -> None:
+        self.decided(decision_pb2.SplitCustomerRequest, self.platform.decisions.SplitCustomer)
+
+    def release(self) -> None:
+        released = pb.ReleaseLegalHoldRequest(request_id=str(uuid.uuid4()), hold_id=self.hold_id)
+        self.platform.identity.ReleaseLegalHold(released, timeout=DEADLINE_S)
+
+    def customer_of(self, person: Person) -> str:
+        return self.platform.resolve("email", person.email).customer_id
+
+
+def test_a_queued_erasure_follows_who_was_named_through_a_split(platform: Platform, key: str) -> None:
+    two = Merged(platform, key)
+    erasure = erase(platform, two.younger)
+    two.split()
+    older, younger = two.customer_of(two.older), two.customer_of(two.younger)
+    two.release()
+    erased = wait_completed(platform, erasure)
+    assert (erased.customer_id, list(erased.erased_customer_ids)) == (younger, [younger])
+    assert json.loads(verify_note(erased.certificate, erased.verifier_key).split("\n", 1)[1])["request"]["customer_id"] == younger
+    profile = platform.get_profile(by_id(older), "service", platform.newest_position(key))
+    assert profile.traits["first_name"].value.string_value == two.older.name
+
+
+def test_a_hold_on_a_merged_customer_binds_both_sides_of_a_split(platform: Platform, key: str) -> None:
+    two = Merged(platform, key)
+    two.split()
+    queued = [erase(platform, person) for person in (two.older, two.younger)]
+    assert [list(erasure.hold_ids) for erasure in queued] == 2 * [[two.hold_id]]
+    two.release()
+    done = [wait_completed(platform, erasure) for erasure in queued]
+    assert [list(erasure.erased_customer_ids) for erasure in done] == [[erasure.customer_id] for erasure in queued]
 
 
 def test_an_envelope_that_its_live_key_does_not_open_is_an_alarm(platform: Platform, key: str, stack: Stack) -> None:

@@ -631,7 +631,7 @@ class Erasure(_message.Message):
     request_id: _builtins.str
     """The request_id it was asked for with."""
     customer_id: _builtins.str
-    """The customer that was canonical when it was asked for, a UUID."""
+    """Who was erased, by the oldest id; until it has begun, the customer that was named. A UUID."""
     stage: Global___ErasureStage.ValueType
     """How far it has come."""
     policy: Global___ReimportPolicy.ValueType

@@ -123,7 +123,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlaceLegalHold(self, request, context):
-        """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
+        """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it. After a split, both sides stay held.
         Errors: as EraseCustomer, without POLICY_MISSING and ERASURE_UNDER_WAY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

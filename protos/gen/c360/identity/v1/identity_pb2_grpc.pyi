@@ -60,7 +60,7 @@ class IdentityServiceStub:
     Errors: INVALID_ARGUMENT (ERASURE_MISSING, CUSTOMER_ID_INVALID), NOT_FOUND (ERASURE_UNKNOWN).
     """
     PlaceLegalHold: _grpc.UnaryUnaryMultiCallable[_identity_pb2.PlaceLegalHoldRequest, _identity_pb2.PlaceLegalHoldResponse]
-    """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
+    """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it. After a split, both sides stay held.
     Errors: as EraseCustomer, without POLICY_MISSING and ERASURE_UNDER_WAY.
     """
     ReleaseLegalHold: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ReleaseLegalHoldRequest, _identity_pb2.ReleaseLegalHoldResponse]
@@ -100,7 +100,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Errors: INVALID_ARGUMENT (ERASURE_MISSING, CUSTOMER_ID_INVALID), NOT_FOUND (ERASURE_UNKNOWN).
     """
     PlaceLegalHold: _aio.UnaryUnaryMultiCallable[_identity_pb2.PlaceLegalHoldRequest, _identity_pb2.PlaceLegalHoldResponse]  # type: ignore[assignment]
-    """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
+    """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it. After a split, both sides stay held.
     Errors: as EraseCustomer, without POLICY_MISSING and ERASURE_UNDER_WAY.
     """
     ReleaseLegalHold: _aio.UnaryUnaryMultiCallable[_identity_pb2.ReleaseLegalHoldRequest, _identity_pb2.ReleaseLegalHoldResponse]  # type: ignore[assignment]
@@ -173,7 +173,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.PlaceLegalHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.PlaceLegalHoldResponse, _abc.Awaitable[_identity_pb2.PlaceLegalHoldResponse]]:
-        """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it.
+        """PlaceLegalHold forbids to erase a customer and all that is or will be merged with it. After a split, both sides stay held.
         Errors: as EraseCustomer, without POLICY_MISSING and ERASURE_UNDER_WAY.
         """
 
