@@ -1,6 +1,6 @@
 """Decisions by hand: taken down, told to both customers, and followed by the graph, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -140,7 +140,8 @@ class Decider:
             )
 
     async def _withdraw(self, decision: Decision) -> None:
-        streams = [stream for stream, _ in decision.told_to()]
+        gone = await erasures.erased_among(self._pool, [decision.customer, decision.other_customer])
+        streams = [stream for stream, _ in decision.told_to() if stream not in gone]
         versions = await erasures.versions_of(self._pool, streams)
 
         def amend(loaded: Loaded) -> Sequence[Entry]:
@@ -149,7 +150,7 @@ class Decider:
             for decided in [one for one, evidence in known.items() if evidence.event_id == decision.decision_id]:
                 loaded.undecide(decision.kind, decided)
             versions = loaded.versions = versions | loaded.versions  # what was linked to them may be somebody else's by now
-            return self._told_back(decision)
+            return self._told_back(decision, streams)
 
         async def also(connection: Any) -> None:
             await decisions.mark_withdrawn(connection, decision)
@@ -194,7 +195,8 @@ class Decider:
         state: events.ProposalEnd = "accepted" if decision.kind == "merge" else "declined"
         return closing(decision.proposal_id, one, other, state, decision.decided_at, self._new_id, decision.decision_id)
 
-    def _told_back(self, decision: Decision) -> list[Entry]:
+    def _told_back(self, decision: Decision, streams: Collection[bytes]) -> list[Entry]:
+        """Nothing follows the last event of a customer that is erased."""
         assert decision.withdrawn_at is not None
         told = []
         for stream, other in decision.told_to():
@@ -204,7 +206,8 @@ class Decider:
                 withdrawn_by=decision.withdrawn_by or "",
                 reason=decision.withdrawn_reason or "",
             )
-            told.append(make_entry(events.DECISION_WITHDRAWN, stream, self._new_id(), decision.withdrawn_at, public))
+            if stream in streams:
+                told.append(make_entry(events.DECISION_WITHDRAWN, stream, self._new_id(), decision.withdrawn_at, public))
         return told
 
 

@@ -90,5 +90,23 @@ async def clusters(pool: Any, decision: Decision) -> list[Cluster]:
     return [Cluster(row["canonical"], row["members"]) for row in rows]
 
 
+async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes]) -> set[bytes]:
+    """Removes those of which one end is erased; returns the hashes of all their ends.
+
+    Where only the customer is erased whose stream told of it, whom the end is linked to now stands for it.
+    """
+    gone = await connection.fetch(
+        "DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) RETURNING one, other", list(hashes)
+    )
+    for end, customer in (("one", "customer"), ("other", "other_customer")):
+        await connection.execute(
+            f"""UPDATE decisions SET {customer} = linked.customer FROM identifiers AS linked
+                WHERE linked.value_hash = decisions.{end} AND linked.customer IS NOT NULL
+                  AND decisions.{customer} = ANY($1::bytea[])""",  # noqa: S608
+            list(customers),
+        )
+    return {end for row in gone for end in (row["one"], row["other"])}
+
+
 def _decision(row: Any) -> Decision | None:
     return Decision(**dict(row)) if row else None

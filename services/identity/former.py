@@ -31,12 +31,7 @@ async def keep_links(connection: Any, conclusions: Iterable[Conclusion]) -> None
 
 
 async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes]) -> None:
-    """Of what is erased, before its sightings are."""
+    """Of what is erased. Superseded evidence goes with its sightings (`shrinking`)."""
     await connection.execute(
         "DELETE FROM former_links WHERE value_hash = ANY($1::bytea[]) OR customer = ANY($2::bytea[])", list(hashes), list(customers)
-    )
-    await connection.execute(
-        """DELETE FROM superseded_evidence USING sightings
-           WHERE superseded_evidence.sighting_id = sightings.sighting_id AND sightings.nodes && $1::bytea[]""",
-        list(hashes),
     )

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from services.identity import former
+from services.identity import decisions, former
 from services.identity.graph.conclude import Merged, Split
 from services.identity.graph.facts import Node
 from services.identity.graph.region import Settled
 from services.identity.regions import Loaded, sighting_id
+from services.identity.shrinking import shrink
 
 
 async def save(connection: Any, loaded: Loaded, settled: Settled, recorded_at: int) -> None:
@@ -102,21 +103,13 @@ async def _save_customers(connection: Any, loaded: Loaded) -> None:
 
 
 async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes]) -> None:
-    """What is erased was never seen; what it was seen with has to be settled anew."""
+    """The identifiers that are erased are in no fact any more; what they were seen or decided with has to be settled anew."""
     await connection.execute("DELETE FROM identifiers WHERE customer = ANY($1::bytea[])", list(customers))
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await former.forget(connection, customers, hashes)
+    met = await shrink(connection, hashes) | await decisions.forget(connection, customers, hashes)
     await connection.execute(
-        """WITH gone AS (DELETE FROM sightings WHERE nodes && $1::bytea[] RETURNING nodes),
-                undecided AS (
-                    DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])
-                        OR customer = ANY($2::bytea[]) OR other_customer = ANY($2::bytea[])
-                    RETURNING ARRAY[one, other] AS nodes
-                )
-           INSERT INTO unsettled
-           (SELECT unnest(nodes) FROM gone UNION SELECT unnest(nodes) FROM undecided) EXCEPT SELECT unnest($1::bytea[])
-           ON CONFLICT DO NOTHING""",
-        list(hashes),
-        list(customers),
+        "INSERT INTO unsettled SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING",
+        sorted(met - set(hashes)),
     )

@@ -26,7 +26,7 @@ from shared.errors import InvalidInput, WrongState
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, decode_unit
-from shared.identifiers import Identifier, hash_of
+from shared.identifiers import Identifier, hash_of, normalise
 from shared.ids import id_maker
 from shared.instants import DAY, now_us
 from shared.log import LogReader, LogWriter
@@ -71,6 +71,14 @@ class Store:
     async def unifier(self) -> Unifier:
         """A process that has just started."""
         return (await self.started())[0]
+
+    def hash_of(self, namespace: str, value: str) -> bytes:
+        return hash_of(normalise(namespace, value), self.vault.lookup_key)
+
+    async def members(self, namespace: str, value: str) -> list[bytes]:
+        """The customers of whom this identifier leads to; none when it leads nowhere."""
+        found = await views.resolve(self.pool, self.hash_of(namespace, value))
+        return await views.members(self.pool, found.customer) if found else []
 
     async def started(self) -> tuple[Unifier, Decider, Ledger]:
         writer = LogWriter(self.pool, [0], now_us)
@@ -134,16 +142,22 @@ def sighting_of(event: RawEvent, key: bytes) -> Sighting:
     return Sighting(event.message_id.encode(), identifiers, event.occurred_at)
 
 
-def oracle(sightings: list[Sighting], decided: Sequence[Any] = (), rules: Rules = DEFAULT_RULES) -> set[frozenset[bytes]]:
-    """The partition of all facts together; `decided` are rows of decisions in force."""
+def oracle(
+    sightings: list[Sighting], decided: Sequence[Any] = (), rules: Rules = DEFAULT_RULES, erased: frozenset[bytes] = frozenset()
+) -> set[frozenset[bytes]]:
+    """The partition of all facts together; `decided` are rows of decisions in force. Nothing is of who is erased."""
     facts, resolving = Facts(), set()
     nodes = {node.value_hash: node for sighting in sightings for node in sighting.seen().nodes}
     for row in decided:
         (facts.forced if row["kind"] == "merge" else facts.forbidden).add(pair(nodes[row["one"]], nodes[row["other"]]))
     for sighting in sightings:
         seen = sighting.seen()
-        facts.see(seen.nodes, seen.evidence)
-        resolving.add(seen.nodes[0])
+        left = [node for node in seen.nodes if node.value_hash not in erased]
+        if seen.nodes[0] in left:
+            resolving.add(seen.nodes[0])
+        elif len(left) < 2:
+            continue
+        facts.see(left, seen.evidence)
     partition = divide(facts, rules)
     groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
     return groups - {frozenset({node.value_hash}) for node in partition.shared - resolving}
@@ -171,27 +185,74 @@ async def test_units_restarts_and_repetitions_decide_as_one_event_after_the_othe
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_who_is_erased_is_as_if_never_seen(store: Store, seed: int) -> None:
-    """The tables of the graph, settled anew, are as the facts that are left."""
+async def test_who_is_erased_is_in_no_fact_and_the_others_are_as_they_are_without(store: Store, seed: int) -> None:
+    """The tables of the graph, settled anew, are as the facts and decisions that are left."""
     random = Random(seed)
     raw = traffic(random, 120)
-    unifier = await store.unifier()
+    unifier, decider, _ = await store.started()
     await unifier.unify(raw[:80], 1, [])
+    for number in range(8):
+        await decide_something(decider, store.pool, random, number)
+    decided = await store.pool.fetch("SELECT * FROM decisions WHERE withdrawn_at IS NULL ORDER BY decision_id")
     someone = random.choice(await store.pool.fetch("SELECT customer FROM identifiers WHERE own"))["customer"]
     members = await views.members(store.pool, someone)
     suppression = Suppression(b"e", "refuse", 1_000)
-    hashes = {h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found}
-    async with store.pool.acquire() as connection, connection.transaction():
-        await erasures.erase(connection, members, sorted(hashes), suppression)
+    hashes = await erase(store, members, suppression)
     unifier.forget()
     await unifier.unify(raw[80:], 2, [])
 
     key, suppressions = store.vault.lookup_key, dict.fromkeys(hashes, suppression)
     before = [sighting_of(event, key) for event in raw[:80]]
-    left = [sighting for sighting in before if hashes.isdisjoint(value_hash for value_hash, _ in sighting.identifiers)]
     after = [admit(suppressions, sighting_of(event, key), DEFAULT_RULES) for event in raw[80:]]
-    left += [sighting for sighting in after if isinstance(sighting, Sighting)]
-    assert await partition_of_store(store.pool) == oracle(left)
+    before += [sighting for sighting in after if isinstance(sighting, Sighting)]
+    decided = [row for row in decided if hashes.isdisjoint((row["one"], row["other"]))]
+    kept = await store.pool.fetch("SELECT decision_id FROM decisions WHERE withdrawn_at IS NULL ORDER BY decision_id")
+    assert [row["decision_id"] for row in kept] == [row["decision_id"] for row in decided]
+    assert await partition_of_store(store.pool) == oracle(before, decided, erased=hashes)
+
+
+async def erase(store: Store, members: Sequence[bytes], suppression: Suppression) -> frozenset[bytes]:
+    """As the eraser does; returns the hashes of what is erased."""
+    hashes = frozenset(h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found)
+    async with store.pool.acquire() as connection, connection.transaction():
+        await erasures.erase(connection, members, sorted(hashes), suppression)
+    return hashes
+
+
+async def test_erasing_one_person_takes_no_identifier_and_no_decision_of_another(store: Store) -> None:
+    """A browser that two decisions were told to is erased by itself, and so is the owner of a phone that both use."""
+    unifier, decider, _ = await store.started()
+    party = {name: Party(value_hash=store.hash_of("user_id", name)) for name in ("ann", "bea")}
+    party["browser"] = Party(value_hash=store.hash_of("anonymous_id", "browser"))
+    await unifier.unify([event_of("1", anonymous_id="browser")], 1, [])
+    ann = event_of("2", user_id="ann", anonymous_id="browser", traits={"email": "ann@x.example"})
+    await unifier.unify([ann, event_of("3", user_id="bea", traits={"email": "bea@x.example"})], 2, [])
+    who: Any = {"decided_by": "desk", "reason": "looked at it"}
+    merge = Decide(request_id="m", act="merge", one=party["browser"], other=party["bea"], **who)
+    merged, _ = await decider.decide(merge)
+    split = Decide(request_id="s", act="split", one=party["browser"], other=party["ann"], **who)
+    await decider.decide(split)
+    await erase(store, await store.members("anonymous_id", "browser"), Suppression(b"e", "start_clean", 1_000))
+    unifier.forget()
+    await unifier.unify([event_of("4", user_id="ann", traits={"phone": "+4915112345001"})], 3, [])
+    assert await store.members("user_id", "ann") == await store.members("user_id", "bea")
+    withdrawn, _ = await decider.withdraw("w", merged.decision_id, "desk", "a mistake")
+    assert not await erasures.erased_among(store.pool, [withdrawn.customer, withdrawn.other_customer])
+    assert await store.members("user_id", "ann") != await store.members("user_id", "bea")
+
+    traits = {"email": "cem@x.example", "phone": "+4915112345001"}
+    await unifier.unify([event_of("5", user_id="cem", traits=traits)], 4, [])
+    await erase(store, await store.members("user_id", "ann"), Suppression(b"f", "start_clean", 1_001))
+    unifier.forget()
+    await unifier.unify([event_of("6", user_id="bea")], 5, [])
+    assert await store.members("email", "cem@x.example") == await store.members("user_id", "cem") != []
+    assert not await store.members("phone", "+4915112345001")
+
+
+def event_of(message_id: str, **named: Any) -> RawEvent:
+    at = int(message_id)
+    none: dict[str, Any] = {"user_id": None, "anonymous_id": None, "traits": {}}
+    return RawEvent(kind="identify", message_id=message_id, source="web", occurred_at=at, received_at=at, **(none | named))
 
 
 @pytest.mark.parametrize("seed", range(4))

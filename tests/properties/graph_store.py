@@ -136,13 +136,16 @@ class Store:
         self.unsettled.clear()
 
     def forget(self, customers: set[bytes]) -> set[Node]:
-        """As an erasure: the identifiers of these, and all they were seen with, are no fact any more. Returns them."""
+        """As an erasure: the identifiers of these are in no fact any more. Returns them."""
         whole = self.whole
         gone = {node for node, customer in whole.known.links.items() if customer in customers}
         removed = {together for together in whole.facts.together if not together.isdisjoint(gone)}
         for together in removed:
-            del whole.facts.together[together]
-            whole.component_of_sighting.pop(together, None)
+            evidence, label = whole.facts.together.pop(together), whole.component_of_sighting.pop(together, None)
+            if len(left := together - gone) > 1:
+                whole.facts.see(left, evidence)
+                if label is not None:
+                    whole.component_of_sighting.setdefault(left, label)
         for node in gone:
             whole.known.own.pop(node, None)
             del whole.known.links[node]

@@ -12,7 +12,7 @@ from services.identity.graph.ownership import divide
 from services.identity.graph.rules import Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
-from tests.properties.test_identity_region import check, seen_of
+from tests.properties.test_identity_region import check, seen_of, without
 from tests.properties.test_identity_resolve import Sighting, all_rules, nodes, sightings
 
 KINDS: list[Act] = ["merge", "split", "forbid"]
@@ -116,9 +116,9 @@ def test_who_is_erased_leaves_no_decision(
     store.take([])
     for found in store.whole.facts.forced | store.whole.facts.forbidden:
         assert found.isdisjoint(gone)
-    remaining = [one for one in seen if gone.isdisjoint(one[0])]
-    check(store, remaining)
-    check(play(store, later), remaining + later)
+    left = without(seen, gone)
+    check(store, [], left=left)
+    check(play(store, later), later, left=left)
 
 
 def linked_with(store: Store, node: Node) -> set[Node]:

@@ -27,8 +27,19 @@ def match(store: Store, wanted: list[Pair]) -> list[Pair]:
     return found
 
 
-def check(store: Store, remaining: list[Sighting], matched: list[Pair] | None = None) -> None:
+Left = list[tuple[frozenset[Node], Evidence]]
+
+
+def without(seen: list[Sighting], gone: set[Node]) -> Left:
+    """What is left of the facts: the same events as evidence, and the others that they saw."""
+    return [(together - gone, Evidence(at, repr((sorted(together), at)).encode())) for together, at in seen]
+
+
+def check(store: Store, remaining: list[Sighting], matched: list[Pair] | None = None, left: Left | None = None) -> None:
     facts = Facts()
+    for nodes_left, evidence in left or []:
+        if len(nodes_left) > 1:
+            facts.see(nodes_left, evidence)
     for one in matched or []:
         take(facts, "matched", one)
     for together, at in remaining:
@@ -96,7 +107,7 @@ def test_a_match_taken_back_is_as_if_there_had_been_none(seen: list[Sighting], r
 
 
 @given(sightings, sightings, all_rules, nodes, st.lists(pairs, max_size=8))
-def test_who_is_erased_is_as_if_never_seen(
+def test_who_is_erased_is_as_if_the_others_had_been_seen_without(
     seen: list[Sighting], later: list[Sighting], rules: Rules, someone: Node, wanted: list[Pair]
 ) -> None:
     store = Store(rules)
@@ -105,12 +116,12 @@ def test_who_is_erased_is_as_if_never_seen(
     matched = match(store, wanted)
     gone = store.forget(store.members(someone))
     store.take([])
-    remaining = [one for one in seen if gone.isdisjoint(one[0])]
+    left = without(seen, gone)
     matched = [one for one in matched if gone.isdisjoint(one)]
-    check(store, remaining, matched)
+    check(store, [], matched, left)
     for one in later:
         store.take([seen_of(one, rules)])
-    check(store, remaining + later, matched)
+    check(store, later, matched, left)
 
 
 def test_a_kiosk_does_not_load_all_who_used_it() -> None:

@@ -113,8 +113,8 @@ CREATE TABLE resettling (
     unlinks     int8  NOT NULL
 );
 GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
-GRANT SELECT, INSERT, DELETE ON superseded_evidence, former_links TO c360_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, merges, unsettled, resettling TO c360_identity;
+GRANT SELECT, INSERT, DELETE ON former_links TO c360_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, superseded_evidence, merges, unsettled, resettling TO c360_identity;
 """
 
 
