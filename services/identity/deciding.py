@@ -85,6 +85,8 @@ class Decider:
             if earlier.asked != command.digest():
                 raise reused()
             return earlier
+        if await decisions.is_spent(self._pool, command.request_id):
+            raise WrongState("what this request decided was removed: a customer of it was erased", reason="CUSTOMER_ERASED")
         one, other = await self._node(command.one), await self._node(command.other)
         if one == other:
             raise InvalidInput("a decision is about two customers, and these two names are of one", reason="SAME_CUSTOMER")

@@ -1,4 +1,4 @@
-"""Identity's read model of decisions by hand, table `decisions`, and of the customers they are about."""
+"""Identity's read model of decisions by hand, tables `decisions` and `spent_requests`, and of the customers they are about."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +41,11 @@ async def get(pool: Any, decision_id: bytes) -> Decision | None:
 
 async def of_request(pool: Any, request_id: str) -> Decision | None:
     return _decision(await pool.fetchrow(f"SELECT {COLUMNS} FROM decisions WHERE request_id = $1", request_id))  # noqa: S608
+
+
+async def is_spent(pool: Any, request_id: str) -> bool:
+    """Whether it stood for a decision that went with an erasure."""
+    return bool(await pool.fetchval("SELECT EXISTS (SELECT FROM spent_requests WHERE request_id = $1)", request_id))
 
 
 async def of_withdrawal(pool: Any, request_id: str) -> Decision | None:
@@ -91,13 +96,15 @@ async def clusters(pool: Any, decision: Decision) -> list[Cluster]:
 
 
 async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes]) -> set[bytes]:
-    """Removes those of which one end is erased; returns the hashes of all their ends.
+    """Removes those of which one end is erased, all but their request ids; returns the hashes of all their ends.
 
     Where only the customer is erased whose stream told of it, whom the end is linked to now stands for it.
     """
     gone = await connection.fetch(
-        "DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) RETURNING one, other", list(hashes)
+        "DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) RETURNING one, other, request_id",
+        list(hashes),
     )
+    await connection.execute("INSERT INTO spent_requests SELECT unnest($1::text[])", [row["request_id"] for row in gone])
     for end, customer in (("one", "customer"), ("other", "other_customer")):
         await connection.execute(
             f"""UPDATE decisions SET {customer} = linked.customer FROM identifiers AS linked

@@ -60,6 +60,7 @@ VIEWS = (
     "suppressions",
     "holds",
     "decisions",
+    "spent_requests",
 )
 
 
@@ -247,6 +248,24 @@ async def test_erasing_one_person_takes_no_identifier_and_no_decision_of_another
     await unifier.unify([event_of("6", user_id="bea")], 5, [])
     assert await store.members("email", "cem@x.example") == await store.members("user_id", "cem") != []
     assert not await store.members("phone", "+4915112345001")
+
+
+async def test_a_request_that_decided_about_who_is_erased_is_not_carried_out_again(store: Store) -> None:
+    unifier, decider, _ = await store.started()
+    events_of_both = [event_of("1", user_id="ann"), event_of("2", user_id="bea")]
+    await unifier.unify(events_of_both, 1, [])
+    ann, bea = (Party(value_hash=store.hash_of("user_id", name)) for name in ("ann", "bea"))
+    merge = Decide(request_id="m", act="merge", one=ann, other=bea, decided_by="desk", reason="the same person")
+    merged, _ = await decider.decide(merge)
+    await decider.withdraw("w", merged.decision_id, "desk", "a mistake")
+    suppression = Suppression(b"e", "start_clean", 1)
+    await erase(store, await store.members("user_id", "bea"), suppression)
+    unifier.forget()
+    await unifier.unify([event_of("3", user_id="bea")], 2, [])
+    with pytest.raises(WrongState, match="erased") as refused:
+        await decider.decide(merge)
+    assert refused.value.reason == "CUSTOMER_ERASED"
+    assert await store.members("user_id", "ann") != await store.members("user_id", "bea") != []
 
 
 def event_of(message_id: str, **named: Any) -> RawEvent:
