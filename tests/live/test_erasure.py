@@ -2,8 +2,9 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 import httpx
@@ -180,9 +181,8 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
         )
         hold_id = platform.identity.PlaceLegalHold(hold, timeout=DEADLINE_S).hold.hold_id
         waiting.append((erase(platform, person), hold_id))
-    merging = identify({"email": one.email}, anonymous_id=other.devices[0])
-    position = platform.record(key, merging).position
-    merged = {platform.resolve("email", person.email, position).customer_id for person in (one, other)}
+    merge_by_hand(platform, one, other)
+    merged = {platform.resolve("email", person.email).customer_id for person in (one, other)}
     assert len(merged) == 1
     for erasure, hold_id in waiting:
         assert erasure.stage == pb.ERASURE_STAGE_QUEUED
@@ -191,6 +191,22 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
     done = [wait_completed(platform, erasure) for erasure, _ in waiting]
     assert all(erasure.certificate for erasure in done)
     assert len({tuple(erasure.erased_customer_ids) for erasure in done}) == 1
+
+
+def about(one: Person, other: Person) -> Any:
+    """What a decision by hand about two people says."""
+    customer, its = (decision_pb2.CustomerRef(identifier=person.email_identifier()) for person in (one, other))
+    return {
+        "request_id": str(uuid.uuid4()),
+        "customer": customer,
+        "other": its,
+        "decided_by": "crm-desk",
+        "reason": "ticket 1",
+    }
+
+
+def merge_by_hand(platform: Platform, one: Person, other: Person) -> None:
+    platform.decisions.MergeCustomers(decision_pb2.MergeCustomersRequest(**about(one, other)), timeout=DEADLINE_S)
 
 
 class Merged:
@@ -202,19 +218,15 @@ class Merged:
             event = identify({"email": person.email, "first_name": person.name}, user_id=person.user)
             position = platform.record(key, event).position
             platform.resolve("email", person.email, position)
-        self.decided(decision_pb2.MergeCustomersRequest, platform.decisions.MergeCustomers)
+        merge_by_hand(platform, self.older, self.younger)
         placed = pb.PlaceLegalHoldRequest(
             request_id=str(uuid.uuid4()), identifier=self.younger.email_identifier(), reason="litigation"
         )
         self.hold_id = platform.identity.PlaceLegalHold(placed, timeout=DEADLINE_S).hold.hold_id
 
-    def decided(self, request: type, call: Callable[..., object]) -> None:
-        customer, other = (decision_pb2.CustomerRef(identifier=one.email_identifier()) for one in (self.older, self.younger))
-        who = {"decided_by": "crm-desk", "reason": "ticket 1"}
-        call(request(request_id=str(uuid.uuid4()), customer=customer, other=other, **who), timeout=DEADLINE_S)
-
     def split(self) -> None:
-        self.decided(decision_pb2.SplitCustomerRequest, self.platform.decisions.SplitCustomer)
+        split = decision_pb2.SplitCustomerRequest(**about(self.older, self.younger))
+        self.platform.decisions.SplitCustomer(split, timeout=DEADLINE_S)
 
     def release(self) -> None:
         released = pb.ReleaseLegalHoldRequest(request_id=str(uuid.uuid4()), hold_id=self.hold_id)
