@@ -260,8 +260,9 @@ def test_a_value_joins_nobody_who_is_two_without_it(seen: list[Sighting], more: 
     users = {node for node in facts.nodes() if node.namespace == "user_id"}
     found = divide(facts, DEFAULT_RULES)
     for node in facts.nodes() - outside - users:
-        mine = {user for together in facts.together if node in together for user in together & users}
-        if len({id(found.group_of[user]) for user in mine}) > 1 and not any(node in decided for decided in facts.forced):
+        beside = {other for together in facts.together if node in together for other in together - {node}}
+        people = {id(found.group_of[user]) for user in beside & users}
+        if len(people) > 1 and not any(node in decided for decided in facts.forced):
             assert found.group_of[node].nodes == {node}
-        elif DEFAULT_RULES.of(node.namespace).owned_by == ("user_id",) and mine:
-            assert node not in contested(facts, DEFAULT_RULES, outside)
+        elif DEFAULT_RULES.of(node.namespace).owned_by == ("user_id",) and len(people) == 1 and beside <= users:
+            assert node not in contested(facts, DEFAULT_RULES, outside), "its devices lead to nobody else"

@@ -8,7 +8,7 @@ import msgspec
 from shared.identifiers import HARDWARE
 
 MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
-LINK_WEIGHT = 20.0  # bits: a name and a birth date are asked about; with a home, an address or a number they are linked
+LINK_WEIGHT = 17.0  # bits: odds of a hundred thousand to one
 REVIEW_WEIGHT = 4.0  # bits: sixteen to one
 
 

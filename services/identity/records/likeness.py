@@ -27,6 +27,8 @@ class Kept:
 
 
 RecordPair = tuple[bytes, bytes]  # record ids, in order
+KNOWN_TO_MANY = frozenset({"given_name", "middle_initial", "family_name", "birth_date"})
+NEARLY_THE_SAME = 5.0  # bits of a given name; the names of twins, Lena and Lina, weigh less
 
 
 class Likeness(NamedTuple):
@@ -57,6 +59,8 @@ class Comparer:
         self.floor = floor
         self.scorer = Scorer(model)
         self._personal = [comparison for comparison in model.comparisons if is_personal(comparison)]
+        self._given = [comparison for comparison in model.comparisons if "given_name" in comparison.about]
+        self._witnesses = [comparison for comparison in model.comparisons if not comparison.about & KNOWN_TO_MANY]
 
     def compare(self, one: Kept, other: Kept) -> Likeness | None:
         """The same for both orders: floats are added up in one."""
@@ -75,8 +79,15 @@ class Comparer:
         return veto(_record(one), _record(other))
 
     def is_personal(self, one: Person, other: Person) -> bool:
-        """Whether what a family doesn't share speaks for it, taken together."""
-        return sum(level_of(comparison, one, other).weight for comparison in self._personal) > 0
+        """Whether what a family doesn't share speaks for it, taken together, and more than who knows somebody could say.
+
+        A name and a birth date are known to many, and twins share all but the given name: people are asked about those.
+        """
+        if not sum(level_of(comparison, one, other).weight for comparison in self._personal) > 0:
+            return False
+        if any(level_of(comparison, one, other).weight < NEARLY_THE_SAME for comparison in self._given):
+            return False
+        return any(level_of(comparison, one, other).weight > 0 for comparison in self._witnesses)
 
 
 def record_pair(one: bytes, other: bytes) -> RecordPair:
