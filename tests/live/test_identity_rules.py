@@ -173,6 +173,6 @@ async def test_what_is_explained_as_known_then_is_by_the_rules_of_that_day(store
         explanations = Explanations(store.pool, unifier.graph.ledger, unifier.graph, now_us)
     found = [await explanations.why(one, other, Instants(known_at=known)) for known in (before, END_OF_TIME)]
     assert [why.rules.version for why in found] == [1, 2]
-    assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["LIMIT"], ["BLOCKED"]]
+    assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["SHARED", "LIMIT"], ["BLOCKED"]]
     known = await explanations.why(one, other, await explanations.instants(None, now_us()))
     assert known.explained == found[1].explained
