@@ -11,6 +11,8 @@ from services.stack.errors import StackError
 from services.stack.ports import SERVICES
 from services.stack.stack import Stack
 
+os.environ.pop("COLUMNS", None)  # of whoever runs the tests: tables are as wide as what is in them
+
 # `make laws` looks ten times as hard; no example fails for being slow, which on a busy machine says nothing.
 USUAL_EXAMPLES = 100
 settings.register_profile("usual", max_examples=USUAL_EXAMPLES, deadline=None)
