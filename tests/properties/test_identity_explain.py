@@ -98,9 +98,10 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
 def test_nothing_in_common_is_no_way_from_one_to_the_other(
     seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
 ) -> None:
+    """Between identifiers that may link; a shared or blocked one has no way to anybody."""
     standing = standing_of(seen, decided, rules)
     told = explain(standing, one, other)
-    if told.together or told.obstacles:
+    if told.together or told.obstacles or {one, other} & standing.shared or {one.value_hash, other.value_hash} & rules.blocked:
         return
     around = [component_of([node], standing.facts, rules) for node in (one, other)]
     assert around[0].isdisjoint(around[1])
