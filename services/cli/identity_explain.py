@@ -148,7 +148,7 @@ def _obstacle(shown: dict[str, Any]) -> str:
             return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike, and not enough to be linked unasked"
         case "SHARED" | "BLOCKED":
             owners = ", ".join(f"{count} of {namespace}" for namespace, count in shown["owners"].items())
-            why = "names nobody, by the rules" if shown["reason"] == "BLOCKED" else f"was seen with too many: {owners}"
+            why = "names nobody, by the rules" if shown["reason"] == "BLOCKED" else f"is more than one person's: seen with {owners}"
             return f"{_hashed(shown['identifiers'][0])} {why}"
     kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
     by_decision = f", decision {shown['decision_id']}" if shown["evidence"] else ""

@@ -110,8 +110,8 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
     forbidden = c360.json("identity", "forbid", ben, ann, *by)["decision"]["decision_id"]
     last = family.see("--user-id", family.ben, "-t", f"email={family.mail}")
     apart = family.why(ben, mail, "--fresh", last)["obstacles"]
-    assert [(one["reason"], one["decision_id"]) for one in apart] == [("FORBIDDEN", forbidden), ("LIMIT", "")]
-    assert apart[0]["evidence"]["source"] == "demo"
+    assert [(one["reason"], one["decision_id"]) for one in apart] == [("SHARED", ""), ("FORBIDDEN", forbidden), ("LIMIT", "")]
+    assert apart[1]["evidence"]["source"] == "demo"
     assert family.why(ben, ann, "--known-at", together)["together"]
 
 

@@ -14,7 +14,7 @@ from services.identity.domain import Suppression
 from services.identity.explaining import Explanations
 from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node, shared
-from services.identity.graph.ownership import contested
+from services.identity.graph.ownership import contests
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import Ledger
 from services.identity.recall import Instants
@@ -205,7 +205,7 @@ async def test_a_pair_is_explained_as_by_all_facts(store: Store, seed: int) -> N
                 if obstacle.kind == "SHARED":
                     [value] = obstacle.nodes
                     counted = list(why.owners[value.value_hash].items())
-                    by_two = value in contested(facts, DEFAULT_RULES, shared(facts, DEFAULT_RULES))
+                    by_two = value in contests(facts, DEFAULT_RULES, shared(facts, DEFAULT_RULES)).open
                     assert by_two or DEFAULT_RULES.is_shared(value.namespace, counted)
             for link in why.explained.links:
                 assert link.evidence is not None

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
 from services.identity.graph.facts import Node, pair, shared
-from services.identity.graph.resolve import component_of
 from services.identity.graph.rules import Rules
+from tests.properties.components import component_of
 from tests.properties.test_identity_resolve import Decision, Sighting, decisions, facts_of, nodes, sightings
 from tests.properties.test_identity_resolve import all_rules as unblocked_rules
 
@@ -76,7 +76,7 @@ def test_what_keeps_them_apart_is_so(seen: list[Sighting], decided: list[Decisio
 
 def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bool:
     """Each as things stand when those told before it are gone."""
-    facts, rules, shared_values = standing
+    facts, rules, shared_values, _ = standing
     if obstacle.kind == "FORBIDDEN":
         return pair(*obstacle.nodes) in facts.forbidden
     if obstacle.kind in ("SHARED", "BLOCKED"):
@@ -98,12 +98,11 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
 def test_nothing_in_common_is_no_way_from_one_to_the_other(
     seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
 ) -> None:
-    """Between identifiers that may link; a shared or blocked one has no way to anybody."""
     standing = standing_of(seen, decided, rules)
     told = explain(standing, one, other)
-    if told.together or told.obstacles or {one, other} & standing.shared or {one.value_hash, other.value_hash} & rules.blocked:
+    if told.together or told.obstacles:
         return
-    around = [component_of([node], standing.facts, rules) for node in (one, other)]
+    around = [component_of([node], standing.facts, rules, set(standing.shared)) for node in (one, other)]
     assert around[0].isdisjoint(around[1])
     for together in standing.facts.together:
         assert not {one, other} <= together

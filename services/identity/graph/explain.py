@@ -13,7 +13,7 @@ import msgspec
 
 from services.identity.graph.causes import by_node, chain
 from services.identity.graph.facts import Facts, Node, pair
-from services.identity.graph.ownership import contested
+from services.identity.graph.ownership import contests
 from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
@@ -21,15 +21,17 @@ Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW
 
 
 class Standing(NamedTuple):
-    """All that a partition follows from; `shared` are values with too many owners, also owners that aren't among the facts, and contested ones."""
+    """All that a partition follows from; `shared` are values with too many owners, also owners that aren't among the facts, and
+    contested ones; `last` those that were contested until people decided."""
 
     facts: Facts
     rules: Rules
     shared: frozenset[Node]
+    last: frozenset[Node] = frozenset()
 
     def partition(self, *alone: Node) -> Partition:
         """`alone` are there also when no fact is about them."""
-        found = resolve(self.facts, self.rules, set(self.shared))
+        found = resolve(self.facts, self.rules, set(self.shared), self.last)
         for node in alone:
             if node not in found.group_of:
                 found.add(node)
@@ -38,7 +40,8 @@ class Standing(NamedTuple):
 
 def standing_on(facts: Facts, rules: Rules, outside: Collection[Node]) -> Standing:
     """`outside` are shared values, by all facts; what these facts contest comes with them."""
-    return Standing(facts, rules, frozenset(outside) | contested(facts, rules, outside))
+    found = contests(facts, rules, outside)
+    return Standing(facts, rules, frozenset(outside) | found.open, frozenset(found.settled))
 
 
 class Obstacle(NamedTuple):
@@ -72,7 +75,7 @@ def explain(standing: Standing, one: Node, other: Node) -> Explained:
 
 def without(standing: Standing, obstacle: Obstacle) -> Standing:
     """As it would be if the decision were withdrawn, the limit or the bound lifted, or the value neither shared nor blocked."""
-    facts, rules, shared = standing
+    facts, rules, shared, last = standing
     match obstacle.kind:
         case "FORBIDDEN":
             facts = replace(facts, forbidden=facts.forbidden - {pair(*obstacle.nodes)})
@@ -92,7 +95,7 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
             ends = pair(*obstacle.nodes)
             certain = facts.matched[ends]._replace(weight=inf, personal_weight=inf)
             facts = replace(facts, matched=facts.matched | {ends: certain})
-    return Standing(facts, rules, shared)
+    return Standing(facts, rules, shared, last)
 
 
 def _without_limit(rules: Rules, namespace: Namespace) -> Rules:
@@ -168,7 +171,7 @@ def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle
 
     What leads from one such value to another is not followed: everybody is a few kiosks away from everybody.
     """
-    links = by_node(candidates(standing.facts, standing.rules, set(standing.shared)))
+    links = by_node(candidates(standing.facts, standing.rules, set(standing.shared), standing.last))
     between = _shared_near(standing, _reached(links, one)) & _shared_near(standing, _reached(links, other))
     if {one, other} <= standing.shared and any({one, other} <= together for together in standing.facts.together):
         between |= {one, other}

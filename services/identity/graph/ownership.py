@@ -7,6 +7,8 @@ go to is a guess. Unlike a shared value, a contested one stays in its component,
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 from services.identity.graph.facts import Facts, Node, shared
 from services.identity.graph.resolve import Partition, Rejected, resolve
@@ -15,28 +17,42 @@ from services.identity.graph.rules import Rules
 Seen = Mapping[Node, set[Node]]
 
 
+class Contests(NamedTuple):
+    """Values of two people: `open` ones link nobody; of `settled` ones people decided that the two are one, so they link, last."""
+
+    open: set[Node]
+    settled: set[Node]
+
+
 def divide(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) -> Partition:
     """Who is who. `shared_values` has to be given when `facts` are those of a component: owners may stand outside.
 
     What a contested value would have joined and rules keep apart is told with the rejected links, between the people themselves.
     """
     outside = shared(facts, rules) if shared_values is None else shared_values
-    found = contested(facts, rules, outside)
-    partition = resolve(facts, rules, outside | found)
-    if found:
-        partition.rejected += _contests(facts, rules, outside, found, partition)
+    found = contests(facts, rules, outside)
+    partition = resolve(facts, rules, outside | found.open, found.settled)
+    if found.open:
+        partition.rejected += _questions(facts, rules, outside, found.open, partition)
     return partition
 
 
-def contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Node]:
+def contests(facts: Facts, rules: Rules, outside: Collection[Node]) -> Contests:
     """Values that were seen with two people. `outside` are shared values, which say nothing of anybody.
 
     What unique identifiers say goes first, then what addresses say of each other, then of devices; and at last whom the devices
     lead to that an address was seen with. So a mailbox of two users is no reason to doubt the phone of one of them, nor a
-    tablet of two to doubt their mailboxes. Matches say nothing here: they add to what is certain.
+    tablet of two to doubt their mailboxes. Matches say nothing here: they add to what is certain. What people decided to be
+    one settles what was contested, and never makes anything contested that by itself wasn't: nothing falls out of a customer.
     """
     if not _told_apart(facts, rules, outside):
-        return set()
+        return Contests(set(), set())
+    found = _contested(replace(facts, forced=set()), rules, outside)
+    still = found & _contested(facts, rules, outside) if found and facts.forced else found
+    return Contests(still, found - still)
+
+
+def _contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Node]:
     seen = _seen_with(facts, outside)
     names = {node.namespace for node in seen}
     unique = frozenset(name for name in names if rules.of(name).limit == 1)
@@ -110,7 +126,7 @@ def _people(nodes: Collection[Node], owners: Collection[str], people: Partition)
     )
 
 
-def _contests(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:
+def _questions(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:
     """The questions that contested values put: are these two people one?"""
     lenient = resolve(facts, rules, outside)
     for link, reason, namespace in lenient.rejected:

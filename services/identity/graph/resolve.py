@@ -4,8 +4,7 @@ Candidate links are taken strongest first, matches after all that was seen, and 
 forbids it. What isn't joined is kept with its reason. Links never lead out of a component of candidates, so a component is resolved by itself.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -60,14 +59,14 @@ class Partition:
         return {frozenset(group.nodes) for group in self.group_of.values()}
 
 
-def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) -> Partition:
-    """`shared_values` has to be given when `facts` are those of a component: owners may stand outside."""
+def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, last: Collection[Node] = ()) -> Partition:
+    """`shared_values` has to be given when `facts` are those of a component: owners may stand outside. As to `last`, `candidates`."""
     partition = Partition(shared=shared(facts, rules) if shared_values is None else shared_values)
     first_seen = _first_seen(facts)
     for node in facts.nodes():
         sources = facts.recorded_by.get(node, frozenset()).intersection(rules.matching.one_per_source)
         partition.add(node, first_seen.get(node, 0), sources)
-    for link in candidates(facts, rules, partition.shared):
+    for link in candidates(facts, rules, partition.shared, last):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
         if one is not other and (rejected := _reject(link, partition, facts, rules)) is not None:
             partition.rejected.append(rejected)
@@ -85,18 +84,22 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) 
     return partition
 
 
-def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
-    """In the order in which they are joined: by hand first, then strongest namespaces, then the earliest; then by weight."""
+def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[Node] = ()) -> list[Link]:
+    """In the order in which they are joined: by hand first, then strongest namespaces, then the earliest; then by weight.
+
+    Values of `last` come after all others, each by itself: whatever they bring takes no one's place.
+    """
 
     def rank(node: Node) -> tuple[tuple[int, int], Node]:
         return rules.rank(node.namespace), node
 
     earliest: dict[Pair, Link] = {}
     for nodes, evidence in facts.together.items():
-        active = sorted((node for node in nodes if node not in without), key=rank)
-        for weak in active[1:]:
-            link = Link(active[0], weak, evidence)
-            known = earliest.get(found := pair(active[0], weak))
+        active = sorted((node for node in nodes if node not in without), key=lambda node: (node in last, rank(node)))
+        for other in active[1:]:
+            strong, weak = sorted((active[0], other), key=rank)
+            link = Link(strong, weak, evidence)
+            known = earliest.get(found := pair(strong, weak))
             if known is None or (known.evidence is not None and evidence < known.evidence):
                 earliest[found] = link
     for decided in facts.forced:
@@ -115,23 +118,10 @@ def candidates(facts: Facts, rules: Rules, without: set[Node]) -> list[Link]:
         ranks = rank(link.strong)[0], rank(link.weak)[0]
         if link.weight is not None:
             return 2, -link.weight, *ranks, link.weak, link.strong
-        return link.evidence is not None, *ranks, link.evidence, link.weak, link.strong
+        kind = 0 if link.evidence is None else 3 if link.strong in last or link.weak in last else 1
+        return kind, *ranks, link.evidence, link.weak, link.strong
 
     return sorted(earliest.values(), key=order)
-
-
-def component_of(start: Iterable[Node], facts: Facts, rules: Rules) -> set[Node]:
-    """All that candidates or decisions lead to."""
-    neighbours: dict[Node, set[Node]] = defaultdict(set)
-    for link in candidates(facts, rules, shared(facts, rules)):
-        neighbours[link.strong].add(link.weak)
-        neighbours[link.weak].add(link.strong)
-    reached, waiting = set(start), list(start)
-    while waiting:
-        for node in neighbours[waiting.pop()] - reached:
-            reached.add(node)
-            waiting.append(node)
-    return reached
 
 
 def _first_seen(facts: Facts) -> dict[Node, int]:
