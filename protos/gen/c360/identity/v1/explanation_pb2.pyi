@@ -327,15 +327,15 @@ class Obstacle(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
-    "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with has too
-    many owners to say who somebody is. "ONE_PER_SOURCE": a source that keeps each person once has records of both.
+    "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with is more
+    than one person's: too many own it, or two do whom nothing else joins. "ONE_PER_SOURCE": a source that keeps each person once has records of both.
     "LOW_CERTAINTY": they match, and not enough to be linked unasked. "BLOCKED": the rules say that what both were seen with
     names nobody.
     """
     namespace: _builtins.str
     """LIMIT: of which namespace. ONE_PER_SOURCE: which source."""
     limit: _builtins.int
-    """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on."""
+    """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on; 2 when two people are."""
     window_seconds: _builtins.int
     """LIMIT: within how many seconds these may have been first seen; 0: ever."""
     decision_id: _builtins.str
