@@ -20,6 +20,11 @@ settings.register_profile("laws", max_examples=10 * USUAL_EXAMPLES, deadline=Non
 settings.load_profile(os.environ.get("C360_TEST_PROFILE", "usual"))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes name no test: packed or sealed ones differ by process and moment, and the processes must name tests alike."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Stack]:
     """NATS, PostgreSQL and the migrated databases; no service."""
