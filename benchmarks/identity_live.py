@@ -24,13 +24,13 @@ from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1.decision_pb2_grpc import DecisionServiceStub, add_DecisionServiceServicer_to_server
 
 from benchmarks.harness import Result
-from services.identity import views
+from services.identity.api.decisions import SERVICE_NAME, DecisionApi
 from services.identity.app import Unifier
 from services.identity.deciding import Decider
-from services.identity.decision import Act, Decide, Party
-from services.identity.decision_api import SERVICE_NAME, DecisionApi
+from services.identity.domain.decision import Act, Decide, Party
 from services.identity.ledger import Ledger
-from services.identity.outbox import Outbox
+from services.identity.tables import views
+from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events.wire import RawEvent
 from shared.identifiers import hash_of, normalise

@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 
 from benchmarks.harness import Result, timed
-from services.identity.seen import SeenMessages
+from services.identity.tables.seen import SeenMessages
 from services.ingest.receipts import Applied, Receipts
 from services.stack.stack import Stack
 from shared.sieve import GENERATION_IDS

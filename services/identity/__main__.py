@@ -14,29 +14,29 @@ from c360.identity.v1.rules_pb2_grpc import add_RulesServiceServicer_to_server
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 
 from services.identity.activating import Activator
-from services.identity.api import IdentityApi
+from services.identity.api.decisions import SERVICE_NAME as DECISIONS
+from services.identity.api.decisions import DecisionApi
+from services.identity.api.erasure import ErasureApi
+from services.identity.api.explanation import ExplanationApi
+from services.identity.api.identity import IdentityApi
+from services.identity.api.matching import MatchingApi
+from services.identity.api.rules import SERVICE_NAME as RULES
+from services.identity.api.rules import RulesApi
 from services.identity.app import Unifier
 from services.identity.deciding import Decider
-from services.identity.decision_api import SERVICE_NAME as DECISIONS
-from services.identity.decision_api import DecisionApi
 from services.identity.epochs import Epochs
 from services.identity.erasing import Eraser
-from services.identity.erasure_api import ErasureApi
 from services.identity.explaining import Explanations
-from services.identity.explanation_api import ExplanationApi
 from services.identity.follow import follow_ingest, replay
 from services.identity.graph_writer import GraphWriter
 from services.identity.holding import Holds
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.matcher import Matcher, make_matcher
-from services.identity.matching_api import MatchingApi
 from services.identity.model_activating import ModelActivator, settling
 from services.identity.model_simulating import ModelSimulation
-from services.identity.outbox import Outbox
 from services.identity.reviewing import Expiry
-from services.identity.rules_api import SERVICE_NAME as RULES
-from services.identity.rules_api import RulesApi
 from services.identity.simulating import Simulation
+from services.identity.tables.outbox import Outbox
 from shared import bus
 from shared.bus.destructions import heed
 from shared.config import Settings

@@ -6,18 +6,18 @@ from typing import Any
 
 import msgspec
 
-from services.identity import resettling, rulebook, sharing
-from services.identity.erasure import check_request, reused
+from services.identity.domain.erasure import check_request, reused
+from services.identity.domain.rules_document import RulesDocument, rules_of, to_json
 from services.identity.graph.difference import Difference, changed, copied
 from services.identity.graph.facts import Evidence
 from services.identity.graph.region import Region
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.regions import Loaded
-from services.identity.resettling import Resettling
-from services.identity.rulebook import RULES_STREAM, SHIPPED, Activation
-from services.identity.rules_document import RulesDocument, rules_of, to_json
 from services.identity.simulating import Progress, Simulation
+from services.identity.tables import resettling, rulebook, sharing
+from services.identity.tables.regions import Loaded
+from services.identity.tables.resettling import Resettling
+from services.identity.tables.rulebook import RULES_STREAM, SHIPPED, Activation
 from shared.errors import WrongState
 from shared.events.catalogue import Entry, EventType, Public, make_entry
 from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesActivated, RulesDiffer, RulesSettled

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity import erasures, regions
 from services.identity.activities import Placed, activity_entry
-from services.identity.domain import Sighting, Suppression, admit, sighting_of
+from services.identity.domain.erasure import evolve as evolve_erasure
+from services.identity.domain.sighting import Sighting, Suppression, admit, sighting_of
 from services.identity.drafting import Drafting
-from services.identity.erasure import evolve as evolve_erasure
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen, Settled
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
-from services.identity.regions import Loaded
+from services.identity.tables import erasures, regions
+from services.identity.tables.regions import Loaded
 from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
 from shared.events.promotion import identifiers_of

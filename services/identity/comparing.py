@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity import record_tables
 from services.identity.matching import blocking
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.households import household_of
-from services.identity.record_tables import Changes, RecordRow
 from services.identity.records.likeness import Comparer, Kept, Likeness, RecordPair, record_pair
 from services.identity.records.proposing import Blocks, Key, Proposed, propose, withdrawn
 from services.identity.records.said import Statements, decode_statements, encode_statements, latest, merge, person_of
-from services.identity.regions import Loaded
+from services.identity.tables import record_tables
+from services.identity.tables.record_tables import Changes, RecordRow
+from services.identity.tables.regions import Loaded
 from shared.telemetry import logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
 

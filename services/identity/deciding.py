@@ -5,14 +5,14 @@ from typing import Any
 
 import msgspec
 
-from services.identity import decisions, erasures, views
-from services.identity.decision import Cut, Decide, Decision, Party, are_one, check_who_and_why, forbidding, stand_for
-from services.identity.erasure import reused
+from services.identity.domain.decision import Cut, Decide, Decision, Party, are_one, check_who_and_why, forbidding, stand_for
+from services.identity.domain.erasure import reused
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
-from services.identity.regions import Loaded
 from services.identity.reviewing import closing, open_proposal
+from services.identity.tables import decisions, erasures, views
+from services.identity.tables.regions import Loaded
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry

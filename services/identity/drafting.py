@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.identity.domain import Proposal
-from services.identity.erasure import Erasure
+from services.identity.domain.erasure import Erasure
+from services.identity.domain.sighting import Proposal
 from services.identity.graph.causes import NOBODY, Causes
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node
@@ -12,7 +12,7 @@ from services.identity.graph.region import Settled
 from services.identity.graph.resolve import Rejected
 from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION
-from services.identity.regions import Loaded
+from services.identity.tables.regions import Loaded
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
 from shared.identifiers import Identifier

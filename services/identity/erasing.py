@@ -11,14 +11,14 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.identity import erasures, record_tables, views
-from services.identity.certificate import certify
-from services.identity.domain import Suppression
+from services.identity.domain.certificate import certify
+from services.identity.domain.erasure import EraseCustomer, Erasure, evolve, requested, reused
+from services.identity.domain.sighting import Suppression
 from services.identity.epochs import Epochs
-from services.identity.erasure import EraseCustomer, Erasure, evolve, requested, reused
 from services.identity.holding import holds_on
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from services.identity.sweep import StillReadable, Sweep
+from services.identity.tables import erasures, record_tables, views
 from shared.bus.destructions import announce
 from shared.errors import WrongState
 from shared.events import customer as customer_events

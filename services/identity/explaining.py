@@ -6,14 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.identity import erasures, recall, replayed, rulebook, views
+from services.identity import recall, replayed
 from services.identity.graph.explain import Explained, explain
 from services.identity.graph.facts import Node, Pair
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.recall import Instants, Told
-from services.identity.views import Resolved
+from services.identity.tables import erasures, rulebook, views
+from services.identity.tables.views import Resolved
 from shared.errors import InvalidInput, NotFound
 from shared.events import customer as events
 from shared.ids import to_text

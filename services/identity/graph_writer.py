@@ -7,7 +7,6 @@ All of it belongs into a turn of the ledger.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from services.identity import region_saving, regions, views
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.graph.causes import NOBODY
 from services.identity.graph.conclude import Conclusion
@@ -15,7 +14,8 @@ from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen, Settled, settle
 from services.identity.graph.rules import Rules
 from services.identity.ledger import Also, Ledger
-from services.identity.regions import Loaded
+from services.identity.tables import region_saving, regions, views
+from services.identity.tables.regions import Loaded
 from shared.events.catalogue import Entry
 from shared.identifiers import Identifier
 from shared.ids import NewId

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from services.identity import views
-from services.identity.erasure import check_request, reused
+from services.identity.domain.erasure import check_request, reused
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.tables import views
 from shared.errors import NotFound
 from shared.events import erasure as events
 from shared.events.catalogue import EventType, Public, make_entry

@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from services.identity import modelbook, rulebook, views
 from services.identity.graph.rules import DEFAULT_RULES
-from services.identity.modelbook import ModelActivation
-from services.identity.outbox import Outbox
-from services.identity.seen import SeenMessages
+from services.identity.tables import modelbook, rulebook, views
+from services.identity.tables.modelbook import ModelActivation
+from services.identity.tables.outbox import Outbox
+from services.identity.tables.seen import SeenMessages
 from shared.events.catalogue import Entry
 from shared.events.wire import INGEST_STREAM
 from shared.instants import Clock

@@ -10,16 +10,16 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from services.identity import record_tables
 from services.identity.comparing import Comparing, Heard, Plan
 from services.identity.graph.facts import Evidence
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
-from services.identity.outbox import Outbox
-from services.identity.record_tables import NOTHING_CONSUMED, State
 from services.identity.records.likeness import Comparer
 from services.identity.records.proposing import Key
 from services.identity.records.said import merge, read, record_id
+from services.identity.tables import record_tables
+from services.identity.tables.outbox import Outbox
+from services.identity.tables.record_tables import NOTHING_CONSUMED, State
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.events.wire import decode_unit

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
-from services.identity import modelbook
 from services.identity.activating import reported
-from services.identity.erasure import check_request, reused
+from services.identity.domain.erasure import check_request, reused
 from services.identity.graph.difference import Difference
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.model_simulating import ModelSimulation
-from services.identity.modelbook import MODEL_STREAM, ModelActivation
 from services.identity.simulating import Progress
+from services.identity.tables import modelbook
+from services.identity.tables.modelbook import MODEL_STREAM, ModelActivation
 from shared.errors import WrongState
 from shared.events.catalogue import EventType, Public, make_entry
 from shared.events.models import MODEL_ACTIVATED, MODEL_SETTLED, ModelActivated, ModelSettled

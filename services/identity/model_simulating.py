@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
-from services.identity import record_tables, regions, resettling
 from services.identity.comparing import Comparing
 from services.identity.graph.difference import Difference, difference
 from services.identity.graph.facts import Match, Node, Pair
@@ -14,8 +13,9 @@ from services.identity.ledger import Ledger
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.model import Model
 from services.identity.records.likeness import Comparer, Likeness, RecordPair, best
-from services.identity.regions import Loaded
 from services.identity.simulating import Progress
+from services.identity.tables import record_tables, regions, resettling
+from services.identity.tables.regions import Loaded
 from shared.errors import LimitExceeded
 from shared.ids import NewId
 from shared.vault import Vault

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.identity import record_tables
 from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
+from services.identity.tables import record_tables
 from shared.errors import LimitExceeded
 from shared.instants import END_OF_TIME
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from services.identity import erasures, views
-from services.identity.decision import Decision
+from services.identity.domain.decision import Decision
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.views import ProposalRow
+from services.identity.tables import erasures, views
+from services.identity.tables.views import ProposalRow
 from shared.errors import NotFound, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from services.identity import regions, resettling, sharing
 from services.identity.graph.difference import Amend, Difference, difference
 from services.identity.graph.rules import Rules
-from services.identity.regions import Loaded
+from services.identity.tables import regions, resettling, sharing
+from services.identity.tables.regions import Loaded
 from shared.ids import NewId
 
 PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept

@@ -6,11 +6,11 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.identity import erasures, record_tables
 from services.identity.broker import purge_consumed
+from services.identity.domain.erasure import Erasure
 from services.identity.epochs import Epochs
-from services.identity.erasure import Erasure
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.tables import erasures, record_tables
 from shared.bus.purging import PARTICIPANTS, Question, ask
 from shared.events import customer as customer_events
 from shared.events.erasure import Purge, StoresPurged

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from services.identity.broker import purge_consumed
 from services.identity.epochs import EPOCH_KEY_AGE_US, Epochs
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.outbox import Outbox
+from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus.connection import ensure_stream

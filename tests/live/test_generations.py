@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.identity.seen import SeenMessages
+from services.identity.tables.seen import SeenMessages
 from services.ingest.receipts import Applied, Receipts
 from services.stack.stack import Stack
 from shared.ids import derived_id

@@ -10,17 +10,18 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.identity import erasures, follow, views
+from services.identity import follow
 from services.identity.app import Unifier
 from services.identity.deciding import Decider
-from services.identity.decision import Act, Decide, Party
-from services.identity.domain import Sighting, Suppression, admit
+from services.identity.domain.decision import Act, Decide, Party
+from services.identity.domain.sighting import Sighting, Suppression, admit
 from services.identity.graph.facts import Facts, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.ledger import Ledger
-from services.identity.outbox import Outbox
 from services.identity.reviewing import Expiry
+from services.identity.tables import erasures, views
+from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
 from shared.errors import InvalidInput, WrongState
 from shared.events import customer as events

@@ -6,11 +6,10 @@ from random import Random
 import msgspec
 import pytest
 
-from services.identity import erasures, views
 from services.identity.app import Unifier
 from services.identity.deciding import Decider
-from services.identity.decision import Act, Decide, Party
-from services.identity.domain import Suppression
+from services.identity.domain.decision import Act, Decide, Party
+from services.identity.domain.sighting import Suppression
 from services.identity.explaining import Explanations
 from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node, shared
@@ -18,7 +17,8 @@ from services.identity.graph.ownership import contests
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.ledger import Ledger
 from services.identity.recall import Instants
-from services.identity.views import Resolved
+from services.identity.tables import erasures, views
+from services.identity.tables.views import Resolved
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.wire import RawEvent
 from shared.ids import id_maker

@@ -6,16 +6,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.identity import activating, resettling, rulebook, sharing, simulating
+from services.identity import activating, simulating
 from services.identity.activating import ActivateRules, Activator
-from services.identity.domain import sighting_of
+from services.identity.domain.rules_document import RulesDocument, read, rules_of
+from services.identity.domain.sighting import sighting_of
 from services.identity.explaining import Explanations
 from services.identity.graph.difference import Difference
 from services.identity.graph.facts import Node
 from services.identity.recall import NOW, Instants
-from services.identity.rulebook import Activation
-from services.identity.rules_document import RulesDocument, read, rules_of
 from services.identity.simulating import Progress, Simulation
+from services.identity.tables import resettling, rulebook, sharing
+from services.identity.tables.rulebook import Activation
 from shared.errors import LimitExceeded
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of

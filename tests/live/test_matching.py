@@ -9,20 +9,20 @@ import pytest
 from c360.identity.v1 import matching_pb2
 
 from services.cli import paging
-from services.identity import erasures, record_tables, views
+from services.identity.api.matching import FIRST_PAGE, after_match, behind
 from services.identity.app import Unifier
 from services.identity.comparing import Comparing
-from services.identity.domain import Suppression
+from services.identity.domain.sighting import Suppression
 from services.identity.graph.facts import Facts, Match, Node
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matcher import Matcher
 from services.identity.matching import blocking, model
-from services.identity.matching_api import FIRST_PAGE, after_match, behind
 from services.identity.model_activating import settling
-from services.identity.outbox import Outbox
 from services.identity.records.likeness import Comparer, Kept, Likeness, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
+from services.identity.tables import erasures, record_tables, views
+from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events.wire import RawEvent, Unit, decode_unit, encode
 from shared.ids import id_maker

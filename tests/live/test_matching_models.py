@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from services.identity import model_simulating, modelbook
+from services.identity import model_simulating
 from services.identity.graph.difference import Difference
 from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matching.model import probability_of, weight_of
 from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.model_simulating import ModelSimulation
-from services.identity.modelbook import ModelActivation, read, shipped
 from services.identity.records.likeness import Comparer
 from services.identity.simulating import Progress
+from services.identity.tables import modelbook
+from services.identity.tables.modelbook import ModelActivation, read, shipped
 from shared.errors import Conflict, InvalidInput, WrongState
 from shared.events import customer as events
 from shared.events.wire import decode_unit

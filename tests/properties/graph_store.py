@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
-from services.identity.decision import Act, are_one, forbidding, stand_for
+from services.identity.domain.decision import Act, are_one, forbidding, stand_for
 from services.identity.graph.conclude import Concluded, Conclusion
 from services.identity.graph.facts import Match, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, settle

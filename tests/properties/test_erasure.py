@@ -11,7 +11,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.domain import Sighting, Suppression, admit
+from services.identity.domain.sighting import Sighting, Suppression, admit
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.facts import Node
 from services.identity.graph.rules import DEFAULT_RULES

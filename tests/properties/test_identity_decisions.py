@@ -6,7 +6,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.decision import Act
+from services.identity.domain.decision import Act
 from services.identity.graph.facts import Node
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import Rules

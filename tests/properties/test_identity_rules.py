@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.decision import Act, stand_for
+from services.identity.domain.decision import Act, stand_for
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.difference import compare, difference, named
 from services.identity.graph.facts import Evidence, Node, pair

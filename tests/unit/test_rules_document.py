@@ -2,9 +2,9 @@
 
 import pytest
 
+from services.identity.domain.rules_document import document_of, read, rules_of, to_json
 from services.identity.graph.rules import DEFAULT_RULES
-from services.identity.rulebook import fold
-from services.identity.rules_document import document_of, read, rules_of, to_json
+from services.identity.tables.rulebook import fold
 from shared.errors import InvalidInput
 from shared.identifiers import hash_of, normalise
 

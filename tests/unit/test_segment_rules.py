@@ -7,7 +7,7 @@ import pytest
 
 from services.cli.errors import Misused
 from services.cli.segment_rules import to_document
-from services.identity.rules_document import read, rules_of
+from services.identity.domain.rules_document import read, rules_of
 from shared.instants import DAY
 
 KEY = b"k" * 32

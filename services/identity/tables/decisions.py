@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.identity.decision import Decision
+from services.identity.domain.decision import Decision
 from services.identity.graph.facts import Node
 
 COLUMNS = ", ".join(Decision.__struct_fields__)

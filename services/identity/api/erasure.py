@@ -4,11 +4,11 @@ from typing import Any, Final
 
 from c360.identity.v1 import identity_pb2 as pb
 
-from services.identity import erasures, views
-from services.identity.certificate import verifier
+from services.identity.domain.certificate import verifier
+from services.identity.domain.erasure import EraseCustomer, Erasure, Stage
 from services.identity.erasing import Eraser
-from services.identity.erasure import EraseCustomer, Erasure, Stage
 from services.identity.holding import Hold, Holds
+from services.identity.tables import erasures, views
 from shared.errors import InvalidInput, NotFound
 from shared.events.erasure import Policy
 from shared.identifiers import hash_of, normalise

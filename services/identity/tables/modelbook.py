@@ -9,7 +9,7 @@ import msgspec
 from services.identity.matching import model
 from services.identity.matching.conditions import ModelInvalid
 from services.identity.matching.model import Model
-from services.identity.rulebook import PARTITION
+from services.identity.tables.rulebook import PARTITION
 from services.identity.training.trap import HouseholdTrap, refuse_household_trap
 from shared.errors import InvalidInput
 from shared.events.models import MODEL_ACTIVATED, MODEL_SETTLED

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from services.identity.erasure import MAX_NAME, check_request
+from services.identity.domain.erasure import MAX_NAME, check_request
 from services.identity.graph.facts import Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Region

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from services.identity import record_tables, region_saving
-from services.identity.domain import Suppression
-from services.identity.erasure import Erasure
+from services.identity.domain.erasure import Erasure
+from services.identity.domain.sighting import Suppression
+from services.identity.tables import record_tables, region_saving
 from shared.events.catalogue import encode
 
 PAGE_STREAMS = 10_000

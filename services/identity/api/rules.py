@@ -6,18 +6,18 @@ from typing import Any, Final
 from c360.identity.v1 import rules_pb2 as pb
 from c360.identity.v1 import rules_pb2_grpc
 
-from services.identity import decisions, resettling, rulebook, views
 from services.identity.activating import ActivateRules, Activator
-from services.identity.decision import stand_for
+from services.identity.domain.decision import stand_for
+from services.identity.domain.rules_document import read, rules_of, to_json
 from services.identity.graph.difference import Amend, Difference
 from services.identity.graph.facts import Node, pair
 from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
 from services.identity.ledger import Ledger
-from services.identity.rulebook import Activation
-from services.identity.rules_document import read, rules_of, to_json
 from services.identity.simulating import Progress as Looked
 from services.identity.simulating import Simulation
+from services.identity.tables import decisions, resettling, rulebook, views
+from services.identity.tables.rulebook import Activation
 from shared.errors import InvalidInput, NotFound
 from shared.events.rules import RulesDiffer
 from shared.identifiers import hash_of, normalise

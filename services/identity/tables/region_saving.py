@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from services.identity import decisions, former
 from services.identity.graph.conclude import Merged, Split
 from services.identity.graph.facts import Node
 from services.identity.graph.region import Settled
-from services.identity.regions import Loaded, sighting_id
-from services.identity.shrinking import shrink
+from services.identity.tables import decisions, former
+from services.identity.tables.regions import Loaded, sighting_id
+from services.identity.tables.shrinking import shrink
 
 
 async def save(connection: Any, loaded: Loaded, settled: Settled, recorded_at: int) -> None:

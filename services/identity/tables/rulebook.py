@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from services.identity.domain.rules_document import RulesDocument, document_of, rules_of
 from services.identity.graph.rules import DEFAULT_RULES, Rules
-from services.identity.rules_document import RulesDocument, document_of, rules_of
 from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesDiffer
 from shared.ids import derived_id
 from shared.log import LogReader, Record

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from services.identity.regions import sighting_id
+from services.identity.tables.regions import sighting_id
 
 
 class Told(NamedTuple):

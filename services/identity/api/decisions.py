@@ -6,10 +6,10 @@ from c360.common.v1.common_pb2 import Position
 from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1 import decision_pb2_grpc
 
-from services.identity import decisions, views
 from services.identity.deciding import Decider
-from services.identity.decision import Act, Decide, Decision, Kind, Party
+from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
 from services.identity.ledger import IDENTITY_PARTITION
+from services.identity.tables import decisions, views
 from shared.errors import InvalidInput, NotFound
 from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.identity import erasures
-from services.identity.domain import Proposal
+from services.identity.domain.sighting import Proposal
+from services.identity.tables import erasures
 from shared.errors import NotFound, WrongState
 from shared.events.customer import ProposalEnd
 from shared.ids import to_text

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from services.identity.erasure import Erasure
+from services.identity.domain.erasure import Erasure
 from shared.ids import to_text
 from shared.instants import to_iso
 from shared.notes import SIGNER, sign_note, verifier_key

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity.decision import Kind
+from services.identity.domain.decision import Kind
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen
-from services.identity.record_tables import likenesses_among, matched_with
 from services.identity.records.likeness import Likeness, RecordPair, best
+from services.identity.tables.record_tables import likenesses_among, matched_with
 
 SIGHTING_ID_BYTES = 16
 

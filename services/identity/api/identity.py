@@ -5,9 +5,9 @@ from typing import Any, Final
 from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
 
-from services.identity import erasures, views
-from services.identity.erasure_api import ErasureApi
+from services.identity.api.erasure import ErasureApi
 from services.identity.ledger import IDENTITY_PARTITION
+from services.identity.tables import erasures, views
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.identifiers import hash_of, normalise

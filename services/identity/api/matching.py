@@ -9,17 +9,17 @@ from typing import Any
 from c360.identity.v1 import matching_pb2 as pb
 from c360.identity.v1 import matching_pb2_grpc
 
-from services.identity import modelbook, record_tables, views
 from services.identity.graph.difference import Difference
 from services.identity.graph_writer import GraphWriter
 from services.identity.matcher import Matcher
 from services.identity.matching.model import probability_of
 from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.model_simulating import ModelSimulation
-from services.identity.modelbook import ModelActivation
-from services.identity.record_tables import RecordRow
 from services.identity.records.likeness import Kept, Likeness, RecordPair
 from services.identity.simulating import Progress as Looked
+from services.identity.tables import modelbook, record_tables, views
+from services.identity.tables.modelbook import ModelActivation
+from services.identity.tables.record_tables import RecordRow
 from shared.errors import InvalidInput, NotFound
 from shared.events.catalogue import Entry
 from shared.events.rules import RulesDiffer
