@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 import grpc
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.common.v1.common_pb2 import Identifier as PbIdentifier
 from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1.decision_pb2_grpc import DecisionServiceStub, add_DecisionServiceServicer_to_server
@@ -242,7 +243,7 @@ async def _decide(writer: Writer, act: Act, one: int, other: int, request_id: st
 
 
 async def _call(stub: Any, act: Act, one: int, other: int, request_id: str) -> None:
-    ends = [pb.CustomerRef(identifier=PbIdentifier(namespace="user_id", value=f"user {number}")) for number in (one, other)]
+    ends = [CustomerRef(identifier=PbIdentifier(namespace="user_id", value=f"user {number}")) for number in (one, other)]
     said: Any = {"request_id": request_id, "customer": ends[0], "other": ends[1], "decided_by": "bench", "reason": "measured"}
     if act == "merge":
         await stub.MergeCustomers(pb.MergeCustomersRequest(**said))

@@ -11,7 +11,7 @@ import typer
 
 from services.cli import purposes, render
 from services.cli.errors import NotReachable
-from services.cli.notation import NamedCustomer, NamedIdentifier
+from services.cli.notation import NamedIdentifier
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
     AsJson,
@@ -143,11 +143,9 @@ def check(
     from services.cli import messages
     from services.cli.client import connect
 
-    request = consent_pb2.CheckRequest(purpose=purpose, at_least_as_fresh=messages.positions(fresh))
-    if isinstance(person, NamedCustomer):
-        request.customer_id = person.customer_id
-    elif isinstance(person, NamedIdentifier):
-        request.identifier.CopyFrom(messages.identifier(person))
+    request = consent_pb2.CheckRequest(
+        purpose=purpose, customer=messages.customer_ref(person), at_least_as_fresh=messages.positions(fresh)
+    )
     with connect("consent") as channel:
         answer = consent_pb2_grpc.ConsentServiceStub(channel).Check(request, timeout=timeout_s)
     if as_json:

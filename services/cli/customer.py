@@ -13,7 +13,6 @@ import typer
 
 from services.cli import render
 from services.cli.errors import Misused, NotReachable, Queued, Refused
-from services.cli.notation import NamedCustomer, NamedIdentifier, Person
 from services.cli.options import AsJson, Fresh, PersonRef, RequestId, TimeoutS
 
 if TYPE_CHECKING:
@@ -69,12 +68,12 @@ def erase(
 
     request = identity_pb2.EraseCustomerRequest(
         request_id=request_id or str(uuid4()),
+        customer=messages.customer_ref(person),
         policy=identity_pb2.ReimportPolicy.Value(f"REIMPORT_POLICY_{policy.name}"),
         reason=reason,
         requested_by=by,
         at_least_as_fresh=messages.newest(fresh),
     )
-    _name(request, person)
     with _file_for(out) as save, connect("identity") as channel:
         render.note(f"request id {request.request_id}: `c360 customer erasure {request.request_id}` tells how far it has come")
         erased = identity_pb2_grpc.IdentityServiceStub(channel).EraseCustomer(request, timeout=timeout_s).erasure
@@ -145,9 +144,12 @@ def hold(
     from services.cli.client import connect
 
     request = identity_pb2.PlaceLegalHoldRequest(
-        request_id=request_id or str(uuid4()), reason=reason, placed_by=by, at_least_as_fresh=messages.newest(fresh)
+        request_id=request_id or str(uuid4()),
+        customer=messages.customer_ref(person),
+        reason=reason,
+        placed_by=by,
+        at_least_as_fresh=messages.newest(fresh),
     )
-    _name(request, person)
     with connect("identity") as channel:
         placed = identity_pb2_grpc.IdentityServiceStub(channel).PlaceLegalHold(request, timeout=timeout_s).hold
     _show_hold(messages.plain(placed), as_json)
@@ -172,16 +174,6 @@ def release(
     with connect("identity") as channel:
         released = identity_pb2_grpc.IdentityServiceStub(channel).ReleaseLegalHold(request, timeout=timeout_s).hold
     _show_hold(messages.plain(released), as_json)
-
-
-def _name(request: Any, person: Person) -> None:
-    from services.cli import messages
-
-    if isinstance(person, NamedCustomer):
-        request.customer_id = person.customer_id
-    else:
-        assert isinstance(person, NamedIdentifier)
-        request.identifier.CopyFrom(messages.identifier(person))
 
 
 @contextmanager

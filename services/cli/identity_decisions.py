@@ -10,7 +10,7 @@ import typer
 
 from services.cli import paging, render
 from services.cli.errors import Misused
-from services.cli.notation import NamedCustomer, NamedIdentifier, Person, parse_person
+from services.cli.notation import Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def decisions(
 
     request = decision_pb2.ListDecisionsRequest(include_withdrawn=withdrawn, at_least_as_fresh=messages.newest(fresh))
     if person is not None:
-        request.customer.CopyFrom(_ref(person))
+        request.customer.CopyFrom(messages.customer_ref(person))
     listed = (messages.plain(decision) for decision in _decisions(request, limit, timeout_s))
     if as_json:
         for decision in listed:
@@ -198,8 +198,8 @@ def _decide(
 
     request = getattr(decision_pb2, f"{call}Request")(
         request_id=request_id or str(uuid4()),
-        customer=_ref(person),
-        other=_ref(other),
+        customer=messages.customer_ref(person),
+        other=messages.customer_ref(other),
         decided_by=by,
         reason=reason,
         at_least_as_fresh=messages.newest(fresh),
@@ -207,17 +207,6 @@ def _decide(
     with connect("identity") as channel:
         answer = getattr(decision_pb2_grpc.DecisionServiceStub(channel), call)(request, timeout=timeout_s)
     _show(answer, as_json)
-
-
-def _ref(person: Person) -> decision_pb2.CustomerRef:
-    from c360.identity.v1 import decision_pb2
-
-    from services.cli import messages
-
-    if isinstance(person, NamedCustomer):
-        return decision_pb2.CustomerRef(customer_id=person.customer_id)
-    assert isinstance(person, NamedIdentifier)
-    return decision_pb2.CustomerRef(identifier=messages.identifier(person))
 
 
 def _show(answer: Any, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from services.cli.notation import NamedIdentifier, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
-    from c360.identity.v1 import explanation_pb2
+    pass
 
 SHOWN_DIGITS = 8  # of a hash: enough to tell a customer's identifiers apart
 
@@ -43,8 +43,8 @@ def why(
     from services.cli.client import connect
 
     request = explanation_pb2.ExplainPairRequest(
-        one=_party(one),
-        other=_party(other),
+        one=messages.customer_ref(one),
+        other=messages.customer_ref(other),
         as_of=messages.timestamp(as_of),
         known_at=messages.timestamp(known_at),
         at_least_as_fresh=messages.newest(fresh),
@@ -90,16 +90,6 @@ def history(
         return
     rows = [(e["occur_time"], e["record_time"], e["type"], e["customer_id"], _about(e), e["cause_id"]) for e in entries]
     render.table("History", ("happened", "known", "what", "customer", "with", "because of"), rows)
-
-
-def _party(person: Person) -> explanation_pb2.ExplainedParty:
-    from c360.identity.v1 import explanation_pb2
-
-    from services.cli import messages
-
-    if isinstance(person, NamedIdentifier):
-        return explanation_pb2.ExplainedParty(identifier=messages.identifier(person))
-    return explanation_pb2.ExplainedParty(customer_id=person.customer_id)  # type: ignore[attr-defined]
 
 
 def _show_pair(shown: dict[str, Any]) -> None:

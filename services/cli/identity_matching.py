@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import identity_models, notation, paging, render
-from services.cli.notation import NamedCustomer, NamedIdentifier, Person
+from services.cli.notation import Person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
-    from c360.identity.v1 import matching_pb2, matching_pb2_grpc
+    from c360.identity.v1 import matching_pb2_grpc
 
 COMPARISONS_SHOWN = 3  # the strongest; --json has all
 
@@ -42,7 +42,9 @@ def explain(
 
     from services.cli import messages
 
-    request = matching_pb2.ExplainMatchRequest(one=_compared(one), other=_compared(other), at_least_as_fresh=messages.newest(fresh))
+    request = matching_pb2.ExplainMatchRequest(
+        one=messages.customer_ref(one), other=messages.customer_ref(other), at_least_as_fresh=messages.newest(fresh)
+    )
     answer = _ask("ExplainMatch", request, timeout_s)
     if as_json:
         render.document(answer)
@@ -66,7 +68,7 @@ def matches(
 
     from services.cli import messages
 
-    request = matching_pb2.ListMatchesRequest(customer=_compared(person), at_least_as_fresh=messages.newest(fresh))
+    request = matching_pb2.ListMatchesRequest(customer=messages.customer_ref(person), at_least_as_fresh=messages.newest(fresh))
     found = [messages.plain(match) for match in _list("ListMatches", request, "matches", limit, timeout_s)]
     if as_json:
         render.document(found)
@@ -97,7 +99,7 @@ def household(
 
     from services.cli import messages
 
-    request = matching_pb2.ListHouseholdRequest(customer=_compared(person), at_least_as_fresh=messages.newest(fresh))
+    request = matching_pb2.ListHouseholdRequest(customer=messages.customer_ref(person), at_least_as_fresh=messages.newest(fresh))
     found = list(_list("ListHousehold", request, "customer_ids", limit, timeout_s))
     if as_json:
         render.document(found)
@@ -125,17 +127,6 @@ def _list(method: str, request: Any, field: str, limit: int, timeout_s: float) -
     with connect("identity") as channel:
         stub: matching_pb2_grpc.MatchingServiceStub = matching_pb2_grpc.MatchingServiceStub(channel)
         yield from paging.entries(getattr(stub, method), request, field, limit, timeout_s)
-
-
-def _compared(person: Person) -> matching_pb2.ComparedCustomer:
-    from c360.identity.v1 import matching_pb2
-
-    from services.cli import messages
-
-    if isinstance(person, NamedCustomer):
-        return matching_pb2.ComparedCustomer(customer_id=person.customer_id)
-    assert isinstance(person, NamedIdentifier)
-    return matching_pb2.ComparedCustomer(identifier=messages.identifier(person))
 
 
 def _show(comparison: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from services.cli import render
 from services.cli.errors import Misused, NotReachable
-from services.cli.notation import LogPosition, NamedCustomer, NamedIdentifier, Person, parse_person
+from services.cli.notation import LogPosition, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
@@ -164,23 +164,12 @@ def _simulate(decision: str, one: Person, other: Person, fresh: list[LogPosition
 
     request = rules_pb2.SimulateRequest(
         decision=rules_pb2.SimulatedDecision.Value(f"SIMULATED_DECISION_{decision}"),
-        one=_named(one),
-        other=_named(other),
+        one=messages.customer_ref(one),
+        other=messages.customer_ref(other),
         at_least_as_fresh=messages.newest(fresh),
     )
     with _rules() as stub:
         _show(stub.Simulate(request, timeout=timeout_s).difference, as_json)
-
-
-def _named(person: Person) -> rules_pb2.SimulatedCustomer:
-    from c360.identity.v1 import rules_pb2
-
-    from services.cli import messages
-
-    if isinstance(person, NamedCustomer):
-        return rules_pb2.SimulatedCustomer(customer_id=person.customer_id)
-    assert isinstance(person, NamedIdentifier)
-    return rules_pb2.SimulatedCustomer(identifier=messages.identifier(person))
 
 
 def _show(difference: rules_pb2.RulesDifference, as_json: bool) -> None:

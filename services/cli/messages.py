@@ -15,7 +15,6 @@ from services.cli.notation import EXACT_INTEGER_AT_MOST, LogPosition, NamedCusto
 
 if TYPE_CHECKING:
     from c360.common.v1 import common_pb2
-    from c360.profile.v1 import profile_pb2
 
 
 def identifier(named: NamedIdentifier) -> common_pb2.Identifier:
@@ -24,13 +23,13 @@ def identifier(named: NamedIdentifier) -> common_pb2.Identifier:
     return common_pb2.Identifier(namespace=named.namespace, value=named.value)
 
 
-def customer_ref(person: Person) -> profile_pb2.CustomerRef:
-    from c360.profile.v1 import profile_pb2
+def customer_ref(person: Person) -> common_pb2.CustomerRef:
+    from c360.common.v1 import common_pb2
 
     if isinstance(person, NamedCustomer):
-        return profile_pb2.CustomerRef(customer_id=person.customer_id)
+        return common_pb2.CustomerRef(customer_id=person.customer_id)
     assert isinstance(person, NamedIdentifier)
-    return profile_pb2.CustomerRef(identifier=identifier(person))
+    return common_pb2.CustomerRef(identifier=identifier(person))
 
 
 def positions(named: Iterable[LogPosition] | None) -> list[common_pb2.Position]:

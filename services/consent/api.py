@@ -12,10 +12,10 @@ from services.consent.views import Placed
 from shared import identifiers
 from shared.errors import InvalidInput
 from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined, Verdict
-from shared.ids import from_text, to_text
+from shared.ids import to_text
 from shared.instants import from_timestamp, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness
+from shared.rpc.edge import freshness, named_customer
 from shared.rpc.server import seconds_left
 
 LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
@@ -66,13 +66,10 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         return pb.ListDecisionsResponse(decisions=[_decision(placed) for placed in decisions])
 
     async def _check(self, request: pb.CheckRequest) -> Verdict:
-        match request.WhichOneof("by"):
-            case "customer_id":
-                return await self._consent.check_customer(request.purpose, from_text(request.customer_id, "customer"))
-            case "identifier":
-                return await self._consent.check_identifier(request.purpose, self._hash(request.identifier))
-            case _:
-                raise InvalidInput("a check names a customer or an identifier", reason="CUSTOMER_MISSING")
+        named = named_customer(request.customer)
+        if isinstance(named, bytes):
+            return await self._consent.check_customer(request.purpose, named)
+        return await self._consent.check_identifier(request.purpose, identifiers.hash_of(named, self._lookup_key))
 
     def _to_command(self, request: pb.RecordDecisionRequest) -> domain.RecordDecision:
         identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)

@@ -5,9 +5,21 @@ from typing import Any
 
 import msgspec
 
-from services.identity.domain.decision import Cut, Decide, Decision, Party, are_one, check_who_and_why, forbidding, stand_for
+from services.identity.domain.decision import (
+    Act,
+    Cut,
+    Decide,
+    Decision,
+    Party,
+    are_one,
+    check_who_and_why,
+    forbidding,
+    kind_of,
+    stand_for,
+)
 from services.identity.domain.erasure import reused
 from services.identity.graph.facts import Evidence, Node, pair
+from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
 from services.identity.reviewing import closing, open_proposal
@@ -109,13 +121,10 @@ class Decider:
 
     def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node) -> Decision:
         """Checks the decision against what is, and adds it to the facts."""
-        require_state(command, are_one(loaded.region, one, other))
-        cut = stand_for(loaded.region, self._graph.rules, one, other)
-        decided, known = pair(*cut), loaded.forced if command.kind == "merge" else loaded.forbidden
-        if decided in known:
-            raise WrongState("this was decided before", reason="ALREADY_DECIDED", decision_id=to_text(known[decided].event_id))
-        decision = Decision(
-            decision_id=derived_id(b"decision", command.request_id.encode()),
+        evidence = Evidence(self._clock(), derived_id(b"decision", command.request_id.encode()))
+        cut = take(command.act, loaded, self._graph.rules, one, other, evidence)
+        return Decision(
+            decision_id=evidence.event_id,
             request_id=command.request_id,
             asked=command.digest(),
             kind=command.kind,
@@ -125,21 +134,9 @@ class Decider:
             other_customer=loaded.region.known.links[other],
             decided_by=command.decided_by,
             reason=command.reason,
-            decided_at=self._clock(),
+            decided_at=evidence.occurred_at,
             proposal_id=command.proposal_id,
         )
-        loaded.decide(command.kind, decided, Evidence(decision.decided_at, decision.decision_id))
-        if command.kind == "merge":
-            self._require_possible(loaded, cut)
-        return decision
-
-    def _require_possible(self, loaded: Loaded, cut: Cut) -> None:
-        for forbidden in forbidding(loaded.region, self._graph.rules, cut):
-            raise WrongState(
-                "a decision keeps these two apart: withdraw it first",
-                reason="FORBIDDEN",
-                decision_id=to_text(loaded.forbidden[forbidden].event_id),
-            )
 
     async def _withdraw(self, decision: Decision) -> None:
         gone = await erasures.erased_among(self._pool, [decision.customer, decision.other_customer])
@@ -213,11 +210,31 @@ class Decider:
         return told
 
 
-def require_state(command: Decide, one: bool) -> None:
+def take(act: Act, loaded: Loaded, rules: Rules, one: Node, other: Node, evidence: Evidence) -> Cut:
+    """Adds a decision to the facts, if what is there allows it; who asks what would happen hears the same refusals.
+
+    Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), after which `loaded` is of no more use.
+    """
+    require_state(act, are_one(loaded.region, one, other))
+    cut = stand_for(loaded.region, rules, one, other)
+    decided, known = pair(*cut), loaded.forced if act == "merge" else loaded.forbidden
+    if decided in known:
+        raise WrongState("this was decided before", reason="ALREADY_DECIDED", decision_id=to_text(known[decided].event_id))
+    loaded.decide(kind_of(act), decided, evidence)
+    for forbidden in forbidding(loaded.region, rules, cut) if act == "merge" else ():
+        raise WrongState(
+            "a decision keeps these two apart: withdraw it first",
+            reason="FORBIDDEN",
+            decision_id=to_text(loaded.forbidden[forbidden].event_id),
+        )
+    return cut
+
+
+def require_state(act: Act, one: bool) -> None:
     """Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER)."""
-    if command.act == "split" and not one:
+    if act == "split" and not one:
         raise WrongState("these are two customers: forbid them, to keep them so", reason="NOT_TOGETHER")
-    if command.act == "merge" and one:
+    if act == "merge" and one:
         raise WrongState("these are one customer already", reason="ALREADY_TOGETHER")
-    if command.act == "forbid" and one:
+    if act == "forbid" and one:
         raise WrongState("these are one customer: split them", reason="ALREADY_TOGETHER")

@@ -1,10 +1,13 @@
 """What other rules or a decision would change: the pure function on copies of what is stored, in pages; nothing is written."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from services.identity.graph.difference import Amend, Difference, difference
+from services.identity.domain.decision import Cut, Kind
+from services.identity.graph.difference import Difference, difference
+from services.identity.graph.facts import pair
+from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
 from services.identity.tables import regions, resettling, sharing
 from services.identity.tables.regions import Loaded
@@ -12,6 +15,8 @@ from shared.ids import NewId
 
 PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
 KNOWN_VERDICTS = 100_000  # on shared identifiers, about 100 bytes each
+
+Take = Callable[[Loaded], Cut]  # adds a decision to the facts, or refuses
 
 
 class Progress(NamedTuple):
@@ -41,10 +46,16 @@ class Simulation:
             done, settled_to = done + len(page), page[-1]
             yield Progress(done, max(done, total), found)
 
-    async def decision(self, touched: Collection[bytes], amend: Amend, rules: Rules) -> Difference:
-        """Of facts about these value hashes, under the rules in force."""
+    async def decision(self, touched: Collection[bytes], kind: Kind, take: Take, rules: Rules) -> Difference:
+        """Of a decision about these value hashes, under the rules in force. Raises what `take` does."""
         async with self._snapshot() as connection:
             loaded = await regions.load(connection, touched, 0)
+        decided = pair(*take(loaded))
+        loaded.undecide(kind, decided)
+
+        def amend(region: Region) -> None:
+            (region.facts.forced if kind == "merge" else region.facts.forbidden).add(decided)
+
         return difference(loaded.region, rules, self._new_id, amend)
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from c360.common.v1 import common_pb2
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
@@ -14,15 +15,14 @@ from services.profile.enforcement import EVENTS_FIELD, release, release_details
 from services.profile.hub import Hub
 from services.profile.replay import Replayer, Step
 from services.profile.values import to_struct, to_value
-from shared.errors import InvalidInput
 from shared.events import customer as events
 from shared.events.consent import ALL_TRAITS, PurposeDefined
-from shared.identifiers import normalise
-from shared.ids import from_text, to_text
+from shared.identifiers import Identifier
+from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.privacy import REDACTED
-from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token, progress_name
+from shared.rpc.edge import freshness, instant, named_customer, page_limit, page_token, parse_page_token, progress_name
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
 
@@ -101,13 +101,9 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
         return Instant(past("valid_at"), past("known_at"))
 
-    async def _customer(self, reference: pb.CustomerRef) -> bytes:
-        match reference.WhichOneof("by"):
-            case "customer_id":
-                return from_text(reference.customer_id, "customer")
-            case "identifier":
-                return await self._profiles.customer_of(normalise(reference.identifier.namespace, reference.identifier.value))
-        raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+    async def _customer(self, reference: CustomerRef) -> bytes:
+        named = named_customer(reference)
+        return await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
 
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:

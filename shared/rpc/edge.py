@@ -3,10 +3,12 @@
 import base64
 from collections.abc import Iterable
 
-from c360.common.v1.common_pb2 import Position
+from c360.common.v1.common_pb2 import CustomerRef, Position
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.errors import InvalidInput
+from shared.identifiers import Identifier, normalise
+from shared.ids import from_text
 from shared.instants import from_timestamp
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
@@ -24,6 +26,16 @@ def freshness(positions: Iterable[Position]) -> list[tuple[str, int]]:
         if position.log:
             wanted.append((progress_name(position), position.number))
     return wanted
+
+
+def named_customer(ref: CustomerRef) -> bytes | Identifier:
+    """A customer's id, or an identifier, normalised. Raises InvalidInput (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID)."""
+    match ref.WhichOneof("by"):
+        case "customer_id":
+            return from_text(ref.customer_id, "customer")
+        case "identifier":
+            return normalise(ref.identifier.namespace, ref.identifier.value)
+    raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
 
 
 def progress_name(position: Position) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Self
 
 import grpc
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 from c360.identity.v1 import decision_pb2_grpc, identity_pb2, identity_pb2_grpc, matching_pb2, matching_pb2_grpc
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
@@ -81,14 +81,12 @@ class Platform:
         return self.identity.ResolveIdentifier(request, timeout=timeout_s, wait_for_ready=True)
 
     def matches(self, customer_id: str, fresh: Position) -> list[matching_pb2.CustomerMatch]:
-        request = matching_pb2.ListMatchesRequest(
-            customer=matching_pb2.ComparedCustomer(customer_id=customer_id), at_least_as_fresh=fresh
-        )
+        request = matching_pb2.ListMatchesRequest(customer=CustomerRef(customer_id=customer_id), at_least_as_fresh=fresh)
         return list(self.matching.ListMatches(request, timeout=DEADLINE_S, wait_for_ready=True).matches)
 
     def get_profile(
         self,
-        customer: profile_pb2.CustomerRef,
+        customer: CustomerRef,
         purpose: str,
         *fresh: Position,
         valid_at: datetime | None = None,
@@ -106,7 +104,7 @@ class Platform:
 
     def get_timeline(
         self,
-        customer: profile_pb2.CustomerRef,
+        customer: CustomerRef,
         purpose: str,
         *fresh: Position,
         valid_at: datetime | None = None,
@@ -140,12 +138,12 @@ class Platform:
         return self.consent.RecordDecision(request, timeout=DEADLINE_S, wait_for_ready=True)
 
 
-def by_identifier(namespace: str, value: str) -> profile_pb2.CustomerRef:
-    return profile_pb2.CustomerRef(identifier=Identifier(namespace=namespace, value=value))
+def by_identifier(namespace: str, value: str) -> CustomerRef:
+    return CustomerRef(identifier=Identifier(namespace=namespace, value=value))
 
 
-def by_id(customer_id: str) -> profile_pb2.CustomerRef:
-    return profile_pb2.CustomerRef(customer_id=customer_id)
+def by_id(customer_id: str) -> CustomerRef:
+    return CustomerRef(customer_id=customer_id)
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:

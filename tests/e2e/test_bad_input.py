@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import httpx
 import pytest
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2 as consent
 from c360.identity.v1 import identity_pb2 as identity
 from c360.ingest.v1 import ingest_pb2 as ingest
@@ -115,21 +115,21 @@ def test_grpc_tells_each_event_its_reason(platform: Platform, key: str) -> None:
 Call = Callable[[Platform], object]
 
 
-def get_profile(by: profile.CustomerRef, purpose: str = "service", **more: object) -> Call:
+def get_profile(by: CustomerRef, purpose: str = "service", **more: object) -> Call:
     return lambda platform: platform.profile.GetProfile(
         profile.GetProfileRequest(customer=by, purpose=purpose, **_now(more)),  # type: ignore[arg-type]
         timeout=SHORT_S,
     )
 
 
-def get_timeline(by: profile.CustomerRef, purpose: str = "service", **more: object) -> Call:
+def get_timeline(by: CustomerRef, purpose: str = "service", **more: object) -> Call:
     return lambda platform: platform.profile.GetTimeline(
         profile.GetTimelineRequest(customer=by, purpose=purpose, **_now(more)),  # type: ignore[arg-type]
         timeout=SHORT_S,
     )
 
 
-def watch(by: profile.CustomerRef, purpose: str = "service") -> Call:
+def watch(by: CustomerRef, purpose: str = "service") -> Call:
     request = profile.WatchProfileRequest(customer=by, purpose=purpose)
     return lambda platform: next(iter(platform.profile.WatchProfile(request, timeout=SHORT_S)))
 
@@ -177,7 +177,7 @@ def _now(fields: dict[str, object]) -> dict[str, object]:
 
 
 UNKNOWN, UNKNOWN_ID = by_identifier(PERSON.namespace, PERSON.value), by_id(NOBODY)
-BAD_IDENTIFIER, BAD_ID, NO_ONE = by_identifier(UNUSABLE.namespace, UNUSABLE.value), by_id("seven"), profile.CustomerRef()
+BAD_IDENTIFIER, BAD_ID, NO_ONE = by_identifier(UNUSABLE.namespace, UNUSABLE.value), by_id("seven"), CustomerRef()
 INVALID, NOT_FOUND, UNAVAILABLE = "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE"
 
 GRPC: dict[str, tuple[Call, str, str]] = {
@@ -216,8 +216,8 @@ GRPC: dict[str, tuple[Call, str, str]] = {
     "decision of an unusable identifier": (decide(identifier=UNUSABLE), INVALID, "IDENTIFIER_INVALID"),
     "decision of tomorrow": (decide(decide_time=tomorrow), INVALID, "INSTANT_IN_FUTURE"),
     "check of no one": (check(purpose="service"), INVALID, "CUSTOMER_MISSING"),
-    "check of an unknown purpose": (check(purpose="x", identifier=PERSON), INVALID, "PURPOSE_UNKNOWN"),
-    "check of an unknown customer": (check(purpose="service", customer_id=NOBODY), NOT_FOUND, "CUSTOMER_UNKNOWN"),
+    "check of an unknown purpose": (check(purpose="x", customer=UNKNOWN), INVALID, "PURPOSE_UNKNOWN"),
+    "check of an unknown customer": (check(purpose="service", customer=UNKNOWN_ID), NOT_FOUND, "CUSTOMER_UNKNOWN"),
     "purpose without a legal basis": (define(legal_basis=consent.LEGAL_BASIS_UNSPECIFIED), INVALID, "LEGAL_BASIS_MISSING"),
     "purpose without a usable name": (define(name="World Domination"), INVALID, "PURPOSE_INVALID"),
 }

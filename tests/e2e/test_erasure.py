@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import identity_pb2 as pb
 from c360.profile.v1 import profile_pb2
@@ -84,7 +85,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
             )
         follow_anew(own_stack)
         await assert_gone(own_stack, person, exported())
-        check = consent_pb2.CheckRequest(identifier=person.email_identifier(), purpose="marketing")
+        check = consent_pb2.CheckRequest(customer=CustomerRef(identifier=person.email_identifier()), purpose="marketing")
         assert platform.consent.Check(check, timeout=DEADLINE_S, wait_for_ready=True).reason == "CONSENT_MISSING"
         never_again(own_stack, erasure)
         assert platform.get_profile(by_identifier("email", neighbour.email), "audit").traits["first_name"].value.string_value

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from c360.common.v1.common_pb2 import Identifier
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2
 from c360.profile.v1 import profile_pb2
 
@@ -55,7 +55,7 @@ def refusals(platform: Platform, customer_id: str) -> dict[str, str]:
     return found
 
 
-def confirmed(platform: Platform, customer: profile_pb2.CustomerRef, purpose: str) -> profile_pb2.Profile:
+def confirmed(platform: Platform, customer: CustomerRef, purpose: str) -> profile_pb2.Profile:
     """Right after a start a reader has no lease yet; then it says so, and a caller asks again."""
     give_up_at = time.monotonic() + DEADLINE_S
     while True:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2 as pb
 from c360.consent.v1.consent_pb2_grpc import ConsentServiceStub
 from nats.aio.client import Client
@@ -92,7 +92,7 @@ class Shop:
         return answer
 
     async def check(self, purpose: str, *fresh: Position, **by: Any) -> pb.CheckResponse:
-        request = pb.CheckRequest(purpose=purpose, at_least_as_fresh=fresh, **by)
+        request = pb.CheckRequest(purpose=purpose, customer=CustomerRef(**by), at_least_as_fresh=fresh)
         answer: pb.CheckResponse = await self.calls.Check(request, timeout=DEADLINE_S)
         return answer
 

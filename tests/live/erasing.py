@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 import psycopg
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.identity.v1 import identity_pb2 as pb
 from c360.ingest.v1 import ingest_pb2
 from google.protobuf.struct_pb2 import Struct
@@ -73,7 +73,7 @@ def erase(
 ) -> pb.Erasure:
     request = pb.EraseCustomerRequest(
         request_id=request_id or str(uuid.uuid4()),
-        identifier=person.email_identifier(),
+        customer=CustomerRef(identifier=person.email_identifier()),
         policy=policy,
         reason="GDPR Art. 17, ticket 1",
         requested_by="privacy-desk",

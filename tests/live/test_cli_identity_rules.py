@@ -40,6 +40,8 @@ def test_profiles_follow_rules_that_are_checked_and_activated_and_their_return(c
     assert (apart["merges"], apart["splits"]) == (0, 1)
     [example] = apart["examples"]
     assert example["effect"] == "split"
+    refused = c360.run("identity", "simulate", "merge", f"user_id:{user}", f"email:{email}", code=1)
+    assert "ALREADY_TOGETHER" in refused.stderr  # as the decision itself would be
 
     before = c360.json("identity", "rules", "show")
     changed = json.loads(json.dumps(before["document"]))

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -144,7 +144,9 @@ async def test_a_check_waits_for_the_positions_that_it_carries(shop: Shop) -> No
     answer = await shop.check("service", founded, Position(log="ingest", number=ingested), customer_id=customer)
     assert answer.permitted
     for log in ("ingest", "customer", "consent"):
-        late = pb.CheckRequest(purpose="service", identifier=anna, at_least_as_fresh=[Position(log=log, number=2**62)])
+        late = pb.CheckRequest(
+            purpose="service", customer=CustomerRef(identifier=anna), at_least_as_fresh=[Position(log=log, number=2**62)]
+        )
         assert await refusal(shop.calls.Check(late, timeout=0.5)) == ("UNAVAILABLE", "NOT_FRESH_ENOUGH")
 
 
@@ -183,11 +185,15 @@ BAD_INPUT = [
     ("RecordDecision", decision(decide_time=FUTURE), "INSTANT_IN_FUTURE"),
     ("RecordDecision", decision(decide_time=Timestamp(seconds=2**62)), "INSTANT_IN_FUTURE"),
     ("RecordDecision", decision(decide_time=Timestamp(seconds=-(2**62))), "INSTANT_INVALID"),
-    ("Check", pb.CheckRequest(purpose="nobody_defined_this", identifier=ANNA), "PURPOSE_UNKNOWN"),
-    ("Check", pb.CheckRequest(purpose="", identifier=ANNA), "PURPOSE_UNKNOWN"),
+    ("Check", pb.CheckRequest(purpose="nobody_defined_this", customer=CustomerRef(identifier=ANNA)), "PURPOSE_UNKNOWN"),
+    ("Check", pb.CheckRequest(purpose="", customer=CustomerRef(identifier=ANNA)), "PURPOSE_UNKNOWN"),
     ("Check", pb.CheckRequest(purpose="service"), "CUSTOMER_MISSING"),
-    ("Check", pb.CheckRequest(purpose="service", customer_id="anna"), "CUSTOMER_ID_INVALID"),
-    ("Check", pb.CheckRequest(purpose="service", identifier=Identifier(namespace="email")), "IDENTIFIER_INVALID"),
+    ("Check", pb.CheckRequest(purpose="service", customer=CustomerRef(customer_id="anna")), "CUSTOMER_ID_INVALID"),
+    (
+        "Check",
+        pb.CheckRequest(purpose="service", customer=CustomerRef(identifier=Identifier(namespace="email"))),
+        "IDENTIFIER_INVALID",
+    ),
     ("Check", pb.CheckRequest(purpose="service", at_least_as_fresh=[Position(log="x")]), "POSITION_INVALID"),
     ("ListDecisions", pb.ListDecisionsRequest(), "IDENTIFIER_INVALID"),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1 import identity_pb2
@@ -50,15 +50,17 @@ class Someone:
         return self.position
 
     @property
-    def ref(self) -> pb.CustomerRef:
-        return pb.CustomerRef(identifier=Identifier(namespace="user_id", value=self.user))
+    def ref(self) -> CustomerRef:
+        return CustomerRef(identifier=Identifier(namespace="user_id", value=self.user))
 
     def permits(self) -> None:
         address = Identifier(namespace="email", value=self.email)
         self.platform.decide(address, "marketing", consent_pb2.OUTCOME_GRANTED)
 
     def is_permitted(self, position: Position) -> bool:
-        request = consent_pb2.CheckRequest(purpose="marketing", customer_id=self.customer, at_least_as_fresh=[position])
+        request = consent_pb2.CheckRequest(
+            purpose="marketing", customer=CustomerRef(customer_id=self.customer), at_least_as_fresh=[position]
+        )
         return bool(self.platform.consent.Check(request, timeout=DEADLINE_S).permitted)
 
     def profile(self, *fresh: Position) -> profile_pb2.Profile:
@@ -136,7 +138,7 @@ def take_apart(platform: Platform, decision: pb.Decision, ann: Someone, bea: Som
             request_id=str(uuid.uuid4()), decision_id=decision.decision_id, withdrawn_by="crm-desk", reason="a mistake"
         )
         return platform.decisions.WithdrawDecision(request, timeout=DEADLINE_S)
-    customer, other = pb.CustomerRef(customer_id=ann.customer), pb.CustomerRef(customer_id=bea.customer)
+    customer, other = CustomerRef(customer_id=ann.customer), CustomerRef(customer_id=bea.customer)
     split = pb.SplitCustomerRequest(request_id=str(uuid.uuid4()), customer=customer, other=other, **WHO)
     return platform.decisions.SplitCustomer(split, timeout=DEADLINE_S)
 
@@ -145,7 +147,7 @@ def test_the_founder_split_off_still_resolves_and_events_go_to_the_right_side(
     platform: Platform, write_key: str, ann: Someone
 ) -> None:
     """Her first customer was founded by a device that turns out to be somebody else's."""
-    device = pb.CustomerRef(identifier=Identifier(namespace="anonymous_id", value=ann.device))
+    device = CustomerRef(identifier=Identifier(namespace="anonymous_id", value=ann.device))
     request = pb.SplitCustomerRequest(
         request_id=str(uuid.uuid4()), customer=ann.ref, other=device, at_least_as_fresh=ann.position, **WHO
     )
@@ -184,11 +186,11 @@ def test_a_decision_is_taken_down_once_and_what_is_impossible_is_refused_with_it
     assert refused(calls.MergeCustomers, wanted) == "FORBIDDEN"
     same = pb.MergeCustomersRequest(request_id="same", customer=ann.ref, other=ann.ref, **WHO)
     assert refused(calls.MergeCustomers, same) == "SAME_CUSTOMER"
-    device = pb.CustomerRef(identifier=Identifier(namespace="anonymous_id", value=ann.device))
+    device = CustomerRef(identifier=Identifier(namespace="anonymous_id", value=ann.device))
     assert refused(calls.MergeCustomers, pb.MergeCustomersRequest(request_id="one", customer=ann.ref, other=device, **WHO)) == (
         "ALREADY_TOGETHER"
     )
-    unknown = pb.CustomerRef(customer_id=str(uuid.uuid4()))
+    unknown = CustomerRef(customer_id=str(uuid.uuid4()))
     assert refused(calls.MergeCustomers, pb.MergeCustomersRequest(request_id="u", customer=ann.ref, other=unknown, **WHO)) == (
         "CUSTOMER_UNKNOWN"
     )
@@ -203,10 +205,13 @@ def test_a_decision_is_taken_down_once_and_what_is_impossible_is_refused_with_it
     assert refused(calls.WithdrawDecision, again(back)) == "DECISION_WITHDRAWN"
     merged = calls.MergeCustomers(wanted, timeout=DEADLINE_S)
     erasure = identity_pb2.EraseCustomerRequest(
-        request_id=str(uuid.uuid4()), customer_id=ann.customer, policy=identity_pb2.REIMPORT_POLICY_REFUSE, reason="GDPR Art. 17"
+        request_id=str(uuid.uuid4()),
+        customer=CustomerRef(customer_id=ann.customer),
+        policy=identity_pb2.REIMPORT_POLICY_REFUSE,
+        reason="GDPR Art. 17",
     )
     platform.identity.EraseCustomer(erasure, timeout=DEADLINE_S)
-    gone = pb.CustomerRef(customer_id=ann.customer)
+    gone = CustomerRef(customer_id=ann.customer)
     assert refused(calls.ForbidMerge, pb.ForbidMergeRequest(request_id="e", customer=gone, other=unknown, **WHO)) == (
         "CUSTOMER_ERASED"
     )

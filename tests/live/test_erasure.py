@@ -10,6 +10,7 @@ import grpc
 import httpx
 import psycopg
 import pytest
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import decision_pb2
 from c360.identity.v1 import identity_pb2 as pb
@@ -95,7 +96,7 @@ def test_afterwards_the_person_has_no_profile_and_replay_shows_redacted_events(p
         )
     assert reason(lambda: platform.resolve("email", person.email)) == (grpc.StatusCode.NOT_FOUND, "IDENTIFIER_UNKNOWN")
     assert reason(lambda: platform.get_profile(by_identifier("email", person.email), "audit"))[1] == "IDENTIFIER_UNKNOWN"
-    check = consent_pb2.CheckRequest(customer_id=customer, purpose="marketing")
+    check = consent_pb2.CheckRequest(customer=CustomerRef(customer_id=customer), purpose="marketing")
     assert reason(lambda: platform.consent.Check(check, timeout=DEADLINE_S))[1] == "CUSTOMER_ERASED"
     past = platform.get_profile(by_id(customer), "audit", known_at=before)
     assert (dict(past.traits), list(past.identifiers)) == ({}, [])
@@ -158,7 +159,10 @@ def test_a_hold_queues_the_erasure_and_restricts_reading_until_it_is_released(pl
     person = Person()
     position = person.live(platform, key)
     placed = pb.PlaceLegalHoldRequest(
-        request_id=f"hold-{person.run}", identifier=person.email_identifier(), reason="litigation", at_least_as_fresh=position
+        request_id=f"hold-{person.run}",
+        customer=CustomerRef(identifier=person.email_identifier()),
+        reason="litigation",
+        at_least_as_fresh=position,
     )
     hold = platform.identity.PlaceLegalHold(placed, timeout=DEADLINE_S).hold
     erasure = erase(platform, person)
@@ -177,7 +181,10 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
     for person in (one, other):
         position = platform.record(key, identify({"email": person.email}, anonymous_id=person.devices[0])).position
         hold = pb.PlaceLegalHoldRequest(
-            request_id=person.run, identifier=person.email_identifier(), reason="litigation", at_least_as_fresh=position
+            request_id=person.run,
+            customer=CustomerRef(identifier=person.email_identifier()),
+            reason="litigation",
+            at_least_as_fresh=position,
         )
         hold_id = platform.identity.PlaceLegalHold(hold, timeout=DEADLINE_S).hold.hold_id
         waiting.append((erase(platform, person), hold_id))
@@ -195,7 +202,7 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
 
 def about(one: Person, other: Person) -> Any:
     """What a decision by hand about two people says."""
-    customer, its = (decision_pb2.CustomerRef(identifier=person.email_identifier()) for person in (one, other))
+    customer, its = (CustomerRef(identifier=person.email_identifier()) for person in (one, other))
     return {
         "request_id": str(uuid.uuid4()),
         "customer": customer,
@@ -220,7 +227,7 @@ class Merged:
             platform.resolve("email", person.email, position)
         merge_by_hand(platform, self.older, self.younger)
         placed = pb.PlaceLegalHoldRequest(
-            request_id=str(uuid.uuid4()), identifier=self.younger.email_identifier(), reason="litigation"
+            request_id=str(uuid.uuid4()), customer=CustomerRef(identifier=self.younger.email_identifier()), reason="litigation"
         )
         self.hold_id = platform.identity.PlaceLegalHold(placed, timeout=DEADLINE_S).hold.hold_id
 
@@ -295,12 +302,17 @@ def broken_envelopes(stack: Stack) -> float:
         ({"policy": 0}, "POLICY_MISSING"),
         ({"reason": ""}, "REASON_INVALID"),
         ({"requested_by": "x" * 101}, "NAME_INVALID"),
-        ({"customer_id": "17"}, "CUSTOMER_ID_INVALID"),
-        ({"customer_id": str(uuid.uuid4())}, "CUSTOMER_UNKNOWN"),
+        ({"customer": CustomerRef(customer_id="17")}, "CUSTOMER_ID_INVALID"),
+        ({"customer": CustomerRef(customer_id=str(uuid.uuid4()))}, "CUSTOMER_UNKNOWN"),
     ],
 )
 def test_bad_requests_are_refused_with_their_reason(platform: Platform, change: dict[str, object], expected: str) -> None:
-    good = {"request_id": str(uuid.uuid4()), "customer_id": str(uuid.uuid4()), "policy": REFUSE, "reason": "asked"}
+    good = {
+        "request_id": str(uuid.uuid4()),
+        "customer": CustomerRef(customer_id=str(uuid.uuid4())),
+        "policy": REFUSE,
+        "reason": "asked",
+    }
     request = pb.EraseCustomerRequest(**(good | change))  # type: ignore[arg-type]
     assert reason(lambda: platform.identity.EraseCustomer(request, timeout=DEADLINE_S))[1] == expected
 
@@ -313,13 +325,15 @@ def test_a_request_id_stands_for_one_erasure(platform: Platform, key: str) -> No
     fresh = other.live(platform, key)
     again = pb.EraseCustomerRequest(
         request_id=erasure.request_id,
-        customer_id=platform.resolve("email", other.email, fresh).customer_id,
+        customer=CustomerRef(customer_id=platform.resolve("email", other.email, fresh).customer_id),
         policy=REFUSE,
         reason="GDPR Art. 17, ticket 1",
         requested_by="privacy-desk",
     )
     assert reason(lambda: platform.identity.EraseCustomer(again, timeout=DEADLINE_S))[1] == "REQUEST_ID_REUSED"
-    twice = pb.EraseCustomerRequest(request_id=str(uuid.uuid4()), customer_id=erasure.customer_id, policy=REFUSE, reason="again")
+    twice = pb.EraseCustomerRequest(
+        request_id=str(uuid.uuid4()), customer=CustomerRef(customer_id=erasure.customer_id), policy=REFUSE, reason="again"
+    )
     assert reason(lambda: platform.identity.EraseCustomer(twice, timeout=DEADLINE_S)) == (
         grpc.StatusCode.FAILED_PRECONDITION,
         "CUSTOMER_ERASED",
@@ -330,7 +344,7 @@ def wait_completed(platform: Platform, erasure: pb.Erasure) -> pb.Erasure:
     """Repeating the request waits for its end."""
     request = pb.EraseCustomerRequest(
         request_id=erasure.request_id,
-        customer_id=erasure.customer_id,
+        customer=CustomerRef(customer_id=erasure.customer_id),
         policy=erasure.policy,
         reason=erasure.reason,
         requested_by=erasure.requested_by,

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import matching_pb2
 
 from services.cli import paging
@@ -276,7 +277,7 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         apart = command.json("identity", "why", child, question)["obstacles"]
         assert [obstacle["reason"] for obstacle in apart] == ["LOW_CERTAINTY"]
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}
-        her = matching_pb2.ComparedCustomer(customer_id=customers[2])
+        her = CustomerRef(customer_id=customers[2])
         home = matching_pb2.ListHouseholdRequest(customer=her, page_size=1)
         alike = matching_pb2.ListMatchesRequest(customer=her, page_size=1)
         assert sorted(paging.entries(platform.matching.ListHousehold, home, "customer_ids", 9, 5)) == sorted(

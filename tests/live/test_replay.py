@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import grpc
 import pytest
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import identity_pb2
 from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.profile.v1 import profile_pb2 as pb
@@ -40,7 +41,7 @@ def identify(user_id: str, anonymous_id: str = "", **traits: str) -> ingest.Even
     )
 
 
-def replay(platform: Platform, customer: pb.CustomerRef, purpose: str = "audit") -> tuple[list[pb.ReplayStep], pb.ReplayOutcome]:
+def replay(platform: Platform, customer: CustomerRef, purpose: str = "audit") -> tuple[list[pb.ReplayStep], pb.ReplayOutcome]:
     answers = list(
         platform.profile.ReplayCustomer(pb.ReplayCustomerRequest(customer=customer, purpose=purpose), timeout=DEADLINE_S)
     )
@@ -96,7 +97,7 @@ def test_who_may_read_the_past_may_replay_an_erased_customer_and_sees_nothing_pe
     customer = platform.get_profile(by_identifier("user_id", person), "audit").customer_id
     before, _ = replay(platform, by_id(customer))
     request = identity_pb2.EraseCustomerRequest(
-        request_id=person, customer_id=customer, policy=identity_pb2.REIMPORT_POLICY_REFUSE, reason="asked"
+        request_id=person, customer=CustomerRef(customer_id=customer), policy=identity_pb2.REIMPORT_POLICY_REFUSE, reason="asked"
     )
     assert platform.identity.EraseCustomer(request, timeout=DEADLINE_S).erasure.certificate
     steps, outcome = replay(platform, by_id(customer))

@@ -2,16 +2,17 @@
 
 from typing import Any, Final
 
-from c360.common.v1.common_pb2 import Position
+from c360.common.v1.common_pb2 import CustomerRef, Position
 from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1 import decision_pb2_grpc
 
+from services.identity.api.named import customer_or_node, linked_customer
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
+from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables import decisions, views
 from shared.errors import InvalidInput, NotFound
-from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
@@ -76,27 +77,16 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         )
         return await self._answer(*await self._decider.decide(command))
 
-    async def _members(self, named: pb.CustomerRef) -> list[bytes]:
-        party = self._party(named)
-        customer = party.customer
-        if party.value_hash:
-            resolved = await views.resolve(self._pool, party.value_hash)
-            if resolved is None:
-                raise views.unknown_identifier()
-            customer = resolved.customer
+    async def _members(self, named: CustomerRef) -> list[bytes]:
+        customer = await linked_customer(self._pool, named, self._lookup_key)
         members = await views.members(self._pool, customer)
         if not members:
             raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
         return members
 
-    def _party(self, named: pb.CustomerRef) -> Party:
-        match named.WhichOneof("customer"):
-            case "customer_id":
-                return Party(customer=from_text(named.customer_id, "customer"))
-            case "identifier":
-                identifier = normalise(named.identifier.namespace, named.identifier.value)
-                return Party(value_hash=hash_of(identifier, self._lookup_key))
-        raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
+    def _party(self, ref: CustomerRef) -> Party:
+        named = customer_or_node(ref, self._lookup_key)
+        return Party(value_hash=named.value_hash) if isinstance(named, Node) else Party(customer=named)
 
     async def _answer(self, decision: Decision, unit: int) -> dict[str, Any]:
         found = await decisions.clusters(self._pool, decision)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from c360.identity.v1 import identity_pb2 as pb
 
+from services.identity.api.named import linked_customer
 from services.identity.domain.certificate import verifier
 from services.identity.domain.erasure import EraseCustomer, Erasure, Stage
 from services.identity.erasing import Eraser
@@ -11,7 +12,6 @@ from services.identity.holding import Hold, Holds
 from services.identity.tables import erasures, views
 from shared.errors import InvalidInput, NotFound
 from shared.events.erasure import Policy
-from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
@@ -46,7 +46,7 @@ class ErasureApi:
         if request.policy not in POLICIES:
             raise InvalidInput("say what becomes of events about an erased customer", reason="POLICY_MISSING")
         erasure = await erasures.of_request(self._pool, request.request_id)
-        if erasure is None or request.WhichOneof("customer") == "customer_id":
+        if erasure is None or request.customer.WhichOneof("by") == "customer_id":
             customer = await self._customer(request, context)
         else:
             customer = erasure.customer  # its identifier may lead nowhere by now
@@ -91,18 +91,8 @@ class ErasureApi:
         return pb.ReleaseLegalHoldResponse(hold=_hold(hold))
 
     async def _customer(self, request: Any, context: Any) -> bytes:
-        """By an identifier the one that it is linked to itself, which stays so when a merge is undone."""
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        match request.WhichOneof("customer"):
-            case "customer_id":
-                return from_text(request.customer_id, "customer")
-            case "identifier":
-                identifier = normalise(request.identifier.namespace, request.identifier.value)
-                resolved = await views.resolve(self._pool, hash_of(identifier, self._keyring.lookup_key))
-                if resolved is None:
-                    raise views.unknown_identifier(identifier.namespace)
-                return resolved.customer
-        raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+        return await linked_customer(self._pool, request.customer, self._keyring.lookup_key)
 
     def _message(self, erasure: Erasure) -> pb.Erasure:
         return pb.Erasure(

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from c360.common.v1.common_pb2 import Identifier as IdentifierMessage
 from c360.identity.v1 import explanation_pb2 as pb
 from c360.identity.v1 import explanation_pb2_grpc
 
+from services.identity.api.named import customer_or_node, node
 from services.identity.explaining import Explanations, Why
 from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
 from services.identity.recall import Instants
-from shared.errors import InvalidInput
-from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
 from shared.instants import SECOND, to_timestamp
 from shared.log import Record
@@ -30,7 +28,7 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
         self._progress = progress
 
     async def ExplainPair(self, request: pb.ExplainPairRequest, context: Any) -> pb.ExplainPairResponse:
-        one, other = self._party(request.one), self._party(request.other)
+        one, other = (customer_or_node(ref, self._lookup_key) for ref in (request.one, request.other))
         why = await self._explanations.why(one, other, await self._instants(request, context))
         return _explained(why)
 
@@ -49,8 +47,8 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
         )
 
     async def ResolveIdentifierAt(self, request: pb.ResolveIdentifierAtRequest, context: Any) -> pb.ResolveIdentifierAtResponse:
-        node = self._node(request.identifier)
-        resolved = await self._explanations.resolve(node, await self._instants(request, context))
+        identifier = node(request.identifier, self._lookup_key)
+        resolved = await self._explanations.resolve(identifier, await self._instants(request, context))
         return pb.ResolveIdentifierAtResponse(
             customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer)
         )
@@ -63,18 +61,6 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
             return instant(getattr(request, field), field) if given else None
 
         return await self._explanations.instants(past("as_of"), past("known_at"))
-
-    def _party(self, party: pb.ExplainedParty) -> Node | bytes:
-        match party.WhichOneof("by"):
-            case "customer_id":
-                return from_text(party.customer_id, "customer")
-            case "identifier":
-                return self._node(party.identifier)
-        raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
-
-    def _node(self, message: IdentifierMessage) -> Node:
-        identifier = normalise(message.namespace, message.value)
-        return Node(identifier.namespace, hash_of(identifier, self._lookup_key))
 
 
 def _explained(why: Why) -> pb.ExplainPairResponse:

@@ -6,11 +6,11 @@ from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity.api.erasure import ErasureApi
+from services.identity.api.named import node
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables import erasures, views
 from shared.errors import NotFound
 from shared.events import customer as events
-from shared.identifiers import hash_of, normalise
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.log import LogReader, Record
@@ -38,9 +38,9 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         self._erasure = erasure
 
     async def ResolveIdentifier(self, request: pb.ResolveIdentifierRequest, context: Any) -> pb.ResolveIdentifierResponse:
-        identifier = normalise(request.identifier.namespace, request.identifier.value)
+        identifier = node(request.identifier, self._lookup_key)
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        resolved = await views.resolve(self._pool, hash_of(identifier, self._lookup_key))
+        resolved = await views.resolve(self._pool, identifier.value_hash)
         if resolved is None:
             raise views.unknown_identifier(identifier.namespace)
         return pb.ResolveIdentifierResponse(customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer))

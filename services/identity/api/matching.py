@@ -6,9 +6,11 @@ from math import inf
 from struct import pack, unpack
 from typing import Any
 
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import matching_pb2 as pb
 from c360.identity.v1 import matching_pb2_grpc
 
+from services.identity.api.named import linked_customer
 from services.identity.graph.difference import Difference
 from services.identity.graph_writer import GraphWriter
 from services.identity.matcher import Matcher
@@ -23,8 +25,7 @@ from services.identity.tables.record_tables import RecordRow
 from shared.errors import InvalidInput, NotFound
 from shared.events.catalogue import Entry
 from shared.events.rules import RulesDiffer
-from shared.identifiers import hash_of, normalise
-from shared.ids import from_text, to_text
+from shared.ids import to_text
 from shared.instants import to_timestamp
 from shared.rpc.edge import ID_BYTES, freshness, page_limit, page_token, parse_page_token
 from shared.rpc.server import seconds_left
@@ -172,18 +173,8 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
     async def _fresh(self, request: Any, context: Any) -> None:
         await self._matcher.progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
 
-    async def _customer(self, end: pb.ComparedCustomer) -> bytes:
-        """That an identifier is linked to, or whose id it is; not yet what they are merged with."""
-        match end.WhichOneof("customer"):
-            case "customer_id":
-                return from_text(end.customer_id, "customer")
-            case "identifier":
-                identifier = normalise(end.identifier.namespace, end.identifier.value)
-                resolved = await views.resolve(self._pool, hash_of(identifier, self._lookup_key))
-                if resolved is None:
-                    raise views.unknown_identifier(identifier.namespace)
-                return resolved.customer
-        raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+    async def _customer(self, named: CustomerRef) -> bytes:
+        return await linked_customer(self._pool, named, self._lookup_key)
 
     def _comparison(self, one: Kept, other: Kept, row: RecordRow, another: RecordRow) -> pb.RecordComparison:
         comparer = self._comparing.comparer

@@ -3,31 +3,33 @@
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import rules_pb2 as pb
 from c360.identity.v1 import rules_pb2_grpc
 
 from services.identity.activating import ActivateRules, Activator
-from services.identity.domain.decision import stand_for
+from services.identity.api.named import customer_or_node
+from services.identity.deciding import take
+from services.identity.domain.decision import Act, Cut, Kind, are_one
 from services.identity.domain.rules_document import read, rules_of, to_json
-from services.identity.graph.difference import Amend, Difference
-from services.identity.graph.facts import Node, pair
-from services.identity.graph.region import Region
-from services.identity.graph.rules import Rules
+from services.identity.graph.difference import Difference
+from services.identity.graph.facts import Evidence, Node
 from services.identity.ledger import Ledger
 from services.identity.simulating import Progress as Looked
 from services.identity.simulating import Simulation
 from services.identity.tables import decisions, resettling, rulebook, views
+from services.identity.tables.regions import Loaded
 from services.identity.tables.rulebook import Activation
 from shared.errors import InvalidInput, NotFound
 from shared.events.rules import RulesDiffer
-from shared.identifiers import hash_of, normalise
-from shared.ids import from_text, to_text
+from shared.ids import to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness
 from shared.rpc.server import seconds_left
 
 SERVICE_NAME: Final = "c360.identity.v1.RulesService"
+NOT_DECIDED: Final = Evidence(0, bytes(16))  # no event tells of it
 
 
 class RulesApi(rules_pb2_grpc.RulesServiceServicer):
@@ -88,35 +90,27 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         one, other = await self._node(request.one), await self._node(request.other)
         if one == other:
             raise InvalidInput("name two identifiers, or two customers", reason="SAME_CUSTOMER")
-        amend = _decided(request.decision, one, other, self._ledger.rules)
-        found = await self._simulation.decision([one.value_hash, other.value_hash], amend, self._ledger.rules)
+        rules, merge = self._ledger.rules, request.decision == pb.SIMULATED_DECISION_MERGE
+
+        def decide(loaded: Loaded) -> Cut:
+            act: Act = "merge" if merge else "split" if are_one(loaded.region, one, other) else "forbid"
+            return take(act, loaded, rules, one, other, NOT_DECIDED)
+
+        kind: Kind = "merge" if merge else "forbid"
+        found = await self._simulation.decision([one.value_hash, other.value_hash], kind, decide, rules)
         return pb.SimulateResponse(difference=_difference(found))
 
-    async def _node(self, named: pb.SimulatedCustomer) -> Node:
+    async def _node(self, ref: CustomerRef) -> Node:
         """The identifier itself, or the one that founded the customer."""
-        match named.WhichOneof("customer"):
-            case "customer_id":
-                customer = from_text(named.customer_id, "customer")
-                await views.present_members(self._pool, customer)
-                found = await decisions.founder_of(self._pool, customer)
-            case "identifier":
-                identifier = normalise(named.identifier.namespace, named.identifier.value)
-                found = await decisions.linked(self._pool, hash_of(identifier, self._lookup_key))
-                if found is None:
-                    raise views.unknown_identifier(identifier.namespace)
-            case _:
-                raise InvalidInput("name both customers, by id or by identifier", reason="CUSTOMER_MISSING")
-        if found is None:
+        named = customer_or_node(ref, self._lookup_key)
+        if isinstance(named, Node):
+            if (linked := await decisions.linked(self._pool, named.value_hash)) is None:
+                raise views.unknown_identifier(named.namespace)
+            return linked
+        await views.present_members(self._pool, named)
+        if (found := await decisions.founder_of(self._pool, named)) is None:
             raise AssertionError("a customer that is there was founded by an identifier")
         return found
-
-
-def _decided(decision: pb.SimulatedDecision.ValueType, one: Node, other: Node, rules: Rules) -> Amend:
-    def amend(region: Region) -> None:
-        merge = decision == pb.SIMULATED_DECISION_MERGE
-        (region.facts.forced if merge else region.facts.forbidden).add(pair(*stand_for(region, rules, one, other)))
-
-    return amend
 
 
 def _version(found: Activation) -> pb.RulesVersion:

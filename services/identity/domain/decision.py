@@ -41,11 +41,15 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Kind:
-        return "merge" if self.act == "merge" else "forbid"
+        return kind_of(self.act)
 
     def digest(self) -> bytes:
         """By which the same request is known again."""
         return derived_id(b"decide", encode(self))
+
+
+def kind_of(act: Act) -> Kind:
+    return "merge" if act == "merge" else "forbid"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

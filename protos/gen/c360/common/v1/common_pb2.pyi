@@ -73,3 +73,33 @@ class Identifier(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Identifier: _TypeAlias = Identifier  # noqa: Y015
+
+@_typing.final
+class CustomerRef(_message.Message):
+    """CustomerRef names a customer by id or by identifier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Any id ever given out, a UUID."""
+    @_builtins.property
+    def identifier(self) -> Global___Identifier:
+        """An identifier of the customer."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        identifier: Global___Identifier | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_by: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
+    _WhichOneofArgType_by: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_by) -> _WhichOneofReturnType_by | None: ...
+
+Global___CustomerRef: _TypeAlias = CustomerRef  # noqa: Y015

@@ -319,16 +319,13 @@ class CheckRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PURPOSE_FIELD_NUMBER: _builtins.int
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose."""
-    customer_id: _builtins.str
-    """Any customer id ever given out, a UUID."""
     @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier: its customer's decisions count, or its own alone when no customer is known."""
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who. Of an identifier its customer's decisions count, or its own alone when no customer is known. Required."""
 
     @_builtins.property
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
@@ -338,17 +335,14 @@ class CheckRequest(_message.Message):
         self,
         *,
         purpose: _builtins.str = ...,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "by", b"by", "customer_id", b"customer_id", "identifier", b"identifier", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "purpose", b"purpose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_by: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_by: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_by) -> _WhichOneofReturnType_by | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckRequest: _TypeAlias = CheckRequest  # noqa: Y015
 

@@ -70,36 +70,6 @@ PROPOSAL_ANSWER_DECLINE: ProposalAnswer.ValueType  # 2
 Global___ProposalAnswer: _TypeAlias = ProposalAnswer  # noqa: Y015
 
 @_typing.final
-class CustomerRef(_message.Message):
-    """CustomerRef names a customer."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
-    customer_id: _builtins.str
-    """Any id ever given out, a UUID."""
-    @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier of the customer."""
-
-    def __init__(
-        self,
-        *,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_customer: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_customer: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_customer) -> _WhichOneofReturnType_customer | None: ...
-
-Global___CustomerRef: _TypeAlias = CustomerRef  # noqa: Y015
-
-@_typing.final
 class MergeCustomersRequest(_message.Message):
     """MergeCustomersRequest names two customers that are one."""
 
@@ -118,11 +88,11 @@ class MergeCustomersRequest(_message.Message):
     reason: _builtins.str
     """Why, 1 to 200 characters; kept in the clear: name nobody in it."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """One of them."""
 
     @_builtins.property
-    def other(self) -> Global___CustomerRef:
+    def other(self) -> _common_pb2.CustomerRef:
         """The other."""
 
     @_builtins.property
@@ -133,8 +103,8 @@ class MergeCustomersRequest(_message.Message):
         self,
         *,
         request_id: _builtins.str = ...,
-        customer: Global___CustomerRef | None = ...,
-        other: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
+        other: _common_pb2.CustomerRef | None = ...,
         decided_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
@@ -202,11 +172,11 @@ class SplitCustomerRequest(_message.Message):
     reason: _builtins.str
     """Why, 1 to 200 characters; kept in the clear: name nobody in it."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """One of them: an id from before the merge, or an identifier."""
 
     @_builtins.property
-    def other(self) -> Global___CustomerRef:
+    def other(self) -> _common_pb2.CustomerRef:
         """The other."""
 
     @_builtins.property
@@ -217,8 +187,8 @@ class SplitCustomerRequest(_message.Message):
         self,
         *,
         request_id: _builtins.str = ...,
-        customer: Global___CustomerRef | None = ...,
-        other: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
+        other: _common_pb2.CustomerRef | None = ...,
         decided_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
@@ -286,11 +256,11 @@ class ForbidMergeRequest(_message.Message):
     reason: _builtins.str
     """Why, 1 to 200 characters; kept in the clear: name nobody in it."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """One of them."""
 
     @_builtins.property
-    def other(self) -> Global___CustomerRef:
+    def other(self) -> _common_pb2.CustomerRef:
         """The other."""
 
     @_builtins.property
@@ -301,8 +271,8 @@ class ForbidMergeRequest(_message.Message):
         self,
         *,
         request_id: _builtins.str = ...,
-        customer: Global___CustomerRef | None = ...,
-        other: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
+        other: _common_pb2.CustomerRef | None = ...,
         decided_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
@@ -439,7 +409,7 @@ class ListDecisionsRequest(_message.Message):
     include_withdrawn: _builtins.bool
     """Also those that were withdrawn."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Only those about this customer and all that is merged with it."""
 
     @_builtins.property
@@ -451,7 +421,7 @@ class ListDecisionsRequest(_message.Message):
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        customer: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         include_withdrawn: _builtins.bool = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
     ) -> None: ...

@@ -21,36 +21,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class ExplainedParty(_message.Message):
-    """ExplainedParty names a customer or an identifier."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
-    customer_id: _builtins.str
-    """Any id of a customer, a UUID: it stands for the identifier that founded it."""
-    @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier, also one with too many owners to name a customer."""
-
-    def __init__(
-        self,
-        *,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_by: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_by: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_by) -> _WhichOneofReturnType_by | None: ...
-
-Global___ExplainedParty: _TypeAlias = ExplainedParty  # noqa: Y015
-
-@_typing.final
 class HashedIdentifier(_message.Message):
     """HashedIdentifier is an identifier without its value."""
 
@@ -88,11 +58,11 @@ class ExplainPairRequest(_message.Message):
     KNOWN_AT_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def one(self) -> Global___ExplainedParty:
+    def one(self) -> _common_pb2.CustomerRef:
         """The one."""
 
     @_builtins.property
-    def other(self) -> Global___ExplainedParty:
+    def other(self) -> _common_pb2.CustomerRef:
         """The other."""
 
     @_builtins.property
@@ -110,8 +80,8 @@ class ExplainPairRequest(_message.Message):
     def __init__(
         self,
         *,
-        one: Global___ExplainedParty | None = ...,
-        other: Global___ExplainedParty | None = ...,
+        one: _common_pb2.CustomerRef | None = ...,
+        other: _common_pb2.CustomerRef | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,

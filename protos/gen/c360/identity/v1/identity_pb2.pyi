@@ -484,16 +484,13 @@ class EraseCustomerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUESTED_BY_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the caller, at most 100 characters; also a name by which GetErasure finds it."""
-    customer_id: _builtins.str
-    """Any id of the customer, a UUID."""
     policy: Global___ReimportPolicy.ValueType
     """What is done with events that name its identifiers again. Required."""
     reason: _builtins.str
@@ -501,8 +498,8 @@ class EraseCustomerRequest(_message.Message):
     requested_by: _builtins.str
     """Who asks, as an id or a role, at most 100 characters; kept in the clear."""
     @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier of the customer."""
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who is to be erased. Required."""
 
     @_builtins.property
     def at_least_as_fresh(self) -> _common_pb2.Position:
@@ -512,20 +509,17 @@ class EraseCustomerRequest(_message.Message):
         self,
         *,
         request_id: _builtins.str = ...,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         policy: Global___ReimportPolicy.ValueType = ...,
         reason: _builtins.str = ...,
         requested_by: _builtins.str = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier", "policy", b"policy", "reason", b"reason", "request_id", b"request_id", "requested_by", b"requested_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "policy", b"policy", "reason", b"reason", "request_id", b"request_id", "requested_by", b"requested_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_customer: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_customer: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_customer) -> _WhichOneofReturnType_customer | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseCustomerRequest: _TypeAlias = EraseCustomerRequest  # noqa: Y015
 
@@ -700,22 +694,19 @@ class PlaceLegalHoldRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PLACED_BY_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the caller, at most 100 characters."""
-    customer_id: _builtins.str
-    """Any id of the customer, a UUID."""
     reason: _builtins.str
     """Why, such as "litigation 2026-17"; 1 to 200 characters, kept in the clear: name nobody in it."""
     placed_by: _builtins.str
     """Who asks, as an id or a role, at most 100 characters; kept in the clear."""
     @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier of the customer."""
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who must not be erased. Required."""
 
     @_builtins.property
     def at_least_as_fresh(self) -> _common_pb2.Position:
@@ -725,19 +716,16 @@ class PlaceLegalHoldRequest(_message.Message):
         self,
         *,
         request_id: _builtins.str = ...,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         reason: _builtins.str = ...,
         placed_by: _builtins.str = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier", "placed_by", b"placed_by", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "placed_by", b"placed_by", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_customer: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_customer: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_customer) -> _WhichOneofReturnType_customer | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlaceLegalHoldRequest: _TypeAlias = PlaceLegalHoldRequest  # noqa: Y015
 

@@ -507,36 +507,6 @@ class ReadBackResponse(_message.Message):
 Global___ReadBackResponse: _TypeAlias = ReadBackResponse  # noqa: Y015
 
 @_typing.final
-class ComparedCustomer(_message.Message):
-    """ComparedCustomer names one side of a comparison."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
-    customer_id: _builtins.str
-    """Any id of the customer, a UUID."""
-    @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier of the customer."""
-
-    def __init__(
-        self,
-        *,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_customer: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_customer: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_customer) -> _WhichOneofReturnType_customer | None: ...
-
-Global___ComparedCustomer: _TypeAlias = ComparedCustomer  # noqa: Y015
-
-@_typing.final
 class ExplainMatchRequest(_message.Message):
     """ExplainMatchRequest names two customers. Where they are one already, what each said before they were merged is compared."""
 
@@ -546,11 +516,11 @@ class ExplainMatchRequest(_message.Message):
     OTHER_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def one(self) -> Global___ComparedCustomer:
+    def one(self) -> _common_pb2.CustomerRef:
         """One of the two."""
 
     @_builtins.property
-    def other(self) -> Global___ComparedCustomer:
+    def other(self) -> _common_pb2.CustomerRef:
         """The other."""
 
     @_builtins.property
@@ -560,8 +530,8 @@ class ExplainMatchRequest(_message.Message):
     def __init__(
         self,
         *,
-        one: Global___ComparedCustomer | None = ...,
-        other: Global___ComparedCustomer | None = ...,
+        one: _common_pb2.CustomerRef | None = ...,
+        other: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "one", b"one", "other", b"other"]  # noqa: Y015
@@ -739,7 +709,7 @@ class ListMatchesRequest(_message.Message):
     page_token: _builtins.str
     """Where to go on, from the answer before."""
     @_builtins.property
-    def customer(self) -> Global___ComparedCustomer:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Whose matches."""
 
     @_builtins.property
@@ -749,7 +719,7 @@ class ListMatchesRequest(_message.Message):
     def __init__(
         self,
         *,
-        customer: Global___ComparedCustomer | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         page_size: _builtins.int = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
         page_token: _builtins.str = ...,
@@ -851,7 +821,7 @@ class ListHouseholdRequest(_message.Message):
     page_token: _builtins.str
     """Where to go on, from the answer before."""
     @_builtins.property
-    def customer(self) -> Global___ComparedCustomer:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Whose household."""
 
     @_builtins.property
@@ -861,7 +831,7 @@ class ListHouseholdRequest(_message.Message):
     def __init__(
         self,
         *,
-        customer: Global___ComparedCustomer | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,

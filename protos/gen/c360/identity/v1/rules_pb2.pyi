@@ -425,36 +425,6 @@ class ActivateRulesResponse(_message.Message):
 Global___ActivateRulesResponse: _TypeAlias = ActivateRulesResponse  # noqa: Y015
 
 @_typing.final
-class SimulatedCustomer(_message.Message):
-    """SimulatedCustomer names a customer."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
-    customer_id: _builtins.str
-    """Any id of the customer, a UUID."""
-    @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier."""
-
-    def __init__(
-        self,
-        *,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_customer: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_customer: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_customer) -> _WhichOneofReturnType_customer | None: ...
-
-Global___SimulatedCustomer: _TypeAlias = SimulatedCustomer  # noqa: Y015
-
-@_typing.final
 class SimulateRequest(_message.Message):
     """SimulateRequest is a decision about two customers that isn't taken."""
 
@@ -467,11 +437,11 @@ class SimulateRequest(_message.Message):
     decision: Global___SimulatedDecision.ValueType
     """What would be decided about them."""
     @_builtins.property
-    def one(self) -> Global___SimulatedCustomer:
+    def one(self) -> _common_pb2.CustomerRef:
         """The one."""
 
     @_builtins.property
-    def other(self) -> Global___SimulatedCustomer:
+    def other(self) -> _common_pb2.CustomerRef:
         """The other."""
 
     @_builtins.property
@@ -482,8 +452,8 @@ class SimulateRequest(_message.Message):
         self,
         *,
         decision: Global___SimulatedDecision.ValueType = ...,
-        one: Global___SimulatedCustomer | None = ...,
-        other: Global___SimulatedCustomer | None = ...,
+        one: _common_pb2.CustomerRef | None = ...,
+        other: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "one", b"one", "other", b"other"]  # noqa: Y015

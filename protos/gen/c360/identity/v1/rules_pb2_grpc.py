@@ -104,7 +104,8 @@ class RulesServiceServicer:
     def Simulate(self, request, context):
         """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
         Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
+        what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,8 @@ class RulesServiceStub:
     Simulate: _grpc.UnaryUnaryMultiCallable[_rules_pb2.SimulateRequest, _rules_pb2.SimulateResponse]
     """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
     Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
+    what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
     """
 
 @_typing.type_check_only
@@ -83,7 +84,8 @@ class RulesServiceAsyncStub(RulesServiceStub):
     Simulate: _aio.UnaryUnaryMultiCallable[_rules_pb2.SimulateRequest, _rules_pb2.SimulateResponse]  # type: ignore[assignment]
     """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
     Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
+    what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
     """
 
 class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -139,7 +141,8 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rules_pb2.SimulateResponse, _abc.Awaitable[_rules_pb2.SimulateResponse]]:
         """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
         Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
+        what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
         """
 
 def add_RulesServiceServicer_to_server(servicer: RulesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,36 +22,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class CustomerRef(_message.Message):
-    """CustomerRef names a customer by id or by identifier."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
-    customer_id: _builtins.str
-    """Any id ever given out, a UUID."""
-    @_builtins.property
-    def identifier(self) -> _common_pb2.Identifier:
-        """An identifier of the customer."""
-
-    def __init__(
-        self,
-        *,
-        customer_id: _builtins.str = ...,
-        identifier: _common_pb2.Identifier | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "customer_id", b"customer_id", "identifier", b"identifier"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_by: _TypeAlias = _typing.Literal["customer_id", "identifier"]  # noqa: Y015
-    _WhichOneofArgType_by: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_by) -> _WhichOneofReturnType_by | None: ...
-
-Global___CustomerRef: _TypeAlias = CustomerRef  # noqa: Y015
-
-@_typing.final
 class GetProfileRequest(_message.Message):
     """GetProfileRequest asks for one profile."""
 
@@ -65,7 +35,7 @@ class GetProfileRequest(_message.Message):
     purpose: _builtins.str
     """The purpose it will be used for, such as "service". Exactly one."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
 
     @_builtins.property
@@ -83,7 +53,7 @@ class GetProfileRequest(_message.Message):
     def __init__(
         self,
         *,
-        customer: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         purpose: _builtins.str = ...,
         valid_at: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
@@ -315,7 +285,7 @@ class GetTimelineRequest(_message.Message):
     page_token: _builtins.str
     """Where to go on, from the answer before."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Whose timeline."""
 
     @_builtins.property
@@ -337,7 +307,7 @@ class GetTimelineRequest(_message.Message):
     def __init__(
         self,
         *,
-        customer: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         purpose: _builtins.str = ...,
         valid_at: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
@@ -497,7 +467,7 @@ class WatchProfileRequest(_message.Message):
     purpose: _builtins.str
     """The purpose it will be used for. Exactly one."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
 
     @_builtins.property
@@ -507,7 +477,7 @@ class WatchProfileRequest(_message.Message):
     def __init__(
         self,
         *,
-        customer: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         purpose: _builtins.str = ...,
         resume_after: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
@@ -555,7 +525,7 @@ class ReplayCustomerRequest(_message.Message):
     purpose: _builtins.str
     """The purpose it will be used for, usually "audit". Exactly one."""
     @_builtins.property
-    def customer(self) -> Global___CustomerRef:
+    def customer(self) -> _common_pb2.CustomerRef:
         """Whose history."""
 
     @_builtins.property
@@ -565,7 +535,7 @@ class ReplayCustomerRequest(_message.Message):
     def __init__(
         self,
         *,
-        customer: Global___CustomerRef | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
         purpose: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...

@@ -1,0 +1,39 @@
+"""Whom a request of identity names."""
+
+from typing import Any
+
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.common.v1.common_pb2 import Identifier as IdentifierMessage
+
+from services.identity.graph.facts import Node
+from services.identity.tables import views
+from shared.identifiers import Identifier, hash_of, normalise
+from shared.rpc.edge import named_customer
+
+
+def node(message: IdentifierMessage, lookup_key: bytes) -> Node:
+    """Raises InvalidInput (IDENTIFIER_INVALID)."""
+    return _node(normalise(message.namespace, message.value), lookup_key)
+
+
+def customer_or_node(ref: CustomerRef, lookup_key: bytes) -> bytes | Node:
+    """A customer's id or an identifier, not looked up. Raises InvalidInput (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID)."""
+    named = named_customer(ref)
+    return _node(named, lookup_key) if isinstance(named, Identifier) else named
+
+
+async def linked_customer(pool: Any, ref: CustomerRef, lookup_key: bytes) -> bytes:
+    """Of an identifier the customer that it is linked to itself, which stays so when a merge is undone.
+
+    Raises what `customer_or_node` does, and NotFound (IDENTIFIER_UNKNOWN)."""
+    named = customer_or_node(ref, lookup_key)
+    if not isinstance(named, Node):
+        return named
+    resolved = await views.resolve(pool, named.value_hash)
+    if resolved is None:
+        raise views.unknown_identifier(named.namespace)
+    return resolved.customer
+
+
+def _node(identifier: Identifier, lookup_key: bytes) -> Node:
+    return Node(identifier.namespace, hash_of(identifier, lookup_key))
