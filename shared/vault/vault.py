@@ -159,7 +159,9 @@ class Vault:
 
     async def _key_in_use(self, owner: bytes, now: int) -> tuple[bytes, DataKey]:
         if (key := self._epochs.get(owner)) is None:
-            key = (await self.create_keys([owner], now))[owner]
+            key = (await self.create_keys([owner], now)).get(owner)
+            if key is None:
+                raise KeyNotHeld("the key of this epoch is destroyed, and none is made again: is the clock right?")
             if isinstance(key, LostKey):
                 raise KeyNotHeld("the key of this epoch can't be unwrapped")
             self._epochs[owner] = key

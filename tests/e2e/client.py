@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
@@ -79,6 +80,11 @@ class Platform:
             identifier=Identifier(namespace=namespace, value=value), at_least_as_fresh=fresh
         )
         return self.identity.ResolveIdentifier(request, timeout=timeout_s, wait_for_ready=True)
+
+    def members(self, customer_id: str) -> Sequence[str]:
+        """The ids of all that are one with it."""
+        request = identity_pb2.GetCustomerRequest(customer_id=customer_id)
+        return self.identity.GetCustomer(request, timeout=DEADLINE_S, wait_for_ready=True).customer.member_ids
 
     def matches(self, customer_id: str, fresh: Position) -> list[matching_pb2.CustomerMatch]:
         request = matching_pb2.ListMatchesRequest(customer=CustomerRef(customer_id=customer_id), at_least_as_fresh=fresh)

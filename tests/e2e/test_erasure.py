@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
         before = datetime.now(UTC)
         platform.get_profile(by_id(customer), "audit", known_at=before)
         platform.decide(person.email_identifier(), "marketing", consent_pb2.OUTCOME_GRANTED)
-        park(own_stack, customer)
+        park(own_stack, platform.members(customer))
         park_message(own_stack, epoch_owner(now_us() - 3 * EPOCH_US), person)
         assert set(await places_that_open(own_stack, person.canaries)) >= {
             "identity.events",
@@ -97,18 +98,17 @@ async def assert_gone(stack: Stack, person: Person, export: str) -> None:
     assert places_of(stack, person.canaries) == []
 
 
-def park(stack: Stack, customer: str) -> None:
+def park(stack: Stack, members: Sequence[str]) -> None:
     """As profile sets aside what it can't apply: an event of hers, sealed as it came."""
-    stream = uuid.UUID(customer).bytes
-    query = f"SELECT {COLUMNS} FROM profile.events WHERE stream = %s AND type_id = %s"
-    row = rows(stack, "c360", query, stream, events.TRACKED.id)[0]
-    entry = to_record(row).entry
+    streams = [uuid.UUID(member).bytes for member in members]
+    query = f"SELECT {COLUMNS} FROM profile.events WHERE stream = ANY(%s) AND type_id = %s"
+    entry = to_record(rows(stack, "c360", query, streams, events.TRACKED.id)[0]).entry
     with psycopg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360") as admin:
         admin.execute(
             """INSERT INTO profile.parked (parked_id, stream, sequence, part, event_id, type_id, schema_version, customer, reason, data,
                                            run, parked_at)
                VALUES (%s, 'CUSTOMER', 1, 0, %s, %s, 1, %s, 'x', %s, 0, 1)""",
-            [entry.event_id, entry.event_id, entry.type_id, stream, encode(entry)],
+            [entry.event_id, entry.event_id, entry.type_id, entry.stream, encode(entry)],
         )
 
 

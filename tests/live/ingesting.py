@@ -44,8 +44,12 @@ class Door:
         with log.open("ab") as output:
             command = (sys.executable, "-m", "services.ingest")
             self._process = subprocess.Popen(command, env=os.environ | self.settings, stdout=output, stderr=output)
-        self._wait_ready()
-        self.write_key = self.register(f"test-{uuid4()}").write_key
+        try:
+            self._wait_ready()
+            self.write_key = self.register(f"test-{uuid4()}").write_key
+        except BaseException:
+            self.stop()
+            raise
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

@@ -25,7 +25,7 @@ from shared.vault.vault import EPOCH_US, EPOCHS_END, epoch_owner
 from tests.live.erasing import Person
 from tests.live.parking import is_parked, park_message, remove_parked
 
-NOW = now_us() + 100 * EPOCH_KEY_AGE_US  # far from the epochs that other tests use
+NOW = now_us() - 100 * EPOCH_KEY_AGE_US  # long before the epochs that other tests use: all that is older goes
 OLD = NOW - EPOCH_KEY_AGE_US
 
 

@@ -16,6 +16,7 @@ from shared.instants import now_us
 from shared.store.pool import open_pool
 from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, KeyNotHeld, Vault
 from shared.vault import vault as vault_module
+from shared.vault.vault import EPOCH_US
 from shared.waiting import end
 
 new_id = id_maker(now_us)
@@ -78,6 +79,15 @@ async def test_a_destroyed_key_is_absent_and_never_made_again(pool: Any, keyring
         assert await reader.keys([owner, never_had_one]) == {}
         assert await reader.create_keys([owner, never_had_one], 4) == {}
     assert await vault.destroyed([owner, never_had_one, new_id()]) == {owner: 2, never_had_one: 2}
+
+
+async def test_an_epoch_whose_key_is_destroyed_is_never_sealed_under_again(pool: Any, keyring: FileKeyring) -> None:
+    vault, long_ago = Vault(pool, keyring), 7 * EPOCH_US
+    owner, _ = await vault.epoch_key(long_ago)
+    await vault.destroy([owner], now_us())
+    for asked in (vault, Vault(pool, keyring)):
+        with pytest.raises(KeyNotHeld, match="destroyed"):
+            await asked.epoch_key(long_ago)
 
 
 async def test_a_process_that_missed_a_destruction_forgets_the_key_when_it_is_of_age(pool: Any, keyring: FileKeyring) -> None:
