@@ -26,6 +26,7 @@ setup: $(VENV)/.installed ## Make the environment
 lock: setup ## Resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra bulk --extra embedded --extra train --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra bench -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-bench.lock
 
 # Run inside protos/; the argument is the folder for the generated code.
 protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(CURDIR)/$(BIN)/protoc-gen-mypy \
@@ -135,6 +136,11 @@ clean: ## Remove the environment and the caches; the data stays
 
 ONLY ?=
 
+$(VENV)/.bench-installed: $(VENV)/.installed requirements-bench.lock
+	@echo "installing the data sets that identity is measured on (once; about a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 .PHONY: bench
-bench: setup ## Measure against peers, interleaved (ONLY=log for one part); wants a quiet machine
+bench: setup $(if $(filter-out identity,$(ONLY)),,$(VENV)/.bench-installed) ## Measure against peers, interleaved (ONLY=log for one part); wants a quiet machine
 	@ONLY=$(ONLY) $(BIN)/python -m benchmarks

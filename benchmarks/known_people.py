@@ -16,7 +16,6 @@ from services.identity.matching.record import Record, make_record
 CENSUS_SEEDS = (1, 2)
 OTHER_CENSUS_SEEDS = ((3, 4), (11, 12))
 CENSUS_YEAR = 2020
-INSTALL = "pip install 'customer360[bench]'"
 
 Known = tuple[dict[str, Record], dict[str, str]]  # records, and the person of each
 

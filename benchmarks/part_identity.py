@@ -5,7 +5,6 @@ install, and with the one that `c360 identity train` learns from the same record
 """
 
 import gc
-import importlib.util
 import random
 import statistics
 import time
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 
 from benchmarks import identity_live, identity_page, identity_pictures, known_people, simulated_traffic
 from benchmarks.harness import Result
-from benchmarks.known_people import INSTALL, Known, Scores
+from benchmarks.known_people import Known, Scores
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matching.judge import Judge
@@ -35,7 +34,6 @@ PEOPLE = 50_000  # of whom there are more records than that
 MEASURED = 3_000
 LATENCY_SEED = 5
 T = TypeVar("T")
-NEEDED = ("recordlinkage", "pseudopeople", "splink", "faker")
 
 
 async def measure(servers: Stack) -> list[Result]:
@@ -47,31 +45,21 @@ async def measure(servers: Stack) -> list[Result]:
 
 
 def publish(results: list[Result]) -> None:
-    """Into docs/identity.md; only what was measured whole."""
-    if not _missing():
-        identity_page.publish(results)
+    """Into docs/identity.md."""
+    identity_page.publish(results)
 
 
 async def _all_of_it(servers: Stack) -> AsyncIterator[Result]:
     """The writer comes first, as its memory is measured."""
     async for result in identity_live.measure(servers):
         yield result
-    missing = _missing()
-    if missing:
-        print(
-            f"  the data sets need {INSTALL}; missing: {', '.join(missing)}. Of what they are for, nothing is measured.", flush=True
-        )
-    for part in (_traffic,) if missing else (_traffic, _orders, _latency, _others, _matching):
+    for part in (_traffic, _orders, _latency, _others, _matching):
         started = time.perf_counter()
         for result in part():
             yield result
         print(f"  ({part.__name__.strip('_')} took {time.perf_counter() - started:.0f} s)", flush=True)
     print(f"  drawing {identity_pictures.FOLDER}", flush=True)
-    identity_pictures.draw({} if missing else _shown_sets(), TRAFFIC_SEEDS[0])
-
-
-def _missing() -> list[str]:
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    identity_pictures.draw(_shown_sets(), TRAFFIC_SEEDS[0])
 
 
 def _shown_sets() -> dict[str, Known]:
