@@ -1,12 +1,13 @@
 """The graph as its tables keep it, in memory: only what some facts touch is loaded and saved."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from services.identity.domain.decision import Act, are_one, forbidding, stand_for
 from services.identity.graph.conclude import Concluded, Conclusion
-from services.identity.graph.facts import Match, Node, Pair, pair
+from services.identity.graph.crowding import told_by
+from services.identity.graph.facts import Facts, Match, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, settle
 from services.identity.graph.rules import Rules
 
@@ -29,8 +30,7 @@ class Store:
 
     def take(self, seen: list[Seen]) -> list[Conclusion]:
         news = [one for one in seen if not self._known(one)]
-        again = {frozenset(one.nodes) for one in news}
-        return self._settle(self.load({node for one in news for node in one.nodes}, again), news)
+        return self._settle(self.load({node for one in news for node in one.nodes}, news), news)
 
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""
@@ -85,18 +85,36 @@ class Store:
         self.save(region)
         return settled.conclusions
 
-    def load(self, touched: set[Node], again: Collection[frozenset[Node]] = ()) -> Region:
-        touched = touched | self.unsettled
-        whole, region = self.whole, Region(reconsidered=self.unsettled & self.whole.shared)
-        around = {together for together in whole.facts.together if not together.isdisjoint(region.reconsidered)}
+    def load(self, touched: set[Node], news: Sequence[Seen] = (), rules: Rules | None = None) -> Region:
+        """Of `news`, what was seen too often before isn't touched, and what is shared by later ones only is looked at again."""
+        whole, region, again = self.whole, Region(), Facts()
+        for one in news:
+            again.see(one.nodes, one.evidence)
+        first = {node: min(at for nodes, at in again.together.items() if node in nodes) for node in again.nodes()}
+        told = {node: at < first[node] for node, at in whole.told_by.items() if node in first}
+        late = {node for node in whole.shared if told.get(node) is False}
+        touched = touched - {node for node in whole.known.own.keys() - whole.shared if told.get(node)} | self.unsettled
+        around = set()
+        for node in self.unsettled | late:
+            mine = self._first(node, rules or self.rules)
+            for nodes, at in again.together.items():
+                mine.see(nodes, at)
+            shared, region.recounted[node] = told_by(node, mine, rules or self.rules)
+            if node in whole.shared and not shared:
+                region.reconsidered.add(node)
+            if not shared:
+                around |= mine.together.keys() & whole.facts.together.keys()
         touched |= {node for together in around for node in together}
         touched |= {node for found in whole.facts.matched if not found.isdisjoint(region.reconsidered) for node in found}
         components = {whole.component_of[node] for node in touched if node in whole.component_of}
         inside = {node for node, found in whole.component_of.items() if found in components} | touched
         self.loaded = inside
         for together, evidence in whole.facts.together.items():
-            if whole.component_of_sighting.get(together) in components or together in around or together in again:
+            if whole.component_of_sighting.get(together) in components or together in around or together in again.together:
                 region.facts.together[together] = evidence
+        region.facts.beyond = {node for together in region.facts.together.keys() | again.together.keys() for node in together}
+        region.facts.beyond &= whole.known.links.keys() - inside - whole.shared
+        region.told_by = {node: at for node, at in whole.told_by.items() if node in inside}
         region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
         region.facts.forbidden = {decided for decided in whole.facts.forbidden if decided <= inside}
         region.facts.matched = {found: match for found, match in whole.facts.matched.items() if found <= inside}
@@ -122,6 +140,7 @@ class Store:
             (known.links, region.known.links),
             (known.own, region.known.own),
             (whole.component_of, region.component_of),
+            (whole.told_by, region.told_by),
         ):
             for node in inside & table.keys() - mine.keys():
                 del table[node]
@@ -132,8 +151,15 @@ class Store:
         known.edges = {m: e for m, e in known.edges.items() if mine_customers.isdisjoint(e)} | region.known.edges
         whole.shared = (whole.shared - inside) | (region.shared & (inside | region.facts.nodes()))
         whole.facts.together |= region.facts.together
+        for together in region.facts.together:
+            whole.component_of_sighting.pop(together, None)
         whole.component_of_sighting |= region.component_of_sighting
         self.unsettled.clear()
+
+    def _first(self, node: Node, rules: Rules) -> Facts:
+        """The earliest sightings of it."""
+        mine = sorted((at, sorted(nodes)) for nodes, at in self.whole.facts.together.items() if node in nodes)
+        return Facts({frozenset(nodes): at for at, nodes in mine[: rules.max_sightings]})
 
     def forget(self, customers: set[bytes]) -> set[Node]:
         """As an erasure: the identifiers of these are in no fact any more. Returns them."""
@@ -150,6 +176,7 @@ class Store:
             whole.known.own.pop(node, None)
             del whole.known.links[node]
             whole.component_of.pop(node, None)
+            whole.told_by.pop(node, None)
             whole.shared.discard(node)
         whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
         undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}

@@ -4,7 +4,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from services.identity.graph.difference import Difference, difference
-from services.identity.graph.facts import Node, shared
+from services.identity.graph.crowding import shared
+from services.identity.graph.facts import Node
 from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
 from tests.properties.graph_store import Store
@@ -44,8 +45,8 @@ class RuledStore(Store):
         inside: set[Node] = set()
         while True:
             self.unsettled = set(inside)
-            region = self.load(set(page))
-            found = (region.shared | page) & returning
+            region = self.load(set(page), rules=rules)
+            found = (region.shared | page) & returning | region.facts.beyond | (region.told_by.keys() - self.whole.shared)
             if found <= inside:
                 self.unsettled = set()
                 return region

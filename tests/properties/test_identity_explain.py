@@ -1,11 +1,14 @@
 """Laws of explanations, on messy data: what is told is there, is true, and is all of it."""
 
+from collections import Counter
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
-from services.identity.graph.facts import Node, pair, shared
+from services.identity.graph.crowding import shared
+from services.identity.graph.facts import Node, pair
 from services.identity.graph.rules import Rules
 from tests.properties.components import component_of
 from tests.properties.test_identity_resolve import Decision, Sighting, decisions, facts_of, nodes, sightings
@@ -82,6 +85,9 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     if obstacle.kind in ("SHARED", "BLOCKED"):
         assert rules.blocked.isdisjoint(node.value_hash for node in obstacle.nodes) is (obstacle.kind == "SHARED")
         return set(obstacle.nodes) <= shared_values
+    if obstacle.kind == "CROWDED":
+        counts = Counter(node for together in facts.together for node in together)
+        return 0 < len(obstacle.nodes) and all(counts[node] > rules.max_sightings for node in obstacle.nodes)
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":
         match = facts.matched[pair(*obstacle.nodes)]

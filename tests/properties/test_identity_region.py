@@ -4,7 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, shared
+from services.identity.graph.crowding import shared
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import DEFAULT_RULES, Rules

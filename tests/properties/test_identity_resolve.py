@@ -7,7 +7,8 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair, shared
+from services.identity.graph.crowding import shared
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.ownership import contests, divide
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Matching, Namespace, Rules
@@ -26,13 +27,15 @@ TIGHT = Rules(
     matching=Matching(link_weight=6.0, review_weight=1.0, one_per_source=("crm",)),
 )
 
+CROWDED = msgspec.structs.replace(TIGHT, max_sightings=2)
+
 namespaces = st.sampled_from(["user_id", "email", "phone", "loyalty", "anonymous_id"])
 # As of real ones, the hashes of two namespaces are never the same.
 nodes = st.builds(lambda name, number: Node(name, bytes([number]) + name.encode()), namespaces, st.integers(1, 4))
 sightings = st.lists(st.tuples(st.frozensets(nodes, min_size=1, max_size=4), st.integers(0, 30)), max_size=25)
 pairs = st.builds(pair, nodes, nodes).filter(lambda found: len(found) == 2)
 decisions = st.lists(st.tuples(st.sampled_from(["forced", "forbidden", "matched", "matched"]), pairs), max_size=6)
-all_rules = st.sampled_from([DEFAULT_RULES, TIGHT])
+all_rules = st.sampled_from([DEFAULT_RULES, TIGHT, CROWDED])
 
 Sighting = tuple[frozenset[Node], int]
 Decision = tuple[str, Pair]

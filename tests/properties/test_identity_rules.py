@@ -45,6 +45,7 @@ def any_rules(draw: st.DrawFn, windows: Sequence[int | None] = (None, 5)) -> Rul
         others=namespace("*"),
         others_rank=draw(st.integers(0, 4)),
         max_cluster=draw(st.sampled_from([4, 200])),
+        max_sightings=draw(st.sampled_from([2, 4, 1000])),
         blocked=draw(st.frozensets(nodes.map(lambda node: node.value_hash), max_size=3)),
     )
 

@@ -12,12 +12,13 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from services.identity.graph.causes import by_node, chain
+from services.identity.graph.crowding import Taking
 from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import contests
 from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
-Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED", "BLOCKED"]
+Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED", "BLOCKED", "CROWDED"]
 
 
 class Standing(NamedTuple):
@@ -49,7 +50,8 @@ class Obstacle(NamedTuple):
 
     FORBIDDEN: `nodes` are the pair that people keep apart, `link` what would join their groups. LIMIT: of `namespace`, one
     customer may not have the values of both. SHARED, BLOCKED: `nodes` is the one value that both were seen with. ONE_PER_SOURCE:
-    `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough.
+    `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough. CROWDED: `nodes` were seen
+    in so many ways that those in which they would join the two count no more.
     """
 
     kind: Kind
@@ -88,6 +90,8 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
             shared = shared - set(obstacle.nodes)
         case "SHARED":
             shared = shared - set(obstacle.nodes)
+        case "CROWDED":
+            rules = msgspec.structs.replace(rules, max_sightings=_enough(facts))
         case "ONE_PER_SOURCE":
             once = tuple(source for source in rules.matching.one_per_source if source != obstacle.namespace)
             rules = msgspec.structs.replace(rules, matching=msgspec.structs.replace(rules.matching, one_per_source=once))
@@ -114,12 +118,35 @@ def _obstacles(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
         partition = standing.partition(one, other)
         if partition.group_of[one] is partition.group_of[other]:
             return found
-        showing = _rejected_between(standing, partition, one, other) or _shared_between(standing, one, other)
+        showing = _shown(standing, partition, one, other) or _crowded_between(standing, one, other)
         if not showing:
             return found
         for obstacle in showing:
             standing = without(standing, obstacle)
         found += showing
+
+
+def _shown(standing: Standing, partition: Partition, one: Node, other: Node) -> list[Obstacle]:
+    return _rejected_between(standing, partition, one, other) or _shared_between(standing, one, other)
+
+
+def _crowded_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
+    """What would lead from one to the other if every value took part in all sightings of it; told as one."""
+    left_out = Taking(standing.facts, standing.rules).left_out()
+    obstacle = Obstacle("CROWDED")
+    every = without(standing, obstacle)
+    partition = every.partition(one, other)
+    if not left_out or (partition.group_of[one] is not partition.group_of[other] and not _shown(every, partition, one, other)):
+        return []
+    links = by_node(candidates(every.facts, every.rules, set(every.shared), every.last))
+    way = {node for link in chain(links, one, other) for node in (link.strong, link.weak)}
+    around = way or _reached(links, one) | _reached(links, other)
+    return [obstacle._replace(nodes=tuple(sorted(left_out & around or left_out)))]
+
+
+def _enough(facts: Facts) -> int:
+    """Sightings, of which no value was seen in more."""
+    return len(facts.together) + 1
 
 
 def _rejected_between(standing: Standing, partition: Partition, one: Node, other: Node) -> list[Obstacle]:

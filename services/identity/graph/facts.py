@@ -4,12 +4,9 @@ A fact stays true whatever is concluded from it, and can be taken back as if it 
 identifiers together are one fact, with the earliest of them as its evidence.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from services.identity.graph.rules import Rules
 
 
 class Node(NamedTuple):
@@ -45,7 +42,9 @@ def pair(one: Node, other: Node) -> Pair:
 class Facts:
     """What is known of identifiers: seen, decided, matched.
 
-    `together` are sets of identifiers that were seen in one event; `forced` and `forbidden` are decisions by hand. `matched` are pairs whose records are alike, and `recorded_by` the sources that have a record of an identifier.
+    `together` are sets of identifiers that were seen in one event; `forced` and `forbidden` are decisions by hand. `matched` are
+    pairs whose records are alike, and `recorded_by` the sources that have a record of an identifier. `beyond` are identifiers
+    that take part in no sighting here (`crowding`): of those in which they do, none is here.
     """
 
     together: dict[frozenset[Node], Evidence] = field(default_factory=dict)
@@ -53,6 +52,7 @@ class Facts:
     forbidden: set[Pair] = field(default_factory=set)
     matched: dict[Pair, Match] = field(default_factory=dict)
     recorded_by: dict[Node, frozenset[str]] = field(default_factory=dict)
+    beyond: set[Node] = field(default_factory=set)
 
     def see(self, identifiers: Iterable[Node], evidence: Evidence) -> bool:
         """Whether it is news: an event that adds no fact and no earlier evidence changes nothing."""
@@ -66,19 +66,4 @@ class Facts:
     def nodes(self) -> set[Node]:
         """All that are linked to something. What is only forbidden isn't: it says nothing of anybody by itself."""
         seen = {node for nodes in self.together for node in nodes}
-        return seen.union(*self.forced, *self.matched)
-
-
-def shared(facts: Facts, rules: Rules) -> set[Node]:
-    """Identifiers with too many owners to say who somebody is: a kiosk, a family's mailbox, team@; and blocked ones."""
-    owners: dict[Node, dict[str, set[Node]]] = defaultdict(lambda: defaultdict(set))
-    blocked: set[Node] = set()
-    for nodes in facts.together:
-        blocked |= {node for node in nodes if node.value_hash in rules.blocked}
-        for node in nodes:
-            rank = rules.rank(node.namespace)
-            for other in nodes - blocked:
-                if rules.rank(other.namespace) < rank:
-                    owners[node][other.namespace].add(other)
-    counted = ((node, [(name, len(values)) for name, values in by_name.items()]) for node, by_name in owners.items())
-    return blocked | {node for node, counts in counted if rules.is_shared(node.namespace, counts)}
+        return seen.union(*self.forced, *self.matched) - self.beyond

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from services.identity.graph.facts import Facts, Node, shared
+from services.identity.graph.crowding import shared, taking_part
+from services.identity.graph.facts import Facts, Node
 from services.identity.graph.resolve import Partition, Rejected, resolve
 from services.identity.graph.rules import Rules
 
@@ -45,6 +46,7 @@ def contests(facts: Facts, rules: Rules, outside: Collection[Node]) -> Contests:
     tablet of two to doubt their mailboxes. Matches say nothing here: they add to what is certain. What people decided to be
     one settles what was contested, and never makes anything contested that by itself wasn't: nothing falls out of a customer.
     """
+    facts = taking_part(facts, rules)
     if not _told_apart(facts, rules, outside):
         return Contests(set(), set())
     found = _contested(replace(facts, forced=set()), rules, outside)

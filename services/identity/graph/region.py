@@ -4,18 +4,20 @@ A region has whole components: what candidate links lead to. An identifier that 
 kiosk's events never load all who used it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from services.identity.graph.conclude import Concluded, Conclusion, conclude
-from services.identity.graph.facts import Evidence, Facts, Node, shared
+from services.identity.graph.crowding import Taking, shared, told_by
+from services.identity.graph.facts import Evidence, Facts, Node
 from services.identity.graph.ownership import divide
 from services.identity.graph.resolve import Partition, candidates
 from services.identity.graph.rules import Rules
 from shared.ids import NewId
 
 Component = bytes
+Key = TypeVar("Key")
 
 
 class Seen(NamedTuple):
@@ -32,12 +34,18 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class Region:
-    """As it is stored. `reconsidered` are shared identifiers of which every fact is here: they may link again."""
+    """As it is stored.
+
+    `reconsidered` are shared identifiers that may link again. `told_by` is the last sighting that says something of an identifier
+    (`crowding`), where later ones don't; `recounted` has it, or None, for those of which all these sightings were looked at.
+    """
 
     facts: Facts = field(default_factory=Facts)
     known: Concluded = field(default_factory=Concluded)
     shared: set[Node] = field(default_factory=set)
     reconsidered: set[Node] = field(default_factory=set)
+    told_by: dict[Node, Evidence] = field(default_factory=dict)
+    recounted: dict[Node, Evidence | None] = field(default_factory=dict)
     component_of: dict[Node, Component] = field(default_factory=dict)
     component_of_sighting: dict[frozenset[Node], Component] = field(default_factory=dict)
 
@@ -48,29 +56,48 @@ class Settled(NamedTuple):
     conclusions: list[Conclusion]
     partition: Partition
     sightings: set[frozenset[Node]]  # new, with earlier evidence, or in another component
-    nodes: set[Node]  # of another link, component, or shared now
+    nodes: set[Node]  # of another link or component, or shared, or told otherwise now
     news: set[frozenset[Node]]  # of the sightings, those that are new or have earlier evidence
 
 
 def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) -> Settled:
     """Adds the facts and concludes."""
     news = {nodes for one in seen if len(nodes := frozenset(one.nodes)) > 1 and region.facts.see(nodes, one.evidence)}
-    shared_before, links_before = set(region.shared), dict(region.known.links)
+    shared_before, links_before, told_before = set(region.shared), dict(region.known.links), dict(region.told_by)
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
     partition = divide(region.facts, rules, region.shared)
-    for node in (*region.known.own, *(one.resolving for one in seen)):
+    resolving = [one.resolving for one in seen if one.resolving not in region.facts.beyond]
+    for node in (*region.known.own, *resolving):
         _stand_alone(partition, node)
-    conclusions = conclude(region.known, partition, [one.resolving for one in seen], rules, new_id)
+    conclusions = conclude(region.known, partition, resolving, rules, new_id)
     links = [(link.strong, link.weak) for link in candidates(region.facts, rules, region.shared)]
-    _label(region, [*links, *_matched(region)], partition.group_of, new_id)
-    changed = news | {nodes for nodes, found in region.component_of_sighting.items() if sightings_before.get(nodes) != found}
-    touched = shared_before ^ region.shared
-    inside = partition.group_of.keys() | links_before.keys() | components_before.keys()
-    touched |= {node for node in inside if links_before.get(node) != region.known.links.get(node)}
-    touched |= {node for node in inside if components_before.get(node) != region.component_of.get(node)}
-    touched |= {one.resolving for one in seen if one.resolving not in links_before}
+    taking = Taking(region.facts, rules)
+    _label(region, [*links, *_matched(region)], partition.group_of, taking, new_id)
+    _tell(region, taking, shared_before, rules)
+    touched = (shared_before ^ region.shared) | {node for node in resolving if node not in links_before}
+    touched |= _other(told_before, region.told_by)
+    touched |= _other(links_before, region.known.links) & (partition.group_of.keys() | links_before.keys())
+    touched |= _other(components_before, region.component_of)
+    changed = news | _other(sightings_before, region.component_of_sighting)
     return Settled(conclusions, partition, changed, touched, news)
+
+
+def _other(before: Mapping[Key, object], after: Mapping[Key, object]) -> set[Key]:
+    """Of which there was another value before, or none."""
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def _tell(region: Region, taking: Taking, shared_before: Collection[Node], rules: Rules) -> None:
+    """Of a value that is shared still, no more is here than what recounting it came to."""
+    stay = region.shared & shared_before - region.reconsidered
+    found = {node: evidence for node, (evidence, _) in taking.last.items()} | region.recounted
+    found |= {node: told_by(node, region.facts, rules)[1] for node in region.shared - stay}
+    for node in found.keys() - stay | region.recounted.keys():
+        if (evidence := found[node]) is not None:
+            region.told_by[node] = evidence
+        elif node in region.recounted:
+            region.told_by.pop(node, None)
 
 
 def _stand_alone(partition: Partition, node: Node) -> None:
@@ -87,7 +114,9 @@ def _matched(region: Region) -> Iterator[tuple[Node, Node]]:
             yield one, other
 
 
-def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], new_id: NewId) -> None:
+def _label(
+    region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], taking: Taking, new_id: NewId
+) -> None:
     """Gives each component a label: the one that most of it has already, so that little is rewritten."""
     tree: dict[Node, Node] = {node: node for node in nodes}
 
@@ -114,6 +143,6 @@ def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[N
         region.component_of |= dict.fromkeys(component, label)
     region.component_of_sighting = {
         together: region.component_of[active]
-        for together in region.facts.together
-        if (active := next((node for node in sorted(together) if node not in region.shared), None)) is not None
+        for together, evidence in region.facts.together.items()
+        if (active := next((node for node in sorted(taking.part(together, evidence)) if node not in region.shared), None))
     }

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair, shared
+from services.identity.graph.crowding import shared, taking_part
+from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Namespace, Rules
 
 Reason = Literal["LIMIT", "FORBIDDEN", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY"]
@@ -94,7 +95,7 @@ def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[
         return rules.rank(node.namespace), node
 
     earliest: dict[Pair, Link] = {}
-    for nodes, evidence in facts.together.items():
+    for nodes, evidence in taking_part(facts, rules).together.items():
         active = sorted((node for node in nodes if node not in without), key=lambda node: (node in last, rank(node)))
         for other in active[1:]:
             strong, weak = sorted((active[0], other), key=rank)

@@ -8,6 +8,7 @@ import msgspec
 from shared.identifiers import HARDWARE
 
 MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
+MAX_SIGHTINGS = 1_000  # of a value: a person with a new browser every week has some hundreds in ten years
 LINK_WEIGHT = 17.0  # bits: odds of a hundred thousand to one
 REVIEW_WEIGHT = 4.0  # bits: sixteen to one
 
@@ -54,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `blocked` are keyed hashes of values that name nobody: kept in facts like a shared one, they link nothing, own nothing, and
     no event resolves by them. So a value can be blocked and given back without looking at any event again.
+    A value takes part in the `max_sightings` earliest sightings of it (`crowding`).
     """
 
     version: int = 1
@@ -61,6 +63,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     others: Namespace
     others_rank: int
     max_cluster: int = MAX_CLUSTER_IDENTIFIERS
+    max_sightings: int = MAX_SIGHTINGS
     matching: Matching = Matching()
     blocked: frozenset[bytes] = frozenset()
 
