@@ -25,6 +25,11 @@ class State(StrEnum):
     ALL = "all"
 
 
+WHOSE = {  # what is somebody's own needs no word
+    "shared": "nobody's: too many use it, or the rules say so; its customer is all of them",
+    "contested": "two people's whom nothing else joins; its customer is neither",
+}
+
 app = typer.Typer(no_args_is_help=True, help="Who is who: customers, their identifiers, and the merges between them.")
 app.add_typer(identity_rules.app, name="rules")
 app.add_typer(identity_rules.simulation, name="simulate")
@@ -60,7 +65,12 @@ def resolve(
         render.document(messages.plain(answer))
         return
     merged_from = answer.linked_customer_id if answer.linked_customer_id != answer.customer_id else None
-    render.facts([("customer", answer.customer_id), ("linked to, before a merge", merged_from)])
+    told = [
+        ("customer", answer.customer_id),
+        ("linked to, before a merge", merged_from),
+        ("whose", WHOSE.get(messages.plain(answer)["ownership"])),
+    ]
+    render.facts(told)
 
 
 @app.command()

@@ -136,13 +136,19 @@ def _obstacle(shown: dict[str, Any]) -> str:
             return f"{shown['namespace']} keeps each person once, and has records of both"
         case "LOW_CERTAINTY":
             return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike, and not enough to be linked unasked"
-        case "SHARED" | "BLOCKED":
-            owners = ", ".join(f"{count} of {namespace}" for namespace, count in shown["owners"].items())
-            why = "names nobody, by the rules" if shown["reason"] == "BLOCKED" else f"is more than one person's: seen with {owners}"
-            return f"{_hashed(shown['identifiers'][0])} {why}"
+        case "SHARED" | "BLOCKED" | "CROWDED":
+            return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} {_why_it_links_nobody(shown)}"
     kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
     by_decision = f", decision {shown['decision_id']}" if shown["evidence"] else ""
     return f"{kept_apart} are kept apart{by_decision}"
+
+
+def _why_it_links_nobody(shown: dict[str, Any]) -> str:
+    if shown["reason"] == "BLOCKED":
+        return "names nobody, by the rules"
+    if shown["reason"] == "CROWDED":
+        return f"was seen in more than {shown['limit']} ways, of which only the earliest count"
+    return f"is more than one person's: seen with {', '.join(f'{count} of {name}' for name, count in shown['owners'].items())}"
 
 
 def _about(entry: dict[str, Any]) -> str:

@@ -154,8 +154,7 @@ class Activator:
             await resettling.save(connection, so_far.after(page, changed(*stored[0])))
 
         cause = Evidence(activation.activated_at, activation.event_id)
-        back = await sharing.returning(self._pool, page, activation.rules)
-        await self._graph.resettle(page, remember, also, cause=cause, reconsider=back)
+        await self._graph.resettle(page, remember, also, cause=cause, reconsider=page)
 
     async def _finish(self, so_far: Resettling) -> None:
         event = RulesSettled(

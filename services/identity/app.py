@@ -193,7 +193,7 @@ class Unifier:
         news = [one for event_id, one in rest.items() if event_id not in customer_of]
         if news:
             unit.loaded, unit.settled = await self.graph.settle(news)
-            own = unit.loaded.region.known.own
+            own = unit.loaded.elsewhere | unit.loaded.region.known.own
             customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
         for one in news:
             unit.resolved[one.resolving] = min(one.evidence, unit.resolved.get(one.resolving, one.evidence))

@@ -122,15 +122,16 @@ class Explanations:
         rules = await self._rules(connection, instants)
         former = rules.version != self._graph.rules.version
         recalled = await recall.recall(connection, [node.value_hash], rules, instants, former)
-        partition = recalled.standing(rules).partition(node)
-        group = partition.group_of[node].nodes
+        standing = recalled.standing(rules)
+        group = standing.partition(node).group_of[node].nodes
         founders = await _founders(connection, group, instants.known_at)
         seen = node in recalled.shared or any(node in together for together in recalled.facts.together)
         seen = seen or any(founder.node == node and founder.occurred_at <= instants.as_of for founder in founders)
         if not seen or not founders:
             return None
         own = next((founder.customer for founder in founders if founder.node == node), founders[0].customer)
-        return Resolved(own, founders[0].customer)
+        ownership = views.ownership(node in recalled.shared, node in standing.shared)
+        return Resolved(own, founders[0].customer, ownership)
 
     async def _rules(self, connection: Any, instants: Instants) -> Rules:
         """What was known is resolved by the rules of that day; what had happened, by today's."""

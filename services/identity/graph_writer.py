@@ -44,7 +44,7 @@ class GraphWriter:
     async def settle(self, seen: Sequence[Seen]) -> tuple[Loaded, Settled]:
         """What events that aren't known yet change; nothing is written."""
         touched = {node.value_hash for one in seen for node in one.nodes}
-        loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number, again=seen)
+        loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number, self.rules, again=seen)
         return loaded, settle(loaded.region, seen, self.rules, self._new_id)
 
     async def draft(
@@ -92,11 +92,11 @@ class GraphWriter:
     ) -> list[Conclusion]:
         """Changes the graph without events, in one transaction with `also`; `touched` are value hashes.
 
-        `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. Shared
-        values that `reconsider` names may link again: all that they were seen with is loaded.
+        `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. What
+        `reconsider` names may link otherwise than its component tells: the sightings that it takes part in are looked at again.
         """
         number = self.ledger.next_founding_number
-        loaded = await regions.load(self._pool, touched, number, reconsider)
+        loaded = await regions.load(self._pool, touched, number, self.rules, reconsider)
         drafting = Drafting()
         for entry in amend(loaded):
             drafting.take(loaded.versions, entry)

@@ -75,7 +75,7 @@ async def _closed(
     """
     touched, compared, likenesses = set(page), set[bytes](), dict[RecordPair, Likeness]()
     while True:
-        loaded = await regions.load(connection, touched, 0)
+        loaded = await regions.load(connection, touched, 0, rules)
         fresh = {node.value_hash for node in loaded.region.facts.recorded_by} - compared
         compared |= fresh
         if len(compared) > MAX_LINKED:

@@ -16,7 +16,6 @@ from shared.errors import LimitExceeded
 from shared.instants import END_OF_TIME
 
 MOST_SIGHTINGS = 10_000  # that a request loads: a person has some hundreds, and what has more is worked on in the database
-COUNTED_SIGHTINGS = 10_000  # of a shared value, whose owners are counted
 
 # What a sighting was known by: $2 known at, $3 as of. Its evidence now is the earliest: what is later than $3 now, always was.
 _EVIDENCE = """
@@ -50,10 +49,11 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class Recalled:
-    """Whole components, and the shared values around them. `told` is by event id."""
+    """Whole components, and the shared values around them. `told` is by event id; `crowded` are hashes (`graph/crowding`)."""
 
     facts: Facts = field(default_factory=Facts)
     shared: set[Node] = field(default_factory=set)
+    crowded: set[bytes] = field(default_factory=set)
     nodes: dict[bytes, Node] = field(default_factory=dict)
     told: dict[bytes, Told] = field(default_factory=dict)
     decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
@@ -70,11 +70,12 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
     likenesses: dict[RecordPair, Likeness] = {}
     await _meet(pool, recalled, entering, rules, instants, former)
-    if len(recalled.shared) > 1:
+    if len(recalled.shared_hashes() | recalled.crowded) > 1:
         await _take_together(pool, recalled, hashes, rules, instants, former)
     while entering:
         inside |= entering
-        rows = await _sightings_of(pool, entering - recalled.shared_hashes(), instants)
+        rows = await _sightings_of(pool, entering - recalled.shared_hashes() - recalled.crowded, instants)
+        rows += await _first_of(pool, (entering & recalled.crowded) - recalled.shared_hashes(), rules, instants)
         forced = await _decisions(pool, "(one = ANY($1) OR other = ANY($1)) AND kind = 'merge'", entering, instants)
         ends = {end for row in forced for end in row["ends"]}
         likenesses |= await _likenesses_near(pool, entering - recalled.shared_hashes(), instants)
@@ -101,6 +102,24 @@ async def _sightings_of(pool: Any, hashes: Collection[bytes], instants: Instants
         instants.known_at,
         instants.as_of,
         MOST_SIGHTINGS + 1,
+    )
+    return rows
+
+
+async def _first_of(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants) -> list[Any]:
+    """The earliest sightings of each, in which they take part."""
+    if not hashes:
+        return []
+    rows: list[Any] = await pool.fetch(
+        f"""SELECT seen.* FROM unnest($1::bytea[]) AS wanted (value_hash) CROSS JOIN LATERAL (
+                SELECT nodes, known.* FROM {_EVIDENCE}
+                WHERE nodes @> ARRAY[wanted.value_hash] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
+                ORDER BY known.occurred_at, known.event_id LIMIT $4
+            ) AS seen""",  # noqa: S608
+        list(hashes),
+        instants.known_at,
+        instants.as_of,
+        rules.max_sightings,
     )
     return rows
 
@@ -153,16 +172,18 @@ async def _take_together(
 async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants, former: bool) -> None:
     """Learns what these are, and which of them were shared.
 
-    By the rules in force, what is not shared now never was: the facts of a past instant are some of today's.
+    By the rules in force, what is neither shared nor crowded now never was: the facts of a past instant are some of today's.
     """
     if not hashes:
         return
     rows = await pool.fetch(
-        "SELECT value_hash, namespace, shared FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes)
+        "SELECT value_hash, namespace, shared, told_at FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes)
     )
+    told = {row["value_hash"] for row in rows if row["told_at"] is not None}
     recalled.nodes |= {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows}
-    shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"] or former}
-    if shared and instants != NOW:
+    past = instants != NOW
+    shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"] or former or (past and row["value_hash"] in told)}
+    if shared and past:
         counted = await owners(pool, {node.value_hash for node in shared}, rules, recalled.nodes, instants)
         shared = {
             node
@@ -170,6 +191,7 @@ async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules:
             if node.value_hash in rules.blocked or rules.is_shared(node.namespace, list(counted[node.value_hash].items()))
         }
     recalled.shared |= shared
+    recalled.crowded |= told
 
 
 def _take(recalled: Recalled, rows: Collection[Any]) -> None:
@@ -188,14 +210,15 @@ def _take(recalled: Recalled, rows: Collection[Any]) -> None:
 async def owners(
     pool: Any, hashes: Collection[bytes], rules: Rules, nodes: dict[bytes, Node], instants: Instants = NOW
 ) -> dict[bytes, dict[str, int]]:
-    """{value hash: {stronger namespace: how many of its values it was seen with}}, from as many sightings as are counted."""
+    """{value hash: {stronger namespace: how many of its values it was seen with}}, in the sightings that it takes part in."""
     counted: dict[bytes, dict[str, int]] = {value_hash: {} for value_hash in hashes}
     rows = await pool.fetch(
         f"""SELECT shared.value_hash, owner.namespace, count(DISTINCT owner.value_hash) AS owners
             FROM unnest($1::bytea[]) AS shared (value_hash)
             CROSS JOIN LATERAL (
                 SELECT nodes FROM {_EVIDENCE}
-                WHERE nodes && ARRAY[shared.value_hash] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3 LIMIT $4
+                WHERE nodes @> ARRAY[shared.value_hash] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
+                ORDER BY known.occurred_at, known.event_id LIMIT $4
             ) AS seen
             CROSS JOIN unnest(seen.nodes) AS other (value_hash)
             JOIN identifiers AS owner ON owner.value_hash = other.value_hash
@@ -204,7 +227,7 @@ async def owners(
         list(hashes),
         instants.known_at,
         instants.as_of,
-        COUNTED_SIGHTINGS,
+        rules.max_sightings,
         list(rules.blocked),
     )
     for row in rows:

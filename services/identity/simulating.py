@@ -49,7 +49,7 @@ class Simulation:
     async def decision(self, touched: Collection[bytes], kind: Kind, take: Take, rules: Rules) -> Difference:
         """Of a decision about these value hashes, under the rules in force. Raises what `take` does."""
         async with self._snapshot() as connection:
-            loaded = await regions.load(connection, touched, 0)
+            loaded = await regions.load(connection, touched, 0, rules)
         decided = pair(*take(loaded))
         loaded.undecide(kind, decided)
 
@@ -70,13 +70,18 @@ class Simulation:
             verdicts.clear()
         returning: set[bytes] = set()
         while True:
-            loaded = await regions.load(connection, page, 0, returning)
+            loaded = await regions.load(connection, page, 0, rules, returning)
             shared = {node.value_hash for node in loaded.region.shared} - returning
             if asked := shared - verdicts.keys():
                 back = await sharing.returning(connection, asked, rules)
                 await sharing.check_sizes(connection, back)
                 verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(back, True)
-            more = {value_hash for value_hash in shared if verdicts[value_hash]}
+            more = {value_hash for value_hash in shared if verdicts[value_hash]} | _crowded(loaded.region) - returning
             if not more:
                 return loaded
             returning |= more
+
+
+def _crowded(region: Region) -> set[bytes]:
+    """What may take part in more sightings, or in others, under other rules."""
+    return {node.value_hash for node in region.facts.beyond | (region.told_by.keys() - region.shared)}

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from services.identity import follow
@@ -211,6 +212,31 @@ async def test_who_is_erased_is_in_no_fact_and_the_others_are_as_they_are_withou
     kept = await store.pool.fetch("SELECT decision_id FROM decisions WHERE withdrawn_at IS NULL ORDER BY decision_id")
     assert [row["decision_id"] for row in kept] == [row["decision_id"] for row in decided]
     assert await partition_of_store(store.pool) == oracle(before, decided, erased=hashes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_value_that_is_seen_in_many_ways_is_as_the_function_of_all_facts_says(store: Store, seed: int) -> None:
+    """Also when events come late, and when some of its first sightings are erased."""
+    random, few = Random(seed), msgspec.structs.replace(DEFAULT_RULES, max_sightings=3)
+    instants = random.sample(range(500), 120)
+    raw = [
+        msgspec.structs.replace(e, occurred_at=at, received_at=500) for e, at in zip(traffic(random, 120), instants, strict=True)
+    ]
+    unifier, _, ledger = await store.started()
+    ledger.rules = few
+    for sequence, unit in enumerate(in_units(random, raw[:80]), 1):
+        await unifier.unify(unit, sequence, [])
+    before = [sighting_of(event, store.vault.lookup_key) for event in raw[:80]]
+    assert await partition_of_store(store.pool) == oracle(before, rules=few)
+    someone = random.choice(await store.pool.fetch("SELECT customer FROM identifiers WHERE own"))["customer"]
+    suppression = Suppression(b"e", "refuse", 2_000)
+    hashes = await erase(store, await views.members(store.pool, someone), suppression)
+    unifier.forget()
+    await unifier.unify(raw[80:], 100, [])
+    suppressions = dict.fromkeys(hashes, suppression)
+    after = [admit(suppressions, sighting_of(event, store.vault.lookup_key), few) for event in raw[80:]]
+    left = before + [sighting for sighting in after if isinstance(sighting, Sighting)]
+    assert await partition_of_store(store.pool) == oracle(left, rules=few, erased=hashes)
 
 
 async def erase(store: Store, members: Sequence[bytes], suppression: Suppression) -> frozenset[bytes]:

@@ -11,8 +11,8 @@ from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.sighting import Suppression
 from services.identity.explaining import Explanations
-from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.crowding import shared
+from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node
 from services.identity.graph.ownership import contests
 from services.identity.graph.rules import DEFAULT_RULES

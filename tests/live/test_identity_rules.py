@@ -32,7 +32,8 @@ __all__ = ["store"]  # the fixture
 OPEN = """{"namespaces": [{"name": "user_id", "limit": 2}, {"name": "email", "limit": 5, "blocked": ["family@shop.example"]},
                           {"name": "*", "limit": 5}, {"name": "anonymous_id", "device": true}]}"""
 STRICT = """{"namespaces": [{"name": "email", "limit": 1}, {"name": "user_id", "limit": 1, "shared_after": 2},
-                            {"name": "*", "limit": 5}, {"name": "anonymous_id", "limit": 1, "window_days": 1}]}"""
+                            {"name": "*", "limit": 5}, {"name": "anonymous_id", "limit": 1, "window_days": 1}],
+             "max_sightings": 4}"""
 
 
 async def activator(store: Store) -> Activator:

@@ -93,7 +93,8 @@ class Store:
         first = {node: min(at for nodes, at in again.together.items() if node in nodes) for node in again.nodes()}
         told = {node: at < first[node] for node, at in whole.told_by.items() if node in first}
         late = {node for node in whole.shared if told.get(node) is False}
-        touched = touched - {node for node in whole.known.own.keys() - whole.shared if told.get(node)} | self.unsettled
+        founding = {one.resolving for one in news} - whole.known.own.keys()
+        touched = touched - {node for node in told.keys() - whole.shared - founding if told[node]} | self.unsettled
         around = set()
         for node in self.unsettled | late:
             mine = self._first(node, rules or self.rules)

@@ -3,8 +3,8 @@
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from services.identity.graph.difference import Difference, difference
 from services.identity.graph.crowding import shared
+from services.identity.graph.difference import Difference, difference
 from services.identity.graph.facts import Node
 from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
 from services.identity.graph.crowding import shared
+from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
 from services.identity.graph.facts import Node, pair
 from services.identity.graph.rules import Rules
 from tests.properties.components import component_of
@@ -79,15 +79,11 @@ def test_what_keeps_them_apart_is_so(seen: list[Sighting], decided: list[Decisio
 
 def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bool:
     """Each as things stand when those told before it are gone."""
-    facts, rules, shared_values, _ = standing
+    facts, rules, _, _ = standing
     if obstacle.kind == "FORBIDDEN":
         return pair(*obstacle.nodes) in facts.forbidden
-    if obstacle.kind in ("SHARED", "BLOCKED"):
-        assert rules.blocked.isdisjoint(node.value_hash for node in obstacle.nodes) is (obstacle.kind == "SHARED")
-        return set(obstacle.nodes) <= shared_values
-    if obstacle.kind == "CROWDED":
-        counts = Counter(node for together in facts.together for node in together)
-        return 0 < len(obstacle.nodes) and all(counts[node] > rules.max_sightings for node in obstacle.nodes)
+    if obstacle.kind in ("SHARED", "BLOCKED", "CROWDED"):
+        return links_nobody(standing, obstacle)
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":
         match = facts.matched[pair(*obstacle.nodes)]
@@ -98,6 +94,14 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
         limit = rules.of(obstacle.namespace).limit
         return limit is not None and sum(node.namespace == obstacle.namespace for node in facts.nodes() | set(ends)) > limit
     return len(facts.nodes()) > rules.max_cluster
+
+
+def links_nobody(standing: Standing, obstacle: Obstacle) -> bool:
+    if obstacle.kind == "CROWDED":
+        counts = Counter(node for together in standing.facts.together for node in together)
+        return obstacle.nodes != () and all(counts[node] > standing.rules.max_sightings for node in obstacle.nodes)
+    blocked = {node.value_hash for node in obstacle.nodes} & standing.rules.blocked
+    return set(obstacle.nodes) <= standing.shared and bool(blocked) is (obstacle.kind == "BLOCKED")
 
 
 @given(sightings, decisions, all_rules, nodes, nodes)

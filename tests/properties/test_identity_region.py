@@ -130,3 +130,19 @@ def test_a_kiosk_does_not_load_all_who_used_it() -> None:
     for number in range(300):
         store.take([seen_of((frozenset({Node("user_id", number.to_bytes(2)), kiosk}), number), DEFAULT_RULES)])
     assert store.largest <= 3
+
+
+def test_a_login_that_everybody_knows_loads_its_first_sightings_and_keeps_what_they_linked() -> None:
+    """Nor does a new browser of it load any once it is crowded, unless it comes late."""
+    rules = msgspec.structs.replace(DEFAULT_RULES, max_sightings=20)
+    store, login, mail = Store(rules), Node("user_id", b"guest"), Node("email", b"desk@shop")
+    for number in range(300):
+        store.largest = 0
+        browser = Node("anonymous_id", number.to_bytes(2))
+        store.take([seen_of((frozenset({login, mail, browser}), number), rules)])
+        assert store.largest <= (rules.max_sightings if number <= rules.max_sightings else 1)
+    late = Node("anonymous_id", b"late")
+    store.take([seen_of((frozenset({login, mail, late}), -1), rules)])
+    assert store.largest <= rules.max_sightings + 1
+    joined = next(group for group in divide(store.whole.facts, rules).groups() if login in group)
+    assert joined == {login, mail, late} | {Node("anonymous_id", n.to_bytes(2)) for n in range(19)}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from c360.identity.v1 import explanation_pb2 as pb
-from c360.identity.v1 import explanation_pb2_grpc
+from c360.identity.v1 import explanation_pb2_grpc, identity_pb2
 
 from services.identity.api.named import customer_or_node, node
 from services.identity.explaining import Explanations, Why
@@ -50,7 +50,9 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
         identifier = node(request.identifier, self._lookup_key)
         resolved = await self._explanations.resolve(identifier, await self._instants(request, context))
         return pb.ResolveIdentifierAtResponse(
-            customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer)
+            customer_id=to_text(resolved.canonical),
+            linked_customer_id=to_text(resolved.customer),
+            ownership=identity_pb2.Ownership.Value(f"OWNERSHIP_{resolved.ownership.upper()}"),
         )
 
     async def _instants(self, request: Any, context: Any) -> Instants:
@@ -108,6 +110,8 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.window_seconds = (namespace.window_us or 0) // SECOND
         case "CLUSTER_TOO_LARGE":
             message.limit = why.rules.max_cluster
+        case "CROWDED":
+            message.limit = why.rules.max_sightings
         case "ONE_PER_SOURCE":
             message.namespace = obstacle.namespace
         case "SHARED":

@@ -43,7 +43,11 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         resolved = await views.resolve(self._pool, identifier.value_hash)
         if resolved is None:
             raise views.unknown_identifier(identifier.namespace)
-        return pb.ResolveIdentifierResponse(customer_id=to_text(resolved.canonical), linked_customer_id=to_text(resolved.customer))
+        return pb.ResolveIdentifierResponse(
+            customer_id=to_text(resolved.canonical),
+            linked_customer_id=to_text(resolved.customer),
+            ownership=pb.Ownership.Value(f"OWNERSHIP_{resolved.ownership.upper()}"),
+        )
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Any) -> pb.GetCustomerResponse:
         customer = from_text(request.customer_id, "customer")

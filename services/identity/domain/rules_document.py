@@ -6,6 +6,7 @@
                 {"name": "*", "limit": 5, "window_days": 7, "shared_after": 3},
                 {"name": "anonymous_id", "limit": 100, "shared_after": 2, "device": true}],
  "max_cluster": 200,
+ "max_sightings": 1000,
  "matching": {"on": true, "link_weight": 12.0, "review_weight": 4.0, "one_per_source": ["crm"]}}
 ```
 Strongest first; `*` is every namespace that isn't listed. What is kept has keyed hashes in place of blocked values
@@ -16,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from services.identity.graph.rules import MAX_CLUSTER_IDENTIFIERS, Matching, Namespace, Rules
+from services.identity.graph.rules import MAX_CLUSTER_IDENTIFIERS, MAX_SIGHTINGS, Matching, Namespace, Rules
 from shared.errors import InvalidInput
 from shared.identifiers import HASH_BYTES, NAMESPACE, PLACEHOLDERS, ZEROS, hash_of, normalise
 from shared.instants import DAY
@@ -26,6 +27,7 @@ MAX_DOCUMENT_BYTES: Final = 1_000_000  # it is an event of the log
 MAX_NAMESPACES: Final = 100
 MAX_OWNERS: Final = 10  # each is weighed for every region that is settled
 MAX_BLOCKED: Final = 10_000  # of all namespaces; each is compared with every identifier, and stays in memory
+MOST_SIGHTINGS: Final = 10_000  # of one value; a new one is weighed with as many, some 25 ms for a thousand
 MAX_WEIGHT: Final = 100  # bits; nothing weighs more
 MAX_SOURCES: Final = 1_000
 MAX_WINDOW_DAYS: Final = 3_660  # ten years, beyond which `ever` says it better
@@ -48,6 +50,7 @@ class NamespaceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     namespaces: tuple[NamespaceRule, ...]
     max_cluster: int = MAX_CLUSTER_IDENTIFIERS
+    max_sightings: int = MAX_SIGHTINGS
     matching: Matching = Matching()
 
 
@@ -76,6 +79,7 @@ def rules_of(document: RulesDocument, version: int) -> Rules:
         others=next(_namespace(rule) for rule in document.namespaces if rule.name == OTHERS),
         others_rank=names.index(OTHERS),
         max_cluster=document.max_cluster,
+        max_sightings=document.max_sightings,
         matching=document.matching,
         blocked=frozenset(bytes.fromhex(value) for rule in document.namespaces for value in rule.blocked_hashes),
     )
@@ -85,7 +89,10 @@ def document_of(rules: Rules) -> RulesDocument:
     """Of the shipped rules, which block nothing."""
     ranked = [*rules.namespaces[: rules.others_rank], rules.others, *rules.namespaces[rules.others_rank :]]
     return RulesDocument(
-        namespaces=tuple(_rule(namespace) for namespace in ranked), max_cluster=rules.max_cluster, matching=rules.matching
+        namespaces=tuple(_rule(namespace) for namespace in ranked),
+        max_cluster=rules.max_cluster,
+        max_sightings=rules.max_sightings,
+        matching=rules.matching,
     )
 
 
@@ -141,6 +148,8 @@ def _check(document: RulesDocument) -> None:
         raise _invalid(f"at most {MAX_BLOCKED} values can be blocked")
     if not 2 <= document.max_cluster <= 10_000:
         raise _invalid("max_cluster is 2 to 10000 identifiers")
+    if not 2 <= document.max_sightings <= MOST_SIGHTINGS:
+        raise _invalid(f"max_sightings is 2 to {MOST_SIGHTINGS}")
     if not 0 <= document.matching.review_weight <= document.matching.link_weight <= MAX_WEIGHT:
         raise _invalid(f"of matching, review_weight and link_weight are 0 to {MAX_WEIGHT} bits, and the link's is not below")
     if len(document.matching.one_per_source) > MAX_SOURCES:

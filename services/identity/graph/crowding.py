@@ -21,13 +21,16 @@ def place(together: frozenset[Node], evidence: Evidence) -> Place:
 
 
 def crowded(facts: Facts, rules: Rules) -> dict[Node, Place]:
-    """The last sighting that these take part in: values of which there are as many as they may take part in, or more."""
+    """The last sighting that these take part in: values of which there are as many as they may take part in, or more.
+
+    What is seen by itself is no sighting.
+    """
     if len(facts.together) < rules.max_sightings:
         return {}
-    counts = Counter(node for together in facts.together for node in together if node not in facts.beyond)
+    counts = Counter(node for together in facts.together if len(together) > 1 for node in together - facts.beyond)
     places: dict[Node, list[Place]] = {node: [] for node, count in counts.items() if count >= rules.max_sightings}
     for together, evidence in facts.together.items() if places else ():
-        for node in places.keys() & together:
+        for node in places.keys() & together if len(together) > 1 else ():
             places[node].append(place(together, evidence))
     return {node: sorted(found)[rules.max_sightings - 1] for node, found in places.items()}
 
@@ -43,7 +46,7 @@ class Taking:
         if not self.last and not self._facts.beyond:
             return together
         here, left = place(together, evidence), together - self._facts.beyond
-        return frozenset(node for node in left if node not in self.last or here <= self.last[node])
+        return frozenset(node for node in left if len(together) == 1 or node not in self.last or here <= self.last[node])
 
     def left_out(self) -> set[Node]:
         """Values of which there are sightings that they take no part in."""
@@ -87,7 +90,8 @@ def told_by(node: Node, facts: Facts, rules: Rules) -> tuple[bool, Evidence | No
     `facts` hold the earliest `max_sightings` sightings of it, or all. None: there is no such sighting yet.
     """
     owners: dict[str, set[Node]] = defaultdict(set)
-    mine = sorted(place(nodes, evidence) for nodes, evidence in facts.together.items() if node in nodes)[: rules.max_sightings]
+    places = sorted(place(nodes, evidence) for nodes, evidence in facts.together.items() if node in nodes and len(nodes) > 1)
+    mine = places[: rules.max_sightings]
     for evidence, nodes in mine:
         _own(owners, node, nodes, rules)
         if _is_shared(node, owners, rules):

@@ -33,6 +33,7 @@ def divide(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) -
     outside = shared(facts, rules) if shared_values is None else shared_values
     found = contests(facts, rules, outside)
     partition = resolve(facts, rules, outside | found.open, found.settled)
+    partition.contested = found.open
     if found.open:
         partition.rejected += _questions(facts, rules, outside, found.open, partition)
     return partition

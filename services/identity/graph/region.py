@@ -4,7 +4,7 @@ A region has whole components: what candidate links lead to. An identifier that 
 kiosk's events never load all who used it.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -43,6 +43,7 @@ class Region:
     facts: Facts = field(default_factory=Facts)
     known: Concluded = field(default_factory=Concluded)
     shared: set[Node] = field(default_factory=set)
+    contested: set[Node] = field(default_factory=set)
     reconsidered: set[Node] = field(default_factory=set)
     told_by: dict[Node, Evidence] = field(default_factory=dict)
     recounted: dict[Node, Evidence | None] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Settled(NamedTuple):
     conclusions: list[Conclusion]
     partition: Partition
     sightings: set[frozenset[Node]]  # new, with earlier evidence, or in another component
-    nodes: set[Node]  # of another link or component, or shared, or told otherwise now
+    nodes: set[Node]  # of another link or component, or shared, contested or told otherwise now
     news: set[frozenset[Node]]  # of the sightings, those that are new or have earlier evidence
 
 
@@ -76,6 +77,8 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     _label(region, [*links, *_matched(region)], partition.group_of, taking, new_id)
     _tell(region, taking, shared_before, rules)
     touched = (shared_before ^ region.shared) | {node for node in resolving if node not in links_before}
+    touched |= region.contested ^ partition.contested
+    region.contested = partition.contested
     touched |= _other(told_before, region.told_by)
     touched |= _other(links_before, region.known.links) & (partition.group_of.keys() | links_before.keys())
     touched |= _other(components_before, region.component_of)
@@ -88,7 +91,7 @@ def _other(before: Mapping[Key, object], after: Mapping[Key, object]) -> set[Key
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
-def _tell(region: Region, taking: Taking, shared_before: Collection[Node], rules: Rules) -> None:
+def _tell(region: Region, taking: Taking, shared_before: set[Node], rules: Rules) -> None:
     """Of a value that is shared still, no more is here than what recounting it came to."""
     stay = region.shared & shared_before - region.reconsidered
     found = {node: evidence for node, (evidence, _) in taking.last.items()} | region.recounted
@@ -114,9 +117,7 @@ def _matched(region: Region) -> Iterator[tuple[Node, Node]]:
             yield one, other
 
 
-def _label(
-    region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], taking: Taking, new_id: NewId
-) -> None:
+def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], taking: Taking, new_id: NewId) -> None:
     """Gives each component a label: the one that most of it has already, so that little is rewritten."""
     tree: dict[Node, Node] = {node: node for node in nodes}
 

@@ -41,7 +41,7 @@ class Group:
 
 @dataclass(slots=True)
 class Partition:
-    """`group_of` has every identifier; a shared one is alone unless people linked it.
+    """`group_of` has every identifier; a shared one is alone unless people linked it. So is a contested one, which is `shared` too.
 
     `part_of` is what evidence joins without the decisions that force a link; a group that no decision joined is one part.
     """
@@ -51,6 +51,7 @@ class Partition:
     links: list[Link] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     shared: set[Node] = field(default_factory=set)
+    contested: set[Node] = field(default_factory=set)
 
     def add(self, node: Node, first_seen: int = 0, sources: Iterable[str] = ()) -> None:
         self.group_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources))

@@ -59,8 +59,11 @@ CREATE TABLE identifiers (
     link_id    bytea,
     own        bool  NOT NULL,
     shared     bool  NOT NULL,
+    contested  bool  NOT NULL,
     component  bytea,
     said_in    bytea,
+    told_at    int8, -- told_event: the last sighting that says something of it, where there may be later ones
+    told_event bytea,
     recorded_by text[] NOT NULL DEFAULT '{}' -- sources with a record of it
 );
 CREATE INDEX identifiers_by_customer ON identifiers (customer);

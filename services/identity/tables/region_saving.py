@@ -1,10 +1,10 @@
 """Writes a region back, as it is settled; and forgets what is erased."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from services.identity.graph.conclude import Merged, Split
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Settled
 from services.identity.tables import decisions, former
 from services.identity.tables.regions import Loaded, sighting_id
@@ -51,20 +51,27 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
     region, nodes = loaded.region, sorted(changed)
     if not nodes:
         return
+    told = [region.told_by.get(node) for node in nodes]
     await connection.execute(
-        """INSERT INTO identifiers (value_hash, namespace, customer, link_id, own, shared, component, said_in)
-           SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bool[], $6::bool[], $7::bytea[], $8::bytea[])
+        """INSERT INTO identifiers (value_hash, namespace, customer, link_id, own, shared, contested, component, said_in, told_at, told_event)
+           SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bool[], $6::bool[], $7::bool[], $8::bytea[],
+                                $9::bytea[], $10::int8[], $11::bytea[])
            ON CONFLICT (value_hash) DO UPDATE
            SET customer = excluded.customer, link_id = excluded.link_id, own = excluded.own, shared = excluded.shared,
-               component = excluded.component, said_in = excluded.said_in""",
+               contested = excluded.contested,
+               component = excluded.component, said_in = excluded.said_in, told_at = excluded.told_at,
+               told_event = excluded.told_event""",
         [node.value_hash for node in nodes],
         [node.namespace for node in nodes],
         [region.known.links.get(node) for node in nodes],
         [loaded.link_ids.get(node) for node in nodes],
         [node in region.known.own for node in nodes],
         [node in region.shared for node in nodes],
+        [node in region.contested for node in nodes],
         [region.component_of.get(node) for node in nodes],
         [loaded.said_in.get(node) for node in nodes],
+        [evidence and evidence.occurred_at for evidence in told],
+        [evidence and evidence.event_id for evidence in told],
     )
 
 
@@ -108,8 +115,21 @@ async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[b
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await former.forget(connection, customers, hashes)
-    met = await shrink(connection, hashes) | await decisions.forget(connection, customers, hashes)
+    met = await shrink(connection, hashes)
+    decided = await decisions.forget(connection, customers, hashes)
+    await _unsettle(
+        connection, {value_hash: at for value_hash, at in met.items() if value_hash not in decided}, decided - {*hashes}
+    )
+
+
+async def _unsettle(connection: Any, met: Mapping[bytes, Evidence], decided: Collection[bytes]) -> None:
+    """`met` is when what is erased was seen with these first: too late for some to say anything of them."""
+    await connection.execute("INSERT INTO unsettled SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", sorted(decided))
     await connection.execute(
-        "INSERT INTO unsettled SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING",
-        sorted(met - set(hashes)),
+        """INSERT INTO unsettled SELECT met.value_hash FROM unnest($1::bytea[], $2::int8[], $3::bytea[]) AS met (value_hash, at, event_id)
+           LEFT JOIN identifiers USING (value_hash) WHERE told_at IS NULL OR (met.at, met.event_id) <= (told_at, told_event)
+           ON CONFLICT DO NOTHING""",
+        list(met),
+        [evidence.occurred_at for evidence in met.values()],
+        [evidence.event_id for evidence in met.values()],
     )

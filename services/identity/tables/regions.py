@@ -8,8 +8,10 @@ from typing import Any
 from services.identity.domain.decision import Kind
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen
+from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
 from services.identity.tables.record_tables import likenesses_among, matched_with
+from services.identity.tables.recounting import Recounted, earliest, first_sightings, recount, told_of
 
 SIGHTING_ID_BYTES = 16
 
@@ -23,7 +25,8 @@ class Loaded:
     canonical_of: dict[bytes, bytes] = field(default_factory=dict)
     link_ids: dict[Node, bytes] = field(default_factory=dict)
     said_in: dict[Node, bytes] = field(default_factory=dict)
-    unsettled: list[bytes] = field(default_factory=list)  # what erasures left, and what is reconsidered besides
+    elsewhere: dict[Node, bytes] = field(default_factory=dict)  # customers founded by what isn't in the region
+    unsettled: list[bytes] = field(default_factory=list)  # what erasures left
     sources: dict[bytes, str] = field(default_factory=dict)  # of the events at hand, by id
     proposals: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # the open ones, by id: their customers
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
@@ -84,21 +87,28 @@ async def load(
     pool: Any,
     touched: Collection[bytes],
     next_founding_number: int,
+    rules: Rules,
     reconsidered: Collection[bytes] = (),
-    again: Collection[Seen] = (),
+    again: Sequence[Seen] = (),
 ) -> Loaded:
     """All that facts about these identifiers, and what erasures left unsettled, can change; all are value hashes.
 
-    Of what is reconsidered, and of what is unsettled, every fact is loaded, also when it is shared. What is seen `again` may be
-    a fact of shared identifiers alone, which is in no component: it is loaded for its evidence, which may be the earlier.
+    What is reconsidered, and what is unsettled, is recounted, as is a shared value of which an earlier sighting comes than those
+    that told so. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
+    which is in no component: then it is loaded for its evidence, which may be the earlier.
     """
     loaded = Loaded()
-    unsettled = {row["value_hash"] for row in await pool.fetch("SELECT value_hash FROM unsettled")} | set(reconsidered)
+    unsettled = {row["value_hash"] for row in await pool.fetch("SELECT value_hash FROM unsettled")}
     loaded.unsettled = sorted(unsettled)
-    rows = await _identifiers(pool, unsettled | set(touched))
-    around = await _sightings_of(pool, [row["value_hash"] for row in rows if row["shared"] and row["value_hash"] in unsettled])
+    rows = await _identifiers(pool, unsettled | set(reconsidered) | set(touched))
+    rows, late, elsewhere = _sort_out(rows, again, unsettled | set(reconsidered))
+    counted = unsettled | late | {row["value_hash"] for row in rows if row["value_hash"] in reconsidered and _may_have_more(row)}
+    first = await first_sightings(pool, counted, rules)
+    met = await _identifiers(pool, {h for row in first for h in row["nodes"]} - {row["value_hash"] for row in rows})
+    recounted = recount(counted, first, {row["value_hash"]: _node(row) for row in (*rows, *met)}, again, rules)
+    around = [row for one in recounted.values() for row in one.rows]
     near = {h for row in around for h in row["nodes"]}
-    near |= await matched_with(pool, [row["value_hash"] for row in rows if row["recorded_by"] and row["value_hash"] in unsettled])
+    near |= await matched_with(pool, [row["value_hash"] for row in rows if row["recorded_by"] and _links(row, recounted)])
     rows += await _identifiers(pool, near - {row["value_hash"] for row in rows})
     components = list({row["component"] for row in rows if row["component"]})
     rows += await pool.fetch("SELECT * FROM identifiers WHERE component = ANY($1::bytea[])", components) if components else []
@@ -108,15 +118,14 @@ async def load(
     seen += await pool.fetch("SELECT * FROM sightings WHERE component = ANY($1::bytea[])", components) if components else []
     inside = {row["value_hash"] for row in rows}
     periphery = await _identifiers(pool, {h for row in seen for h in row["nodes"]} - inside)
-    nodes = {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in (*rows, *periphery)}
+    periphery += [row for row in elsewhere if row["value_hash"] not in inside]
+    nodes = {row["value_hash"]: _node(row) for row in (*rows, *periphery)}
     _take_identifiers(loaded, rows, nodes)
-    loaded.region.shared |= {nodes[row["value_hash"]] for row in periphery if row["shared"]}
-    loaded.region.reconsidered = {node for node in loaded.region.shared if node.value_hash in unsettled}
-    for row in seen:
-        together = frozenset(nodes[value_hash] for value_hash in row["nodes"])
-        loaded.region.facts.together[together] = Evidence(row["occurred_at"], row["event_id"])
-        if row["component"]:
-            loaded.region.component_of_sighting[together] = row["component"]
+    _take_periphery(loaded, periphery, nodes)
+    loaded.region.recounted = {nodes[value_hash]: one.told_by for value_hash, one in recounted.items()}
+    back = {nodes[value_hash] for value_hash, one in recounted.items() if not one.shared}
+    loaded.region.reconsidered = loaded.region.shared & back
+    _take_sightings(loaded, seen, nodes)
     loaded.region.known.next_founding_number = next_founding_number
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
@@ -124,6 +133,52 @@ async def load(
         loaded.likenesses = await likenesses_among(pool, recorded)
         loaded.match()
     return loaded
+
+
+def _node(row: Any) -> Node:
+    return Node(row["namespace"], row["value_hash"])
+
+
+def _may_have_more(row: Any) -> bool:
+    """More sightings than are in its component."""
+    return bool(row["shared"]) or told_of(row) is not None
+
+
+def _links(row: Any, recounted: Mapping[bytes, Recounted]) -> bool:
+    return row["value_hash"] in recounted and not recounted[row["value_hash"]].shared
+
+
+def _sort_out(rows: Iterable[Any], again: Sequence[Seen], asked: Collection[bytes]) -> tuple[list[Any], set[bytes], list[Any]]:
+    """What these events may change; which of it is shared and has to be looked at again; and what they can't change."""
+    first, inside, late, elsewhere = earliest(again), [], set(), []
+    founding = {one.resolving.value_hash for one in again}
+    for row in rows:
+        value_hash, told = row["value_hash"], told_of(row)
+        came = first.get(value_hash)
+        if told is None or came is None or value_hash in asked:
+            inside.append(row)
+        elif row["shared"] or came < told or (value_hash in founding and not row["own"]):
+            inside.append(row)
+            late |= {value_hash} if row["shared"] and came < told else set()
+        else:
+            elsewhere.append(row)
+    return inside, late, elsewhere
+
+
+def _take_periphery(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, Node]) -> None:
+    for row in rows:
+        node = nodes[row["value_hash"]]
+        (loaded.region.shared if row["shared"] else loaded.region.facts.beyond).add(node)
+        if row["own"]:
+            loaded.elsewhere[node] = row["customer"]
+
+
+def _take_sightings(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, Node]) -> None:
+    for row in rows:
+        together = frozenset(nodes[value_hash] for value_hash in row["nodes"])
+        loaded.region.facts.together[together] = Evidence(row["occurred_at"], row["event_id"])
+        if row["component"]:
+            loaded.region.component_of_sighting[together] = row["component"]
 
 
 def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, Node]) -> None:
@@ -137,8 +192,12 @@ def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes,
             region.known.own[node] = row["customer"]
         if row["shared"]:
             region.shared.add(node)
+        if row["contested"]:
+            region.contested.add(node)
         if row["component"]:
             region.component_of[node] = row["component"]
+        if (told := told_of(row)) is not None:
+            region.told_by[node] = told
         if row["said_in"]:
             loaded.said_in[node] = row["said_in"]
         if row["recorded_by"]:
@@ -185,11 +244,4 @@ async def _identifiers(pool: Any, hashes: Collection[bytes]) -> list[Any]:
     rows: list[Any] = await pool.fetch(
         "SELECT * FROM unnest($1::bytea[]) AS wanted (value_hash) JOIN identifiers USING (value_hash)", list(hashes)
     )
-    return rows
-
-
-async def _sightings_of(pool: Any, hashes: Collection[bytes]) -> list[Any]:
-    if not hashes:
-        return []
-    rows: list[Any] = await pool.fetch("SELECT * FROM sightings WHERE nodes && $1::bytea[]", list(hashes))
     return rows

@@ -29,16 +29,19 @@ async def returning(pool: Any, hashes: Collection[bytes], rules: Rules) -> set[b
 
 
 async def _owners(pool: Any, hashes: Iterable[bytes], rules: Rules) -> dict[bytes, list[tuple[str, int]]]:
-    """{identifier: [(namespace, how many values of it were seen with the identifier)]}; blocked ones don't count."""
+    """{identifier: [(namespace, how many values of it were seen with it where it takes part)]}; blocked ones don't count."""
     rows = await pool.fetch(
         """SELECT wanted.h, i.namespace, count(DISTINCT i.value_hash) AS values
            FROM unnest($1::bytea[]) AS wanted (h)
-           JOIN sightings s ON s.nodes @> ARRAY[wanted.h]
+           CROSS JOIN LATERAL (
+               SELECT nodes FROM sightings WHERE nodes @> ARRAY[wanted.h] ORDER BY occurred_at, event_id LIMIT $3
+           ) AS s
            CROSS JOIN LATERAL unnest(s.nodes) AS seen (h)
            JOIN identifiers i ON i.value_hash = seen.h
            WHERE seen.h <> wanted.h AND seen.h <> ALL ($2::bytea[]) GROUP BY 1, 2""",
         list(hashes),
         list(rules.blocked),
+        rules.max_sightings,
     )
     found: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for row in rows:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from services.identity.graph.facts import Evidence
 from services.identity.tables.regions import sighting_id
 
 
@@ -25,8 +26,8 @@ class Shrunk(NamedTuple):
     told: set[Told]
 
 
-async def shrink(connection: Any, erased: Sequence[bytes]) -> set[bytes]:
-    """Takes these out of every sighting; returns the hashes of all that they were seen with.
+async def shrink(connection: Any, erased: Sequence[bytes]) -> dict[bytes, Evidence]:
+    """Takes these out of every sighting; returns the hashes of all that they were seen with, and when they were first.
 
     What is left of several may be the same, or a sighting that is known: then the earliest evidence stands.
     """
@@ -39,7 +40,12 @@ async def shrink(connection: Any, erased: Sequence[bytes]) -> set[bytes]:
     for row in known:
         shrunk[row["sighting_id"]].told.add(_told(row))
     await _save(connection, shrunk)
-    return {value_hash for row in rows for value_hash in row["nodes"]} - set(erased)
+    met: dict[bytes, Evidence] = {}
+    for row in rows:
+        evidence = Evidence(row["occurred_at"], row["event_id"])
+        for value_hash in set(row["nodes"]) - set(erased):
+            met[value_hash] = min(evidence, met.get(value_hash, evidence))
+    return met
 
 
 def without(erased: Collection[bytes], rows: Iterable[Any], former: Iterable[Any]) -> dict[bytes, Shrunk]:

@@ -1,7 +1,7 @@
 """Identity's read models: the graph by identifier and by customer, and proposals."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,16 +46,27 @@ def unknown_identifier(namespace: str = "") -> NotFound:
     return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", **told)
 
 
+Ownership = Literal["unspecified", "own", "shared", "contested"]
+
+
 class Resolved(msgspec.Struct, frozen=True):
+    """`ownership` of the identifier, where it is known of that instant."""
+
     customer: bytes
     canonical: bytes
+    ownership: Ownership = "unspecified"
 
 
 async def resolve(pool: Any, value_hash: bytes) -> Resolved | None:
     row = await pool.fetchrow(
-        "SELECT customer, canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = $1", value_hash
+        "SELECT customer, canonical, shared, contested FROM identifiers JOIN customers USING (customer) WHERE value_hash = $1",
+        value_hash,
     )
-    return Resolved(row["customer"], row["canonical"]) if row else None
+    return Resolved(row["customer"], row["canonical"], ownership(row["shared"], row["contested"])) if row else None
+
+
+def ownership(shared: bool, contested: bool) -> Ownership:
+    return "shared" if shared else "contested" if contested else "own"
 
 
 async def members(pool: Any, customer: bytes) -> list[bytes]:

@@ -4,6 +4,7 @@ isort:skip_file
 Why who is who: the evidence behind every conclusion, what keeps two apart, and what was so at any past instant."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.identity.v1 import identity_pb2 as _identity_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -300,27 +301,31 @@ class Obstacle(_message.Message):
     "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with is more
     than one person's: too many own it, or two do whom nothing else joins. "ONE_PER_SOURCE": a source that keeps each person once has records of both.
     "LOW_CERTAINTY": they match, and not enough to be linked unasked. "BLOCKED": the rules say that what both were seen with
-    names nobody.
+    names nobody. "CROWDED": a value was seen in so many ways that those which would join the two count no more.
     """
     namespace: _builtins.str
     """LIMIT: of which namespace. ONE_PER_SOURCE: which source."""
     limit: _builtins.int
-    """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on; 2 when two people are."""
+    """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on; 2 when two people are.
+    CROWDED: how many of its sightings a value takes part in, the earliest.
+    """
     window_seconds: _builtins.int
     """LIMIT: within how many seconds these may have been first seen; 0: ever."""
     decision_id: _builtins.str
     """FORBIDDEN: the decision, a UUID."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedIdentifier]:
-        """FORBIDDEN: the two identifiers kept apart. SHARED, BLOCKED: the value. LOW_CERTAINTY: the two that match."""
+        """FORBIDDEN: the two identifiers kept apart. SHARED, BLOCKED: the value. CROWDED: the values, one or more.
+        LOW_CERTAINTY: the two that match.
+        """
 
     @_builtins.property
     def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """SHARED: how many values of each stronger namespace it was seen with. Of 10,000 sightings at most, so it may be more."""
+        """SHARED: how many values of each stronger namespace it was seen with. Of the sightings that it takes part in, so it may be more."""
 
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
-        """All but SHARED and BLOCKED: the event that would have joined them; absent where only a decision or a match would have."""
+        """All but SHARED, BLOCKED and CROWDED: the event that would have joined them; absent where only a decision or a match would have."""
 
     def __init__(
         self,
@@ -536,19 +541,23 @@ class ResolveIdentifierAtResponse(_message.Message):
 
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     LINKED_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    OWNERSHIP_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer at that instant, a UUID. Its id resolves to whom it is merged with today."""
     linked_customer_id: _builtins.str
     """The customer that the identifier was linked to, before merges."""
+    ownership: _identity_pb2.Ownership.ValueType
+    """Whether this was somebody's identifier, as in ResolveIdentifierResponse; not told with known_at alone."""
     def __init__(
         self,
         *,
         customer_id: _builtins.str = ...,
         linked_customer_id: _builtins.str = ...,
+        ownership: _identity_pb2.Ownership.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "linked_customer_id", b"linked_customer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "linked_customer_id", b"linked_customer_id", "ownership", b"ownership"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

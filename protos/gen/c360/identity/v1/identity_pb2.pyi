@@ -21,6 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Ownership:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OwnershipEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ownership.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OWNERSHIP_UNSPECIFIED: _Ownership.ValueType  # 0
+    """Not told: nobody knows it of that instant."""
+    OWNERSHIP_OWN: _Ownership.ValueType  # 1
+    """Nothing says that it is more than one person's."""
+    OWNERSHIP_SHARED: _Ownership.ValueType  # 2
+    """Too many own it to say who somebody is (a kiosk, a family's mailbox), or the rules say that it names nobody."""
+    OWNERSHIP_CONTESTED: _Ownership.ValueType  # 3
+    """Two people use it whom nothing else joins."""
+
+class Ownership(_Ownership, metaclass=_OwnershipEnumTypeWrapper):
+    """Ownership tells whose an identifier is, by all that was seen. Show nobody's data to who is known by nothing but one that isn't OWN."""
+
+OWNERSHIP_UNSPECIFIED: Ownership.ValueType  # 0
+"""Not told: nobody knows it of that instant."""
+OWNERSHIP_OWN: Ownership.ValueType  # 1
+"""Nothing says that it is more than one person's."""
+OWNERSHIP_SHARED: Ownership.ValueType  # 2
+"""Too many own it to say who somebody is (a kiosk, a family's mailbox), or the rules say that it names nobody."""
+OWNERSHIP_CONTESTED: Ownership.ValueType  # 3
+"""Two people use it whom nothing else joins."""
+Global___Ownership: _TypeAlias = Ownership  # noqa: Y015
+
 class _ProposalState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -159,19 +187,23 @@ class ResolveIdentifierResponse(_message.Message):
 
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     LINKED_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    OWNERSHIP_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer, a UUID."""
     linked_customer_id: _builtins.str
     """The customer that the identifier was linked to at birth; differs from customer_id after a merge."""
+    ownership: Global___Ownership.ValueType
+    """Whether this is somebody's identifier. The customer of one that isn't OWN is no known person, but all who used it."""
     def __init__(
         self,
         *,
         customer_id: _builtins.str = ...,
         linked_customer_id: _builtins.str = ...,
+        ownership: Global___Ownership.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "linked_customer_id", b"linked_customer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "linked_customer_id", b"linked_customer_id", "ownership", b"ownership"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
