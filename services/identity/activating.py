@@ -14,7 +14,7 @@ from services.identity.graph.region import Region
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.simulating import Progress, Simulation
-from services.identity.tables import resettling, rulebook, sharing
+from services.identity.tables import resettling, rulebook
 from services.identity.tables.regions import Loaded
 from services.identity.tables.resettling import Resettling
 from services.identity.tables.rulebook import RULES_STREAM, SHIPPED, Activation

@@ -1,8 +1,9 @@
 """The graph as its tables keep it, in memory: only what some facts touch is loaded and saved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TypeVar
 
 from services.identity.domain.decision import Act, are_one, forbidding, stand_for
 from services.identity.graph.conclude import Concluded, Conclusion
@@ -11,6 +12,7 @@ from services.identity.graph.facts import Facts, Match, Node, Pair, pair
 from services.identity.graph.region import Region, Seen, settle
 from services.identity.graph.rules import Rules
 
+Value = TypeVar("Value")
 Decided = tuple[str, Pair]
 
 
@@ -114,7 +116,7 @@ class Store:
             if whole.component_of_sighting.get(together) in components or together in around or together in again.together:
                 region.facts.together[together] = evidence
         region.facts.beyond = {node for together in region.facts.together.keys() | again.together.keys() for node in together}
-        region.facts.beyond &= whole.known.links.keys() - inside - whole.shared
+        region.facts.beyond -= inside | whole.shared
         region.told_by = {node: at for node, at in whole.told_by.items() if node in inside}
         region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
         region.facts.forbidden = {decided for decided in whole.facts.forbidden if decided <= inside}
@@ -130,22 +132,17 @@ class Store:
             {},
             known.next_founding_number,
         )
-        mine = set(region.known.own.values())
-        region.known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if not mine.isdisjoint(ends)}
+        founded = set(region.known.own.values())
+        region.known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if not founded.isdisjoint(ends)}
         return region
 
     def save(self, region: Region) -> None:
         whole, known = self.whole, self.whole.known
         inside = self.loaded | region.known.links.keys() | region.component_of.keys()
-        for table, mine in (
-            (known.links, region.known.links),
-            (known.own, region.known.own),
-            (whole.component_of, region.component_of),
-            (whole.told_by, region.told_by),
-        ):
-            for node in inside & table.keys() - mine.keys():
-                del table[node]
-            table.update(mine)
+        _replace(known.links, region.known.links, inside)
+        _replace(known.own, region.known.own, inside)
+        _replace(whole.component_of, region.component_of, inside)
+        _replace(whole.told_by, region.told_by, inside)
         known.founding_numbers |= region.known.founding_numbers
         known.next_founding_number = region.known.next_founding_number
         mine_customers = set(region.known.own.values())
@@ -196,3 +193,9 @@ class Store:
         canonical = self.whole.known.canonical()
         customer = self.whole.known.links.get(node)
         return {other for other, found in canonical.items() if customer is not None and found == canonical[customer]}
+
+
+def _replace(table: dict[Node, Value], mine: Mapping[Node, Value], inside: Collection[Node]) -> None:
+    for node in table.keys() & inside - mine.keys():
+        del table[node]
+    table.update(mine)
