@@ -152,7 +152,8 @@ def _why_it_links_nobody(shown: dict[str, Any]) -> str:
 
 
 def _about(entry: dict[str, Any]) -> str:
-    told = [entry["other_customer_id"], _hashed(entry["identifier"]), entry["reason"], entry["decided_by"]]
+    other = "somebody who was erased" if entry["other_erased"] else entry["other_customer_id"]
+    told = [other, _hashed(entry["identifier"]), entry["reason"], entry["decided_by"]]
     return ", ".join(part for part in told if part)
 
 

@@ -86,7 +86,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         relay.tell()
         matcher.tell()
 
-    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, forget, now_us, new_id)
+    eraser = Eraser(pool, client, ledger, vault, epochs, keyring, unifier.graph, forget, now_us, new_id)
     holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
     simulation = Simulation(pool, new_id)
     activator = Activator(pool, ledger, unifier.graph, simulation, now_us, new_id)

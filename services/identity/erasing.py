@@ -15,8 +15,10 @@ from services.identity.domain.certificate import certify
 from services.identity.domain.erasure import EraseCustomer, Erasure, evolve, requested, reused
 from services.identity.domain.sighting import Suppression
 from services.identity.epochs import Epochs
+from services.identity.graph_writer import GraphWriter
 from services.identity.holding import holds_on
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
+from services.identity.reviewing import closing
 from services.identity.sweep import StillReadable, Sweep
 from services.identity.tables import erasures, record_tables, views
 from shared.bus.destructions import announce
@@ -52,6 +54,7 @@ class Eraser:
         vault: Vault,
         epochs: Epochs,
         keyring: Keyring,
+        graph: GraphWriter,
         forget: Callable[[], None],
         clock: Clock,
         new_id: NewId,
@@ -61,6 +64,7 @@ class Eraser:
         self._ledger = ledger
         self._vault = vault
         self._keyring = keyring
+        self._graph = graph
         self._sweep = Sweep(pool, client, ledger, vault, epochs)
         self._forget = forget
         self._clock = clock
@@ -120,6 +124,8 @@ class Eraser:
             for erasure in await erasures.unfinished(self._pool):
                 with contextlib.suppress(StillReadable):
                     await self._finish(erasure)
+            while await self._graph.settle_left():
+                pass
             await wait_for_news(self._news, LOOK_S)
 
     async def _destroy_again(self) -> None:
@@ -161,7 +167,8 @@ class Eraser:
             suppression = Suppression(erasure.erasure_id, erasure.policy, now)
             hashes = await erasures.identifiers_of(self._pool, members)
             every_hash = [value_hash for found in hashes.values() for value_hash in found]
-            closing = [self._closing(erasure, member, hashes[member], now) for member in members]
+            told = await self._proposals_closed(members, now)
+            told += [self._closing(erasure, member, hashes[member], now) for member in members]
 
             async def write_views(connection: Any) -> None:
                 await erasures.erase(connection, members, every_hash, suppression)
@@ -169,7 +176,7 @@ class Eraser:
             records = await record_tables.remaining(self._pool, members)
             event = self._begun(members, len(every_hash), records, 1)
             try:
-                return await self._record(erasure, events.BEGUN, event, closing, write_views)
+                return await self._record(erasure, events.BEGUN, event, told, write_views)
             finally:
                 self._forget()
 
@@ -182,6 +189,14 @@ class Eraser:
             erasure_id=erasure.erasure_id, policy=erasure.policy, identifier_hashes=tuple(sorted(hashes))
         )
         return self._entry(customer_events.ERASED, member, at, public)
+
+    async def _proposals_closed(self, members: Sequence[bytes], at: int) -> list[Entry]:
+        """Told to those that were to be merged with who is erased, and stay."""
+        proposals = await views.open_proposals_about(self._pool, members)
+        entries = [
+            entry for one in proposals for entry in closing(one.proposal_id, one.customer, one.other, "withdrawn", at, self._new_id)
+        ]
+        return [entry for entry in entries if entry.stream not in members]
 
     async def _queue(self, erasure: Erasure, holds: tuple[bytes, ...]) -> Erasure:
         """The customer that was named is told, which restricts all that it is merged with, for as long as it is."""
@@ -228,10 +243,11 @@ class Eraser:
         """Commits a step, and with it what customers' streams are told."""
         now = self._clock()
         after = evolve(erasure, event, now)
-        told = await erasures.versions_of(self._pool, [entry.stream for entry in entries])
-        versions = {stream: version + 1 for stream, version in told.items()}
+        versions = await erasures.versions_of(self._pool, {entry.stream for entry in entries})
         own = [Versioned(IDENTITY_PARTITION, after.version, self._entry(kind, erasure.erasure_id, now, event))]
-        own += [Versioned(IDENTITY_PARTITION, versions[entry.stream], entry) for entry in entries]
+        for entry in entries:
+            versions[entry.stream] += 1
+            own.append(Versioned(IDENTITY_PARTITION, versions[entry.stream], entry))
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:
             await erasures.save(connection, after)

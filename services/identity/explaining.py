@@ -48,11 +48,22 @@ class Why:
 
 @dataclass(slots=True)
 class History:
-    """`records` in the order of the log, each merge and proposal once; `namespaces` by value hash."""
+    """`records` in the order of the log, each merge and proposal once; `namespaces` by value hash.
+
+    `erased` are customers that these were merged with, or were to be: their ids aren't told, nor what people wrote about both.
+    """
 
     members: list[bytes]
     records: list[Record]
     namespaces: dict[bytes, str]
+    erased: set[bytes] = field(default_factory=set)
+
+    def other_of(self, record: Record) -> bytes | None:
+        """The other customer, which has to be present still."""
+        return None if self.about_erased(record) else getattr(record.entry.public(), "other", None)
+
+    def about_erased(self, record: Record) -> bool:
+        return getattr(record.entry.public(), "other", None) in self.erased
 
 
 class Explanations:
@@ -113,10 +124,12 @@ class Explanations:
             if not records:
                 raise NotFound("nobody knew this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
             hidden = await erasures.suppressions(connection, {h for r in records if (h := _hash_of(r)) is not None})
+            others = {other for r in records if (other := getattr(r.entry.public(), "other", None)) is not None}
+            gone = await erasures.erased_among(connection, others)
         kept = [r for r in records if (h := _hash_of(r)) is None or h not in hidden or r.recorded_at > hidden[h].erased_at]
         namespaces = {r.entry.public().value_hash: r.entry.public().namespace for r in kept if r.entry.type_id == events.LINKED.id}
         members = [member for member in cluster if member not in erased]
-        return History(members, list(_once(sorted(kept, key=lambda record: record.pos))), namespaces)
+        return History(members, list(_once(sorted(kept, key=lambda record: record.pos))), namespaces, gone)
 
     async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
         rules = await self._rules(connection, instants)

@@ -87,6 +87,14 @@ class GraphWriter:
         number = loaded.region.known.next_founding_number
         self.ledger.next_founding_number = max(self.ledger.next_founding_number, number)
 
+    async def settle_left(self) -> bool:
+        """What erasures left unsettled, a page of it; whether there may be more. Events settle it too, as they come."""
+        async with self.ledger.turn():
+            if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM unsettled)"):
+                return False
+            await self.resettle((), lambda _: (), _nothing)
+            return True
+
     async def resettle(
         self, touched: Collection[bytes], amend: Amend, also: Also, *, cause: Evidence = NOBODY, reconsider: Collection[bytes] = ()
     ) -> list[Conclusion]:
@@ -110,3 +118,7 @@ class GraphWriter:
         await self.ledger.commit(drafting.own, drafting.entries, write_views=write_views)
         self.saved(loaded)
         return settled.conclusions
+
+
+async def _nothing(_: Any) -> None:
+    """Nothing else is part of the transaction."""

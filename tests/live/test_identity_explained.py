@@ -172,8 +172,9 @@ async def test_an_erased_customer_is_told_of_at_no_instant(store: Store, whose: 
         for resolved in state.values():
             assert not {resolved.canonical, resolved.customer} & set(members)
     for row in await store.pool.fetch("SELECT customer FROM customers WHERE erased_by IS NULL"):
-        records = (await played.explanations.history(row["customer"])).records
-        assert not {getattr(record.entry.public(), "value_hash", None) for record in records} & set(hashes)
+        history = await played.explanations.history(row["customer"])
+        assert not {getattr(record.entry.public(), "value_hash", None) for record in history.records} & set(hashes)
+        assert not {history.other_of(record) for record in history.records} & set(members)
     for instant in some(played, 4):
         left = {n: r for n, r in played.states[instant].items() if n.value_hash not in hashes and r.customer not in members}
         then = await played.state(Instants(known_at=instant))

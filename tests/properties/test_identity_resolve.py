@@ -249,6 +249,16 @@ def test_two_with_one_mailbox_have_it_together_once_people_decided_that_they_are
     assert divide(facts, DEFAULT_RULES).group_of[mail].nodes == {user, other, mail}
 
 
+def test_a_landline_joins_nobody_who_is_known_by_an_address_only() -> None:
+    """Found by an attacker, before values had owners: three at one landline, none of them with an account."""
+    phone, *mails = Node("phone", b"p"), *(Node("email", bytes([number])) for number in range(3))
+    for amount in (2, 3):
+        facts = hand_made(*([mail, phone, Node("anonymous_id", mail.value_hash)] for mail in mails[:amount]))
+        found = divide(facts, DEFAULT_RULES)
+        assert len({id(found.group_of[mail]) for mail in mails[:amount]}) == amount
+        assert found.group_of[phone].nodes == {phone}
+
+
 @given(st.lists(pairs, max_size=12))
 def test_no_match_joins_two_that_a_source_keeps_once(matched: list[Pair]) -> None:
     facts = facts_of([], [("matched", found) for found in matched])

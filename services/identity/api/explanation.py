@@ -6,7 +6,7 @@ from c360.identity.v1 import explanation_pb2 as pb
 from c360.identity.v1 import explanation_pb2_grpc, identity_pb2
 
 from services.identity.api.named import customer_or_node, node
-from services.identity.explaining import Explanations, Why
+from services.identity.explaining import Explanations, History, Why
 from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
@@ -42,7 +42,7 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
         return pb.GetCustomerHistoryResponse(
             customer_id=to_text(history.members[0]),
             member_ids=[to_text(member) for member in history.members],
-            entries=[_entry(record, history.namespaces) for record in page],
+            entries=[_entry(record, history) for record in page],
             next_page_token=page_token(page[-1].pos, page[-1].entry.event_id) if len(rest) > limit else "",
         )
 
@@ -138,24 +138,26 @@ def _evidence(why: Why, evidence: Evidence | None) -> pb.EvidenceEvent | None:
     )
 
 
-def _entry(record: Record, namespaces: dict[bytes, str]) -> pb.HistoryEntry:
+def _entry(record: Record, history: History) -> pb.HistoryEntry:
     entry, public = record.entry, record.entry.public()
 
     def said(*names: str) -> Any:
         return next((found for name in names if (found := getattr(public, name, None))), None)
 
-    value_hash = said("value_hash")
+    value_hash, decided_by = said("value_hash"), said("decided_by", "withdrawn_by")
+    hushed = decided_by is not None and history.about_erased(record)  # what people wrote may name who is erased
     return pb.HistoryEntry(
         type=entry.type_id,
         occur_time=to_timestamp(entry.occurred_at),
         record_time=to_timestamp(record.recorded_at),
         customer_id=to_text(entry.stream),
-        other_customer_id=_text(said("other")),
-        identifier=_hashed(Node(namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
+        other_customer_id=_text(history.other_of(record)),
+        other_erased=history.about_erased(record),
+        identifier=_hashed(Node(history.namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
         cause_id=_text(said("cause")),
         subject_id=_text(said("merge_id", "proposal_id", "decision_id")),
-        reason=said("reason", "state") or "",
-        decided_by=said("decided_by", "withdrawn_by") or "",
+        reason="" if hushed else said("reason", "state") or "",
+        decided_by=decided_by or "",
     )
 
 

@@ -14,6 +14,7 @@ from services.identity.tables.record_tables import likenesses_among, matched_wit
 from services.identity.tables.recounting import Recounted, earliest, first_sightings, recount, told_of
 
 SIGHTING_ID_BYTES = 16
+PAGE_UNSETTLED = 500  # identifiers, and what their components hold besides: bounds what an erasure adds to a transaction
 
 
 @dataclass(slots=True)
@@ -91,14 +92,14 @@ async def load(
     reconsidered: Collection[bytes] = (),
     again: Sequence[Seen] = (),
 ) -> Loaded:
-    """All that facts about these identifiers, and what erasures left unsettled, can change; all are value hashes.
+    """All that facts about these identifiers, and a page of what erasures left unsettled, can change; all are value hashes.
 
     What is reconsidered, and what is unsettled, is recounted, as is a shared value of which an earlier sighting comes than those
     that told so. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
     which is in no component: then it is loaded for its evidence, which may be the earlier.
     """
     loaded = Loaded()
-    unsettled = {row["value_hash"] for row in await pool.fetch("SELECT value_hash FROM unsettled")}
+    unsettled = await _unsettled(pool, touched)
     loaded.unsettled = sorted(unsettled)
     rows = await _identifiers(pool, unsettled | set(reconsidered) | set(touched))
     rows, late, elsewhere = _sort_out(rows, again, unsettled | set(reconsidered))
@@ -133,6 +134,16 @@ async def load(
         loaded.likenesses = await likenesses_among(pool, recorded)
         loaded.match()
     return loaded
+
+
+async def _unsettled(pool: Any, touched: Collection[bytes]) -> set[bytes]:
+    """A page of what erasures left; first what is touched."""
+    rows = await pool.fetch(
+        "SELECT value_hash FROM unsettled ORDER BY value_hash = ANY($1::bytea[]) DESC, value_hash LIMIT $2",
+        list(touched),
+        PAGE_UNSETTLED,
+    )
+    return {row["value_hash"] for row in rows}
 
 
 def _node(row: Any) -> Node:

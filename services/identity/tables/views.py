@@ -131,6 +131,15 @@ async def open_proposals_before(pool: Any, proposed_at: int, limit: int) -> list
     return [ProposalRow(**dict(row)) for row in rows]
 
 
+async def open_proposals_about(pool: Any, customers: Sequence[bytes]) -> list[ProposalRow]:
+    rows = await pool.fetch(
+        """SELECT * FROM proposals WHERE state = 'open' AND (customer = ANY($1::bytea[]) OR other = ANY($1::bytea[]))
+           ORDER BY pos, proposal_id""",
+        list(customers),
+    )
+    return [ProposalRow(**dict(row)) for row in rows]
+
+
 async def proposals_between(pool: Any, one: bytes, other: bytes) -> list[bytes]:
     """Ids of the open proposals to merge what these two customers are members of, oldest first."""
     rows = await pool.fetch(

@@ -443,20 +443,23 @@ class HistoryEntry(_message.Message):
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
+    OTHER_ERASED_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type of the event, such as "customer.merged"; docs/events.md lists them."""
     customer_id: _builtins.str
     """The member whose stream it stands in."""
     other_customer_id: _builtins.str
-    """The other customer of a merge, split, proposal or decision."""
+    """The other customer of a merge, split, proposal or decision; empty when it was erased since."""
     cause_id: _builtins.str
     """The id of the event or decision that caused it; empty when an erasure or new rules did."""
     subject_id: _builtins.str
     """The id of the merge, proposal or decision, a UUID."""
     reason: _builtins.str
-    """Of a proposal or decision: why; of a proposal that is closed: how."""
+    """Of a proposal or decision: why; of a proposal that is closed: how. Empty of a decision about who was erased since."""
     decided_by: _builtins.str
     """Of a decision: who made or withdrew it."""
+    other_erased: _builtins.bool
+    """The other customer was erased since: its id isn't told, and whose it was is nobody's to know any more."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it became true: when its cause happened."""
@@ -482,10 +485,11 @@ class HistoryEntry(_message.Message):
         subject_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         decided_by: _builtins.str = ...,
+        other_erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "occur_time", b"occur_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "customer_id", b"customer_id", "decided_by", b"decided_by", "identifier", b"identifier", "occur_time", b"occur_time", "other_customer_id", b"other_customer_id", "reason", b"reason", "record_time", b"record_time", "subject_id", b"subject_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "customer_id", b"customer_id", "decided_by", b"decided_by", "identifier", b"identifier", "occur_time", b"occur_time", "other_customer_id", b"other_customer_id", "other_erased", b"other_erased", "reason", b"reason", "record_time", b"record_time", "subject_id", b"subject_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
