@@ -193,7 +193,7 @@ def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
             properties: dict[str, Any] = item.personal.properties
             return properties if purpose.may_see(EVENTS_FIELD) else release_details(properties, purpose)
     if isinstance(item.public, events.CustomersMerged | events.CustomersSplit | events.MergeProposed):
-        return {"customer_ids": [to_text(item.record.entry.stream), to_text(item.public.other)]}
+        return {"customer_ids": [to_text(end) for end in (item.record.entry.stream, item.other) if end is not None]}
     return {}
 
 

@@ -133,6 +133,10 @@ class Profiles:
         except InvalidInput:
             return None
 
+    async def erased_among(self, customers: Collection[bytes]) -> set[bytes]:
+        held = await self._states.get(set(customers)) if customers else {}
+        return {customer for customer, found in held.items() if found.state.erased}
+
     async def permit_past(self, customer: bytes, purpose: PurposeDefined) -> bool:
         """As `permit`; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
         held = await self._states.get([customer])
@@ -236,12 +240,16 @@ KINDS = {
 
 
 class TimelineItem(msgspec.Struct, frozen=True):
-    """`personal` is what the envelope held: a Personal, REDACTED, or None for kinds that have none."""
+    """`personal` is what the envelope held: a Personal, REDACTED, or None for kinds that have none.
+
+    `other` is the other customer of a merge, split or proposal, unless it was erased and this one wasn't.
+    """
 
     kind: str
     record: Record
     public: Any
     personal: Any
+    other: bytes | None = None
 
 
 class Timelines:
@@ -264,10 +272,19 @@ class Timelines:
         wanted.sort(key=place_in_time, reverse=True)
         page = wanted[:limit]
         keys = await self._vault.keys({record.entry.stream for record in page})
-        items = [
-            TimelineItem(KINDS[record.entry.type_id], record, *record.entry.parts(keys.get(record.entry.stream))) for record in page
-        ]
+        erased = await self._profiles.erased_among([end for record in page for end in _ends(record)])
+        items = []
+        for record in page:
+            other = next((end for end in _ends(record)[1:] if end not in erased or record.entry.stream in erased), None)
+            parts = record.entry.parts(keys.get(record.entry.stream))
+            items.append(TimelineItem(KINDS[record.entry.type_id], record, *parts, other))
         return items, len(wanted) > limit
+
+
+def _ends(record: Record) -> list[bytes]:
+    """Of what is told to two customers: both, its own first; of all else none."""
+    other = getattr(record.entry.public(), "other", None)
+    return [] if other is None else [record.entry.stream, other]
 
 
 def place_in_time(record: Record) -> tuple[int, bytes]:

@@ -10,7 +10,14 @@ from typing import Self
 import grpc
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2, consent_pb2_grpc
-from c360.identity.v1 import decision_pb2_grpc, identity_pb2, identity_pb2_grpc, matching_pb2, matching_pb2_grpc
+from c360.identity.v1 import (
+    decision_pb2_grpc,
+    explanation_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+    matching_pb2,
+    matching_pb2_grpc,
+)
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from c360.profile.v1 import profile_pb2, profile_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,6 +48,7 @@ class Platform:
         self.ingest = ingest_pb2_grpc.IngestServiceStub(ingest)
         self.identity = identity_pb2_grpc.IdentityServiceStub(identity)
         self.decisions = decision_pb2_grpc.DecisionServiceStub(identity)
+        self.explanations = explanation_pb2_grpc.ExplanationServiceStub(identity)
         self.matching = matching_pb2_grpc.MatchingServiceStub(identity)
         self.profile = profile_pb2_grpc.ProfileServiceStub(profile)
         self.consent = consent_pb2_grpc.ConsentServiceStub(consent)

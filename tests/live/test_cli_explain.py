@@ -126,3 +126,21 @@ def test_who_is_erased_is_explained_at_no_instant(c360: Command) -> None:
         assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "resolve", mail, *options, code=1).stderr
     assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "why", mail, ann, "--known-at", then, code=1).stderr
     assert "CUSTOMER_ERASED" in c360.run("identity", "history", customer, "--known-at", then, code=1).stderr
+
+
+def test_whose_an_identifier_is_is_told_with_its_customer(c360: Command) -> None:
+    """A channel backend that knows its caller by a kiosk or a mailbox of two knows nobody."""
+    family = Family(c360)
+    mail, tablet = f"email:{family.mail}", f"anonymous_id:{family.tablet}"
+    family.see("--anonymous-id", family.tablet, "--at", "-3h")
+    family.see("--anonymous-id", f"phone-{family.ann}", "-t", f"email={family.mail}", "--at", "-3h")
+    family.see("--user-id", family.ann, "--anonymous-id", family.tablet, "-t", f"email={family.mail}", "--at", "-1h")
+    fresh = family.see("--user-id", family.ben, "--anonymous-id", family.tablet, "-t", f"email={family.mail}", "--at", "-1h")
+
+    def whose(identifier: str, *options: str) -> str:
+        told: str = c360.json("identity", "resolve", identifier, *options)["ownership"]
+        return told
+
+    assert [whose(one, "--fresh", fresh) for one in (tablet, mail, f"user_id:{family.ann}")] == ["shared", "contested", "own"]
+    assert [whose(one, "--as-of", "-2h") for one in (tablet, mail)] == ["own", "own"]
+    assert "too many use it" in c360.run("identity", "resolve", tablet).stdout

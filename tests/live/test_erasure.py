@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.consent.v1 import consent_pb2
-from c360.identity.v1 import decision_pb2
+from c360.identity.v1 import decision_pb2, explanation_pb2
 from c360.identity.v1 import identity_pb2 as pb
 from c360.ingest.v1 import ingest_pb2, receipt_pb2, receipt_pb2_grpc
 
@@ -198,6 +198,37 @@ def test_two_queued_erasures_of_customers_that_merge_meanwhile_are_both_certifie
     done = [wait_completed(platform, erasure) for erasure, _ in waiting]
     assert all(erasure.certificate for erasure in done)
     assert len({tuple(erasure.erased_customer_ids) for erasure in done}) == 1
+
+
+def test_who_stays_is_told_that_a_proposal_is_closed_and_not_with_whom(platform: Platform, key: str) -> None:
+    """Two users of one mailbox, of whom one asks to be erased."""
+    one, other = Person(), Person()
+    for person in (one, other):
+        position = platform.record(key, identify({"email": one.email}, user_id=person.user)).position
+        customer = platform.resolve("user_id", person.user, position).customer_id
+    stays = platform.resolve("user_id", one.user).customer_id
+    about_it = pb.EraseCustomerRequest(
+        request_id=str(uuid.uuid4()),
+        customer=CustomerRef(customer_id=customer),
+        policy=REFUSE,
+        reason="she asked",
+        requested_by="clerk 7",
+    )
+    assert platform.identity.EraseCustomer(about_it, timeout=DEADLINE_S).erasure.stage == COMPLETED
+    assert not [
+        found
+        for found in platform.identity.ListProposals(pb.ListProposalsRequest(page_size=500)).proposals
+        if stays in found.customer_ids
+    ]
+    asked = explanation_pb2.GetCustomerHistoryRequest(customer_id=stays)
+    history = platform.explanations.GetCustomerHistory(asked, timeout=DEADLINE_S)
+    told = [(entry.type, entry.reason, entry.other_erased) for entry in history.entries if entry.subject_id]
+    assert told == [
+        (events.MERGE_PROPOSED.id, "TWO_KNOWN_PEOPLE", True),
+        (events.PROPOSAL_CLOSED.id, "withdrawn", True),
+    ]
+    timeline = platform.get_timeline(by_id(stays), "audit", platform.newest_position(key))
+    assert customer not in str(history) + str(timeline)
 
 
 def about(one: Person, other: Person) -> Any:
