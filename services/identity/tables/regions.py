@@ -104,9 +104,7 @@ async def load(
     rows = await _identifiers(pool, unsettled | set(reconsidered) | set(touched))
     rows, late, elsewhere = _sort_out(rows, again, unsettled | set(reconsidered))
     counted = unsettled | late | {row["value_hash"] for row in rows if row["value_hash"] in reconsidered and _may_have_more(row)}
-    first = await first_sightings(pool, counted, rules)
-    met = await _identifiers(pool, {h for row in first for h in row["nodes"]} - {row["value_hash"] for row in rows})
-    recounted = recount(counted, first, {row["value_hash"]: _node(row) for row in (*rows, *met)}, again, rules)
+    recounted = await _look_again(pool, counted, rows, again, rules)
     around = [row for one in recounted.values() for row in one.rows]
     near = {h for row in around for h in row["nodes"]}
     near |= await matched_with(pool, [row["value_hash"] for row in rows if row["recorded_by"] and _links(row, recounted)])
@@ -134,6 +132,15 @@ async def load(
         loaded.likenesses = await likenesses_among(pool, recorded)
         loaded.match()
     return loaded
+
+
+async def _look_again(
+    pool: Any, counted: Collection[bytes], rows: Iterable[Any], again: Sequence[Seen], rules: Rules
+) -> dict[bytes, Recounted]:
+    first = await first_sightings(pool, counted, rules)
+    nodes = {row["value_hash"]: _node(row) for row in rows}
+    met = await _identifiers(pool, {h for row in first for h in row["nodes"]} - nodes.keys())
+    return recount(counted, first, nodes | {row["value_hash"]: _node(row) for row in met}, again, rules)
 
 
 async def _unsettled(pool: Any, touched: Collection[bytes]) -> set[bytes]:
