@@ -5,6 +5,7 @@ Loads outwards from the identifiers and stops at shared values: their owners are
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 from services.identity.graph.explain import Standing, standing_on
@@ -15,6 +16,7 @@ from services.identity.tables import record_tables
 from shared.errors import LimitExceeded
 from shared.instants import END_OF_TIME
 
+MOST_PAIRS = 1_000  # of crowded values: more of those around two are no ordinary traffic
 MOST_SIGHTINGS = 10_000  # that a request loads: a person has some hundreds, and what has more is worked on in the database
 
 # What a sighting was known by: $2 known at, $3 as of. Its evidence now is the earliest: what is later than $3 now, always was.
@@ -70,7 +72,7 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
     likenesses: dict[RecordPair, Likeness] = {}
     await _meet(pool, recalled, entering, rules, instants, former)
-    if len(recalled.shared_hashes() | recalled.crowded) > 1:
+    if len(recalled.shared) > 1:
         await _take_together(pool, recalled, hashes, rules, instants, former)
     while entering:
         inside |= entering
@@ -84,6 +86,7 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
         await _meet(pool, recalled, met, rules, instants, former)
         _take(recalled, rows)
         entering = ((met - recalled.shared_hashes()) | ends) - inside
+    await _take_crowded(pool, recalled, (inside & recalled.crowded) - recalled.shared_hashes(), rules, instants, former)
     inner = [like for like in likenesses.values() if recalled.nodes.keys() >= {like.one, like.other}]
     recalled.facts.matched = best(inner, recalled.nodes)
     recalled.facts.recorded_by |= await _recorded_by(pool, inside, recalled.nodes) if inner else {}
@@ -166,6 +169,28 @@ async def _take_together(
         instants.as_of,
     )
     await _meet(pool, recalled, {value_hash for row in rows for value_hash in row["nodes"]}, rules, instants, former)
+    _take(recalled, rows)
+
+
+async def _take_crowded(
+    pool: Any, recalled: Recalled, crowded: Collection[bytes], rules: Rules, instants: Instants, former: bool
+) -> None:
+    """The latest sightings of two crowded values, in which neither may take part: they say what keeps the two apart."""
+    pairs = list(islice(combinations(sorted(crowded), 2), MOST_PAIRS))
+    if not pairs:
+        return
+    rows = await pool.fetch(
+        f"""SELECT seen.* FROM unnest($1::bytea[], $4::bytea[]) AS pair (one, other) CROSS JOIN LATERAL (
+                SELECT nodes, known.* FROM {_EVIDENCE}
+                WHERE nodes @> ARRAY[pair.one, pair.other] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
+                ORDER BY known.occurred_at DESC, known.event_id DESC LIMIT 1
+            ) AS seen""",  # noqa: S608
+        [one for one, _ in pairs],
+        instants.known_at,
+        instants.as_of,
+        [other for _, other in pairs],
+    )
+    await _meet(pool, recalled, {h for row in rows for h in row["nodes"]} - recalled.nodes.keys(), rules, instants, former)
     _take(recalled, rows)
 
 

@@ -48,11 +48,6 @@ class Taking:
         here, left = place(together, evidence), together - self._facts.beyond
         return frozenset(node for node in left if len(together) == 1 or node not in self.last or here <= self.last[node])
 
-    def left_out(self) -> set[Node]:
-        """Values of which there are sightings that they take no part in."""
-        together = self._facts.together.items()
-        return {node for nodes, at in together for node in self.last.keys() & nodes if self.last[node] < place(nodes, at)}
-
     def facts(self) -> Facts:
         """As if what takes no part in a sighting hadn't been seen in it."""
         if not self.last and not self._facts.beyond:

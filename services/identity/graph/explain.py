@@ -118,7 +118,8 @@ def _obstacles(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
         partition = standing.partition(one, other)
         if partition.group_of[one] is partition.group_of[other]:
             return found
-        showing = _shown(standing, partition, one, other) or _crowded_between(standing, one, other)
+        showing = _rejected_between(standing, partition, one, other) or _shared_between(standing, one, other)
+        showing = showing or _crowded_between(standing, one, other)
         if not showing:
             return found
         for obstacle in showing:
@@ -126,22 +127,21 @@ def _obstacles(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
         found += showing
 
 
-def _shown(standing: Standing, partition: Partition, one: Node, other: Node) -> list[Obstacle]:
-    return _rejected_between(standing, partition, one, other) or _shared_between(standing, one, other)
-
-
 def _crowded_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
-    """What would lead from one to the other if every value took part in all sightings of it; told as one."""
-    left_out = Taking(standing.facts, standing.rules).left_out()
-    obstacle = Obstacle("CROWDED")
-    every = without(standing, obstacle)
-    partition = every.partition(one, other)
-    if not left_out or (partition.group_of[one] is not partition.group_of[other] and not _shown(every, partition, one, other)):
-        return []
-    links = by_node(candidates(every.facts, every.rules, set(every.shared), every.last))
-    way = {node for link in chain(links, one, other) for node in (link.strong, link.weak)}
-    around = way or _reached(links, one) | _reached(links, other)
-    return [obstacle._replace(nodes=tuple(sorted(left_out & around or left_out)))]
+    """Values that take no part where they would join the two; told as one. As with shared ones, no further than one value away."""
+    taking = Taking(standing.facts, standing.rules)
+    links = by_node(candidates(standing.facts, standing.rules, set(standing.shared), standing.last))
+    around = _reached(links, one), _reached(links, other)
+    near, between = (set(around[0]), set(around[1])), set[Node]()
+    for together, evidence in standing.facts.together.items() if taking.last else ():
+        part = taking.part(together, evidence)
+        for reached, found in zip(around, near, strict=True):
+            if not reached.isdisjoint(part):
+                found.update(together - part)
+        if not any(reached.isdisjoint(together) for reached in around):
+            between |= (together - part) & (around[0] | around[1])
+    between = (between | (near[0] & near[1])) - standing.shared
+    return [Obstacle("CROWDED", tuple(sorted(between)))] if between else []
 
 
 def _enough(facts: Facts) -> int:
