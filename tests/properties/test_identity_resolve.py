@@ -177,7 +177,8 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
     whole = divide(facts, rules)
     if start not in whole.group_of:
         return
-    component = component_of([start], facts, rules, shared(facts, rules))
+    outside = shared(facts, rules)
+    component = component_of([start], facts, rules, outside)
     inside = Facts(
         {nodes: at for nodes, at in facts.together.items() if not nodes.isdisjoint(component)},
         {found for found in facts.forced if not found.isdisjoint(component)},
@@ -185,6 +186,8 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         {found: match for found, match in facts.matched.items() if not found.isdisjoint(component)},
         {node: sources for node, sources in facts.recorded_by.items() if node in component},
     )
+    inside.beyond = {node for together in inside.together for node in together} - component - outside
+    assert not inside.beyond or rules is CROWDED, "none but what is crowded is seen with a component and not in it"
     alone = divide(inside, rules, whole.shared)
     for node in component:
         assert alone.group_of[node].nodes == whole.group_of[node].nodes
