@@ -62,12 +62,18 @@ def make_model(settings: dict[str, Any] = SETTINGS, **changes: Any) -> Model:
         "link_weight": 4.0,
         "review_weight": 0.0,
         "splink": settings,
+        "family": {},
         "term_frequencies": {"given_name": {"values": {"anna": 0.2, "bob": 0.1}, "unseen": 0.01}},
     }
     return load(msgspec.json.encode(content | changes))
 
 
-JUDGE = Judge(make_model())
+FAMILIES: dict[str, Any] = {
+    "share": 0.002,
+    "shared": {"family_name": 0.9, "street": 0.9, "email": 0.3, "phone": 0.5},
+    "twins": 0.02,
+}
+JUDGE = Judge(make_model(family=FAMILIES))
 
 raw_persons = st.fixed_dictionaries(
     {

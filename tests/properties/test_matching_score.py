@@ -7,25 +7,63 @@ import pytest
 from hypothesis import given
 
 from services.identity.matching.conditions import ModelInvalid
+from services.identity.matching.family import NEARLY_THE_SAME
+from services.identity.matching.model import probability_of
 from services.identity.matching.record import Person
-from services.identity.matching.score import Scorer
-from tests.properties.messy_records import SETTINGS, level, make_model, person, persons
+from services.identity.matching.score import FAMILY as FAMILY_PART
+from services.identity.matching.score import FAMILY_LEVEL, Scorer, level_of
+from tests.properties.messy_records import FAMILIES, SETTINGS, level, make_model, person, persons
 
 MODEL = make_model()
 SCORER = Scorer(MODEL)
+OF_FAMILIES = Scorer(make_model(family=FAMILIES))
+scorers = pytest.mark.parametrize("scorer", [SCORER, OF_FAMILIES], ids=["strangers", "families"])
 
 
-@given(persons, persons)
-def test_the_parts_add_up_to_the_weight(one: Person, other: Person) -> None:
-    explained = SCORER.explain(one, other)
-    assert explained.weight == pytest.approx(SCORER.weigh(one, other), abs=1e-12)
+@scorers
+@given(one=persons, other=persons)
+def test_the_parts_add_up_to_the_weight(scorer: Scorer, one: Person, other: Person) -> None:
+    explained = scorer.explain(one, other)
+    assert explained.weight == pytest.approx(scorer.weigh(one, other), abs=1e-12)
     total = explained.prior_weight + sum(part.weight + part.term_weight for part in explained.parts)
     assert total == pytest.approx(explained.weight, abs=1e-12)
 
 
+@scorers
+@given(one=persons, other=persons)
+def test_it_makes_no_difference_who_is_first(scorer: Scorer, one: Person, other: Person) -> None:
+    assert scorer.weigh(one, other) == scorer.weigh(other, one)
+
+
 @given(persons, persons)
-def test_it_makes_no_difference_who_is_first(one: Person, other: Person) -> None:
-    assert SCORER.weigh(one, other) == SCORER.weigh(other, one)
+def test_without_families_it_is_fellegi_and_sunters_weight(one: Person, other: Person) -> None:
+    levels = [(level_of(comparison, one, other), comparison.name) for comparison in MODEL.comparisons]
+    known = sum(math.log2(found.m / found.u) for found, _ in levels if found.m and found.u)
+    terms = sum(found.term.weigh(one.given_name, other.given_name) for found, _ in levels if found.term)
+    assert SCORER.weigh(one, other) == pytest.approx(MODEL.prior_weight + known + terms, abs=1e-12)
+    assert SCORER.explain(one, other).parts[-1] == (FAMILY_PART, FAMILY_LEVEL, 0.0, 0.0, None, None)
+
+
+@given(persons, persons)
+def test_that_families_look_so_too_never_speaks_for_one_person(one: Person, other: Person) -> None:
+    assert OF_FAMILIES.weigh(one, other) <= SCORER.weigh(one, other)
+
+
+@given(persons, persons)
+def test_the_weight_is_what_bayes_says_of_three_kinds_of_pairs(one: Person, other: Person) -> None:
+    """In probabilities, as they are written down, where the scorer adds up bits."""
+    person, strangers, family = probability_of(MODEL.prior_weight), 1.0, FAMILIES["share"]
+    person, twins = person / (1 - person), FAMILIES["twins"]
+    others = 1 - twins
+    for said in SCORER.explain(one, other).parts[:-1]:
+        if said.m is None or said.u is None:
+            continue
+        shared, agree = FAMILIES["shared"].get(said.comparison, 0.0), said.m * 2**said.term_weight
+        person, strangers, others = person * agree, strangers * said.u, others * (shared * agree + (1 - shared) * said.u)
+        twins *= agree if said.comparison == "birth_date" else shared * agree + (1 - shared) * said.u
+        if said.comparison == "given_name" and said.weight >= NEARLY_THE_SAME:
+            twins = 0.0
+    assert 2 ** OF_FAMILIES.weigh(one, other) == pytest.approx(person / (strangers + family * (others + twins)), rel=1e-9)
 
 
 @given(persons)

@@ -5,12 +5,10 @@ from typing import Literal, NamedTuple
 
 from rapidfuzz.distance import JaroWinkler, Levenshtein
 
-from services.identity.matching.model import Comparison, Model
+from services.identity.matching.model import Model
 from services.identity.matching.record import Person, Record
-from services.identity.matching.score import Scorer, level_of
+from services.identity.matching.score import Scorer
 
-# What a person has alone. A family shares the rest, so the rest never makes two records one.
-PERSONAL = frozenset({"given_name", "middle_initial", "birth_date", "national_id"})
 NAMES_DISAGREE_BELOW = 0.7  # Jaro-Winkler; Bob and Robert are at .75, a slip of the finger far above
 DATES_DISAGREE_ABOVE = 2  # digits: more is no slip of the finger
 
@@ -73,26 +71,17 @@ def _dates_disagree(one: Person, other: Person) -> bool:
     return Levenshtein.distance(one.birth_date, other.birth_date) > DATES_DISAGREE_ABOVE
 
 
-def is_personal(comparison: Comparison) -> bool:
-    return bool(comparison.about & PERSONAL)
-
-
 class Judge:
     """None for what doesn't even raise a question."""
 
     def __init__(self, model: Model) -> None:
         self.scorer = Scorer(model)
         self.model = model
-        self._personal = [comparison for comparison in model.comparisons if is_personal(comparison)]
 
     def __call__(self, one: Record, other: Record) -> Judged | None:
         weight = self.scorer.weigh(one.person, other.person)
         if weight < self.model.review_weight:
             return None
-        if weight < self.model.link_weight or not self._is_personal(one.person, other.person):
+        if weight < self.model.link_weight:
             return Judged(weight, "review")
         return Judged(weight, "link", veto(one, other))
-
-    def _is_personal(self, one: Person, other: Person) -> bool:
-        """Whether what a family doesn't share speaks for it, taken together."""
-        return sum(level_of(comparison, one, other).weight for comparison in self._personal) > 0

@@ -1,18 +1,19 @@
 """A model of what speaks for one person: what Splink learnt, in the form that `score` takes. Pure.
 
 The file is Splink's own settings, word for word, with what the scorer needs beside them: the frozen term frequencies, the
-bands, the normal form that it was trained on, and on what. Its version is the digest of its text.
+bands, what families share (`family`), the normal form that it was trained on, and on what. Its version is the digest of its text.
 """
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from services.identity.matching.conditions import Condition, ModelInvalid, Read, read
+from services.identity.matching.family import NO_FAMILIES, Family, as_twin
 from services.identity.matching.record import Person
 from services.identity.matching.values import NORMAL_FORM
 
@@ -41,6 +42,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     link_weight: float  # bits; what is at or above is one person
     review_weight: float  # bits; what is between is a question for people
     splink: dict[str, Any]
+    family: Family
     term_frequencies: dict[str, TermFrequencies] = {}
 
 
@@ -70,6 +72,12 @@ class Level:
     m: float | None = None
     u: float | None = None
     term: TermAdjustment | None = None
+    shared: float = 0.0  # of two of a family, how many agree here as one person's records do
+    twin: float = 1.0  # how many times as often as others of a family twins agree so
+
+    def family_times(self, term_weight: float) -> float:
+        """As often as strangers two of a family agree so. Of a rare name too, as it is the family's."""
+        return 1.0 - self.shared + self.shared * 2.0 ** (self.weight + term_weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,7 @@ class Model:
     comparisons: tuple[Comparison, ...]
     link_weight: float
     review_weight: float
+    family: Family = NO_FAMILIES
     trained_on: str = ""
     normal_form: int = NORMAL_FORM
     settings: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -115,9 +124,10 @@ def _made(found: ModelFile, text: bytes) -> Model:
     return Model(
         version=hashlib.sha256(text).hexdigest()[:VERSION_DIGITS],
         prior_weight=weight_of(_probability(found.splink, "probability_two_random_records_match")),
-        comparisons=tuple(_comparison(c, found.term_frequencies) for c in found.splink["comparisons"]),
+        comparisons=tuple(_comparison(c, found.term_frequencies, found.family) for c in found.splink["comparisons"]),
         link_weight=found.link_weight,
         review_weight=found.review_weight,
+        family=found.family,
         trained_on=found.trained_on,
         settings=found.splink,
     )
@@ -138,7 +148,7 @@ def probability_of(weight: float) -> float:
     return 1 / (1 + odds)
 
 
-def _comparison(settings: dict[str, Any], frequencies: dict[str, TermFrequencies]) -> Comparison:
+def _comparison(settings: dict[str, Any], frequencies: dict[str, TermFrequencies], family: Family) -> Comparison:
     levels = settings["comparison_levels"]
     if levels[-1]["sql_condition"].upper() != "ELSE":
         raise ModelInvalid(f"the last level of {settings['output_column_name']} is not ELSE")
@@ -148,8 +158,10 @@ def _comparison(settings: dict[str, Any], frequencies: dict[str, TermFrequencies
         for condition, level in reversed(list(zip(conditions, levels, strict=True)))
         if len(condition.exact) == 1
     }
-    made = tuple(_level(level, condition, u_exact, frequencies) for level, condition in zip(levels, conditions, strict=True))
-    return Comparison(settings["output_column_name"], made, conditions[0].columns)
+    name = settings["output_column_name"]
+    made = [_level(level, condition, u_exact, frequencies) for level, condition in zip(levels, conditions, strict=True)]
+    shared, about = family.shared.get(name, 0.0), conditions[0].columns
+    return Comparison(name, tuple(replace(one, shared=shared, twin=as_twin(about, one.weight)) for one in made), about)
 
 
 def _level(settings: dict[str, Any], condition: Read, u_exact: dict[str, float], frequencies: dict[str, TermFrequencies]) -> Level:

@@ -1,15 +1,21 @@
 """How much speaks for two records being one person (Fellegi and Sunter, A Theory for Record Linkage, 1969). Pure.
 
-The weight is the sum of its parts, in bits: the prior, one part for each comparison, and one for how rare the values are.
+The weight is the sum of its parts, in bits: the prior, one part for each comparison, one for how rare the values are, and
+what is taken away because two of a family would look like this too (`family`).
 """
 
 from collections.abc import Callable
+from math import log2
 from typing import NamedTuple
 
 from services.identity.matching.model import Comparison, Level, Model
 from services.identity.matching.record import Person
 
-Weigh = Callable[[Person, Person], float]
+# Bits; how many times as often as strangers a family agrees so; and as others of a family its twins.
+Said = tuple[float, float, float]
+Weigh = Callable[[Person, Person], Said]
+FAMILY = "family"
+FAMILY_LEVEL = "two of a family would look like this too"
 
 
 class Part(NamedTuple):
@@ -40,17 +46,36 @@ class Scorer:
 
     def weigh(self, one: Person, other: Person) -> float:
         """Bits; as `explain`, in a fraction of its time."""
-        total = self._prior
+        weight, odds = self._weigh(one, other)
+        return weight + family_weight(odds)
+
+    def related(self, one: Person, other: Person) -> bool:
+        """Whether they are rather one person or of a family than strangers."""
+        weight, odds = self._weigh(one, other)
+        return 2.0**weight + odds > 1.0
+
+    def _weigh(self, one: Person, other: Person) -> tuple[float, float]:
+        """Bits for one person against strangers, and the odds of a family against strangers."""
+        total, times, twin = self._prior, 1.0, 1.0
         for weigh in self._weighers:
-            total += weigh(one, other)
-        return total
+            weight, as_family, as_twin = weigh(one, other)
+            total += weight
+            times *= as_family
+            twin *= as_twin
+        return total, self.model.family.odds(times, twin)
 
     def explain(self, one: Person, other: Person) -> Explanation:
-        parts = tuple(_part(comparison, one, other) for comparison in self.model.comparisons)
+        parts = [_part(comparison, one, other) for comparison in self.model.comparisons]
+        parts.append(Part(FAMILY, FAMILY_LEVEL, family_weight(self._weigh(one, other)[1])))
         total = self._prior
         for part in parts:
             total += part.weight + part.term_weight
-        return Explanation(self.model.version, self._prior, parts, total)
+        return Explanation(self.model.version, self._prior, tuple(parts), total)
+
+
+def family_weight(odds: float) -> float:
+    """Never above nothing. `odds` that two who aren't one person are of a family and not strangers, by all that agrees."""
+    return -log2(1.0 + odds)
 
 
 def level_of(comparison: Comparison, one: Person, other: Person) -> Level:
@@ -73,12 +98,15 @@ def _part(comparison: Comparison, one: Person, other: Person) -> Part:
 
 def _weigher(levels: tuple[Level, ...]) -> Weigh:
     """Flat tuples: this is where most of the time goes."""
-    flat = [(level.holds, level.weight, level.term) for level in levels]
+    flat = [(level.holds, (level.weight, level.family_times(0.0), level.twin), level.term, level) for level in levels]
 
-    def weigh(one: Person, other: Person) -> float:
-        for holds, weight, term in flat:
+    def weigh(one: Person, other: Person) -> Said:
+        for holds, said, term, level in flat:
             if holds(one, other):
-                return weight if term is None else weight + term.weigh(one[term.column], other[term.column])
-        return 0.0
+                if term is None:
+                    return said
+                more = term.weigh(one[term.column], other[term.column])
+                return level.weight + more, level.family_times(more), level.twin
+        return 0.0, 1.0, 1.0
 
     return weigh

@@ -6,7 +6,8 @@ from math import inf
 from typing import NamedTuple
 
 from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
-from services.identity.matching.judge import Veto, is_personal, veto
+from services.identity.matching.family import NEARLY_THE_SAME, is_personal
+from services.identity.matching.judge import Veto, veto
 from services.identity.matching.model import Model
 from services.identity.matching.record import Person, Record
 from services.identity.matching.score import Scorer, level_of
@@ -28,7 +29,6 @@ class Kept:
 
 RecordPair = tuple[bytes, bytes]  # record ids, in order
 KNOWN_TO_MANY = frozenset({"given_name", "middle_initial", "family_name", "birth_date"})
-NEARLY_THE_SAME = 5.0  # bits of a given name; the names of twins, Lena and Lina, weigh less
 
 
 class Likeness(NamedTuple):
@@ -58,7 +58,7 @@ class Comparer:
         self.version = f"{model.version}/{model.normal_form}"
         self.floor = floor
         self.scorer = Scorer(model)
-        self._personal = [comparison for comparison in model.comparisons if is_personal(comparison)]
+        self._personal = [comparison for comparison in model.comparisons if is_personal(comparison.about)]
         self._given = [comparison for comparison in model.comparisons if "given_name" in comparison.about]
         self._witnesses = [comparison for comparison in model.comparisons if not comparison.about & KNOWN_TO_MANY]
 

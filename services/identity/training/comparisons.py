@@ -1,9 +1,4 @@
-"""What is compared and in which steps, as settings of Splink.
-
-The address is compared twice over: given that the family names agree, and given that they don't. Of two people who share a
-family name many share the address too, so that counted by itself the address would say the same thing again, and a family
-would become one person. What it adds to the family name is all that counts (`tied`).
-"""
+"""What is compared and in which steps, as settings of Splink."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,7 +7,6 @@ Level = dict[str, Any]
 
 NAME_STEPS = (0.94, 0.88, 0.75)  # Jaro-Winkler
 STREET_SIMILAR = 0.88
-FAMILY_SIMILAR = 0.88
 CITY_SIMILAR = 0.88
 DIGIT_STEPS = (1, 2)  # slips of the finger
 
@@ -65,8 +59,7 @@ def _family_name() -> list[Level]:
 
 
 def _address() -> list[Level]:
-    """Every agreement of the street with every agreement of the town; of each, first that of one family name (`tied`)."""
-    same_family = _similar("family_name", FAMILY_SIMILAR)
+    """Every agreement of the street with every agreement of the town."""
     both = f"{_equal('postcode')} AND {_equal('city')}"
     either = f"({_equal('postcode')} OR {_equal('city')})"
     similar = f"{_slipped('postcode', 1)} AND {_similar('city', CITY_SIMILAR)}"
@@ -79,10 +72,7 @@ def _address() -> list[Level]:
     ]
     # A city alone is where everybody lives who is asked.
     places += [(both, "postcode and city equal"), (similar, "postcode and city similar"), (_equal("postcode"), "postcode equal")]
-    levels = [_null("street", "postcode", "city")]
-    for place, label in places:
-        levels += [_level(f"{place} AND {same_family}", f"{label}, of one family name"), _level(place, label)]
-    return [*levels, _level(same_family, "different, of one family name"), ELSE]
+    return [_null("street", "postcode", "city"), *(_level(place, label) for place, label in places), ELSE]
 
 
 def _digits(column: str) -> list[Level]:

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from services.identity.matching.family import Family, is_personal
 from services.identity.matching.model import TermFrequencies, default
 from services.identity.matching.record import Person, Record
 from services.identity.training import splinked
 from services.identity.training.comparisons import EM_BLOCKS, SURE, comparisons, usable
-from services.identity.training.tied import tie_m, tie_u
+from services.identity.training.levels import whole
 
 U_PAIRS = 3_000_000  # random pairs: the rarest levels are seen about once in a million
 FIRST_U_PAIRS = 1_000_000  # of the rounds before the last, whose u only says who is left out of the next
@@ -27,6 +28,7 @@ TELLING = frozenset({"given_name", "family_name", "birth_date", "email", "phone"
 LEAST_OF_ALL = 50  # records; fewer are better judged by the shipped model
 LEAST_TELLING = 2  # fields of those: one alone has nothing that it could be checked by
 LEAST_M = 1e-4
+UNSEEN = 0.5  # pairs, of a level that no random pair showed
 TERM_COLUMNS = ("given_name", "family_name")
 LEAST_RECORDS = 5  # of a name in the table: those of fewer would tell who is in the data
 
@@ -38,16 +40,26 @@ class NotLearnable(Exception):
 class Learnt(NamedTuple):
     settings: dict[str, Any]
     frequencies: dict[str, TermFrequencies]
+    family: Family
     known: dict[str, float]  # share of records that have a field
     em_blocks: list[tuple[str, ...]]  # none: too few pairs, so EM began with the shipped model
     people: int
 
 
-Better = Callable[[dict[str, Any], dict[str, TermFrequencies]], tuple[dict[str, Any], set[str]]]
+class Better(NamedTuple):
+    """What was maximised over all pairs, and by it one record of each person, and of each family."""
+
+    settings: dict[str, Any]
+    family: Family
+    people: set[str]
+    families: set[str]
 
 
-def learn(records: Sequence[Record], seed: int, better: Better) -> Learnt:
-    """Raises NotLearnable. `better` maximises over all pairs; it gives the settings and one record of each person found by them."""
+Maximise = Callable[[dict[str, Any], dict[str, TermFrequencies]], Better]
+
+
+def learn(records: Sequence[Record], seed: int, better: Maximise) -> Learnt:
+    """Raises NotLearnable."""
     records = sorted(records, key=lambda record: record.id)
     known = shares([record.person for record in records])
     columns = [column for column, share in known.items() if share >= LEAST_KNOWN]
@@ -61,16 +73,17 @@ def learn(records: Sequence[Record], seed: int, better: Better) -> Learnt:
     sure = usable(SURE, columns)
     if len(blocks) < 2 or not sure:
         blocks = []
-    u = _u(records, comparisons(columns), seed, FIRST_U_PAIRS)
+    u = _u(records, records, comparisons(columns), seed, FIRST_U_PAIRS)
     settings = splinked.estimate_m(records, u, blocks, sure, SURE_RECALL) if blocks else _shipped(u, len(records))
-    settings = _complete(settings, "m_probability", lambda name, shares: tie_m(name, shares, LEAST_M))
+    settings = _complete(settings, "m_probability", LEAST_M)
     people = records
     for pairs in ROUNDS:
-        settings, firsts = better(settings, frequencies(people))
-        people = [record for record in records if record.id in firsts]
-        settings["comparisons"] = _u(people, settings["comparisons"], seed, pairs)
-    settings, _ = better(settings, frequencies(people))
-    return Learnt(settings, frequencies(people), known, blocks, len(people))
+        found = better(settings, frequencies(people))
+        settings, people = found.settings, [record for record in records if record.id in found.people]
+        apart = [record for record in people if record.id in found.families]
+        settings["comparisons"] = _u(people, apart, settings["comparisons"], seed, pairs)
+    found = better(settings, frequencies(people))
+    return Learnt(found.settings, frequencies(people), found.family, known, blocks, len(people))
 
 
 def _shipped(u: list[dict[str, Any]], records: int) -> dict[str, Any]:
@@ -88,12 +101,18 @@ def _shipped(u: list[dict[str, Any]], records: int) -> dict[str, Any]:
     return settings | {"comparisons": u, "probability_two_random_records_match": 1 / max(records, 2)}
 
 
-def _u(people: Sequence[Record], found: list[dict[str, Any]], seed: int, most: int) -> list[dict[str, Any]]:
-    pairs = max(min(most, len(people) * (len(people) - 1) // 2), 1)
-    settings = splinked.estimate_u(people, found, most, seed)
-    settings = _complete(settings, "u_probability", lambda name, shares: tie_u(name, shares, 0.5 / pairs, pairs))
-    levels: list[dict[str, Any]] = settings["comparisons"]
-    return levels
+def _u(
+    people: Sequence[Record], apart: Sequence[Record], found: list[dict[str, Any]], seed: int, most: int
+) -> list[dict[str, Any]]:
+    """What families share, from those of whom none is another's family; what a person has alone, from all people."""
+    done = {}
+    for records, personal in ((people, True), (apart, False)):
+        half = [comparison for comparison in found if is_personal({comparison["output_column_name"]}) == personal]
+        if half:
+            pairs = max(min(most, len(records) * (len(records) - 1) // 2), 1)
+            settings = _complete(splinked.estimate_u(records, half, most, seed), "u_probability", UNSEEN / pairs)
+            done |= {comparison["output_column_name"]: comparison for comparison in settings["comparisons"]}
+    return [done[comparison["output_column_name"]] for comparison in found]
 
 
 def shares(people: Sequence[Person]) -> dict[str, float]:
@@ -126,11 +145,10 @@ def frequencies(records: Sequence[Record]) -> dict[str, TermFrequencies]:
     return found
 
 
-def _complete(settings: dict[str, Any], name: str, tie: Callable[[str, list[float]], list[float]]) -> dict[str, Any]:
+def _complete(settings: dict[str, Any], name: str, least: float) -> dict[str, Any]:
     """Levels that the data never showed get the least share."""
     for comparison in settings["comparisons"]:
         levels = [level for level in comparison["comparison_levels"] if not level.get("is_null_level")]
-        shares = tie(comparison["output_column_name"], [level.get(name) or 0.0 for level in levels])
-        for level, share in zip(levels, shares, strict=True):
+        for level, share in zip(levels, whole([level.get(name) or 0.0 for level in levels], least), strict=True):
             level[name] = share
     return settings

@@ -1,12 +1,13 @@
 """From records to a model file and a report of what it is worth. The same records and seed give the same file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 
 from services.identity.matching import blocking
+from services.identity.matching.family import Family
 from services.identity.matching.judge import Judge
 from services.identity.matching.model import FORMAT, Model, ModelFile, TermFrequencies, load, weight_of
 from services.identity.matching.record import Record
@@ -14,7 +15,7 @@ from services.identity.matching.resolve import Decisions, Limits, resolve
 from services.identity.matching.score import Scorer
 from services.identity.matching.values import NORMAL_FORM
 from services.identity.training.expected import Expected, expect, link_weight
-from services.identity.training.learn import LEAST_M, Learnt, learn
+from services.identity.training.learn import LEAST_M, Better, Learnt, learn
 from services.identity.training.maximise import Maximised, maximise, patterns
 from services.identity.training.trap import refuse_household_trap
 
@@ -44,21 +45,37 @@ def train(records: Sequence[Record], options: Options) -> Trained:
     proposed = sorted(blocking.pairs({record.id: blocking.keys(record.person) for record in records}))
     pairs = [(by_id[one].person, by_id[other].person) for one, other in proposed]
 
-    def better(settings: dict[str, Any], frequencies: dict[str, TermFrequencies]) -> tuple[dict[str, Any], set[str]]:
-        model = load(write(settings, frequencies, options, LEARNT_WITH))
+    def better(settings: dict[str, Any], frequencies: dict[str, TermFrequencies]) -> Better:
+        model = load(write(settings, frequencies, Family(), options, LEARNT_WITH))
         found = maximise(model, patterns(model, pairs), all_pairs, LEAST_M)
         settings = _with(settings, found)
-        judge = Judge(load(write(settings, frequencies, options, LEARNT_WITH)))
-        groups = resolve(by_id, judge, Limits(), Decisions()).groups()
-        return settings, {min(group) for group in groups}
+        judge = Judge(load(write(settings, frequencies, found.family, options, LEARNT_WITH)))
+        people = resolve(by_id, judge, Limits(), Decisions()).groups()
+        related = [ids for ids, pair in zip(proposed, pairs, strict=True) if judge.scorer.related(*pair)]
+        return Better(settings, found.family, {min(group) for group in people}, _one_of_each(by_id, related))
 
     learnt = learn(records, options.seed, better)
-    scorer = Scorer(load(write(learnt.settings, learnt.frequencies, options, LEARNT_WITH)))
+    scorer = Scorer(load(write(learnt.settings, learnt.frequencies, learnt.family, options, LEARNT_WITH)))
     weights = [scorer.weigh(*pair) for pair in pairs]
-    text = write(learnt.settings, learnt.frequencies, options, link_weight(weights, options.link_precision))
+    text = write(learnt.settings, learnt.frequencies, learnt.family, options, link_weight(weights, options.link_precision))
     model = load(text)
     refuse_household_trap(model)
     return Trained(text, model, learnt, expect(weights, model.link_weight), expect(weights, model.review_weight))
+
+
+def _one_of_each(ids: Iterable[str], related: Iterable[tuple[str, str]]) -> set[str]:
+    """Of all that are connected, the first."""
+    first = {record_id: record_id for record_id in ids}
+
+    def find(record_id: str) -> str:
+        while first[record_id] != record_id:
+            first[record_id] = record_id = first[first[record_id]]
+        return record_id
+
+    for one, other in related:
+        low, high = sorted((find(one), find(other)))
+        first[high] = low
+    return {record_id for record_id, other in first.items() if record_id == other}
 
 
 def _with(settings: dict[str, Any], found: Maximised) -> dict[str, Any]:
@@ -72,7 +89,9 @@ def _with(settings: dict[str, Any], found: Maximised) -> dict[str, Any]:
     return settings | {"comparisons": comparisons, "probability_two_random_records_match": found.prior}
 
 
-def write(settings: dict[str, Any], frequencies: dict[str, TermFrequencies], options: Options, link_weight: float) -> bytes:
+def write(
+    settings: dict[str, Any], frequencies: dict[str, TermFrequencies], family: Family, options: Options, link_weight: float
+) -> bytes:
     content = ModelFile(
         format=FORMAT,
         normal_form=NORMAL_FORM,
@@ -80,6 +99,7 @@ def write(settings: dict[str, Any], frequencies: dict[str, TermFrequencies], opt
         link_weight=link_weight,
         review_weight=min(weight_of(options.review_probability), link_weight),
         splink=settings,
+        family=family,
         term_frequencies=frequencies,
     )
     return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"

@@ -607,7 +607,7 @@ class RecordComparison(_message.Message):
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeightPart]:
-        """What each comparison says."""
+        """What each comparison says; the last part, "family", is what is taken away because two of a family would look like this too."""
 
     def __init__(
         self,
@@ -662,7 +662,7 @@ Global___RecordRef: _TypeAlias = RecordRef  # noqa: Y015
 
 @_typing.final
 class WeightPart(_message.Message):
-    """WeightPart is what one comparison says."""
+    """WeightPart is what one comparison says, or what families make of all of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -671,7 +671,7 @@ class WeightPart(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     TERM_WEIGHT_FIELD_NUMBER: _builtins.int
     comparison: _builtins.str
-    """Its name."""
+    """Its name; "family" of the last."""
     level: _builtins.str
     """The label of the level that holds."""
     weight: _builtins.float
