@@ -3,8 +3,8 @@
 import pytest
 
 from services.identity.matching.model import weight_of
+from services.identity.training.comparisons import whole
 from services.identity.training.expected import expect, link_weight
-from services.identity.training.levels import whole
 
 
 def test_links_are_as_precise_as_asked_and_as_many_as_that_allows() -> None:

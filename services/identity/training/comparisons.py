@@ -1,6 +1,6 @@
 """What is compared and in which steps, as settings of Splink."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 Level = dict[str, Any]
@@ -105,3 +105,10 @@ def comparisons(known: Collection[str]) -> list[dict[str, Any]]:
 
 def usable(blocks: tuple[tuple[str, ...], ...], known: Collection[str]) -> list[tuple[str, ...]]:
     return [block for block in blocks if set(block) <= set(known)]
+
+
+def whole(shares: Sequence[float], least: float) -> list[float]:
+    """The shares of a comparison's levels, such that they add up to one and none is less than nearly `least`."""
+    raised = [max(share, least) for share in shares]
+    total = sum(raised)
+    return [share / total for share in raised]

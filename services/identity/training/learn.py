@@ -15,8 +15,7 @@ from services.identity.matching.family import Family, is_personal
 from services.identity.matching.model import TermFrequencies, default
 from services.identity.matching.record import Person, Record
 from services.identity.training import splinked
-from services.identity.training.comparisons import EM_BLOCKS, SURE, comparisons, usable
-from services.identity.training.levels import whole
+from services.identity.training.comparisons import EM_BLOCKS, SURE, comparisons, usable, whole
 
 U_PAIRS = 3_000_000  # random pairs: the rarest levels are seen about once in a million
 FIRST_U_PAIRS = 1_000_000  # of the rounds before the last, whose u only says who is left out of the next

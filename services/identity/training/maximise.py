@@ -17,8 +17,8 @@ from services.identity.matching.family import Family, as_twin
 from services.identity.matching.model import Comparison, Model, probability_of
 from services.identity.matching.record import Person
 from services.identity.matching.score import level_index
+from services.identity.training.comparisons import whole
 from services.identity.training.families import Families, begin
-from services.identity.training.levels import whole
 
 MOST_ROUNDS = 60
 CLOSE_ENOUGH = 1e-5  # of every m, and of what families share

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from services.identity.matching.model import probability_of
+from services.identity.matching.model import Model, probability_of
 from services.identity.training.train import Trained
 
 
@@ -16,6 +16,7 @@ def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
     yield f"Trained on {model.trained_on}; {records:,} records, seed {seed}."
     yield f"Two random records are one person with a probability of {probability_of(model.prior_weight):.2g};"
     yield f"{learnt.people:,} people were found. {_beginning(trained)}\n"
+    yield _families(model, records * (records - 1) // 2)
     yield "What the model promises (only as true as the model; check it against people you know):\n"
     yield "| from | weight, bits | pairs | precision | recall |\n|---|---|---|---|---|"
     for name, found in (("link", trained.link), ("review", trained.review)):
@@ -27,6 +28,14 @@ def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
         for level in comparison.levels:
             if level.m is not None and level.u is not None:
                 yield f"| {comparison.name} | {level.label} | {level.m:.5f} | {level.u:.2g} | {level.weight:+.2f} |"
+
+
+def _families(model: Model, all_pairs: int) -> str:
+    shared = ", ".join(f"{name} {share:.0%}" for name, share in model.family.shared.items())
+    return (
+        f"About {model.family.share * all_pairs:,.0f} pairs of records are of two of a family. Of these agree as one person's would:"
+        f" {shared}; of one birth date, and another given name, are {model.family.twins:.2%}.\n"
+    )
 
 
 def _beginning(trained: Trained) -> str:
