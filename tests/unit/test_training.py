@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from services.identity.matching.family import NO_FAMILIES
 from services.identity.matching.judge import Judge
-from services.identity.matching.model import Model, default
+from services.identity.matching.model import Model, default, probability_of
 from services.identity.matching.record import Person, Record, make_record
 from services.identity.matching.resolve import Decisions, Limits, resolve
 from services.identity.matching.score import Scorer
@@ -51,6 +53,16 @@ def test_people_are_found_without_being_told_who_is_who(records: list[Record], t
     assert len(true & linked) >= 0.9 * len(true)
 
 
+def test_what_families_share_is_learnt_beside_it(records: list[Record], trained: Trained) -> None:
+    """Made-up families have one address, one in sixteen pairs of them one mailbox, and no twins."""
+    family = trained.model.family
+    assert min(family.shared["family_name"], family.shared["address"]) > 0.9
+    assert family.shared["email"] < 0.2
+    assert family.twins < 0.01
+    assert family.share > probability_of(trained.model.prior_weight)
+    assert "of two of a family" in report(trained, len(records), 3)
+
+
 def true_pairs(records: list[Record]) -> set[tuple[str, str]]:
     return {(a.id, b.id) for a in records for b in records if a.id < b.id and a.id.split("/")[0] == b.id.split("/")[0]}
 
@@ -61,10 +73,10 @@ def pairs_of(groups: Iterable[frozenset[str]]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("model", ["default", "trained"])
 def test_weights_are_splinks_own(model: str, records: list[Record], trained: Trained) -> None:
-    """Splink's match_weight for every pair of some records, term frequencies included, against ours."""
+    """Splink's match_weight for every pair of some records, term frequencies included, against ours but for what families take."""
     used = default() if model == "default" else trained.model
     people = {record.id: record.person for record in records[:120]}
-    scorer = Scorer(used)
+    scorer = Scorer(replace(used, family=NO_FAMILIES))
     for one, other, weight in splink_weights(used, people):
         assert scorer.weigh(people[one], people[other]) == pytest.approx(weight, abs=1e-9)
 
