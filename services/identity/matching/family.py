@@ -43,5 +43,6 @@ def is_personal(columns: Collection[str]) -> bool:
 def as_twin(columns: Collection[str], weight: float) -> float:
     """How many times as often as others of a family twins agree so. `weight`: bits of the level."""
     if "birth_date" in columns:
-        return 2.0**weight
+        odds: float = 2.0**weight
+        return odds
     return 0.0 if "given_name" in columns and weight >= NEARLY_THE_SAME else 1.0

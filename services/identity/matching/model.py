@@ -77,7 +77,8 @@ class Level:
 
     def family_times(self, term_weight: float) -> float:
         """As often as strangers two of a family agree so. Of a rare name too, as it is the family's."""
-        return 1.0 - self.shared + self.shared * 2.0 ** (self.weight + term_weight)
+        as_person: float = 2.0 ** (self.weight + term_weight)
+        return 1.0 - self.shared + self.shared * as_person
 
 
 @dataclass(frozen=True, slots=True)

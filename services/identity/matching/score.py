@@ -52,7 +52,7 @@ class Scorer:
     def related(self, one: Person, other: Person) -> bool:
         """Whether they are rather one person or of a family than strangers."""
         weight, odds = self._weigh(one, other)
-        return 2.0**weight + odds > 1.0
+        return bool(2.0**weight + odds > 1.0)
 
     def _weigh(self, one: Person, other: Person) -> tuple[float, float]:
         """Bits for one person against strangers, and the odds of a family against strangers."""

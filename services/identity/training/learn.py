@@ -104,7 +104,7 @@ def _u(
     people: Sequence[Record], apart: Sequence[Record], found: list[dict[str, Any]], seed: int, most: int
 ) -> list[dict[str, Any]]:
     """What families share, from those of whom none is another's family; what a person has alone, from all people."""
-    done = {}
+    done: dict[str, dict[str, Any]] = {}
     for records, personal in ((people, True), (apart, False)):
         half = [comparison for comparison in found if is_personal({comparison["output_column_name"]}) == personal]
         if half:
