@@ -98,6 +98,11 @@ def test_a_level_that_was_not_trained_is_refused() -> None:
         make_model({**SETTINGS, "comparisons": [{"output_column_name": "c", "comparison_levels": [untrained]}]})
 
 
+def test_a_family_that_shares_what_is_not_compared_is_refused() -> None:
+    with pytest.raises(ModelInvalid, match="shoe size"):
+        make_model(family={"share": 0.1, "shared": {"shoe size": 0.5}})
+
+
 def test_a_model_of_another_normal_form_is_refused() -> None:
     with pytest.raises(ModelInvalid, match="normal form"):
         make_model(normal_form=0)

@@ -122,6 +122,9 @@ def load(text: bytes) -> Model:
 
 
 def _made(found: ModelFile, text: bytes) -> Model:
+    unknown = found.family.shared.keys() - {comparison["output_column_name"] for comparison in found.splink["comparisons"]}
+    if unknown:
+        raise ModelInvalid(f"family shares what isn't compared: {', '.join(sorted(unknown))}")
     return Model(
         version=hashlib.sha256(text).hexdigest()[:VERSION_DIGITS],
         prior_weight=weight_of(_probability(found.splink, "probability_two_random_records_match")),

@@ -80,6 +80,7 @@ def learn(records: Sequence[Record], seed: int, better: Maximise) -> Learnt:
         found = better(settings, frequencies(people))
         settings, people = found.settings, [record for record in records if record.id in found.people]
         apart = [record for record in people if record.id in found.families]
+        apart = apart if len(apart) > 1 else people  # all of one family
         settings["comparisons"] = _u(people, apart, settings["comparisons"], seed, pairs)
     found = better(settings, frequencies(people))
     return Learnt(found.settings, frequencies(people), found.family, known, blocks, len(people))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.identity.matching import blocking
-from services.identity.matching.family import Family
+from services.identity.matching.family import NO_FAMILIES, Family
 from services.identity.matching.judge import Judge
 from services.identity.matching.model import FORMAT, Model, ModelFile, TermFrequencies, load, weight_of
 from services.identity.matching.record import Record
@@ -46,7 +46,7 @@ def train(records: Sequence[Record], options: Options) -> Trained:
     pairs = [(by_id[one].person, by_id[other].person) for one, other in proposed]
 
     def better(settings: dict[str, Any], frequencies: dict[str, TermFrequencies]) -> Better:
-        model = load(write(settings, frequencies, Family(), options, LEARNT_WITH))
+        model = load(write(settings, frequencies, NO_FAMILIES, options, LEARNT_WITH))
         found = maximise(model, patterns(model, pairs), all_pairs, LEAST_M)
         settings = _with(settings, found)
         judge = Judge(load(write(settings, frequencies, found.family, options, LEARNT_WITH)))
