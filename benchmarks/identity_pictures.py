@@ -1,22 +1,22 @@
 """The pictures of docs/identity.md, from the data that `make bench ONLY=identity` measures."""
 
-import dataclasses
 import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from benchmarks import simulated_traffic
 from benchmarks.drawing import Axes, Drawing
 from benchmarks.known_people import Known, Scores
 from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import divide
-from services.identity.graph.rules import DEFAULT_RULES
-from services.identity.matching import blocking
-from services.identity.matching.judge import Judge
+from services.identity.graph.rules import DEFAULT_RULES, Matching
 from services.identity.matching.model import default
-from services.identity.matching.resolve import Decisions, Limits, cluster
+from services.identity.records.likeness import Comparer
+from tests.properties.people_store import likenesses_of, people_of
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 THRESHOLDS = [bits / 2 for bits in range(-10, 61)]
@@ -51,7 +51,8 @@ def over_the_threshold(data_sets: dict[str, Known]) -> Drawing:
         "weight from which on two records are one person's, in bits",
         "share of pairs",
     )
-    axes.upright(round(default().link_weight, 1), f"shipped: {default().link_weight:.1f} bits")
+    axes.upright(round(default().link_weight, 1), f"calibrated: {default().link_weight:.1f} bits")
+    axes.upright(DEFAULT_RULES.matching.link_weight, f"shipped: {DEFAULT_RULES.matching.link_weight:g} bits")
     names: dict[int, str] = {}
     for number, (name, known) in enumerate(data_sets.items()):
         found = _scores_over_thresholds(known)
@@ -66,13 +67,12 @@ def over_the_threshold(data_sets: dict[str, Known]) -> Drawing:
 
 def _scores_over_thresholds(known: Known) -> dict[float, Scores]:
     records, person_of = known
-    judge = Judge(dataclasses.replace(default(), link_weight=THRESHOLDS[0], review_weight=THRESHOLDS[0]))
-    pairs = blocking.pairs({r.id: blocking.keys(r.person) for r in records.values()}, Limits().max_block)
-    judged = {(one, other): found for one, other in pairs if (found := judge(records[one], records[other])) is not None}
+    likenesses = likenesses_of(records, Comparer(default(), THRESHOLDS[0]))
     scores = {}
     for bits in THRESHOLDS:
-        kept = {ids: found for ids, found in judged.items() if found.weight >= bits}
-        scores[bits] = Scores.of(cluster(records, kept, Limits(), Decisions()).groups(), person_of)
+        matching = Matching(link_weight=bits, review_weight=bits, witness=False)
+        rules = msgspec.structs.replace(DEFAULT_RULES, matching=matching)
+        scores[bits] = Scores.of(people_of(records, likenesses, rules), person_of)
     return scores
 
 

@@ -94,4 +94,4 @@ async def _closed(
 
 def _links(matched: dict[Pair, Match], rules: Rules) -> dict[Pair, Match]:
     """What is a question changes no customer, and need not be loaded."""
-    return {ends: match for ends, match in matched.items() if rules.matching.band(match.weight, match.personal_weight) == "link"}
+    return {ends: match for ends, match in matched.items() if rules.matching.band(match.weight, match.witnessed_weight) == "link"}

@@ -113,7 +113,7 @@ async def matches_of_store(pool: Any) -> dict[Any, Match]:
 
 
 def weights(found: dict[Any, Match]) -> dict[Any, tuple[float, float]]:
-    return {ends: (match.weight, match.personal_weight) for ends, match in found.items()}
+    return {ends: (match.weight, match.witnessed_weight) for ends, match in found.items()}
 
 
 async def settled(unifier: Unifier, matcher: Matcher) -> None:
@@ -163,7 +163,7 @@ async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(stor
     await settled(unifier, matcher)
     facts = await check(store, raw)
     await check_pages(store.pool)
-    assert any(DEFAULT_RULES.matching.band(match.weight, match.personal_weight) == "link" for match in facts.matched.values())
+    assert any(DEFAULT_RULES.matching.band(match.weight, match.witnessed_weight) == "link" for match in facts.matched.values())
     assert facts.matched.keys() < matched(raw, store.vault.lookup_key, cap=len(raw)).matched.keys(), "no block was retired"
 
 

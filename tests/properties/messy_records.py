@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from services.identity.matching.judge import Judge
 from services.identity.matching.model import FORMAT, Model, load
 from services.identity.matching.record import Person, Record, make_record
 from services.identity.matching.values import NORMAL_FORM
@@ -73,7 +72,7 @@ FAMILIES: dict[str, Any] = {
     "shared": {"family_name": 0.9, "street": 0.9, "email": 0.3, "phone": 0.5},
     "twins": 0.02,
 }
-JUDGE = Judge(make_model(family=FAMILIES))
+MODEL = make_model(family=FAMILIES)
 
 raw_persons = st.fixed_dictionaries(
     {
@@ -89,14 +88,13 @@ raw_persons = st.fixed_dictionaries(
     }
 )
 persons = raw_persons.map(lambda raw: make_record("", "", raw).person)
-unique_ids = st.sampled_from([{}, {}, {"user_id": "u1"}, {"user_id": "u2"}, {"loyalty": "1"}])
 sources = st.sampled_from(["shop", "crm", "call centre"])
 
 
 @st.composite
 def records(draw: st.DrawFn, most: int = 14) -> list[Record]:
-    drawn = draw(st.lists(st.tuples(sources, persons, unique_ids), max_size=most))
-    return [Record(f"r{number:02}", source, person, unique) for number, (source, person, unique) in enumerate(drawn)]
+    drawn = draw(st.lists(st.tuples(sources, persons), max_size=most))
+    return [Record(f"r{number:02}", source, person) for number, (source, person) in enumerate(drawn)]
 
 
 def person(**fields: str) -> Person:

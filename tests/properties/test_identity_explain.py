@@ -43,7 +43,7 @@ def test_two_that_are_one_are_joined_by_a_chain_of_links_with_evidence(
         if link.evidence is None:
             assert pair(link.strong, link.weak) in standing.facts.forced
         elif link.weight is not None:
-            assert standing.facts.matched[pair(link.strong, link.weak)].personal_weight == link.weight
+            assert standing.facts.matched[pair(link.strong, link.weak)].witnessed_weight == link.weight
         else:
             assert any({link.strong, link.weak} <= both and link.evidence == at for both, at in standing.facts.together.items())
     assert not told.together or reached == other
@@ -87,7 +87,7 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":
         match = facts.matched[pair(*obstacle.nodes)]
-        return rules.matching.band(match.weight, match.personal_weight) == "review"
+        return rules.matching.band(match.weight, match.witnessed_weight) == "review"
     if obstacle.kind == "ONE_PER_SOURCE":
         return sum(obstacle.namespace in sources for sources in facts.recorded_by.values()) > 1
     if obstacle.kind == "LIMIT":

@@ -163,7 +163,7 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
             assert pair(link.strong, link.weak) in facts.forced
         elif link.weight is not None:
             match = facts.matched[pair(link.strong, link.weak)]
-            assert rules.matching.band(match.weight, match.personal_weight) == "link"
+            assert rules.matching.band(match.weight, match.witnessed_weight) == "link"
         else:
             assert any({link.strong, link.weak} <= nodes and link.evidence == at for nodes, at in facts.together.items())
     for link, reason, namespace in found.rejected:
@@ -289,8 +289,8 @@ def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
         one, other = (found.group_of[node] for node in matched)
         if matched in asked:
             assert one is not other
-            assert rules.matching.band(match.weight, match.personal_weight) == "review"
-        elif rules.matching.band(match.weight, match.personal_weight) == "review" and not facts.forbidden:
+            assert rules.matching.band(match.weight, match.witnessed_weight) == "review"
+        elif rules.matching.band(match.weight, match.witnessed_weight) == "review" and not facts.forbidden:
             assert one is other or one.sources & other.sources or not matched.isdisjoint(found.shared)
 
 

@@ -18,7 +18,7 @@ MAIL, OTHER_MAIL = {"email": "anna@one.example"}, {"email": "mallory@another.exa
 def band(one: dict[str, str], other: dict[str, str]) -> str | None:
     kept = [Kept(bytes([n]), bytes([n]), "web", normalise(raw), Evidence(1, b"1")) for n, raw in enumerate((one, other))]
     found = COMPARER.compare(*kept)
-    return found and DEFAULT_RULES.matching.band(found.weight, found.personal_weight)
+    return found and DEFAULT_RULES.matching.band(found.weight, found.witnessed_weight)
 
 
 @pytest.mark.parametrize("person", [COMMON, RARE])

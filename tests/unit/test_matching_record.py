@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.identity.matching.households import households
+from services.identity.matching.households import household_of
 from services.identity.matching.record import make_record, normalise
 
 
@@ -73,12 +73,8 @@ def test_what_was_sent_is_kept_and_never_prints() -> None:
 
 def test_a_household_is_who_shares_address_and_family_name() -> None:
     home = {"family_name": "Smith", "street": "1 Main St", "city": "York"}
-    found = households(
-        [
-            make_record("ann", "crm", {"given_name": "Ann", **home}),
-            make_record("bob", "crm", {"given_name": "Bob", **home}),
-            make_record("lodger", "crm", {"given_name": "Cy", **home, "family_name": "Jones"}),
-            make_record("unknown", "crm", {"family_name": "Smith"}),
-        ]
-    )
-    assert list(found.values()) == [frozenset({"ann", "bob"})]
+    ann, bob = (household_of(normalise({"given_name": name, **home})) for name in ("Ann", "Bob"))
+    assert ann is not None
+    assert ann == bob
+    assert household_of(normalise(home | {"family_name": "Jones"})) != ann
+    assert household_of(normalise({"family_name": "Smith"})) is None

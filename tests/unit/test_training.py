@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from services.identity.graph.rules import DEFAULT_RULES, Matching
 from services.identity.matching.family import NO_FAMILIES
-from services.identity.matching.judge import Judge
 from services.identity.matching.model import Model, default, probability_of
 from services.identity.matching.record import Person, Record, make_record
-from services.identity.matching.resolve import Decisions, Limits, resolve
 from services.identity.matching.score import Scorer
+from services.identity.records.likeness import Comparer
 from services.identity.training import learn, splinked
 from services.identity.training.learn import NotLearnable
 from services.identity.training.people import make_records
@@ -23,6 +24,7 @@ from services.identity.training.report import report
 from services.identity.training.train import Options, Trained, train
 from services.identity.training.trap import HouseholdTrap, refuse_household_trap
 from tests.properties.messy_records import SETTINGS, comparison, make_model
+from tests.properties.people_store import all_at_once
 
 for needed in ("splink", "duckdb", "faker"):
     pytest.importorskip(needed, reason=f"{needed} is missing: pip install 'customer360[train]'")
@@ -47,8 +49,8 @@ def test_the_same_records_and_seed_give_the_same_file_in_any_order(records: list
 
 
 def test_people_are_found_without_being_told_who_is_who(records: list[Record], trained: Trained) -> None:
-    found = resolve({record.id: record for record in records}, Judge(trained.model), Limits(), Decisions())
-    linked, true = pairs_of(found.groups()), true_pairs(records)
+    found = people_of(records, trained.model)
+    linked, true = pairs_of(found), true_pairs(records)
     assert len(true & linked) >= 0.98 * len(linked)
     assert len(true & linked) >= 0.9 * len(true)
 
@@ -61,6 +63,13 @@ def test_what_families_share_is_learnt_beside_it(records: list[Record], trained:
     assert family.twins < 0.01
     assert family.share > probability_of(trained.model.prior_weight)
     assert "of two of a family" in report(trained, len(records), 3)
+
+
+def people_of(records: list[Record], model: Model) -> set[frozenset[str]]:
+    """From the weight on that the model itself asks for."""
+    matching = Matching(link_weight=model.link_weight, review_weight=model.link_weight, witness=False)
+    rules = msgspec.structs.replace(DEFAULT_RULES, matching=matching)
+    return all_at_once({record.id: record for record in records}, Comparer(model, model.link_weight), rules)
 
 
 def true_pairs(records: list[Record]) -> set[tuple[str, str]]:
@@ -124,8 +133,8 @@ def test_few_records_with_few_fields_are_learnt_from_and_the_report_says_so() ->
     trained = train(records, Options(seed=3, trained_on="few people"))
     assert not trained.learnt.em_blocks
     assert "shipped model" in report(trained, len(records), 3)
-    found = resolve({record.id: record for record in records}, Judge(trained.model), Limits(), Decisions())
-    linked, true = pairs_of(found.groups()), true_pairs(records)
+    found = people_of(records, trained.model)
+    linked, true = pairs_of(found), true_pairs(records)
     assert len(true & linked) >= 0.95 * len(linked)
     assert len(true & linked) >= 0.6 * len(true)
 

@@ -15,6 +15,7 @@ from services.identity.graph.difference import Difference
 from services.identity.graph_writer import GraphWriter
 from services.identity.matcher import Matcher
 from services.identity.matching.model import probability_of
+from services.identity.matching.veto import veto
 from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.model_simulating import ModelSimulation
 from services.identity.records.likeness import Kept, Likeness, RecordPair
@@ -152,7 +153,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
                     own=_ref(own),
                     other=_ref(other),
                     weight=like.weight,
-                    band="" if like.veto else self._graph.rules.matching.band(like.weight, like.personal_weight) or "",
+                    band="" if like.veto else self._graph.rules.matching.band(like.weight, like.witnessed_weight) or "",
                     veto=like.veto or "",
                     together=canonical.get(own.customer) == canonical.get(other.customer),
                 )
@@ -182,8 +183,8 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             explained = comparer.scorer.explain(other.person, one.person)
         else:
             explained = comparer.scorer.explain(one.person, other.person)
-        personal, veto = comparer.is_personal(one.person, other.person), comparer.veto(one, other)
-        band = None if veto else self._graph.rules.matching.band(explained.weight, explained.weight if personal else -inf)
+        witnessed, forbidden = comparer.witnessed(one.person, other.person), veto(one.person, other.person)
+        band = None if forbidden else self._graph.rules.matching.band(explained.weight, explained.weight if witnessed else -inf)
         return pb.RecordComparison(
             one=_ref(row),
             other=_ref(another),
@@ -195,8 +196,8 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
                 for part in explained.parts
             ],
             band=band or "",
-            veto=veto or "",
-            personal=personal,
+            veto=forbidden or "",
+            witnessed=witnessed,
         )
 
 

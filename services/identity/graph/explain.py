@@ -97,7 +97,7 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
             rules = msgspec.structs.replace(rules, matching=msgspec.structs.replace(rules.matching, one_per_source=once))
         case "LOW_CERTAINTY":
             ends = pair(*obstacle.nodes)
-            certain = facts.matched[ends]._replace(weight=inf, personal_weight=inf)
+            certain = facts.matched[ends]._replace(weight=inf, witnessed_weight=inf)
             facts = replace(facts, matched=facts.matched | {ends: certain})
     return Standing(facts, rules, shared, last)
 

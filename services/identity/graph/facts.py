@@ -27,7 +27,7 @@ class Match(NamedTuple):
     """What speaks for two identifiers being one person's, though nothing was seen together (`matching`)."""
 
     weight: float  # bits
-    personal_weight: float  # bits, where what a family doesn't share speaks for it too; minus infinity where it doesn't
+    witnessed_weight: float  # bits, where something bears witness to it (`records/likeness`); minus infinity where nothing does
     evidence: Evidence  # the latest event of what was compared
 
 

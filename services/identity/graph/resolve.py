@@ -111,10 +111,10 @@ def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[
         if (
             found not in earliest
             and found.isdisjoint(without)
-            and rules.matching.band(match.weight, match.personal_weight) == "link"
+            and rules.matching.band(match.weight, match.witnessed_weight) == "link"
         ):
             strong, weak = sorted(found, key=rank)
-            earliest[found] = Link(strong, weak, match.evidence, match.personal_weight)
+            earliest[found] = Link(strong, weak, match.evidence, rules.matching.linking(match.weight, match.witnessed_weight))
 
     def order(link: Link) -> tuple[object, ...]:
         ranks = rank(link.strong)[0], rank(link.weak)[0]
@@ -186,7 +186,7 @@ def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejecte
     asked = []
     for found, match in facts.matched.items():
         one, other = (partition.group_of[node] for node in found)
-        certain = rules.matching.band(match.weight, match.personal_weight) != "review"
+        certain = rules.matching.band(match.weight, match.witnessed_weight) != "review"
         if certain or one is other or not found.isdisjoint(partition.shared) or one.sources & other.sources:
             continue
         if not any(_across(decided, one, other) for decided in facts.forbidden):

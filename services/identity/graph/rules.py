@@ -34,20 +34,26 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
 class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from a match: how much speaks for it, in bits (`matching/score`), says whether two are one.
 
-    From `link_weight` on they are linked, from `review_weight` on people are asked. A source of `one_per_source` keeps each
+    From `link_weight` on they are linked, from `review_weight` on people are asked. `witness`: unasked only those are linked
+    for whom more speaks than who knows somebody could say (`records/likeness`). A source of `one_per_source` keeps each
     person once: no match joins two that it has records of.
     """
 
     on: bool = True
     link_weight: float = LINK_WEIGHT
     review_weight: float = REVIEW_WEIGHT
+    witness: bool = True
     one_per_source: tuple[str, ...] = ()
 
-    def band(self, weight: float, personal_weight: float) -> Literal["link", "review"] | None:
-        """As in `Match`. What a family shares makes nobody one, whatever it weighs."""
+    def band(self, weight: float, witnessed_weight: float) -> Literal["link", "review"] | None:
+        """As in `Match`."""
         if not self.on or weight < self.review_weight:
             return None
-        return "link" if personal_weight >= self.link_weight else "review"
+        return "link" if self.linking(weight, witnessed_weight) >= self.link_weight else "review"
+
+    def linking(self, weight: float, witnessed_weight: float) -> float:
+        """What counts for a link, in bits."""
+        return witnessed_weight if self.witness else weight
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

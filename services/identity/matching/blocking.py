@@ -6,7 +6,6 @@ that it alone proposed, and is back when it is below the cap again.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, product
 
@@ -86,47 +85,9 @@ KEYS: Mapping[str, tuple[Part, ...]] = {
 
 
 def pairs(keys_of: Mapping[str, Iterable[str]], cap: int = MAX_BLOCK_RECORDS) -> set[Pair]:
-    """All at once; `Blocks` keeps the same up to date."""
+    """All at once; `records/proposing` keeps the same up to date."""
     blocks: dict[str, list[str]] = defaultdict(list)
     for record_id, record_keys in keys_of.items():
         for key in set(record_keys):
             blocks[key].append(record_id)
     return {pair for members in blocks.values() if len(members) <= cap for pair in combinations(sorted(members), 2)}
-
-
-@dataclass(slots=True)
-class Blocks:
-    """The blocks of the records at hand."""
-
-    cap: int = MAX_BLOCK_RECORDS
-    members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    keys_of: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def add(self, record_id: str, record_keys: Iterable[str]) -> tuple[set[str], list[set[str]]]:
-        """The records that it meets, and the blocks that are retired by it."""
-        met: set[str] = set()
-        retired = []
-        self.keys_of[record_id] = frozenset(record_keys)
-        for key in self.keys_of[record_id]:
-            members = self.members[key]
-            if len(members) < self.cap:
-                met |= members
-            elif len(members) == self.cap:
-                retired.append(set(members))
-            members.add(record_id)
-        return met, retired
-
-    def remove(self, record_id: str) -> list[set[str]]:
-        """The blocks that are back."""
-        back = []
-        for key in self.keys_of.pop(record_id):
-            members = self.members[key]
-            members.discard(record_id)
-            if not members:
-                del self.members[key]
-            elif len(members) == self.cap:
-                back.append(set(members))
-        return back
-
-    def propose(self, one: str, other: str) -> bool:
-        return any(len(self.members[key]) <= self.cap for key in self.keys_of[one] & self.keys_of[other])

@@ -32,7 +32,6 @@ class Record:
     id: str
     source: str
     person: Person
-    unique: Mapping[str, str] = field(default_factory=dict)  # by namespace: identifiers of which a person has one
     raw: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:

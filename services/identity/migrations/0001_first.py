@@ -184,7 +184,7 @@ CREATE TABLE matches (
     one_hash    bytea  NOT NULL,
     other_hash  bytea  NOT NULL,
     weight      float8 NOT NULL, -- bits
-    personal    bool   NOT NULL,
+    witnessed   bool   NOT NULL,
     veto        text,
     occurred_at int8   NOT NULL, -- of the latest event of what was compared
     event_id    bytea  NOT NULL,

@@ -6,11 +6,11 @@ from math import inf
 from typing import NamedTuple
 
 from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
-from services.identity.matching.family import NEARLY_THE_SAME, is_personal
-from services.identity.matching.judge import Veto, veto
+from services.identity.matching.family import NEARLY_THE_SAME
 from services.identity.matching.model import Model
-from services.identity.matching.record import Person, Record
+from services.identity.matching.record import Person
 from services.identity.matching.score import Scorer, level_of
+from services.identity.matching.veto import Veto, veto
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class Likeness(NamedTuple):
     one: bytes  # value hashes, in the order of the records
     other: bytes
     weight: float  # bits
-    personal: bool
+    witnessed: bool
     veto: Veto | None
     evidence: Evidence
 
     @property
-    def personal_weight(self) -> float:
-        return self.weight if self.personal else -inf
+    def witnessed_weight(self) -> float:
+        return self.weight if self.witnessed else -inf
 
     def says_as(self, other: "Likeness") -> bool:
         """An event that says again what is known changes nothing."""
@@ -58,9 +58,9 @@ class Comparer:
         self.version = f"{model.version}/{model.normal_form}"
         self.floor = floor
         self.scorer = Scorer(model)
-        self._personal = [comparison for comparison in model.comparisons if is_personal(comparison.about)]
         self._given = [comparison for comparison in model.comparisons if "given_name" in comparison.about]
         self._witnesses = [comparison for comparison in model.comparisons if not comparison.about & KNOWN_TO_MANY]
+        self._numbers = [comparison for comparison in model.comparisons if "national_id" in comparison.about]
 
     def compare(self, one: Kept, other: Kept) -> Likeness | None:
         """The same for both orders: floats are added up in one."""
@@ -71,20 +71,17 @@ class Comparer:
         weight = self.scorer.weigh(one.person, other.person)
         if weight < self.floor:
             return None
-        found = self.veto(one, other)
-        evidence = max(one.evidence, other.evidence)
-        return Likeness(one.value_hash, other.value_hash, weight, self.is_personal(one.person, other.person), found, evidence)
+        witnessed, forbidden = self.witnessed(one.person, other.person), veto(one.person, other.person)
+        return Likeness(one.value_hash, other.value_hash, weight, witnessed, forbidden, max(one.evidence, other.evidence))
 
-    def veto(self, one: Kept, other: Kept) -> Veto | None:
-        return veto(_record(one), _record(other))
-
-    def is_personal(self, one: Person, other: Person) -> bool:
-        """Whether what a family doesn't share speaks for it, taken together, and more than who knows somebody could say.
+    def witnessed(self, one: Person, other: Person) -> bool:
+        """Whether more speaks for it than who knows somebody could say: the number that an authority gave, or an address, telephone
+        or mailbox beside nearly the same given name.
 
         A name and a birth date are known to many, and twins share all but the given name: people are asked about those.
         """
-        if not sum(level_of(comparison, one, other).weight for comparison in self._personal) > 0:
-            return False
+        if any(level_of(comparison, one, other).weight > 0 for comparison in self._numbers):
+            return True
         if any(level_of(comparison, one, other).weight < NEARLY_THE_SAME for comparison in self._given):
             return False
         return any(level_of(comparison, one, other).weight > 0 for comparison in self._witnesses)
@@ -104,8 +101,4 @@ def best(likenesses: Iterable[Likeness], nodes: dict[bytes, Node]) -> dict[Pair,
 
 def _match(likes: list[Likeness]) -> Match:
     weight, evidence = max((like.weight, like.evidence) for like in likes)
-    return Match(weight, max(like.personal_weight for like in likes), evidence)
-
-
-def _record(kept: Kept) -> Record:
-    return Record(kept.record_id.hex(), kept.source, kept.person)
+    return Match(weight, max(like.witnessed_weight for like in likes), evidence)

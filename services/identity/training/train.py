@@ -8,18 +8,18 @@ import msgspec
 
 from services.identity.matching import blocking
 from services.identity.matching.family import NO_FAMILIES, Family
-from services.identity.matching.judge import Judge
 from services.identity.matching.model import FORMAT, Model, ModelFile, TermFrequencies, load, weight_of
 from services.identity.matching.record import Record
-from services.identity.matching.resolve import Decisions, Limits, resolve
 from services.identity.matching.score import Scorer
 from services.identity.matching.values import NORMAL_FORM
+from services.identity.matching.veto import veto
 from services.identity.training.expected import Expected, expect, link_weight
 from services.identity.training.learn import LEAST_M, Better, Learnt, learn
 from services.identity.training.maximise import Maximised, maximise, patterns
 from services.identity.training.trap import refuse_household_trap
 
 LEARNT_WITH = weight_of(0.95)  # who is taken for one person while it is learnt who is
+MAX_PERSON_RECORDS = 50  # more records of one person are a placeholder that slipped through, not a person
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ def train(records: Sequence[Record], options: Options) -> Trained:
         model = load(write(settings, frequencies, NO_FAMILIES, options, LEARNT_WITH))
         found = maximise(model, patterns(model, pairs), all_pairs, LEAST_M)
         settings = _with(settings, found)
-        judge = Judge(load(write(settings, frequencies, found.family, options, LEARNT_WITH)))
-        people = resolve(by_id, judge, Limits(), Decisions()).groups()
-        related = [ids for ids, pair in zip(proposed, pairs, strict=True) if judge.scorer.related(*pair)]
-        return Better(settings, found.family, {min(group) for group in people}, _one_of_each(by_id, related))
+        scorer = Scorer(load(write(settings, frequencies, found.family, options, LEARNT_WITH)))
+        linked = [(scorer.weigh(*pair), ids) for ids, pair in zip(proposed, pairs, strict=True) if not veto(*pair)]
+        people = [ids for weight, ids in sorted(linked, reverse=True) if weight >= LEARNT_WITH]
+        related = [ids for ids, pair in zip(proposed, pairs, strict=True) if scorer.related(*pair)]
+        return Better(settings, found.family, _one_of_each(by_id, people, MAX_PERSON_RECORDS), _one_of_each(by_id, related))
 
     learnt = learn(records, options.seed, better)
     scorer = Scorer(load(write(learnt.settings, learnt.frequencies, learnt.family, options, LEARNT_WITH)))
@@ -63,18 +64,21 @@ def train(records: Sequence[Record], options: Options) -> Trained:
     return Trained(text, model, learnt, expect(weights, model.link_weight), expect(weights, model.review_weight))
 
 
-def _one_of_each(ids: Iterable[str], related: Iterable[tuple[str, str]]) -> set[str]:
-    """Of all that are connected, the first."""
+def _one_of_each(ids: Iterable[str], pairs: Iterable[tuple[str, str]], most: int | None = None) -> set[str]:
+    """Of all that are connected, the first. What would connect more than `most` is passed over."""
     first = {record_id: record_id for record_id in ids}
+    sizes = dict.fromkeys(first, 1)
 
     def find(record_id: str) -> str:
         while first[record_id] != record_id:
             first[record_id] = record_id = first[first[record_id]]
         return record_id
 
-    for one, other in related:
+    for one, other in pairs:
         low, high = sorted((find(one), find(other)))
-        first[high] = low
+        if low != high and (most is None or sizes[low] + sizes[high] <= most):
+            first[high] = low
+            sizes[low] += sizes[high]
     return {record_id for record_id, other in first.items() if record_id == other}
 
 

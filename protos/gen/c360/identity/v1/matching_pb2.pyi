@@ -584,7 +584,7 @@ class RecordComparison(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     BAND_FIELD_NUMBER: _builtins.int
     VETO_FIELD_NUMBER: _builtins.int
-    PERSONAL_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
     weight: _builtins.float
     """Bits: the sum of prior_weight and of the weight and term_weight of all parts."""
     probability: _builtins.float
@@ -595,8 +595,10 @@ class RecordComparison(_message.Message):
     """What follows: "link", "review", or empty for nothing."""
     veto: _builtins.str
     """Why it is not followed whatever the weight, such as "NAME_AND_BIRTH_DISAGREE"; empty where nothing forbids it."""
-    personal: _builtins.bool
-    """Whether what a family doesn't share speaks for it; without that it is never linked."""
+    witnessed: _builtins.bool
+    """Whether more speaks for it than who knows somebody could say: a national id, or an address, telephone or mailbox beside
+    nearly the same given name. Where the rules ask for a witness it is never linked without.
+    """
     @_builtins.property
     def one(self) -> Global___RecordRef:
         """One record."""
@@ -620,11 +622,11 @@ class RecordComparison(_message.Message):
         parts: _abc.Iterable[Global___WeightPart] | None = ...,
         band: _builtins.str = ...,
         veto: _builtins.str = ...,
-        personal: _builtins.bool = ...,
+        witnessed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "one", b"one", "other", b"other", "parts", b"parts", "personal", b"personal", "prior_weight", b"prior_weight", "probability", b"probability", "veto", b"veto", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "one", b"one", "other", b"other", "parts", b"parts", "prior_weight", b"prior_weight", "probability", b"probability", "veto", b"veto", "weight", b"weight", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,49 +1,32 @@
-"""What a weight means for two people: one, a question, or nothing; and what forbids it whatever the weight. Pure."""
+"""What forbids that two are one person, whatever speaks for it. Pure."""
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from rapidfuzz.distance import JaroWinkler, Levenshtein
 
-from services.identity.matching.model import Model
-from services.identity.matching.record import Person, Record
-from services.identity.matching.score import Scorer
+from services.identity.matching.record import Person
 
 NAMES_DISAGREE_BELOW = 0.7  # Jaro-Winkler; Bob and Robert are at .75, a slip of the finger far above
 DATES_DISAGREE_ABOVE = 2  # digits: more is no slip of the finger
 
-Veto = Literal["DIFFERENT_UNIQUE_ID", "NAME_AND_BIRTH_DISAGREE", "NAME_AND_INITIAL_DISAGREE", "INITIAL_AND_BIRTH_DISAGREE"]
-Band = Literal["link", "review"]
+Veto = Literal["NAME_AND_BIRTH_DISAGREE", "NAME_AND_INITIAL_DISAGREE", "INITIAL_AND_BIRTH_DISAGREE"]
 
 
-class Judged(NamedTuple):
-    weight: float
-    band: Band
-    veto: Veto | None = None
-
-
-def veto(one: Record, other: Record) -> Veto | None:
+def veto(one: Person, other: Person) -> Veto | None:
     """Slips of the finger don't forbid: they weigh. Nor does a contradiction where an authority's number is the same.
 
     Two contradictions do, of what a person has alone: siblings differ in name and birth date, twins in name and middle initial,
     father and son of one name in birth date and middle initial. No weight tells them from one person: it counts a household once
     for each field that its members share.
     """
-    if contradict(one.unique, other.unique):
-        return "DIFFERENT_UNIQUE_ID"
-    if one.person.national_id and one.person.national_id == other.person.national_id:
+    if one.national_id and one.national_id == other.national_id:
         return None
-    names, dates = _names_disagree(one.person, other.person), _dates_disagree(one.person, other.person)
+    names, dates = _names_disagree(one, other), _dates_disagree(one, other)
     if names and dates:
         return "NAME_AND_BIRTH_DISAGREE"
-    if (names or dates) and _initials_disagree(one.person, other.person):
+    if (names or dates) and _initials_disagree(one, other):
         return "NAME_AND_INITIAL_DISAGREE" if names else "INITIAL_AND_BIRTH_DISAGREE"
     return None
-
-
-def contradict(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Identifiers by namespace, of which a person has one each."""
-    return any(one[namespace] != other[namespace] for namespace in one.keys() & other.keys())
 
 
 def _names_disagree(one: Person, other: Person) -> bool:
@@ -69,19 +52,3 @@ def _dates_disagree(one: Person, other: Person) -> bool:
     if not one.birth_date or not other.birth_date:
         return False
     return Levenshtein.distance(one.birth_date, other.birth_date) > DATES_DISAGREE_ABOVE
-
-
-class Judge:
-    """None for what doesn't even raise a question."""
-
-    def __init__(self, model: Model) -> None:
-        self.scorer = Scorer(model)
-        self.model = model
-
-    def __call__(self, one: Record, other: Record) -> Judged | None:
-        weight = self.scorer.weigh(one.person, other.person)
-        if weight < self.model.review_weight:
-            return None
-        if weight < self.model.link_weight:
-            return Judged(weight, "review")
-        return Judged(weight, "link", veto(one, other))
