@@ -7,6 +7,7 @@ from rapidfuzz.distance import JaroWinkler, Levenshtein
 from services.identity.matching.record import Person
 
 NAMES_DISAGREE_BELOW = 0.7  # Jaro-Winkler; Bob and Robert are at .75, a slip of the finger far above
+SWAPPED_FROM = 0.88  # Jaro-Winkler
 DATES_DISAGREE_ABOVE = 2  # digits: more is no slip of the finger
 
 Veto = Literal["NAME_AND_BIRTH_DISAGREE", "NAME_AND_INITIAL_DISAGREE", "INITIAL_AND_BIRTH_DISAGREE"]
@@ -30,10 +31,11 @@ def veto(one: Person, other: Person) -> Veto | None:
 
 
 def _names_disagree(one: Person, other: Person) -> bool:
-    """Swapped names agree, and so do initials."""
+    """Swapped names agree, with slips too, and so do initials."""
     if not one.given_name or not other.given_name:
         return False
-    if one.given_name == other.family_name or one.family_name == other.given_name:
+    swapped = (one.given_name, other.family_name), (other.given_name, one.family_name)
+    if any(family is not None and JaroWinkler.similarity(given, family) >= SWAPPED_FROM for given, family in swapped):
         return False
     if 1 in (len(one.given_name), len(other.given_name)) and one.given_name[0] == other.given_name[0]:
         return False

@@ -6,6 +6,8 @@ from typing import Any
 Level = dict[str, Any]
 
 NAME_STEPS = (0.94, 0.88, 0.75)  # Jaro-Winkler
+SWAPPED = (("given_name", "family_name"), ("family_name", "given_name"))
+SWAPPED_SIMILAR = 0.88
 STREET_SIMILAR = 0.88
 CITY_SIMILAR = 0.88
 DIGIT_STEPS = (1, 2)  # slips of the finger
@@ -42,13 +44,16 @@ ELSE = _level("ELSE", "different")
 
 def _given_name() -> list[Level]:
     similar = [_level(_similar("given_name", step), f"given_name similar by {step}") for step in NAME_STEPS]
-    swapped = _level('"given_name_l" = "family_name_r" AND "family_name_l" = "given_name_r"', "given_name and family_name swapped")
+    swapped = _level(" AND ".join(f'"{one}_l" = "{other}_r"' for one, other in SWAPPED), "given_name and family_name swapped")
+    nearly = " AND ".join(f'jaro_winkler_similarity("{one}_l", "{other}_r") >= {SWAPPED_SIMILAR}' for one, other in SWAPPED)
     return [
         _null("given_name"),
         _level(_equal("given_name"), "given_name equal", "given_name"),
         similar[0],
         swapped,
-        *similar[1:],
+        similar[1],
+        _level(nearly, f"given_name and family_name swapped, similar by {SWAPPED_SIMILAR}"),
+        *similar[2:],
         ELSE,
     ]
 
