@@ -66,6 +66,8 @@ def _show_model(answer: dict[str, Any]) -> None:
             ("activated by", activation["activated_by"]),
             ("because", activation["reason"]),
             ("matching", bands if answer["on"] else "off"),
+            ("links unasked", "with a witness" if answer["witness"] else "without a witness too"),
+            ("the model's own calibration", f"links from {answer['calibrated_weight']:.2f} bits"),
             ("sources that keep a person once", answer["one_per_source"] or None),
             ("before anything is compared", f"{answer['prior_weight']:+.2f} bits"),
         ]

@@ -53,10 +53,9 @@ class ModelSimulation:
     ) -> Difference:
         nodes = loaded.nodes()
         inside = [like for like in likenesses.values() if nodes.keys() >= {like.one, like.other}]
-        links = _links(best(inside, nodes), rules)
 
         def amend(region: Region) -> None:
-            region.facts.matched = links
+            region.facts.matched = best(inside, nodes)
 
         return difference(loaded.region, rules, self._new_id, amend, within)
 
@@ -93,5 +92,5 @@ async def _closed(
 
 
 def _links(matched: dict[Pair, Match], rules: Rules) -> dict[Pair, Match]:
-    """What is a question changes no customer, and need not be loaded."""
+    """A question leads to nobody who need be loaded."""
     return {ends: match for ends, match in matched.items() if rules.matching.band(match.weight, match.witnessed_weight) == "link"}

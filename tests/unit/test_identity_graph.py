@@ -1,13 +1,15 @@
 """Who is who: when identifiers are seen together, then what is concluded."""
 
-from itertools import count
+from itertools import combinations, count
+
+import pytest
 
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.explain import Standing, explain
 from services.identity.graph.facts import Evidence, Facts, Match, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
-from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.graph.rules import DEFAULT_RULES, LINK_WEIGHT
 from tests.properties.graph_store import Store
 
 numbers = count(1)
@@ -105,3 +107,22 @@ def test_a_match_to_ask_about_is_told_beside_what_was_seen() -> None:
     facts.matched[pair(user, asked)] = Match(6.0, 6.0, Evidence(2, b"2"))
     told = explain(Standing(facts, DEFAULT_RULES, frozenset()), user, asked)
     assert [obstacle.kind for obstacle in told.obstacles] == ["LOW_CERTAINTY"]
+
+
+@pytest.mark.parametrize(("others_say", "one"), [(-20.0, False), (LINK_WEIGHT - 0.75, True)])
+def test_two_of_many_records_are_one_by_what_all_of_them_say(others_say: float, one: bool) -> None:
+    """Of sixteen pairs, one weighs enough by itself."""
+    ours, theirs = ([node(f"anonymous_id:{side}{number}") for number in range(4)] for side in "ab")
+    facts = Facts()
+    for group in (ours, theirs):
+        facts.matched |= {pair(a, b): certain(30.0) for a, b in combinations(group, 2)}
+    facts.matched |= {pair(a, b): certain(others_say) for a in ours for b in theirs}
+    facts.matched[pair(ours[0], theirs[0])] = certain(LINK_WEIGHT + 3)
+    facts.recorded_by = {found: frozenset({"web"}) for found in (*ours, *theirs)}
+    partition = divide(facts, DEFAULT_RULES)
+    assert (partition.group_of[ours[3]] is partition.group_of[theirs[3]]) is one
+    assert {rejected.reason for rejected in partition.rejected} == (set() if one else {"LOW_CERTAINTY"})
+
+
+def certain(weight: float) -> Match:
+    return Match(weight, weight, Evidence(1, b"1"))

@@ -77,6 +77,8 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             on=rules.on,
             link_weight=rules.link_weight,
             review_weight=rules.review_weight,
+            witness=rules.witness,
+            calibrated_weight=model.link_weight,
             one_per_source=rules.one_per_source,
             prior_weight=model.prior_weight,
             comparisons=comparisons,

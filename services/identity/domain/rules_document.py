@@ -7,7 +7,7 @@
                 {"name": "anonymous_id", "limit": 100, "shared_after": 2, "device": true}],
  "max_cluster": 200,
  "max_sightings": 1000,
- "matching": {"on": true, "link_weight": 17.0, "review_weight": 4.0, "witness": true, "one_per_source": ["crm"]}}
+ "matching": {"on": true, "link_weight": 12.0, "review_weight": 4.0, "witness": true, "one_per_source": ["crm"]}}
 ```
 Strongest first; `*` is every namespace that isn't listed. What is kept has keyed hashes in place of blocked values
 (`blocked_hashes`), and is a document as well: activating it again gives the same rules.

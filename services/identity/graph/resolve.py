@@ -6,6 +6,8 @@ forbids it. What isn't joined is kept with its reason. Links never lead out of a
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import permutations
+from math import log2
 from typing import Literal, NamedTuple
 
 from services.identity.graph.crowding import shared, taking_part
@@ -37,6 +39,7 @@ class Group:
     nodes: set[Node]
     values: dict[str, list[int]]  # namespace: when each of its values was first seen
     sources: set[str] = field(default_factory=set)  # that have a record of it, and keep each person once
+    recorded: int = 0  # identifiers that sources have a record of
 
 
 @dataclass(slots=True)
@@ -52,10 +55,11 @@ class Partition:
     rejected: list[Rejected] = field(default_factory=list)
     shared: set[Node] = field(default_factory=set)
     contested: set[Node] = field(default_factory=set)
+    alike: dict[Node, dict[Node, float]] = field(default_factory=dict, repr=False, compare=False)  # who matches whom, in bits
 
-    def add(self, node: Node, first_seen: int = 0, sources: Iterable[str] = ()) -> None:
-        self.group_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources))
-        self.part_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources))
+    def add(self, node: Node, first_seen: int = 0, sources: Iterable[str] = (), recorded: int = 0) -> None:
+        self.group_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources), recorded)
+        self.part_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources), recorded)
 
     def groups(self) -> set[frozenset[Node]]:
         return {frozenset(group.nodes) for group in self.group_of.values()}
@@ -66,8 +70,12 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, 
     partition = Partition(shared=shared(facts, rules) if shared_values is None else shared_values)
     first_seen = _first_seen(facts)
     for node in facts.nodes():
-        sources = facts.recorded_by.get(node, frozenset()).intersection(rules.matching.one_per_source)
-        partition.add(node, first_seen.get(node, 0), sources)
+        known = facts.recorded_by.get(node, frozenset())
+        sources = known.intersection(rules.matching.one_per_source)
+        partition.add(node, first_seen.get(node, 0), sources, 1 if known else 0)
+    for found, match in facts.matched.items():
+        for end, another in permutations(found):
+            partition.alike.setdefault(end, {})[another] = match.weight
     for link in candidates(facts, rules, partition.shared, last):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
         if one is not other and (rejected := _reject(link, partition, facts, rules)) is not None:
@@ -154,9 +162,22 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
             return Rejected(link, "LIMIT", name)
     if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
-    if link.weight is not None and (both := part.sources & another.sources):
+    return None if link.weight is None else _reject_match(link, partition, rules)
+
+
+def _reject_match(link: Link, partition: Partition, rules: Rules) -> Rejected | None:
+    part, another = partition.part_of[link.strong], partition.part_of[link.weak]
+    if both := part.sources & another.sources:
         return Rejected(link, "ONE_PER_SOURCE", min(both))
-    return None
+    return None if _weigh(partition, part, another) >= rules.matching.link_weight else Rejected(link, "LOW_CERTAINTY")
+
+
+def _weigh(partition: Partition, part: Group, another: Group) -> float:
+    """Bits: the odds of all pairs of two groups, on average. Of many pairs one may weigh much by chance while the others say nothing."""
+    small, large = sorted((part, another), key=lambda group: len(group.nodes))
+    alike = [partition.alike[node] for node in small.nodes if node in partition.alike]
+    odds = sum(2.0**weight for found in alike for other, weight in found.items() if other in large.nodes)
+    return log2(odds / max(1, part.recorded * another.recorded))
 
 
 def _anchored(name: str, part: Group, group: Group, rules: Rules) -> bool:
@@ -173,7 +194,7 @@ def _join_parts(partition: Partition, link: Link, rules: Rules) -> None:
     part, another = partition.part_of[link.strong], partition.part_of[link.weak]
     if part is another or len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return
-    if link.weight is not None and part.sources & another.sources:
+    if link.weight is not None and _reject_match(link, partition, rules) is not None:
         return
     if not any(
         _breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()
@@ -214,6 +235,7 @@ def _join(group_of: dict[Node, Group], one: Group, other: Group) -> None:
         one, other = other, one
     one.nodes |= other.nodes
     one.sources |= other.sources
+    one.recorded += other.recorded
     for name, times in other.values.items():
         one.values.setdefault(name, []).extend(times)
     for node in other.nodes:

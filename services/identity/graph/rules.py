@@ -9,7 +9,7 @@ from shared.identifiers import HARDWARE
 
 MAX_CLUSTER_IDENTIFIERS = 200  # a customer that grows past it is a kiosk or a bug, not a person
 MAX_SIGHTINGS = 1_000  # of a value: a person with a new browser every week has some hundreds in ten years
-LINK_WEIGHT = 17.0  # bits: odds of a hundred thousand to one
+LINK_WEIGHT = 12.0  # bits, of the shipped model: its calibration for 12,000 people, and a bit for each doubling up to 1.6 million
 REVIEW_WEIGHT = 4.0  # bits: sixteen to one
 
 

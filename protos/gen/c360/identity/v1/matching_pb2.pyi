@@ -61,6 +61,8 @@ class GetModelResponse(_message.Message):
     COMPARED_RECORDS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
+    CALIBRATED_WEIGHT_FIELD_NUMBER: _builtins.int
+    WITNESS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The digest of the model's file."""
     trained_on: _builtins.str
@@ -79,6 +81,10 @@ class GetModelResponse(_message.Message):
     """How many records there are."""
     document: _builtins.str
     """The model's file, as it was given."""
+    calibrated_weight: _builtins.float
+    """Bits: from where the model would link by its own account of itself; the rules say from where it does."""
+    witness: _builtins.bool
+    """Whether a witness is asked for: see RecordComparison.witnessed."""
     @_builtins.property
     def one_per_source(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sources that keep each person once: no match joins two that such a source has records of."""
@@ -106,10 +112,12 @@ class GetModelResponse(_message.Message):
         compared_records: _builtins.int = ...,
         records: _builtins.int = ...,
         document: _builtins.str = ...,
+        calibrated_weight: _builtins.float = ...,
+        witness: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "compared_records", b"compared_records", "comparisons", b"comparisons", "document", b"document", "link_weight", b"link_weight", "on", b"on", "one_per_source", b"one_per_source", "prior_weight", b"prior_weight", "records", b"records", "review_weight", b"review_weight", "trained_on", b"trained_on", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "calibrated_weight", b"calibrated_weight", "compared_records", b"compared_records", "comparisons", b"comparisons", "document", b"document", "link_weight", b"link_weight", "on", b"on", "one_per_source", b"one_per_source", "prior_weight", b"prior_weight", "records", b"records", "review_weight", b"review_weight", "trained_on", b"trained_on", "version", b"version", "witness", b"witness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
