@@ -210,7 +210,7 @@ async def test_what_is_heard_or_compared_again_changes_nothing(store: Store) -> 
     await settled(unifier, matcher)
     assert await store.pool.fetchval("SELECT count(*) FROM events") == written
     await store.pool.execute("UPDATE matching SET model = 'another'")
-    await store.pool.execute("UPDATE matches SET weight = 99, personal = true WHERE personal")
+    await store.pool.execute("UPDATE matches SET weight = 99, witnessed = true WHERE witnessed")
     unifier, matcher = await writers(store)
     await settled(unifier, matcher)
     await check(store, raw)
