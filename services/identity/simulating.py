@@ -76,12 +76,7 @@ class Simulation:
                 back = await sharing.returning(connection, asked, rules)
                 await sharing.check_sizes(connection, back)
                 verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(back, True)
-            more = {value_hash for value_hash in shared if verdicts[value_hash]} | _crowded(loaded.region) - returning
+            more = {value_hash for value_hash in shared if verdicts[value_hash]} | regions.crowded(loaded.region) - returning
             if not more:
                 return loaded
             returning |= more
-
-
-def _crowded(region: Region) -> set[bytes]:
-    """What may take part in more sightings, or in others, under other rules."""
-    return {node.value_hash for node in region.facts.beyond | (region.told_by.keys() - region.shared)}

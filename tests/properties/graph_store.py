@@ -105,7 +105,7 @@ class Store:
             shared, region.recounted[node] = told_by(node, mine, rules or self.rules)
             if node in whole.shared and not shared:
                 region.reconsidered.add(node)
-            if not shared:
+            if not shared or node not in whole.shared:
                 around |= mine.together.keys() & whole.facts.together.keys()
         touched |= {node for together in around for node in together}
         touched |= {node for found in whole.facts.matched if not found.isdisjoint(region.reconsidered) for node in found}

@@ -29,6 +29,8 @@ class RuledStore(Store):
         page, rest = self.waiting[:size], self.waiting[size:]
         before = deepcopy(self.whole)
         self.unsettled |= set(page)
+        while more := self._crowded(self.load(set())) - self.unsettled:
+            self.unsettled |= more
         self.take([])
         if crash:
             self.whole = before
@@ -46,7 +48,7 @@ class RuledStore(Store):
         while True:
             self.unsettled = set(inside)
             region = self.load(set(page), rules=rules)
-            found = (region.shared | page) & returning | region.facts.beyond | (region.told_by.keys() - self.whole.shared)
+            found = (region.shared | page) & returning | self._crowded(region)
             if found <= inside:
                 self.unsettled = set()
                 return region
@@ -62,3 +64,7 @@ class RuledStore(Store):
             found.add(difference(region, rules, self.new_id, within=(beyond, page[-1].value_hash)))
             beyond = page[-1].value_hash
         return found
+
+    def _crowded(self, region: Region) -> set[Node]:
+        """With what is settled anew goes all that may take part in more sightings, or in others, under other rules."""
+        return region.facts.beyond | (region.told_by.keys() - self.whole.shared)

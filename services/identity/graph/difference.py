@@ -5,7 +5,6 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
-from services.identity.graph.crowding import Taking
 from services.identity.graph.facts import Node
 from services.identity.graph.region import Region, settle
 from services.identity.graph.rules import Rules
@@ -95,7 +94,7 @@ def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = uncha
     after = copied(region)
     amend(after)
     settle(after, [], rules, new_id)
-    return changed(region, after, _counted(region, after, rules, within))
+    return changed(region, after, _counted(region, after, within))
 
 
 def copied(region: Region) -> Region:
@@ -125,12 +124,9 @@ def changed(before: Region, after: Region, counted: Collection[Node] | None = No
     return found
 
 
-def _counted(before: Region, after: Region, rules: Rules, within: Within) -> set[Node]:
+def _counted(before: Region, after: Region, within: Within) -> set[Node]:
     """Identifiers of components that are within, joined by all that links now or would."""
     gathered: dict[object, list[Node]] = {}
-    never, taking = before.shared & after.shared, Taking(after.facts, rules)
-    for together, evidence in after.facts.together.items():
-        gathered[together] = [node for node in taking.part(together, evidence) if node not in never]
     for later, region in enumerate((before, after)):
         for node, component in region.component_of.items():
             gathered.setdefault((later, component), []).append(node)

@@ -10,7 +10,7 @@ from services.identity.graph.rules import Rules
 
 
 class Recounted(NamedTuple):
-    """`rows` are the stored sightings that it takes part in, none when it is shared; as to `told_by`, `crowding`."""
+    """`rows` are the stored sightings that it takes part in, none when it is shared as before; as to `told_by`, `crowding`."""
 
     shared: bool
     told_by: Evidence | None
@@ -46,9 +46,12 @@ async def first_sightings(pool: Any, hashes: Collection[bytes], rules: Rules) ->
 
 
 def recount(
-    wanted: Collection[bytes], rows: Sequence[Any], nodes: Mapping[bytes, Node], again: Sequence[Seen], rules: Rules
+    wanted: Mapping[bytes, bool], rows: Sequence[Any], nodes: Mapping[bytes, Node], again: Sequence[Seen], rules: Rules
 ) -> dict[bytes, Recounted]:
-    """`rows` are the `first_sightings` of what is wanted, `nodes` all that are in them; `again` are sightings that come now."""
+    """`wanted` says of each whether it is shared as it is stored; `rows` are their `first_sightings`, `nodes` all that are in them.
+
+    `again` are sightings that come now.
+    """
     mine: dict[bytes, list[Any]] = {value_hash: [] for value_hash in wanted if value_hash in nodes}
     for row in rows:
         mine[row["wanted"]].append(row)
@@ -59,5 +62,5 @@ def recount(
             if nodes[value_hash] in one.nodes:
                 facts.see(one.nodes, one.evidence)
         shared, last = told_by(nodes[value_hash], facts, rules)
-        found[value_hash] = Recounted(shared, last, [] if shared else stored)
+        found[value_hash] = Recounted(shared, last, [] if shared and wanted[value_hash] else stored)
     return found

@@ -95,7 +95,7 @@ async def load(
     """All that facts about these identifiers, and a page of what erasures left unsettled, can change; all are value hashes.
 
     What is reconsidered, and what is unsettled, is recounted, as is a shared value of which an earlier sighting comes than those
-    that told so. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
+    that told so. With what is reconsidered goes all that is crowded around it, since rules may have changed. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
     which is in no component: then it is loaded for its evidence, which may be the earlier.
     """
     loaded = Loaded()
@@ -126,6 +126,8 @@ async def load(
     loaded.region.reconsidered = loaded.region.shared & back
     _take_sightings(loaded, seen, nodes)
     loaded.region.known.next_founding_number = next_founding_number
+    if reconsidered and (more := crowded(loaded.region) - set(reconsidered)):
+        return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again)
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
     if recorded := [row["value_hash"] for row in rows if row["recorded_by"]]:
@@ -135,12 +137,18 @@ async def load(
 
 
 async def _look_again(
-    pool: Any, counted: Collection[bytes], rows: Iterable[Any], again: Sequence[Seen], rules: Rules
+    pool: Any, counted: Collection[bytes], rows: Sequence[Any], again: Sequence[Seen], rules: Rules
 ) -> dict[bytes, Recounted]:
     first = await first_sightings(pool, counted, rules)
+    wanted = {row["value_hash"]: bool(row["shared"]) for row in rows if row["value_hash"] in counted}
     nodes = {row["value_hash"]: _node(row) for row in rows}
     met = await _identifiers(pool, {h for row in first for h in row["nodes"]} - nodes.keys())
-    return recount(counted, first, nodes | {row["value_hash"]: _node(row) for row in met}, again, rules)
+    return recount(wanted, first, nodes | {row["value_hash"]: _node(row) for row in met}, again, rules)
+
+
+def crowded(region: Region) -> set[bytes]:
+    """What may take part in more sightings, or in others, under other rules."""
+    return {node.value_hash for node in region.facts.beyond | (region.told_by.keys() - region.shared)}
 
 
 async def _unsettled(pool: Any, touched: Collection[bytes]) -> set[bytes]:
