@@ -13,7 +13,7 @@ from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.households import household_of
 from services.identity.records.likeness import Comparer, Kept, Likeness, RecordPair, record_pair
 from services.identity.records.proposing import Blocks, Key, Proposed, propose, withdrawn
-from services.identity.records.said import Statements, decode_statements, encode_statements, latest, merge, person_of
+from services.identity.records.said import Said, Statements, decode_statements, encode_statements, latest, merge, person_of
 from services.identity.tables import record_tables
 from services.identity.tables.record_tables import Changes, RecordRow
 from services.identity.tables.regions import Loaded
@@ -94,8 +94,13 @@ class Comparing:
         return plan
 
     def _merge(self, plan: Plan, record_id: bytes, heard: Heard, row: RecordRow | None, key: DataKey) -> Kept | None:
-        """Adds what is said to its record. None: nothing changes for those it is compared with."""
+        """Adds what is said to its record. None: nothing changes for those it is compared with.
+
+        A record that can't be opened stays as it is: what it said before is lost only if it is written over.
+        """
         said = _open(row, key) if row is not None else {}
+        if said is None:
+            return None
         merged = merge(said, heard.statements)
         if row is not None and merged == said:
             return None
@@ -125,7 +130,7 @@ class Comparing:
             if len(members[key]) <= self._cap
             for other in members[key] - {one}
         }
-        return await self._likenesses(pairs, opened)
+        return (await self._likenesses(pairs, opened))[0]
 
     def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey) -> Kept:
         person = person_of(said)
@@ -154,8 +159,8 @@ class Comparing:
         blocks.members = await record_tables.members(self._pool, touched, self._cap + len(changed) + 1)
         proposed = propose(blocks, keys_of, returned)
         known = await record_tables.likenesses_of(self._pool, changed.keys()) if changed else {}
-        found = await self._likenesses(proposed.pairs, changed)
-        plan.changes.gone = (known.keys() - found.keys()) | await self._withdrawn(proposed, changed.keys())
+        found, unknown = await self._likenesses(proposed.pairs, changed)
+        plan.changes.gone = (known.keys() - found.keys() - unknown) | await self._withdrawn(proposed, changed.keys())
         plan.changes.likenesses = {ids: like for ids, like in found.items() if ids not in known or not known[ids].says_as(like)}
         before = known | await record_tables.likenesses_between(self._pool, {one for ids in plan.changes.gone for one in ids})
         for like in [*plan.changes.likenesses.values(), *(before[ids] for ids in plan.changes.gone)]:
@@ -176,16 +181,20 @@ class Comparing:
         sizes = proposed.sizes | await record_tables.sizes(self._pool, unchanged, self._cap)
         return withdrawn(pairs, keys_of, sizes, self._cap)
 
-    async def _likenesses(self, pairs: Iterable[RecordPair], changed: Mapping[bytes, Kept]) -> dict[RecordPair, Likeness]:
+    async def _likenesses(
+        self, pairs: Iterable[RecordPair], changed: Mapping[bytes, Kept]
+    ) -> tuple[dict[RecordPair, Likeness], set[RecordPair]]:
+        """What is alike; and the pairs of which nobody knows, because a record of theirs doesn't open."""
         ordered = sorted(pairs)
         opened = dict(changed) | await self._open_all({one for ids in ordered for one in ids} - changed.keys())
+        known = [(one, other) for one, other in ordered if one in opened and other in opened]
         found = {}
-        for number, (one, other) in enumerate(ordered):
-            if one in opened and other in opened and (like := self.comparer.compare(opened[one], opened[other])) is not None:
+        for number, (one, other) in enumerate(known):
+            if (like := self.comparer.compare(opened[one], opened[other])) is not None:
                 found[one, other] = like
             if number % PAIRS_A_BREATH == PAIRS_A_BREATH - 1:
                 await asyncio.sleep(0)
-        return found
+        return found, set(ordered).difference(known)
 
     async def _open_all(self, ids: Collection[bytes]) -> dict[bytes, Kept]:
         opened = {record_id: kept for record_id in ids if (kept := self._opened.get(record_id)) is not None}
@@ -195,12 +204,11 @@ class Comparing:
         return opened
 
     async def open(self, rows: Mapping[bytes, RecordRow]) -> dict[bytes, Kept]:
-        """By record id; nothing of what is erased."""
+        """By record id; nothing of what is erased, or doesn't open."""
         keys = await self._vault.keys({row.customer for row in rows.values()}) if rows else {}
         opened = {}
         for record_id, row in rows.items():
-            if row.customer in keys:
-                said = _open(row, keys[row.customer])
+            if row.customer in keys and (said := _open(row, keys[row.customer])) is not None:
                 opened[record_id] = Kept(record_id, row.value_hash, row.source, person_of(said), latest(said.values()))
         return opened
 
@@ -214,13 +222,13 @@ class Comparing:
         return hmac.digest(self._vault.lookup_key, f"{what}\0{value}".encode(), hashlib.sha256)[:KEY_BYTES]
 
 
-def _open(row: RecordRow, key: DataKey) -> dict[str, Any]:
-    """What can't be opened says nothing; it isn't lost, and neither is the alarm."""
+def _open(row: RecordRow, key: DataKey) -> dict[str, Said] | None:
+    """None: its live key doesn't open it."""
     try:
         return decode_statements(key.open(row.sealed, record_binding(row.record_id)))
     except EnvelopeBroken:
         log.error("a record can't be opened", record=row.record_id.hex())
-        return {}
+        return None
 
 
 def record_binding(record_id: bytes) -> bytes:

@@ -96,13 +96,15 @@ class Matcher:
     async def read_back(self, entries: Sequence[Entry]) -> int:
         """Hears events of an older log, in any order and as often as one likes; how many records they are about.
 
-        For records that were lost, or never made: the outbox has only what was handed over lately.
+        For records that were lost, never made, or didn't open for a while: the outbox has only what was handed over
+        lately. All are compared again, since what changed meanwhile was not compared with what nobody could open.
         """
         async with self._step:
-            state = await self._stand()
+            state = (await self._stand())._replace(again=b"")
             heard = await self._hear([entry for entry in entries if entry.type_id == events.IDENTIFIED.id])
             for part in _parts(heard):
                 await self._take(partial(self.comparing.plan, part, ()), state)
+            self._news.set()
             return len(heard)
 
     async def _take_what_waits(self) -> bool:
@@ -218,7 +220,7 @@ def _parts(heard: Mapping[bytes, Heard]) -> list[dict[bytes, Heard]]:
 
 
 def _traits(entry: Entry, key: DataKey | None) -> Mapping[str, Any]:
-    """None of what was erased, or can't be opened."""
+    """None of what was erased, or can't be opened: it is in profile's log, from where it can be read back."""
     try:
         personal = entry.personal(key)
     except EnvelopeBroken:

@@ -21,7 +21,7 @@ from shared.log.writer import Versioned
 from shared.parked import Parked, ParkedTable
 from shared.poison import Poison, Run
 from shared.positions import Progress
-from shared.telemetry import ENVELOPES_BROKEN, EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
+from shared.telemetry import EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
 
 ENVELOPE_BROKEN = "ENVELOPE_BROKEN"  # a live key doesn't open it: an alarm, and never an erasure
@@ -148,8 +148,6 @@ class Recorder:
 
     def _park(self, change: Change, one: Parked) -> None:
         log.error("parked", sequence=one.sequence, part=one.part, type=one.type_id, reason=one.reason)
-        if one.reason == ENVELOPE_BROKEN:
-            ENVELOPES_BROKEN.inc()
         one.run = self.run.poison()
         change.parked.append(one)
 

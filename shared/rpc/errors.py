@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from shared import errors
 from shared.bus.connection import BROKER_DOWN
 from shared.store.pool import DOWN as STORE_DOWN
-from shared.telemetry import ENVELOPES_BROKEN, logger
+from shared.telemetry import logger
 from shared.vault.envelope import EnvelopeBroken
 
 DOMAIN = "customer360"
@@ -44,7 +44,6 @@ def to_status(error: Exception, method: str) -> Any:
         log.warning("a server is down", method=method, error=type(error).__name__)
         return make_status(Code.UNAVAILABLE, "a server behind this service is down; try again", "DEPENDENCY_DOWN", {})
     if isinstance(error, EnvelopeBroken):
-        ENVELOPES_BROKEN.inc()
         log.error("an envelope does not open with the live key of its owner", method=method, reason=str(error))
         return make_status(Code.DATA_LOSS, "what is stored was altered", "ENVELOPE_BROKEN", {})
     error_id = str(uuid.uuid4())

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.randomness import draw
+from shared.telemetry import ENVELOPES_BROKEN
 
 VERSION = b"\x01"
 KEY_BYTES = 32
@@ -24,7 +25,14 @@ Random = Callable[[int], bytes]
 
 
 class EnvelopeBroken(Exception):
-    """A live key doesn't open this envelope: it was altered, or belongs elsewhere. Always an alarm."""
+    """A live key doesn't open this envelope: it was altered, or belongs elsewhere. Always an alarm.
+
+    It is counted where it is made, so that whoever catches it, and goes on, can't silence it.
+    """
+
+    def __init__(self, because: str) -> None:
+        super().__init__(because)
+        ENVELOPES_BROKEN.inc()
 
 
 class DataKey:

@@ -28,6 +28,7 @@ from services.stack.stack import Stack
 from shared.events.wire import RawEvent, Unit, decode_unit, encode
 from shared.ids import id_maker
 from shared.instants import now_us
+from shared.telemetry import ENVELOPES_BROKEN
 from tests.e2e.client import Platform
 from tests.live import test_identity
 from tests.live.command import Command
@@ -242,6 +243,44 @@ async def test_what_is_read_back_of_an_older_log_comes_to_the_same(store: Store)
         await matcher.step()
     assert await partition_of_store(store.pool) == before
     await check(store, raw)
+
+
+async def test_a_record_that_does_not_open_is_an_alarm_and_stays_as_it_is(store: Store) -> None:
+    """What is said of it meanwhile, and comparing all again, changes neither it nor what it matched; mended, nothing is missing."""
+    random, raw = Random(5), traffic(Random(5), 120)
+    unifier, matcher = await writers(store)
+    await unifier.unify(raw[:60], 1, [])
+    await settled(unifier, matcher)
+    altered = [row["record_id"] for row in await store.pool.fetch("SELECT record_id FROM records ORDER BY record_id")][::2]
+    await alter(store, altered)
+    kept, matches, alarms = await stored(store, altered), await matches_of_store(store.pool), ENVELOPES_BROKEN._value.get()
+    await store.pool.execute("UPDATE matching SET model = 'another'")
+    unifier, matcher = await writers(store)
+    await settled(unifier, matcher)
+    assert await matches_of_store(store.pool) == matches
+    await unifier.unify(raw[60:], 2, [])
+    await settled(unifier, matcher)
+    assert await stored(store, altered) == kept
+    assert ENVELOPES_BROKEN._value.get() > alarms
+
+    await alter(store, altered)
+    unifier, matcher = await writers(store)
+    units = await store.pool.fetch("SELECT unit FROM outbox ORDER BY number")
+    entries = [entry for row in units for entry in decode_unit(row["unit"]).entries]
+    random.shuffle(entries)
+    await matcher.read_back(entries)
+    await settled(unifier, matcher)
+    await check(store, raw)
+
+
+async def alter(store: Store, records: list[bytes]) -> None:
+    """One bit of each; twice is as before."""
+    flip = "UPDATE records SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) WHERE record_id = ANY($1::bytea[])"
+    await store.pool.execute(flip, records)
+
+
+async def stored(store: Store, records: list[bytes]) -> list[Any]:
+    return list(await store.pool.fetch("SELECT * FROM records WHERE record_id = ANY($1::bytea[]) ORDER BY record_id", records))
 
 
 HOUSE = {"street": "17 Kastanienweg", "city": "Rotenburg", "postal_code": "36199"}

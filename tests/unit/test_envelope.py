@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.privacy import REDACTED
+from shared.telemetry import ENVELOPES_BROKEN
 from shared.vault import DataKey, EnvelopeBroken, FileKeyring
 
 KEY = DataKey(b"k" * 32)
@@ -21,8 +22,10 @@ def test_what_was_sealed_is_what_opens(plaintext: bytes, associated: bytes) -> N
 def test_one_changed_bit_anywhere_is_noticed(data: st.DataObject) -> None:
     envelope = bytearray(KEY.seal(b"Ann", b"here"))
     envelope[data.draw(st.integers(0, len(envelope) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    alarms = ENVELOPES_BROKEN._value.get()
     with pytest.raises(EnvelopeBroken):
         KEY.open(bytes(envelope), b"here")
+    assert ENVELOPES_BROKEN._value.get() == alarms + 1, "whoever catches it can't silence it"
 
 
 def test_an_envelope_opens_nowhere_else_and_with_no_other_key() -> None:
