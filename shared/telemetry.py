@@ -25,7 +25,10 @@ CONSUMER_HALTED = Gauge("c360_consumer_halted", "1: this consumer stopped and wa
 EVENTS_SUPPRESSED = Counter("c360_events_suppressed", "Events dropped because they are about an erased person")
 ENVELOPES_BROKEN = Counter("c360_envelopes_broken", "Envelopes that a live key does not open: altered, or moved")
 ERASURES_COMPLETED = Counter("c360_erasures_completed", "Erasures with a certificate")
-ERASURES_STUCK = Counter("c360_erasures_stuck", "Replay checks that could still read something")
+ERASURES_STUCK = Counter(
+    "c360_erasures_stuck", "Erasures that could not go on: something could still be read, or is not accounted for"
+)
+REPORTS_FAILED = Counter("c360_erasure_reports_failed", "Questions about an erasure that this service could make nothing of")
 KEYS_DESTROYED = Counter("c360_keys_destroyed", "Keys destroyed", ["kind"])
 UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])
 UNIT_EVENTS = Histogram(

@@ -61,7 +61,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("publish", relay.run, server.halt),
             keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
-            answer(client, "consent", Purger(consent.persons, progress).report),
+            keep_going("answer about erasures", lambda: answer(client, "consent", Purger(consent.persons, progress).report)),
         )
     finally:
         await client.close()

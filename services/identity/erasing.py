@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import nats.errors
 from nats.aio.client import Client
 
 from services.identity.domain.certificate import certify
@@ -19,10 +20,11 @@ from services.identity.graph_writer import GraphWriter
 from services.identity.holding import holds_on
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
 from services.identity.reviewing import closing
-from services.identity.sweep import StillReadable, Sweep
+from services.identity.sweep import Sweep
 from services.identity.tables import erasures, record_tables, views
+from shared.bus.connection import BROKER_DOWN, RETRY_S
 from shared.bus.destructions import announce
-from shared.errors import WrongState
+from shared.errors import Fenced, WrongState
 from shared.events import customer as customer_events
 from shared.events import erasure as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
@@ -30,12 +32,15 @@ from shared.ids import NewId, derived_id, to_text
 from shared.instants import Clock
 from shared.log import Record
 from shared.log.writer import Versioned
-from shared.telemetry import ERASURES_COMPLETED, KEYS_DESTROYED, logger
+from shared.poison import Halted
+from shared.store.pool import DOWN as STORE_DOWN
+from shared.telemetry import ERASURES_COMPLETED, ERASURES_STUCK, KEYS_DESTROYED, logger
 from shared.vault import Keyring, Vault
 from shared.waiting import wait_for_news
 
 LOOK_S = 30.0  # how often to look for what is unfinished without being told
 FIRST_VERSION = 1
+UNANSWERED = tuple(kind for kind in BROKER_DOWN if issubclass(kind, nats.errors.Error))  # the others may be the database's
 
 log = logger("erasing")
 
@@ -121,12 +126,24 @@ class Eraser:
         await self._destroy_again()
         while True:
             self._news.clear()
-            for erasure in await erasures.unfinished(self._pool):
-                with contextlib.suppress(StillReadable):
-                    await self._finish(erasure)
+            answered = [await self._try(erasure) for erasure in await erasures.unfinished(self._pool)]
             while await self._graph.settle_left():
                 pass
-            await wait_for_news(self._news, LOOK_S)
+            await wait_for_news(self._news, LOOK_S if all(answered) else RETRY_S)
+
+    async def _try(self, erasure: Erasure) -> bool:
+        """Whether everybody answered. What keeps one erasure where it is recorded keeps neither the others nor the service."""
+        try:
+            await self._finish(erasure)
+        except UNANSWERED as error:
+            log.warning("an erasure waits for an answer", erasure=to_text(erasure.erasure_id), error=type(error).__name__)
+            return False
+        except (*STORE_DOWN, Fenced, Halted):
+            raise
+        except Exception as error:
+            ERASURES_STUCK.inc()
+            log.error("an erasure can't go on", erasure=to_text(erasure.erasure_id), exc_info=error)
+        return True
 
     async def _destroy_again(self) -> None:
         """A vault restored from a backup may hold keys that were destroyed since."""

@@ -13,11 +13,11 @@ from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.tables import erasures, record_tables
 from shared.bus.purging import PARTICIPANTS, Question, ask
 from shared.events import customer as customer_events
-from shared.events.erasure import Purge, StoresPurged
+from shared.events.erasure import Purge, Remains, StoresPurged
 from shared.ids import to_text
 from shared.log import Record
 from shared.log.records import readable_fields
-from shared.telemetry import ERASURES_STUCK, logger
+from shared.telemetry import logger
 from shared.vault import Vault
 from shared.vault.vault import EPOCHS_END
 
@@ -37,7 +37,7 @@ class Sweep:
         self._epochs = epochs
 
     async def purge(self, erasure: Erasure) -> StoresPurged:
-        """Raises StillReadable, and one of BROKER_DOWN when a service doesn't answer; then it is to be done again."""
+        """Raises StillReadable, ReportUnreadable, and one of BROKER_DOWN when a service doesn't answer; then it is to be done again."""
         records = await self._ledger.reader.streams([(IDENTITY_PARTITION, stream) for stream in erasure.streams])
         closing = [record.entry.public() for record in records if record.entry.type_id == customer_events.ERASED.id]
         hashes = [value_hash for event in closing for value_hash in event.identifier_hashes]
@@ -63,12 +63,12 @@ class Sweep:
         self._require_unreadable(erasure, purges)
         kept = await self._kept(erasure, purges)
         for report in reports:
-            kept |= report.kept
+            kept.update(report.kept)
         return StoresPurged(
             purges=tuple(purges), kept={what: n for what, n in kept.items() if n}, epoch_keys_until=self._epochs.until()
         )
 
-    async def _kept(self, erasure: Erasure, purges: Sequence[Purge]) -> dict[str, int]:
+    async def _kept(self, erasure: Erasure, purges: Sequence[Purge]) -> dict[Remains, int]:
         return {
             "log_headers": sum(purge.checked for purge in purges if purge.store.endswith(".events")),
             "suppressions": erasure.identifiers,
@@ -92,7 +92,6 @@ class Sweep:
     def _require_unreadable(self, erasure: Erasure, purges: Sequence[Purge]) -> None:
         for purge in purges:
             if purge.readable:
-                ERASURES_STUCK.inc()
                 log.error(
                     "an erased customer is still readable",
                     erasure=to_text(erasure.erasure_id),

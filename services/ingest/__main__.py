@@ -124,7 +124,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             keep_going("remember verdicts", verdicts.run),
             keep_going("count violations", violations.run),
             keep_going("end the quarantine", quarantine.keep_expiring),
-            answer(client, "ingest", Purger(quarantine).report),
+            keep_going("answer about erasures", lambda: answer(client, "ingest", Purger(quarantine).report)),
         )
     finally:
         registrar.close()

@@ -114,7 +114,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("follow consent", lambda: consent.follow(client), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             heed(client, vault, on_destroyed, held.clear),
-            answer(client, "profile", purger.report),
+            keep_going("answer about erasures", lambda: answer(client, "profile", purger.report)),
             lease.run(),
             *(notice.run() for notice in notices),
         )

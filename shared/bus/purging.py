@@ -15,13 +15,14 @@ from nats.aio.msg import Msg
 
 from shared.bus.connection import BROKER_DOWN
 from shared.errors import NotFreshEnough
-from shared.events.erasure import Purge
+from shared.events.erasure import Purge, Remains
 from shared.store.pool import DOWN as STORE_DOWN
-from shared.telemetry import logger
+from shared.telemetry import REPORTS_FAILED, logger
 
 Participant = Literal["profile", "consent", "ingest"]
 PARTICIPANTS: tuple[Participant, ...] = get_args(Participant)
 ANSWER_S = 20.0  # to read a large customer's whole history again
+QUESTIONS_WAITING = 100  # more are dropped, and asked again
 
 log = logger("purging")
 
@@ -34,10 +35,14 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`kept` names what remains, as a machine-readable word, and how many."""
+    """`kept` names what remains, and how many. A word that this release doesn't know is no report to it: it can't account for that."""
 
     purges: list[Purge]
-    kept: dict[str, int] = {}
+    kept: dict[Remains, int] = {}
+
+
+class ReportUnreadable(Exception):
+    """A service of another release answered. Until both are of one release nothing is certified."""
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -46,22 +51,29 @@ decode_report = msgspec.msgpack.Decoder(Report).decode
 
 
 async def ask(client: Client, participant: Participant, question: Question) -> Report:
-    """Raises one of BROKER_DOWN when there is no answer."""
+    """Raises one of BROKER_DOWN when there is no answer, ReportUnreadable."""
     answer = await client.request(_subject(participant), encode(question), timeout=ANSWER_S)
-    return decode_report(answer.data)
+    try:
+        return decode_report(answer.data)
+    except msgspec.DecodeError as error:
+        raise ReportUnreadable(f"what {participant} answered: {error}") from None
 
 
 async def answer(client: Client, participant: Participant, report: Callable[[Question], Awaitable[Report]]) -> None:
-    """Answers with what `report` returns; one that can't report yet is asked again. Never returns."""
-    questions: asyncio.Queue[Msg] = asyncio.Queue()
-    subscription = await client.subscribe(_subject(participant), cb=questions.put)
+    """Answers with what `report` returns. Never returns, whatever it is asked: who gets no answer asks again, and certifies nothing."""
+
+    async def on_question(message: Msg) -> None:
+        try:
+            await message.respond(encode(await report(decode_question(message.data))))
+        except (*STORE_DOWN, *BROKER_DOWN, NotFreshEnough) as error:
+            log.warning("cannot report on an erasure yet", error=type(error).__name__)
+        except Exception as error:
+            REPORTS_FAILED.inc()
+            log.error("cannot report on an erasure", exc_info=error)
+
+    subscription = await client.subscribe(_subject(participant), cb=on_question, pending_msgs_limit=QUESTIONS_WAITING)
     try:
-        while True:
-            message = await questions.get()
-            try:
-                await message.respond(encode(await report(decode_question(message.data))))
-            except (*STORE_DOWN, *BROKER_DOWN, NotFreshEnough) as error:
-                log.warning("cannot report on an erasure yet", error=type(error).__name__)
+        await asyncio.Event().wait()
     finally:
         await subscription.unsubscribe()
 

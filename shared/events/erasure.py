@@ -12,6 +12,16 @@ OWNER = "identity"
 FOLLOWERS: tuple[str, ...] = ()
 
 Policy = Literal["refuse", "start_clean"]
+# What an erasure may leave. The certificate names the ground of each, so a new word comes with its ground.
+Remains = Literal[
+    "log_headers",
+    "consent_decisions",
+    "suppressions",
+    "parked_messages",
+    "ingest_epoch_keys",
+    "broker_ciphertext",
+    "vault_leftovers",
+]
 
 
 class ErasureRequested(Public, frozen=True, kw_only=True):
@@ -56,7 +66,7 @@ class Purge(Public, frozen=True, kw_only=True):
 
 class StoresPurged(Public, frozen=True, kw_only=True):
     purges: tuple[Purge, ...]
-    kept: dict[str, int] = {}  # what remains and why, as a machine-readable word, and how many
+    kept: dict[str, int] = {}  # what remains, and how many; any word, because a newer release may have recorded it
     epoch_keys_until: int = 0  # when the last ingest epoch key that existed then will be destroyed
 
 

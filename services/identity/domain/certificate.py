@@ -1,6 +1,7 @@
 """The certificate of an erasure: a signed text that says what was destroyed, what was looked for afterwards, and what remains."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from services.identity.domain.erasure import Erasure
@@ -12,7 +13,7 @@ from shared.vault import Keyring
 TITLE = "customer360 erasure certificate v1"
 
 # What an erasure leaves, by machine-readable word: on what ground.
-GROUNDS = {
+GROUNDS: Mapping[str, str] = {
     "log_headers": "the log is append-only and provable: ids, kinds, clocks and keyed hashes of identifiers stay, in the clear",
     "consent_decisions": "evidence of what was decided, bound to keyed hashes of identifiers (GDPR Art. 7(1), 17(3)(e))",
     "suppressions": "keyed hashes of identifiers, so that nothing brings the customer back",
@@ -24,8 +25,12 @@ GROUNDS = {
 GONE_WITH_EPOCHS = ("ingest_epoch_keys", "parked_messages")
 
 
+class GroundUnknown(Exception):
+    """A newer release recorded that something remains of which this one can't say why."""
+
+
 def text_of(erasure: Erasure, now: int) -> str:
-    """Ends in a newline; the title, then JSON."""
+    """Ends in a newline; the title, then JSON. Raises GroundUnknown."""
     content: dict[str, Any] = {
         "erasure_id": to_text(erasure.erasure_id),
         "request": {
@@ -51,6 +56,8 @@ def text_of(erasure: Erasure, now: int) -> str:
 
 
 def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:
+    if what not in GROUNDS:
+        raise GroundUnknown(what)
     exception: dict[str, Any] = {"what": what, "amount": amount, "ground": GROUNDS[what]}
     if what in GONE_WITH_EPOCHS:
         exception["until"] = to_iso(erasure.epoch_keys_until)
@@ -58,6 +65,7 @@ def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:
 
 
 def certify(erasure: Erasure, now: int, keyring: Keyring) -> str:
+    """Raises GroundUnknown."""
     return sign_note(text_of(erasure, now), SIGNER, keyring)
 
 
