@@ -1,7 +1,8 @@
 """Puts rules in force: an event of identity's log, behind which everything is concluded by them; the graph follows in pages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ class Activator:
         self._new_id = new_id
         self._news = asyncio.Event()
 
-    async def activate(self, command: ActivateRules) -> AsyncIterator[Progress | Activation]:
+    async def activate(self, command: ActivateRules) -> AsyncGenerator[Progress | Activation, None]:
         """How far what they change is counted, then the rules in force. What was activated under the same id is answered.
 
         Raises Conflict (REQUEST_ID_REUSED), WrongState (RULES_UNCHANGED), LimitExceeded (REGION_TOO_LARGE).
@@ -72,8 +73,9 @@ class Activator:
             yield earlier
             return
         found = Progress(0, 0, Difference())
-        async for found in self._simulation.rules(rules_of(command.document, 0)):
-            yield found
+        async with aclosing(self._simulation.rules(rules_of(command.document, 0))) as pages:
+            async for found in pages:
+                yield found
         async with self._ledger.turn():
             activations = await rulebook.history(self._ledger.reader)
             activation = self._earlier(command, activations) or await self._record(command, found, activations[-1].version + 1)

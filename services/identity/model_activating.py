@@ -1,7 +1,8 @@
 """Puts a model in force: an event of identity's log. The matcher then compares all records by it, in pages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -52,7 +53,7 @@ class ModelActivator:
         self._new_id = new_id
         self._activated = activated
 
-    async def activate(self, command: ActivateModel) -> AsyncIterator[Progress | ModelActivation]:
+    async def activate(self, command: ActivateModel) -> AsyncGenerator[Progress | ModelActivation, None]:
         """How far what it changes is counted, then the model in force. What was activated under the same id is answered.
 
         Raises InvalidInput (MODEL_INVALID, HOUSEHOLD_TRAP), Conflict (REQUEST_ID_REUSED), WrongState (MODEL_UNCHANGED), LimitExceeded
@@ -65,8 +66,9 @@ class ModelActivator:
             yield earlier
             return
         found = Progress(0, 0, Difference())
-        async for found in self._simulation.run(model):
-            yield found
+        async with aclosing(self._simulation.run(model)) as pages:
+            async for found in pages:
+                yield found
         async with self._ledger.turn():
             activations = await modelbook.history(self._ledger.reader)
             activation = self._earlier(command, model.version, activations)

@@ -1,6 +1,6 @@
 """What another model would change: all records are compared by it, in pages, on copies of what is stored; nothing is written."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ class ModelSimulation:
         self._new_id = new_id
         self._cap = cap
 
-    async def run(self, model: Model) -> AsyncIterator[Progress]:
+    async def run(self, model: Model) -> AsyncGenerator[Progress, None]:
         """Page by page; the last one has everything. Raises LimitExceeded (REGION_TOO_LARGE)."""
         rules = self._ledger.rules
         comparing = Comparing(self._pool, self._vault, Comparer(model, rules.matching.review_weight), self._cap)

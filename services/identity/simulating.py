@@ -1,6 +1,6 @@
 """What other rules or a decision would change: the pure function on copies of what is stored, in pages; nothing is written."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Simulation:
         self._pool = pool
         self._new_id = new_id
 
-    async def rules(self, rules: Rules) -> AsyncIterator[Progress]:
+    async def rules(self, rules: Rules) -> AsyncGenerator[Progress, None]:
         """Page by page; the last one has everything. Raises LimitExceeded (REGION_TOO_LARGE)."""
         found, verdicts, done, settled_to = Difference(), dict[bytes, bool](), 0, b""
         total = await resettling.count(self._pool)

@@ -4,6 +4,7 @@ Every customer is asked as at any other read; the caches that serve profiles are
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -96,10 +97,11 @@ class Exports:
             stretches = await self._stretches(interval)
             total = sum(max(0, end - first) for first, end in stretches)
             read = withheld = 0
-            async for records in self._records(stretches):
-                found, left_out = await self._permitted(records, source, purpose)
-                read, withheld = read + len(records), withheld + left_out
-                yield Page(found, read, total, withheld)
+            async with aclosing(self._records(stretches)) as stretch:
+                async for records in stretch:
+                    found, left_out = await self._permitted(records, source, purpose)
+                    read, withheld = read + len(records), withheld + left_out
+                    yield Page(found, read, total, withheld)
         finally:
             self._running -= 1
 

@@ -1,6 +1,6 @@
 """A log as it is stored, for those who check it: nothing decoded, nothing decrypted, nothing left out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -83,7 +83,7 @@ class RawLog:
             for row in rows
         ]
 
-    async def events(self, partition: int, first: int = SMALLEST) -> AsyncIterator[list[RawEvent]]:
+    async def events(self, partition: int, first: int = SMALLEST) -> AsyncGenerator[list[RawEvent], None]:
         """A partition in the order of its positions, from `first` to the end; rows that can't be are read as well."""
         while True:
             # Ties: should the keys of the table be gone, a second row at the last position of a page is still read.
@@ -100,7 +100,7 @@ class RawLog:
                 return
             first = rows[-1]["pos"] + 1
 
-    async def stream(self, partition: int, stream: bytes, size: int) -> AsyncIterator[list[RawEvent]]:
+    async def stream(self, partition: int, stream: bytes, size: int) -> AsyncGenerator[list[RawEvent], None]:
         """A stream in the order of its versions, as far as it is among the first `size` events of its partition."""
         version = 0
         while True:
@@ -130,7 +130,7 @@ class RawLog:
         )
         return _to_raw(row) if row else None
 
-    async def nodes(self, partition: int) -> AsyncIterator[list[Node]]:
+    async def nodes(self, partition: int) -> AsyncGenerator[list[Node], None]:
         """In the order of height and number."""
         after: tuple[int | None, int | None] = (None, None)
         while True:
@@ -147,7 +147,7 @@ class RawLog:
             if len(rows) < PAGE_ROWS:
                 return
 
-    async def checkpoints(self, partition: int, after: int) -> AsyncIterator[list[RawCheckpoint]]:
+    async def checkpoints(self, partition: int, after: int) -> AsyncGenerator[list[RawCheckpoint], None]:
         """Those of a tree larger than `after`, smallest first."""
         while True:
             rows = await self._pool.fetch(

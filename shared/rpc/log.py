@@ -1,6 +1,7 @@
 """Serves a service's log to those who check it; the same servicer in all services."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from c360.log.v1 import log_pb2 as pb
@@ -58,10 +59,11 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
         return pb.GetCheckpointResponse(note=await self._checkpoints.on_demand(request.partition))
 
     async def ReadCheckpoints(self, request: pb.ReadCheckpointsRequest, context: Any) -> AsyncIterator[pb.ReadCheckpointsResponse]:
-        async for page in self._raw.checkpoints(request.partition, request.after_tree_size):
-            yield pb.ReadCheckpointsResponse(
-                checkpoints=[pb.StoredCheckpoint(tree_size=found.tree_size, note=found.note) for found in page]
-            )
+        async with aclosing(self._raw.checkpoints(request.partition, request.after_tree_size)) as pages:
+            async for page in pages:
+                yield pb.ReadCheckpointsResponse(
+                    checkpoints=[pb.StoredCheckpoint(tree_size=found.tree_size, note=found.note) for found in page]
+                )
 
     async def GetInclusionProofs(self, request: pb.GetInclusionProofsRequest, context: Any) -> pb.GetInclusionProofsResponse:
         paths = await self._prover.inclusions(request.partition, request.positions, request.tree_size)
@@ -78,20 +80,25 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
 
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
         first = request.first_position if request.HasField("first_position") else SMALLEST
-        async for page in self._raw.events(request.partition, first):
-            for part in _parts(page):
-                yield pb.ReadEventsResponse(events=[_event(raw) for raw in part])
+        async with aclosing(self._raw.events(request.partition, first)) as pages:
+            async for page in pages:
+                for part in _parts(page):
+                    yield pb.ReadEventsResponse(events=[_event(raw) for raw in part])
 
     async def ReadStream(self, request: pb.ReadStreamRequest, context: Any) -> AsyncIterator[pb.ReadStreamResponse]:
         stream = from_text(request.stream_id, "stream")
         partition = partition_of(stream, self._checkpoints.partitions)
-        async for page in self._raw.stream(partition, stream, request.tree_size if request.HasField("tree_size") else END):
-            for part in _parts(page):
-                yield pb.ReadStreamResponse(events=[_event(raw) for raw in part])
+        async with aclosing(
+            self._raw.stream(partition, stream, request.tree_size if request.HasField("tree_size") else END)
+        ) as pages:
+            async for page in pages:
+                for part in _parts(page):
+                    yield pb.ReadStreamResponse(events=[_event(raw) for raw in part])
 
     async def ReadNodes(self, request: pb.ReadNodesRequest, context: Any) -> AsyncIterator[pb.ReadNodesResponse]:
-        async for page in self._raw.nodes(request.partition):
-            yield pb.ReadNodesResponse(nodes=[pb.Node(height=node.height, number=node.number, hash=node.hash) for node in page])
+        async with aclosing(self._raw.nodes(request.partition)) as pages:
+            async for page in pages:
+                yield pb.ReadNodesResponse(nodes=[pb.Node(height=node.height, number=node.number, hash=node.hash) for node in page])
 
 
 def _parts(page: Sequence[RawEvent]) -> Iterator[list[RawEvent]]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -96,29 +97,38 @@ class _Edge(grpc.aio.ServerInterceptor):
 
 def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str) -> Callable[[Any, Any], Awaitable[Any]]:
     async def timed(request: Any, context: Any) -> Any:
-        started = time.perf_counter()
-        code = "OK"
-        try:
+        async with _edge_of(context, method):
             return await call(request, context)
-        except asyncio.CancelledError:
-            code = "CANCELLED"
-            raise
-        except Exception as error:
-            status = to_status(error, method)
-            code = status.code.name
-            await context.abort_with_status(status)
-        finally:
-            RPC_SECONDS.labels(method, code).observe(time.perf_counter() - started)
 
     return timed
 
 
-def _stream(call: Callable[[Any, Any], AsyncIterator[Any]], method: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
-    async def mapped(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async for response in call(request, context):
-                yield response
-        except Exception as error:
-            await context.abort_with_status(to_status(error, method))
+def _stream(call: Callable[[Any, Any], AsyncGenerator[Any, None]], method: str) -> Callable[[Any, Any], Awaitable[None]]:
+    """Writes what the handler yields, and closes it at once when the caller is gone: the server would leave that to the collector."""
 
-    return mapped
+    async def timed(request: Any, context: Any) -> None:
+        async with _edge_of(context, method), aclosing(call(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return timed
+
+
+@asynccontextmanager
+async def _edge_of(context: Any, method: str) -> AsyncIterator[None]:
+    """Times one call, and tells the caller what it raises."""
+    started, code = time.perf_counter(), "OK"
+    try:
+        yield
+    except asyncio.CancelledError:
+        code = "CANCELLED"
+        raise
+    except grpc.aio.InternalError:  # what was written can't be sent: the caller is gone
+        code = "CANCELLED"
+        raise asyncio.CancelledError from None
+    except Exception as error:
+        status = to_status(error, method)
+        code = status.code.name
+        await context.abort_with_status(status)
+    finally:
+        RPC_SECONDS.labels(method, code).observe(time.perf_counter() - started)

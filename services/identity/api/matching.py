@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from math import inf
 from struct import pack, unpack
 from typing import Any
@@ -93,10 +94,11 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
 
     async def CheckModel(self, request: pb.CheckModelRequest, context: Any) -> AsyncIterator[pb.CheckModelResponse]:
         model = await asyncio.to_thread(modelbook.read, request.document)
-        async for looked in self._simulation.run(model):
-            yield pb.CheckModelResponse(
-                checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)
-            )
+        async with aclosing(self._simulation.run(model)) as pages:
+            async for looked in pages:
+                yield pb.CheckModelResponse(
+                    checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)
+                )
 
     async def ActivateModel(self, request: pb.ActivateModelRequest, context: Any) -> AsyncIterator[pb.ActivateModelResponse]:
         command = ActivateModel(
@@ -105,12 +107,13 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             reason=request.reason,
             activated_by=request.activated_by,
         )
-        async for step in self._activator.activate(command):
-            if isinstance(step, Looked):
-                yield pb.ActivateModelResponse(checked_identifiers=step.identifiers, identifiers=step.of)
-            else:
-                total = step.expected.identifiers
-                yield pb.ActivateModelResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
+        async with aclosing(self._activator.activate(command)) as steps:
+            async for step in steps:
+                if isinstance(step, Looked):
+                    yield pb.ActivateModelResponse(checked_identifiers=step.identifiers, identifiers=step.of)
+                else:
+                    total = step.expected.identifiers
+                    yield pb.ActivateModelResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
 
     async def ReadBack(self, request: pb.ReadBackRequest, context: Any) -> pb.ReadBackResponse:
         if len(request.events) > EVENTS_READ_BACK:

@@ -1,6 +1,7 @@
 """The gRPC edge of the rules."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 from c360.common.v1.common_pb2 import CustomerRef
@@ -64,10 +65,11 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
 
     async def CheckRules(self, request: pb.CheckRulesRequest, context: Any) -> AsyncIterator[pb.CheckRulesResponse]:
         document = read(request.document, self._lookup_key)
-        async for looked in self._simulation.rules(rules_of(document, 0)):
-            yield pb.CheckRulesResponse(
-                checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)
-            )
+        async with aclosing(self._simulation.rules(rules_of(document, 0))) as pages:
+            async for looked in pages:
+                yield pb.CheckRulesResponse(
+                    checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)
+                )
 
     async def ActivateRules(self, request: pb.ActivateRulesRequest, context: Any) -> AsyncIterator[pb.ActivateRulesResponse]:
         command = ActivateRules(
@@ -76,12 +78,13 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
             reason=request.reason,
             activated_by=request.activated_by,
         )
-        async for step in self._activator.activate(command):
-            if isinstance(step, Looked):
-                yield pb.ActivateRulesResponse(checked_identifiers=step.identifiers, identifiers=step.of)
-            else:
-                total = step.expected.identifiers
-                yield pb.ActivateRulesResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
+        async with aclosing(self._activator.activate(command)) as steps:
+            async for step in steps:
+                if isinstance(step, Looked):
+                    yield pb.ActivateRulesResponse(checked_identifiers=step.identifiers, identifiers=step.of)
+                else:
+                    total = step.expected.identifiers
+                    yield pb.ActivateRulesResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
 
     async def Simulate(self, request: pb.SimulateRequest, context: Any) -> pb.SimulateResponse:
         if request.decision not in (pb.SIMULATED_DECISION_MERGE, pb.SIMULATED_DECISION_FORBID):

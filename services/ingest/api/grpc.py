@@ -1,6 +1,7 @@
 """The gRPC door."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import grpc
@@ -95,8 +96,9 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
                 sequence=request.sequence, results=_results(recorded), position=position("ingest", recorded.number)
             )
 
-        async for response in self.streams.serve(request_iterator, answer):
-            yield response
+        async with aclosing(self.streams.serve(request_iterator, answer)) as responses:
+            async for response in responses:
+                yield response
 
     async def _record(self, request: ingest_pb2.RecordEventsRequest | ingest_pb2.StreamEventsRequest, write_key: str) -> Recorded:
         source = await self._ingest.authenticate(write_key)

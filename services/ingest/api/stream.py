@@ -1,7 +1,7 @@
 """A stream of batches over one call: many under way at a time, answered in order, and never more than a few owed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from c360.ingest.v1.ingest_pb2 import StreamEventsRequest, StreamEventsResponse
@@ -26,7 +26,9 @@ class Streams:
     def close(self) -> None:
         self._closing.set()
 
-    async def serve(self, requests: AsyncIterator[StreamEventsRequest], answer: Answer) -> AsyncIterator[StreamEventsResponse]:
+    async def serve(
+        self, requests: AsyncIterator[StreamEventsRequest], answer: Answer
+    ) -> AsyncGenerator[StreamEventsResponse, None]:
         """Raises what `answer` raised, with the `sequence` of that request, and Unavailable (STOPPING)."""
         owed: Owed = asyncio.Queue()
         room = asyncio.Semaphore(IN_FLIGHT)
