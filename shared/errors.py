@@ -7,6 +7,7 @@ CustomerError
 ├── AlreadyExists
 ├── NotPermitted          the caller may not, whatever it changes
 ├── WrongState            the thing is not in a state that allows this
+│   ├── TooLarge          there is more of it than is ever looked at together; trying again changes nothing
 │   ├── VersionGap        an event would leave a hole in its stream: a bug, or a damaged view; never retried
 │   └── LogDamaged        the log is not what was signed before: an alarm; nothing further is signed
 ├── Conflict              lost a race, or a request id was reused for something else
@@ -57,6 +58,10 @@ class NotPermitted(CustomerError):
 
 class WrongState(CustomerError):
     default_reason = "WRONG_STATE"
+
+
+class TooLarge(WrongState):
+    default_reason = "TOO_LARGE"
 
 
 class VersionGap(WrongState):

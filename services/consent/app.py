@@ -105,7 +105,7 @@ class Consent:
         return earlier
 
     async def check_customer(self, purpose: str, customer: bytes) -> Verdict:
-        """Raises InvalidInput (PURPOSE_UNKNOWN), NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED)."""
+        """Raises InvalidInput (PURPOSE_UNKNOWN), NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
         known = await self._known_purpose(purpose)
         await self.persons.require(customer)
         return judge(known, await self.decisions.about(purpose, await self.persons.identifiers_of(customer)))

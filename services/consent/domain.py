@@ -10,16 +10,16 @@ from typing import Final
 
 import msgspec
 
-from shared.errors import Conflict, InvalidInput
+from shared.errors import InvalidInput
 from shared.events.consent import ALL_TRAITS, DecisionRecorded, LegalBasis, Outcome, PurposeDefined
 from shared.ids import NewId
 from shared.instants import SECOND
+from shared.request_ids import check_request_id, reused
 
 PURPOSE_NAME = re.compile(r"[a-z0-9_]{1,64}")
 MAX_DESCRIPTION = 1_000  # characters: a paragraph for people
 MAX_TRAITS = 500  # more than any golden record has
 MAX_TRAIT_NAME = 128  # characters
-MAX_REQUEST_ID = 100  # characters
 MAX_METHOD = 64  # characters
 CLOCK_TOLERANCE = 5 * SECOND  # a caller's clock may run this far ahead of ours
 
@@ -34,7 +34,7 @@ class DefinePurpose(msgspec.Struct, frozen=True, kw_only=True):
     traits: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_request_id(self.request_id)
+        check_request_id(self.request_id)
         _check_purpose(self)
 
 
@@ -51,7 +51,7 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: bool = False
 
     def __post_init__(self) -> None:
-        _check_request_id(self.request_id)
+        check_request_id(self.request_id)
         check_purpose_name(self.purpose)
         if len(self.method) > MAX_METHOD or not self.method.isprintable():
             raise InvalidInput(f"a method is at most {MAX_METHOD} printable characters", reason="METHOD_INVALID")
@@ -140,13 +140,6 @@ def check_purpose_name(name: str) -> None:
         raise unknown_purpose()
 
 
-def _check_request_id(request_id: str) -> None:
-    if not request_id:
-        raise InvalidInput("a write needs a request_id", reason="REQUEST_ID_MISSING")
-    if len(request_id) > MAX_REQUEST_ID or not request_id.isprintable():
-        raise InvalidInput(f"a request_id is at most {MAX_REQUEST_ID} printable characters", reason="REQUEST_ID_INVALID")
-
-
 def _check_purpose(command: DefinePurpose) -> None:
     if not PURPOSE_NAME.fullmatch(command.name):
         raise _invalid("a purpose's name is 1 to 64 lower-case letters, digits and underscores", "name")
@@ -165,7 +158,7 @@ def _invalid(message: str, field: str) -> InvalidInput:
 
 def _check_repeats(same: bool) -> None:
     if not same:
-        raise Conflict("this request_id was used for something else", reason="REQUEST_ID_REUSED")
+        raise reused()
 
 
 def _says_the_same(command: RecordDecision, earlier: DecisionRecorded) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from shared import faults
-from shared.errors import LimitExceeded, NotFound
+from shared.errors import NotFound, TooLarge, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType, encode
 from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
@@ -98,12 +98,12 @@ class Decisions:
         return _placed_decision(row) if row else None
 
     async def of_identifier(self, value_hash: bytes) -> list[Placed[DecisionRecorded]]:
-        """Oldest first by when they were recorded. Raises LimitExceeded (TOO_MANY_DECISIONS)."""
+        """Oldest first by when they were recorded. Raises TooLarge (TOO_MANY_DECISIONS)."""
         rows = await self._pool.fetch(
             "SELECT * FROM decisions WHERE value_hash = $1 ORDER BY pos LIMIT $2", value_hash, MOST_DECISIONS_LISTED + 1
         )
         if len(rows) > MOST_DECISIONS_LISTED:
-            raise LimitExceeded(f"more than {MOST_DECISIONS_LISTED} decisions", reason="TOO_MANY_DECISIONS")
+            raise TooLarge(f"more than {MOST_DECISIONS_LISTED} decisions", reason="TOO_MANY_DECISIONS")
         return [_placed_decision(row) for row in rows]
 
     async def about(self, purpose: str, value_hashes: Iterable[bytes]) -> list[DecisionRecorded]:
@@ -149,12 +149,12 @@ class Persons:
         return found
 
     async def require(self, customer: bytes) -> None:
-        """Raises NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED)."""
+        """Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
         row = await self._pool.fetchrow("SELECT erased_at FROM customers WHERE customer = $1", customer)
         if row is None:
             raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
         if row["erased_at"] is not None:
-            raise NotFound("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+            raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
 
     async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
         """Links that are left of erased customers, and decisions that are kept about their identifiers."""

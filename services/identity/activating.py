@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.identity.domain.erasure import check_request, reused
+from services.identity.domain.erasure import check_request
 from services.identity.domain.rules_document import RulesDocument, rules_of, to_json
 from services.identity.graph.difference import Difference, changed, copied
 from services.identity.graph.facts import Evidence
@@ -25,6 +25,7 @@ from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesActivated, 
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
+from shared.request_ids import reused
 from shared.telemetry import logger
 from shared.waiting import wait_for_news
 
@@ -65,7 +66,7 @@ class Activator:
     async def activate(self, command: ActivateRules) -> AsyncGenerator[Progress | Activation, None]:
         """How far what they change is counted, then the rules in force. What was activated under the same id is answered.
 
-        Raises Conflict (REQUEST_ID_REUSED), WrongState (RULES_UNCHANGED), LimitExceeded (REGION_TOO_LARGE).
+        Raises Conflict (REQUEST_ID_REUSED), WrongState (RULES_UNCHANGED), TooLarge (REGION_TOO_LARGE).
         """
         async with self._ledger.turn():
             earlier = self._earlier(command, await rulebook.history(self._ledger.reader))

@@ -17,7 +17,6 @@ from services.identity.domain.decision import (
     kind_of,
     stand_for,
 )
-from services.identity.domain.erasure import reused
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
@@ -30,6 +29,7 @@ from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import NewId, derived_id, to_text
 from shared.instants import Clock
+from shared.request_ids import reused
 
 
 class Decider:

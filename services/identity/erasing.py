@@ -13,7 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from services.identity.domain.certificate import certify
-from services.identity.domain.erasure import EraseCustomer, Erasure, evolve, requested, reused
+from services.identity.domain.erasure import EraseCustomer, Erasure, evolve, requested
 from services.identity.domain.sighting import Suppression
 from services.identity.epochs import Epochs
 from services.identity.graph_writer import GraphWriter
@@ -33,6 +33,7 @@ from shared.instants import Clock
 from shared.log import Record
 from shared.log.writer import Versioned
 from shared.poison import Halted
+from shared.request_ids import reused
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.telemetry import ERASURES_COMPLETED, ERASURES_STUCK, KEYS_DESTROYED, logger
 from shared.vault import Keyring, Vault

@@ -97,7 +97,7 @@ class Explanations:
     async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
         """Of identifiers, or of customers by their ids.
 
-        Raises NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), LimitExceeded (TOO_MANY_SIGHTINGS).
+        Raises NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS).
         """
         async with self._snapshot() as connection:
             first, second = await _named(connection, one), await _named(connection, other)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.identity.domain.erasure import check_request, reused
+from services.identity.domain.erasure import check_request
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.tables import views
 from shared.errors import NotFound
@@ -17,6 +17,7 @@ from shared.events.catalogue import EventType, Public, make_entry
 from shared.ids import NewId, derived_id, to_text
 from shared.instants import Clock
 from shared.log.writer import Versioned
+from shared.request_ids import reused
 
 
 class Hold(msgspec.Struct, frozen=True):

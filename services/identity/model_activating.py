@@ -7,7 +7,7 @@ from contextlib import aclosing
 import msgspec
 
 from services.identity.activating import reported
-from services.identity.domain.erasure import check_request, reused
+from services.identity.domain.erasure import check_request
 from services.identity.graph.difference import Difference
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.model_simulating import ModelSimulation
@@ -20,6 +20,7 @@ from shared.events.models import MODEL_ACTIVATED, MODEL_SETTLED, ModelActivated,
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
+from shared.request_ids import reused
 from shared.telemetry import logger
 
 log = logger("matching")
@@ -56,7 +57,7 @@ class ModelActivator:
     async def activate(self, command: ActivateModel) -> AsyncGenerator[Progress | ModelActivation, None]:
         """How far what it changes is counted, then the model in force. What was activated under the same id is answered.
 
-        Raises InvalidInput (MODEL_INVALID, HOUSEHOLD_TRAP), Conflict (REQUEST_ID_REUSED), WrongState (MODEL_UNCHANGED), LimitExceeded
+        Raises InvalidInput (MODEL_INVALID, HOUSEHOLD_TRAP), Conflict (REQUEST_ID_REUSED), WrongState (MODEL_UNCHANGED), TooLarge
         (REGION_TOO_LARGE).
         """
         model = await asyncio.to_thread(modelbook.read, command.document)

@@ -16,7 +16,7 @@ from services.identity.records.likeness import Comparer, Likeness, RecordPair, b
 from services.identity.simulating import Progress
 from services.identity.tables import record_tables, regions, resettling
 from services.identity.tables.regions import Loaded
-from shared.errors import LimitExceeded
+from shared.errors import TooLarge
 from shared.ids import NewId
 from shared.vault import Vault
 
@@ -35,7 +35,7 @@ class ModelSimulation:
         self._cap = cap
 
     async def run(self, model: Model) -> AsyncGenerator[Progress, None]:
-        """Page by page; the last one has everything. Raises LimitExceeded (REGION_TOO_LARGE)."""
+        """Page by page; the last one has everything. Raises TooLarge (REGION_TOO_LARGE)."""
         rules = self._ledger.rules
         comparing = Comparing(self._pool, self._vault, Comparer(model, rules.matching.review_weight), self._cap)
         found, done, settled_to = Difference(), 0, b""
@@ -70,7 +70,7 @@ async def _closed(
 ) -> tuple[Loaded, dict[RecordPair, Likeness]]:
     """Whole components, of what links now and of what would by this model; with all that their records match by it.
 
-    Raises LimitExceeded (REGION_TOO_LARGE).
+    Raises TooLarge (REGION_TOO_LARGE).
     """
     touched, compared, likenesses = set(page), set[bytes](), dict[RecordPair, Likeness]()
     while True:
@@ -78,7 +78,7 @@ async def _closed(
         fresh = {node.value_hash for node in loaded.region.facts.recorded_by} - compared
         compared |= fresh
         if len(compared) > MAX_LINKED:
-            raise LimitExceeded(
+            raise TooLarge(
                 f"this model would link more than {MAX_LINKED} identifiers to each other",
                 reason="REGION_TOO_LARGE",
                 most=MAX_LINKED,

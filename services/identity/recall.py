@@ -13,7 +13,7 @@ from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
 from services.identity.tables import record_tables
-from shared.errors import LimitExceeded
+from shared.errors import TooLarge
 from shared.instants import END_OF_TIME
 
 MOST_PAIRS = 1_000  # of crowded values: more of those around two are no ordinary traffic
@@ -68,7 +68,7 @@ class Recalled:
 
 
 async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False) -> Recalled:
-    """`former`: these aren't the rules in force. Raises LimitExceeded (TOO_MANY_SIGHTINGS)."""
+    """`former`: these aren't the rules in force. Raises TooLarge (TOO_MANY_SIGHTINGS)."""
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
     likenesses: dict[RecordPair, Likeness] = {}
     await _meet(pool, recalled, entering, rules, instants, former)
@@ -225,7 +225,7 @@ def _take(recalled: Recalled, rows: Collection[Any]) -> None:
         recalled.facts.together[together] = Evidence(row["occurred_at"], row["event_id"])
         recalled.told[row["event_id"]] = Told(row["source"], row["recorded_at"])
     if len(recalled.facts.together) > MOST_SIGHTINGS:
-        raise LimitExceeded(
+        raise TooLarge(
             f"more than {MOST_SIGHTINGS} sightings hang together here: too many to explain",
             reason="TOO_MANY_SIGHTINGS",
             limit=MOST_SIGHTINGS,

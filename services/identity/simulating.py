@@ -35,7 +35,7 @@ class Simulation:
         self._new_id = new_id
 
     async def rules(self, rules: Rules) -> AsyncGenerator[Progress, None]:
-        """Page by page; the last one has everything. Raises LimitExceeded (REGION_TOO_LARGE)."""
+        """Page by page; the last one has everything. Raises TooLarge (REGION_TOO_LARGE)."""
         found, verdicts, done, settled_to = Difference(), dict[bytes, bool](), 0, b""
         total = await resettling.count(self._pool)
         yield Progress(0, total, found)

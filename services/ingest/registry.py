@@ -17,6 +17,7 @@ from shared.errors import Conflict, Fenced
 from shared.events.source import KeyAdded, KeyRevoked, SourceRegistered
 from shared.events.wire import Unit, encode
 from shared.log import LogReader, Record
+from shared.request_ids import check_request_id
 
 CLAIM_ATTEMPTS: Final = 5  # replicas that change something at the same moment fence each other
 
@@ -52,7 +53,7 @@ class Registry:
     async def register(self, request_id: str, name: str, changes: dict[str, Any]) -> NewKey:
         """`changes` as in `change_settings`, of what a new source has.
 
-        Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict, Unavailable.
+        Raises InvalidInput (NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, SETTINGS_INVALID), AlreadyExists (SOURCE_EXISTS), Conflict, Unavailable.
         """
         command = RegisterSource(request_id, name, rules.new_write_key(self._random), changes)
         return self._new_key(await self._change(command), command.write_key)
@@ -76,8 +77,8 @@ class Registry:
         return record.pos, record.entry.public().request_id != request_id
 
     async def publish_plan(self, command: PublishPlan) -> Record:
-        """Raises what `plans.check` and `plans.publish` do, InvalidInput (REQUEST_ID_INVALID), NotFound (SOURCE_UNKNOWN)."""
-        rules.check_request_id(command.request_id)
+        """Raises what `plans.check` and `plans.publish` do, InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID), NotFound (SOURCE_UNKNOWN)."""
+        check_request_id(command.request_id)
         await self._sources.one(command.source)
         await asyncio.to_thread(plans.check, command)
         stream = plans.stream_of(command.source)

@@ -10,7 +10,7 @@ from services.profile.domain import GoldenRecord, Held, golden_record, happened_
 from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
 from services.profile.history import History
 from services.profile.views import Identifiers
-from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.errors import InvalidInput, NotFound, Unavailable, WrongState
 from shared.events import customer as events
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of, normalise
@@ -95,7 +95,7 @@ class Profiles:
     async def permit(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """The profile as it is now, if the customer permits the purpose now. Consent of now rules reads of the past too.
 
-        Raises NotFound (CUSTOMER_UNKNOWN, CUSTOMER_ERASED), NotPermitted, Unavailable.
+        Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), NotPermitted, Unavailable.
         """
         return _profile(await self.permit_cluster(customer, purpose, self._states.get), self._partitions)
 
@@ -203,8 +203,8 @@ class Profiles:
         return held
 
 
-def _erased(customer: bytes) -> NotFound:
-    return NotFound("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+def _erased(customer: bytes) -> WrongState:
+    return WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
 
 
 def _profile(held: dict[bytes, Held], partitions: int) -> Profile:

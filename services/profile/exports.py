@@ -13,7 +13,7 @@ from services.profile.app import Profiles
 from services.profile.domain import Held, LinkedIdentifier, linked
 from services.profile.enforcement import depends_on_the_person
 from services.profile.views import States
-from shared.errors import LimitExceeded, NotFound, NotPermitted
+from shared.errors import LimitExceeded, NotPermitted, WrongState
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
@@ -153,7 +153,7 @@ class Exports:
             cluster = await self._profiles.permit_cluster(stream, purpose, load)
         except NotPermitted:
             return None
-        except NotFound as gone:
+        except WrongState as gone:
             if gone.reason != "CUSTOMER_ERASED":
                 raise
             return None if depends_on_the_person(purpose) else Visible({}, erased=True)

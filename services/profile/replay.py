@@ -14,7 +14,7 @@ from eventsourcing.application import Repository
 from eventsourcing.persistence import EventStore, InterfaceError, JSONTranscoder, OperationalError
 
 from services.profile.domain import State, evolve, fork, state_hash
-from shared.errors import LimitExceeded, Unavailable
+from shared.errors import TooLarge, Unavailable
 from shared.ids import partition_of
 from shared.log.seam import LogEvent, PartitionRecorder, Replayed, SealingMapper, projector
 from shared.log.seam.datastore import Datastore
@@ -39,9 +39,9 @@ class Replayer:
         self._partitions = partitions
 
     async def replay(self, versions: Mapping[bytes, int]) -> tuple[list[Step], dict[bytes, State]]:
-        """{stream: version to replay to} as steps, and the states at the end. Raises LimitExceeded (TOO_MANY_EVENTS)."""
+        """{stream: version to replay to} as steps, and the states at the end. Raises TooLarge (TOO_MANY_EVENTS)."""
         if sum(versions.values()) > MOST_EVENTS:
-            raise LimitExceeded(f"more than {MOST_EVENTS} events", reason="TOO_MANY_EVENTS", limit=MOST_EVENTS)
+            raise TooLarge(f"more than {MOST_EVENTS} events", reason="TOO_MANY_EVENTS", limit=MOST_EVENTS)
         keys = await self._vault.keys(versions)
         try:
             return await asyncio.to_thread(self._replay, versions, keys)

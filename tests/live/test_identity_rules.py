@@ -17,7 +17,7 @@ from services.identity.recall import NOW, Instants
 from services.identity.simulating import Progress, Simulation
 from services.identity.tables import resettling, rulebook, sharing
 from services.identity.tables.rulebook import Activation
-from shared.errors import LimitExceeded
+from shared.errors import TooLarge
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.identifiers import hash_of, normalise
@@ -119,7 +119,7 @@ async def test_the_report_is_what_comes_to_pass(store: Store, document: str, mon
 async def test_rules_that_would_make_a_kiosk_one_person_cannot_be_activated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await (await store.unifier()).unify(traffic(Random(5), 100), 1, [])
     monkeypatch.setattr(sharing, "MAX_SIGHTINGS", 5)
-    with pytest.raises(LimitExceeded, match="anonymous_id would link again"):
+    with pytest.raises(TooLarge, match="anonymous_id would link again"):
         await activate(store, read(OPEN, store.vault.lookup_key), "open")
     assert len(await rulebook.history(LogReader(store.pool))) == 1
 

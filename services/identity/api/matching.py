@@ -117,7 +117,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
 
     async def ReadBack(self, request: pb.ReadBackRequest, context: Any) -> pb.ReadBackResponse:
         if len(request.events) > EVENTS_READ_BACK:
-            raise InvalidInput(f"a page has {EVENTS_READ_BACK} events at most", reason="TOO_MANY_EVENTS")
+            raise InvalidInput(f"a page has {EVENTS_READ_BACK} events at most", reason="BATCH_TOO_LONG")
         entries = [
             Entry(e.stream_id, e.event_id, e.type, e.schema_version, e.occurred_us, e.header, e.envelope) for e in request.events
         ]

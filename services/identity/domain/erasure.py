@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.errors import Conflict, InvalidInput
+from shared.errors import InvalidInput
 from shared.events.catalogue import Public
 from shared.events.erasure import (
     ErasureBegun,
@@ -17,8 +17,8 @@ from shared.events.erasure import (
     ReimportRefused,
     StoresPurged,
 )
+from shared.request_ids import check_request_id
 
-MAX_REQUEST_ID = 100  # characters
 MAX_REASON = 200  # characters: a ground and a ticket, not a letter
 MAX_NAME = 100  # characters
 
@@ -111,15 +111,8 @@ def evolve(erasure: Erasure, event: Public, at: int) -> Erasure:
 
 
 def check_request(request_id: str, reason: str, name: str) -> None:
-    if not request_id:
-        raise InvalidInput("a write needs a request_id", reason="REQUEST_ID_MISSING")
-    if len(request_id) > MAX_REQUEST_ID or not request_id.isprintable():
-        raise InvalidInput(f"a request_id is at most {MAX_REQUEST_ID} printable characters", reason="REQUEST_ID_INVALID")
+    check_request_id(request_id)
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise InvalidInput(f"a reason is 1 to {MAX_REASON} printable characters", reason="REASON_INVALID")
     if len(name) > MAX_NAME or not name.isprintable():
         raise InvalidInput(f"who asks is at most {MAX_NAME} printable characters", reason="NAME_INVALID")
-
-
-def reused() -> Conflict:
-    return Conflict("this request_id stands for something else", reason="REQUEST_ID_REUSED")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from services.identity.graph.rules import Rules
-from shared.errors import LimitExceeded
+from shared.errors import TooLarge
 
 # Of one identifier that links again: everything that it was seen with is settled at once, in memory and in one transaction.
 MAX_SIGHTINGS: Final = 50_000
@@ -50,7 +50,7 @@ async def _owners(pool: Any, hashes: Iterable[bytes], rules: Rules) -> dict[byte
 
 
 async def check_sizes(pool: Any, hashes: Collection[bytes]) -> None:
-    """Before rules are in force by which these link again. Raises LimitExceeded (REGION_TOO_LARGE)."""
+    """Before rules are in force by which these link again. Raises TooLarge (REGION_TOO_LARGE)."""
     if not hashes:
         return
     large = await pool.fetchrow(
@@ -60,7 +60,7 @@ async def check_sizes(pool: Any, hashes: Collection[bytes]) -> None:
         list(hashes),
     )
     if large is not None and large["sightings"] > MAX_SIGHTINGS:
-        raise LimitExceeded(
+        raise TooLarge(
             f"under these rules a value of {large['namespace']} would link again that was seen in {large['sightings']} ways; more "
             f"than {MAX_SIGHTINGS} can't be settled at once: block the value, or set shared_after",
             reason="REGION_TOO_LARGE",

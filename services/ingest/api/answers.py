@@ -28,8 +28,12 @@ STATUSES: Final[list[tuple[type[Exception], int]]] = [
     (errors.NotAuthenticated, 401),
     (errors.InvalidInput, 400),
     (errors.NotFound, 404),
+    (errors.AlreadyExists, 409),
     (errors.NotPermitted, 403),
+    (errors.WrongState, 409),
+    (errors.Conflict, 409),
     (errors.LimitExceeded, 429),
+    (errors.DeadlineExceeded, 429),
     (errors.Unavailable, 429),
 ]
 
@@ -77,7 +81,7 @@ def plain_refusal(status: int, code: str, message: str) -> bytes:
 def of_error(error: Exception) -> Response:
     """An error we didn't foresee is logged under an id, and the caller gets the id alone."""
     if isinstance(error, errors.CustomerError):
-        status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+        status = next(status for kind, status in STATUSES if isinstance(error, kind))
         return refusal(413 if error.reason in TOO_LARGE else status, error.reason, error.message, **error.facts)
     if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
         log.warning("a server is down", error=type(error).__name__)

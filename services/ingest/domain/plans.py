@@ -6,9 +6,10 @@ import msgspec
 
 from services.ingest.domain.plan import compile_plan
 from services.ingest.domain.plan_document import MAX_DOCUMENT_BYTES
-from shared.errors import Conflict, InvalidInput, WrongState
+from shared.errors import InvalidInput, WrongState
 from shared.events.source import PlanPublished
 from shared.ids import derived_id
+from shared.request_ids import reused
 
 
 class PublishPlan(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ def publish(published: Sequence[PlanPublished], command: PublishPlan) -> PlanPub
     for earlier in published:
         if earlier.request_id == command.request_id:
             if earlier.document != command.document:
-                raise Conflict("this request id was used for something else", reason="REQUEST_ID_REUSED")
+                raise reused()
             return None
     newest = published[-1].version if published else 0
     if command.after is not None and command.after != newest:

@@ -13,15 +13,15 @@ import msgspec
 
 from services.ingest.domain import settings
 from services.ingest.domain.settings import Settings
-from shared.errors import AlreadyExists, Conflict, InvalidInput, NotFound, WrongState
+from shared.errors import AlreadyExists, InvalidInput, NotFound, WrongState
 from shared.events.source import KeyAdded, KeyRevoked, SettingsChanged, SourceRegistered
 from shared.ids import derived_id
+from shared.request_ids import check_request_id, reused
 
 PARTITION: Final = 0
 KEY_PREFIX: Final = "wk_"
 KEY_BYTES: Final = 32
 HINT_CHARACTERS: Final = 9
-MAX_REQUEST_ID: Final = 100  # characters
 MAX_KEYS: Final = 100  # that a source has at a time: one an app and environment, and some to change over
 NAME = re.compile(r"[a-z0-9\-]{1,64}")
 
@@ -79,17 +79,12 @@ Command = RegisterSource | ChangeSettings | AddKey | RevokeKey
 
 
 def check(command: Command) -> None:
-    """Raises InvalidInput (NAME_INVALID, REQUEST_ID_INVALID, KEY_NAME_INVALID)."""
+    """Raises InvalidInput (NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, KEY_NAME_INVALID)."""
     if not NAME.fullmatch(command.source):
         raise InvalidInput("a source's name is 1 to 64 lower-case letters, digits and hyphens", reason="NAME_INVALID")
     check_request_id(command.request_id)
     if isinstance(command, AddKey | RevokeKey) and not NAME.fullmatch(command.key_name):
         raise InvalidInput("a key's name is 1 to 64 lower-case letters, digits and hyphens", reason="KEY_NAME_INVALID")
-
-
-def check_request_id(request_id: str) -> None:
-    if not 1 <= len(request_id) <= MAX_REQUEST_ID or not request_id.isprintable():
-        raise InvalidInput("a request id has 1 to 100 printable characters", reason="REQUEST_ID_INVALID")
 
 
 def decide(source: Source | None, command: Command) -> Event | None:
@@ -161,7 +156,7 @@ def _check_repeats(earlier: Event, command: Command) -> None:
         case _:
             same = False
     if not same:
-        raise Conflict("this request id was used for something else", reason="REQUEST_ID_REUSED")
+        raise reused()
 
 
 def unknown_source(name: str) -> NotFound:

@@ -69,7 +69,8 @@ class ConsentServiceServicer:
     def DefinePurpose(self, request, context):
         """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
         reader that is cut off from consent goes on serving what needs no consent by the version it knows.
-        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ABORTED
+        (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,8 +86,8 @@ class ConsentServiceServicer:
     def RecordDecision(self, request, context):
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
-        CONFIRMED_INVALID),
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
+        INSTANT_IN_FUTURE, CONFIRMED_INVALID),
         ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -95,7 +96,8 @@ class ConsentServiceServicer:
 
     def Check(self, request, context):
         """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN).
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+        FAILED_PRECONDITION (CUSTOMER_ERASED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +105,7 @@ class ConsentServiceServicer:
 
     def ListDecisions(self, request, context):
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID).
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,24 +36,26 @@ class ConsentServiceStub:
     DefinePurpose: _grpc.UnaryUnaryMultiCallable[_consent_pb2.DefinePurposeRequest, _consent_pb2.DefinePurposeResponse]
     """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
     reader that is cut off from consent goes on serving what needs no consent by the version it knows.
-    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ABORTED
+    (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
     ListPurposes: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListPurposesRequest, _consent_pb2.ListPurposesResponse]
     """ListPurposes lists the newest version of every purpose, by name."""
     RecordDecision: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionRequest, _consent_pb2.RecordDecisionResponse]
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
-    CONFIRMED_INVALID),
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
+    INSTANT_IN_FUTURE, CONFIRMED_INVALID),
     ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]
     """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN).
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+    FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID).
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
     """
 
 @_typing.type_check_only
@@ -64,24 +66,26 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     DefinePurpose: _aio.UnaryUnaryMultiCallable[_consent_pb2.DefinePurposeRequest, _consent_pb2.DefinePurposeResponse]  # type: ignore[assignment]
     """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
     reader that is cut off from consent goes on serving what needs no consent by the version it knows.
-    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ABORTED
+    (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
     ListPurposes: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListPurposesRequest, _consent_pb2.ListPurposesResponse]  # type: ignore[assignment]
     """ListPurposes lists the newest version of every purpose, by name."""
     RecordDecision: _aio.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionRequest, _consent_pb2.RecordDecisionResponse]  # type: ignore[assignment]
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
-    CONFIRMED_INVALID),
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
+    INSTANT_IN_FUTURE, CONFIRMED_INVALID),
     ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]  # type: ignore[assignment]
     """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN).
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+    FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
     ListDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID).
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
     """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,7 +99,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.DefinePurposeResponse, _abc.Awaitable[_consent_pb2.DefinePurposeResponse]]:
         """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
         reader that is cut off from consent goes on serving what needs no consent by the version it knows.
-        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ABORTED
+        (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
 
     @_abc_1.abstractmethod
@@ -114,8 +119,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.RecordDecisionResponse, _abc.Awaitable[_consent_pb2.RecordDecisionResponse]]:
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, INSTANT_IN_FUTURE,
-        CONFIRMED_INVALID),
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
+        INSTANT_IN_FUTURE, CONFIRMED_INVALID),
         ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
 
@@ -126,7 +131,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.CheckResponse, _abc.Awaitable[_consent_pb2.CheckResponse]]:
         """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN).
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+        FAILED_PRECONDITION (CUSTOMER_ERASED).
         """
 
     @_abc_1.abstractmethod
@@ -136,7 +142,7 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.ListDecisionsResponse, _abc.Awaitable[_consent_pb2.ListDecisionsResponse]]:
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID).
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
         """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

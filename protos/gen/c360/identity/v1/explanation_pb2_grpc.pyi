@@ -42,7 +42,7 @@ class ExplanationServiceStub:
     that day. Of matches those count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-    RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     GetCustomerHistory: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.GetCustomerHistoryRequest, _explanation_pb2.GetCustomerHistoryResponse]
     """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
@@ -55,7 +55,7 @@ class ExplanationServiceStub:
     the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
     count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
-    RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
 
 @_typing.type_check_only
@@ -72,7 +72,7 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     that day. Of matches those count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-    RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     GetCustomerHistory: _aio.UnaryUnaryMultiCallable[_explanation_pb2.GetCustomerHistoryRequest, _explanation_pb2.GetCustomerHistoryResponse]  # type: ignore[assignment]
     """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
@@ -85,7 +85,7 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
     count that were known by then, with the weights that they have today.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
-    RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
 
 class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,7 +105,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         that day. Of matches those count that were known by then, with the weights that they have today.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
         INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-        RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod
@@ -130,7 +130,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
         count that were known by then, with the weights that they have today.
         Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
-        RESOURCE_EXHAUSTED (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
 def add_ExplanationServiceServicer_to_server(servicer: ExplanationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

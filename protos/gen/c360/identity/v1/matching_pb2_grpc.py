@@ -101,7 +101,7 @@ class MatchingServiceServicer:
     def CheckModel(self, request, context):
         """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
         answers with how far it is, and in the last message with everything.
-        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +111,7 @@ class MatchingServiceServicer:
         """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
         is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
         Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+        ABORTED (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +120,7 @@ class MatchingServiceServicer:
     def ReadBack(self, request, context):
         """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
         as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
-        Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
+        Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,18 +44,18 @@ class MatchingServiceStub:
     CheckModel: _grpc.UnaryStreamMultiCallable[_matching_pb2.CheckModelRequest, _matching_pb2.CheckModelResponse]
     """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
     answers with how far it is, and in the last message with everything.
-    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
     """
     ActivateModel: _grpc.UnaryStreamMultiCallable[_matching_pb2.ActivateModelRequest, _matching_pb2.ActivateModelResponse]
     """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
     is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
     Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-    ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+    ABORTED (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
     """
     ReadBack: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ReadBackRequest, _matching_pb2.ReadBackResponse]
     """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
     as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
-    Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
+    Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
     """
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
@@ -88,18 +88,18 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     CheckModel: _aio.UnaryStreamMultiCallable[_matching_pb2.CheckModelRequest, _matching_pb2.CheckModelResponse]  # type: ignore[assignment]
     """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
     answers with how far it is, and in the last message with everything.
-    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
     """
     ActivateModel: _aio.UnaryStreamMultiCallable[_matching_pb2.ActivateModelRequest, _matching_pb2.ActivateModelResponse]  # type: ignore[assignment]
     """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
     is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
     Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-    ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+    ABORTED (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
     """
     ReadBack: _aio.UnaryUnaryMultiCallable[_matching_pb2.ReadBackRequest, _matching_pb2.ReadBackResponse]  # type: ignore[assignment]
     """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
     as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
-    Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
+    Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
     """
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]  # type: ignore[assignment]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
@@ -147,7 +147,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_matching_pb2.CheckModelResponse], _abc.AsyncIterator[_matching_pb2.CheckModelResponse]]:
         """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
         answers with how far it is, and in the last message with everything.
-        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), RESOURCE_EXHAUSTED (REGION_TOO_LARGE).
+        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
         """
 
     @_abc_1.abstractmethod
@@ -159,7 +159,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
         is in force; all records are then compared by it, in pages, and the graph follows (GetModel tells how far).
         Errors: as CheckModel; INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
+        ABORTED (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -170,7 +170,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_matching_pb2.ReadBackResponse, _abc.Awaitable[_matching_pb2.ReadBackResponse]]:
         """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
         as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
-        Errors: INVALID_ARGUMENT (TOO_MANY_EVENTS).
+        Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
         """
 
     @_abc_1.abstractmethod

@@ -89,7 +89,7 @@ class IngestServiceServicer:
 
     def RegisterSource(self, request, context):
         """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
         CONFLICT: sources are being changed elsewhere; try again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -59,7 +59,7 @@ class IngestServiceStub:
     """
     RegisterSource: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]
     """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
     CONFLICT: sources are being changed elsewhere; try again).
     """
     @_builtins.property
@@ -92,7 +92,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
     RegisterSource: _aio.UnaryUnaryMultiCallable[_ingest_pb2.RegisterSourceRequest, _ingest_pb2.RegisterSourceResponse]  # type: ignore[assignment]
     """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+    Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
     CONFLICT: sources are being changed elsewhere; try again).
     """
     @_builtins.property
@@ -140,7 +140,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.RegisterSourceResponse, _abc.Awaitable[_ingest_pb2.RegisterSourceResponse]]:
         """RegisterSource makes a source with its settings and its first write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
+        Errors: INVALID_ARGUMENT (NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, SETTINGS_INVALID), ALREADY_EXISTS (SOURCE_EXISTS), ABORTED (REQUEST_ID_REUSED,
         CONFLICT: sources are being changed elsewhere; try again).
         """
 

@@ -79,7 +79,7 @@ class PlanServiceServicer:
     def PublishPlan(self, request, context):
         """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
         every other within milliseconds, at most 5 seconds.
-        Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+        Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
         FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

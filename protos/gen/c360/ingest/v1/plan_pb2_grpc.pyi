@@ -36,7 +36,7 @@ class PlanServiceStub:
     PublishPlan: _grpc.UnaryUnaryMultiCallable[_plan_pb2.PublishPlanRequest, _plan_pb2.PublishPlanResponse]
     """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
     every other within milliseconds, at most 5 seconds.
-    Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+    Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
     FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     GetPlan: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetPlanRequest, _plan_pb2.GetPlanResponse]
@@ -73,7 +73,7 @@ class PlanServiceAsyncStub(PlanServiceStub):
     PublishPlan: _aio.UnaryUnaryMultiCallable[_plan_pb2.PublishPlanRequest, _plan_pb2.PublishPlanResponse]  # type: ignore[assignment]
     """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
     every other within milliseconds, at most 5 seconds.
-    Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+    Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
     FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     GetPlan: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetPlanRequest, _plan_pb2.GetPlanResponse]  # type: ignore[assignment]
@@ -113,7 +113,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_plan_pb2.PublishPlanResponse, _abc.Awaitable[_plan_pb2.PublishPlanResponse]]:
         """PublishPlan holds a source to a new version of its plan: from the next request on in the process that answered, in
         every other within milliseconds, at most 5 seconds.
-        Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+        Errors: INVALID_ARGUMENT (PLAN_INVALID: the message names the place; REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
         FAILED_PRECONDITION (PLAN_VERSION_DIFFERS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 

@@ -77,7 +77,7 @@ class SourceServiceServicer:
     def ChangeSettings(self, request, context):
         """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
         process that answered, in every other within milliseconds, at most 5 seconds.
-        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
         ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -94,7 +94,7 @@ class SourceServiceServicer:
 
     def AddKey(self, request, context):
         """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
+        Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
         FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -105,7 +105,7 @@ class SourceServiceServicer:
         """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
         milliseconds, at most 5 seconds. There is no way back; add another key.
         To revoke it again is a success and changes nothing.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID),
         ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -40,7 +40,7 @@ class SourceServiceStub:
     ChangeSettings: _grpc.UnaryUnaryMultiCallable[_source_pb2.ChangeSettingsRequest, _source_pb2.ChangeSettingsResponse]
     """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
     process that answered, in every other within milliseconds, at most 5 seconds.
-    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
     ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_source_pb2.ListKeysRequest, _source_pb2.ListKeysResponse]
@@ -49,14 +49,14 @@ class SourceServiceStub:
     """
     AddKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.AddKeyRequest, _source_pb2.AddKeyResponse]
     """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
+    Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
     FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
     milliseconds, at most 5 seconds. There is no way back; add another key.
     To revoke it again is a success and changes nothing.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID),
     ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
 
@@ -72,7 +72,7 @@ class SourceServiceAsyncStub(SourceServiceStub):
     ChangeSettings: _aio.UnaryUnaryMultiCallable[_source_pb2.ChangeSettingsRequest, _source_pb2.ChangeSettingsResponse]  # type: ignore[assignment]
     """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
     process that answered, in every other within milliseconds, at most 5 seconds.
-    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+    Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
     ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_source_pb2.ListKeysRequest, _source_pb2.ListKeysResponse]  # type: ignore[assignment]
@@ -81,14 +81,14 @@ class SourceServiceAsyncStub(SourceServiceStub):
     """
     AddKey: _aio.UnaryUnaryMultiCallable[_source_pb2.AddKeyRequest, _source_pb2.AddKeyResponse]  # type: ignore[assignment]
     """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
-    Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
+    Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
     FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_source_pb2.RevokeKeyRequest, _source_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
     milliseconds, at most 5 seconds. There is no way back; add another key.
     To revoke it again is a success and changes nothing.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+    Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID),
     ABORTED (REQUEST_ID_REUSED, CONFLICT).
     """
 
@@ -113,7 +113,7 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_source_pb2.ChangeSettingsResponse, _abc.Awaitable[_source_pb2.ChangeSettingsResponse]]:
         """ChangeSettings changes what a source may send, and its trust rank. It holds from the next request on in the
         process that answered, in every other within milliseconds, at most 5 seconds.
-        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
+        Errors: INVALID_ARGUMENT (SETTINGS_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN),
         ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
@@ -134,7 +134,7 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_source_pb2.AddKeyResponse, _abc.Awaitable[_source_pb2.AddKeyResponse]]:
         """AddKey gives a source a further write key. The key is shown in this answer only; we keep its hash.
-        Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
+        Errors: INVALID_ARGUMENT (KEY_NAME_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID), NOT_FOUND (SOURCE_UNKNOWN), ALREADY_EXISTS (KEY_EXISTS),
         FAILED_PRECONDITION (TOO_MANY_KEYS), ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 
@@ -147,7 +147,7 @@ class SourceServiceServicer(metaclass=_abc_1.ABCMeta):
         """RevokeKey makes a write key useless: from the next request on in the process that answered, in every other within
         milliseconds, at most 5 seconds. There is no way back; add another key.
         To revoke it again is a success and changes nothing.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_INVALID),
+        Errors: NOT_FOUND (SOURCE_UNKNOWN, KEY_UNKNOWN: there never was one), INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID),
         ABORTED (REQUEST_ID_REUSED, CONFLICT).
         """
 

@@ -64,7 +64,7 @@ class ProfileServiceServicer:
     def GetProfile(self, request, context):
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
         An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -87,7 +87,7 @@ class ProfileServiceServicer:
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
         Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-        erased, with NOT_FOUND (CUSTOMER_ERASED).
+        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
         Errors: as GetProfile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -97,7 +97,7 @@ class ProfileServiceServicer:
     def ReplayCustomer(self, request, context):
         """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
         what is served. It shows no personal data; consent is checked none the less.
-        Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
+        Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,7 @@ class ProfileServiceStub:
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -51,13 +51,13 @@ class ProfileServiceStub:
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-    erased, with NOT_FOUND (CUSTOMER_ERASED).
+    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
     Errors: as GetProfile.
     """
     ReplayCustomer: _grpc.UnaryStreamMultiCallable[_profile_pb2.ReplayCustomerRequest, _profile_pb2.ReplayCustomerResponse]
     """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
     what is served. It shows no personal data; consent is checked none the less.
-    Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
+    Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
     """
 
 @_typing.type_check_only
@@ -68,7 +68,7 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]  # type: ignore[assignment]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -83,13 +83,13 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-    erased, with NOT_FOUND (CUSTOMER_ERASED).
+    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
     Errors: as GetProfile.
     """
     ReplayCustomer: _aio.UnaryStreamMultiCallable[_profile_pb2.ReplayCustomerRequest, _profile_pb2.ReplayCustomerResponse]  # type: ignore[assignment]
     """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
     what is served. It shows no personal data; consent is checked none the less.
-    Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
+    Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
     """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -103,7 +103,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetProfileResponse, _abc.Awaitable[_profile_pb2.GetProfileResponse]]:
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, CUSTOMER_ERASED, IDENTIFIER_UNKNOWN), PERMISSION_DENIED
+        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
         An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -130,7 +130,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
         Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-        erased, with NOT_FOUND (CUSTOMER_ERASED).
+        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
         Errors: as GetProfile.
         """
 
@@ -142,7 +142,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_profile_pb2.ReplayCustomerResponse], _abc.AsyncIterator[_profile_pb2.ReplayCustomerResponse]]:
         """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
         what is served. It shows no personal data; consent is checked none the less.
-        Errors: as GetProfile without the instants, and RESOURCE_EXHAUSTED (TOO_MANY_EVENTS: more than 20,000).
+        Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
