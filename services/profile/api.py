@@ -22,7 +22,8 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.privacy import REDACTED
-from shared.rpc.edge import freshness, instant, named_customer, page_limit, page_token, parse_page_token, progress_name
+from shared.rpc.edge import freshness, instant, named_customer, progress_name
+from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
 
@@ -46,18 +47,15 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return pb.GetProfileResponse(profile=_profile(profile, purpose, await self._profiles.verified(profile, instant)))
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
+        page = Page(request, BY_NUMBER)
         instant = self._instant(request)
-        before = parse_page_token(request.page_token)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await self._customer(request.customer)
         await self._profiles.permit_past(customer, purpose)
-        limit = page_limit(request.page_size)
-        items, more = await self._timelines.page(customer, instant, set(request.kinds), before, limit)
-        return pb.GetTimelineResponse(
-            entries=[_timeline_entry(item, purpose) for item in items],
-            next_page_token=page_token(*place_in_time(items[-1].record)) if more else "",
-        )
+        items = await self._timelines.page(customer, instant, set(request.kinds), page.after, page.wanted)
+        shown, token = page.cut(items, lambda item: place_in_time(item.record))
+        return pb.GetTimelineResponse(entries=[_timeline_entry(item, purpose) for item in shown], next_page_token=token)
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
         purpose_name = self._profiles.purpose(request.purpose).name

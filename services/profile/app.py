@@ -261,8 +261,8 @@ class Timelines:
 
     async def page(
         self, customer: bytes, instant: Instant, kinds: Collection[str], before: tuple[int, bytes] | None, limit: int
-    ) -> tuple[list[TimelineItem], bool]:
-        """Latest first, before the place given; and whether there are more."""
+    ) -> list[TimelineItem]:
+        """Latest first, before the place given."""
         _, records = await self._profiles.replay(customer, instant)
         wanted = [
             record
@@ -278,7 +278,7 @@ class Timelines:
             other = next((end for end in _ends(record)[1:] if end not in erased or record.entry.stream in erased), None)
             parts = record.entry.parts(keys.get(record.entry.stream))
             items.append(TimelineItem(KINDS[record.entry.type_id], record, *parts, other))
-        return items, len(wanted) > limit
+        return items
 
 
 def _ends(record: Record) -> list[bytes]:

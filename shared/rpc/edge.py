@@ -1,6 +1,5 @@
 """What the gRPC edges of all services translate alike."""
 
-import base64
 from collections.abc import Iterable
 
 from c360.common.v1.common_pb2 import CustomerRef, Position
@@ -13,9 +12,6 @@ from shared.instants import from_timestamp
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
 LAST_SECOND = 253_402_300_799  # 9999-12-31
-PAGE_DEFAULT = 50
-PAGE_MAX = 500
-ID_BYTES = 16
 LOGS = frozenset({"ingest", "customer", "profile", "consent"})
 
 
@@ -43,31 +39,6 @@ def progress_name(position: Position) -> str:
     if position.log not in LOGS:
         raise InvalidInput(f"a position's log is one of {', '.join(sorted(LOGS))}", reason="POSITION_INVALID")
     return f"profile/{position.partition}" if position.log == "profile" else position.log
-
-
-def page_limit(page_size: int) -> int:
-    """Raises InvalidInput (PAGE_SIZE_INVALID)."""
-    if page_size < 0:
-        raise InvalidInput("a page size is not negative; 0 asks for the default", reason="PAGE_SIZE_INVALID")
-    return min(page_size or PAGE_DEFAULT, PAGE_MAX)
-
-
-def page_token(number: int, identity: bytes) -> str:
-    """Where a page ended: a number that sorts, and what makes it unique: an id of 16 bytes, or several one after the other."""
-    return base64.urlsafe_b64encode(number.to_bytes(8, signed=True) + identity).decode()
-
-
-def parse_page_token(token: str, ids: int = 1) -> tuple[int, bytes] | None:
-    """The number, and as many ids as the page token was made from; None for the first page. Raises InvalidInput (PAGE_TOKEN_INVALID)."""
-    if not token:
-        return None
-    try:
-        raw = base64.urlsafe_b64decode(token)
-    except ValueError:
-        raw = b""
-    if len(raw) != 8 + ids * ID_BYTES:
-        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID")
-    return int.from_bytes(raw[:8], signed=True), raw[8:]
 
 
 def instant(timestamp: Timestamp, field: str) -> int:

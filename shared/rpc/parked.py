@@ -1,8 +1,7 @@
 """The gRPC edge of what is parked, the same in every service that parks."""
 
-import base64
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from c360.common.v1.common_pb2 import Position
@@ -14,12 +13,17 @@ from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.parked import NotParked, Parked, ParkedTable, Place
 from shared.poison import Halted, Poison
+from shared.rpc.paging import PAGE_MAX, Number, Page
 from shared.telemetry import EVENTS_REPLAYED, logger
 
 SERVICE_NAME = "c360.parked.v1.ParkedService"
-PAGE_DEFAULT = 50
-PAGE_MAX = 500
 MAX_REASON = 200  # characters
+
+# As the table's columns take them.
+Stream = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.-]*\Z")]
+Part = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+PLACES: msgspec.msgpack.Decoder[Place] = msgspec.msgpack.Decoder(tuple[Stream, Number, Part])
+BEFORE_ALL: Place = ("", -1, -1)
 
 # Applies one and takes it out, in one transaction; (log, partition, number) of where it stands then. Raises Poison, NotParked.
 Replay = Callable[[Parked], Awaitable[Sequence[tuple[str, int, int]]]]
@@ -34,9 +38,8 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
         self._replay = replay
 
     async def ListParked(self, request: pb.ListParkedRequest, context: Any) -> pb.ListParkedResponse:
-        limit = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
-        page = await self._table.page(_parse_token(request.page_token), limit)
-        return pb.ListParkedResponse(parked=[_parked(one) for one in page], next_page_token=_token(page, limit))
+        parked, token = await self._page(Page(request, PLACES))
+        return pb.ListParkedResponse(parked=[_parked(one) for one in parked], next_page_token=token)
 
     async def GetParked(self, request: pb.GetParkedRequest, context: Any) -> pb.GetParkedResponse:
         parked_id = from_text(request.parked_id, "parked")
@@ -47,9 +50,10 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
 
     async def ReplayParked(self, request: pb.ReplayParkedRequest, context: Any) -> pb.ReplayParkedResponse:
         if request.all:
-            page = await self._table.page(_parse_token(request.page_token), PAGE_MAX)
-            results = [await self._replay_one(one.parked_id, one) for one in page]
-            return pb.ReplayParkedResponse(results=results, next_page_token=_token(page, PAGE_MAX))
+            whole = pb.ListParkedRequest(page_size=PAGE_MAX, page_token=request.page_token)
+            parked, token = await self._page(Page(whole, PLACES))
+            results = [await self._replay_one(one.parked_id, one) for one in parked]
+            return pb.ReplayParkedResponse(results=results, next_page_token=token)
         if not request.parked_ids:
             raise InvalidInput("name what to replay, or all", reason="PARKED_ID_MISSING")
         if len(request.parked_ids) > PAGE_MAX:
@@ -75,6 +79,9 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
             reason=request.reason,
         )
         return pb.DiscardParkedResponse(parked=_parked(discarded))
+
+    async def _page(self, page: Page[Place]) -> tuple[Sequence[Parked], str]:
+        return page.cut(await self._table.page(page.after or BEFORE_ALL, page.wanted), lambda one: one.place)
 
     async def _replay_one(self, parked_id: bytes, parked: Parked | None) -> pb.ReplayResult:
         result = pb.ReplayResult(parked_id=to_text(parked_id), outcome=pb.REPLAY_OUTCOME_NOT_PARKED)
@@ -115,23 +122,3 @@ def _parked(one: Parked) -> pb.Parked:
         attempts=one.attempts,
         attempt_time=to_timestamp(one.attempted_at) if one.attempts else None,
     )
-
-
-def _token(page: Sequence[Parked], limit: int) -> str:
-    if len(page) < limit:
-        return ""
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(page[-1].place)).decode()
-
-
-def _parse_token(token: str) -> Place:
-    """Raises InvalidInput (PAGE_TOKEN_INVALID)."""
-    if not token:
-        return "", -1, -1
-    try:
-        place: Place = _decode_place(base64.urlsafe_b64decode(token))
-        return place
-    except (ValueError, msgspec.DecodeError):
-        raise InvalidInput("not a page token of ours", reason="PAGE_TOKEN_INVALID") from None
-
-
-_decode_place = msgspec.msgpack.Decoder(Place).decode

@@ -10,7 +10,7 @@ from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import matching_pb2
 
 from services.cli import paging
-from services.identity.api.matching import FIRST_PAGE, after_match, behind
+from services.identity.api.matching import FIRST_PAGE
 from services.identity.app import Unifier
 from services.identity.comparing import Comparing
 from services.identity.domain.sighting import Suppression
@@ -143,7 +143,7 @@ async def check_pages(pool: Any) -> None:
     after, listed = FIRST_PAGE, dict[Any, Likeness]()
     while page := await record_tables.matches_of(pool, everybody, after, 7):
         listed |= page
-        after = behind(after_match(*list(page.items())[-1]))
+        after = (list(page.values())[-1].weight, list(page)[-1])
     assert list(listed.items()) == list(whole.items())
     homes = await record_tables.household(pool, everybody, (-1, b""), 10_000)
     starts = [(-1, b""), *homes]

@@ -16,7 +16,8 @@ from shared.errors import InvalidInput, NotFound
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, page_limit, page_token, parse_page_token
+from shared.rpc.edge import freshness
+from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
 SERVICE_NAME: Final = "c360.identity.v1.DecisionService"
@@ -54,16 +55,12 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         return pb.DecideProposalResponse(**await self._answer(*done))
 
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
-        limit = page_limit(request.page_size)
+        page = Page(request, BY_NUMBER)
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         members = await self._members(request.customer) if request.HasField("customer") else []
-        after = parse_page_token(request.page_token) or (-1, b"")
-        rows = await decisions.page(self._pool, members, after, limit, request.include_withdrawn)
-        more = len(rows) == limit
-        return pb.ListDecisionsResponse(
-            decisions=[_message(row) for row in rows],
-            next_page_token=page_token(rows[-1].decided_at, rows[-1].decision_id) if more else "",
-        )
+        rows = await decisions.page(self._pool, members, page.after or BEFORE_ALL, page.wanted, request.include_withdrawn)
+        shown, token = page.cut(rows, lambda row: (row.decided_at, row.decision_id))
+        return pb.ListDecisionsResponse(decisions=[_message(row) for row in shown], next_page_token=token)
 
     async def _decide(self, act: Act, request: Any, context: Any) -> dict[str, Any]:
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))

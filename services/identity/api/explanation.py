@@ -15,7 +15,8 @@ from shared.ids import from_text, to_text
 from shared.instants import SECOND, to_timestamp
 from shared.log import Record
 from shared.positions import Progress
-from shared.rpc.edge import freshness, instant, page_limit, page_token, parse_page_token
+from shared.rpc.edge import freshness, instant
+from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
 TWO_PEOPLE = 2  # from whom on a value is contested
@@ -33,17 +34,18 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
         return _explained(why)
 
     async def GetCustomerHistory(self, request: pb.GetCustomerHistoryRequest, context: Any) -> pb.GetCustomerHistoryResponse:
+        page = Page(request, BY_NUMBER)
+        after, _ = page.after or BEFORE_ALL
         customer = from_text(request.customer_id, "customer")
-        limit, after = page_limit(request.page_size), (parse_page_token(request.page_token) or (-1, b""))[0]
         known_at = (await self._instants(request, context)).known_at
         history = await self._explanations.history(customer, known_at)
         rest = [record for record in history.records if record.pos > after]
-        page = rest[:limit]
+        shown, token = page.cut(rest, lambda record: (record.pos, record.entry.event_id))
         return pb.GetCustomerHistoryResponse(
             customer_id=to_text(history.members[0]),
             member_ids=[to_text(member) for member in history.members],
-            entries=[_entry(record, history) for record in page],
-            next_page_token=page_token(page[-1].pos, page[-1].entry.event_id) if len(rest) > limit else "",
+            entries=[_entry(record, history) for record in shown],
+            next_page_token=token,
         )
 
     async def ResolveIdentifierAt(self, request: pb.ResolveIdentifierAtRequest, context: Any) -> pb.ResolveIdentifierAtResponse:

@@ -15,7 +15,8 @@ from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.log import LogReader, Record
 from shared.positions import Progress
-from shared.rpc.edge import freshness, page_limit, page_token, parse_page_token
+from shared.rpc.edge import freshness
+from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
 STATES: Final = {
@@ -60,15 +61,11 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return pb.GetCustomerResponse(customer=_customer(members, records, erasure_id))
 
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
-        limit = page_limit(request.page_size)
-        after = parse_page_token(request.page_token) or (-1, b"")
+        page = Page(request, BY_NUMBER)
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), after, limit)
-        more = len(rows) == limit
-        return pb.ListProposalsResponse(
-            proposals=[_proposal(row) for row in rows],
-            next_page_token=page_token(rows[-1].pos, rows[-1].proposal_id) if more else "",
-        )
+        rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), page.after or BEFORE_ALL, page.wanted)
+        shown, token = page.cut(rows, lambda row: (row.pos, row.proposal_id))
+        return pb.ListProposalsResponse(proposals=[_proposal(row) for row in shown], next_page_token=token)
 
     async def EraseCustomer(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
         return await self._erasure.erase(request, context)

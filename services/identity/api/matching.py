@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from math import inf
-from struct import pack, unpack
 from typing import Any
 
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import matching_pb2 as pb
 from c360.identity.v1 import matching_pb2_grpc
+from msgspec.msgpack import Decoder
 
 from services.identity.api.named import linked_customer
 from services.identity.graph.difference import Difference
@@ -19,7 +19,7 @@ from services.identity.matching.model import probability_of
 from services.identity.matching.veto import veto
 from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.model_simulating import ModelSimulation
-from services.identity.records.likeness import Kept, Likeness, RecordPair
+from services.identity.records.likeness import Kept, RecordPair
 from services.identity.simulating import Progress as Looked
 from services.identity.tables import modelbook, record_tables, views
 from services.identity.tables.modelbook import ModelActivation
@@ -29,13 +29,15 @@ from shared.events.catalogue import Entry
 from shared.events.rules import RulesDiffer
 from shared.ids import to_text
 from shared.instants import to_timestamp
-from shared.rpc.edge import ID_BYTES, freshness, page_limit, page_token, parse_page_token
+from shared.rpc.edge import freshness
+from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
 RECORDS_EXPLAINED = 20  # of either side
 COMPARISONS_TOLD = 50
 EVENTS_READ_BACK = 1_000  # a page
 FIRST_PAGE = inf, (b"", b"")
+BY_WEIGHT: Decoder[tuple[float, RecordPair]] = Decoder(tuple[float, RecordPair])
 
 
 class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
@@ -142,14 +144,15 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         return pb.ExplainMatchResponse(comparisons=told[:COMPARISONS_TOLD], model_version=self._comparing.comparer.model.version)
 
     async def ListMatches(self, request: pb.ListMatchesRequest, context: Any) -> pb.ListMatchesResponse:
-        limit, after = page_limit(request.page_size), behind(request.page_token)
+        page = Page(request, BY_WEIGHT)
         await self._fresh(request, context)
         members = set(await views.present_members(self._pool, await self._customer(request.customer)))
-        found = await record_tables.matches_of(self._pool, members, after, limit)
-        rows = await record_tables.records(self._pool, {record_id for ids in found for record_id in ids})
+        wanted = await record_tables.matches_of(self._pool, members, page.after or FIRST_PAGE, page.wanted)
+        found, token = page.cut(list(wanted.items()), lambda match: (match[1].weight, match[0]))
+        rows = await record_tables.records(self._pool, {record_id for ids, _ in found for record_id in ids})
         canonical = await record_tables.canonical_of(self._pool, {row.customer for row in rows.values()})
         matches = []
-        for ids, like in found.items():
+        for ids, like in found:
             if not rows.keys() >= set(ids):
                 continue  # erased since
             own, other = sorted((rows[one] for one in ids), key=lambda row: row.customer not in members)
@@ -163,18 +166,15 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
                     together=canonical.get(own.customer) == canonical.get(other.customer),
                 )
             )
-        more = len(found) == limit
-        return pb.ListMatchesResponse(matches=matches, next_page_token=after_match(*list(found.items())[-1]) if more else "")
+        return pb.ListMatchesResponse(matches=matches, next_page_token=token)
 
     async def ListHousehold(self, request: pb.ListHouseholdRequest, context: Any) -> pb.ListHouseholdResponse:
-        limit, after = page_limit(request.page_size), parse_page_token(request.page_token) or (-1, b"")
+        page = Page(request, BY_NUMBER)
         await self._fresh(request, context)
         members = await views.present_members(self._pool, await self._customer(request.customer))
-        found = await record_tables.household(self._pool, members, after, limit)
-        more = len(found) == limit
-        return pb.ListHouseholdResponse(
-            customer_ids=_texts(customer for _, customer in found), next_page_token=page_token(*found[-1]) if more else ""
-        )
+        wanted = await record_tables.household(self._pool, members, page.after or BEFORE_ALL, page.wanted)
+        found, token = page.cut(wanted, lambda one: one)
+        return pb.ListHouseholdResponse(customer_ids=_texts(customer for _, customer in found), next_page_token=token)
 
     async def _fresh(self, request: Any, context: Any) -> None:
         await self._matcher.progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
@@ -227,20 +227,6 @@ def _difference(found: Difference) -> pb.ModelDifference:
     for example in found.examples:
         message.examples.add(merges=example.merges, customer_ids=_texts(example.customers), parts=example.parts)
     return message
-
-
-def after_match(ids: RecordPair, like: Likeness) -> str:
-    """A weight is no whole number: the token has its bits."""
-    (number,) = unpack(">q", pack(">d", like.weight))
-    return page_token(number, b"".join(ids))
-
-
-def behind(token: str) -> tuple[float, RecordPair]:
-    found = parse_page_token(token, ids=2)
-    if found is None:
-        return FIRST_PAGE
-    (weight,) = unpack(">d", pack(">q", found[0]))
-    return weight, (found[1][:ID_BYTES], found[1][ID_BYTES:])
 
 
 def _ref(row: RecordRow) -> pb.RecordRef:

@@ -20,7 +20,7 @@ from services.ingest.views import PlanRow, Sources
 from services.ingest.violations import Violations
 from shared.ids import to_text
 from shared.instants import Clock, to_timestamp
-from shared.rpc.edge import page_limit, page_token, parse_page_token
+from shared.rpc.paging import BY_NUMBER, Page
 
 MAX_BREACHES: Final = 4_000  # that an answer lists: with two places of 300 characters each, it stays below gRPC's 4 MiB
 
@@ -73,12 +73,12 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
         return pb.ListViolationsResponse(violations=found)
 
     async def ListQuarantined(self, request: pb.ListQuarantinedRequest, context: Any) -> pb.ListQuarantinedResponse:
-        limit, after = page_limit(request.page_size), parse_page_token(request.page_token)
-        found = await self._explaining.page(request.source, after, limit)
-        last = found[-1].row if len(found) == limit else None
+        page = Page(request, BY_NUMBER)
+        waiting = await self._explaining.page(request.source, page.after, page.wanted)
+        found, token = page.cut(waiting, lambda item: (item.row.received_at, item.row.event_id))
         return pb.ListQuarantinedResponse(
             events=[_waiting(item, request.source, room) for item, room in zip(found, _rooms(found), strict=True)],
-            next_page_token=page_token(last.received_at, last.event_id) if last else "",
+            next_page_token=token,
             total=await self._quarantine.count(request.source),
         )
 

@@ -77,7 +77,7 @@ class ProfileServiceServicer:
     def GetTimeline(self, request, context):
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
         Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class ProfileServiceStub:
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
     Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     WatchProfile: _grpc.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
@@ -77,7 +77,7 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     GetTimeline: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
     Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     WatchProfile: _aio.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]  # type: ignore[assignment]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
@@ -118,7 +118,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetTimelineResponse, _abc.Awaitable[_profile_pb2.GetTimelineResponse]]:
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
         Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,79 @@
+"""Laws of pages: one after the other they are the whole list, and what was not made by us is no token."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.identity.api.matching import BY_WEIGHT
+from shared.errors import InvalidInput
+from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, PAGE_DEFAULT, PAGE_MAX, Page
+from shared.rpc.parked import PLACES
+
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+
+
+@dataclass
+class Asked:
+    page_size: int = 0
+    page_token: str = ""
+
+
+@given(st.sets(st.tuples(st.integers(0, 5), st.binary(max_size=2)), max_size=30), st.integers(0, 12))
+def test_pages_one_after_the_other_are_the_whole_list(rows: set[tuple[int, bytes]], size: int) -> None:
+    listed, asked, pages = list[tuple[int, bytes]](), Asked(size), 0
+    while True:
+        page = Page(asked, BY_NUMBER)
+        after = sorted(row for row in rows if row > (page.after or BEFORE_ALL))
+        shown, asked.page_token = page.cut(after[: page.wanted], lambda row: row)
+        assert shown or not rows, "a page that nobody needed"
+        listed, pages = listed + list(shown), pages + 1
+        if not asked.page_token:
+            break
+    assert listed == sorted(rows)
+    assert pages == max(1, -(-len(rows) // (size or PAGE_DEFAULT)))
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_a_page_has_a_bound_and_no_negative_size(size: int) -> None:
+    if size < 0:
+        with pytest.raises(InvalidInput) as refused:
+            Page(Asked(size), BY_NUMBER)
+        assert refused.value.reason == "PAGE_SIZE_INVALID"
+    else:
+        assert 1 < Page(Asked(size), BY_NUMBER).wanted <= PAGE_MAX + 1
+
+
+@given(
+    st.one_of(
+        st.tuples(st.just(BY_NUMBER), st.tuples(NUMBERS, st.binary(max_size=16))),
+        st.tuples(st.just(BY_WEIGHT), st.tuples(st.floats(allow_nan=False), st.tuples(st.binary(), st.binary()))),
+        st.tuples(st.just(PLACES), st.tuples(st.just("CUSTOMER"), NUMBERS, st.integers(-1, 2**31 - 1))),
+    )
+)
+def test_a_token_leads_to_its_place(case: tuple[msgspec.msgpack.Decoder[object], object]) -> None:
+    places, place = case
+    _, token = Page(Asked(1), places).cut([1, 2], lambda _: place)
+    assert Page(Asked(1, token), places).after == place
+
+
+@pytest.mark.parametrize("places", [BY_NUMBER, BY_WEIGHT, PLACES], ids=["by number", "by weight", "parked"])
+@given(token=st.one_of(st.text(min_size=1), st.binary().map(lambda raw: raw.hex()), st.from_regex(r"[A-Za-z0-9_\-]{4,40}=?=?")))
+def test_what_is_no_token_of_ours_is_refused_and_never_a_crash(places: msgspec.msgpack.Decoder[object], token: str) -> None:
+    with suppress(InvalidInput):
+        Page(Asked(0, token), places)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64 - 1])
+def test_a_number_that_no_table_has_is_refused(number: int) -> None:
+    for places in (BY_NUMBER, PLACES):
+        place = (number, b"") if places is BY_NUMBER else ("CUSTOMER", number, 0)
+        try:
+            _, token = Page(Asked(1), places).cut([1, 2], lambda _, place=place: place)
+        except OverflowError:
+            continue
+        with pytest.raises(InvalidInput):
+            Page(Asked(1, token), places)
