@@ -1,17 +1,17 @@
 """Table `verdicts`: which message ids were rejected, and why, and which came again, and how often; for receipts.
 
-Words and counts only, no content. It is bounded by age and by number, and written behind the answers: a crash forgets what
-the last second brought, and so does a flood that brings more than is kept waiting.
+Words and counts only, no content. It is bounded by age and by number, and written behind the answers (`behind`): a flood that
+brings more than is kept waiting is forgotten.
 """
 
-import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from services.ingest.behind import Behind
 from shared.instants import SECOND, Clock
 
-WRITE_EVERY_S: Final = 1.0
 MAX_UNWRITTEN: Final = 20_000  # message ids
 KEPT_S: Final = 7 * 24 * 3600
 KEPT_ROWS: Final = 1_000_000  # about 200 MB
@@ -20,7 +20,7 @@ REJECTED: Final = "rejected"
 DUPLICATE: Final = "duplicate"
 
 
-class Remembered(msgspec.Struct):
+class Remembered(msgspec.Struct, frozen=True):
     """`last_at` in microseconds."""
 
     reason: str
@@ -32,35 +32,26 @@ class Verdicts:
     def __init__(self, pool: Any, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._unwritten: dict[tuple[bytes, str], Remembered] = {}
+        self._behind: Behind[tuple[bytes, str], Remembered] = Behind("verdicts", MAX_UNWRITTEN, _merged, self._save)
         self._trimmed_at = 0
 
     def remember(self, event_id: bytes, status: str, reason: str = "") -> None:
-        now, found = self._clock(), self._unwritten.get((event_id, status))
-        if found is not None:
-            found.reason, found.times, found.last_at = reason, found.times + 1, now
-        elif len(self._unwritten) < MAX_UNWRITTEN:
-            self._unwritten[event_id, status] = Remembered(reason, 1, now)
+        key = event_id, status
+        if self._behind.has_room(key):
+            self._behind.add(key, Remembered(reason, 1, self._clock()))
 
     async def of(self, event_id: bytes) -> dict[str, Remembered]:
         """By status."""
-        await self.write()
+        await self._behind.write()
         rows = await self._pool.fetch("SELECT status, reason, times, last_at FROM verdicts WHERE event_id = $1", event_id)
         return {row["status"]: Remembered(row["reason"], row["times"], row["last_at"]) for row in rows}
 
     async def run(self) -> None:
         """Never returns; raises when the database is down."""
-        while True:
-            await asyncio.sleep(WRITE_EVERY_S)
-            await self.write()
-            await self._trim()
+        await self._behind.run(self._trim)
 
-    async def write(self) -> None:
-        """What a failure keeps from being written is forgotten."""
-        if not self._unwritten:
-            return
-        written, self._unwritten = self._unwritten, {}
-        rows = sorted(written.items())  # two replicas that write the same rows take their locks in the same order
+    async def _save(self, notes: Mapping[tuple[bytes, str], Remembered]) -> None:
+        rows = sorted(notes.items(), key=lambda note: note[0])  # replicas that write the same rows lock them in the same order
         await self._pool.execute(
             """INSERT INTO verdicts (event_id, status, reason, times, last_at)
                SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::int8[], $5::int8[])
@@ -84,3 +75,7 @@ class Verdicts:
             now - KEPT_S * SECOND,
             KEPT_ROWS,
         )
+
+
+def _merged(older: Remembered, newer: Remembered) -> Remembered:
+    return Remembered(newer.reason, older.times + newer.times, max(older.last_at, newer.last_at))

@@ -1,21 +1,18 @@
-"""How often which rule of a plan was broken: counted in memory, added to a table every second.
+"""How often which rule of a plan was broken: counted in memory, added to a table a second later (`behind`)."""
 
-A process that is killed loses at most the last second of its counts; the events themselves don't depend on them.
-"""
-
-import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from services.ingest.behind import Behind
 from services.ingest.domain.plan import Finding
-from shared.store.pool import DOWN
-from shared.telemetry import PLAN_VIOLATIONS, logger
+from shared.telemetry import PLAN_VIOLATIONS
 
-FLUSH_S: Final = 1.0
 PLACES: Final = 10_000  # counted apart at a time; beyond, a rule is counted without its place
 
-log = logger("violations")
+Key = tuple[str, int, str, str, str]  # source, version of its plan, rule, place, action
+Count = tuple[int, int]  # events, and the instant of the last
 
 
 class ViolationRow(msgspec.Struct, frozen=True):
@@ -32,40 +29,23 @@ class ViolationRow(msgspec.Struct, frozen=True):
 class Violations:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
-        self._counts: dict[tuple[str, int, str, str, str], tuple[int, int]] = {}
+        self._behind: Behind[Key, Count] = Behind("violations", PLACES, _merged, self._save)
 
     def count(self, source: str, plan_version: int, findings: tuple[Finding, ...], at: int) -> None:
         for found in findings:
-            place = found.place if len(self._counts) < PLACES else ""
-            key = (source, plan_version, found.rule, place, found.action)
-            events, last = self._counts.get(key, (0, 0))
-            self._counts[key] = events + 1, max(last, at)
+            key = (source, plan_version, found.rule, found.place, found.action)
+            if not self._behind.has_room(key):
+                key = (source, plan_version, found.rule, "", found.action)
+            self._behind.add(key, (1, at))
             PLAN_VIOLATIONS.labels(source, found.rule, found.action).inc()
 
     async def run(self) -> None:
         """Never returns; raises when the database is down."""
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Keeps the counts while the database is down. What it refuses is dropped: counting never ends the door."""
-        counts, self._counts = self._counts, {}
-        if not counts:
-            return
-        try:
-            await self._add(counts)
-        except (*DOWN, asyncio.CancelledError):
-            for key, (events, last) in counts.items():
-                more, later = self._counts.get(key, (0, 0))
-                self._counts[key] = events + more, max(last, later)
-            raise
-        except Exception as error:
-            log.error("counts of violations were refused, and dropped", places=len(counts), error=type(error).__name__)
+        await self._behind.run()
 
     async def all(self, source: str) -> list[ViolationRow]:
         """Newest plan first, and the most frequent rule of each."""
-        await self.flush()
+        await self._behind.write()
         rows = await self._pool.fetch(
             """SELECT plan_version, rule, place, action, events, last_seen_at FROM violations WHERE source = $1
                ORDER BY plan_version DESC, events DESC, rule, place""",
@@ -73,7 +53,8 @@ class Violations:
         )
         return [ViolationRow(*row) for row in rows]
 
-    async def _add(self, counts: dict[tuple[str, int, str, str, str], tuple[int, int]]) -> None:
+    async def _save(self, notes: Mapping[Key, Count]) -> None:
+        counts = dict(sorted(notes.items()))  # replicas that write the same rows lock them in the same order
         columns = list(zip(*counts, strict=True))
         await self._pool.execute(
             """INSERT INTO violations (source, plan_version, rule, place, action, events, last_seen_at)
@@ -85,3 +66,7 @@ class Violations:
             [events for events, _ in counts.values()],
             [last for _, last in counts.values()],
         )
+
+
+def _merged(older: Count, newer: Count) -> Count:
+    return older[0] + newer[0], max(older[1], newer[1])

@@ -3,11 +3,9 @@
 import json
 from typing import Any
 
-import asyncpg
 import pytest
 
-from services.ingest.domain.plan import MAX_PLACE, Finding, Plan, compile_plan
-from services.ingest.violations import Violations
+from services.ingest.domain.plan import MAX_PLACE, Plan, compile_plan
 from shared.errors import InvalidInput
 from shared.events.wire import RawEvent
 
@@ -107,31 +105,6 @@ def test_a_place_is_short() -> None:
         value = {f"{n}" * 200: value}
     [found] = identify_plan(schema, unplanned_trait="allow").judge(identify(**value)).findings
     assert len(found.place) == MAX_PLACE
-
-
-class Refusing:
-    async def execute(self, *arguments: Any) -> None:
-        raise asyncpg.CharacterNotInRepertoireError("invalid byte sequence")
-
-
-class Down:
-    async def execute(self, *arguments: Any) -> None:
-        raise ConnectionRefusedError
-
-
-async def test_counts_that_the_database_refuses_are_dropped_and_end_nothing() -> None:
-    violations = Violations(Refusing())
-    violations.count("crm", 1, (Finding("SCHEMA_VIOLATION", "flag", "place"),), 1)
-    await violations.flush()
-    assert not violations._counts
-
-
-async def test_counts_wait_while_the_database_is_down() -> None:
-    violations = Violations(Down())
-    violations.count("crm", 1, (Finding("SCHEMA_VIOLATION", "flag", "place"),), 1)
-    with pytest.raises(ConnectionRefusedError):
-        await violations.flush()
-    assert len(violations._counts) == 1
 
 
 def test_of_an_event_with_very_many_errors_the_first_is_told() -> None:
