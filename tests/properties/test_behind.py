@@ -77,7 +77,7 @@ class Pool:
     async def execute(self, statement: str, *columns: Any) -> None:
         if self.failures:
             raise self.failures.pop()
-        self.written += [row for row in zip(*columns, strict=True)]
+        self.written += list(zip(*columns, strict=True))
 
 
 def verdicts(pool: Pool) -> Behind[Any, Any]:

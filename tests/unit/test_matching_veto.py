@@ -1,8 +1,8 @@
 """What no weight overrules."""
 
 from services.identity.matching.model import default
+from services.identity.matching.trap import DAUGHTER, FATHER, refuse_household_trap
 from services.identity.matching.veto import veto
-from services.identity.training.trap import DAUGHTER, FATHER, refuse_household_trap
 
 
 def test_another_given_name_and_birth_date_forbid() -> None:

@@ -15,6 +15,7 @@ from services.identity.matching.family import NO_FAMILIES
 from services.identity.matching.model import Model, default, probability_of
 from services.identity.matching.record import Person, Record, make_record
 from services.identity.matching.score import Scorer
+from services.identity.matching.trap import HouseholdTrap, refuse_household_trap
 from services.identity.records.likeness import Comparer
 from services.identity.training import learn, splinked
 from services.identity.training.learn import NotLearnable
@@ -22,7 +23,6 @@ from services.identity.training.people import make_records
 from services.identity.training.reading import NotReadable, read
 from services.identity.training.report import report
 from services.identity.training.train import Options, Trained, train
-from services.identity.training.trap import HouseholdTrap, refuse_household_trap
 from tests.properties.messy_records import SETTINGS, comparison, make_model
 from tests.properties.people_store import all_at_once
 

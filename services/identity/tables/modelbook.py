@@ -9,8 +9,8 @@ import msgspec
 from services.identity.matching import model
 from services.identity.matching.conditions import ModelInvalid
 from services.identity.matching.model import Model
+from services.identity.matching.trap import HouseholdTrap, refuse_household_trap
 from services.identity.tables.rulebook import PARTITION
-from services.identity.training.trap import HouseholdTrap, refuse_household_trap
 from shared.errors import InvalidInput
 from shared.events.models import MODEL_ACTIVATED, MODEL_SETTLED
 from shared.events.rules import RulesDiffer

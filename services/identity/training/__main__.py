@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from services.identity.matching.trap import HouseholdTrap
 from services.identity.training.learn import NotLearnable
 from services.identity.training.people import PRECISION, RECORDS, make_records
 from services.identity.training.reading import NotReadable, read
 from services.identity.training.report import report
 from services.identity.training.train import Options, train
-from services.identity.training.trap import HouseholdTrap
 
 
 def main() -> int:

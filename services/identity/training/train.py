@@ -11,12 +11,12 @@ from services.identity.matching.family import NO_FAMILIES, Family
 from services.identity.matching.model import FORMAT, Model, ModelFile, TermFrequencies, load, weight_of
 from services.identity.matching.record import Record
 from services.identity.matching.score import Scorer
+from services.identity.matching.trap import refuse_household_trap
 from services.identity.matching.values import NORMAL_FORM
 from services.identity.matching.veto import veto
 from services.identity.training.expected import Expected, expect, link_weight
 from services.identity.training.learn import LEAST_M, Better, Learnt, learn
 from services.identity.training.maximise import Maximised, maximise, patterns
-from services.identity.training.trap import refuse_household_trap
 
 LEARNT_WITH = weight_of(0.95)  # who is taken for one person while it is learnt who is
 MAX_PERSON_RECORDS = 50  # more records of one person are a placeholder that slipped through, not a person
