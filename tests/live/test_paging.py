@@ -42,6 +42,6 @@ def test_a_page_that_can_not_be_is_refused(stack: Stack, service: str, method: A
         for bad in ({"page_size": -5}, {"page_token": "page 2"}):
             with pytest.raises(grpc.RpcError) as told:
                 call(request(**bad), timeout=TIMEOUT_S, wait_for_ready=True)
-            refused.append((told.value.code(), reason_of(told.value)))  # type: ignore[attr-defined]
+            refused.append((told.value.code(), reason_of(told.value)))
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     assert refused == [(invalid, "PAGE_SIZE_INVALID"), (invalid, "PAGE_TOKEN_INVALID")]

@@ -1,7 +1,10 @@
 """Laws of pages: one after the other they are the whole list, and what was not made by us is no token."""
 
+import base64
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.identity.api.matching import BY_WEIGHT
 from shared.errors import InvalidInput
-from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, PAGE_DEFAULT, PAGE_MAX, Page
+from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, PAGE_DEFAULT, PAGE_MAX, Page, encode
 from shared.rpc.parked import PLACES
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
@@ -67,13 +70,8 @@ def test_what_is_no_token_of_ours_is_refused_and_never_a_crash(places: msgspec.m
         Page(Asked(0, token), places)
 
 
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64 - 1])
-def test_a_number_that_no_table_has_is_refused(number: int) -> None:
-    for places in (BY_NUMBER, PLACES):
-        place = (number, b"") if places is BY_NUMBER else ("CUSTOMER", number, 0)
-        try:
-            _, token = Page(Asked(1), places).cut([1, 2], lambda _, place=place: place)
-        except OverflowError:
-            continue
-        with pytest.raises(InvalidInput):
-            Page(Asked(1, token), places)
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+@pytest.mark.parametrize(("places", "place"), [(BY_NUMBER, lambda n: (n, b"")), (PLACES, lambda n: ("CUSTOMER", n, 0))])
+def test_a_number_that_no_table_has_is_refused(places: Any, place: Callable[[int], Any], number: int) -> None:
+    with pytest.raises(InvalidInput):
+        Page(Asked(1, base64.urlsafe_b64encode(encode(place(number))).decode()), places)

@@ -62,7 +62,7 @@ async def test_who_takes_no_answers_is_read_no_further() -> None:
             read += 1
             yield request
 
-    async with aclosing(Streams().serve(counted(), echo)) as answers:  # type: ignore[type-var]
+    async with aclosing(Streams().serve(counted(), echo)) as answers:
         await anext(answers)
         for _ in range(1_000):
             await asyncio.sleep(0)

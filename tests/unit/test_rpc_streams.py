@@ -42,8 +42,9 @@ class Counting(log_pb2_grpc.LogServiceServicer):
             self.closed.set()
 
 
-async def read(servicer: Counting, at_most: int) -> list[int]:
+async def read(at_most: int, **of: Any) -> list[int]:
     """The numbers of the nodes that come, of which `at_most` are waited for; then the call is cancelled."""
+    servicer = Counting(**of)  # type: ignore[abstract]
     server = RpcServer("127.0.0.1:0")
     server.add(log_pb2_grpc.add_LogServiceServicer_to_server, servicer, "c360.log.v1.LogService")
     await server.start()
@@ -69,16 +70,16 @@ async def nodes(call: Any, at_most: int) -> AsyncIterator[pb.Node]:
 
 
 def timed(code: str) -> float:
-    samples = RPC_SECONDS.collect()[0].samples
+    [metric] = RPC_SECONDS.collect()
     wanted = {"method": METHOD, "code": code}
-    return sum(sample.value for sample in samples if sample.name.endswith("_count") and sample.labels == wanted)
+    return sum(float(sample.value) for sample in metric.samples if sample.name.endswith("_count") and sample.labels == wanted)
 
 
 async def test_a_stream_that_ends_is_timed_as_what_it_ended_with() -> None:
     ended, refused = timed("OK"), timed("NOT_FOUND")
-    assert await read(Counting(3), 10) == [0, 1, 2]
+    assert await read(10, amount=3) == [0, 1, 2]
     with pytest.raises(grpc.aio.AioRpcError) as told:
-        await read(Counting(3, error=NotFound("no such node", reason="NODE_UNKNOWN")), 10)
+        await read(10, amount=3, error=NotFound("no such node", reason="NODE_UNKNOWN"))
     assert (told.value.code(), reason_of(told.value)) == (grpc.StatusCode.NOT_FOUND, "NODE_UNKNOWN")
     assert (timed("OK"), timed("NOT_FOUND")) == (ended + 1, refused + 1)
 
@@ -86,5 +87,5 @@ async def test_a_stream_that_ends_is_timed_as_what_it_ended_with() -> None:
 @pytest.mark.parametrize("size", [10, 1_000_000], ids=["it waits for its turn", "nobody takes what is sent"])
 async def test_who_leaves_leaves_nothing_behind(size: int) -> None:
     cancelled = timed("CANCELLED")
-    assert await read(Counting(size=size), 2) == [0, 1]
+    assert await read(2, size=size) == [0, 1]
     assert timed("CANCELLED") == cancelled + 1
