@@ -29,7 +29,7 @@ def lists() -> Iterator[Any]:
                         yield pytest.param(served_by, method, id=f"{served_by}-{method.name}")
 
 
-@pytest.mark.parametrize(("service", "method"), lists())
+@pytest.mark.parametrize(("service", "method"), list(lists()))
 def test_a_page_that_can_not_be_is_refused(stack: Stack, service: str, method: Any) -> None:
     request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
     refused = []
