@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -75,11 +75,8 @@ async def request(eraser: Eraser, store: Store, device: str) -> Erasure:
 async def test_an_erasure_that_can_not_go_on_holds_up_no_other(store: Store, client: Client, keyring: FileKeyring) -> None:
     services = Services(client)
     await services.start()
-    unifier, _, ledger = await store.started()
     devices = ["answered by a newer release", "recorded by a newer release", "last"]
-    await unifier.unify([device_event(device) for device in devices], 1, [])
-    epochs = Epochs(client, ledger, store.vault, lambda: LONG_AGO)
-    eraser = Eraser(store.pool, client, ledger, store.vault, epochs, keyring, unifier.forget, now_us, id_maker(now_us))
+    eraser = await identity_of(store, client, keyring, devices)
     answered, recorded, last = [await request(eraser, store, device) for device in devices]
     services.newer.add(answered.erasure_id)
     async with store.pool.acquire() as connection:
@@ -98,6 +95,29 @@ async def test_an_erasure_that_can_not_go_on_holds_up_no_other(store: Store, cli
         assert not running.done()
     finally:
         await end([running])
+
+
+async def test_an_erasure_waits_for_services_that_are_away(store: Store, client: Client, keyring: FileKeyring) -> None:
+    eraser = await identity_of(store, client, keyring, ["device"])
+    erasure = await request(eraser, store, "device")
+    running = asyncio.ensure_future(eraser.run())
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            while erasure.stage != "keys_destroyed":
+                [erasure] = await erasures.get(store.pool, [erasure.erasure_id])
+        await Services(client).start()
+        assert (await eraser.wait(erasure, TIMEOUT_S)).stage == "completed"
+        assert not running.done()
+    finally:
+        await end([running])
+
+
+async def identity_of(store: Store, client: Client, keyring: FileKeyring, devices: Sequence[str]) -> Eraser:
+    """A process that knows who has these devices."""
+    unifier, _, ledger = await store.started()
+    await unifier.unify([device_event(device) for device in devices], 1, [])
+    epochs = Epochs(client, ledger, store.vault, lambda: LONG_AGO)
+    return Eraser(store.pool, client, ledger, store.vault, epochs, keyring, unifier.forget, now_us, id_maker(now_us))
 
 
 def device_event(device: str) -> RawEvent:
