@@ -117,7 +117,7 @@ async def identity_of(store: Store, client: Client, keyring: FileKeyring, device
     unifier, _, ledger = await store.started()
     await unifier.unify([device_event(device) for device in devices], 1, [])
     epochs = Epochs(client, ledger, store.vault, lambda: LONG_AGO)
-    return Eraser(store.pool, client, ledger, store.vault, epochs, keyring, unifier.forget, now_us, id_maker(now_us))
+    return Eraser(store.pool, client, ledger, store.vault, epochs, keyring, unifier.graph, unifier.forget, now_us, id_maker(now_us))
 
 
 def device_event(device: str) -> RawEvent:
