@@ -11,7 +11,7 @@ from c360.profile.v1 import profile_pb2_grpc
 
 from services.profile.app import KINDS, Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
 from services.profile.domain import golden_record
-from services.profile.enforcement import EVENTS_FIELD, release, release_details
+from services.profile.enforcement import ReleasedEvent, release, release_event
 from services.profile.hub import Hub
 from services.profile.replay import Replayer, Step
 from services.profile.values import to_struct, to_value
@@ -157,46 +157,30 @@ def _profile(profile: Profile, purpose: PurposeDefined, verified: frozenset[str]
 
 def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineEntry:
     record, entry = item.record, item.record.entry
+    released = release_event(item.public, item.personal, purpose)
     message = pb.TimelineEntry(
         event_id=to_text(entry.event_id),
         kind=item.kind,
+        name=released.name or "",
         occur_time=to_timestamp(entry.occurred_at),
         record_time=to_timestamp(record.recorded_at),
-        details=to_struct(_released(item, purpose)),
+        details=to_struct(_details(item, released)),
         customer_id=to_text(entry.stream),
         version=record.version,
         redacted=item.personal is REDACTED,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
     )
-    if purpose.may_see(EVENTS_FIELD):
-        message.name = getattr(item.personal, "name", "")
     if isinstance(item.public, events.Activity):
         message.source = item.public.source
         message.flags.extend(item.public.flags)
-        message.sent_as.CopyFrom(to_struct(_sent_as(item, purpose)))
+        message.sent_as.CopyFrom(to_struct(released.sent_as))
         message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
         if item.public.original_at is not None:
             message.original_time.CopyFrom(to_timestamp(item.public.original_at))
     return message
 
 
-def _released(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
-    """What the purpose may see: of a person, what the profile would show; of an event, all when it may see events."""
-    match item.personal:
-        case events.Identified() | events.Grouped():
-            return release_details(item.personal.traits, purpose)
-        case events.LinkedValue():
-            return release_details({item.public.namespace: item.personal.value}, purpose)
-        case events.Tracked() | events.Viewed():
-            properties: dict[str, Any] = item.personal.properties
-            return properties if purpose.may_see(EVENTS_FIELD) else release_details(properties, purpose)
-    if isinstance(item.public, events.CustomersMerged | events.CustomersSplit | events.MergeProposed):
+def _details(item: TimelineItem, released: ReleasedEvent) -> dict[str, Any]:
+    if released.names_customers:
         return {"customer_ids": [to_text(end) for end in (item.record.entry.stream, item.other) if end is not None]}
-    return {}
-
-
-def _sent_as(item: TimelineItem, purpose: PurposeDefined) -> dict[str, Any]:
-    """What the purpose may see in its standard form, it may see as it was sent."""
-    raw: dict[str, Any] = getattr(item.personal, "raw", {})
-    is_event = isinstance(item.personal, events.Tracked | events.Viewed)
-    return raw if is_event and purpose.may_see(EVENTS_FIELD) else release_details(raw, purpose)
+    return released.traits or released.properties or released.identifier or {}

@@ -7,6 +7,7 @@ import msgspec
 
 from services.profile.domain import GoldenRecord, GoldenTrait, LinkedIdentifier
 from shared.errors import NotPermitted
+from shared.events import customer as events
 from shared.events.consent import ALLOWED_BY_LAW, DecisionRecorded, PurposeDefined, judge
 
 EVENTS_FIELD = "events"  # a purpose that may see it sees names and properties in the timeline
@@ -70,6 +71,66 @@ def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
     )
 
 
-def release_details(details: dict[str, Any], purpose: PurposeDefined) -> dict[str, Any]:
-    """Of one event in the timeline: what has the name of a trait or identifier that the profile would show."""
-    return {name: value for name, value in details.items() if purpose.may_see(name)}
+class ReleasedEvent(msgspec.Struct, frozen=True):
+    """What may be shown of one event. None: its kind has no such part, it is gone, or the purpose may not see it."""
+
+    name: str | None = None
+    category: str | None = None
+    target_id: str | None = None  # group: the group's id; alias: the previous id
+    context: dict[str, Any] | None = None
+    properties: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    identifier: dict[str, Any] | None = None  # namespace: value
+    sent_as: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
+    names_customers: bool = False  # those whom a merge is about, so far as they are not erased
+
+    def __repr__(self) -> str:
+        return "<ReleasedEvent sealed>"
+
+
+def release_event(public: Any, personal: Any, purpose: PurposeDefined) -> ReleasedEvent:
+    """Of a person, what the profile would show; of what she did, all when the purpose may see events.
+
+    What it may see in its standard form, it may see as it was sent. Fails closed: of a personal part that is gone, or of a
+    type that `_whole` doesn't know, nothing is shown.
+    """
+    whole, sees_events = _whole(public, personal), purpose.may_see(EVENTS_FIELD)
+    all_of_it = sees_events and whole.properties is not None
+    told = whole if sees_events else ReleasedEvent()
+    return ReleasedEvent(
+        name=told.name,
+        category=told.category,
+        target_id=told.target_id,
+        context=told.context,
+        properties=whole.properties if all_of_it else _by_name(whole.properties, purpose),
+        traits=_by_name(whole.traits, purpose),
+        identifier=_by_name(whole.identifier, purpose),
+        sent_as=whole.sent_as if all_of_it else _by_name(whole.sent_as, purpose) or {},
+        names_customers=whole.names_customers,
+    )
+
+
+def _by_name(values: dict[str, Any] | None, purpose: PurposeDefined) -> dict[str, Any] | None:
+    """What has the name of a trait or identifier that the profile would show."""
+    return None if values is None else {name: value for name, value in values.items() if purpose.may_see(name)}
+
+
+def _whole(public: Any, personal: Any) -> ReleasedEvent:
+    """All that any purpose may see. The one place that knows the parts of each type."""
+    whole = ReleasedEvent()
+    match personal:
+        case events.Identified():
+            whole = ReleasedEvent(traits=personal.traits, context=personal.context, sent_as=personal.raw)
+        case events.Tracked(name=name, properties=properties):
+            whole = ReleasedEvent(name=name, properties=properties, context=personal.context, sent_as=personal.raw)
+        case events.Viewed(name=name, category=category, properties=properties):
+            whole = ReleasedEvent(name, category, properties=properties, context=personal.context, sent_as=personal.raw)
+        case events.Grouped(group_id=group_id, traits=traits):
+            whole = ReleasedEvent(target_id=group_id, traits=traits, context=personal.context, sent_as=personal.raw)
+        case events.Aliased():
+            whole = ReleasedEvent(target_id=personal.previous_id, context=personal.context)
+        case events.LinkedValue():
+            whole = ReleasedEvent(identifier={public.namespace: personal.value})
+        case None if isinstance(public, events.CustomersMerged | events.CustomersSplit | events.MergeProposed):
+            whole = ReleasedEvent(names_customers=True)
+    return whole

@@ -10,11 +10,10 @@ from c360.profile.v1 import export_pb2 as pb
 from c360.profile.v1 import export_pb2_grpc
 
 from services.profile.app import Profiles
-from services.profile.enforcement import EVENTS_FIELD, release_details
+from services.profile.enforcement import release_event
 from services.profile.exports import Exported, Exports, Interval, Page
 from services.profile.sending import taken_in_time
 from shared.errors import InvalidInput
-from shared.events import customer as events
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
 from shared.instants import to_timestamp
@@ -81,6 +80,7 @@ def _parts(found: Iterable[pb.ExportedEvent]) -> Iterator[list[pb.ExportedEvent]
 
 def _event(item: Exported, purpose: PurposeDefined) -> pb.ExportedEvent:
     record, entry, public = item.record, item.record.entry, item.public
+    released = release_event(public, item.personal, purpose)
     message = pb.ExportedEvent(
         event_id=to_text(entry.event_id),
         customer_id=to_text(entry.stream),
@@ -90,6 +90,12 @@ def _event(item: Exported, purpose: PurposeDefined) -> pb.ExportedEvent:
         sent_time=None if public.sent_at is None else to_timestamp(public.sent_at),
         original_time=None if public.original_at is None else to_timestamp(public.original_at),
         record_time=to_timestamp(record.recorded_at),
+        name=released.name,
+        category=released.category,
+        target_id=released.target_id,
+        properties=_json(released.properties),
+        traits=_json(released.traits),
+        context=_json(released.context),
         redacted=item.personal is REDACTED,
         flags=public.flags,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
@@ -97,32 +103,8 @@ def _event(item: Exported, purpose: PurposeDefined) -> pb.ExportedEvent:
     if item.resolved_by is not None:
         message.resolved_by.namespace = item.resolved_by.namespace
         message.resolved_by.value = item.resolved_by.value or ""
-    if not message.redacted:
-        _add_personal(message, item.personal, purpose)
     return message
 
 
-def _add_personal(message: pb.ExportedEvent, personal: Any, purpose: PurposeDefined) -> None:
-    """As in a timeline: names and contexts where events may be seen, and of details what has the name of what may."""
-    sees_events = purpose.may_see(EVENTS_FIELD)
-    if isinstance(personal, events.Identified | events.Grouped):
-        message.traits = _json(release_details(personal.traits, purpose))
-    if isinstance(personal, events.Tracked | events.Viewed):
-        properties = personal.properties if sees_events else release_details(personal.properties, purpose)
-        message.properties = _json(properties)
-    if not sees_events:
-        return
-    message.context = _json(personal.context)
-    match personal:
-        case events.Tracked():
-            message.name = personal.name
-        case events.Viewed():
-            message.name, message.category = personal.name, personal.category
-        case events.Grouped():
-            message.target_id = personal.group_id
-        case events.Aliased():
-            message.target_id = personal.previous_id
-
-
-def _json(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode()
+def _json(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
