@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shared.events import customer as events
-from shared.events.catalogue import Entry, EventType, make_entry
+from shared.events.catalogue import Entry, make_entry
 from shared.events.wire import RawEvent
 from shared.privacy import Personal
 from shared.vault import DataKey
@@ -19,16 +19,6 @@ class Placed:
     customer: bytes
 
 
-ACTIVITIES: dict[str, EventType] = {
-    "identify": events.IDENTIFIED,
-    "track": events.TRACKED,
-    "page": events.PAGE_VIEWED,
-    "screen": events.SCREEN_VIEWED,
-    "group": events.GROUPED,
-    "alias": events.ALIASED,
-}
-
-
 def activity_entry(item: Placed, key: DataKey) -> Entry:
     event = item.event
     public = events.Activity(
@@ -39,7 +29,7 @@ def activity_entry(item: Placed, key: DataKey) -> Entry:
         received_at=event.received_at,
         flags=event.flags,
     )
-    return make_entry(ACTIVITIES[event.kind], item.customer, item.event_id, event.occurred_at, public, _personal(event), key)
+    return make_entry(events.ACTIVITIES[event.kind], item.customer, item.event_id, event.occurred_at, public, _personal(event), key)
 
 
 def _personal(event: RawEvent) -> Personal:

@@ -9,7 +9,7 @@ from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
-from services.profile.app import KINDS, Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
+from services.profile.app import Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
 from services.profile.domain import golden_record
 from services.profile.enforcement import ReleasedEvent, release, release_event
 from services.profile.hub import Hub
@@ -113,7 +113,7 @@ def _replay_step(step: Step) -> pb.ReplayStep:
     return pb.ReplayStep(
         customer_id=to_text(entry.stream),
         version=step.event.originator_version,
-        kind=KINDS[entry.type_id],
+        kind=entry.kind,
         event_id=to_text(entry.event_id),
         occur_time=to_timestamp(entry.occurred_at),
         schema_version=entry.schema_version,

@@ -11,7 +11,6 @@ from services.profile.enforcement import depends_on_the_person, require_permissi
 from services.profile.history import History
 from services.profile.views import Identifiers
 from shared.errors import InvalidInput, NotFound, Unavailable, WrongState
-from shared.events import customer as events
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of, normalise
 from shared.ids import partition_of, to_text
@@ -217,28 +216,6 @@ def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
     return Profile(record, sum(versions.values()), versions, positions)
 
 
-KINDS = {
-    events.FOUNDED.id: "founded",
-    events.LINKED.id: "linked",
-    events.UNLINKED.id: "unlinked",
-    events.MERGED.id: "merged",
-    events.SPLIT.id: "split",
-    events.MERGE_PROPOSED.id: "merge_proposed",
-    events.PROPOSAL_CLOSED.id: "proposal_closed",
-    events.MERGE_DECIDED.id: "merge_decided",
-    events.MERGE_FORBIDDEN.id: "merge_forbidden",
-    events.DECISION_WITHDRAWN.id: "decision_withdrawn",
-    events.IDENTIFIED.id: "identified",
-    events.TRACKED.id: "tracked",
-    events.PAGE_VIEWED.id: "page_viewed",
-    events.SCREEN_VIEWED.id: "screen_viewed",
-    events.GROUPED.id: "grouped",
-    events.ALIASED.id: "aliased",
-    events.RESTRICTED.id: "restricted",
-    events.ERASED.id: "erased",
-}
-
-
 class TimelineItem(msgspec.Struct, frozen=True):
     """`personal` is what the envelope held: a Personal, REDACTED, or None for kinds that have none.
 
@@ -267,7 +244,7 @@ class Timelines:
         wanted = [
             record
             for record in records
-            if (not kinds or KINDS[record.entry.type_id] in kinds) and (before is None or place_in_time(record) < before)
+            if (not kinds or record.entry.kind in kinds) and (before is None or place_in_time(record) < before)
         ]
         wanted.sort(key=place_in_time, reverse=True)
         page = wanted[:limit]
@@ -277,7 +254,7 @@ class Timelines:
         for record in page:
             other = next((end for end in _ends(record)[1:] if end not in erased or record.entry.stream in erased), None)
             parts = record.entry.parts(keys.get(record.entry.stream))
-            items.append(TimelineItem(KINDS[record.entry.type_id], record, *parts, other))
+            items.append(TimelineItem(record.entry.kind, record, *parts, other))
         return items
 
 

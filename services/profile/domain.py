@@ -136,23 +136,6 @@ def fork(state: State) -> State:
     )
 
 
-TIMELESS = frozenset(
-    kind.id
-    for kind in (
-        events.FOUNDED,
-        events.UNLINKED,
-        events.MERGED,
-        events.SPLIT,
-        events.MERGE_PROPOSED,
-        events.PROPOSAL_CLOSED,
-        events.MERGE_DECIDED,
-        events.MERGE_FORBIDDEN,
-        events.DECISION_WITHDRAWN,
-        events.RESTRICTED,
-    )
-)
-
-
 def happened_by(entry: Entry, valid_at: int) -> bool:
     """Whether an event counts at a valid time.
 
@@ -162,7 +145,7 @@ def happened_by(entry: Entry, valid_at: int) -> bool:
 
 
 def is_timeless(entry: Entry) -> bool:
-    return entry.type_id in TIMELESS
+    return entry.type_id in events.TIMELESS_IDS
 
 
 def keep_within_limits(traits: dict[str, dict[str, Candidate]]) -> None:

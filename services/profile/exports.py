@@ -15,6 +15,7 @@ from services.profile.enforcement import depends_on_the_person
 from services.profile.views import States
 from shared.errors import LimitExceeded, NotPermitted, WrongState
 from shared.events import customer as events
+from shared.events.catalogue import CATALOGUE
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record
@@ -23,15 +24,6 @@ from shared.vault import Vault
 
 PAGE_EVENTS = 500  # of the log, at up to 96 KB
 EXPORTS_AT_MOST = 2  # at a time: each keeps a database connection and a good part of the CPU busy
-
-KINDS = {
-    events.IDENTIFIED.id: "identify",
-    events.TRACKED.id: "track",
-    events.PAGE_VIEWED.id: "page",
-    events.SCREEN_VIEWED.id: "screen",
-    events.GROUPED.id: "group",
-    events.ALIASED.id: "alias",
-}
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -125,7 +117,7 @@ class Exports:
                 position = records[-1].pos + 1
 
     async def _permitted(self, records: Sequence[Record], source: str, purpose: PurposeDefined) -> tuple[list[Exported], int]:
-        sent = [(record, record.entry.public()) for record in records if record.entry.type_id in KINDS]
+        sent = [(record, record.entry.public()) for record in records if record.entry.type_id in events.ACTIVITY_IDS]
         sent = [(record, public) for record, public in sent if public.source == source]
         streams = {record.entry.stream for record, _ in sent}
         keys = await self._vault.keys(streams)
@@ -138,7 +130,7 @@ class Exports:
                 continue
             personal = REDACTED if visible.erased else record.entry.personal(keys.get(record.entry.stream))
             resolved_by = visible.identifiers.get(public.resolved_by)
-            found.append(Exported(KINDS[record.entry.type_id], record, public, personal, resolved_by))
+            found.append(Exported(CATALOGUE[record.entry.type_id].call, record, public, personal, resolved_by))
         return found, len(sent) - len(found)
 
     async def _visible(self, stream: bytes, purpose: PurposeDefined, held: dict[bytes, Held]) -> Visible | None:

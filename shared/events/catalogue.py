@@ -73,7 +73,11 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One entry of the catalogue. `upcasters[n - 1]` leads from version n to n + 1, and `forms[n - 1]` reads version n."""
+    """One entry of the catalogue. `upcasters[n - 1]` leads from version n to n + 1, and `forms[n - 1]` reads version n.
+
+    `call` is what sources call it, empty for what none sends. `timeless` events count at every valid time; None stands for
+    types outside customers' streams, of which nobody asks it.
+    """
 
     id: str
     version: int
@@ -81,6 +85,8 @@ class EventType:
     personal: type[Personal] | None
     upcasters: tuple[Upcaster, ...]
     forms: tuple[Form, ...]
+    call: str = ""
+    timeless: bool | None = None
 
 
 def _reader(kind: type[msgspec.Struct], upcasts: Sequence[Upcast]) -> Read:
@@ -110,9 +116,12 @@ def register(
     public: type[Public],
     personal: type[Personal] | None = None,
     upcasters: Sequence[Upcaster] = (),
+    *,
+    call: str = "",
+    timeless: bool | None = None,
 ) -> EventType:
     assert type_id not in CATALOGUE, f"{type_id} is registered twice"
-    CATALOGUE[type_id] = make_type(type_id, version, public, personal, upcasters)
+    CATALOGUE[type_id] = make_type(type_id, version, public, personal, upcasters, call=call, timeless=timeless)
     return CATALOGUE[type_id]
 
 
@@ -122,6 +131,9 @@ def make_type(
     public: type[Public],
     personal: type[Personal] | None = None,
     upcasters: Sequence[Upcaster] = (),
+    *,
+    call: str = "",
+    timeless: bool | None = None,
 ) -> EventType:
     assert len(upcasters) == version - 1, f"{type_id} needs an upcaster from each version but the newest"
     forms = []
@@ -129,7 +141,7 @@ def make_type(
         read_public = _reader(public, [upcaster.public for upcaster in upcasters[older:]])
         read_personal = _reader(personal, [upcaster.personal for upcaster in upcasters[older:]]) if personal else None
         forms.append(Form(read_public, read_personal, b"%b/%d" % (type_id.encode(), older + 1)))
-    return EventType(type_id, version, public, personal, tuple(upcasters), tuple(forms))
+    return EventType(type_id, version, public, personal, tuple(upcasters), tuple(forms), call, timeless)
 
 
 def event_type(type_id: str, schema_version: int) -> EventType:
@@ -156,6 +168,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     occurred_at: int
     header: bytes
     envelope: bytes = b""
+
+    @property
+    def kind(self) -> str:
+        """What timelines call it: its type without the name of the log."""
+        return self.type_id.partition(".")[2]
 
     def public(self) -> Any:
         """In the newest form of its type. Raises UnknownEvent, msgspec.DecodeError."""

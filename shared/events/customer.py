@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from shared.events.catalogue import GraphFact, PermissionFact, Public, register
+from shared.events.catalogue import CATALOGUE, GraphFact, PermissionFact, Public, register
 from shared.events.erasure import Policy
 from shared.privacy import Personal
 
@@ -181,23 +181,27 @@ class Aliased(Personal, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}  # what else the call had at its top
 
 
-FOUNDED = register("customer.founded", 1, CustomerFounded)
-LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue)
-UNLINKED = register("customer.unlinked", 1, IdentifierUnlinked)
-MERGED = register("customer.merged", 1, CustomersMerged)
-SPLIT = register("customer.split", 1, CustomersSplit)
-MERGE_PROPOSED = register("customer.merge_proposed", 1, MergeProposed)
-PROPOSAL_CLOSED = register("customer.proposal_closed", 1, ProposalClosed)
-MERGE_DECIDED = register("customer.merge_decided", 1, MergeDecided)
-MERGE_FORBIDDEN = register("customer.merge_forbidden", 1, MergeForbidden)
-DECISION_WITHDRAWN = register("customer.decision_withdrawn", 1, DecisionWithdrawn)
-RESTRICTED = register("customer.restricted", 1, CustomerRestricted)
-ERASED = register("customer.erased", 1, CustomerErased)
-IDENTIFIED = register("customer.identified", 1, Activity, Identified)
-TRACKED = register("customer.tracked", 1, Activity, Tracked)
-PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed)
-SCREEN_VIEWED = register("customer.screen_viewed", 1, Activity, Viewed)
-GROUPED = register("customer.grouped", 1, Activity, Grouped)
-ALIASED = register("customer.aliased", 1, Activity, Aliased)
+# Timeless: that two customers are one person was always so, whenever we learned it, and so were they there.
+FOUNDED = register("customer.founded", 1, CustomerFounded, timeless=True)
+LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue, timeless=False)
+UNLINKED = register("customer.unlinked", 1, IdentifierUnlinked, timeless=True)
+MERGED = register("customer.merged", 1, CustomersMerged, timeless=True)
+SPLIT = register("customer.split", 1, CustomersSplit, timeless=True)
+MERGE_PROPOSED = register("customer.merge_proposed", 1, MergeProposed, timeless=True)
+PROPOSAL_CLOSED = register("customer.proposal_closed", 1, ProposalClosed, timeless=True)
+MERGE_DECIDED = register("customer.merge_decided", 1, MergeDecided, timeless=True)
+MERGE_FORBIDDEN = register("customer.merge_forbidden", 1, MergeForbidden, timeless=True)
+DECISION_WITHDRAWN = register("customer.decision_withdrawn", 1, DecisionWithdrawn, timeless=True)
+RESTRICTED = register("customer.restricted", 1, CustomerRestricted, timeless=True)
+ERASED = register("customer.erased", 1, CustomerErased, timeless=False)
+IDENTIFIED = register("customer.identified", 1, Activity, Identified, call="identify", timeless=False)
+TRACKED = register("customer.tracked", 1, Activity, Tracked, call="track", timeless=False)
+PAGE_VIEWED = register("customer.page_viewed", 1, Activity, Viewed, call="page", timeless=False)
+SCREEN_VIEWED = register("customer.screen_viewed", 1, Activity, Viewed, call="screen", timeless=False)
+GROUPED = register("customer.grouped", 1, Activity, Grouped, call="group", timeless=False)
+ALIASED = register("customer.aliased", 1, Activity, Aliased, call="alias", timeless=False)
 
-ACTIVITY_IDS = frozenset(kind.id for kind in (IDENTIFIED, TRACKED, PAGE_VIEWED, SCREEN_VIEWED, GROUPED, ALIASED))
+TYPES = tuple(kind for kind in CATALOGUE.values() if kind.id.startswith("customer."))  # all that a customer's stream holds
+TIMELESS_IDS = frozenset(kind.id for kind in TYPES if kind.timeless)
+ACTIVITIES = {kind.call: kind for kind in TYPES if kind.call}
+ACTIVITY_IDS = frozenset(kind.id for kind in ACTIVITIES.values())

@@ -63,6 +63,10 @@ def _kind(kind: EventType) -> Iterator[str]:
         yield f"Bears on the {bears_on}: a follower that keeps it must not skip it.\n"
     if kind.personal is not None:
         yield from _part("Personal", kind.personal)
+    if kind.call:
+        yield f"Sources send it as `{kind.call}`.\n"
+    if kind.timeless:
+        yield "Counts at every valid time.\n"
     for version, upcaster in enumerate(kind.upcasters, start=1):
         yield f"From version {version} to {version + 1}: {upcaster.change}\n"
 
