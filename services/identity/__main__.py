@@ -45,7 +45,6 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter
 from shared.parked import ParkedTable
-from shared.poison import Run
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
@@ -72,8 +71,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "identity")
     new_id, progress, outbox, parked = id_maker(now_us), Progress(), Outbox(pool), ParkedTable(pool, now_us)
-    ledger = Ledger(pool, LogWriter(pool, [IDENTITY_PARTITION], now_us), outbox, parked, progress, now_us)
-    ledger.run = Run(settings.poison_run_limit)
+    writer = LogWriter(pool, [IDENTITY_PARTITION], now_us)
+    ledger = Ledger(pool, writer, outbox, parked, progress, now_us, settings.poison_run_limit)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     epochs = Epochs(client, ledger, vault, now_us)
     matcher, model_activator = _matching(server, pool, ledger, outbox, unifier.graph, vault)
@@ -82,16 +81,12 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         unifier.forget()
         matcher.forget()
 
-    def committed() -> None:
-        relay.tell()
-        matcher.tell()
-
     eraser = Eraser(pool, client, ledger, vault, epochs, keyring, unifier.graph, forget, now_us, new_id)
     holds = Holds(pool, ledger, now_us, new_id, eraser.tell)
     simulation = Simulation(pool, new_id)
     activator = Activator(pool, ledger, unifier.graph, simulation, now_us, new_id)
     relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read)
-    ledger.on_committed = committed
+    ledger.tell_of_units(relay.tell)
     erasure_api = ErasureApi(pool, eraser, holds, keyring, progress)
     api = IdentityApi(pool, LogReader(pool), vault.lookup_key, progress, erasure_api)
     server.add(add_IdentityServiceServicer_to_server, api, "c360.identity.v1.IdentityService")

@@ -127,10 +127,8 @@ class Activator:
         )
         own = await self._entry(RULES_ACTIVATED, event)
         await self._ledger.commit([own], [], write_views=lambda connection, _: resettling.begin(connection, version))
-        activation = (await rulebook.history(self._ledger.reader))[-1]
-        self._ledger.rules = activation.rules
         log.info("rules activated", version=version)
-        return activation
+        return self._ledger.activation
 
     async def _resettle_page(self) -> bool:
         """Whether there is more to do. A page, and how far it came, are one transaction."""
@@ -146,7 +144,7 @@ class Activator:
         return True
 
     async def _resettle(self, so_far: Resettling, page: list[bytes]) -> None:
-        activation = (await rulebook.history(self._ledger.reader))[-1]
+        activation = self._ledger.activation
         stored: list[tuple[Region, Region]] = []  # as it was, and as it becomes
 
         def remember(loaded: Loaded) -> Sequence[Entry]:

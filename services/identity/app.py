@@ -238,8 +238,8 @@ class Unifier:
             for erasure in drafting.erasures:
                 await erasures.save(connection, erasure)
 
-        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused)
-        self.graph.saved(unit.loaded)
+        number = unit.loaded.region.known.next_founding_number
+        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number)
         self._known |= unit.fresh
         while len(self._known) > KNOWN_SIGHTINGS:
             self._known.popitem(last=False)

@@ -150,7 +150,7 @@ class Explanations:
         """What was known is resolved by the rules of that day; what had happened, by today's."""
         if instants.known_at == END_OF_TIME:
             return self._graph.rules
-        return rulebook.known_at(await rulebook.history(LogReader(connection)), instants.known_at).rules
+        return (await rulebook.known_at(LogReader(connection), instants.known_at)).rules
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:

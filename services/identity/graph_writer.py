@@ -82,11 +82,6 @@ class GraphWriter:
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
         await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
 
-    def saved(self, loaded: Loaded) -> None:
-        """That transaction is committed."""
-        number = loaded.region.known.next_founding_number
-        self.ledger.next_founding_number = max(self.ledger.next_founding_number, number)
-
     async def settle_left(self) -> bool:
         """What erasures left unsettled, a page of it; whether there may be more. Events settle it too, as they come."""
         async with self.ledger.turn():
@@ -115,8 +110,8 @@ class GraphWriter:
             await self.save(connection, loaded, settled, drafting, records)
             await also(connection)
 
-        await self.ledger.commit(drafting.own, drafting.entries, write_views=write_views)
-        self.saved(loaded)
+        number = loaded.region.known.next_founding_number
+        await self.ledger.commit(drafting.own, drafting.entries, write_views=write_views, next_founding_number=number)
         return settled.conclusions
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.graph.rules import Rules
 from services.identity.tables import modelbook, rulebook, views
 from services.identity.tables.modelbook import ModelActivation
 from services.identity.tables.outbox import Outbox
+from services.identity.tables.rulebook import Activation
 from services.identity.tables.seen import SeenMessages
 from shared.events.catalogue import Entry
 from shared.events.wire import INGEST_STREAM
@@ -15,7 +16,7 @@ from shared.log import LogReader, LogWriter, Record
 from shared.log.turns import Turns
 from shared.log.writer import Versioned
 from shared.parked import ParkedTable
-from shared.poison import Run
+from shared.poison import POISON_RUN_LIMIT, Run
 from shared.positions import Progress
 
 IDENTITY_PARTITION: Final = rulebook.PARTITION
@@ -24,23 +25,57 @@ Also = Callable[[Any], Awaitable[None]]  # what else is part of a transaction
 
 
 class Ledger:
-    """Whatever is read and written here belongs into a `turn` (`shared.log.turns`). `on_committed` is told of every unit."""
+    """Whatever is read and written here belongs into a `turn` (`shared.log.turns`). What is in memory follows the log: it is
+    loaded from it, and changes by what is committed, here and nowhere else.
+    """
 
-    def __init__(self, pool: Any, writer: LogWriter, outbox: Outbox, parked: ParkedTable, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        writer: LogWriter,
+        outbox: Outbox,
+        parked: ParkedTable,
+        progress: Progress,
+        clock: Clock,
+        poison_run_limit: int = POISON_RUN_LIMIT,
+    ) -> None:
         self.reader = LogReader(pool)
         self.parked = parked
         self.seen = SeenMessages(pool)
-        self.run = Run()
-        self.next_founding_number = 0
-        self.rules = DEFAULT_RULES  # those in force
-        self.model: ModelActivation = modelbook.shipped()  # that is in force
-        self.on_committed: Callable[[], None] = lambda: None
+        self.run = Run(poison_run_limit)
+        self._next_founding_number = 0
+        self._activation = rulebook.SHIPPED
+        self._model = modelbook.shipped()
+        self._listeners: list[Callable[[], None]] = []
         self._pool = pool
         self._writer = writer
         self._outbox = outbox
         self._progress = progress
         self._clock = clock
         self.turn = Turns(self._load).turn
+
+    def tell_of_units(self, listener: Callable[[], None]) -> None:
+        """`listener` is called whenever a unit is committed."""
+        self._listeners.append(listener)
+
+    @property
+    def activation(self) -> Activation:
+        """Of the rules in force."""
+        return self._activation
+
+    @property
+    def rules(self) -> Rules:
+        """Those in force."""
+        return self._activation.rules
+
+    @property
+    def model(self) -> ModelActivation:
+        """That is in force."""
+        return self._model
+
+    @property
+    def next_founding_number(self) -> int:
+        return self._next_founding_number
 
     @property
     def consumed(self) -> int:
@@ -67,9 +102,10 @@ class Ledger:
         consumed: int | None = None,
         write_views: Views | None = None,
         refused: Sequence[bytes] = (),
+        next_founding_number: int = 0,
     ) -> list[Record]:
         """Appends what is identity's own, hands `entries` and the ids of what was `refused` over as a unit, and moves the consumed
-        position, as one.
+        position, as one. Customers were founded up to, and without, `next_founding_number`.
 
         Nothing is handed over when there are neither entries nor a position.
         """
@@ -84,20 +120,24 @@ class Ledger:
                 await self._outbox.put(connection, units, self._clock())
 
         records = await self._writer.append(own, {INGEST_STREAM: position}, write)
+        self._activation = rulebook.behind(self._activation, records)
+        self._model = modelbook.behind(self._model, records)
+        self._next_founding_number = max(self._next_founding_number, next_founding_number)
         if units:
             self._outbox.committed(units)
             self._progress.advance("ingest", position)
             self._progress.advance("customer", self._outbox.next_number - 1)
-            self.on_committed()
+            for listener in self._listeners:
+                listener()
         return records
 
     async def _load(self) -> None:
         await self._writer.claim()
         await self._outbox.load()
         await self.seen.load()
-        self.rules = (await rulebook.history(self.reader))[-1].rules
-        self.model = (await modelbook.history(self.reader))[-1]
-        self.next_founding_number = await views.next_founding_number(self._pool)
+        self._activation = await rulebook.known_at(self.reader)
+        self._model = await modelbook.in_force(self.reader)
+        self._next_founding_number = await views.next_founding_number(self._pool)
         self.run.length = await self.parked.trailing_run(INGEST_STREAM, self.consumed)
         self._progress.advance("ingest", self.consumed)
         self._progress.advance("customer", self._outbox.next_number - 1)

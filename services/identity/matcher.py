@@ -38,7 +38,7 @@ log = logger("matching")
 
 
 class Matcher:
-    """`tell` it of news, and have it `forget` when something was erased."""
+    """The ledger tells it of units; `tell` it of another model, and have it `forget` when something was erased."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Matcher:
         self._step = asyncio.Lock()  # what is planned by one step isn't changed by another
         self.comparing = comparing
         self.progress = Progress()  # up to where events are in the records and what follows from them
+        ledger.tell_of_units(self.tell)
 
     def tell(self) -> None:
         self._news.set()

@@ -135,8 +135,6 @@ def settling(ledger: Ledger, clock: Clock, new_id: NewId) -> Callable[[int], Awa
 
 
 async def commit_about_model(ledger: Ledger, kind: EventType, event: Public, clock: Clock, new_id: NewId) -> None:
-    """The ledger knows the model in force as the log does."""
     version = await ledger.reader.version(IDENTITY_PARTITION, MODEL_STREAM) + 1
     entry = make_entry(kind, MODEL_STREAM, new_id(), clock(), event)
     await ledger.commit([Versioned(IDENTITY_PARTITION, version, entry)], [])
-    ledger.model = (await modelbook.history(ledger.reader))[-1]

@@ -92,6 +92,17 @@ class LogReader:
         )
         return newest or 0
 
+    async def newest(self, partition: int, stream: bytes, known_at: int = END_OF_TIME) -> Record | None:
+        """The last event of a stream that was recorded at or before `known_at`."""
+        row = await self._pool.fetchrow(
+            f"""SELECT {COLUMNS} FROM events WHERE partition = $1 AND stream = $2 AND recorded_at <= $3
+                ORDER BY version DESC LIMIT 1""",  # noqa: S608
+            partition,
+            stream,
+            known_at,
+        )
+        return to_record(row) if row else None
+
     async def partition(self, partition: int, first: int, limit: int, last: int = NEWEST) -> list[Record]:
         """Up to `limit` events in the order of their positions, from position `first` to `last`, both included."""
         rows = await self._pool.fetch(

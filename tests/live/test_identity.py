@@ -225,8 +225,8 @@ async def test_a_value_that_is_seen_in_many_ways_is_as_the_function_of_all_facts
     raw = [
         msgspec.structs.replace(e, occurred_at=at, received_at=500) for e, at in zip(traffic(random, 120), instants, strict=True)
     ]
-    unifier, _, ledger = await store.started()
-    ledger.rules = few
+    monkeypatch.setattr(Ledger, "rules", few)
+    unifier = await store.unifier()
     for sequence, unit in enumerate(in_units(random, raw[:80]), 1):
         await unifier.unify(unit, sequence, [])
     before = [sighting_of(event, store.vault.lookup_key) for event in raw[:80]]

@@ -74,7 +74,8 @@ async def test_the_tables_follow_rules_whatever_happens_meanwhile(store: Store, 
     shipped = rulebook.SHIPPED.document
     for name, document in (("open", read(OPEN, key)), ("strict", read(STRICT, key)), ("shipped", shipped)):
         activation = await activate(store, document, name)
-        while await (await activator(store))._resettle_page():
+        while await (one := await activator(store))._resettle_page():
+            assert one._ledger.activation == (await rulebook.history(LogReader(store.pool)))[-1]
             if rest and random.random() < 0.5:
                 sequence += 1
                 await (await store.unifier()).unify(rest[0], sequence, [])
@@ -109,7 +110,9 @@ async def test_the_report_is_what_comes_to_pass(store: Store, document: str, mon
         patched.setattr(activating, "PAGE_IDENTIFIERS", 10_000)
         assert await one._resettle_page()
         came = await resettling.under_way(store.pool)
+        assert not one._ledger.activation.settled
         assert not await one._resettle_page()
+    assert one._ledger.activation.settled, "what it has committed, it knows"
     assert came is not None
     found = (came.merges, came.splits, came.links, came.unlinks)
     assert found == (report.merges, report.splits, report.links, report.unlinks)
@@ -178,3 +181,7 @@ async def test_what_is_explained_as_known_then_is_by_the_rules_of_that_day(store
     assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["SHARED", "LIMIT"], ["BLOCKED"]]
     known = await explanations.why(one, other, await explanations.instants(None, now_us()))
     assert known.explained == found[1].explained
+    versions = await rulebook.history(LogReader(store.pool))
+    for instant in (0, before, *(version.recorded_at for version in versions), END_OF_TIME):
+        then = rulebook.fold(await LogReader(store.pool).streams([(0, rulebook.RULES_STREAM)], instant))
+        assert await rulebook.known_at(LogReader(store.pool), instant) == then[-1]

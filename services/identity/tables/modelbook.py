@@ -10,11 +10,12 @@ from services.identity.matching import model
 from services.identity.matching.conditions import ModelInvalid
 from services.identity.matching.model import Model
 from services.identity.matching.trap import HouseholdTrap, refuse_household_trap
-from services.identity.tables.rulebook import PARTITION
+from services.identity.tables.rulebook import PARTITION, back_to
 from shared.errors import InvalidInput
 from shared.events.models import MODEL_ACTIVATED, MODEL_SETTLED
 from shared.events.rules import RulesDiffer
 from shared.ids import derived_id
+from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record
 
 MODEL_STREAM: Final = derived_id(b"model")
@@ -77,8 +78,19 @@ async def history(reader: LogReader) -> list[ModelActivation]:
     return fold(await reader.streams([(PARTITION, MODEL_STREAM)]))
 
 
-def fold(records: Sequence[Record]) -> list[ModelActivation]:
-    found: dict[int, ModelActivation] = {}
+async def in_force(reader: LogReader) -> ModelActivation:
+    """Reads no other: a model may have two megabytes."""
+    return fold(await back_to(MODEL_ACTIVATED.id, reader, MODEL_STREAM, END_OF_TIME))[-1]
+
+
+def behind(activation: ModelActivation, records: Sequence[Record]) -> ModelActivation:
+    """What is in force behind these events, of whatever streams, when `activation` was ahead of them."""
+    return fold([record for record in records if record.entry.stream == MODEL_STREAM], activation)[-1]
+
+
+def fold(records: Sequence[Record], before: ModelActivation | None = None) -> list[ModelActivation]:
+    """`before` is the model ahead of them, if they are not the whole stream."""
+    found = {before.number: before} if before else {}
     for record in records:
         public = record.entry.public()
         if record.entry.type_id == MODEL_ACTIVATED.id:

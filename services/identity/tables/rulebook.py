@@ -9,7 +9,9 @@ from services.identity.domain.rules_document import RulesDocument, document_of, 
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesDiffer
 from shared.ids import derived_id
+from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record
+from shared.log.reader import Stretch
 
 PARTITION: Final = 0  # of identity's log, that has no other
 RULES_STREAM: Final = derived_id(b"rules")
@@ -47,8 +49,31 @@ async def history(reader: LogReader) -> list[Activation]:
     return fold(await reader.streams([(PARTITION, RULES_STREAM)]))
 
 
-def fold(records: Sequence[Record]) -> list[Activation]:
-    found = {SHIPPED.version: SHIPPED}
+async def known_at(reader: LogReader, instant: int = END_OF_TIME) -> Activation:
+    """What was in force at an instant of the log's own clock. Reads no other version: a document may have a megabyte."""
+    records = await back_to(RULES_ACTIVATED.id, reader, RULES_STREAM, instant)
+    return fold(records)[-1]
+
+
+async def back_to(type_id: str, reader: LogReader, stream: bytes, instant: int) -> list[Record]:
+    """The end of a stream, as it was known at an instant, from the last event of that type on."""
+    newest = await reader.newest(PARTITION, stream, instant)
+    records = [newest] if newest else []
+    while records and records[0].entry.type_id != type_id and records[0].version > 1:
+        before = records[0].version - 1
+        records[:0] = await reader.history([Stretch(PARTITION, stream, before, before)])
+    return records
+
+
+def behind(activation: Activation, records: Sequence[Record]) -> Activation:
+    """What is in force behind these events, of whatever streams, when `activation` was ahead of them."""
+    return fold([record for record in records if record.entry.stream == RULES_STREAM], activation)[-1]
+
+
+def fold(records: Sequence[Record], before: Activation | None = None) -> list[Activation]:
+    """`before` is the version ahead of them, if they are not the whole stream."""
+    first = before or SHIPPED
+    found = {first.version: first}
     for record in records:
         public = record.entry.public()
         if record.entry.type_id == RULES_ACTIVATED.id:
@@ -69,11 +94,6 @@ def fold(records: Sequence[Record]) -> list[Activation]:
         elif record.entry.type_id == RULES_SETTLED.id:
             found[public.version] = msgspec.structs.replace(found[public.version], settled=True)
     return list(found.values())
-
-
-def known_at(activations: Sequence[Activation], instant: int) -> Activation:
-    """The rules that were in force at an instant of the log's own clock."""
-    return next((one for one in reversed(activations) if one.recorded_at <= instant), activations[0])
 
 
 def in_force_at(activations: Sequence[Activation], pos: int) -> Activation:
