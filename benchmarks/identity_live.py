@@ -27,18 +27,16 @@ from c360.identity.v1.decision_pb2_grpc import DecisionServiceStub, add_Decision
 from benchmarks.harness import Result
 from services.identity.api.decisions import SERVICE_NAME, DecisionApi
 from services.identity.app import Unifier
+from services.identity.composition import IdentitySettings, compose
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.ledger import Ledger
 from services.identity.tables import views
-from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
+from shared import bus
+from shared.config import read_settings
 from shared.events.wire import RawEvent
 from shared.identifiers import hash_of, normalise
-from shared.ids import id_maker
-from shared.instants import now_us
-from shared.log import LogWriter
-from shared.parked import ParkedTable
 from shared.positions import Progress
 from shared.rpc import RpcServer
 from shared.store.pool import open_pool
@@ -101,15 +99,15 @@ async def measure(servers: Stack) -> AsyncIterator[Result]:
 
 @contextlib.asynccontextmanager
 async def _writer(servers: Stack) -> AsyncIterator[Writer]:
-    environment, new_id = servers.environment_of("identity"), id_maker(now_us)
-    pool = await open_pool(environment["C360_DATABASE_URL"], "identity")
-    vault_pool = await open_pool(environment["C360_VAULT_URL"], "vault")
-    vault = Vault(vault_pool, FileKeyring(Path(environment["C360_KEYRING_FILE"])))
-    progress = Progress()
-    ledger = Ledger(pool, LogWriter(pool, [0], now_us), Outbox(pool), ParkedTable(pool, now_us), progress, now_us)
-    unifier = Unifier(pool, ledger, vault, now_us, new_id)
-    await unifier.load()
-    yield Writer(pool, vault, ledger, unifier, Decider(pool, ledger, unifier.graph, now_us, new_id), progress)
+    settings = read_settings(IdentitySettings, servers.environment_of("identity"))
+    pool = await open_pool(settings.database_url, "identity")
+    vault_pool = await open_pool(settings.vault_url, "vault")
+    keyring = FileKeyring(Path(settings.keyring_file))
+    vault, client = Vault(vault_pool, keyring), await bus.connect(settings.nats_url, "benchmark")
+    parts = compose(settings, pool, vault, keyring, client)
+    await parts.unifier.load()
+    yield Writer(pool, vault, parts.ledger, parts.unifier, parts.decider, parts.progress)
+    await client.close()
     await asyncio.gather(pool.close(), vault_pool.close())
 
 

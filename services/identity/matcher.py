@@ -204,14 +204,6 @@ class Matcher:
         await self._graph.resettle(plan.touched, plan.amend, save)
 
 
-def make_matcher(
-    pool: Any, ledger: Ledger, outbox: Outbox, graph: GraphWriter, vault: Vault, settled: Callable[[int], Awaitable[None]]
-) -> Matcher:
-    """`settled` is called, in a turn, when all records are compared by a model that is to be settled."""
-    comparer = Comparer(ledger.model.model, graph.rules.matching.review_weight)
-    return Matcher(pool, ledger, outbox, graph, vault, Comparing(pool, vault, comparer), settled)
-
-
 def _parts(heard: Mapping[bytes, Heard]) -> list[dict[bytes, Heard]]:
     rest = iter(heard.items())
     parts = []

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from services.consent.__main__ import ConsentSettings
-from services.identity.__main__ import IdentitySettings
+from services.identity.composition import IdentitySettings
 from services.ingest.__main__ import IngestSettings
 from services.migrate import MigrateSettings
 from services.profile.__main__ import ProfileSettings

@@ -5,8 +5,9 @@ import signal
 import sys
 from typing import Any
 
-from services.identity import __main__ as identity
 from services.identity import sweep
+from services.identity.__main__ import serve
+from services.identity.composition import IdentitySettings
 from services.identity.ledger import Ledger
 from shared.process import run_service
 
@@ -51,4 +52,4 @@ if __name__ == "__main__":
         die_around_the_purge(moment)
     else:
         die_around_commits(moment, point)
-    sys.exit(run_service("identity", identity.IdentitySettings, identity.serve))
+    sys.exit(run_service("identity", IdentitySettings, serve))

@@ -10,9 +10,11 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from nats.aio.client import Client
 
 from services.identity import follow
 from services.identity.app import Unifier
+from services.identity.composition import IdentitySettings, Parts, compose
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.sighting import Sighting, Suppression, admit
@@ -20,10 +22,12 @@ from services.identity.graph.facts import Facts, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.ledger import Ledger
+from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.reviewing import Expiry
 from services.identity.tables import erasures, regions, views
-from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
+from shared import bus
+from shared.config import read_settings
 from shared.errors import InvalidInput, WrongState
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
@@ -31,10 +35,9 @@ from shared.events.wire import RawEvent, decode_unit
 from shared.identifiers import Identifier, hash_of, normalise
 from shared.ids import id_maker
 from shared.instants import DAY, now_us
-from shared.log import LogReader, LogWriter
+from shared.log import LogReader
 from shared.parked import ParkedTable
 from shared.poison import Poison
-from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 from tests.emptying import empty_log
@@ -68,8 +71,11 @@ VIEWS = (
 
 @dataclass
 class Store:
+    settings: IdentitySettings
     pool: Any
     vault: Vault
+    keyring: FileKeyring
+    client: Client
 
     async def unifier(self) -> Unifier:
         """A process that has just started."""
@@ -84,11 +90,13 @@ class Store:
         return await views.members(self.pool, found.customer) if found else []
 
     async def started(self) -> tuple[Unifier, Decider, Ledger]:
-        writer = LogWriter(self.pool, [0], now_us)
-        ledger = Ledger(self.pool, writer, Outbox(self.pool), ParkedTable(self.pool, now_us), Progress(), now_us)
-        unifier = Unifier(self.pool, ledger, self.vault, now_us, id_maker(now_us))
-        await unifier.load()
-        return unifier, Decider(self.pool, ledger, unifier.graph, now_us, id_maker(now_us)), ledger
+        parts = await self.parts()
+        return parts.unifier, parts.decider, parts.ledger
+
+    async def parts(self, block_records: int = MAX_BLOCK_RECORDS) -> Parts:
+        parts = compose(self.settings, self.pool, self.vault, self.keyring, self.client, block_records)
+        await parts.unifier.load()
+        return parts
 
 
 @pytest.fixture
@@ -97,9 +105,13 @@ async def store(servers: Stack) -> AsyncIterator[Store]:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
     await empty_log(admin, "identity", *VIEWS)
     await admin.close()
-    pool = await open_pool(environment["C360_DATABASE_URL"], "identity")
-    vault_pool = await open_pool(environment["C360_VAULT_URL"], "vault")
-    yield Store(pool, Vault(vault_pool, FileKeyring(Path(environment["C360_KEYRING_FILE"]))))
+    settings = read_settings(IdentitySettings, environment)
+    pool = await open_pool(settings.database_url, "identity")
+    vault_pool = await open_pool(settings.vault_url, "vault")
+    keyring = FileKeyring(Path(settings.keyring_file))
+    client = await bus.connect(settings.nats_url, "test")
+    yield Store(settings, pool, Vault(vault_pool, keyring), keyring, client)
+    await client.close()
     await pool.close()
     await vault_pool.close()
 

@@ -6,8 +6,7 @@ from random import Random
 import msgspec
 import pytest
 
-from services.identity.app import Unifier
-from services.identity.deciding import Decider
+from services.identity.composition import Parts
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.rules_document import document_of
 from services.identity.domain.sighting import Suppression
@@ -23,7 +22,6 @@ from services.identity.tables import erasures, rulebook, views
 from services.identity.tables.views import Resolved
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.wire import RawEvent
-from shared.ids import id_maker
 from shared.instants import now_us
 from tests.live.test_identity import Store, in_units, sighting_of, store, traffic
 
@@ -39,18 +37,18 @@ class Played:
     """What was so at each instant at which something became known."""
 
     store: Store
-    unifier: Unifier
+    parts: Parts
     raw: list[RawEvent]
     nodes: list[Node]
     states: dict[int, State] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
-        return self.unifier._ledger
+        return self.parts.ledger
 
     @property
     def explanations(self) -> Explanations:
-        return Explanations(self.store.pool, self.ledger, self.unifier.graph, now_us)
+        return self.parts.explanations
 
     async def state(self, instants: Instants) -> State:
         found = {}
@@ -93,9 +91,9 @@ async def play(store: Store, seed: int, decisions: bool = False) -> Played:
     times = random.sample(range(LAST), 100)
     raw = [msgspec.structs.replace(e, occurred_at=t, received_at=t) for e, t in zip(traffic(random, 100), times, strict=True)]
     nodes = {node for event in raw for node in sighting_of(event, store.vault.lookup_key).seen().nodes}
-    played = Played(store, await store.unifier(), raw, sorted(nodes))
+    played = Played(store, await store.parts(), raw, sorted(nodes))
     for sequence, unit in enumerate(in_units(random, raw), 1):
-        await played.unifier.unify(unit, sequence, [])
+        await played.parts.unifier.unify(unit, sequence, [])
         played.states[played.ledger.recording] = await state_of(store)
         if decisions and random.random() < 0.6:
             await decide(played, random)
@@ -104,7 +102,6 @@ async def play(store: Store, seed: int, decisions: bool = False) -> Played:
 
 async def decide(played: Played, random: Random) -> None:
     """People join, keep apart, and change their minds."""
-    decider = Decider(played.store.pool, played.ledger, played.unifier.graph, now_us, id_maker(now_us))
     known = sorted(played.states[max(played.states)])
     if len(known) < 2:
         return
@@ -112,12 +109,12 @@ async def decide(played: Played, random: Random) -> None:
     act: Act = random.choice(["merge", "merge", "forbid"])
     name = f"request-{len(played.states)}"
     try:
-        made, _ = await decider.decide(
+        made, _ = await played.parts.decider.decide(
             Decide(request_id=name, act=act, one=one, other=other, decided_by="ann", reason="they say so")
         )
         played.states[played.ledger.recording] = await state_of(played.store)
         if random.random() < 0.4:
-            await decider.withdraw(f"{name}-withdrawn", made.decision_id, "ben", "they were wrong")
+            await played.parts.decider.withdraw(f"{name}-withdrawn", made.decision_id, "ben", "they were wrong")
             played.states[played.ledger.recording] = await state_of(played.store)
     except (InvalidInput, WrongState):
         return

@@ -10,18 +10,16 @@ from services.identity import activating, simulating
 from services.identity.activating import ActivateRules, Activator
 from services.identity.domain.rules_document import RulesDocument, read, rules_of
 from services.identity.domain.sighting import sighting_of
-from services.identity.explaining import Explanations
 from services.identity.graph.difference import Difference
 from services.identity.graph.facts import Node
 from services.identity.recall import NOW, Instants
-from services.identity.simulating import Progress, Simulation
+from services.identity.simulating import Progress
 from services.identity.tables import resettling, rulebook, sharing
 from services.identity.tables.rulebook import Activation
 from shared.errors import TooLarge
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.identifiers import hash_of, normalise
-from shared.ids import id_maker
 from shared.instants import END_OF_TIME, now_us
 from shared.log import LogReader
 from tests.live.test_identity import Store, in_units, names, oracle, partition_of_store, store, traffic
@@ -38,9 +36,7 @@ STRICT = """{"namespaces": [{"name": "email", "limit": 1}, {"name": "user_id", "
 
 async def activator(store: Store) -> Activator:
     """Of a process that has just started."""
-    unifier = await store.unifier()
-    simulation = Simulation(store.pool, id_maker(now_us))
-    return Activator(store.pool, unifier.graph.ledger, unifier.graph, simulation, now_us, id_maker(now_us))
+    return (await store.parts()).activator
 
 
 async def activate(store: Store, document: RulesDocument, name: str) -> Activation:
@@ -51,7 +47,7 @@ async def activate(store: Store, document: RulesDocument, name: str) -> Activati
 
 
 async def checked(store: Store, document: RulesDocument) -> Difference:
-    steps = [step async for step in Simulation(store.pool, id_maker(now_us)).rules(rules_of(document, 0))]
+    steps = [step async for step in (await store.parts()).simulation.rules(rules_of(document, 0))]
     assert isinstance(steps[-1], Progress)
     assert steps[-1].identifiers == steps[-1].of
     return steps[-1].found
@@ -155,9 +151,7 @@ async def test_a_blocked_value_links_nobody_at_a_past_instant_either(store: Stor
     await activate(store, read(OPEN, store.vault.lookup_key), "open")
     while await (await activator(store))._resettle_page():
         pass
-    unifier = await store.unifier()
-    await unifier.load()
-    explanations = Explanations(store.pool, unifier.graph.ledger, unifier.graph, now_us)
+    explanations = (await store.parts()).explanations
     rows = await store.pool.fetch("SELECT namespace, value_hash FROM identifiers WHERE namespace = 'anonymous_id'")
     nodes = [Node(row["namespace"], row["value_hash"]) for row in rows]
     for instants in (NOW, Instants(as_of=1_000)):
@@ -173,9 +167,7 @@ async def test_what_is_explained_as_known_then_is_by_the_rules_of_that_day(store
     await activate(store, read(OPEN, store.vault.lookup_key), "open")
     while await (await activator(store))._resettle_page():
         pass
-    unifier = await store.unifier()
-    async with unifier.graph.ledger.turn():
-        explanations = Explanations(store.pool, unifier.graph.ledger, unifier.graph, now_us)
+    explanations = (await store.parts()).explanations
     found = [await explanations.why(one, other, Instants(known_at=known)) for known in (before, END_OF_TIME)]
     assert [why.rules.version for why in found] == [1, 2]
     assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["SHARED", "LIMIT"], ["BLOCKED"]]

@@ -12,22 +12,17 @@ from c360.identity.v1 import matching_pb2
 from services.cli import paging
 from services.identity.api.matching import FIRST_PAGE
 from services.identity.app import Unifier
-from services.identity.comparing import Comparing
 from services.identity.domain.sighting import Suppression
 from services.identity.graph.facts import Facts, Match, Node
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matcher import Matcher
 from services.identity.matching import blocking, model
-from services.identity.model_activating import settling
 from services.identity.records.likeness import Comparer, Kept, Likeness, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
 from services.identity.tables import erasures, record_tables, views
-from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
 from shared.events.wire import RawEvent, Unit, decode_unit, encode
-from shared.ids import id_maker
-from shared.instants import now_us
 from shared.telemetry import ENVELOPES_BROKEN
 from tests.e2e.client import Platform
 from tests.live import test_identity
@@ -44,10 +39,8 @@ GIVEN = ("Annegret", "Bartholomew", "Cordula", "Dietlinde", "Ekkehard", "Frieder
 
 async def writers(store: Store) -> tuple[Unifier, Matcher]:
     """A process that has just started."""
-    unifier = await store.unifier()
-    ledger, comparing = unifier.graph.ledger, Comparing(store.pool, store.vault, COMPARER, CAP)
-    told = settling(ledger, now_us, id_maker(now_us))
-    return unifier, Matcher(store.pool, ledger, Outbox(store.pool), unifier.graph, store.vault, comparing, told)
+    parts = await store.parts(CAP)
+    return parts.unifier, parts.matcher
 
 
 def misspelt(random: Random, text: str) -> str:

@@ -12,7 +12,6 @@ from services.identity.graph.resolve import resolve
 from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matching.model import probability_of, weight_of
 from services.identity.model_activating import ActivateModel, ModelActivator
-from services.identity.model_simulating import ModelSimulation
 from services.identity.records.likeness import Comparer
 from services.identity.simulating import Progress
 from services.identity.tables import modelbook
@@ -20,8 +19,6 @@ from services.identity.tables.modelbook import ModelActivation, read, shipped
 from shared.errors import Conflict, InvalidInput, WrongState
 from shared.events import customer as events
 from shared.events.wire import decode_unit
-from shared.ids import id_maker
-from shared.instants import now_us
 from shared.log import LogReader
 from tests.live.test_identity import Store, in_units, partition_of_store, sighting_of, store
 from tests.live.test_matching import CAP, matched, settled, traffic, writers
@@ -39,9 +36,7 @@ def shifted(bits: float) -> str:
 
 async def activator(store: Store) -> ModelActivator:
     """Of a process that has just started."""
-    ledger, new_id = (await store.unifier()).graph.ledger, id_maker(now_us)
-    simulation = ModelSimulation(store.pool, ledger, store.vault, new_id, CAP)
-    return ModelActivator(ledger, simulation, now_us, new_id, lambda: None)
+    return (await store.parts(CAP)).model_activator
 
 
 async def activate(store: Store, document: str, name: str) -> ModelActivation:
@@ -52,8 +47,7 @@ async def activate(store: Store, document: str, name: str) -> ModelActivation:
 
 
 async def checked(store: Store, document: str) -> Difference:
-    ledger = (await store.unifier()).graph.ledger
-    simulation = ModelSimulation(store.pool, ledger, store.vault, id_maker(now_us), CAP)
+    simulation = (await store.parts(CAP)).model_simulation
     steps = [step async for step in simulation.run(read(document))]
     assert isinstance(steps[-1], Progress)
     assert steps[-1].identifiers == steps[-1].of
