@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.progress import Progress as Bar
 
-from services.profile.__main__ import ProfileSettings
+from services.profile.composition import ProfileSettings
 from services.profile.domain import Held, State, evolve, linked
 from services.profile.erasures import mark_identifiers
 from services.profile.history import History

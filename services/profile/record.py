@@ -67,6 +67,8 @@ class Recorder:
         decisions: LoadingCache[bytes, list[DecisionRecorded]],
         vault: Vault,
         progress: Progress,
+        run: Run,
+        on_changed: Callable[[Sequence[Record]], None],
     ) -> None:
         self._writer = writer
         self._states = states
@@ -78,8 +80,8 @@ class Recorder:
         self._progress = progress
         self._partitions = len(writer.partitions)
         self._turn = Turns(self._load).turn
-        self.run = Run()
-        self.on_changed: Callable[[Sequence[Record]], None] = lambda records: None
+        self._run = run
+        self._on_changed = on_changed
 
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
@@ -123,7 +125,7 @@ class Recorder:
     async def _load(self) -> None:
         await self._writer.claim()
         self._cache.clear()
-        self.run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
+        self._run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
         self._advance()
 
     async def _fold_messages(self, messages: Sequence[Taken], keys: Mapping[bytes, DataKey]) -> Change:
@@ -138,17 +140,17 @@ class Recorder:
             for part, entry in enumerate(message.unit.entries):
                 try:
                     self._fold(entry, keys, before, change)
-                    self.run.good()
+                    self._run.good()
                 except Poison as poison:
                     self._park(change, _parked(message.sequence, part, entry, poison.reason))
-        if self.run.length == 0:  # a good one came after them
+        if self._run.length == 0:  # a good one came after them
             for one in change.parked:
                 one.run = 0
         return change
 
     def _park(self, change: Change, one: Parked) -> None:
         log.error("parked", sequence=one.sequence, part=one.part, type=one.type_id, reason=one.reason)
-        one.run = self.run.poison()
+        one.run = self._run.poison()
         change.parked.append(one)
 
     def _fold(self, entry: Entry, keys: Mapping[bytes, DataKey], before: Mapping[bytes, Held], change: Change) -> None:
@@ -181,7 +183,7 @@ class Recorder:
         self._cache.put(change.held)
         self._decisions.drop([value_hash for entry in change.erased for value_hash in entry.public().identifier_hashes])
         self._advance()
-        self.on_changed(records)
+        self._on_changed(records)
         return records
 
     def _advance(self) -> None:

@@ -15,7 +15,7 @@ from services.consent.__main__ import ConsentSettings
 from services.identity.composition import IdentitySettings
 from services.ingest.__main__ import IngestSettings
 from services.migrate import MigrateSettings
-from services.profile.__main__ import ProfileSettings
+from services.profile.composition import ProfileSettings
 from services.stack.__main__ import _welcome
 from services.stack.stack import Stack
 from tests.e2e.client import DEADLINE_S

@@ -1,32 +1,26 @@
 """Whatever order its units come in, and however often: profile's tables end up with the same states."""
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from services.profile.cache import LoadingCache
-from services.profile.domain import Held, State
-from services.profile.history import History
-from services.profile.record import Recorder
-from services.profile.snapshots import Snapshots
-from services.profile.views import Identifiers, States
+from services.profile.composition import Parts, ProfileSettings, compose
+from services.profile.domain import State
 from services.stack.stack import Stack
+from shared import bus
+from shared.config import read_settings
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.events.wire import Unit, encode
 from shared.ids import id_maker
 from shared.instants import now_us
-from shared.log import LogReader, LogWriter
-from shared.parked import ParkedTable
-from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import DataKey, FileKeyring, Vault
 from tests.emptying import empty_log
-from tests.live.test_log import PARTITIONS
 from tests.live.test_log import pool as pool  # noqa: PLC0414
 
 CITIES = ("Kiel", "Bremen", "Lyon", "Turin")
@@ -42,22 +36,13 @@ async def vault(servers: Stack) -> AsyncIterator[Vault]:
     await vault_pool.close()
 
 
-async def no_decisions(_: Any) -> dict[Any, Any]:
-    return {}
-
-
-def states_of(pool: Any, vault: Vault) -> States:
-    partitions = len(PARTITIONS)
-    return States(pool, vault, History(LogReader(pool), vault, Snapshots(pool, partitions), partitions), partitions)
-
-
-def recorder(pool: Any, vault: Vault) -> Recorder:
-    """As services.profile.__main__ makes it."""
-    states, writer = states_of(pool, vault), LogWriter(pool, PARTITIONS, now_us)
-    held: LoadingCache[bytes, Held] = LoadingCache(states.load, 100)
-    identifiers = Identifiers(pool, len(PARTITIONS))
-    decisions = LoadingCache(no_decisions, 100)
-    return Recorder(writer, states, identifiers, ParkedTable(pool, now_us), held, decisions, vault, Progress())
+@pytest.fixture
+async def started(servers: Stack, pool: Any, vault: Vault) -> AsyncIterator[Callable[[], Parts]]:
+    """Each call makes what a process of profile is made of, without its servers."""
+    settings = read_settings(ProfileSettings, servers.environment_of("profile"))
+    client = await bus.connect(settings.nats_url, "test")
+    yield lambda: compose(settings, pool, vault, client)
+    await client.close()
 
 
 def history(one: bytes, other: bytes, keys: dict[bytes, DataKey]) -> list[Entry]:
@@ -78,28 +63,29 @@ def history(one: bytes, other: bytes, keys: dict[bytes, DataKey]) -> list[Entry]
     return entries
 
 
-async def fed(pool: Any, vault: Vault, entries: Sequence[Entry]) -> dict[bytes, State]:
+async def fed(parts: Parts, entries: Sequence[Entry]) -> dict[bytes, State]:
     """The states in the tables after a service took these entries, unit by unit."""
-    target = recorder(pool, vault)
-    first = await target.load() + 1
+    first = await parts.recorder.load() + 1
     for number, start in enumerate(range(0, len(entries), UNIT_EVENTS)):
         unit = Unit(first + number - 1, {}, list(entries[start : start + UNIT_EVENTS]))
-        await target.record([(first + number, encode(unit))])
-    held = await states_of(pool, vault).load({entry.stream for entry in entries})
+        await parts.recorder.record([(first + number, encode(unit))])
+    held = await parts.states.load({entry.stream for entry in entries})
     return {stream: found.state for stream, found in held.items()}
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_doubled_and_shuffled_deliveries_end_in_the_same_state(pool: Any, servers: Stack, vault: Vault, seed: int) -> None:
+async def test_doubled_and_shuffled_deliveries_end_in_the_same_state(
+    started: Callable[[], Parts], servers: Stack, vault: Vault, seed: int
+) -> None:
     choose = random.Random(seed)
     names = sorted(new_id() for _ in range(2))
     keys = await vault.create_keys(names, 1)
     entries = history(names[0], names[1], keys)
     shuffled = choose.sample([*entries, *entries], 2 * len(entries))
-    in_order = await fed(pool, vault, entries)
+    in_order = await fed(started(), entries)
     assert in_order[names[0]].traits["city"]
     await empty(servers)
-    assert await fed(pool, vault, shuffled) == in_order
+    assert await fed(started(), shuffled) == in_order
     await empty(servers)
 
 

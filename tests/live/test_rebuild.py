@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from services.profile import rebuild as rebuilding
-from services.profile.__main__ import ProfileSettings
+from services.profile.composition import ProfileSettings
 from services.profile.rebuild import rebuild
 from services.stack.stack import Stack
 from shared.config import read_settings

@@ -1,0 +1,100 @@
+"""Makes and wires what the profile service is made of. Opens nothing and starts nothing; tests call it too."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.client import Client
+
+from services.profile.app import Profiles, Timelines
+from services.profile.cache import LoadingCache
+from services.profile.domain import Held
+from services.profile.exports import Exports
+from services.profile.follow import ConsentFollower
+from services.profile.history import History
+from services.profile.hub import Hub
+from services.profile.notices import Notices
+from services.profile.purging import Purger
+from services.profile.record import Recorder
+from services.profile.snapshots import Snapshots
+from services.profile.views import Consents, Identifiers, States
+from shared.bus.enforcement import Lease
+from shared.config import Settings
+from shared.events.consent import PurposeDefined
+from shared.ids import id_maker, to_text
+from shared.instants import now_us
+from shared.log import LogReader, LogWriter, Record
+from shared.parked import ParkedTable
+from shared.poison import Run
+from shared.positions import Progress
+from shared.vault import Vault
+
+CACHED_STREAMS = 20_000  # states, a few KB each
+CACHED_IDENTIFIERS = 100_000  # their decisions
+
+
+class ProfileSettings(Settings, frozen=True, kw_only=True):
+    grpc_address: str = "127.0.0.1:50053"
+    metrics_address: str = "127.0.0.1:9103"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The one writer of the customer log and all who read through its views; whoever has to hear of another is told already."""
+
+    progress: Progress
+    hub: Hub
+    held: LoadingCache[bytes, Held]
+    states: States
+    parked: ParkedTable
+    recorder: Recorder
+    notices: Sequence[Notices]
+    lease: Lease
+    consent: ConsentFollower
+    profiles: Profiles
+    timelines: Timelines
+    exports: Exports
+    purger: Purger
+
+    def on_destroyed(self, owners: Collection[bytes]) -> None:
+        """Their keys are gone."""
+        self.held.drop(owners)
+        self.hub.changed(owners)
+
+
+def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) -> Parts:
+    """`pool`'s search path names profile's schema."""
+    partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
+    identifiers, consents = Identifiers(pool, partitions), Consents(pool, partitions)
+    history = History(reader, vault, Snapshots(pool, partitions), partitions)
+    states = States(pool, vault, history, partitions)
+    held = LoadingCache(states.load, CACHED_STREAMS)
+    decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    purposes: dict[str, PurposeDefined] = {}
+    writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
+    notices = [Notices(client, reader, partition) for partition in writer.partitions]
+
+    def on_changed(records: Sequence[Record]) -> None:
+        hub.changed({record.entry.stream for record in records})
+        for partition in {record.partition for record in records}:
+            notices[partition].tell()
+
+    run = Run(settings.poison_run_limit)
+    lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
+    profiles = Profiles(history, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
+    return Parts(
+        progress=progress,
+        hub=hub,
+        held=held,
+        states=states,
+        parked=parked,
+        recorder=Recorder(writer, states, identifiers, parked, held, decisions, vault, progress, run, on_changed),
+        notices=notices,
+        lease=lease,
+        consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),
+        profiles=profiles,
+        timelines=Timelines(profiles, vault),
+        exports=Exports(profiles, states, reader, vault, writer.settle, partitions),
+        purger=Purger(pool, reader, held, vault, progress, partitions),
+    )
