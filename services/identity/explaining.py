@@ -21,6 +21,7 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
+from shared.store.pool import snapshot
 
 MOST_AT_ONCE = 3  # requests under way; the connections that are left are the writer's and those of plain look-ups
 
@@ -155,11 +156,7 @@ class Explanations:
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:
         """All that is read is of one moment."""
-        async with (
-            self._turn,
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+        async with self._turn, snapshot(self._pool) as connection:
             yield connection
 
 

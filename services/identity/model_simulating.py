@@ -1,7 +1,6 @@
 """What another model would change: all records are compared by it, in pages, on copies of what is stored; nothing is written."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection
 from typing import Any
 
 from services.identity.comparing import Comparing
@@ -13,14 +12,14 @@ from services.identity.ledger import Ledger
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.model import Model
 from services.identity.records.likeness import Comparer, Likeness, RecordPair, best
-from services.identity.simulating import Progress
+from services.identity.simulating import PAGE_IDENTIFIERS, Progress
 from services.identity.tables import record_tables, regions, resettling
 from services.identity.tables.regions import Loaded
 from shared.errors import TooLarge
 from shared.ids import NewId
+from shared.store.pool import snapshot
 from shared.vault import Vault
 
-PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
 MAX_LINKED = 20_000  # identifiers that links of a model would hang together with a page: no model of people makes as many
 
 
@@ -42,7 +41,7 @@ class ModelSimulation:
         total = await resettling.count(self._pool)
         yield Progress(0, total, found)
         while page := await resettling.page_after(self._pool, settled_to, PAGE_IDENTIFIERS):
-            async with self._snapshot() as connection:
+            async with snapshot(self._pool) as connection:
                 loaded, likenesses = await _closed(connection, page, comparing, rules)
             found.add(self._difference(loaded, likenesses, rules, (settled_to, page[-1])))
             done, settled_to = done + len(page), page[-1]
@@ -58,11 +57,6 @@ class ModelSimulation:
             region.facts.matched = best(inside, nodes)
 
         return difference(loaded.region, rules, self._new_id, amend, within)
-
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[Any]:
-        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            yield connection
 
 
 async def _closed(

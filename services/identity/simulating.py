@@ -1,7 +1,6 @@
 """What other rules or a decision would change: the pure function on copies of what is stored, in pages; nothing is written."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, NamedTuple
 
 from services.identity.domain.decision import Cut, Kind
@@ -12,6 +11,7 @@ from services.identity.graph.rules import Rules
 from services.identity.tables import regions, resettling, sharing
 from services.identity.tables.regions import Loaded
 from shared.ids import NewId
+from shared.store.pool import snapshot
 
 PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
 KNOWN_VERDICTS = 100_000  # on shared identifiers, about 100 bytes each
@@ -40,7 +40,7 @@ class Simulation:
         total = await resettling.count(self._pool)
         yield Progress(0, total, found)
         while page := await resettling.page_after(self._pool, settled_to, PAGE_IDENTIFIERS):
-            async with self._snapshot() as connection:
+            async with snapshot(self._pool) as connection:
                 loaded = await self._closed(connection, page, rules, verdicts)
             found.add(difference(loaded.region, rules, self._new_id, within=(settled_to, page[-1])))
             done, settled_to = done + len(page), page[-1]
@@ -48,7 +48,7 @@ class Simulation:
 
     async def decision(self, touched: Collection[bytes], kind: Kind, take: Take, rules: Rules) -> Difference:
         """Of a decision about these value hashes, under the rules in force. Raises what `take` does."""
-        async with self._snapshot() as connection:
+        async with snapshot(self._pool) as connection:
             loaded = await regions.load(connection, touched, 0, rules)
         decided = pair(*take(loaded))
         loaded.undecide(kind, decided)
@@ -57,12 +57,6 @@ class Simulation:
             (region.facts.forced if kind == "merge" else region.facts.forbidden).add(decided)
 
         return difference(loaded.region, rules, self._new_id, amend)
-
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[Any]:
-        """The writer goes on meanwhile; a region is read as it was at one moment."""
-        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            yield connection
 
     async def _closed(self, connection: Any, page: list[bytes], rules: Rules, verdicts: dict[bytes, bool]) -> Loaded:
         """Whole components, of what links now and of what would under these rules."""

@@ -1,6 +1,8 @@
-"""Opens a pool of connections, waiting patiently for a server that is not up yet."""
+"""Pools of connections: opened with patience for a server that is not up yet, and read from as of one moment."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -64,3 +66,10 @@ async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMA
                 log.warning("waiting for postgres", error=type(error).__name__)
                 waited = True
             await asyncio.sleep(RETRY_S)
+
+
+@asynccontextmanager
+async def snapshot(pool: Any) -> AsyncIterator[Any]:
+    """A connection that reads all as it was at one moment, and writes nothing; writers go on meanwhile."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        yield connection
