@@ -5,9 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-
-from services.identity.domain.erasure import check_request
+from services.identity.domain.activation import Activate
 from services.identity.domain.rules_document import RulesDocument, rules_of, to_json
 from services.identity.graph.difference import Difference, changed, copied
 from services.identity.graph.facts import Evidence
@@ -25,7 +23,6 @@ from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesActivated, 
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
-from shared.request_ids import reused
 from shared.telemetry import logger
 from shared.waiting import wait_for_news
 
@@ -35,20 +32,7 @@ LOOK_S = 30.0  # how often to look for what is unfinished without being told
 log = logger("rules")
 
 
-class ActivateRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID)."""
-
-    request_id: str
-    document: RulesDocument
-    reason: str
-    activated_by: str
-
-    def __post_init__(self) -> None:
-        check_request(self.request_id, self.reason, self.activated_by)
-
-    def says_the_same(self, earlier: Activation) -> bool:
-        mine = (self.document, self.reason, self.activated_by)
-        return mine == (earlier.document, earlier.reason, earlier.activated_by)
+ActivateRules = Activate[RulesDocument]
 
 
 class Activator:
@@ -107,14 +91,10 @@ class Activator:
             await self._ledger.commit([await self._entry(RULES_ACTIVATED, event)], [])
 
     def _earlier(self, command: ActivateRules, activations: list[Activation]) -> Activation | None:
-        for activation in activations:
-            if activation.request_id == command.request_id:
-                if not command.says_the_same(activation):
-                    raise reused()
-                return activation
-        if activations[-1].document == command.document:
+        earlier = command.answered(activations)
+        if earlier is None and activations[-1].document == command.document:
             raise WrongState("these rules are in force", reason="RULES_UNCHANGED", version=activations[-1].version)
-        return None
+        return earlier
 
     async def _record(self, command: ActivateRules, found: Progress, version: int) -> Activation:
         event = RulesActivated(

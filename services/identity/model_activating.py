@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-import msgspec
-
 from services.identity.activating import reported
-from services.identity.domain.erasure import check_request
+from services.identity.domain.activation import Activate
 from services.identity.graph.difference import Difference
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.model_simulating import ModelSimulation
@@ -20,26 +18,12 @@ from shared.events.models import MODEL_ACTIVATED, MODEL_SETTLED, ModelActivated,
 from shared.ids import NewId
 from shared.instants import Clock
 from shared.log.writer import Versioned
-from shared.request_ids import reused
 from shared.telemetry import logger
 
 log = logger("matching")
 
 
-class ActivateModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID)."""
-
-    request_id: str
-    document: str
-    reason: str
-    activated_by: str
-
-    def __post_init__(self) -> None:
-        check_request(self.request_id, self.reason, self.activated_by)
-
-    def says_the_same(self, earlier: ModelActivation) -> bool:
-        mine = (self.document, self.reason, self.activated_by)
-        return mine == (earlier.document, earlier.reason, earlier.activated_by)
+ActivateModel = Activate[str]
 
 
 class ModelActivator:
@@ -96,14 +80,10 @@ class ModelActivator:
             await self._commit(MODEL_ACTIVATED, event)
 
     def _earlier(self, command: ActivateModel, version: str, activations: Sequence[ModelActivation]) -> ModelActivation | None:
-        for activation in activations:
-            if activation.request_id == command.request_id:
-                if not command.says_the_same(activation):
-                    raise reused()
-                return activation
-        if activations[-1].version == version:
+        earlier = command.answered(activations)
+        if earlier is None and activations[-1].version == version:
             raise WrongState("this model is in force", reason="MODEL_UNCHANGED", number=activations[-1].number)
-        return None
+        return earlier
 
     async def _record(self, command: ActivateModel, version: str, found: Progress, number: int) -> ModelActivation:
         event = ModelActivated(
