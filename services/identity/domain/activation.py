@@ -5,7 +5,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from services.identity.domain.erasure import check_request, reused
+from services.identity.domain.erasure import check_request
+from shared.request_ids import reused
 
 Document = TypeVar("Document")
 
