@@ -1,12 +1,13 @@
 """Identity's use cases: unify a unit of events, and replay what was parked."""
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.identity.activities import Placed, activity_entry
 from services.identity.domain.erasure import evolve as evolve_erasure
+from services.identity.domain.familiar import Familiar
 from services.identity.domain.sighting import Sighting, Suppression, admit, sighting_of
 from services.identity.drafting import Drafting
 from services.identity.graph.facts import Evidence, Node
@@ -30,7 +31,6 @@ from shared.vault import EnvelopeBroken, Vault
 log = logger("identity")
 
 CUSTOMER_KEY_LOST = "CUSTOMER_KEY_LOST"
-KNOWN_SIGHTINGS = 200_000  # that need no look-up, about 300 bytes each
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Unit:
     resolved: dict[Node, Evidence] = field(default_factory=dict)  # the earliest event that resolves by an identifier
     placed: list[Placed] = field(default_factory=list)
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
+    suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # of all that isn't familiar
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
 
 
@@ -55,7 +56,7 @@ class Unifier:
         self._clock = clock
         self._new_id = new_id
         self.graph = GraphWriter(pool, ledger, vault, clock, new_id)
-        self._known: OrderedDict[tuple[Node, ...], tuple[Evidence, bytes]] = OrderedDict()
+        self._familiar = Familiar()
 
     async def load(self) -> int:
         """Up to where INGEST is consumed."""
@@ -94,7 +95,7 @@ class Unifier:
 
     def forget(self) -> None:
         """Something was erased: what it was known by is looked up again."""
-        self._known.clear()
+        self._familiar.clear()
 
     async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Also) -> None:
         with UNIT_SECONDS.labels("identity").time():
@@ -169,14 +170,14 @@ class Unifier:
 
     async def _admit(self, sightings: Sequence[Sighting], unit: Unit) -> list[Sighting]:
         """What was erased may have been seen often before, so this comes first."""
-        unknown = [sighting for sighting in sightings if self._known_customer(sighting.seen()) is None]
-        hashes = {value_hash for sighting in unknown for value_hash, _ in sighting.identifiers}
-        suppressions = await erasures.suppressions(self._pool, hashes) if hashes else {}
-        if not suppressions:
+        unsure = self._familiar.unsure(sightings)
+        hashes = {value_hash for sighting in unsure for value_hash, _ in sighting.identifiers}
+        unit.suppressions = await erasures.suppressions(self._pool, hashes) if hashes else {}
+        if not unit.suppressions:
             return list(sightings)
         admitted = []
         for sighting in sightings:
-            found = admit(suppressions, sighting, self.graph.rules)
+            found = admit(unit.suppressions, sighting, self.graph.rules)
             if isinstance(found, Suppression):
                 unit.refusals.append((sighting.event_id, found))
             else:
@@ -185,7 +186,7 @@ class Unifier:
 
     async def _settle(self, seen: dict[bytes, Seen], unit: Unit) -> dict[bytes, bytes]:
         """{event id: customer}. What was seen like this before changes nothing; the rest changes a region of the graph."""
-        customer_of = {event_id: found for event_id, one in seen.items() if (found := self._known_customer(one)) is not None}
+        customer_of = {event_id: found for event_id, one in seen.items() if (found := self._familiar.customer_of(one)) is not None}
         rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
         if rest:
             stored = await regions.known(self._pool, list(rest.values()))
@@ -203,12 +204,6 @@ class Unifier:
             evidence = unit.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
             unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]
         return customer_of
-
-    def _known_customer(self, seen: Seen) -> bytes | None:
-        found = self._known.get(seen.nodes)
-        if found is None or seen.by is not None or (len(seen.nodes) > 1 and found[0] > seen.evidence):
-            return None
-        return found[1]
 
     def _values(self, fresh: dict[bytes, RawEvent]) -> dict[bytes, Identifier]:
         found: dict[bytes, Identifier] = {}
@@ -240,9 +235,7 @@ class Unifier:
 
         number = unit.loaded.region.known.next_founding_number
         await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number)
-        self._known |= unit.fresh
-        while len(self._known) > KNOWN_SIGHTINGS:
-            self._known.popitem(last=False)
+        self._familiar.remember(unit.fresh, unit.suppressions)
 
 
 async def _nothing(_: Any) -> None:

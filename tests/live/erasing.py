@@ -70,10 +70,12 @@ def erase(
     fresh: Position | None = None,
     request_id: str = "",
     timeout_s: float = DEADLINE_S,
+    named: Identifier | None = None,
 ) -> pb.Erasure:
+    """By her e-mail address, or what is `named`."""
     request = pb.EraseCustomerRequest(
         request_id=request_id or str(uuid.uuid4()),
-        customer=CustomerRef(identifier=person.email_identifier()),
+        customer=CustomerRef(identifier=named or person.email_identifier()),
         policy=policy,
         reason="GDPR Art. 17, ticket 1",
         requested_by="privacy-desk",

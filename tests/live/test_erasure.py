@@ -10,7 +10,7 @@ import grpc
 import httpx
 import psycopg
 import pytest
-from c360.common.v1.common_pb2 import CustomerRef
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import decision_pb2, explanation_pb2
 from c360.identity.v1 import identity_pb2 as pb
@@ -152,6 +152,21 @@ def test_who_starts_clean_is_a_new_customer_without_a_past(platform: Platform, k
     assert reason(lambda: platform.get_profile(by_identifier("email", person.email), "marketing"))[1] == "CONSENT_MISSING"
     assert reason(lambda: platform.get_profile(by_identifier("email", person.email), "analytics"))[1] == "OBJECTED"
     never_again(stack, erasure)
+
+
+def test_who_came_back_by_one_name_still_has_no_past(platform: Platform, key: str) -> None:
+    """What brought her back is what the old event names, and nothing else."""
+    person = Person()
+    named = Identifier(namespace="user_id", value=person.user)
+    position = platform.record(key, identify({"x": 1}, user_id=person.user)).position
+    erasure = erase(platform, person, START_CLEAN, position, named=named)
+    platform.record(key, identify({"x": 2}, user_id=person.user))
+    late = identify({"first_name": "from before"}, user_id=person.user)
+    late.original_time.CopyFrom(erasure.request_time)
+    position = platform.record(key, late).position
+    assert set(platform.get_profile(by_identifier("user_id", person.user), "audit", position).traits) == {"x"}
+    request = pb.GetErasureRequest(request_id=erasure.request_id)
+    assert platform.identity.GetErasure(request, timeout=DEADLINE_S).erasure.refused_events == 1
 
 
 def test_a_hold_queues_the_erasure_and_restricts_reading_until_it_is_released(platform: Platform, key: str) -> None:

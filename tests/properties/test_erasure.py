@@ -11,6 +11,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.identity.domain.familiar import Familiar
 from services.identity.domain.sighting import Sighting, Suppression, admit
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.facts import Node
@@ -36,6 +37,7 @@ class Model:
     """`handed` is CUSTOMER, `applied` how much of it profile has taken; a stream that ever had a key never gets another."""
 
     graph: Store = field(default_factory=lambda: Store(DEFAULT_RULES))
+    familiar: Familiar = field(default_factory=Familiar)
     suppressions: dict[bytes, Suppression] = field(default_factory=dict)
     link_ids: dict[Node, bytes] = field(default_factory=dict)
     keys: dict[bytes, DataKey] = field(default_factory=dict)
@@ -55,7 +57,10 @@ class Model:
     def send(self, names: set[str], at: int) -> None:
         parsed = sorted((normalise(*name.split(":", 1)) for name in names), key=lambda i: (DEFAULT_RULES.rank(i.namespace), i))
         seen = Sighting(self.new_id(), [(hash_of(i, HASH_KEY), i) for i in parsed], at)
-        sighting = admit(self.suppressions, seen, DEFAULT_RULES)
+        unsure = {value_hash for one in self.familiar.unsure([seen]) for value_hash, _ in one.identifiers}
+        looked_up = {value_hash: found for value_hash, found in self.suppressions.items() if value_hash in unsure}
+        sighting = admit(looked_up, seen, DEFAULT_RULES)
+        assert sighting == admit(self.suppressions, seen, DEFAULT_RULES), "what is familiar was let in without a look"
         if isinstance(sighting, Suppression):
             self.refused += 1
             return
@@ -74,6 +79,8 @@ class Model:
                 back = events.IdentifierUnlinked(link_id=link_id, value_hash=value_hash, cause=b"")
                 self._hand_over(make_entry(events.UNLINKED, conclusion.customer, self.new_id(), at, back))
         customer = self.graph.whole.known.own[sighting.seen().nodes[0]]
+        if unsure:
+            self.familiar.remember({sighting.seen().nodes: (sighting.seen().evidence, customer)}, looked_up)
         activity = events.Activity(source="web", resolved_by=b"", received_at=at)
         traits = events.Identified(traits={"name": "canary"})
         self._hand_over(make_entry(events.IDENTIFIED, customer, seen.event_id, at, activity, traits, self._key(customer)))
@@ -85,6 +92,7 @@ class Model:
         gone = {member: [node.value_hash for node, customer in linked if customer == member] for member in members}
         for node in self.graph.forget(members):
             self.suppressions[node.value_hash] = Suppression(b"", policy, at)
+        self.familiar.clear()
         self.doomed |= members
         for member in members:
             public = events.CustomerErased(erasure_id=b"", policy=policy, identifier_hashes=tuple(gone[member]))
@@ -181,3 +189,26 @@ def test_a_refused_person_is_never_found_by_what_named_her(before: list[set[str]
     for at, names in enumerate(before, len(before)):
         model.send(names, at)
     assert suppressed.keys().isdisjoint(node.value_hash for node in model.graph.whole.known.links)
+
+
+ERASED_AT = 100
+sent = st.tuples(st.sets(st.sampled_from(NAMES), min_size=1, max_size=3), st.integers(ERASED_AT - 2, ERASED_AT + 2))
+
+
+@given(st.lists(st.sets(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=5), st.lists(sent, max_size=15))
+def test_who_starts_clean_has_no_past_however_often_she_came_back_meanwhile(
+    before: list[set[str]], after: list[tuple[set[str], int]]
+) -> None:
+    """In any order, by any number of names: what says that it happened before is refused, what happened since is taken."""
+    model = Model()
+    for at, names in enumerate([*before, {"user_id:u1"}]):
+        model.send(names, at)
+    model.erase("user_id:u1", "start_clean", ERASED_AT)
+    hers = {name for name in NAMES if hash_of(normalise(*name.split(":", 1)), HASH_KEY) in model.suppressions}
+    for names, at in after:
+        refused, taken = model.refused, model.taken
+        model.send(names, at)
+        if at > ERASED_AT or not names & hers:
+            assert model.taken == taken + 1
+        elif names <= hers or any(not name.startswith("anonymous_id:") for name in names & hers):
+            assert model.refused == refused + 1

@@ -48,7 +48,11 @@ class Suppression:
     erased_at: int
 
     def forbids(self, occurred_at: int) -> bool:
-        """A person who starts clean has a future and no past."""
+        """A person who starts clean has a future and no past, however often she came back meanwhile.
+
+        `occurred_at` is what the event says of itself, corrected by how wrong its client's clock is and never later than
+        we received it; `erased_at` is identity's clock when there was no way back any more.
+        """
         return self.policy == "refuse" or occurred_at <= self.erased_at
 
 

@@ -110,7 +110,8 @@ async def erase(connection: Any, customers: Sequence[bytes], hashes: Sequence[by
     await connection.execute(
         """INSERT INTO suppressions (value_hash, erasure_id, policy, erased_at) SELECT h, $2, $3, $4 FROM unnest($1::bytea[]) AS h
            ON CONFLICT (value_hash) DO UPDATE
-           SET erasure_id = excluded.erasure_id, policy = excluded.policy, erased_at = excluded.erased_at""",
+           SET erasure_id = excluded.erasure_id, policy = excluded.policy,
+               erased_at = greatest(suppressions.erased_at, excluded.erased_at)""",
         list(hashes),
         suppression.erasure_id,
         suppression.policy,
