@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -43,8 +44,16 @@ class FailuresAsExitCodes(TyperGroup):
 app = typer.Typer(name="c360", cls=FailuresAsExitCodes, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"customer360 {version('customer360')}")
+        raise typer.Exit
+
+
 @app.callback()
-def about() -> None:
+def about(
+    _: Annotated[bool, typer.Option("--version", help="Print the version and end.", callback=_tell_version, is_eager=True)] = False,
+) -> None:
     """Ask who a customer is, what may be used, and what was known when.
 
     A person is a customer id or namespace:value (email:ann@example.com, user_id:u1).

@@ -77,8 +77,8 @@ def erase(
     with _file_for(out) as save, connect("identity") as channel:
         render.note(f"request id {request.request_id}: `c360 customer erasure {request.request_id}` tells how far it has come")
         erased = identity_pb2_grpc.IdentityServiceStub(channel).EraseCustomer(request, timeout=timeout_s).erasure
+        save(erased)  # first: whoever reads what is printed may go away
         _show(erased, as_json)
-        save(erased)
     _require_certificate(erased)
 
 
@@ -102,8 +102,8 @@ def erasure(
     with _file_for(out) as save, connect("identity") as channel:
         request = identity_pb2.GetErasureRequest(**named)
         found = identity_pb2_grpc.IdentityServiceStub(channel).GetErasure(request, timeout=timeout_s).erasure
-        _show(found, as_json)
         save(found)
+        _show(found, as_json)
     if out is not None:
         _require_certificate(found)
 

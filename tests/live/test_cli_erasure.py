@@ -1,6 +1,8 @@
 """`c360 customer` and `c360 vault` against the real services."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,17 @@ def test_a_person_is_erased_and_the_saved_certificate_verifies_offline(c360: Com
     assert erased["erasure_id"] in c360.run("identity", "customer", erased["customer_id"]).stdout
     gone = c360.run("profile", "get", erased["customer_id"], "--purpose", "service", code=1)
     assert "CUSTOMER_ERASED" in gone.stderr
+
+
+def test_the_certificate_is_saved_though_nobody_reads_what_is_printed(c360: Command, user: str, tmp_path: Path) -> None:
+    position = identify(c360, user, "first_name=Ann")
+    saved = tmp_path / "certificate.txt"
+    arguments = ("customer", "erase", f"user_id:{user}", *WHY, "--yes", "-o", str(saved), "--fresh", position)
+    reader, writer = os.pipe()
+    os.close(reader)
+    subprocess.run((sys.executable, "-m", "services.cli", *arguments), env=c360.environment, stdout=writer, timeout=60, check=False)
+    os.close(writer)
+    assert saved.read_text().startswith("customer360 erasure certificate")
 
 
 def test_nothing_is_erased_without_a_yes(c360: Command, user: str) -> None:

@@ -170,6 +170,16 @@ def test_a_file_that_has_grown_is_not_taken_for_a_new_one(bulk: Bulk) -> None:
     assert bulk.run(file, "--restart")["rows"] == 11
     file.write_text(f"id,plan,visits\n{bulk.mark}-1,other,1\n")
     assert bulk.run(file)["rows"] == 1
+    assert (bulk.folder / "rows.csv.progress.1.json").exists()
+
+
+def test_rows_that_wait_are_told_with_where_to_look(bulk: Bulk) -> None:
+    bulk.mapping()
+    plan = bulk.folder / "plan.json"
+    plan.write_text(json.dumps({"traits": {"identify": {"required": ["must"]}}, "rules": {"schema_violation": "quarantine"}}))
+    bulk.c360.run("plans", "publish", bulk.name, str(plan))
+    told = bulk.c360.run(*bulk.arguments(bulk.csv(10))).stderr
+    assert "10 rows wait: `c360 plans quarantine SOURCE`" in told
 
 
 def test_an_unknown_write_key_is_refused_at_once(bulk: Bulk) -> None:

@@ -1,6 +1,7 @@
 """What the commands say before any service is asked."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ from services.stack.files import DirectoryLock
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner(env=env).invoke(app, arguments)
+
+
+def test_the_version_is_told() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"customer360 {version('customer360')}\n")
 
 
 def test_help_explains_the_exit_codes() -> None:

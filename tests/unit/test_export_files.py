@@ -43,3 +43,11 @@ def test_what_ends_early_leaves_what_was_there(tmp_path: Path, format_: str) -> 
     assert [found.read_text() for found in tmp_path.iterdir()] == ["before"]
     with pytest.raises(Misused, match="FILE_EXISTS"), writing(path, format_):
         pass
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_and_what_is_under_way_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    (tmp_path / ".out.jsonl.k1ll3d.part").write_text("half")
+    with writing(path, "jsonl"), writing(path, "jsonl"):
+        assert len(list(tmp_path.iterdir())) == 2
+    assert [found.name for found in tmp_path.iterdir()] == ["out.jsonl"]

@@ -150,6 +150,8 @@ def test_what_stands_in_typed_files_becomes_json() -> None:
         ({"format": "%d.%m.%Y"}, "03.03.2026", "2026-03-03T00:00:00Z"),
         ({"format": "unix_s"}, "1772532120", "2026-03-03T10:02:00Z"),
         ({"format": "unix_ms"}, 1772532120500, "2026-03-03T10:02:00.500000Z"),
+        ({"format": "unix_ms"}, datetime(2026, 3, 3, 10, 2, tzinfo=UTC), "2026-03-03T10:02:00Z"),
+        ({"format": "unix_s", "zone": "Europe/Berlin"}, date(2026, 3, 3), "2026-03-02T23:00:00Z"),
     ],
 )
 def test_timestamps_are_read_as_their_format_says(options: dict[str, Any], text: Any, expected: str) -> None:

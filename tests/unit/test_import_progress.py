@@ -26,3 +26,13 @@ def test_what_a_killed_import_left_is_replaced_by_the_next_one(tmp_path: Path) -
     progress.write(tmp_path / "x.json", SOME)
     assert progress.read(tmp_path / "x.json") == SOME
     assert [found.name for found in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_earlier_imports_left_is_kept_under_one_number(tmp_path: Path) -> None:
+    paths = [tmp_path / "x.csv.progress.json", tmp_path / "x.csv.rejects.jsonl"]
+    paths[0].write_text("first")
+    assert [kept.name for kept in progress.keep(paths)] == ["x.csv.progress.1.json"]
+    for path in paths:
+        path.write_text("second")
+    assert [kept.name for kept in progress.keep(paths)] == ["x.csv.progress.2.json", "x.csv.rejects.2.jsonl"]
+    assert (tmp_path / "x.csv.progress.1.json").read_text() == "first"

@@ -135,12 +135,16 @@ UNIX_UNITS = {"unix_s": 1, "unix_ms": 1_000, "unix_us": 1_000_000}
 
 
 def instant(format_: str, zone: tzinfo) -> Convert:
-    """`format_` is iso, one of UNIX_UNITS, or a pattern of strptime; `zone` is that of times that don't say theirs."""
+    """`format_` is iso, one of UNIX_UNITS, or a pattern of strptime; `zone` is that of times that don't say theirs.
+
+    An instant that the file has as one, as Parquet may, is taken as it is, whatever the format.
+    """
     if format_ in UNIX_UNITS:
         per_second = UNIX_UNITS[format_]
-        return lambda value: instant_text(datetime.fromtimestamp(float(value) / per_second, UTC))
 
     def convert(value: Any) -> str:
+        if format_ in UNIX_UNITS and not isinstance(value, date):
+            return instant_text(datetime.fromtimestamp(float(value) / per_second, UTC))
         if isinstance(value, str):
             text_ = value.strip()
             value = datetime.fromisoformat(text_) if format_ == "iso" else datetime.strptime(text_, format_)  # noqa: DTZ007

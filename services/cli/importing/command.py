@@ -50,10 +50,13 @@ def import_file(
       c360 import orders.parquet -m orders.mapping.json --dry-run
     """
     from services.cli.importing.job import Job, Options
+    from services.cli.importing.ledger import QUARANTINED
 
     options = Options(file, mapping, write_key, url, format_, state_dir or file.parent, restart, dry_run)
     try:
         with Job.open(options, os.environ) as job:
+            if job.kept:
+                render.note(f"an earlier import of other content, mapping or write key is kept in {job.kept}")
             if job.is_done:
                 render.note(f"{file} was imported before; --restart sends it again")
             else:
@@ -62,6 +65,8 @@ def import_file(
     except KeyboardInterrupt:
         raise Interrupted("INTERRUPTED", "the same command goes on from here") from None
     _show(result, as_json)
+    if quarantined := result.get(QUARANTINED):
+        render.note(f"{quarantined:,} rows wait: `c360 plans quarantine SOURCE` says what they break of its tracking plan")
     if result["rejected"]:
         raise typer.Exit(1)
 

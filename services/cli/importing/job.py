@@ -58,6 +58,7 @@ class Job:
     opened: IO[bytes]
     rejects: Rejects = field(init=False)
     ledger: Ledger = field(init=False)
+    kept: str = ""  # where what an earlier import left is now
     lanes: Lanes | None = None
     rows_a_second: int = 0
 
@@ -87,7 +88,8 @@ class Job:
             with telling("reading") as teller:
                 content = _content(opened, found.size_bytes if found else 0, teller)
             before = _earlier(options.file, found, content, setup) if found else None
-            job = cls(options, environ, mapping, rows, content, setup, write_key, before, opened)
+            kept = _keep(options) if found and found.row and before is None else ""
+            job = cls(options, environ, mapping, rows, content, setup, write_key, before, opened, kept=kept)
             try:
                 yield job
             finally:
@@ -202,6 +204,12 @@ def _earlier(file: Path, found: Progress, content: Content, setup: str) -> Progr
     failure = Misused("FILE_CHANGED", f"{file} has grown since {rows}" if grown else f"{file} is not what it was when {rows}")
     failure.hint = "--restart imports it as a new file: rows that were in the old one too count again unless messageId is mapped."
     raise failure
+
+
+def _keep(options: Options) -> str:
+    """What an earlier import of this name did, and rejected, stays to be read."""
+    moved = progress.keep([_path(options, "progress.json"), _path(options, "rejects.jsonl")])
+    return ", ".join(str(path) for path in moved)
 
 
 def _path(options: Options, kind: str) -> Path:

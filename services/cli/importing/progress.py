@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,30 @@ def write(path: Path, progress: Progress) -> None:
     except OSError as error:
         message = f"{path.parent}: {error.strerror}; --state-dir names another folder for progress and rejects"
         raise Misused("PROGRESS_UNWRITABLE", message) from error
+
+
+def keep(paths: Sequence[Path]) -> list[Path]:
+    """Moves those that are there aside, all under the first number that is free: "a.progress.json" to "a.progress.1.json".
+
+    Raises Misused (PROGRESS_UNWRITABLE).
+    """
+    number = 1
+    while any(_numbered(path, number).exists() for path in paths):
+        number += 1
+    kept = []
+    for path in paths:
+        try:
+            path.rename(_numbered(path, number))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Misused("PROGRESS_UNWRITABLE", f"{path.parent}: {error.strerror}") from error
+        kept.append(_numbered(path, number))
+    return kept
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
 
 
 def setup_of(mapping: bytes, write_key: str) -> str:

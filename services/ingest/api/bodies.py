@@ -86,6 +86,8 @@ class BodyReader:
         Raises InvalidInput (BODY_TOO_LARGE, BODY_INVALID, ENCODING_UNSUPPORTED), LimitExceeded (OVERLOADED).
         """
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding == "x-gzip":  # the same (RFC 9110, section 8.4.1.3)
+            encoding = "gzip"
         if encoding not in ("identity", "gzip"):
             raise InvalidInput("the content encoding is gzip or none", reason="ENCODING_UNSUPPORTED")
         with self.room.share() as share:

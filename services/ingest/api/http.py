@@ -45,7 +45,7 @@ class HttpDoor:
     async def batch(self, request: Request) -> Response:
         source = await self._source_of_head(request)
         async with self._bodies.body_of(request) as body:
-            source = source or await self._source_of_body(body)
+            source = source or await self._source_of_body(body, request)
             batch = read_batch(body)
             delivery = delivery_of(batch, source, self._ingest.now())
             return answers.recorded(await self._ingest.record(read_items(batch), delivery, len(batch.batch)))
@@ -53,12 +53,12 @@ class HttpDoor:
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)
         async with self._bodies.body_of(request) as body:
-            source = source or await self._source_of_body(body)
+            source = source or await self._source_of_body(body, request)
             recorded = await self._ingest.record([read_single(body, kind)], self._delivery(source), 1)
             return answers.recorded(_not_rejected(recorded))
 
     async def cloudevents(self, request: Request) -> Response:
-        source = await self._ingest.authenticate(keys.of_request(request) or keys.bearer(request))
+        source = await self._ingest.authenticate(keys.of_request(request) or keys.presented(request))
         async with self._bodies.body_of(request) as body:
             if cloudevents.is_batch(request.headers):
                 items = cloudevents.read_batch(body)
@@ -79,7 +79,7 @@ class HttpDoor:
         return answers.json_response(200, settings, {"cache-control": "no-store"})  # they name the host that was asked
 
     async def source_config(self, request: Request) -> Response:
-        write_key = keys.of_request(request)
+        write_key = keys.of_request(request) or keys.presented(request)
         return answers.json_response(200, source_config(write_key, (await self._ingest.authenticate(write_key)).name))
 
     async def health(self, request: Request) -> Response:
@@ -93,9 +93,9 @@ class HttpDoor:
         write_key = keys.of_request(request)
         return await self._ingest.authenticate(write_key) if write_key else None
 
-    async def _source_of_body(self, body: bytes) -> KnownSource:
+    async def _source_of_body(self, body: bytes, request: Request) -> KnownSource:
         """Of a body nothing but its key is decoded before we know who sent it."""
-        return await self._ingest.authenticate(keys.of_body(key_of(body)))
+        return await self._ingest.authenticate(keys.of_body(key_of(body)) or keys.presented(request))
 
 
 def _not_rejected(recorded: Recorded) -> Recorded:

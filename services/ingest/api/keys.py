@@ -22,6 +22,14 @@ def of_request(request: Request) -> str:
     return request.query_params.get("writeKey", "") if request.scope["query_string"] else ""
 
 
+def presented(request: Request) -> str:
+    """What the head has that is no write key: when none is found anywhere else, it was meant as one, and is unknown."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() not in ("basic", "bearer") or (scheme.lower() == "basic" and _decoded(credentials) is not None):
+        return ""
+    return credentials.strip()
+
+
 def of_body(write_key: Any) -> str:
     return write_key if isinstance(write_key, str) else ""
 
@@ -33,8 +41,11 @@ def bearer(request: Request) -> str:
 
 def _user(credentials: str) -> str:
     """Of "user:password"; some clients leave the colon out."""
+    return (_decoded(credentials) or "").partition(":")[0]
+
+
+def _decoded(credentials: str) -> str | None:
     try:
-        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
+        return base64.b64decode(credentials.strip(), validate=True).decode()
     except (binascii.Error, ValueError):
-        return ""
-    return decoded.partition(":")[0]
+        return None

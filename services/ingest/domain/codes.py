@@ -10,6 +10,13 @@ from babel.core import UnknownLocaleError, get_global
 # Territories that CLDR knows and ISO 3166-1 has no code of its own for. XK stays: Kosovo's, by convention of those who need one.
 NO_COUNTRIES: Final = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
 
+# Reserved by ISO 3166-1 for a country whose code is another, and written by many.
+RESERVED: Final = {"UK": "GB"}
+
+# Several currencies are written so (CLDR, over all its locales), though a language may know one by it. The pound sign stays: most of
+# the others stand at par with sterling, and none is written so outside its country.
+SHARED_SYMBOLS: Final = frozenset({"$", "¥", "￥", "kr", "kr.", "Rs", "C$", "Br", "F", "K", "L", "\u200b"})
+
 MAX_NAME: Final = 256  # characters
 
 
@@ -40,7 +47,8 @@ def countries(languages: tuple[str, ...]) -> dict[str, str]:
     for alias, names in get_global("territory_aliases").items():
         if len(alias) == 3 and len(names) == 1 and names[0] in codes:
             found[alias] = found[alias.lower()] = names[0]
-    return found | {code: code for code in codes} | {code.lower(): code for code in codes}
+    written = {code: code for code in codes} | RESERVED
+    return found | written | {code.lower(): country for code, country in written.items()}
 
 
 @lru_cache(maxsize=64)
@@ -57,8 +65,8 @@ def currencies(languages: tuple[str, ...]) -> dict[str, str]:
         for code, symbol in _texts(locale.currency_symbols):
             if found.setdefault(symbol, code) != code:
                 ambiguous.add(symbol)
-    for symbol in ambiguous:
-        del found[symbol]
+    for symbol in ambiguous | SHARED_SYMBOLS:
+        found.pop(symbol, None)
     return found | {code: code for code in codes} | {code.lower(): code for code in codes}
 
 
