@@ -170,6 +170,33 @@ def replay(name: SourceName, as_json: AsJson = False, timeout_s: TimeoutS = LONG
 
 
 @app.command()
+def discard(
+    name: SourceName,
+    message_ids: Annotated[list[str], typer.Argument(metavar="MESSAGE_ID...", help="As `c360 plans quarantine` lists them.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why. It stands in the service's log: name nobody in it.")],
+    by: Annotated[str, typer.Option("--by", help="Who does it, as an id or a role. It stands in the service's log.")],
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Give up events that wait, for ever: they have no effect, and their receipts say so. Exit code 1 when some didn't wait.
+
+    Example:
+      c360 plans discard shop 6f0c... --reason "sent by a test, ticket 4711" --by data-desk
+    """
+    from c360.ingest.v1 import plan_pb2
+
+    request = plan_pb2.DiscardQuarantinedRequest(source=name, message_ids=message_ids, reason=reason, discarded_by=by)
+    with _plans() as stub:
+        gone = list(stub.DiscardQuarantined(request, timeout=timeout_s).discarded_message_ids)
+    outcomes = {message_id: "discarded" if message_id in gone else "not waiting" for message_id in message_ids}
+    rows = [{"message_id": message_id, "outcome": outcome} for message_id, outcome in outcomes.items()]
+    render.document(rows) if as_json else render.table("Discarded", ("message id", "outcome"), list(outcomes.items()))
+    if len(gone) < len(outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
 def check(
     source_or_file: Annotated[
         str,

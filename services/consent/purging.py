@@ -20,5 +20,5 @@ class Purger:
         forget_normalised()
         await self._progress.wait("customer", question.unit, ANSWER_S / 2)
         links, decisions = await self._persons.left_of(question.streams, question.identifier_hashes)
-        given = len(question.identifier_hashes)
+        given = len(question.identifier_hashes) if question.streams else 0
         return Report([Purge(store="consent.links", rows=given, readable=links)], {"consent_decisions": decisions})

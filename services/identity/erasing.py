@@ -90,7 +90,7 @@ class Eraser:
                 if not earlier.says_the_same(command):
                     raise reused()
                 return earlier
-            members = await views.present_members(self._pool, command.customer)
+            members = await views.present_members(self._pool, command.customer) if command.customer else []
             if (other := await erasures.waiting_for(self._pool, members)) is not None:
                 raise WrongState(
                     "this customer is being erased under another request",
@@ -103,10 +103,15 @@ class Eraser:
                 policy=command.policy,
                 reason=command.reason,
                 requested_by=command.requested_by,
+                identifier=command.identifier,
             )
             erasure = await self._record_request(event)
         self._news.set()
         return erasure
+
+    async def is_held(self, value_hash: bytes) -> bool:
+        """Whether anything is known of an identifier that names nobody here. Raises one of BROKER_DOWN."""
+        return await self._sweep.waits_in_quarantine(value_hash)
 
     def tell(self) -> None:
         """Something may be possible now that wasn't."""
@@ -175,28 +180,36 @@ class Eraser:
         """Tells the customer apart: in one transaction its identifiers are suppressed and its streams closed."""
         async with self._ledger.turn():
             [erasure] = await erasures.get(self._pool, [erasure.erasure_id])
-            members = await views.members(self._pool, erasure.customer)
+            members = await self._members(erasure)
             if await erasures.erased_by(self._pool, erasure.customer) is not None:
                 # It was queued, then merged with another customer that was erased: what is left is to look again.
                 return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0, 0))
             if holds := await holds_on(self._pool, members):
-                return erasure if erasure.stage == "queued" else await self._queue(erasure, holds)
+                return erasure if erasure.stage == "queued" else await self._queue(erasure, members[0], holds)
             now = self._clock()
             suppression = Suppression(erasure.erasure_id, erasure.policy, now)
             hashes = await erasures.identifiers_of(self._pool, members)
-            every_hash = [value_hash for found in hashes.values() for value_hash in found]
+            linked = [value_hash for found in hashes.values() for value_hash in found]
+            unlinked = sorted({erasure.identifier} - {b"", *linked})
             told = await self._proposals_closed(members, now)
             told += [self._closing(erasure, member, hashes[member], now) for member in members]
 
             async def write_views(connection: Any) -> None:
-                await erasures.erase(connection, members, every_hash, suppression)
+                await erasures.erase(connection, members, linked, suppression, unlinked)
 
             records = await record_tables.remaining(self._pool, members)
-            event = self._begun(members, len(every_hash), records, 1)
+            event = self._begun(members, len(linked) + len(unlinked), records, 1 if members else 0)
             try:
                 return await self._record(erasure, events.BEGUN, event, told, write_views)
             finally:
                 self._forget()
+
+    async def _members(self, erasure: Erasure) -> list[bytes]:
+        """Who was named by an identifier alone may have got a customer since."""
+        if erasure.customer:
+            return await views.members(self._pool, erasure.customer)
+        found = await views.resolve(self._pool, erasure.identifier)
+        return await views.members(self._pool, found.customer) if found else []
 
     def _begun(self, members: Sequence[bytes], identifiers: int, records: int, units: int) -> events.ErasureBegun:
         last_unit = self._ledger.next_unit + units - 1
@@ -216,10 +229,10 @@ class Eraser:
         ]
         return [entry for entry in entries if entry.stream not in members]
 
-    async def _queue(self, erasure: Erasure, holds: tuple[bytes, ...]) -> Erasure:
-        """The customer that was named is told, which restricts all that it is merged with, for as long as it is."""
+    async def _queue(self, erasure: Erasure, member: bytes, holds: tuple[bytes, ...]) -> Erasure:
+        """The customer that was named, or else `member`, is told, which restricts all that it is merged with, for as long as it is."""
         public = customer_events.CustomerRestricted(erasure_id=erasure.erasure_id)
-        restricting = [self._entry(customer_events.RESTRICTED, erasure.customer, self._clock(), public)]
+        restricting = [self._entry(customer_events.RESTRICTED, erasure.customer or member, self._clock(), public)]
         return await self._record(erasure, events.QUEUED, events.ErasureQueued(holds=holds), restricting)
 
     async def _destroy_keys(self, erasure: Erasure) -> Erasure:

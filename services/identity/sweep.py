@@ -41,10 +41,14 @@ class Sweep:
         records = await self._ledger.reader.streams([(IDENTITY_PARTITION, stream) for stream in erasure.streams])
         closing = [record.entry.public() for record in records if record.entry.type_id == customer_events.ERASED.id]
         hashes = [value_hash for event in closing for value_hash in event.identifier_hashes]
-        question = Question(erasure.erasure_id, list(erasure.streams), hashes, erasure.unit)
+        if erasure.identifier and erasure.identifier not in hashes:
+            hashes.append(erasure.identifier)
+        question = Question(
+            erasure.erasure_id, list(erasure.streams), hashes, erasure.unit, erasure.policy, erased_at=erasure.begun_at
+        )
         own = [
             await self._check_own_log(erasure, records),
-            Purge(store="identity.identifiers", rows=erasure.identifiers),
+            Purge(store="identity.identifiers", rows=erasure.identifiers if erasure.streams else 0),
             await self._check_records(erasure),
         ]
         reports = await asyncio.gather(*(ask(self._client, participant, question) for participant in PARTICIPANTS))
@@ -67,6 +71,11 @@ class Sweep:
         return StoresPurged(
             purges=tuple(purges), kept={what: n for what, n in kept.items() if n}, epoch_keys_until=self._epochs.until()
         )
+
+    async def waits_in_quarantine(self, value_hash: bytes) -> bool:
+        """Whether events that broke a plan name somebody by it. Raises one of BROKER_DOWN when ingest doesn't answer."""
+        report = await ask(self._client, "ingest", Question(b"", [], [value_hash], unit=-1, look=True))
+        return any(purge.rows for purge in report.purges)
 
     async def _kept(self, erasure: Erasure, purges: Sequence[Purge]) -> dict[Remains, int]:
         return {

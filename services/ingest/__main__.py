@@ -21,6 +21,7 @@ from services.ingest.api.sources import SourceApi
 from services.ingest.app import Ingest
 from services.ingest.backlog import MAX_AGE_S, MAX_EVENTS, Backlog, Limits
 from services.ingest.batcher import Batcher
+from services.ingest.discarding import Discarding
 from services.ingest.domain.settings import MOST_BATCH_EVENTS
 from services.ingest.explaining import Explaining
 from services.ingest.follow import fill_backlog, follow_customers
@@ -89,7 +90,8 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     rpc.add(add_to_server, api, SERVICE)
     rpc.add(add_SourceServiceServicer_to_server, SourceApi(registry, sources), "c360.ingest.v1.SourceService")
     explaining = Explaining(sources, quarantine)
-    plan_api = PlanApi(registry, sources, quarantine, violations, explaining, replaying, now_us)
+    discarding = Discarding(sources, quarantine, verdicts)
+    plan_api = PlanApi(registry, sources, quarantine, violations, explaining, replaying, discarding, now_us)
     rpc.add(add_PlanServiceServicer_to_server, plan_api, "c360.ingest.v1.PlanService")
     rpc.add(add_ReceiptServiceServicer_to_server, ReceiptApi(ingest, inquiry), "c360.ingest.v1.ReceiptService")
     checkpoints = serve_log(rpc, pool, "ingest", keyring, now_us)

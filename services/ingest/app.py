@@ -15,6 +15,7 @@ from services.ingest.domain.sources import write_key_hash
 from services.ingest.judging import judge_by_plan
 from services.ingest.memory import Memory, Taken
 from services.ingest.quarantine import Quarantine, Quarantined
+from services.ingest.verdicts import PROCESSING_REFUSED, REJECTED
 from services.ingest.views import STORE_PATIENCE_S, Sources
 from services.ingest.violations import Violations
 from shared.errors import InvalidInput, NotAuthenticated
@@ -135,6 +136,7 @@ class Ingest:
     async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> set[int]:
         """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it.
 
+        What names somebody who was erased isn't kept; its receipt says that it was refused, as it says of what breaks no rule.
         The places of those that were waiting there before. Raises LimitExceeded (QUARANTINE_FULL).
         """
         held = {event_id: found for event_id, place in places.items() if (found := judged[place].held) is not None}
@@ -144,8 +146,12 @@ class Ingest:
             judged[places[event_id]] = _repeated(judged[places[event_id]])
             del held[event_id]
             del places[event_id]
-        added = await self._patience.wait(self._quarantine.put(list(held.values()))) if held else set()
-        return {places[event_id] for event_id in held if event_id not in added}
+        if not held:
+            return set()
+        put = await self._patience.wait(self._quarantine.put(list(held.values())))
+        for event_id in put.refused:
+            self._remember(event_id, REJECTED, PROCESSING_REFUSED)
+        return {places[event_id] for event_id in held.keys() - put.added - put.refused}
 
     def _count_broken(self, judged: list[Judged], waiting: set[int], source: str) -> None:
         """What is sent again breaks nothing again."""

@@ -1,7 +1,6 @@
 """What became of an event, from everything that this service knows of it: receipts are asked for by message id."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 import msgspec
 
@@ -9,15 +8,12 @@ from services.ingest.backlog import Backlog
 from services.ingest.domain.call import MAX_MESSAGE_ID
 from services.ingest.domain.plan import FLAG_PREFIX
 from services.ingest.receipts import NOBODY, Receipts
-from services.ingest.verdicts import DUPLICATE, REJECTED, Remembered, Verdicts
+from services.ingest.verdicts import DUPLICATE, PROCESSING_REFUSED, REJECTED, Remembered, Verdicts
 from shared.errors import InvalidInput, NotFound
 from shared.events.wire import event_id_of
 
 # Which rules an event is quarantined for; None when it isn't.
 QuarantinedFor = Callable[[bytes], Awaitable[Sequence[str] | None]]
-
-
-PROCESSING_REFUSED: Final = "PROCESSING_REFUSED"  # not which of its identifiers, nor why
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """The quarantine: events that break a rule of their source's plan, sealed, until a plan takes them or their time is over.
 
-Beside the sealed event stand ids, rules of the plan and keyed hashes of its identifiers, by which an erasure finds it.
+Beside the sealed event stand ids, rules of the plan and keyed hashes of its identifiers, by which an erasure finds it. What
+names somebody who was erased, and would be refused by identity, is never held.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import msgspec
 
 from services.ingest.domain.plan import Finding, Outcome
 from shared.errors import LimitExceeded
+from shared.events.erasure import Policy
 from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import hash_of
@@ -21,6 +23,15 @@ from shared.vault import Vault
 KEPT_US: Final = 90 * 24 * 3600 * SECOND  # long enough to correct a plan; then nobody waits for the event any more
 PAGE_EVENTS: Final = 500
 EXPIRE_S: Final = 3_600.0
+
+# As identity would refuse it, but by any of its identifiers: a device that she shared counts here, since what breaks the
+# plan is nobody's yet.
+SUPPRESSED: Final = """EXISTS (SELECT 1 FROM suppressions
+    WHERE value_hash = ANY({0}.identifiers) AND (policy = 'refuse' OR {0}.occurred_at <= erased_at))"""
+SUPPRESS: Final = """INSERT INTO suppressions (value_hash, policy, erased_at) SELECT h, $2, $3 FROM unnest($1::bytea[]) AS h
+    ON CONFLICT (value_hash) DO UPDATE
+    SET policy = CASE suppressions.policy WHEN 'refuse' THEN 'refuse' ELSE excluded.policy END,
+        erased_at = greatest(suppressions.erased_at, excluded.erased_at)"""
 
 log = logger("quarantine")
 
@@ -53,6 +64,13 @@ class Quarantined(msgspec.Struct, frozen=True):
         return "<Quarantined sealed>"
 
 
+class Held(msgspec.Struct, frozen=True):
+    """Ids of events: what is new in the quarantine, and what names somebody who was erased and is not kept."""
+
+    added: set[bytes]
+    refused: set[bytes]
+
+
 class QuarantinedRow(msgspec.Struct, frozen=True):
     """Without the event itself. `received_at` in microseconds."""
 
@@ -69,8 +87,8 @@ class Quarantine:
         self._clock = clock
         self._limits = limits
 
-    async def put(self, events: Sequence[Quarantined]) -> set[bytes]:
-        """Durable when this returns, all of them or none; what is there already stays as it is. The ids of the others.
+    async def put(self, events: Sequence[Quarantined]) -> Held:
+        """Durable when this returns, all that may be kept or none; what is there already stays as it is.
 
         Raises LimitExceeded (QUARANTINE_FULL).
         """
@@ -78,13 +96,18 @@ class Quarantine:
         epoch, key = await self._vault.quarantine_key(self._clock())
         ids = [event_id_of(held.event.source, held.event.message_id) for held in events]
         sealed = [key.seal(held.encoded, epoch + event_id) for event_id, held in zip(ids, events, strict=True)]
-        added = await self._pool.fetch(
-            """INSERT INTO quarantine (event_id, source, plan_version, rules, received_at, identifiers, epoch, sealed)
-               SELECT event_id, source, plan_version, string_to_array(rules, ' '), received_at,
-                      ARRAY(SELECT decode(h, 'hex') FROM unnest(string_to_array(identifiers, ' ')) AS h), $7, sealed
-               FROM unnest($1::bytea[], $2::text[], $3::int4[], $4::text[], $5::int8[], $6::text[], $8::bytea[])
-                    AS new (event_id, source, plan_version, rules, received_at, identifiers, sealed)
-               ON CONFLICT (event_id) DO NOTHING RETURNING event_id""",
+        rows = await self._pool.fetch(
+            f"""WITH sent AS (
+                   SELECT event_id, source, plan_version, string_to_array(rules, ' ') AS rules, occurred_at, received_at,
+                          ARRAY(SELECT decode(h, 'hex') FROM unnest(string_to_array(hashes, ' ')) AS h) AS identifiers, sealed
+                   FROM unnest($1::bytea[], $2::text[], $3::int4[], $4::text[], $5::int8[], $6::text[], $8::bytea[], $9::int8[])
+                        AS new (event_id, source, plan_version, rules, received_at, hashes, sealed, occurred_at)),
+               judged AS (SELECT *, {SUPPRESSED.format("sent")} AS refused FROM sent),
+               added AS (
+                   INSERT INTO quarantine (event_id, source, plan_version, rules, occurred_at, received_at, identifiers, epoch, sealed)
+                   SELECT event_id, source, plan_version, rules, occurred_at, received_at, identifiers, $7, sealed
+                   FROM judged WHERE NOT refused ON CONFLICT (event_id) DO NOTHING RETURNING event_id)
+               SELECT event_id, false AS refused FROM added UNION ALL SELECT event_id, true FROM judged WHERE refused""",  # noqa: S608
             ids,
             [held.event.source for held in events],
             [held.plan_version for held in events],
@@ -93,8 +116,9 @@ class Quarantine:
             [" ".join(found.hex() for found in self._hashes(held.event, held.standard)) for held in events],
             epoch,
             sealed,
+            [min(held.event.occurred_at, held.event.received_at) for held in events],
         )
-        return {row["event_id"] for row in added}
+        return Held(*({row["event_id"] for row in rows if row["refused"] is refused} for refused in (False, True)))
 
     async def page(self, source: str, after: tuple[int, bytes] | None, limit: int) -> list[QuarantinedRow]:
         """In the order in which they came."""
@@ -135,18 +159,41 @@ class Quarantine:
             [_rules(outcome.findings) for outcome in outcomes.values()],
             [" ".join(found.hex() for found in self._hashes(held.event, held.standard)) for held in outcomes.values()],
         )
+        await self._pool.execute(
+            f"DELETE FROM quarantine WHERE event_id = ANY($1::bytea[]) AND {SUPPRESSED.format('quarantine')}",  # noqa: S608
+            list(outcomes),
+        )
 
-    async def remove(self, event_ids: Collection[bytes]) -> None:
-        await self._pool.execute("DELETE FROM quarantine WHERE event_id = ANY($1::bytea[])", list(event_ids))
+    async def waiting_among(self, event_ids: Collection[bytes]) -> set[bytes]:
+        rows = await self._pool.fetch("SELECT event_id FROM quarantine WHERE event_id = ANY($1::bytea[])", list(event_ids))
+        return {row["event_id"] for row in rows}
+
+    async def remove(self, event_ids: Collection[bytes]) -> set[bytes]:
+        """Those that were there."""
+        rows = await self._pool.fetch(
+            "DELETE FROM quarantine WHERE event_id = ANY($1::bytea[]) RETURNING event_id", list(event_ids)
+        )
+        return {row["event_id"] for row in rows}
 
     async def count(self, source: str) -> int:
         return int(await self._pool.fetchval("SELECT count(*) FROM quarantine WHERE source = $1", source))
 
-    async def erase(self, identifier_hashes: Collection[bytes]) -> int:
-        """Gives up every event that names one of these people; how many there were."""
-        done = await self._pool.fetch(
-            "DELETE FROM quarantine WHERE identifiers && $1::bytea[] RETURNING 1", list(identifier_hashes)
+    async def count_naming(self, identifier_hashes: Collection[bytes]) -> int:
+        """How many events name one of these people."""
+        return int(
+            await self._pool.fetchval("SELECT count(*) FROM quarantine WHERE identifiers && $1::bytea[]", list(identifier_hashes))
         )
+
+    async def erase(self, identifier_hashes: Collection[bytes], policy: Policy, erased_at: int) -> int:
+        """Gives up every event that names one of these people, and holds none of theirs from here on; how many there were.
+
+        The lock waits for what is being put there, which may not have seen the suppression, and lets the next wait for it.
+        """
+        hashes = list(identifier_hashes)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE quarantine IN SHARE ROW EXCLUSIVE MODE")
+            await connection.execute(SUPPRESS, hashes, policy, erased_at)
+            done = await connection.fetch("DELETE FROM quarantine WHERE identifiers && $1::bytea[] RETURNING 1", hashes)
         return len(done)
 
     async def keep_expiring(self) -> None:

@@ -4,7 +4,7 @@ Words and counts only, no content. It is bounded by age and by number, and writt
 brings more than is kept waiting is forgotten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +18,8 @@ KEPT_ROWS: Final = 1_000_000  # about 200 MB
 TRIM_EVERY_S: Final = 600.0
 REJECTED: Final = "rejected"
 DUPLICATE: Final = "duplicate"
+PROCESSING_REFUSED: Final = "PROCESSING_REFUSED"  # why; not which of its identifiers, nor on what ground
+DISCARDED: Final = "DISCARDED"  # why: by hand
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -39,6 +41,11 @@ class Verdicts:
         key = event_id, status
         if self._behind.has_room(key):
             self._behind.add(key, Remembered(reason, 1, self._clock()))
+
+    async def put(self, event_ids: Collection[bytes], status: str, reason: str) -> None:
+        """Durable when this returns."""
+        now = self._clock()
+        await self._save({(event_id, status): Remembered(reason, 1, now) for event_id in event_ids})
 
     async def of(self, event_id: bytes) -> dict[str, Remembered]:
         """By status."""

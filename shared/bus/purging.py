@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from shared.bus.connection import BROKER_DOWN
 from shared.errors import NotFreshEnough
-from shared.events.erasure import Purge, Remains
+from shared.events.erasure import Policy, Purge, Remains
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.telemetry import REPORTS_FAILED, logger
 
@@ -28,10 +28,15 @@ log = logger("purging")
 
 
 class Question(msgspec.Struct, frozen=True):
+    """`policy` and `erased_at` say which events that name these identifiers may be taken from now on."""
+
     erasure_id: bytes
     streams: list[bytes]
     identifier_hashes: list[bytes]
     unit: int  # of CUSTOMER, that told of the erasure
+    policy: Policy = "refuse"
+    erased_at: int = 0  # in microseconds
+    look: bool = False  # whether anything is there; nothing is given up. Only ingest is asked so
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -25,13 +25,17 @@ Remains = Literal[
 
 
 class ErasureRequested(Public, frozen=True, kw_only=True):
-    """`customer` is the one that was named, whatever it is merged with; what it is one with at `begun` is erased."""
+    """`customer` is the one that was named, whatever it is merged with; what it is one with at `begun` is erased.
+
+    It is empty for who is in no profile yet; then `identifier`, a keyed hash, is what was named.
+    """
 
     request_id: str
     customer: bytes
     policy: Policy
     reason: str
     requested_by: str
+    identifier: bytes = b""
 
 
 class ErasureQueued(Public, frozen=True, kw_only=True):

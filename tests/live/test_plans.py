@@ -227,7 +227,7 @@ def test_an_event_that_is_sent_again_waits_once(platform: Platform, plans: Any, 
 class Forgetful(Quarantine):
     """Dies between publishing and removing."""
 
-    async def remove(self, event_ids: Any) -> None:
+    async def remove(self, event_ids: Any) -> set[bytes]:
         raise ConnectionResetError
 
 
@@ -456,14 +456,14 @@ async def test_the_quarantine_has_a_bound(stack: Stack, plans: Any, source: str,
 
     try:
         quarantine = Quarantine(pool, vault, now_us, QuarantineLimits(source_events=3))
-        assert len(await quarantine.put([event(1), event(2)])) == 2
-        assert len(await quarantine.put([event(2)])) == 0
-        assert len(await quarantine.put([event(3)])) == 1
+        assert len((await quarantine.put([event(1), event(2)])).added) == 2
+        assert len((await quarantine.put([event(2)])).added) == 0
+        assert len((await quarantine.put([event(3)])).added) == 1
         with pytest.raises(LimitExceeded) as full:
             await quarantine.put([event(4)])
         assert full.value.reason == "QUARANTINE_FULL"
         await quarantine.remove([row.event_id for row in await quarantine.page(source, None, 2)])
-        assert len(await quarantine.put([event(4)])) == 1
+        assert len((await quarantine.put([event(4)])).added) == 1
         with pytest.raises(LimitExceeded):
             await Quarantine(pool, vault, now_us, QuarantineLimits(source_bytes=20)).put([event(5)])
     finally:

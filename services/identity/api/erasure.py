@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from c360.identity.v1 import identity_pb2 as pb
 
-from services.identity.api.named import linked_customer
+from services.identity.api.named import customer_or_node, linked_customer
 from services.identity.domain.certificate import verifier
 from services.identity.domain.erasure import EraseCustomer, Erasure, Stage
 from services.identity.erasing import Eraser
+from services.identity.graph.facts import Node
 from services.identity.holding import Hold, Holds
 from services.identity.tables import erasures, views
 from shared.errors import InvalidInput, NotFound
@@ -47,9 +48,9 @@ class ErasureApi:
             raise InvalidInput("say what becomes of events about an erased customer", reason="POLICY_MISSING")
         erasure = await erasures.of_request(self._pool, request.request_id)
         if erasure is None or request.customer.WhichOneof("by") == "customer_id":
-            customer = await self._customer(request, context)
+            customer, identifier = await self._person(request, context)
         else:
-            customer = erasure.customer  # its identifier may lead nowhere by now
+            customer, identifier = erasure.customer, erasure.identifier  # it may lead nowhere by now
         erasure = await self._eraser.erase(
             EraseCustomer(
                 request_id=request.request_id,
@@ -57,6 +58,7 @@ class ErasureApi:
                 policy=POLICIES[request.policy],
                 reason=request.reason,
                 requested_by=request.requested_by,
+                identifier=identifier,
             )
         )
         erasure = await self._eraser.wait(erasure, seconds_left(context))
@@ -90,6 +92,16 @@ class ErasureApi:
         hold = await self._holds.release(request.request_id, from_text(request.hold_id, "hold"), request.released_by)
         return pb.ReleaseLegalHoldResponse(hold=_hold(hold))
 
+    async def _person(self, request: pb.EraseCustomerRequest, context: Any) -> tuple[bytes, bytes]:
+        """Her customer, or else the identifier that only the quarantine knows her by; the other is empty."""
+        try:
+            return await self._customer(request, context), b""
+        except NotFound:
+            named = customer_or_node(request.customer, self._keyring.lookup_key)
+            if not isinstance(named, Node) or not await self._eraser.is_held(named.value_hash):
+                raise
+            return b"", named.value_hash
+
     async def _customer(self, request: Any, context: Any) -> bytes:
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         return await linked_customer(self._pool, request.customer, self._keyring.lookup_key)
@@ -98,7 +110,7 @@ class ErasureApi:
         return pb.Erasure(
             erasure_id=to_text(erasure.erasure_id),
             request_id=erasure.request_id,
-            customer_id=to_text(erasure.canonical),
+            customer_id=to_text(erasure.canonical) if erasure.canonical else "",
             stage=STAGES[erasure.stage],
             policy=POLICY_VALUES[erasure.policy],
             reason=erasure.reason,

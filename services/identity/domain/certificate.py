@@ -35,7 +35,7 @@ def text_of(erasure: Erasure, now: int) -> str:
         "erasure_id": to_text(erasure.erasure_id),
         "request": {
             "request_id": erasure.request_id,
-            "customer_id": to_text(erasure.canonical),
+            **_named(erasure),
             "reason": erasure.reason,
             "requested_by": erasure.requested_by,
             "requested_at": to_iso(erasure.requested_at),
@@ -53,6 +53,10 @@ def text_of(erasure: Erasure, now: int) -> str:
         "certified_at": to_iso(now),
     }
     return f"{TITLE}\n{json.dumps(content, indent=1)}\n"
+
+
+def _named(erasure: Erasure) -> dict[str, str]:
+    return {"identifier_hash": erasure.identifier.hex()} if erasure.identifier else {"customer_id": to_text(erasure.canonical)}
 
 
 def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:

@@ -26,20 +26,21 @@ Stage = Literal["requested", "queued", "begun", "keys_destroyed", "purged", "com
 
 
 class EraseCustomer(msgspec.Struct, frozen=True, kw_only=True):
-    """`customer` is any member. Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID)."""
+    """`customer` is any member, or empty: then `identifier` is the keyed hash of one that names nobody. Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID)."""
 
     request_id: str
     customer: bytes
     policy: Policy
     reason: str
     requested_by: str
+    identifier: bytes = b""
 
     def __post_init__(self) -> None:
         check_request(self.request_id, self.reason, self.requested_by)
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` counts its events; instants are when they were recorded. `customer` is the one that was named."""
+    """`version` counts its events; instants are when they were recorded. `customer` or `identifier` is what was named."""
 
     erasure_id: bytes
     request_id: str
@@ -48,6 +49,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     requested_by: str
     requested_at: int
+    identifier: bytes = b""
     version: int = 1
     stage: Stage = "requested"
     holds: tuple[bytes, ...] = ()
@@ -67,13 +69,13 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def canonical(self) -> bytes:
-        """The oldest of those that were erased; before it has begun the one that was named."""
+        """The oldest of those that were erased; before it has begun the one that was named. Empty when there is none."""
         return self.streams[0] if self.streams else self.customer
 
     def says_the_same(self, command: EraseCustomer) -> bool:
         mine = (self.policy, self.reason, self.requested_by)
-        same_customer = command.customer in (self.customer, *self.streams)
-        return same_customer and mine == (command.policy, command.reason, command.requested_by)
+        same_person = command.customer in (self.customer, *self.streams) and command.identifier == self.identifier
+        return same_person and mine == (command.policy, command.reason, command.requested_by)
 
 
 def requested(erasure_id: bytes, event: ErasureRequested, at: int) -> Erasure:
@@ -85,6 +87,7 @@ def requested(erasure_id: bytes, event: ErasureRequested, at: int) -> Erasure:
         reason=event.reason,
         requested_by=event.requested_by,
         requested_at=at,
+        identifier=event.identifier,
     )
 
 

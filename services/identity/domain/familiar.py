@@ -40,9 +40,7 @@ class Familiar:
         """Those whose identifiers may be suppressed."""
         return [sighting for sighting in sightings if self.customer_of(sighting.seen()) is None]
 
-    def remember(
-        self, fresh: Mapping[tuple[Node, ...], tuple[Evidence, bytes]], suppressions: Mapping[bytes, Suppression]
-    ) -> None:
+    def remember(self, fresh: Mapping[tuple[Node, ...], tuple[Evidence, bytes]], suppressions: Mapping[bytes, Suppression]) -> None:
         """`suppressions` are those of all these identifiers. Who came back after an erasure has no past all the same."""
         for nodes, (evidence, customer) in fresh.items():
             erased = [found.erased_at for node in nodes if (found := suppressions.get(node.value_hash)) is not None]

@@ -99,8 +99,14 @@ async def move_versions(connection: Any, versions: dict[bytes, int]) -> None:
     )
 
 
-async def erase(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes], suppression: Suppression) -> None:
-    """The identifiers lead nowhere and are suppressed; the customers are closed; nothing is proposed about them."""
+async def erase(
+    connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes], suppression: Suppression, unlinked: Sequence[bytes] = ()
+) -> None:
+    """The identifiers lead nowhere and are suppressed, and so are those that led nowhere; the customers are closed; nothing is
+    proposed about them.
+
+    Who was refused once is not let in by a later erasure.
+    """
     await record_tables.forget(connection, customers)
     await region_saving.forget(connection, customers, hashes)
     await connection.execute("DELETE FROM proposals WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
@@ -110,9 +116,10 @@ async def erase(connection: Any, customers: Sequence[bytes], hashes: Sequence[by
     await connection.execute(
         """INSERT INTO suppressions (value_hash, erasure_id, policy, erased_at) SELECT h, $2, $3, $4 FROM unnest($1::bytea[]) AS h
            ON CONFLICT (value_hash) DO UPDATE
-           SET erasure_id = excluded.erasure_id, policy = excluded.policy,
+           SET erasure_id = excluded.erasure_id,
+               policy = CASE suppressions.policy WHEN 'refuse' THEN 'refuse' ELSE excluded.policy END,
                erased_at = greatest(suppressions.erased_at, excluded.erased_at)""",
-        list(hashes),
+        [*hashes, *unlinked],
         suppression.erasure_id,
         suppression.policy,
         suppression.erased_at,

@@ -7,6 +7,7 @@ from c360.ingest.v1 import plan_pb2 as pb
 from c360.ingest.v1 import plan_pb2_grpc
 
 from services.ingest.api.positions import position
+from services.ingest.discarding import Discarding
 from services.ingest.domain.breaches import Breach
 from services.ingest.domain.call import Call, message_id_in, read_call
 from services.ingest.domain.events import call_of
@@ -34,6 +35,7 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
         violations: Violations,
         explaining: Explaining,
         replaying: Replaying,
+        discarding: Discarding,
         clock: Clock,
     ) -> None:
         self._registry = registry
@@ -42,6 +44,7 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
         self._violations = violations
         self._explaining = explaining
         self._replaying = replaying
+        self._discarding = discarding
         self._clock = clock
 
     async def PublishPlan(self, request: pb.PublishPlanRequest, context: Any) -> pb.PublishPlanResponse:
@@ -85,6 +88,10 @@ class PlanApi(plan_pb2_grpc.PlanServiceServicer):
     async def ReplayQuarantined(self, request: pb.ReplayQuarantinedRequest, context: Any) -> pb.ReplayQuarantinedResponse:
         tally, number = await self._replaying.replay(request.source)
         return pb.ReplayQuarantinedResponse(tally=_tally(tally), position=position("ingest", number))
+
+    async def DiscardQuarantined(self, request: pb.DiscardQuarantinedRequest, context: Any) -> pb.DiscardQuarantinedResponse:
+        discarded = await self._discarding.discard(request.source, request.message_ids, request.reason, request.discarded_by)
+        return pb.DiscardQuarantinedResponse(discarded_message_ids=discarded)
 
     async def CheckPlan(self, request: pb.CheckPlanRequest, context: Any) -> pb.CheckPlanResponse:
         check_batch(len(request.events))

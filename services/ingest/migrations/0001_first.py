@@ -103,16 +103,23 @@ def upgrade() -> None:
             source       text    NOT NULL REFERENCES sources,
             plan_version int4    NOT NULL,
             rules        text[]  NOT NULL,
+            occurred_at  int8    NOT NULL,
             received_at  int8    NOT NULL,
             identifiers  bytea[] NOT NULL,
             epoch        bytea   NOT NULL,
             sealed       bytea   NOT NULL
         );
+        -- of who was erased, as identity has them: what names one of these is not held
+        CREATE TABLE suppressions (
+            value_hash bytea PRIMARY KEY,
+            policy     text  NOT NULL,
+            erased_at  int8  NOT NULL
+        );
         CREATE INDEX ON quarantine (source, received_at, event_id);
         CREATE INDEX ON quarantine USING gin (identifiers);
         GRANT SELECT, INSERT, UPDATE ON violations TO c360_ingest;
         GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO c360_ingest;
-        GRANT SELECT, INSERT, UPDATE ON sources, write_keys TO c360_ingest;
+        GRANT SELECT, INSERT, UPDATE ON sources, write_keys, suppressions TO c360_ingest;
         GRANT SELECT, INSERT ON plans TO c360_ingest;
     """)
     op.execute(QUARANTINE_SIZES)

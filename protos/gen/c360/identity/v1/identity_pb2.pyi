@@ -531,7 +531,9 @@ class EraseCustomerRequest(_message.Message):
     """Who asks, as an id or a role, at most 100 characters; kept in the clear."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
-        """Who is to be erased. Required."""
+        """Who is to be erased. Required. An identifier that no customer has is enough when events that broke their source's
+        plan name somebody by it (ListQuarantined of ingest): those are destroyed, and it is suppressed.
+        """
 
     @_builtins.property
     def at_least_as_fresh(self) -> _common_pb2.Position:
@@ -657,7 +659,7 @@ class Erasure(_message.Message):
     request_id: _builtins.str
     """The request_id it was asked for with."""
     customer_id: _builtins.str
-    """Who was erased, by the oldest id; until it has begun, the customer that was named. A UUID."""
+    """Who was erased, by the oldest id; until it has begun, the customer that was named. A UUID; empty for who is in no profile."""
     stage: Global___ErasureStage.ValueType
     """How far it has come."""
     policy: Global___ReimportPolicy.ValueType

@@ -108,7 +108,8 @@ class IdentityServiceServicer:
         Repeating a request_id answers with the same erasure.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
         IDENTIFIER_INVALID, POLICY_MISSING, REASON_INVALID, NAME_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-        FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH;
+        DEPENDENCY_DOWN: no customer has the identifier, and ingest can't be asked whether its quarantine knows it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

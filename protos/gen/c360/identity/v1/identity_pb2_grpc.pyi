@@ -53,7 +53,8 @@ class IdentityServiceStub:
     Repeating a request_id answers with the same erasure.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
     IDENTIFIER_INVALID, POLICY_MISSING, REASON_INVALID, NAME_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-    FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH;
+    DEPENDENCY_DOWN: no customer has the identifier, and ingest can't be asked whether its quarantine knows it).
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetErasureRequest, _identity_pb2.GetErasureResponse]
     """GetErasure tells how far an erasure has come.
@@ -93,7 +94,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Repeating a request_id answers with the same erasure.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
     IDENTIFIER_INVALID, POLICY_MISSING, REASON_INVALID, NAME_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-    FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH;
+    DEPENDENCY_DOWN: no customer has the identifier, and ingest can't be asked whether its quarantine knows it).
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetErasureRequest, _identity_pb2.GetErasureResponse]  # type: ignore[assignment]
     """GetErasure tells how far an erasure has come.
@@ -154,7 +156,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         Repeating a request_id answers with the same erasure.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
         IDENTIFIER_INVALID, POLICY_MISSING, REASON_INVALID, NAME_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-        FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ERASURE_UNDER_WAY), ABORTED (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH;
+        DEPENDENCY_DOWN: no customer has the identifier, and ingest can't be asked whether its quarantine knows it).
         """
 
     @_abc_1.abstractmethod

@@ -525,6 +525,66 @@ class ReplayQuarantinedResponse(_message.Message):
 Global___ReplayQuarantinedResponse: _TypeAlias = ReplayQuarantinedResponse  # noqa: Y015
 
 @_typing.final
+class DiscardQuarantinedRequest(_message.Message):
+    """DiscardQuarantinedRequest names events of a source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MESSAGE_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DISCARDED_BY_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The source."""
+    reason: _builtins.str
+    """Why; 1 to 200 printable characters, in the clear: name nobody in it."""
+    discarded_by: _builtins.str
+    """Who does it, as an id or a role; 1 to 100 printable characters, in the clear."""
+    @_builtins.property
+    def message_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As ListQuarantined tells them; 1 to 500."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        message_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        discarded_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discarded_by", b"discarded_by", "message_ids", b"message_ids", "reason", b"reason", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardQuarantinedRequest: _TypeAlias = DiscardQuarantinedRequest  # noqa: Y015
+
+@_typing.final
+class DiscardQuarantinedResponse(_message.Message):
+    """DiscardQuarantinedResponse tells which are gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCARDED_MESSAGE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def discarded_message_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that were waiting, in the order of the request. The others weren't, or no more."""
+
+    def __init__(
+        self,
+        *,
+        discarded_message_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discarded_message_ids", b"discarded_message_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardQuarantinedResponse: _TypeAlias = DiscardQuarantinedResponse  # noqa: Y015
+
+@_typing.final
 class CheckPlanRequest(_message.Message):
     """CheckPlanRequest carries a plan that isn't published."""
 

@@ -65,6 +65,11 @@ class PlanServiceStub:
                 request_serializer=c360_dot_ingest_dot_v1_dot_plan__pb2.ReplayQuarantinedRequest.SerializeToString,
                 response_deserializer=c360_dot_ingest_dot_v1_dot_plan__pb2.ReplayQuarantinedResponse.FromString,
                 _registered_method=True)
+        self.DiscardQuarantined = channel.unary_unary(
+                '/c360.ingest.v1.PlanService/DiscardQuarantined',
+                request_serializer=c360_dot_ingest_dot_v1_dot_plan__pb2.DiscardQuarantinedRequest.SerializeToString,
+                response_deserializer=c360_dot_ingest_dot_v1_dot_plan__pb2.DiscardQuarantinedResponse.FromString,
+                _registered_method=True)
         self.CheckPlan = channel.unary_unary(
                 '/c360.ingest.v1.PlanService/CheckPlan',
                 request_serializer=c360_dot_ingest_dot_v1_dot_plan__pb2.CheckPlanRequest.SerializeToString,
@@ -127,6 +132,15 @@ class PlanServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiscardQuarantined(self, request, context):
+        """DiscardQuarantined gives up events that wait, for ever: they have no effect, and their receipts say DISCARDED. The
+        service's log keeps who did it and why. One that is sent again is judged anew.
+        Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_MISSING, TOO_MANY_IDS, REASON_INVALID, NAME_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckPlan(self, request, context):
         """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
         Without a source it is checked for one that is new: nothing waits, and any type of event may come.
@@ -168,6 +182,11 @@ def add_PlanServiceServicer_to_server(servicer, server):
                     servicer.ReplayQuarantined,
                     request_deserializer=c360_dot_ingest_dot_v1_dot_plan__pb2.ReplayQuarantinedRequest.FromString,
                     response_serializer=c360_dot_ingest_dot_v1_dot_plan__pb2.ReplayQuarantinedResponse.SerializeToString,
+            ),
+            'DiscardQuarantined': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardQuarantined,
+                    request_deserializer=c360_dot_ingest_dot_v1_dot_plan__pb2.DiscardQuarantinedRequest.FromString,
+                    response_serializer=c360_dot_ingest_dot_v1_dot_plan__pb2.DiscardQuarantinedResponse.SerializeToString,
             ),
             'CheckPlan': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckPlan,
@@ -338,6 +357,33 @@ class PlanService:
             '/c360.ingest.v1.PlanService/ReplayQuarantined',
             c360_dot_ingest_dot_v1_dot_plan__pb2.ReplayQuarantinedRequest.SerializeToString,
             c360_dot_ingest_dot_v1_dot_plan__pb2.ReplayQuarantinedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardQuarantined(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.ingest.v1.PlanService/DiscardQuarantined',
+            c360_dot_ingest_dot_v1_dot_plan__pb2.DiscardQuarantinedRequest.SerializeToString,
+            c360_dot_ingest_dot_v1_dot_plan__pb2.DiscardQuarantinedResponse.FromString,
             options,
             channel_credentials,
             insecure,

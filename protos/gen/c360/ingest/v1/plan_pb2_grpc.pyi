@@ -59,6 +59,11 @@ class PlanServiceStub:
     place among events of the same time; the rest stays. Repeat it when it was interrupted: nothing counts twice.
     Errors: NOT_FOUND (SOURCE_UNKNOWN), UNAVAILABLE (BROKER_DOWN), RESOURCE_EXHAUSTED (OVERLOADED).
     """
+    DiscardQuarantined: _grpc.UnaryUnaryMultiCallable[_plan_pb2.DiscardQuarantinedRequest, _plan_pb2.DiscardQuarantinedResponse]
+    """DiscardQuarantined gives up events that wait, for ever: they have no effect, and their receipts say DISCARDED. The
+    service's log keeps who did it and why. One that is sent again is judged anew.
+    Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_MISSING, TOO_MANY_IDS, REASON_INVALID, NAME_INVALID).
+    """
     CheckPlan: _grpc.UnaryUnaryMultiCallable[_plan_pb2.CheckPlanRequest, _plan_pb2.CheckPlanResponse]
     """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
     Without a source it is checked for one that is new: nothing waits, and any type of event may come.
@@ -95,6 +100,11 @@ class PlanServiceAsyncStub(PlanServiceStub):
     """ReplayQuarantined judges what waits by the newest plan. What it takes goes on with its message id, its times and its
     place among events of the same time; the rest stays. Repeat it when it was interrupted: nothing counts twice.
     Errors: NOT_FOUND (SOURCE_UNKNOWN), UNAVAILABLE (BROKER_DOWN), RESOURCE_EXHAUSTED (OVERLOADED).
+    """
+    DiscardQuarantined: _aio.UnaryUnaryMultiCallable[_plan_pb2.DiscardQuarantinedRequest, _plan_pb2.DiscardQuarantinedResponse]  # type: ignore[assignment]
+    """DiscardQuarantined gives up events that wait, for ever: they have no effect, and their receipts say DISCARDED. The
+    service's log keeps who did it and why. One that is sent again is judged anew.
+    Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_MISSING, TOO_MANY_IDS, REASON_INVALID, NAME_INVALID).
     """
     CheckPlan: _aio.UnaryUnaryMultiCallable[_plan_pb2.CheckPlanRequest, _plan_pb2.CheckPlanResponse]  # type: ignore[assignment]
     """CheckPlan tells what a plan would do to what waits (the oldest 10,000), and to sample events. Nothing is written.
@@ -165,6 +175,17 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReplayQuarantined judges what waits by the newest plan. What it takes goes on with its message id, its times and its
         place among events of the same time; the rest stays. Repeat it when it was interrupted: nothing counts twice.
         Errors: NOT_FOUND (SOURCE_UNKNOWN), UNAVAILABLE (BROKER_DOWN), RESOURCE_EXHAUSTED (OVERLOADED).
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardQuarantined(
+        self,
+        request: _plan_pb2.DiscardQuarantinedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plan_pb2.DiscardQuarantinedResponse, _abc.Awaitable[_plan_pb2.DiscardQuarantinedResponse]]:
+        """DiscardQuarantined gives up events that wait, for ever: they have no effect, and their receipts say DISCARDED. The
+        service's log keeps who did it and why. One that is sent again is judged anew.
+        Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (MESSAGE_ID_MISSING, TOO_MANY_IDS, REASON_INVALID, NAME_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -92,7 +92,8 @@ class Receipt(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it was rejected, or which rules it is quarantined for, as the machine-readable words of its verdict. "PROCESSING_REFUSED": the
         event was taken and put into no profile, since it names what may not be processed, as after an erasure. It says neither what nor
-        why. Sending it again doesn't help; it is answered as a duplicate.
+        why. Sending it again doesn't help; it is answered as a duplicate, or as quarantined when it breaks the plan. "DISCARDED": it
+        waited in the quarantine and was given up by hand.
         """
 
     @_builtins.property
