@@ -54,7 +54,7 @@ def erase(
 ) -> None:
     """Destroy everything personal about a customer and all that is merged with it, for ever.
 
-    Prints the signed certificate. A legal hold queues the erasure (exit code 4); it runs when the hold is released.
+    Prints the signed certificate. Who has no customer is erased by an identifier that events in the quarantine name. A legal hold queues the erasure (exit code 4); it runs when the hold is released.
 
     Example:
       c360 customer erase email:ann@example.com --reason "GDPR Art. 17, ticket 4711" -o certificate.txt
