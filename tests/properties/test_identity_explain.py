@@ -87,7 +87,9 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":
         match = facts.matched[pair(*obstacle.nodes)]
-        return rules.matching.band(match.weight, match.witnessed_weight) == "review"
+        groups = standing.partition(*ends).group_of
+        one, other = (groups[node] for node in obstacle.nodes)  # of many pairs, others may say less
+        return rules.matching.band(match.weight, match.witnessed_weight) == "review" or one.recorded * other.recorded > 1
     if obstacle.kind == "ONE_PER_SOURCE":
         return sum(obstacle.namespace in sources for sources in facts.recorded_by.values()) > 1
     if obstacle.kind == "LIMIT":

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.identity.graph.crowding import shared
+from services.identity.graph.crowding import crowded, shared
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.ownership import contests, divide
 from services.identity.graph.resolve import Partition
@@ -186,9 +186,7 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         {found: match for found, match in facts.matched.items() if not found.isdisjoint(component)},
         {node: sources for node, sources in facts.recorded_by.items() if node in component},
     )
-    inside.beyond = {node for together in inside.together for node in together} - component - outside
-    if start not in outside:  # which leads to nobody
-        assert not inside.beyond or rules is CROWDED, "none but what is crowded is seen with a component and not in it"
+    inside.beyond = crowded(facts, rules).keys() - component - outside  # what it is seen with leads no further
     alone = divide(inside, rules, whole.shared)
     for node in component:
         assert alone.group_of[node].nodes == whole.group_of[node].nodes
