@@ -13,7 +13,7 @@ from services.identity.graph.region import Region
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.simulating import Progress, Simulation
-from services.identity.tables import resettling, rulebook
+from services.identity.tables import regions, resettling, rulebook, sharing
 from services.identity.tables.regions import Loaded
 from services.identity.tables.resettling import Resettling
 from services.identity.tables.rulebook import RULES_STREAM, SHIPPED, Activation
@@ -135,7 +135,18 @@ class Activator:
             await resettling.save(connection, so_far.after(page, changed(*stored[0])))
 
         cause = Evidence(activation.activated_at, activation.event_id)
-        await self._graph.resettle(page, remember, also, cause=cause, reconsider=page)
+        await self._graph.resettle(page, remember, also, cause=cause, reconsider=await self._along(page))
+
+    async def _along(self, page: list[bytes]) -> set[bytes]:
+        """With a page goes what links again under the rules: else customers are founded by what half of it says."""
+        found, rules = set(page), self._ledger.rules
+        while True:
+            loaded = await regions.load(self._pool, page, 0, rules, found)
+            shared = {node.value_hash for node in loaded.region.shared} - found
+            back = await sharing.returning(self._pool, shared, rules) if shared else set()
+            if not back:
+                return found
+            found |= back
 
     async def _finish(self, so_far: Resettling) -> None:
         event = RulesSettled(

@@ -29,7 +29,8 @@ class RuledStore(Store):
         page, rest = self.waiting[:size], self.waiting[size:]
         before = deepcopy(self.whole)
         self.unsettled |= set(page)
-        while more := self._crowded(self.load(set())) - self.unsettled:
+        returning = self.whole.shared - shared(self.whole.facts, self.rules)
+        while more := self._along(self.load(set()), returning) - self.unsettled:
             self.unsettled |= more
         self.take([])
         if crash:
@@ -48,7 +49,7 @@ class RuledStore(Store):
         while True:
             self.unsettled = set(inside)
             region = self.load(set(page), rules=rules)
-            found = (region.shared | page) & returning | self._crowded(region)
+            found = page & returning | self._along(region, returning)
             if found <= inside:
                 self.unsettled = set()
                 return region
@@ -65,6 +66,7 @@ class RuledStore(Store):
             beyond = page[-1].value_hash
         return found
 
-    def _crowded(self, region: Region) -> set[Node]:
-        """With what is settled anew goes all that may take part in more sightings, or in others, under other rules."""
-        return region.facts.beyond | (region.told_by.keys() - self.whole.shared)
+    def _along(self, region: Region, returning: set[Node]) -> set[Node]:
+        """With what is settled anew goes what links again under other rules, and all that may take part in more sightings, or in
+        others. So nothing is concluded from half of what will be."""
+        return region.shared & returning | region.facts.beyond | (region.told_by.keys() - self.whole.shared)
