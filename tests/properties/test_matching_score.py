@@ -12,7 +12,7 @@ from services.identity.matching.model import probability_of
 from services.identity.matching.record import Person
 from services.identity.matching.score import FAMILY as FAMILY_PART
 from services.identity.matching.score import FAMILY_LEVEL, Scorer, level_of
-from tests.properties.messy_records import FAMILIES, SETTINGS, level, make_model, person, persons
+from tests.properties.messy_records import FAMILIES, SETTINGS, comparison, level, make_model, person, persons
 
 MODEL = make_model()
 SCORER = Scorer(MODEL)
@@ -111,3 +111,10 @@ def test_a_model_of_another_normal_form_is_refused() -> None:
 def test_another_text_is_another_version() -> None:
     assert make_model(trained_on="something else").version != MODEL.version
     assert msgspec.json.encode(SETTINGS) == msgspec.json.encode(MODEL.settings)
+
+
+def test_weights_that_no_float_can_be_the_odds_of_are_refused() -> None:
+    """Such a model would end whoever counts with it."""
+    endless = [comparison("national_id", ("", 0.95, 1e-160), ("ELSE", 0.05, 0.9999))]
+    with pytest.raises(ModelInvalid, match="bits"):
+        make_model(SETTINGS | {"comparisons": endless})

@@ -19,6 +19,7 @@ from services.identity.matching.values import NORMAL_FORM
 
 FORMAT: Final = "customer360 matching model, version 1"
 VERSION_DIGITS = 16
+MOST_BITS: Final = 450  # of all comparisons together: odds of two kinds of pairs are multiplied, and a float ends at 1,023
 DEFAULT_FILE: Final = Path(__file__).parent / "default.json"
 
 
@@ -59,6 +60,12 @@ class TermAdjustment:
     def weigh(self, one: str | None, other: str | None) -> float:
         known = [frequency for value in (one, other) if (frequency := self._frequency(value)) is not None]
         return self.weight * (self.log2_u_exact - math.log2(max(*known, self.least))) if known else 0.0
+
+    def most(self) -> float:
+        """Bits that it may weigh, either way."""
+        known = [*self.frequencies.values.values(), *([self.frequencies.unseen] if self.frequencies.unseen else [])]
+        rarest = max(min(known, default=1.0), self.least)
+        return abs(self.weight) * (abs(self.log2_u_exact) + abs(math.log2(rarest)))
 
     def _frequency(self, value: str | None) -> float | None:
         return None if value is None else self.frequencies.values.get(value, self.frequencies.unseen)
@@ -116,9 +123,17 @@ def load(text: bytes) -> Model:
     if found.review_weight > found.link_weight:
         raise ModelInvalid("review_weight is above link_weight")
     try:
-        return _made(found, text)
+        model = _made(found, text)
+        most = abs(model.prior_weight) + sum(max(map(_most, comparison.levels)) for comparison in model.comparisons)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelInvalid(f"not the settings of a trained Splink model: {error!r}") from error
+    if most > MOST_BITS:
+        raise ModelInvalid(f"its weights come to {most:.0f} bits; more than {MOST_BITS} are no odds that can be counted with")
+    return model
+
+
+def _most(level: Level) -> float:
+    return abs(level.weight) + (level.term.most() if level.term else 0.0)
 
 
 def _made(found: ModelFile, text: bytes) -> Model:
