@@ -183,7 +183,7 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         {nodes: at for nodes, at in facts.together.items() if not nodes.isdisjoint(component)},
         {found for found in facts.forced if not found.isdisjoint(component)},
         {found for found in facts.forbidden if not found.isdisjoint(component)},
-        {found: match for found, match in facts.matched.items() if not found.isdisjoint(component)},
+        {found: match for found, match in facts.matched.items() if found <= component | outside},
         {node: sources for node, sources in facts.recorded_by.items() if node in component},
     )
     inside.beyond = crowded(facts, rules).keys() - component - outside  # what it is seen with leads no further
