@@ -11,7 +11,8 @@ import asyncpg
 
 from benchmarks.harness import Part, Result, timed, timed_thread
 from benchmarks.stock import StockLibrary
-from services.profile.domain import State, evolve
+from services.profile.domain.fold import evolve
+from services.profile.domain.state import State
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry

@@ -8,9 +8,9 @@ from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 
-from services.profile.api import ProfileApi
+from services.profile.api.export import ExportApi
+from services.profile.api.profile import ProfileApi
 from services.profile.composition import Parts, ProfileSettings, compose
-from services.profile.export_api import ExportApi
 from services.profile.follow import follow_customers
 from services.profile.replay import Replayer
 from shared import bus

@@ -1,15 +1,16 @@
 """Profile's use cases: who is meant, what they permit, and their profile or timeline at some instant."""
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any
 
 import msgspec
 
 from services.profile.cache import LoadingCache
-from services.profile.domain import GoldenRecord, Held, golden_record, happened_by, is_timeless, linked, reachable
+from services.profile.domain.fold import happened_by, is_timeless
+from services.profile.domain.golden import GoldenRecord, golden_record
+from services.profile.domain.state import Held, linked, reachable
 from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
-from services.profile.history import History
-from services.profile.views import Identifiers
+from services.profile.tables.history import History
+from services.profile.tables.identifiers import Identifiers
 from shared.errors import InvalidInput, NotFound, Unavailable, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of, normalise
@@ -214,57 +215,3 @@ def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
     record = golden_record({stream: h.state for stream, h in held.items()})
     versions = {stream: held[stream].version for stream in record.members}
     return Profile(record, sum(versions.values()), versions, positions)
-
-
-class TimelineItem(msgspec.Struct, frozen=True):
-    """`personal` is what the envelope held: a Personal, REDACTED, or None for kinds that have none.
-
-    `other` is the other customer of a merge, split or proposal, unless it was erased and this one wasn't.
-    """
-
-    kind: str
-    record: Record
-    public: Any
-    personal: Any
-    other: bytes | None = None
-
-
-class Timelines:
-    """Reads of what happened, over all members of a cluster."""
-
-    def __init__(self, profiles: Profiles, vault: Vault) -> None:
-        self._profiles = profiles
-        self._vault = vault
-
-    async def page(
-        self, customer: bytes, instant: Instant, kinds: Collection[str], before: tuple[int, bytes] | None, limit: int
-    ) -> list[TimelineItem]:
-        """Latest first, before the place given."""
-        _, records = await self._profiles.replay(customer, instant)
-        wanted = [
-            record
-            for record in records
-            if (not kinds or record.entry.kind in kinds) and (before is None or place_in_time(record) < before)
-        ]
-        wanted.sort(key=place_in_time, reverse=True)
-        page = wanted[:limit]
-        keys = await self._vault.keys({record.entry.stream for record in page})
-        erased = await self._profiles.erased_among([end for record in page for end in _ends(record)])
-        items = []
-        for record in page:
-            other = next((end for end in _ends(record)[1:] if end not in erased or record.entry.stream in erased), None)
-            parts = record.entry.parts(keys.get(record.entry.stream))
-            items.append(TimelineItem(record.entry.kind, record, *parts, other))
-        return items
-
-
-def _ends(record: Record) -> list[bytes]:
-    """Of what is told to two customers: both, its own first; of all else none."""
-    other = getattr(record.entry.public(), "other", None)
-    return [] if other is None else [record.entry.stream, other]
-
-
-def place_in_time(record: Record) -> tuple[int, bytes]:
-    """(Occurred at, 16 bytes that sort by when and where it was recorded): total, and among equal instants in order of arrival."""
-    recorded = record.recorded_at.to_bytes(8) + record.partition.to_bytes(2) + record.pos.to_bytes(6)
-    return record.entry.occurred_at, recorded

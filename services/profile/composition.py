@@ -7,18 +7,21 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.profile.app import Profiles, Timelines
+from services.profile.app import Profiles
 from services.profile.cache import LoadingCache
-from services.profile.domain import Held
+from services.profile.domain.state import Held
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
-from services.profile.history import History
 from services.profile.hub import Hub
 from services.profile.notices import Notices
 from services.profile.purging import Purger
 from services.profile.record import Recorder
-from services.profile.snapshots import Snapshots
-from services.profile.views import Consents, Identifiers, States
+from services.profile.tables.consents import Consents
+from services.profile.tables.history import History
+from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.snapshots import Snapshots
+from services.profile.tables.states import States
+from services.profile.timelines import Timelines
 from shared.bus.enforcement import Lease
 from shared.config import Settings
 from shared.events.consent import PurposeDefined

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.profile.domain import GoldenRecord, GoldenTrait, LinkedIdentifier
+from services.profile.domain.golden import GoldenRecord, GoldenTrait
+from services.profile.domain.state import LinkedIdentifier
 from shared.errors import NotPermitted
 from shared.events import customer as events
 from shared.events.consent import ALLOWED_BY_LAW, DecisionRecorded, PurposeDefined, judge

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from services.profile.app import Profiles
-from services.profile.domain import Held, LinkedIdentifier, linked
+from services.profile.domain.state import Held, LinkedIdentifier, linked
 from services.profile.enforcement import depends_on_the_person
-from services.profile.views import States
+from services.profile.tables.states import States
 from shared.errors import LimitExceeded, NotPermitted, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import CATALOGUE

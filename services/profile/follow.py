@@ -9,7 +9,7 @@ import msgspec
 from services.profile.cache import LoadingCache
 from services.profile.hub import Hub
 from services.profile.record import Recorder
-from services.profile.views import Consents
+from services.profile.tables.consents import Consents
 from shared.bus import Follower, Message
 from shared.bus.enforcement import Lease
 from shared.events.catalogue import CATALOGUE, PERMISSION, Entry, UnknownEvent

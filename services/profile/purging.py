@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.profile import erasures
 from services.profile.cache import LoadingCache
-from services.profile.domain import Held
-from services.profile.snapshots import Snapshots
+from services.profile.domain.state import Held
+from services.profile.tables import erasures
+from services.profile.tables.snapshots import Snapshots
 from shared.bus.purging import ANSWER_S, Question, Report
 from shared.events.erasure import Purge
 from shared.ids import partition_of

@@ -16,11 +16,13 @@ from typing import Any
 from rich.progress import Progress as Bar
 
 from services.profile.composition import ProfileSettings
-from services.profile.domain import Held, State, evolve, linked
-from services.profile.erasures import mark_identifiers
-from services.profile.history import History
-from services.profile.snapshots import Snapshots
-from services.profile.views import Identifiers, States
+from services.profile.domain.fold import evolve
+from services.profile.domain.state import Held, State, linked
+from services.profile.tables.erasures import mark_identifiers
+from services.profile.tables.history import History
+from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.snapshots import Snapshots
+from services.profile.tables.states import States
 from shared.config import ConfigError, read_settings
 from shared.events import customer as events
 from shared.ids import partition_of

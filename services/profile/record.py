@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
-from services.profile import erasures
 from services.profile.cache import LoadingCache
-from services.profile.domain import Held, evolve, fork
-from services.profile.views import Identifiers, States
+from services.profile.domain.fold import evolve
+from services.profile.domain.state import Held, fork
+from services.profile.tables import erasures
+from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.states import States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.events.consent import DecisionRecorded

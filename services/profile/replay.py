@@ -13,7 +13,8 @@ import msgspec
 from eventsourcing.application import Repository
 from eventsourcing.persistence import EventStore, InterfaceError, JSONTranscoder, OperationalError
 
-from services.profile.domain import State, evolve, fork, state_hash
+from services.profile.domain.fold import evolve
+from services.profile.domain.state import State, fork, state_hash
 from shared.errors import TooLarge, Unavailable
 from shared.ids import partition_of
 from shared.log.seam import LogEvent, PartitionRecorder, Replayed, SealingMapper, projector

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from services.profile.domain import happened_by
+from services.profile.domain.fold import happened_by
 from shared.events import customer as events
 from shared.events.catalogue import CATALOGUE, Entry, EventType
 from shared.events.wire import EventKind

@@ -8,7 +8,9 @@ import pytest
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import InfrastructureFactoryError, IntegrityError, Tracking
 
-from services.profile.domain import State, evolve, fork, golden_record, state_hash
+from services.profile.domain.fold import evolve
+from services.profile.domain.golden import golden_record
+from services.profile.domain.state import State, fork, state_hash
 from shared.errors import Fenced, WrongState
 from shared.events.catalogue import UnknownEvent
 from shared.log import LogReader, LogWriter

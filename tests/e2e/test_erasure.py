@@ -21,7 +21,7 @@ from c360.identity.v1 import identity_pb2 as pb
 from c360.profile.v1 import profile_pb2
 
 from services.profile.rebuild import VIEWS
-from services.profile.snapshots import SNAPSHOT_EVERY
+from services.profile.tables.snapshots import SNAPSHOT_EVERY
 from services.stack.settings import whole_environment
 from services.stack.stack import Stack
 from shared.events import customer as events

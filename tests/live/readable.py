@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from services.identity.comparing import record_binding
-from services.profile.views import state_binding
+from services.profile.tables.states import state_binding
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus import Follower

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from services.profile.composition import Parts, ProfileSettings, compose
-from services.profile.domain import State
+from services.profile.domain.state import State
 from services.stack.stack import Stack
 from shared import bus
 from shared.config import read_settings

@@ -13,9 +13,9 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.profile.domain import Held, state_hash
-from services.profile.history import History
-from services.profile.snapshots import Snapshots
+from services.profile.domain.state import Held, state_hash
+from services.profile.tables.history import History
+from services.profile.tables.snapshots import Snapshots
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry

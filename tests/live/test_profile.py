@@ -14,7 +14,7 @@ from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
 
-from services.profile.domain import MAX_TRAITS
+from services.profile.domain.state import MAX_TRAITS
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus import Follower

@@ -17,8 +17,8 @@ from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
 
-from services.profile.domain import State
-from services.profile.views import state_binding
+from services.profile.domain.state import State
+from services.profile.tables.states import state_binding
 from services.stack.stack import Stack
 from shared.events.catalogue import encode
 from shared.ids import from_text

@@ -4,7 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.profile.domain import State, evolve
+from services.profile.domain.fold import evolve
+from services.profile.domain.state import State
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
 from shared.ids import derived_id

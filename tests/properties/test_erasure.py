@@ -16,8 +16,8 @@ from services.identity.domain.sighting import Sighting, Suppression, admit
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.facts import Node
 from services.identity.graph.rules import DEFAULT_RULES
-from services.profile.domain import State
-from services.profile.domain import evolve as fold
+from services.profile.domain.fold import evolve as fold
+from services.profile.domain.state import State
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.events.erasure import Policy

@@ -6,7 +6,9 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.domain import State, combine, evolve, fork, golden_record, happened_by, state_hash
+from services.profile.domain.fold import evolve, happened_by
+from services.profile.domain.golden import combine, golden_record
+from services.profile.domain.state import State, fork, state_hash
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.vault.envelope import DataKey
@@ -96,7 +98,7 @@ def test_a_reader_keeps_what_it_read_while_the_writer_goes_on(history: list[Entr
 def test_which_traits_stay_within_the_limit_is_no_matter_of_order(history: list[Entry], random: Random) -> None:
     shuffled = list(history)
     random.shuffle(shuffled)
-    with patch("services.profile.domain.MAX_TRAITS", 2):
+    with patch("services.profile.domain.state.MAX_TRAITS", 2), patch("services.profile.domain.fold.MAX_TRAITS", 2):
         assert state_hash(fold(shuffled)) == state_hash(fold(history))
         states = by_stream(history)
         assert combine(states).traits == fold(history).traits

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.profile.sending import taken_in_time
+from services.profile.api.sending import taken_in_time
 from shared.errors import DeadlineExceeded
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from services.profile.snapshots import Snapshots
-from services.profile.views import decode_decision
+from services.profile.tables.consents import decode_decision
+from services.profile.tables.snapshots import Snapshots
 from shared import parked
 from shared.events.catalogue import Entry
 from shared.events.consent import outlives_erasure

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.profile import views
-from services.profile.domain import FOLD_VERSION, Held, State
+from services.profile.domain.state import FOLD_VERSION, Held, State
+from services.profile.tables import states
 from shared.vault import DataKey, EnvelopeBroken
 
 STREAM = bytes(16)
@@ -12,8 +12,8 @@ STREAM = bytes(16)
 @pytest.mark.parametrize("change", [{"version": 4}, {"pos": 8}, {"fold_version": FOLD_VERSION + 1}, {"stream": b"1" * 16}])
 def test_an_older_state_in_the_place_of_a_newer_one_does_not_open(change: dict[str, object]) -> None:
     key = DataKey(bytes(32))
-    sealed = views._seal(Held(State(founding_number=1), 3, 7), STREAM, key)
+    sealed = states._seal(Held(State(founding_number=1), 3, 7), STREAM, key)
     row = {"stream": STREAM, "version": 3, "pos": 7, "fold_version": FOLD_VERSION, "envelope": sealed}
-    assert views._open(row, key) == State(founding_number=1)
+    assert states._open(row, key) == State(founding_number=1)
     with pytest.raises(EnvelopeBroken):
-        views._open(row | change, key)
+        states._open(row | change, key)

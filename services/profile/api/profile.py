@@ -4,24 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from c360.common.v1 import common_pb2
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
-from services.profile.app import Instant, Profile, Profiles, TimelineItem, Timelines, place_in_time
-from services.profile.domain import golden_record
-from services.profile.enforcement import ReleasedEvent, release, release_event
+from services.profile.api.messages import profile_message, replay_step, timeline_message
+from services.profile.app import Instant, Profile, Profiles
+from services.profile.domain.golden import golden_record
 from services.profile.hub import Hub
-from services.profile.replay import Replayer, Step
-from services.profile.values import to_struct, to_value
-from shared.events import customer as events
-from shared.events.consent import ALL_TRAITS, PurposeDefined
+from services.profile.replay import Replayer
+from services.profile.timelines import Timelines, place_in_time
 from shared.identifiers import Identifier
 from shared.ids import to_text
-from shared.instants import END_OF_TIME, to_timestamp
+from shared.instants import END_OF_TIME
 from shared.positions import Progress
-from shared.privacy import REDACTED
 from shared.rpc.edge import freshness, instant, named_customer, progress_name
 from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
@@ -44,7 +40,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
         customer = await self._customer(request.customer)
         profile = await self._profiles.profile(customer, purpose, instant)
-        return pb.GetProfileResponse(profile=_profile(profile, purpose, await self._profiles.verified(profile, instant)))
+        return pb.GetProfileResponse(profile=profile_message(profile, purpose, await self._profiles.verified(profile, instant)))
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         page = Page(request, BY_NUMBER)
@@ -55,7 +51,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._profiles.permit_past(customer, purpose)
         items = await self._timelines.page(customer, instant, set(request.kinds), page.after, page.wanted)
         shown, token = page.cut(items, lambda item: place_in_time(item.record))
-        return pb.GetTimelineResponse(entries=[_timeline_entry(item, purpose) for item in shown], next_page_token=token)
+        return pb.GetTimelineResponse(entries=[timeline_message(item, purpose) for item in shown], next_page_token=token)
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
         purpose_name = self._profiles.purpose(request.purpose).name
@@ -72,7 +68,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
                 if _is_news(profile, seen):
                     seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
                     verified = await self._profiles.verified(profile, Instant())
-                    yield pb.WatchProfileResponse(profile=_profile(profile, purpose, verified))
+                    yield pb.WatchProfileResponse(profile=profile_message(profile, purpose, verified))
                 await wait_for_news(changed, RECHECK_S)
 
     async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
@@ -81,7 +77,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         served = await self._profiles.permit_replay(await self._customer(request.customer), purpose)
         steps, states = await self._replayer.replay(served.versions)
         for step in steps:
-            yield pb.ReplayCustomerResponse(step=_replay_step(step))
+            yield pb.ReplayCustomerResponse(step=replay_step(step))
         replayed = golden_record(states)
         yield pb.ReplayCustomerResponse(
             outcome=pb.ReplayOutcome(
@@ -106,81 +102,3 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:
     return any(pos > seen.get(f"profile/{partition}", -1) for partition, pos in profile.positions.items())
-
-
-def _replay_step(step: Step) -> pb.ReplayStep:
-    entry = step.event.entry
-    return pb.ReplayStep(
-        customer_id=to_text(entry.stream),
-        version=step.event.originator_version,
-        kind=entry.kind,
-        event_id=to_text(entry.event_id),
-        occur_time=to_timestamp(entry.occurred_at),
-        schema_version=entry.schema_version,
-        redacted=step.event.personal is REDACTED,
-        state_hash=step.state_hash,
-    )
-
-
-def _profile(profile: Profile, purpose: PurposeDefined, verified: frozenset[str]) -> pb.Profile:
-    record, released = profile.record, release(profile.record, purpose)
-    return pb.Profile(
-        customer_id=to_text(record.members[0]),
-        member_ids=[to_text(member) for member in record.members],
-        traits={
-            name: pb.Trait(
-                value=to_value(trait.value),
-                source=trait.source,
-                occur_time=to_timestamp(trait.occurred_at),
-                event_id=to_text(trait.event_id),
-                verified=name in verified,
-            )
-            for name, trait in released.traits.items()
-        },
-        identifiers=[
-            common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in released.identifiers
-        ],
-        withheld=[pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in released.withheld],
-        version=profile.version,
-        found_time=to_timestamp(record.founded_at),
-        last_seen_time=to_timestamp(record.last_seen_at) if record.last_seen_at else None,
-        positions=[
-            common_pb2.Position(log="profile", partition=partition, number=pos)
-            for partition, pos in sorted(profile.positions.items())
-            if pos >= 0
-        ],
-        state_hash=record.state_hash if purpose.may_see(ALL_TRAITS) else "",
-        purpose_version=f"{purpose.name}@{purpose.version}",
-        redacted_events=profile.redacted,
-    )
-
-
-def _timeline_entry(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineEntry:
-    record, entry = item.record, item.record.entry
-    released = release_event(item.public, item.personal, purpose)
-    message = pb.TimelineEntry(
-        event_id=to_text(entry.event_id),
-        kind=item.kind,
-        name=released.name or "",
-        occur_time=to_timestamp(entry.occurred_at),
-        record_time=to_timestamp(record.recorded_at),
-        details=to_struct(_details(item, released)),
-        customer_id=to_text(entry.stream),
-        version=record.version,
-        redacted=item.personal is REDACTED,
-        position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
-    )
-    if isinstance(item.public, events.Activity):
-        message.source = item.public.source
-        message.flags.extend(item.public.flags)
-        message.sent_as.CopyFrom(to_struct(released.sent_as))
-        message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
-        if item.public.original_at is not None:
-            message.original_time.CopyFrom(to_timestamp(item.public.original_at))
-    return message
-
-
-def _details(item: TimelineItem, released: ReleasedEvent) -> dict[str, Any]:
-    if released.names_customers:
-        return {"customer_ids": [to_text(end) for end in (item.record.entry.stream, item.other) if end is not None]}
-    return released.traits or released.properties or released.identifier or {}

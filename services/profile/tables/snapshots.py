@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.profile.domain import FOLD_VERSION, Held, State
+from services.profile.domain.state import FOLD_VERSION, Held, State
 from shared.events.catalogue import encode
 from shared.ids import partition_of
 from shared.telemetry import logger

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from services.profile.domain import Held, evolve, happened_by
-from services.profile.snapshots import Snapshot, Snapshots
+from services.profile.domain.fold import evolve, happened_by
+from services.profile.domain.state import Held
+from services.profile.tables.snapshots import Snapshot, Snapshots
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch

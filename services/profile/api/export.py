@@ -9,10 +9,10 @@ from c360.common.v1 import common_pb2
 from c360.profile.v1 import export_pb2 as pb
 from c360.profile.v1 import export_pb2_grpc
 
+from services.profile.api.sending import taken_in_time
 from services.profile.app import Profiles
 from services.profile.enforcement import release_event
 from services.profile.exports import Exported, Exports, Interval, Page
-from services.profile.sending import taken_in_time
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text

@@ -1,0 +1,1 @@
+"""The edges of profile, one for each service of its protos."""

@@ -1,0 +1,1 @@
+"""What profile keeps in PostgreSQL besides its log: each module its tables, with what writes and what reads them."""

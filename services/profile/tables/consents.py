@@ -1,0 +1,74 @@
+"""Tables `purposes`, `decisions` and `consent_head`: what is enforced, and up to which position of the consent log."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from shared import faults
+from shared.events.catalogue import encode
+from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
+from shared.ids import partition_of
+
+decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
+decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
+
+
+class Consents:
+    """Tables `purposes`, `decisions` and `consent_head`: what is enforced, and up to which position of the consent log."""
+
+    def __init__(self, pool: Any, partitions: int) -> None:
+        self._pool = pool
+        self._partitions = partitions
+
+    async def consumed(self) -> int:
+        return int(await self._pool.fetchval("SELECT consumed FROM consent_head"))
+
+    async def purposes(self) -> dict[str, PurposeDefined]:
+        """The newest version of each."""
+        rows = await self._pool.fetch("SELECT purpose FROM purposes ORDER BY name, version")
+        return {purpose.name: purpose for purpose in (decode_purpose(row["purpose"]) for row in rows)}
+
+    async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+        rows = await self._pool.fetch(
+            """SELECT h AS value_hash, decision FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+               JOIN decisions ON bucket = b AND value_hash = h""",
+            [partition_of(value_hash, self._partitions) for value_hash in hashes],
+            list(hashes),
+        )
+        found: dict[bytes, list[DecisionRecorded]] = {value_hash: [] for value_hash in hashes}
+        for row in rows:
+            found[row["value_hash"]].append(decode_decision(row["decision"]))
+        return found
+
+    async def apply(self, purposes: Sequence[PurposeDefined], decisions: Sequence[DecisionRecorded], consumed: int) -> None:
+        """What a person granted before an erasure doesn't come back, in whatever order the two are learnt."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            erased = await erased_identifiers(connection, {d.identifier_hash for d in decisions}, self._partitions)
+            decisions = [d for d in decisions if outlives_erasure(d, erased.get(d.identifier_hash, -1))]
+            await connection.executemany(
+                "INSERT INTO purposes (name, version, purpose) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                [(purpose.name, purpose.version, encode(purpose)) for purpose in purposes],
+            )
+            await connection.executemany(
+                """INSERT INTO decisions (bucket, value_hash, purpose, decision_id, decision) VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT DO NOTHING""",
+                [
+                    (partition_of(d.identifier_hash, self._partitions), d.identifier_hash, d.purpose, d.decision_id, encode(d))
+                    for d in decisions
+                ],
+            )
+            faults.reach(faults.BEFORE_POSITION)
+            await connection.execute("UPDATE consent_head SET consumed = $1 WHERE consumed < $1", consumed)
+            faults.reach(faults.BEFORE_COMMIT)
+
+
+async def erased_identifiers(connection: Any, hashes: Collection[bytes], partitions: int) -> dict[bytes, int]:
+    """{identifier hash: when it was erased last}."""
+    rows = await connection.fetch(
+        """SELECT value_hash, erased_at FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+           JOIN erased_identifiers ON bucket = b AND value_hash = h""",
+        [partition_of(value_hash, partitions) for value_hash in hashes],
+        list(hashes),
+    )
+    return {row["value_hash"]: row["erased_at"] for row in rows}
