@@ -1,5 +1,7 @@
 """Laws of the incremental graph: loading only what some facts touch gives what all facts together give."""
 
+from collections.abc import Collection
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +38,16 @@ def without(seen: list[Sighting], gone: set[Node]) -> Left:
     return [(together - gone, Evidence(at, repr((sorted(together), at)).encode())) for together, at in seen]
 
 
-def check(store: Store, remaining: list[Sighting], matched: list[Pair] | None = None, left: Left | None = None) -> None:
+def check(
+    store: Store,
+    remaining: list[Sighting],
+    matched: list[Pair] | None = None,
+    left: Left | None = None,
+    recorded: Collection[Node] = (),
+) -> None:
+    """`recorded`: what has a record of a source, whether or not that matches another by now."""
     facts = Facts()
+    facts.recorded_by = {node: sources_of(node) for node in recorded}
     for nodes_left, evidence in left or []:
         if len(nodes_left) > 1:
             facts.see(nodes_left, evidence)
@@ -104,7 +114,7 @@ def test_a_match_taken_back_is_as_if_there_had_been_none(seen: list[Sighting], r
     matched = match(store, wanted)
     kept = set(matched[::2])
     store.match(dict.fromkeys(set(matched) - kept), {})
-    check(store, seen, list(kept))
+    check(store, seen, list(kept), recorded={node for found in matched for node in found})
 
 
 @given(sightings, sightings, all_rules, nodes, st.lists(pairs, max_size=8))
@@ -118,11 +128,12 @@ def test_who_is_erased_is_as_if_the_others_had_been_seen_without(
     gone = store.forget(store.members(someone))
     store.take([])
     left = without(seen, gone)
+    recorded = {node for found in matched for node in found} - gone
     matched = [one for one in matched if gone.isdisjoint(one)]
-    check(store, [], matched, left)
+    check(store, [], matched, left, recorded)
     for one in later:
         store.take([seen_of(one, rules)])
-    check(store, later, matched, left)
+    check(store, later, matched, left, recorded)
 
 
 def test_a_kiosk_does_not_load_all_who_used_it() -> None:
