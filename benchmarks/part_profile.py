@@ -1,0 +1,283 @@
+"""Profile: what a read costs beside a bare gRPC server, how long the past and the newest take, and how fast views are made anew.
+
+The echo answers the same bytes to the same request, and both are asked in turns by one load generator that leaves them a core
+each. `BENCH_EVENTS=20000 make bench ONLY=profile` is a quicker look at the history.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
+from c360.consent.v1 import consent_pb2
+from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+from c360.profile.v1 import profile_pb2 as pb
+from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub
+from google.protobuf.struct_pb2 import Struct
+
+from benchmarks import grpc_echo
+from benchmarks.harness import Part, Result, at_least
+from benchmarks.profile_history import TRAITS, History, write_history
+from services.profile.composition import ProfileSettings
+from services.profile.rebuild import Rebuild
+from services.stack.stack import Stack
+from shared.config import read_settings
+from shared.ids import to_text
+from shared.instants import to_timestamp
+from shared.store.pool import open_pool
+from shared.vault import FileKeyring, Vault
+from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
+
+MOST_EVENTS = int(os.environ.get("BENCH_EVENTS", "100000"))
+CUSTOMERS = {MOST_EVENTS: 1, 1_000: 20, 20: MOST_EVENTS // 20}  # {events of each: how many}
+METHOD = "/c360.profile.v1.ProfileService/GetProfile"
+PERSON = "fifty-traits"
+PURPOSE = "benchmark"
+ROUNDS = 5
+LOAD_S = 2.0
+WARM_UP_S = 0.5
+PAST_READS = 200
+PAST_S = 4.0  # of reading each customer's past, at most
+VISIBLE_S = 12.0
+EVENTS_PER_S = 2_000
+BATCH = 20
+ASKED = 4  # one batch in so many is waited for
+USERS = 2_000
+REBUILDS = 3
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+async def measure(_servers: Stack) -> list[Result]:
+    """On a stack of its own: its log is written before its services start."""
+    results = []
+    with tempfile.TemporaryDirectory(prefix="c360-bench-") as directory:
+        with Stack(directory, services=()) as servers:
+            began = time.perf_counter()
+            history = await write_history(servers, CUSTOMERS)
+            print(f"  {history.events:,} events written in {time.perf_counter() - began:.0f} s", flush=True)
+        with Stack(directory) as stack:
+            for part in (_reads(stack), _past(stack, history), _visible(stack), _rebuilds(stack, history)):
+                async for result in part:
+                    print(f"  {result.name} {result.value:.5g} {result.unit}", flush=True)
+                    results.append(result)
+    return results
+
+
+class Served:
+    """The service, and an echo of its answer, each a process of its own."""
+
+    def __init__(self, stack: Stack, echo: str, requests: dict[str, pb.GetProfileRequest]) -> None:
+        self._stack = stack
+        self._echo = echo
+        self._requests = requests
+        self.cpu_us: list[float] = []
+
+    async def calls(self, name: str) -> float:
+        """Calls a second."""
+        before = self._cpu_s()
+        load = await self._load("closed", name, LOAD_S)
+        if name != "echo":
+            self.cpu_us.append((self._cpu_s() - before) * 1e6 / load["calls"])
+        return float(load["calls"]) / float(load["seconds"])
+
+    async def p99(self, name: str, rate: float) -> float:
+        """Milliseconds."""
+        load = await self._load("open", name, LOAD_S, rate)
+        p99: float = statistics.quantiles(load["latencies_ms"], n=100)[98]
+        return p99
+
+    async def warm_up(self) -> None:
+        for name in ("echo", *self._requests):
+            await self._load("closed", name, WARM_UP_S)
+
+    async def _load(self, kind: str, name: str, seconds: float, rate: float = 0) -> dict[str, Any]:
+        address, method = (self._echo, grpc_echo.METHOD) if name == "echo" else (self._stack.endpoints.profile, METHOD)
+        request = self._requests.get(name) or next(iter(self._requests.values()))
+        command = [sys.executable, "-m", "benchmarks.grpc_load", kind, address, method, request.SerializeToString().hex()]
+        command += [str(seconds), str(rate)] if rate else [str(seconds)]
+        done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, check=True)
+        load: dict[str, Any] = json.loads(done.stdout)
+        assert not load["failed"], f"{load['failed']} calls of {name} were refused"
+        return load
+
+    def _cpu_s(self) -> float:
+        """User and system time of the service, all its threads."""
+        fields = Path(f"/proc/{self._stack.pid('profile')}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def _reads(stack: Stack) -> AsyncIterator[Result]:
+    answer = await asyncio.to_thread(_fifty_traits, stack)
+    requests = {
+        "by_id": pb.GetProfileRequest(customer=by_id(answer.profile.customer_id), purpose=PURPOSE),
+        "by_identifier": pb.GetProfileRequest(customer=by_identifier("user_id", PERSON), purpose=PURPOSE),
+    }
+    with _echo(answer.SerializeToString()) as echo:
+        served = Served(stack, echo, requests)
+        await served.warm_up()
+        calls, latency = Part("calls/s", ROUNDS), Part("ms", ROUNDS)
+        await calls.run(**{name: (lambda name=name: served.calls(name)) for name in ("echo", *requests)})
+        half = statistics.median(calls.samples["by_id"]) / 2
+        await latency.run(**{f"{name}_p99": (lambda name=name: served.p99(name, half)) for name in ("echo", *requests)})
+    yield Result(name="answer", value=float(answer.ByteSize()), unit="bytes")
+    yield calls.result("echo")
+    for name in requests:
+        yield calls.result(name, "echo", at_least=0.85)
+    yield Result(name="cpu of a read", value=statistics.median(served.cpu_us), unit="us", samples=served.cpu_us)
+    yield latency.result("echo_p99")
+    for name in requests:
+        result = latency.result(f"{name}_p99", "echo_p99")
+        result.target, result.met = "ratio <= 2", (result.ratio or 0) <= 2
+        yield result
+
+
+def _fifty_traits(stack: Stack) -> pb.GetProfileResponse:
+    """Of somebody whose consent is asked for at every read."""
+    with Platform(stack.endpoints) as platform:
+        purpose = consent_pb2.Purpose(name=PURPOSE, description="x", legal_basis=consent_pb2.LEGAL_BASIS_CONSENT, traits=["*"])
+        platform.consent.DefinePurpose(consent_pb2.DefinePurposeRequest(request_id=PURPOSE, purpose=purpose), timeout=DEADLINE_S)
+        identifier = Identifier(namespace="user_id", value=PERSON)
+        platform.decide(identifier, PURPOSE, consent_pb2.OUTCOME_GRANTED)
+        traits = Struct()
+        traits.update({f"trait_{number}": f"a value of some length, the {number}th" for number in range(TRAITS)})
+        event = ingest_pb2.Event(type=ingest_pb2.EVENT_TYPE_IDENTIFY, user_id=PERSON, traits=traits, message_id=PERSON)
+        position = platform.record(stack.write_key(), event).position
+        request = pb.GetProfileRequest(customer=CustomerRef(identifier=identifier), purpose=PURPOSE, at_least_as_fresh=[position])
+        answer = platform.profile.GetProfile(request, timeout=DEADLINE_S)
+    assert len(answer.profile.traits) == TRAITS
+    return answer
+
+
+@contextlib.contextmanager
+def _echo(answer: bytes) -> Iterator[str]:
+    """Its address."""
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(answer)
+        command = [sys.executable, "-m", "benchmarks.grpc_echo", file.name]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
+            assert echo.stdout is not None
+            yield f"127.0.0.1:{echo.stdout.readline().strip()}"
+            echo.terminate()
+
+
+async def _past(stack: Stack, history: History) -> AsyncIterator[Result]:
+    chance = random.Random(1)
+    async with grpc.aio.insecure_channel(stack.endpoints.profile) as channel:
+        profiles = ProfileServiceStub(channel)
+        for length, limit_ms in ((1_000, 10), (MOST_EVENTS, 50)):
+            for asked in (("known_at",), ("valid_at",), ("valid_at", "known_at")):
+                instants = {"known_at": history.recorded[length], "valid_at": history.happened[length]}
+                began, samples = time.perf_counter(), list[float]()
+                while len(samples) < PAST_READS and time.perf_counter() < began + PAST_S:
+                    stream = chance.choice(history.customers[length])
+                    at: Any = {name: to_timestamp(_between(chance, *instants[name])) for name in asked}
+                    request = pb.GetProfileRequest(customer=by_id(to_text(stream)), purpose="audit", **at)
+                    samples.append(await _read_ms(profiles, request))
+                yield _percentile(f"{length:,} events, {' and '.join(asked)}", samples, 95, limit_ms)
+
+
+def _between(chance: random.Random, first: int, last: int) -> int:
+    """Not in the first tenth, before which little was there."""
+    return chance.randrange(first + (last - first) // 10, last)
+
+
+async def _read_ms(profiles: Any, request: pb.GetProfileRequest) -> float:
+    started = time.perf_counter()
+    await profiles.GetProfile(request, timeout=DEADLINE_S)
+    return (time.perf_counter() - started) * 1_000
+
+
+async def _visible(stack: Stack) -> AsyncIterator[Result]:
+    """From the answer `accepted` until a read that asks for that position is answered, while events come at EVENTS_PER_S."""
+    key = await asyncio.to_thread(stack.write_key)
+    samples: list[float] = []
+    async with (
+        grpc.aio.insecure_channel(stack.endpoints.ingest) as door,
+        grpc.aio.insecure_channel(stack.endpoints.profile) as reads,
+    ):
+        sources, profiles = ingest_pb2_grpc.IngestServiceStub(door), ProfileServiceStub(reads)
+
+        async def send(number: int) -> None:
+            request = ingest_pb2.RecordEventsRequest(events=[_event(number, place) for place in range(BATCH)])
+            answer = await sources.RecordEvents(request, metadata=(("authorization", f"Bearer {key}"),), timeout=DEADLINE_S)
+            if number >= 0 and number % ASKED == 0:
+                samples.append(await _read_ms(profiles, _fresh(_user(number, 0), answer.position)))
+
+        for number in range(USERS // BATCH):  # everybody is known before it begins
+            await send(-1 - number)
+        await profiles.GetProfile(_fresh(_user(-1, 0), await _newest(sources, key)), timeout=DEADLINE_S)
+        began, sending = time.perf_counter(), []
+        for number in range(int(VISIBLE_S * EVENTS_PER_S / BATCH)):
+            await asyncio.sleep(max(0.0, began + number * BATCH / EVENTS_PER_S - time.perf_counter()))
+            sending.append(asyncio.create_task(send(number)))
+        await asyncio.gather(*sending)
+    yield _percentile("accepted to visible", samples, 95, 150)
+    yield _percentile("accepted to visible", samples, 99, 300)
+
+
+async def _newest(sources: Any, key: str) -> Position:
+    request = ingest_pb2.RecordEventsRequest(events=[_event(-1, 0)])
+    answer = await sources.RecordEvents(request, metadata=(("authorization", f"Bearer {key}"),), timeout=DEADLINE_S)
+    position: Position = answer.position
+    return position
+
+
+def _user(number: int, place: int) -> str:
+    return f"user-{(number * BATCH + place) % USERS}"
+
+
+def _event(number: int, place: int) -> ingest_pb2.Event:
+    """As a shop sends them: three orders, then what became known of the person."""
+    message_id, user, content = f"{time.time_ns()}-{number}-{place}", _user(number, place), Struct()
+    if place % 4 == 3:
+        content.update({"first_name": "Ann", "tier": f"tier {number}", "vip": True})
+        return ingest_pb2.Event(type=ingest_pb2.EVENT_TYPE_IDENTIFY, user_id=user, traits=content, message_id=message_id)
+    content.update({"order_id": f"o-{number}", "total": 59.4, "currency": "EUR"})
+    return ingest_pb2.Event(
+        type=ingest_pb2.EVENT_TYPE_TRACK, name="Order Completed", user_id=user, properties=content, message_id=message_id
+    )
+
+
+def _fresh(user: str, position: Position) -> pb.GetProfileRequest:
+    return pb.GetProfileRequest(customer=by_identifier("user_id", user), purpose="audit", at_least_as_fresh=[position])
+
+
+async def _rebuilds(stack: Stack, history: History) -> AsyncIterator[Result]:
+    """In this process, while the service runs."""
+    settings = read_settings(ProfileSettings, stack.environment_of("profile"))
+    pool = await open_pool(settings.database_url, "profile")
+    vault_pool = await open_pool(settings.vault_url, "vault")
+    rates, cpu_rates = [], []
+    for _ in range(REBUILDS):
+        vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
+        began, cpu, folded = time.perf_counter(), time.process_time(), 0
+
+        def count(done: int) -> None:
+            nonlocal folded
+            folded += done
+
+        await Rebuild(pool, vault, settings.partitions).run(count)
+        assert folded >= history.events
+        rates.append(folded / (time.perf_counter() - began))
+        cpu_rates.append(folded / (time.process_time() - cpu))
+    await asyncio.gather(pool.close(), vault_pool.close())
+    yield at_least("rebuild, of this process's CPU", cpu_rates, "events/s", 20_000)
+    yield at_least("rebuild", rates, "events/s", 20_000)
+
+
+def _percentile(name: str, samples: list[float], percent: int, limit_ms: float) -> Result:
+    value = statistics.quantiles(samples, n=100, method="inclusive")[percent - 1]
+    spread = [min(samples), statistics.median(samples), max(samples)]
+    target = f"<= {limit_ms:g} ms"
+    return Result(name=f"{name} p{percent}", value=value, unit="ms", target=target, met=value <= limit_ms, samples=spread)
