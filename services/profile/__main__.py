@@ -8,6 +8,7 @@ from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 
+from services.profile.api.etags import Tag, tagger
 from services.profile.api.export import ExportApi
 from services.profile.api.profile import ProfileApi
 from services.profile.composition import Parts, ProfileSettings, compose
@@ -35,7 +36,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     client = await bus.connect(settings.nats_url, "profile")
     parts = compose(settings, pool, vault, client)
     replayer = Replayer(settings.database_url, vault, settings.partitions)
-    _answer(server, parts, replayer)
+    _answer(server, parts, replayer, tagger(vault.lookup_key))
     checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions)
 
     async def become_ready() -> None:
@@ -63,8 +64,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await asyncio.gather(pool.close(), vault_pool.close())
 
 
-def _answer(server: RpcServer, parts: Parts, replayer: Replayer) -> None:
-    api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.hub)
+def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> None:
+    api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tag)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
     export = ExportApi(parts.profiles, parts.exports, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")

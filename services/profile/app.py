@@ -1,6 +1,6 @@
 """Profile's use cases: who is meant, what they permit, and their profile or timeline at some instant."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -42,6 +42,14 @@ class Profile(msgspec.Struct, frozen=True):
     versions: dict[bytes, int]
     positions: dict[int, int]
     redacted: int = 0  # events whose personal part is gone
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Which streams are one customer, oldest first, the first canonical; their events in number; newest position per partition."""
+
+    members: list[bytes]
+    version: int
+    positions: dict[int, int]
 
 
 class Profiles:
@@ -89,7 +97,7 @@ class Profiles:
     async def customer_of(self, identifier: Identifier) -> bytes:
         customer = await self._identifiers.customer_of(hash_of(identifier, self._vault.lookup_key))
         if customer is None:
-            raise NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+            raise unknown_identifier(identifier)
         return customer
 
     async def permit(self, customer: bytes, purpose: PurposeDefined) -> Profile:
@@ -104,24 +112,43 @@ class Profiles:
     ) -> dict[bytes, Held]:
         """As `permit`: the states that the profile is made of."""
         held = await self._cluster(customer, load)
-        if any(h.state.erased for h in held.values()):
-            raise _erased(customer)
-        require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
+        require_readable(customer, held, purpose)
         if depends_on_the_person(purpose):
-            found = await self._decisions.get({bound for h in held.values() for bound in linked(h.state)})
-            if not self._lease_holds():  # looked at last: it vouches for the decisions just read
-                raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
-            require_permission(purpose, [d for bound in found.values() for d in bound if d.purpose == purpose.name])
+            hashes = bound_hashes(held)
+            require_decided(purpose, hashes, await self.confirmed_decisions(hashes))
         return held
+
+    async def standing(self, customer: bytes, purpose: PurposeDefined) -> Standing:
+        """Which customer it is now, if `permit` allows it; no profile is made for it."""
+        held = await self.permit_cluster(customer, purpose, self._states.get)
+        members = sorted(held, key=lambda stream: (held[stream].state.founding_number, stream))
+        return Standing(members, sum(h.version for h in held.values()), newest_positions(held, self._partitions))
+
+    async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+        """By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        found = await self._decisions.get(hashes)
+        if not self._lease_holds():  # looked at last: it vouches for the decisions just read
+            raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
+        return found
+
+    def profile_of(self, held: dict[bytes, Held]) -> Profile:
+        return _profile(held, self._partitions)
 
     async def verified(self, profile: Profile, instant: Instant) -> frozenset[str]:
         """Names of the traits whose value the person has confirmed from that very address, by then."""
+        return (await self.verified_all([profile], instant))[0]
+
+    async def verified_all(self, profiles: Sequence[Profile], instant: Instant) -> list[frozenset[str]]:
+        """As `verified`, of each."""
         by = min(instant.valid_at, instant.known_at)
-        hashes = {name: value_hash for name in CONFIRMABLE if (value_hash := self._hash_of(profile, name)) is not None}
-        found = await self._decisions.get(hashes.values()) if hashes else {}
-        return frozenset(
-            name for name, value_hash in hashes.items() if any(d.confirmed and d.decided_at <= by for d in found[value_hash])
-        )
+        hashes = [
+            {name: value_hash for name in CONFIRMABLE if (value_hash := self._hash_of(profile, name)) is not None}
+            for profile in profiles
+        ]
+        wanted = {value_hash for one in hashes for value_hash in one.values()}
+        found = await self._decisions.get(wanted) if wanted else {}
+        confirmed = {bound for bound, decisions in found.items() if any(d.confirmed and d.decided_at <= by for d in decisions)}
+        return [frozenset(name for name, value_hash in one.items() if value_hash in confirmed) for one in hashes]
 
     def _hash_of(self, profile: Profile, name: str) -> bytes | None:
         """As the identifier that the trait's value is; None when it is none."""
@@ -192,26 +219,59 @@ class Profiles:
         self, customer: bytes, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
     ) -> dict[bytes, Held]:
         """The customer and all that merges join to it."""
-        held = await load([customer])
+        held = await joined([customer], load)
         if not held:
-            raise NotFound("no customer had this id then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
-        while missing := reachable(h.state for h in held.values()) - held.keys():
-            found = await load(missing)
-            if not found:
-                break  # the other side of a merge is in a unit that isn't applied yet
-            held |= found
+            raise unknown(customer)
         return held
 
 
-def _erased(customer: bytes) -> WrongState:
-    return WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+async def joined(
+    customers: Collection[bytes], load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
+) -> dict[bytes, Held]:
+    """These customers and all that merges join to them, each ring of them loaded at once."""
+    found = await load(customers)
+    held = dict(found)
+    # None found: the other side of a merge is in a unit that isn't applied yet.
+    while found and (missing := reachable(h.state for h in found.values()) - held.keys()):
+        found = await load(missing)
+        held |= found
+    return held
 
 
-def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
+def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
+    """Raises WrongState (CUSTOMER_ERASED), NotPermitted (RESTRICTED)."""
+    if any(h.state.erased for h in held.values()):
+        raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+    require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
+
+
+def bound_hashes(held: Mapping[bytes, Held]) -> set[bytes]:
+    """Of the identifiers that decisions about these customers are bound to."""
+    return {bound for h in held.values() for bound in linked(h.state)}
+
+
+def require_decided(purpose: PurposeDefined, hashes: Collection[bytes], found: Mapping[bytes, list[DecisionRecorded]]) -> None:
+    """Raises NotPermitted."""
+    require_permission(purpose, [d for bound in hashes for d in found[bound] if d.purpose == purpose.name])
+
+
+def unknown(customer: bytes) -> NotFound:
+    return NotFound("no customer had this id then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+
+
+def unknown_identifier(identifier: Identifier) -> NotFound:
+    return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+
+
+def newest_positions(held: Mapping[bytes, Held], partitions: int) -> dict[int, int]:
     positions: dict[int, int] = {}
     for stream, h in held.items():
         partition = partition_of(stream, partitions)
         positions[partition] = max(positions.get(partition, -1), h.pos)
+    return positions
+
+
+def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
     record = golden_record({stream: h.state for stream, h in held.items()})
     versions = {stream: held[stream].version for stream in record.members}
-    return Profile(record, sum(versions.values()), versions, positions)
+    return Profile(record, sum(versions.values()), versions, newest_positions(held, partitions))

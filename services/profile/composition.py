@@ -8,6 +8,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from services.profile.app import Profiles
+from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.domain.state import Held
 from services.profile.exports import Exports
@@ -56,6 +57,7 @@ class Parts:
     lease: Lease
     consent: ConsentFollower
     profiles: Profiles
+    batches: Batches
     timelines: Timelines
     exports: Exports
     purger: Purger
@@ -97,6 +99,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         lease=lease,
         consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),
         profiles=profiles,
+        batches=Batches(profiles, identifiers, held, vault.lookup_key),
         timelines=Timelines(profiles, vault),
         exports=Exports(profiles, states, reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),

@@ -38,8 +38,7 @@ log = logger("rpc")
 def to_status(error: Exception, method: str) -> Any:
     """What the caller is told. An error we didn't foresee is logged under an id, and the caller gets the id alone."""
     if isinstance(error, errors.CustomerError):
-        code = next(code for kind, code in CODES if isinstance(error, kind))
-        return make_status(code, error.message, error.reason, error.facts)
+        return make_status(code_of(error), error.message, error.reason, error.facts)
     if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
         log.warning("a server is down", method=method, error=type(error).__name__)
         return make_status(Code.UNAVAILABLE, "a server behind this service is down; try again", "DEPENDENCY_DOWN", {})
@@ -49,6 +48,10 @@ def to_status(error: Exception, method: str) -> Any:
     error_id = str(uuid.uuid4())
     log.error("unforeseen error", method=method, error_id=error_id, exc_info=error)
     return make_status(Code.INTERNAL, f"internal error {error_id}", "INTERNAL", {"error_id": error_id})
+
+
+def code_of(error: errors.CustomerError) -> int:
+    return next(code for kind, code in CODES if isinstance(error, kind))
 
 
 def make_status(code: int, message: str, reason: str, facts: dict[str, str]) -> Any:

@@ -1,53 +1,86 @@
 """Profiles, timelines and replays as messages, as far as a purpose may see them."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from c360.common.v1 import common_pb2
 from c360.profile.v1 import profile_pb2 as pb
 
+from services.profile.api.masks import WHOLE, Mask
 from services.profile.api.values import to_struct, to_value
 from services.profile.app import Profile
-from services.profile.enforcement import ReleasedEvent, release, release_event
+from services.profile.domain.golden import GoldenTrait
+from services.profile.enforcement import Released, ReleasedEvent, release, release_event
 from services.profile.replay import Step
 from services.profile.timelines import TimelineItem
+from shared.errors import CustomerError
 from shared.events import customer as events
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.instants import to_timestamp
 from shared.privacy import REDACTED
+from shared.rpc.errors import code_of
 
 
-def profile_message(profile: Profile, purpose: PurposeDefined, verified: frozenset[str]) -> pb.Profile:
-    record, released = profile.record, release(profile.record, purpose)
-    return pb.Profile(
-        customer_id=to_text(record.members[0]),
-        member_ids=[to_text(member) for member in record.members],
-        traits={
-            name: pb.Trait(
-                value=to_value(trait.value),
-                source=trait.source,
-                occur_time=to_timestamp(trait.occurred_at),
-                event_id=to_text(trait.event_id),
-                verified=name in verified,
-            )
-            for name, trait in released.traits.items()
-        },
-        identifiers=[
-            common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in released.identifiers
-        ],
-        withheld=[pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in released.withheld],
-        version=profile.version,
-        found_time=to_timestamp(record.founded_at),
-        last_seen_time=to_timestamp(record.last_seen_at) if record.last_seen_at else None,
-        positions=[
-            common_pb2.Position(log="profile", partition=partition, number=pos)
-            for partition, pos in sorted(profile.positions.items())
-            if pos >= 0
-        ],
-        state_hash=record.state_hash if purpose.may_see(ALL_TRAITS) else "",
-        purpose_version=f"{purpose.name}@{purpose.version}",
-        redacted_events=profile.redacted,
+class View(NamedTuple):
+    """What the fields of a profile are made from."""
+
+    profile: Profile
+    released: Released
+    purpose: PurposeDefined
+    verified: frozenset[str]
+    mask: Mask
+
+
+# What isn't asked for isn't made.
+FIELDS: dict[str, Callable[[View], Any]] = {
+    "customer_id": lambda view: to_text(view.profile.record.members[0]),
+    "member_ids": lambda view: [to_text(member) for member in view.profile.record.members],
+    "traits": lambda view: {
+        name: _trait(trait, name in view.verified)
+        for name, trait in view.released.traits.items()
+        if view.mask.traits is None or name in view.mask.traits
+    },
+    "identifiers": lambda view: [
+        common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in view.released.identifiers
+    ],
+    "withheld": lambda view: [pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in view.released.withheld],
+    "version": lambda view: view.profile.version,
+    "found_time": lambda view: to_timestamp(view.profile.record.founded_at),
+    "last_seen_time": lambda view: to_timestamp(seen_at) if (seen_at := view.profile.record.last_seen_at) else None,
+    "positions": lambda view: position_messages(view.profile.positions),
+    "state_hash": lambda view: view.profile.record.state_hash if view.purpose.may_see(ALL_TRAITS) else "",
+    "purpose_version": lambda view: f"{view.purpose.name}@{view.purpose.version}",
+    "redacted_events": lambda view: view.profile.redacted,
+}
+
+
+def profile_message(profile: Profile, purpose: PurposeDefined, verified: frozenset[str], mask: Mask = WHOLE) -> pb.Profile:
+    view = View(profile, release(profile.record, purpose), purpose, verified, mask)
+    return pb.Profile(**{field: FIELDS[field](view) for field in mask.fields})
+
+
+def position_messages(positions: Mapping[int, int]) -> list[common_pb2.Position]:
+    """Of the customer log, by partition."""
+    return [
+        common_pb2.Position(log="profile", partition=partition, number=pos)
+        for partition, pos in sorted(positions.items())
+        if pos >= 0
+    ]
+
+
+def _trait(trait: GoldenTrait, verified: bool) -> pb.Trait:
+    return pb.Trait(
+        value=to_value(trait.value),
+        source=trait.source,
+        occur_time=to_timestamp(trait.occurred_at),
+        event_id=to_text(trait.event_id),
+        verified=verified,
     )
+
+
+def refusal_message(refused: CustomerError) -> pb.Refusal:
+    return pb.Refusal(code=code_of(refused), reason=refused.reason, message=refused.message, metadata=refused.facts)
 
 
 def timeline_message(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineEntry:

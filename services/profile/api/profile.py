@@ -8,8 +8,12 @@ from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
-from services.profile.api.messages import profile_message, replay_step, timeline_message
-from services.profile.app import Instant, Profile, Profiles
+from services.profile.api.batching import named_each, results
+from services.profile.api.etags import Tag
+from services.profile.api.masks import mask_of
+from services.profile.api.messages import position_messages, profile_message, replay_step, timeline_message
+from services.profile.app import CONFIRMABLE, Instant, Profile, Profiles
+from services.profile.batches import Batches
 from services.profile.domain.golden import golden_record
 from services.profile.hub import Hub
 from services.profile.replay import Replayer
@@ -23,24 +27,53 @@ from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
 
+MEMBERS_SHOWN = 1_000  # by their ids, 38 bytes each
 RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
 
 
 class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
-    def __init__(self, profiles: Profiles, timelines: Timelines, replayer: Replayer, progress: Progress, hub: Hub) -> None:
+    def __init__(
+        self, profiles: Profiles, timelines: Timelines, replayer: Replayer, progress: Progress, hub: Hub, batches: Batches, tag: Tag
+    ) -> None:
         self._profiles = profiles
         self._timelines = timelines
         self._replayer = replayer
         self._progress = progress
         self._hub = hub
+        self._batches = batches
+        self._tag = tag
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
-        instant = self._instant(request)
+        instant, mask = self._instant(request), mask_of(request.read_mask)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
         customer = await self._customer(request.customer)
         profile = await self._profiles.profile(customer, purpose, instant)
-        return pb.GetProfileResponse(profile=profile_message(profile, purpose, await self._profiles.verified(profile, instant)))
+        verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
+        message = profile_message(profile, purpose, verified, mask)
+        etag = self._tag(message, purpose, mask)
+        if etag == request.unless_etag:
+            return pb.GetProfileResponse(etag=etag, not_modified=True)
+        return pb.GetProfileResponse(profile=message, etag=etag)
+
+    async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
+        mask, named = mask_of(request.read_mask), named_each(request.queries)
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)
+        outcomes = await self._batches.outcomes(named, purpose, with_verified=mask.wants_any_trait(CONFIRMABLE))
+        return pb.BatchGetProfilesResponse(results=results(request.queries, outcomes, purpose, mask, self._tag))
+
+    async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)
+        standing = await self._profiles.standing(await self._customer(request.customer), purpose)
+        return pb.LookupCustomerResponse(
+            customer_id=to_text(standing.members[0]),
+            member_ids=[to_text(member) for member in standing.members[:MEMBERS_SHOWN]],
+            member_count=len(standing.members),
+            version=standing.version,
+            positions=position_messages(standing.positions),
+        )
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         page = Page(request, BY_NUMBER)

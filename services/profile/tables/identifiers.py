@@ -1,6 +1,6 @@
 """Table `identifiers`: which customer's stream an identifier was linked to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared.ids import partition_of
@@ -19,6 +19,16 @@ class Identifiers:
             "SELECT customer FROM identifiers WHERE bucket = $1 AND value_hash = $2", bucket, value_hash
         )
         return customer
+
+    async def customers_of(self, hashes: Collection[bytes]) -> dict[bytes, bytes]:
+        """{identifier hash: customer}; hashes that nobody has are absent."""
+        rows = await self._pool.fetch(
+            """SELECT value_hash, customer FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+               JOIN identifiers ON bucket = b AND value_hash = h""",
+            [partition_of(value_hash, self._partitions) for value_hash in hashes],
+            list(hashes),
+        )
+        return {row["value_hash"]: row["customer"] for row in rows}
 
     async def apply(self, connection: Any, links: Mapping[bytes, bytes], unlinked: Mapping[bytes, bytes]) -> None:
         """Both {identifier hash: customer}; what is unlinked from one customer may be linked to another."""

@@ -6,6 +6,7 @@ Golden profiles: now and as of any past instant, for a declared purpose."""
 from c360.common.v1 import common_pb2 as _common_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -32,8 +33,12 @@ class GetProfileRequest(_message.Message):
     VALID_AT_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
+    UNLESS_ETAG_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "service". Exactly one."""
+    unless_etag: _builtins.str
+    """The tag of an answer that the caller has. When the answer is still that one, it isn't sent again."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
@@ -50,6 +55,12 @@ class GetProfileRequest(_message.Message):
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until these positions are included."""
 
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of Profile are wanted, such as "customer_id", "identifiers", "traits", or single traits ("traits.email": all
+        behind the first dot is the trait's name). Nothing else is computed or sent. Default: all. At most 1,000 paths.
+        """
+
     def __init__(
         self,
         *,
@@ -58,10 +69,12 @@ class GetProfileRequest(_message.Message):
         valid_at: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
+        unless_etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "read_mask", b"read_mask", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "read_mask", b"read_mask", "unless_etag", b"unless_etag", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -74,22 +87,297 @@ class GetProfileResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROFILE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOT_MODIFIED_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """Tag of this answer: opaque, the same exactly as long as the answer to this purpose and mask is the same, whatever changes it
+    (events, merges, consent, the purpose, rules). `version`, `positions` and `last_seen_time` change with every event: who wants
+    a tag that lasts doesn't ask for them.
+    """
+    not_modified: _builtins.bool
+    """The answer is the one that `unless_etag` names. It was permitted again, just now."""
     @_builtins.property
     def profile(self) -> Global___Profile:
-        """The profile."""
+        """The profile; absent when it wasn't modified."""
 
     def __init__(
         self,
         *,
         profile: Global___Profile | None = ...,
+        etag: _builtins.str = ...,
+        not_modified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "not_modified", b"not_modified", "profile", b"profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetProfileResponse: _TypeAlias = GetProfileResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetProfilesRequest(_message.Message):
+    """BatchGetProfilesRequest asks for several profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERIES_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose that all of them will be used for. Exactly one."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileQuery]:
+        """Whose profiles: 1 to 100."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """As in GetProfile, for all of them."""
+
+    def __init__(
+        self,
+        *,
+        queries: _abc.Iterable[Global___ProfileQuery] | None = ...,
+        purpose: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "purpose", b"purpose", "queries", b"queries", "read_mask", b"read_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetProfilesRequest: _TypeAlias = BatchGetProfilesRequest  # noqa: Y015
+
+@_typing.final
+class ProfileQuery(_message.Message):
+    """ProfileQuery asks for one profile of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    UNLESS_ETAG_FIELD_NUMBER: _builtins.int
+    unless_etag: _builtins.str
+    """As in GetProfile."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Whose profile."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        unless_etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "unless_etag", b"unless_etag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileQuery: _TypeAlias = ProfileQuery  # noqa: Y015
+
+@_typing.final
+class BatchGetProfilesResponse(_message.Message):
+    """BatchGetProfilesResponse has a result for each query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileResult]:
+        """In the order of the queries."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ProfileResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetProfilesResponse: _TypeAlias = BatchGetProfilesResponse  # noqa: Y015
+
+@_typing.final
+class ProfileResult(_message.Message):
+    """ProfileResult is a profile, or why there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOT_MODIFIED_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """As in GetProfile; empty with a refusal."""
+    not_modified: _builtins.bool
+    """As in GetProfile."""
+    @_builtins.property
+    def profile(self) -> Global___Profile:
+        """The profile."""
+
+    @_builtins.property
+    def refusal(self) -> Global___Refusal:
+        """What GetProfile would have been refused with."""
+
+    def __init__(
+        self,
+        *,
+        profile: Global___Profile | None = ...,
+        refusal: Global___Refusal | None = ...,
+        etag: _builtins.str = ...,
+        not_modified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "profile", b"profile", "refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "not_modified", b"not_modified", "outcome", b"outcome", "profile", b"profile", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["profile", "refusal"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ProfileResult: _TypeAlias = ProfileResult  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """Refusal is an error about one of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """gRPC status code, such as 5 for NOT_FOUND."""
+    reason: _builtins.str
+    """Machine-readable reason, such as "CUSTOMER_UNKNOWN"."""
+    message: _builtins.str
+    """For people."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Facts such as ids and limits, never personal data."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
+
+@_typing.final
+class LookupCustomerRequest(_message.Message):
+    """LookupCustomerRequest asks which customer is meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose it will be used for. Exactly one."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupCustomerRequest: _TypeAlias = LookupCustomerRequest  # noqa: Y015
+
+@_typing.final
+class LookupCustomerResponse(_message.Message):
+    """LookupCustomerResponse says which customer it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_IDS_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The canonical customer, a UUID."""
+    member_count: _builtins.int
+    """How many there are."""
+    version: _builtins.int
+    """Number of events that its profile is made of."""
+    @_builtins.property
+    def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The customers joined in it, itself included, oldest first, UUIDs; of more than 1,000 the oldest."""
+
+    @_builtins.property
+    def positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Where the newest event of each partition involved stands."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        member_ids: _abc.Iterable[_builtins.str] | None = ...,
+        member_count: _builtins.int = ...,
+        version: _builtins.int = ...,
+        positions: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "member_count", b"member_count", "member_ids", b"member_ids", "positions", b"positions", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupCustomerResponse: _TypeAlias = LookupCustomerResponse  # noqa: Y015
 
 @_typing.final
 class Profile(_message.Message):

@@ -40,6 +40,16 @@ class ProfileServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.GetProfileRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.GetProfileResponse.FromString,
                 _registered_method=True)
+        self.BatchGetProfiles = channel.unary_unary(
+                '/c360.profile.v1.ProfileService/BatchGetProfiles',
+                request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.BatchGetProfilesRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.BatchGetProfilesResponse.FromString,
+                _registered_method=True)
+        self.LookupCustomer = channel.unary_unary(
+                '/c360.profile.v1.ProfileService/LookupCustomer',
+                request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerResponse.FromString,
+                _registered_method=True)
         self.GetTimeline = channel.unary_unary(
                 '/c360.profile.v1.ProfileService/GetTimeline',
                 request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.GetTimelineRequest.SerializeToString,
@@ -64,11 +74,30 @@ class ProfileServiceServicer:
     def GetProfile(self, request, context):
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+        INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
         An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
         of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetProfiles(self, request, context):
+        """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
+        or the refusal that GetProfile would have given. A customer may be named twice.
+        Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
+        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupCustomer(self, request, context):
+        """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
+        read the profile for the purpose may not know this either.
+        Errors: as GetProfile without the instants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +139,16 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.GetProfile,
                     request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.GetProfileRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'BatchGetProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetProfiles,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.BatchGetProfilesRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.BatchGetProfilesResponse.SerializeToString,
+            ),
+            'LookupCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupCustomer,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerResponse.SerializeToString,
             ),
             'GetTimeline': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTimeline,
@@ -155,6 +194,60 @@ class ProfileService:
             '/c360.profile.v1.ProfileService/GetProfile',
             c360_dot_profile_dot_v1_dot_profile__pb2.GetProfileRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_profile__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.ProfileService/BatchGetProfiles',
+            c360_dot_profile_dot_v1_dot_profile__pb2.BatchGetProfilesRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_profile__pb2.BatchGetProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.ProfileService/LookupCustomer',
+            c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerResponse.FromString,
             options,
             channel_credentials,
             insecure,

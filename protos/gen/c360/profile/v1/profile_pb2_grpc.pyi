@@ -36,11 +36,22 @@ class ProfileServiceStub:
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+    INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
     of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
+    """
+    BatchGetProfiles: _grpc.UnaryUnaryMultiCallable[_profile_pb2.BatchGetProfilesRequest, _profile_pb2.BatchGetProfilesResponse]
+    """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
+    or the refusal that GetProfile would have given. A customer may be named twice.
+    Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
+    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+    """
+    LookupCustomer: _grpc.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]
+    """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
+    read the profile for the purpose may not know this either.
+    Errors: as GetProfile without the instants.
     """
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
@@ -68,11 +79,22 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]  # type: ignore[assignment]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+    INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
     of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
+    """
+    BatchGetProfiles: _aio.UnaryUnaryMultiCallable[_profile_pb2.BatchGetProfilesRequest, _profile_pb2.BatchGetProfilesResponse]  # type: ignore[assignment]
+    """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
+    or the refusal that GetProfile would have given. A customer may be named twice.
+    Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
+    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+    """
+    LookupCustomer: _aio.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]  # type: ignore[assignment]
+    """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
+    read the profile for the purpose may not know this either.
+    Errors: as GetProfile without the instants.
     """
     GetTimeline: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
@@ -103,11 +125,34 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetProfileResponse, _abc.Awaitable[_profile_pb2.GetProfileResponse]]:
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+        INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
         An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
         of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetProfiles(
+        self,
+        request: _profile_pb2.BatchGetProfilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_pb2.BatchGetProfilesResponse, _abc.Awaitable[_profile_pb2.BatchGetProfilesResponse]]:
+        """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
+        or the refusal that GetProfile would have given. A customer may be named twice.
+        Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
+        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+        """
+
+    @_abc_1.abstractmethod
+    def LookupCustomer(
+        self,
+        request: _profile_pb2.LookupCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_pb2.LookupCustomerResponse, _abc.Awaitable[_profile_pb2.LookupCustomerResponse]]:
+        """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
+        read the profile for the purpose may not know this either.
+        Errors: as GetProfile without the instants.
         """
 
     @_abc_1.abstractmethod

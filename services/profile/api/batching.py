@@ -1,0 +1,49 @@
+"""Several profiles in one call: each query with its result, in the order asked."""
+
+from collections.abc import Sequence
+
+from c360.profile.v1 import profile_pb2 as pb
+
+from services.profile.api.etags import Tag
+from services.profile.api.masks import Mask
+from services.profile.api.messages import profile_message, refusal_message
+from services.profile.batches import Named, Seen
+from shared.errors import CustomerError, InvalidInput
+from shared.events.consent import PurposeDefined
+from shared.rpc.edge import named_customer
+
+QUERIES_AT_MOST = 100
+
+
+def named_each(queries: Sequence[pb.ProfileQuery]) -> list[Named | CustomerError]:
+    """Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE)."""
+    if not queries:
+        raise InvalidInput("name at least one customer", reason="BATCH_EMPTY")
+    if len(queries) > QUERIES_AT_MOST:
+        raise InvalidInput(f"at most {QUERIES_AT_MOST} customers a call", reason="BATCH_TOO_LARGE", limit=QUERIES_AT_MOST)
+    return [_named(query) for query in queries]
+
+
+def _named(query: pb.ProfileQuery) -> Named | CustomerError:
+    try:
+        return named_customer(query.customer)
+    except InvalidInput as refused:
+        return refused
+
+
+def results(
+    queries: Sequence[pb.ProfileQuery], outcomes: Sequence[Seen | CustomerError], purpose: PurposeDefined, mask: Mask, tag: Tag
+) -> list[pb.ProfileResult]:
+    return [_result(query, outcome, purpose, mask, tag) for query, outcome in zip(queries, outcomes, strict=True)]
+
+
+def _result(
+    query: pb.ProfileQuery, outcome: Seen | CustomerError, purpose: PurposeDefined, mask: Mask, tag: Tag
+) -> pb.ProfileResult:
+    if isinstance(outcome, CustomerError):
+        return pb.ProfileResult(refusal=refusal_message(outcome))
+    message = profile_message(outcome.profile, purpose, outcome.verified, mask)
+    etag = tag(message, purpose, mask)
+    if etag == query.unless_etag:
+        return pb.ProfileResult(etag=etag, not_modified=True)
+    return pb.ProfileResult(profile=message, etag=etag)

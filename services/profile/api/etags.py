@@ -1,0 +1,29 @@
+"""Tags of answers: the same as long as the answer is, and nothing that can be guessed from."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from c360.profile.v1 import profile_pb2 as pb
+
+from services.profile.api.masks import Mask
+from shared.events.consent import PurposeDefined
+
+TAG_BYTES = 16  # of HMAC-SHA-256
+Tag = Callable[[pb.Profile, PurposeDefined, Mask], str]
+
+
+def tagger(key: bytes) -> Tag:
+    """Keyed, because a tag may outlive the answer where it is kept: without the key nobody can try what it was made from.
+
+    It is made from what is sent, so that nothing which changes the answer can be forgotten, and nothing else changes it.
+    """
+    key = hmac.digest(key, b"etag", hashlib.sha256)
+
+    def tag(message: pb.Profile, purpose: PurposeDefined, mask: Mask) -> str:
+        wanted = "\n".join((purpose.name, *mask.fields, *sorted(mask.traits or ())))
+        digest = hmac.digest(key, wanted.encode() + b"\0" + message.SerializeToString(deterministic=True), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:TAG_BYTES]).decode().rstrip("=")
+
+    return tag

@@ -1,0 +1,124 @@
+"""Reads of many customers at once: every border is crossed once for all of them, and each has an outcome of its own."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from services.profile.app import (
+    Instant,
+    Profile,
+    Profiles,
+    bound_hashes,
+    joined,
+    require_decided,
+    require_readable,
+    unknown,
+    unknown_identifier,
+)
+from services.profile.cache import LoadingCache
+from services.profile.domain.state import Held, reachable
+from services.profile.enforcement import depends_on_the_person
+from services.profile.tables.identifiers import Identifiers
+from shared.errors import CustomerError, NotFound
+from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.identifiers import Identifier, hash_of
+
+Cluster = dict[bytes, Held]
+Named = bytes | Identifier
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A profile, and the names of its traits that the person has confirmed."""
+
+    profile: Profile
+    verified: frozenset[str]
+
+
+class Batches:
+    """As `Profiles` answers about one."""
+
+    def __init__(self, profiles: Profiles, identifiers: Identifiers, states: LoadingCache[bytes, Held], lookup_key: bytes) -> None:
+        self._profiles = profiles
+        self._identifiers = identifiers
+        self._states = states
+        self._lookup_key = lookup_key
+
+    async def outcomes(
+        self, named: Sequence[Named | CustomerError], purpose: PurposeDefined, *, with_verified: bool
+    ) -> list[Seen | CustomerError]:
+        """Of each who is named its profile or why there is none, in their order; what is refused already stays so.
+
+        Raises Unavailable (CONSENT_NOT_CONFIRMED).
+        """
+        found = await self.customers_of({one for one in named if isinstance(one, Identifier)})
+        customers = [found[one] if isinstance(one, Identifier) else one for one in named]
+        seen = await self.seen({one for one in customers if isinstance(one, bytes)}, purpose, with_verified=with_verified)
+        return [seen[one] if isinstance(one, bytes) else one for one in customers]
+
+    async def seen(
+        self, customers: Collection[bytes], purpose: PurposeDefined, *, with_verified: bool
+    ) -> dict[bytes, Seen | CustomerError]:
+        profiles = await self.profiles(customers, purpose)
+        shown = {customer: profile for customer, profile in profiles.items() if isinstance(profile, Profile)}
+        verified = [frozenset[str]()] * len(shown)
+        if with_verified:
+            verified = await self._profiles.verified_all(list(shown.values()), Instant())
+        seen = {customer: Seen(profile, names) for (customer, profile), names in zip(shown.items(), verified, strict=True)}
+        return {customer: seen[customer] if isinstance(profile, Profile) else profile for customer, profile in profiles.items()}
+
+    async def customers_of(self, identifiers: Collection[Identifier]) -> dict[Identifier, bytes | NotFound]:
+        hashes = {identifier: hash_of(identifier, self._lookup_key) for identifier in identifiers}
+        found = await self._identifiers.customers_of(set(hashes.values())) if hashes else {}
+        return {
+            identifier: found[value_hash] if value_hash in found else unknown_identifier(identifier)
+            for identifier, value_hash in hashes.items()
+        }
+
+    async def profiles(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Profile | CustomerError]:
+        """Each as `Profiles.permit` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        permitted = await self.clusters(customers, purpose)
+        return {
+            customer: held if isinstance(held, CustomerError) else self._profiles.profile_of(held)
+            for customer, held in permitted.items()
+        }
+
+    async def clusters(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Cluster | CustomerError]:
+        """Each as `Profiles.permit_cluster` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        wanted = set(customers)
+        held = await joined(wanted, self._states.get) if wanted else {}
+        clusters = {customer: cluster_of(customer, held) for customer in wanted}
+        hashes = {customer: bound_hashes(cluster) for customer, cluster in clusters.items()}
+        decisions: Mapping[bytes, list[DecisionRecorded]] = {}
+        if depends_on_the_person(purpose):
+            decisions = await self._profiles.confirmed_decisions({bound for one in hashes.values() for bound in one})
+        return {
+            customer: _permitted(customer, cluster, hashes[customer], purpose, decisions) for customer, cluster in clusters.items()
+        }
+
+
+def cluster_of(customer: bytes, held: Mapping[bytes, Held]) -> Cluster:
+    """Of these, the customer and whoever merges join to it; empty when it isn't among them."""
+    cluster: Cluster = {}
+    ring: Sequence[bytes] | set[bytes] = [customer]
+    while found := {stream: held[stream] for stream in ring if stream in held and stream not in cluster}:
+        cluster |= found
+        ring = reachable(h.state for h in found.values())
+    return cluster
+
+
+def _permitted(
+    customer: bytes,
+    cluster: Cluster,
+    hashes: Collection[bytes],
+    purpose: PurposeDefined,
+    decisions: Mapping[bytes, list[DecisionRecorded]],
+) -> Cluster | CustomerError:
+    if not cluster:
+        return unknown(customer)
+    try:
+        require_readable(customer, cluster, purpose)
+        if depends_on_the_person(purpose):
+            require_decided(purpose, hashes, decisions)
+    except CustomerError as refused:
+        return refused
+    return cluster

@@ -1,0 +1,119 @@
+"""Several profiles in one call, lookups, masks and tags, through the real path."""
+
+import uuid
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
+from c360.consent.v1.consent_pb2 import OUTCOME_GRANTED, OUTCOME_WITHDRAWN
+from c360.profile.v1 import profile_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from services.profile.api.batching import QUERIES_AT_MOST
+from services.stack.stack import Stack
+from shared.rpc.errors import reason_of
+from tests.e2e.client import Platform, by_id, by_identifier
+from tests.live.test_profile import ago, identify, track, values_of
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    with Platform(stack.endpoints) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def write_key(platform: Platform) -> str:
+    return platform.register_source(f"batch-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def person() -> str:
+    return f"person-{uuid.uuid4().hex[:12]}"
+
+
+def test_a_batch_answers_each_query_in_its_place(platform: Platform, write_key: str, person: str) -> None:
+    people = [f"{person}-{number}" for number in range(3)]
+    position = platform.record(write_key, *(identify(name, ago(3), city=f"city of {name}") for name in people)).position
+    named = [by_identifier("user_id", name) for name in people]
+    nobody, stranger = by_identifier("user_id", f"nobody-{person}"), by_id(str(uuid.uuid4()))
+    asked = [named[2], nobody, named[0], named[2], CustomerRef(), stranger, named[1]]
+    request = pb.BatchGetProfilesRequest(
+        queries=[pb.ProfileQuery(customer=customer) for customer in asked], purpose="audit", at_least_as_fresh=[position]
+    )
+    results = platform.profile.BatchGetProfiles(request, timeout=10).results
+    singly = {name: platform.get_profile(by_identifier("user_id", name), "audit") for name in people}
+    assert [result.profile for result in results if result.HasField("profile")] == [
+        singly[people[number]] for number in (2, 0, 2, 1)
+    ]
+    refusals = [(place, result.refusal.code, result.refusal.reason) for place, result in enumerate(results) if result.refusal.code]
+    assert refusals == [(1, 5, "IDENTIFIER_UNKNOWN"), (4, 3, "CUSTOMER_MISSING"), (5, 5, "CUSTOMER_UNKNOWN")]
+
+
+@pytest.mark.parametrize(("size", "reason"), [(0, "BATCH_EMPTY"), (QUERIES_AT_MOST + 1, "BATCH_TOO_LARGE")])
+def test_a_batch_has_one_query_at_least_and_not_too_many(platform: Platform, size: int, reason: str) -> None:
+    request = pb.BatchGetProfilesRequest(queries=[pb.ProfileQuery()] * size, purpose="audit")
+    with pytest.raises(grpc.RpcError) as refused:
+        platform.profile.BatchGetProfiles(request, timeout=10)
+    assert reason_of(refused.value) == reason
+
+
+def test_a_lookup_follows_merges_and_asks_the_person_as_any_read(platform: Platform, write_key: str, person: str) -> None:
+    device = f"device-{person}"
+    platform.record(write_key, track("Page Read", ago(9), anonymous_id=device))
+    platform.record(write_key, identify(person, ago(8), city="Bremen"))
+    merged = platform.record(write_key, track("Logged In", ago(7), user_id=person, anonymous_id=device)).position
+    request = pb.LookupCustomerRequest(customer=by_identifier("user_id", person), purpose="service", at_least_as_fresh=[merged])
+    found = platform.profile.LookupCustomer(request, timeout=10)
+    profile = platform.get_profile(by_identifier("anonymous_id", device), "service")
+    assert (found.customer_id, list(found.member_ids)) == (profile.customer_id, list(profile.member_ids))
+    assert (found.member_count, found.version) == (2, profile.version)
+    assert list(found.positions) == list(profile.positions)
+    with pytest.raises(grpc.RpcError) as refused:
+        platform.profile.LookupCustomer(pb.LookupCustomerRequest(customer=request.customer, purpose="marketing"), timeout=10)
+    assert reason_of(refused.value) == "CONSENT_MISSING"
+
+
+def test_an_answer_that_was_not_modified_is_small_and_a_withdrawal_modifies_it(
+    platform: Platform, write_key: str, person: str
+) -> None:
+    email = f"{person}@shop.example"
+    platform.record(write_key, identify(person, ago(9), email=email, first_name="Ann"))
+    platform.newest_position(write_key)
+    position = platform.newest_position(write_key)
+    request = pb.GetProfileRequest(
+        customer=by_identifier("user_id", person),
+        purpose="marketing",
+        read_mask=FieldMask(paths=["customer_id", "traits"]),
+        at_least_as_fresh=[position],
+    )
+    granted = platform.decide(Identifier(namespace="email", value=email), "marketing", OUTCOME_GRANTED)
+    request.at_least_as_fresh.append(granted.position)
+    first = platform.profile.GetProfile(request, timeout=10)
+    assert set(values_of(first.profile)) >= {"first_name"}
+    request.unless_etag = first.etag
+    ordered = platform.record(write_key, track("Order Completed", ago(1), user_id=person)).position
+    request.at_least_as_fresh.append(ordered)
+    again = platform.profile.GetProfile(request, timeout=10)
+    assert again == pb.GetProfileResponse(etag=first.etag, not_modified=True), "an order changes neither the id nor a trait"
+    renamed = platform.record(write_key, identify(person, ago(0.5), first_name="Anna")).position
+    request.at_least_as_fresh.append(renamed)
+    changed = platform.profile.GetProfile(request, timeout=10)
+    assert values_of(changed.profile)["first_name"] == "Anna"
+    assert changed.etag != first.etag
+    request.unless_etag = changed.etag
+    withdrawn = platform.decide(Identifier(namespace="email", value=email), "marketing", OUTCOME_WITHDRAWN)
+    request.at_least_as_fresh.append(withdrawn.position)
+    with pytest.raises(grpc.RpcError) as refused:
+        platform.profile.GetProfile(request, timeout=10)
+    assert reason_of(refused.value) == "CONSENT_WITHDRAWN"
+
+
+def test_a_mask_that_leads_nowhere_is_refused_with_its_path(platform: Platform, person: str) -> None:
+    request = pb.GetProfileRequest(
+        customer=by_identifier("user_id", person), purpose="audit", read_mask=FieldMask(paths=["shoe_size"])
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        platform.profile.GetProfile(request, timeout=10)
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_UNKNOWN")
