@@ -14,7 +14,7 @@ ENV PATH=/venv/bin:$PATH PYTHONPATH=/app:/app/protos/gen PYTHONDONTWRITEBYTECODE
 RUN groupadd --gid 10001 c360 && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin c360
 # A new volume takes owner and mode of the folder that it covers.
 RUN for folder in postgres migrate ingest identity profile consent; do install -d -o c360 -g c360 -m 0700 /secrets/$folder; done \
-    && install -d -o c360 -g c360 -m 0700 /keyring
+    && install -d -o c360 -g c360 -m 0700 /keyring /access
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app

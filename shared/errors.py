@@ -18,7 +18,8 @@ CustomerError
     └── Fenced            another writer has taken over these partitions
 
 Every error carries a machine-readable reason and its facts; facts are ids, kinds and limits, never personal data.
-`shared/rpc/errors.py` is the one place that maps them to gRPC, `services/ingest/api/answers.py` to HTTP.
+`shared/rpc/errors.py` is the one place that maps them to gRPC, `services/ingest/api/answers.py` to HTTP for senders,
+`services/profile/http/answers.py` to HTTP for readers.
 """
 
 from typing import ClassVar

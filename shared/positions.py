@@ -5,10 +5,18 @@ import heapq
 from collections.abc import Iterable
 from itertools import count
 
-from shared.errors import NotFreshEnough
+from shared.errors import InvalidInput, NotFreshEnough
 
 # A caller without a deadline still gets an answer.
 LONGEST_WAIT_S = 30.0
+LOGS = frozenset({"ingest", "customer", "profile", "consent"})
+
+
+def progress_name(log: str, partition: int) -> str:
+    """Only the profile log has partitions that advance on their own. Raises InvalidInput (POSITION_INVALID)."""
+    if log not in LOGS:
+        raise InvalidInput(f"a position's log is one of {', '.join(sorted(LOGS))}", reason="POSITION_INVALID")
+    return f"profile/{partition}" if log == "profile" else log
 
 
 class Progress:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from services.cli import (
+    access_tokens,
     audit,
     consent,
     customer,
@@ -83,6 +84,7 @@ app.command()(status)
 app.command("import")(import_file)
 app.command()(export)
 profile.app.command()(replay)
+profile.app.add_typer(access_tokens.app, name="tokens")
 identity.app.command()(why)
 identity.app.command()(history)
 identity.app.command()(train)

@@ -12,11 +12,11 @@ from c360.ingest.v1.plan_pb2_grpc import add_PlanServiceServicer_to_server
 from c360.ingest.v1.receipt_pb2_grpc import add_ReceiptServiceServicer_to_server
 from c360.ingest.v1.source_pb2_grpc import add_SourceServiceServicer_to_server
 
+from services.ingest.api.answers import SenderProtocol
 from services.ingest.api.grpc import MAX_RECEIVE_BYTES, SERVICE, IngestApi, add_to_server
 from services.ingest.api.http import make_app
 from services.ingest.api.plans import PlanApi
 from services.ingest.api.receipts import ReceiptApi
-from services.ingest.api.server import HttpServer
 from services.ingest.api.sources import SourceApi
 from services.ingest.app import Ingest
 from services.ingest.backlog import MAX_AGE_S, MAX_EVENTS, Backlog, Limits
@@ -43,6 +43,7 @@ from shared.bus.destructions import heed
 from shared.bus.purging import answer
 from shared.config import Settings
 from shared.events.wire import SOURCE_STREAM
+from shared.http.server import HttpServer
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
@@ -85,7 +86,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     replaying = Replaying(sources, quarantine, memory)
     relay = bus.Relay(client, SOURCE_STREAM, registry.read_outbox, max_age_s=None)
     registry.on_committed = relay.tell
-    http = HttpServer(settings.http_address, make_app(ingest))
+    http = HttpServer(settings.http_address, make_app(ingest), SenderProtocol)
     api = IngestApi(ingest, registry, sources)
     rpc.add(add_to_server, api, SERVICE)
     rpc.add(add_SourceServiceServicer_to_server, SourceApi(registry, sources), "c360.ingest.v1.SourceService")

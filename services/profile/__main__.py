@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
@@ -13,10 +14,15 @@ from services.profile.api.export import ExportApi
 from services.profile.api.profile import ProfileApi
 from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.follow import follow_customers
+from services.profile.http.answers import ReaderProtocol
+from services.profile.http.door import ProfileDoor, make_app
 from services.profile.replay import Replayer
 from shared import bus
+from shared.access_tokens import TokenFile
 from shared.bus.destructions import heed
 from shared.bus.purging import answer
+from shared.http.server import HttpServer
+from shared.ids import id_maker
 from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
@@ -37,6 +43,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     parts = compose(settings, pool, vault, client)
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     _answer(server, parts, replayer, tagger(vault.lookup_key))
+    doors = _open_http(settings, parts, keyring)
     checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions)
 
     async def become_ready() -> None:
@@ -47,8 +54,9 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     try:
         await until_stopped(
             stop,
-            server.stop,
+            lambda: _close(server, doors),
             become_ready(),
+            *(door.run() for door in doors),
             keep_going("follow customers", lambda: follow_customers(client, parts.recorder), server.halt),
             keep_going("follow consent", lambda: parts.consent.follow(client), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
@@ -62,6 +70,19 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         replayer.close()
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
+
+
+def _open_http(settings: ProfileSettings, parts: Parts, keyring: FileKeyring) -> list[HttpServer]:
+    """None without a list of who may read through it."""
+    if not settings.access_tokens_file:
+        return []
+    tokens = TokenFile(Path(settings.access_tokens_file))
+    door = ProfileDoor(parts.profiles, parts.origins, parts.progress, tokens, keyring.lookup_key)
+    return [HttpServer(settings.http_address, make_app(door, id_maker(now_us)), ReaderProtocol)]
+
+
+async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
+    await asyncio.gather(server.stop(), *(door.stop() for door in doors))
 
 
 def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> None:

@@ -15,6 +15,7 @@ from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
 from services.profile.notices import Notices
+from services.profile.origins import Origins
 from services.profile.purging import Purger
 from services.profile.record import Recorder
 from services.profile.tables.consents import Consents
@@ -40,6 +41,8 @@ CACHED_IDENTIFIERS = 100_000  # their decisions
 
 class ProfileSettings(Settings, frozen=True, kw_only=True):
     grpc_address: str = "127.0.0.1:50053"
+    http_address: str = "127.0.0.1:8081"
+    access_tokens_file: str = ""  # empty: there is no HTTP door
     metrics_address: str = "127.0.0.1:9103"
 
 
@@ -60,6 +63,7 @@ class Parts:
     batches: Batches
     timelines: Timelines
     exports: Exports
+    origins: Origins
     purger: Purger
 
     def on_destroyed(self, owners: Collection[bytes]) -> None:
@@ -102,5 +106,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         batches=Batches(profiles, identifiers, held, vault.lookup_key),
         timelines=Timelines(profiles, vault),
         exports=Exports(profiles, states, reader, vault, writer.settle, partitions),
+        origins=Origins(reader, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
     )

@@ -18,6 +18,7 @@ DEFAULT_PORTS = {
     "nats": 4222,
     "nats_monitor": 8222,
     "ingest_http": 8080,
+    "profile_http": 8081,
     **{service: 50051 + number for number, service in enumerate(SERVICES)},
     **{f"metrics_{service}": 9101 + number for number, service in enumerate(SERVICES)},
 }
@@ -33,6 +34,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     """Where everything listens; the form of `endpoints.json`."""
 
     ingest_http: str
+    profile_http: str
     ingest: str
     identity: str
     profile: str
@@ -72,6 +74,7 @@ def remember_ports(path: Path, ports: Mapping[str, int]) -> None:
 def endpoints_of(ports: dict[str, int]) -> Endpoints:
     return Endpoints(
         ingest_http=f"http://{HOST}:{ports['ingest_http']}",
+        profile_http=f"http://{HOST}:{ports['profile_http']}",
         nats=f"nats://{HOST}:{ports['nats']}",
         postgres=f"{HOST}:{ports['postgres']}",
         metrics={service: f"http://{HOST}:{ports[f'metrics_{service}']}/metrics" for service in SERVICES},

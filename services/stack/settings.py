@@ -33,6 +33,10 @@ class Passwords:
     def keyring_file(self) -> Path:
         return self.directory / "keyring.json"
 
+    @property
+    def access_tokens_file(self) -> Path:
+        return self.directory / "access-tokens.json"
+
 
 def service_settings(name: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords) -> dict[str, str]:
     user, password = f"c360_{name}", passwords.of(name)
@@ -44,8 +48,9 @@ def service_settings(name: str, ports: dict[str, int], postgres: Postgres, passw
         "C360_GRPC_ADDRESS": f"{HOST}:{ports[name]}",
         "C360_METRICS_ADDRESS": f"{HOST}:{ports[f'metrics_{name}']}",
     }
-    http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports['ingest_http']}"} if name == "ingest" else {}
-    return settings | http | _kept()
+    http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports[f'{name}_http']}"} if f"{name}_http" in ports else {}
+    tokens = {"C360_ACCESS_TOKENS_FILE": str(passwords.access_tokens_file)} if name == "profile" else {}
+    return settings | http | tokens | _kept()
 
 
 def migrate_settings(postgres: Postgres, passwords: Passwords) -> dict[str, str]:

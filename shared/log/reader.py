@@ -1,6 +1,6 @@
 """Reads a log: one or many streams, or a partition in order; each as far as it was known at some instant."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -67,6 +67,49 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def of_types(self, streams: Sequence[tuple[int, bytes]], type_ids: Collection[str], known_at: int) -> list[Record]:
+        """Of streams, given as (partition, stream), the events of some types, recorded at or before `known_at`."""
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+                JOIN events ON partition = p AND stream = s WHERE type_id = ANY($3::text[]) AND recorded_at <= $4""",  # noqa: S608
+            *_columns(streams),
+            list(type_ids),
+            known_at,
+        )
+        return [to_record(row) for row in rows]
+
+    async def of_ids(self, streams: Sequence[tuple[int, bytes]], event_ids: Collection[bytes]) -> list[Record]:
+        """Of streams, given as (partition, stream), the events that have one of these ids."""
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+                JOIN events ON partition = p AND stream = s WHERE event_id = ANY($3::bytea[])""",  # noqa: S608
+            *_columns(streams),
+            list(event_ids),
+        )
+        return [to_record(row) for row in rows]
+
+    async def first_and_last(
+        self, streams: Sequence[tuple[int, bytes]], type_ids: Collection[str], known_at: int, valid_at: int
+    ) -> tuple[Record, Record] | None:
+        """By when they happened, of the events of some types in these streams, recorded by `known_at` and happened by `valid_at`."""
+        rows = await self._pool.fetch(
+            f"""WITH wanted AS MATERIALIZED (
+                    SELECT partition, stream, version, occurred_at, event_id FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+                    JOIN events ON partition = p AND stream = s
+                    WHERE type_id = ANY($3::text[]) AND recorded_at <= $4 AND occurred_at <= $5
+                ), ends AS (
+                    (SELECT * FROM wanted ORDER BY occurred_at, event_id LIMIT 1)
+                    UNION ALL (SELECT * FROM wanted ORDER BY occurred_at DESC, event_id DESC LIMIT 1)
+                )
+                SELECT {COLUMNS} FROM ends JOIN events USING (partition, stream, version, occurred_at, event_id)
+                ORDER BY occurred_at, event_id""",  # noqa: S608
+            *_columns(streams),
+            list(type_ids),
+            known_at,
+            valid_at,
+        )
+        return (to_record(rows[0]), to_record(rows[-1])) if rows else None
+
     async def position_after(self, partition: int, known_at: int) -> int:
         """The first position that was recorded after an instant; the next one to be written when there is none.
 
@@ -120,3 +163,7 @@ class LogReader:
             "SELECT pos, stream FROM events WHERE partition = $1 AND pos >= $2 ORDER BY pos LIMIT $3", partition, first, limit
         )
         return [(row["pos"], row["stream"]) for row in rows]
+
+
+def _columns(streams: Sequence[tuple[int, bytes]]) -> tuple[list[int], list[bytes]]:
+    return [partition for partition, _ in streams], [stream for _, stream in streams]

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from c360.common.v1.common_pb2 import CustomerRef, Position
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from shared import positions as logs
 from shared.errors import InvalidInput
 from shared.identifiers import Identifier, normalise
 from shared.ids import from_text
@@ -12,7 +13,6 @@ from shared.instants import from_timestamp
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
 LAST_SECOND = 253_402_300_799  # 9999-12-31
-LOGS = frozenset({"ingest", "customer", "profile", "consent"})
 
 
 def freshness(positions: Iterable[Position]) -> list[tuple[str, int]]:
@@ -35,10 +35,8 @@ def named_customer(ref: CustomerRef) -> bytes | Identifier:
 
 
 def progress_name(position: Position) -> str:
-    """Only the profile log has partitions that advance on their own."""
-    if position.log not in LOGS:
-        raise InvalidInput(f"a position's log is one of {', '.join(sorted(LOGS))}", reason="POSITION_INVALID")
-    return f"profile/{position.partition}" if position.log == "profile" else position.log
+    """Raises InvalidInput (POSITION_INVALID)."""
+    return logs.progress_name(position.log, position.partition)
 
 
 def instant(timestamp: Timestamp, field: str) -> int:

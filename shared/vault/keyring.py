@@ -7,17 +7,15 @@ are retired, and sign with Ed25519. `FileKeyring` is the default, a JSON file th
 """
 
 import base64
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shared.private_files import alone, stamp, write
 from shared.vault.envelope import KEY_BYTES, DataKey, Random
 
 INSTALLATION_BYTES = 8
@@ -114,21 +112,21 @@ class FileKeyring:
 
     def add_key(self, random: Random = os.urandom) -> str:
         """Adds a key-encryption key and makes it the current one. Its id."""
-        with _alone(self._path):
+        with alone(self._path):
             content = self._read()
             added = _next_id(content)
             content["keys"][added] = _text(random(KEY_BYTES))
-            _write(self._path, content | {"current": added})
+            write(self._path, content | {"current": added})
         self._load()
         return added
 
     def retire_key(self, key_id: str) -> None:
         """Forgets a key-encryption key for ever: whatever is still wrapped under it, in a backup too, is unreadable."""
-        with _alone(self._path):
+        with alone(self._path):
             content = self._read()
             assert key_id != content["current"], "the current key can't be retired"
             content["keys"].pop(key_id, None)
-            _write(self._path, content)
+            write(self._path, content)
         self._load()
 
     @staticmethod
@@ -142,18 +140,18 @@ class FileKeyring:
             "signing": _text(random(KEY_BYTES)),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        with alone(path):
             if path.exists():
                 raise FileExistsError(f"there is a keyring already: {path}")
-            _write(path, content)
+            write(path, content)
 
     def _notice_rotation(self) -> None:
         """One look at the file's state; keys are wrapped in batches, so this is paid once a batch."""
-        if _stamp(self._path) != self._stamp:
+        if stamp(self._path) != self._stamp:
             self._load()
 
     def _load(self) -> None:
-        self._stamp = _stamp(self._path)
+        self._stamp = stamp(self._path)
         content = self._read()
         self._current_id: str = content["current"]
         self.lookup_key = base64.b64decode(content["lookup"])
@@ -168,40 +166,6 @@ class FileKeyring:
 
 def _next_id(content: dict[str, Any]) -> str:
     return str(max(int(name) for name in content["keys"]) + 1)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """From reading the file to replacing it, nobody else does: a key that is added and lost is lost data.
-
-    The lock is the folder's, because the file is replaced.
-    """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-        os.fsync(folder)  # a name that was replaced is durable with its folder
-    finally:
-        os.close(folder)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """As one step: a reader finds the old file or the new one. What a killed process left of its own is removed."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        if path.exists() and (owner := path.stat()).st_uid != os.geteuid():
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        os.fsync(file.fileno())
-    fresh.replace(path)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Of a file that is only ever replaced as a whole."""
-    state = path.stat()
-    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _text(key: bytes) -> str:

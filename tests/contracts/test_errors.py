@@ -11,6 +11,7 @@ import pytest
 from google.rpc.code_pb2 import Code
 
 from services.ingest.api import answers
+from services.profile.http import answers as readers_answers
 from shared import errors
 from shared.errors import CustomerError
 from shared.rpc.errors import to_status
@@ -38,6 +39,8 @@ EXPECTED = {
     errors.NotFreshEnough: ("UNAVAILABLE", 429),
     errors.Fenced: ("UNAVAILABLE", 429),
 }
+# Senders count every answer but 429 against their retries; readers are told what is.
+FOR_READERS = {errors.DeadlineExceeded: 504, errors.Unavailable: 503, errors.NotFreshEnough: 503, errors.Fenced: 503}
 
 
 def kinds(kind: type[CustomerError] = CustomerError) -> Iterator[type[CustomerError]]:
@@ -60,10 +63,13 @@ def test_every_error_of_the_tree_is_in_this_table() -> None:
 
 
 @pytest.mark.parametrize("kind", EXPECTED, ids=lambda kind: kind.__name__)
-def test_an_error_has_its_status_at_both_doors(kind: type[CustomerError]) -> None:
+def test_an_error_has_its_status_at_all_doors(kind: type[CustomerError]) -> None:
     answer = answers.of_error(kind("text"))
     assert (code_of(kind), answer.status_code) == EXPECTED[kind]
     assert ("retry-after" in answer.headers) == (answer.status_code == 429)
+    answer = readers_answers.of_error(kind("text"))
+    assert answer.status_code == FOR_READERS.get(kind, EXPECTED[kind][1])
+    assert ("retry-after" in answer.headers) == (answer.status_code in (429, 503))
 
 
 def told(path: Path) -> Iterator[tuple[str, type[CustomerError]]]:

@@ -12,9 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest.api import connections
-from services.ingest.api.connections import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
-from services.ingest.api.server import HttpServer
+from services.ingest.api.answers import SenderProtocol
+from shared.http import connections
+from shared.http.connections import MAX_HEAD_BYTES, MAX_HEADERS
+from shared.http.server import HttpServer
 
 DEADLINE_S = 20.0
 ANSWER_BYTES = 64 * 1024 * 1024  # more than the buffers between two ends hold
@@ -23,7 +24,7 @@ CHUNKED = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 H2C = b"POST / HTTP/1.1\r\nhost: here\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
 
 
-class Impatient(BoundedProtocol):
+class Impatient(SenderProtocol):
     head_s = 0.2
     request_s = 0.4
     unread_s = 0.2

@@ -5,7 +5,6 @@ SDKs take exactly 200 as success, retry for ever on a 4xx without `code` and `me
 """
 
 import uuid
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -13,14 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.ingest.api.request_ids import current
 from services.ingest.app import Recorded, Verdict
 from shared import errors
 from shared.bus import BROKER_DOWN
+from shared.http.connections import RETRY_AFTER_S, BoundedProtocol
+from shared.http.request_ids import current
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.telemetry import logger
-
-RETRY_AFTER_S: Final = 1
 
 TOO_LARGE: Final = frozenset({"BODY_TOO_LARGE", "CONTEXT_TOO_LARGE", "EVENT_TOO_LARGE"})
 # The first that fits counts, so subclasses stand before their parents.
@@ -69,13 +67,10 @@ def _refusal(code: str, message: str, request_id: str, facts: dict[str, str]) ->
     return {"success": False, "code": code, "message": message, "requestId": request_id, **facts}
 
 
-def plain_refusal(status: int, code: str, message: str) -> bytes:
-    """The last answer on a connection, of a request that was never whole."""
-    request_id = str(uuid.uuid4())
-    body = encode(_refusal(code, message, request_id, {}))
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "content-type: application/json", f"content-length: {len(body)}"]
-    lines += ["connection: close", f"x-request-id: {request_id}", f"retry-after: {RETRY_AFTER_S}" if status == 429 else ""]
-    return "\r\n".join(line for line in lines if line).encode() + b"\r\n\r\n" + body
+class SenderProtocol(BoundedProtocol):
+    @staticmethod
+    def refusal(status: int, reason: str, message: str, request_id: str) -> dict[str, Any]:
+        return _refusal(reason, message, request_id, {})
 
 
 def of_error(error: Exception) -> Response:

@@ -14,12 +14,12 @@ from starlette.routing import Route
 
 from services.ingest.api import answers, cloudevents, keys
 from services.ingest.api.bodies import BodyReader, delivery_of, key_of, read_batch, read_items, read_single
-from services.ingest.api.request_ids import RequestIds
 from services.ingest.api.settings import browser_settings, source_config
 from services.ingest.app import Ingest, Recorded
 from services.ingest.domain.call import Delivery
 from services.ingest.domain.settings import KnownSource
 from shared.errors import InvalidInput
+from shared.http.request_ids import RequestIds
 from shared.telemetry import HTTP_REQUESTS
 
 BATCH_PATHS: Final = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")

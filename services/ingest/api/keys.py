@@ -1,12 +1,11 @@
 """Where senders put their write key: into the head, into the address when a page is being left, or into the body."""
 
-import base64
-import binascii
 from typing import Any
 
 from starlette.requests import Request
 
 from services.ingest.domain.sources import KEY_PREFIX
+from shared.http.credentials import basic_user, bearer_token, decoded
 
 
 def of_request(request: Request) -> str:
@@ -15,7 +14,7 @@ def of_request(request: Request) -> str:
     A token that doesn't look like a write key is of somebody else, of a gateway perhaps.
     """
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic" and (write_key := _user(credentials)):
+    if scheme.lower() == "basic" and (write_key := basic_user(credentials)):
         return write_key
     if (token := bearer(request)).startswith(KEY_PREFIX):
         return token
@@ -25,7 +24,7 @@ def of_request(request: Request) -> str:
 def presented(request: Request) -> str:
     """What the head has that is no write key: when none is found anywhere else, it was meant as one, and is unknown."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() not in ("basic", "bearer") or (scheme.lower() == "basic" and _decoded(credentials) is not None):
+    if scheme.lower() not in ("basic", "bearer") or (scheme.lower() == "basic" and decoded(credentials) is not None):
         return ""
     return credentials.strip()
 
@@ -35,17 +34,4 @@ def of_body(write_key: Any) -> str:
 
 
 def bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _user(credentials: str) -> str:
-    """Of "user:password"; some clients leave the colon out."""
-    return (_decoded(credentials) or "").partition(":")[0]
-
-
-def _decoded(credentials: str) -> str | None:
-    try:
-        return base64.b64decode(credentials.strip(), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
+    return bearer_token(request.headers.get("authorization", ""))

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import uvicorn
 
-from services.ingest.api.connections import BoundedProtocol
 from shared.config import ConfigError, split_address
+from shared.http.connections import BoundedProtocol
 
 DRAIN_S: Final = 6  # longer than a publish takes to be given up, so that every request under way gets its answer
 KEEP_ALIVE_S: Final = 75  # longer than SDKs pause between batches
@@ -25,7 +25,7 @@ class _Embedded(uvicorn.Server):
 class HttpServer:
     """Bound when made; `run` serves until `stop`, which returns when the requests under way have their answers."""
 
-    def __init__(self, address: str, app: Any, protocol: type[BoundedProtocol] = BoundedProtocol) -> None:
+    def __init__(self, address: str, app: Any, protocol: type[BoundedProtocol]) -> None:
         self._socket = _bind(address)
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(

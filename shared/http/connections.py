@@ -1,15 +1,19 @@
 """Connections that take no more than their share. uvicorn bounds neither how long a request takes to come in, nor the size
 of its head, nor how long an answer waits to be read; and what it says about broken HTTP is no JSON.
+
+A door gives its own form to what is refused before any handler sees it.
 """
 
 import asyncio
 import resource
+import uuid
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 import httptools
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.ingest.api.answers import plain_refusal
 from shared.telemetry import HTTP_REQUESTS
 
 HEAD_S: Final = 10.0  # from a request's first byte to the end of its head; as long may a new connection be silent
@@ -20,6 +24,7 @@ MAX_HEADERS: Final = 100
 MAX_HEADS_BYTES: Final = 32 * 1024 * 1024  # of all heads that are coming in
 MAX_CONNECTIONS: Final = 8_192
 FILES_KEPT: Final = 256  # of those the system lets us open: for the servers behind us, and our logs
+RETRY_AFTER_S: Final = 1
 
 
 class HeadTooLargeError(Exception):
@@ -40,6 +45,11 @@ class BoundedProtocol(HttpToolsProtocol):
     request_s = REQUEST_S
     unread_s = UNREAD_S
     heads: ClassVar = Heads()
+
+    @staticmethod
+    def refusal(status: int, reason: str, message: str, request_id: str) -> dict[str, Any]:
+        """What the body of a refusal says, in the form that this door's callers know."""
+        raise NotImplementedError
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -187,12 +197,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """Ends the connection; with an answer, unless it could be taken for that to an earlier request."""
         HTTP_REQUESTS.labels("other", str(status)).inc()
         if self._has_answered() or self._is_of_current():
-            self.transport.write(plain_refusal(status, code, message))
+            self.transport.write(self._plain(status, code, message))
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
         self._give_time_to_read(True)
+
+    def _plain(self, status: int, reason: str, message: str) -> bytes:
+        """The last answer on a connection, of a request that was never whole."""
+        request_id = str(uuid.uuid4())
+        body = msgspec.json.encode(self.refusal(status, reason, message, request_id))
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "content-type: application/json", f"content-length: {len(body)}"]
+        lines += ["connection: close", f"x-request-id: {request_id}", f"retry-after: {RETRY_AFTER_S}" if status == 429 else ""]
+        return "\r\n".join(line for line in lines if line).encode() + b"\r\n\r\n" + body
 
     def _is_of_current(self) -> bool:
         """The request whose body is coming in is the one that is being answered."""

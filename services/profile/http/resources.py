@@ -1,0 +1,176 @@
+"""The parts of a profile in Segment's shape, as far as the purpose may see them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from services.profile.app import Instant, Profile
+from services.profile.domain.golden import GoldenTrait
+from services.profile.domain.state import LinkedIdentifier
+from services.profile.enforcement import Withheld, release
+from services.profile.http.address import Target
+from services.profile.http.queries import Query, rfc3339
+from services.profile.origins import Origin, Origins
+from shared.events.consent import ALL_TRAITS, PurposeDefined
+from shared.ids import to_text
+from shared.log import Record
+from shared.rpc.paging import Page
+
+Row = TypeVar("Row")
+
+
+class Pages(msgspec.Struct, frozen=True):
+    """How many items a page has when nobody says, and at most; and what a place between two of them is."""
+
+    default: int
+    most: int
+    places: msgspec.msgpack.Decoder[Any]
+
+
+PAGES: Final = {
+    "traits": Pages(10, 200, msgspec.msgpack.Decoder(str)),
+    "external_ids": Pages(25, 100, msgspec.msgpack.Decoder(tuple[str, bytes])),  # no identifier stands in a page's address
+}
+
+
+class Asked(msgspec.Struct, frozen=True):
+    page_size: int
+    page_token: str
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What of a part: named ones alone, or all; with more about each; and which page, where the part has pages."""
+
+    include: frozenset[str] | None
+    verbose: bool
+    page: Page[Any] | None
+
+    def has(self, name: str) -> bool:
+        return self.include is None or name in self.include
+
+
+def wanted_by(query: Query, part: str) -> Wanted:
+    """Raises InvalidInput (LIMIT_INVALID, PAGE_TOKEN_INVALID, TOO_MANY_NAMES, PARAMETER_INVALID)."""
+    pages = PAGES.get(part)
+    page = pages and Page(Asked(query.limit(pages.default, pages.most), query.values.get("next", "")), pages.places)
+    return Wanted(query.names("include"), query.flag("verbose"), page)
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A profile that was permitted, and what was asked of it."""
+
+    target: Target
+    query: Query
+    wanted: Wanted
+    purpose: PurposeDefined
+    instant: Instant
+    profile: Profile
+    verified: frozenset[str]
+
+    def __repr__(self) -> str:
+        return f"<Read {self.target.part} sealed>"
+
+
+def traits(read: Read) -> dict[str, Any]:
+    released = release(read.profile.record, read.purpose)
+    names = sorted(name for name in released.traits if read.wanted.has(name))
+    shown, cursor = _page(read, names, lambda name: name)
+    if not read.wanted.verbose:
+        return {"traits": {name: released.traits[name].value for name in shown}, "cursor": cursor}
+    told = {name: _trait(released.traits[name], name in read.verified) for name in shown}
+    return {"traits": told, "withheld": _withheld(released.withheld), "cursor": cursor}
+
+
+async def external_ids(read: Read, origins: Origins) -> dict[str, Any]:
+    released = release(read.profile.record, read.purpose)
+    linked = sorted((found for found in released.identifiers if read.wanted.has(found.namespace)), key=_place)
+    shown, cursor = _page(read, linked, _place)
+    known = await origins.of_identifiers(read.profile.record.members, read.instant, [found.value_hash for found in shown])
+    data = [_external_id(found, known.get(found.value_hash)) for found in shown]
+    return {"data": data, "cursor": cursor} | ({"withheld": _withheld(released.withheld)} if read.wanted.verbose else {})
+
+
+async def metadata(read: Read, origins: Origins) -> dict[str, Any]:
+    record = read.profile.record
+    ends = await origins.activities(record.members, read.instant)
+    first, last = ends or (None, None)
+    told = {
+        "created_at": rfc3339(record.founded_at),
+        "updated_at": rfc3339(record.last_seen_at or record.founded_at),
+        "expires_at": None,
+        "first_message_id": _event_id(first),
+        "first_source_id": _source(first),
+        "last_message_id": _event_id(last),
+        "last_source_id": _source(last),
+    }
+    return {"metadata": told | (_more(read) if read.wanted.verbose else {})}
+
+
+def _more(read: Read) -> dict[str, Any]:
+    """What GetProfile says besides."""
+    profile, purpose = read.profile, read.purpose
+    return {
+        "customer_id": to_text(profile.record.members[0]),
+        "member_ids": [to_text(member) for member in profile.record.members],
+        "purpose": f"{purpose.name}@{purpose.version}",
+        "version": profile.version,
+        "positions": [f"profile/{partition}/{pos}" for partition, pos in sorted(profile.positions.items()) if pos >= 0],
+        "redacted_events": profile.redacted,
+        "state_hash": profile.record.state_hash if purpose.may_see(ALL_TRAITS) else None,
+        "withheld": _withheld(release(profile.record, purpose).withheld),
+    }
+
+
+def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tuple[Sequence[Row], dict[str, Any]]:
+    """Of all rows, in the order of their places, those of the page; and its cursor."""
+    page = read.wanted.page
+    assert page is not None, "this part has pages"
+    shown, token = page.cut([row for row in rows if page.after is None or place_of(row) > page.after], place_of)
+    return shown, _cursor(read, token, page.wanted - 1)
+
+
+def _cursor(read: Read, token: str, limit: int) -> dict[str, Any]:
+    """Segment's; `url` is of the next page while there is one, else of this list, and names the customer by its id."""
+    target, customer = read.target, to_text(read.profile.record.members[0])
+    url = f"/v1/spaces/{target.space}/collections/users/profiles/{customer}/{target.part}"
+    url += f"?{read.query.of_next_page(token)}" if token else ""
+    return {"url": url, "has_more": bool(token), "next": token, "limit": limit}
+
+
+def _trait(trait: GoldenTrait, verified: bool) -> dict[str, Any]:
+    return {
+        "value": trait.value,
+        "source_id": trait.source,
+        "updated_at": rfc3339(trait.occurred_at),
+        "event_id": to_text(trait.event_id),
+        "verified": verified,
+    }
+
+
+def _external_id(linked: LinkedIdentifier, origin: Origin | None) -> dict[str, Any]:
+    return {
+        "id": linked.value,
+        "type": linked.namespace,
+        "collection": "users",
+        "encoding": "none",
+        "source_id": origin.source if origin else None,
+        "created_at": rfc3339(origin.linked_at) if origin else None,
+        "first_message_id": to_text(origin.event_id) if origin and origin.event_id else None,
+    }
+
+
+def _place(linked: LinkedIdentifier) -> tuple[str, bytes]:
+    return linked.namespace, linked.value_hash
+
+
+def _withheld(withheld: Sequence[Withheld]) -> list[dict[str, str]]:
+    return [{"field": told.field, "reason": told.reason} for told in withheld]
+
+
+def _event_id(record: Record | None) -> str | None:
+    return to_text(record.entry.event_id) if record else None
+
+
+def _source(record: Record | None) -> str | None:
+    return str(record.entry.public().source) if record else None

@@ -1,0 +1,276 @@
+"""The HTTP Profile API on the real system: Segment's shape, who may read what, and nothing of a person where it doesn't belong."""
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from c360.common.v1.common_pb2 import Identifier, Position
+from c360.consent.v1 import consent_pb2
+from c360.ingest.v1 import ingest_pb2 as ingest
+from google.protobuf.struct_pb2 import Struct
+
+from services.stack.stack import Stack
+from shared.access_tokens import TokenFile
+from tests.e2e.client import DEADLINE_S, Platform, timestamp
+
+NOW = datetime.now(UTC)
+PAGE = (Path(__file__).parents[2] / "docs" / "profile-api.md").read_text()
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    with Platform(stack.endpoints) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def write_key(platform: Platform) -> str:
+    return platform.register_source(f"shop-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(scope="module")
+def tokens(stack: Stack) -> TokenFile:
+    return TokenFile(Path(stack.environment_of("profile")["C360_ACCESS_TOKENS_FILE"]))
+
+
+@pytest.fixture(scope="module")
+def made(tokens: TokenFile) -> dict[str, str]:
+    """{purpose: token}."""
+    purposes = ("service", "audit", "marketing")
+    return {purpose: tokens.add(f"{purpose}-{uuid.uuid4().hex[:8]}", "main", purpose, os.urandom) for purpose in purposes}
+
+
+@pytest.fixture(scope="module")
+def ask(stack: Stack, made: dict[str, str]) -> Iterator[Ask]:
+    """`ask(person, part, purpose="audit", **parameters)`."""
+    with httpx.Client(base_url=stack.endpoints.profile_http, timeout=DEADLINE_S) as client:
+
+        def asking(person: str, part: str, purpose: str = "audit", headers: Any = None, **parameters: Any) -> httpx.Response:
+            address = f"/v1/spaces/main/collections/users/profiles/{quote(person, safe='')}/{part}"
+            return client.get(address, params=parameters, auth=(made[purpose], ""), headers=headers)
+
+        yield asking
+
+
+def identify(user_id: str, at: datetime, anonymous_id: str = "", **traits: Any) -> ingest.Event:
+    values = Struct()
+    values.update(traits)
+    return ingest.Event(
+        type=ingest.EVENT_TYPE_IDENTIFY,
+        user_id=user_id,
+        anonymous_id=anonymous_id,
+        traits=values,
+        original_time=timestamp(at),
+        message_id=str(uuid.uuid4()),
+    )
+
+
+def fresh(position: Position) -> str:
+    return f"{position.log}/{position.partition}/{position.number}"
+
+
+@pytest.fixture(scope="module")
+def ada(platform: Platform, write_key: str) -> tuple[str, str]:
+    """(user id, position)."""
+    user = f"ada/ä+%?:{uuid.uuid4().hex[:8]}"
+    happened = NOW - timedelta(days=2)
+    first = identify(user, happened, f"device-{user}", email=f"{uuid.uuid4().hex}@example.com", first_name="Ada", plan="free")
+    position = platform.record(write_key, first, identify(user, NOW - timedelta(hours=1), plan="paid", **filler())).position
+    return user, fresh(position)
+
+
+def filler() -> dict[str, str]:
+    return {f"trait_{number:02}": "x" for number in range(12)}
+
+
+def test_traits_are_as_segments_users_know_them_page_by_page(ask: Ask, ada: tuple[str, str]) -> None:
+    user, position = ada
+    answer = ask(f"user_id:{user}", "traits", at_least_as_fresh=position)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    body = answer.json()
+    assert len(body["traits"]) == body["cursor"]["limit"] == 10
+    assert body["cursor"]["has_more"]
+    assert user not in body["cursor"]["url"]
+    found = dict(body["traits"])
+    while body["cursor"]["has_more"]:
+        body = ask(f"user_id:{user}", "traits", next=body["cursor"]["next"]).json()
+        assert not body["traits"].keys() & found.keys()
+        found |= body["traits"]
+    assert {name: value for name, value in found.items() if not name.startswith("trait_")} == {
+        "email": found["email"],
+        "first_name": "Ada",
+        "plan": "paid",
+    }
+    assert found == ask(f"user_id:{user}", "traits", limit=200).json()["traits"]
+    assert ask(f"user_id:{user}", "traits", include="plan,nothing").json()["traits"] == {"plan": "paid"}
+
+
+def test_the_cursors_address_is_of_the_next_page(stack: Stack, made: dict[str, str], ask: Ask, ada: tuple[str, str]) -> None:
+    user, position = ada
+    cursor = ask(f"user_id:{user}", "traits", at_least_as_fresh=position, limit=1, verbose="true").json()["cursor"]
+    answer = httpx.get(stack.endpoints.profile_http + cursor["url"], auth=(made["audit"], ""), timeout=DEADLINE_S)
+    [(name, trait)] = answer.json()["traits"].items()
+    assert name == "first_name"
+    assert trait.keys() == {"value", "source_id", "updated_at", "event_id", "verified"}
+    assert answer.json()["cursor"]["limit"] == 1
+
+
+def test_external_ids_say_where_each_came_from_and_when(ask: Ask, ada: tuple[str, str], write_key: str) -> None:
+    user, position = ada
+    body = ask(f"user_id:{user}", "external_ids", at_least_as_fresh=position).json()
+    by_type = {item["type"]: item for item in body["data"]}
+    assert by_type.keys() == {"anonymous_id", "email", "user_id"}
+    assert by_type["user_id"]["id"] == user
+    for item in body["data"]:
+        assert (item["collection"], item["encoding"]) == ("users", "none")
+        assert item["source_id"].startswith("shop-")
+        assert datetime.fromisoformat(item["created_at"]) == (NOW - timedelta(days=2))
+    pages = [ask(f"user_id:{user}", "external_ids", limit=2).json()]
+    pages.append(ask(f"user_id:{user}", "external_ids", limit=2, next=pages[0]["cursor"]["next"]).json())
+    assert [item["id"] for page in pages for item in page["data"]] == [item["id"] for item in body["data"]]
+    assert [item["type"] for item in ask(f"user_id:{user}", "external_ids", include="email").json()["data"]] == ["email"]
+
+
+def test_metadata_tell_of_the_first_and_the_last_event(ask: Ask, ada: tuple[str, str]) -> None:
+    user, position = ada
+    told = ask(f"user_id:{user}", "metadata", at_least_as_fresh=position).json()["metadata"]
+    assert datetime.fromisoformat(told["created_at"]) == NOW - timedelta(days=2)
+    assert datetime.fromisoformat(told["updated_at"]) == NOW - timedelta(hours=1)
+    assert told["expires_at"] is None
+    assert told["first_source_id"] == told["last_source_id"]
+    assert told["first_message_id"] != told["last_message_id"]
+    more = ask(f"user_id:{user}", "metadata", verbose="true").json()["metadata"]
+    assert ask(more["customer_id"], "metadata").json()["metadata"] == told
+
+
+def test_the_past_is_read_as_over_grpc(ask: Ask, ada: tuple[str, str]) -> None:
+    user, position = ada
+    yesterday = (NOW - timedelta(days=1)).isoformat()
+    then = ask(f"user_id:{user}", "traits", at_least_as_fresh=position, valid_at=yesterday).json()["traits"]
+    assert then == {"email": then["email"], "first_name": "Ada", "plan": "free"}
+    unknown = ask(f"user_id:{user}", "traits", known_at=yesterday)
+    assert (unknown.status_code, unknown.json()["error"]["reason"]) == (404, "CUSTOMER_UNKNOWN")
+    future = ask(f"user_id:{user}", "traits", valid_at=(NOW + timedelta(days=1)).isoformat())
+    assert (future.status_code, future.json()["error"]["reason"]) == (400, "INSTANT_IN_FUTURE")
+
+
+def test_an_answer_that_the_caller_has_is_not_sent_again(
+    ask: Ask, ada: tuple[str, str], platform: Platform, write_key: str
+) -> None:
+    user, position = ada
+    first = ask(f"user_id:{user}", "metadata", at_least_as_fresh=position)
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+    for known in (tag, f'"other", W/{tag}', "*"):
+        same = ask(f"user_id:{user}", "metadata", headers={"if-none-match": known})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+    newer = fresh(platform.record(write_key, identify(user, NOW, **filler())).position)
+    changed = ask(f"user_id:{user}", "metadata", headers={"if-none-match": tag}, at_least_as_fresh=newer)
+    assert (changed.status_code, changed.headers["etag"] != tag) == (200, True)
+
+
+def test_a_purpose_shows_what_it_may_and_a_refusal_has_the_rules_reason(ask: Ask, ada: tuple[str, str], platform: Platform) -> None:
+    user, position = ada
+    asked = {"at_least_as_fresh": position, "limit": 200, "verbose": "true"}
+    body = ask(f"user_id:{user}", "traits", "service", **asked).json()
+    assert not any(name.startswith("trait_") for name in body["traits"])
+    assert {"field": "trait_00", "reason": "NOT_IN_PURPOSE"} in body["withheld"]
+    refused = ask(f"user_id:{user}", "traits", "marketing")
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["reason"]) == (403, "permission_error", "CONSENT_MISSING")
+    assert refused.headers["cache-control"] == "no-store"
+    decided = platform.decide(Identifier(namespace="user_id", value=user), "marketing", consent_pb2.OUTCOME_GRANTED)
+    granted = ask(f"user_id:{user}", "traits", "marketing", at_least_as_fresh=fresh(decided.position))
+    assert granted.status_code == 200
+    platform.decide(Identifier(namespace="user_id", value=user), "marketing", consent_pb2.OUTCOME_WITHDRAWN)
+    withdrawn = ask(f"user_id:{user}", "traits", "marketing", headers={"if-none-match": granted.headers["etag"]})
+    assert (withdrawn.status_code, withdrawn.json()["error"]["reason"]) == (403, "CONSENT_WITHDRAWN")
+
+
+def test_without_a_token_for_this_space_nobody_reads_anything(
+    stack: Stack, tokens: TokenFile, made: dict[str, str], ada: tuple[str, str]
+) -> None:
+    address = f"{stack.endpoints.profile_http}/v1/spaces/main/collections/users/profiles/user_id:{quote(ada[0], safe='')}/traits"
+    for auth in (None, ("", ""), ("", made["audit"]), ("at_made-up", ""), (made["audit"][:-1], "")):
+        answer = httpx.get(address, auth=auth, timeout=DEADLINE_S)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "authentication_error")
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+    elsewhere = httpx.get(address.replace("/main/", "/other/"), auth=(made["audit"], ""), timeout=DEADLINE_S)
+    assert (elsewhere.status_code, elsewhere.json()["error"]["reason"]) == (403, "SPACE_NOT_PERMITTED")
+    bearer = {"authorization": f"Bearer {made['audit']}"}
+    assert httpx.get(address, headers=bearer, timeout=DEADLINE_S).status_code == 200
+    name = f"short-{uuid.uuid4().hex[:8]}"
+    short = tokens.add(name, "main", "audit", os.urandom)
+    assert httpx.get(address, auth=(short, ""), timeout=DEADLINE_S).status_code == 200
+    tokens.revoke(name)
+    assert httpx.get(address, auth=(short, ""), timeout=DEADLINE_S).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("person", "part", "parameters", "status", "reason"),
+    [
+        ("user_id:nobody-at-all", "traits", {}, 404, "IDENTIFIER_UNKNOWN"),
+        ("01890a5d-ac96-774b-bcce-b302099a8057", "traits", {}, 404, "CUSTOMER_UNKNOWN"),
+        ("nobody", "traits", {}, 400, "CUSTOMER_ID_INVALID"),
+        ("email:no-address", "traits", {}, 400, "IDENTIFIER_INVALID"),
+        ("user_id:" + "x" * 2_000, "traits", {}, 400, "IDENTIFIER_INVALID"),
+        ("user_id:x", "links", {}, 404, "PATH_UNKNOWN"),
+        ("user_id:x", "traits", {"limit": "201"}, 400, "LIMIT_INVALID"),
+        ("user_id:x", "traits", {"valid-at": "2026-01-01"}, 400, "PARAMETER_UNKNOWN"),
+        ("user_id:x", "traits", {"valid_at": "yesterday"}, 400, "INSTANT_INVALID"),
+        ("user_id:x", "traits", {"at_least_as_fresh": "ingest/0"}, 400, "POSITION_INVALID"),
+    ],
+)
+def test_what_can_not_be_answered_says_why(
+    ask: Ask, person: str, part: str, parameters: dict[str, str], status: int, reason: str
+) -> None:
+    answer = ask(person, part, **parameters)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["reason"]) == (status, reason), answer.text
+    assert error["message"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+
+
+def test_what_is_not_there_yet_is_503_and_when_to_come_again(ask: Ask, ada: tuple[str, str]) -> None:
+    answer = ask(f"user_id:{ada[0]}", "traits", at_least_as_fresh="ingest/0/9000000000000000000")
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (503, "NOT_FRESH_ENOUGH")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_the_command_of_the_page_answers(stack: Stack, made: dict[str, str], platform: Platform, write_key: str) -> None:
+    """As it stands in docs/profile-api.md, but for the port, and for a person of its own."""
+    command = PAGE.split("<!-- runnable")[1].split("```sh\n")[1].split("```")[0]
+    user = f"ada-{uuid.uuid4().hex[:8]}"
+    position = platform.record(write_key, identify(user, NOW, first_name="Ada")).position
+    typed = command.replace("http://127.0.0.1:8081", stack.endpoints.profile_http).replace("user_id:ada", f"user_id:{user}")
+    typed = typed.replace("?limit=2", f"?limit=2&at_least_as_fresh={fresh(position)}")
+    environment = os.environ | {"TOKEN": made["service"]}
+    ran = subprocess.run(["sh", "-c", typed], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    answer = json.loads(ran.stdout)
+    assert answer["traits"] == {"first_name": "Ada"}
+    shown = json.loads(PAGE.split("```json\n")[1].split("```")[0])
+    assert answer.keys() == shown.keys()
+    assert answer["cursor"].keys() == shown["cursor"].keys()
+
+
+def test_nothing_of_a_person_is_in_logs_and_metrics(stack: Stack, ask: Ask, ada: tuple[str, str]) -> None:
+    user, position = ada
+    email = ask(f"user_id:{user}", "traits", at_least_as_fresh=position, include="email").json()["traits"]["email"]
+    assert ask(f"email:{email}", "traits").status_code == 200
+    for log in (stack.data_directory / "logs").glob("profile*"):
+        assert email not in log.read_text()
+        assert quote(email) not in log.read_text()
+    metrics = httpx.get(stack.endpoints.metrics["profile"], timeout=DEADLINE_S).text
+    assert 'c360_http_requests_total{path="traits",status="200"}' in metrics
+    assert email not in metrics
