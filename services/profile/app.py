@@ -11,6 +11,7 @@ from services.profile.domain.state import Held, linked, reachable
 from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.snapshots import NEVER, Past
 from shared.errors import InvalidInput, NotFound, Unavailable, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of, normalise
@@ -181,22 +182,28 @@ class Profiles:
     async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant) -> Profile:
         if instant.is_now:
             return await self.permit(customer, purpose)
-        erased = await self.permit_past(customer, purpose)
-        if instant.valid_at == END_OF_TIME and not erased:
-            return await self._as_known(customer, instant)
-        return (await self.replay(customer, instant))[0]
+        await self.permit_past(customer, purpose)
+        return await self.as_of(customer, instant)
 
-    async def _as_known(self, customer: bytes, instant: Instant) -> Profile:
-        """What `replay` gives when nothing but knowledge is limited, from snapshots."""
-        known_at = await self._settle(instant.known_at)
-        held = await self._cluster(customer, lambda streams: self._history.states(streams, known_at))
-        if not any(h.state.identifiers or h.state.last_seen_at for h in held.values()):
-            return (await self.replay(customer, instant))[0]  # which says whether anything had happened by then
-        return _profile(held, self._partitions)
+    async def as_of(self, customer: bytes, instant: Instant) -> Profile:
+        """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN)."""
+        known_at = await self._settled(instant)
+        past: dict[bytes, Past] = {}
+
+        async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
+            found = await self._history.past(streams, instant.valid_at, known_at)
+            past.update(found)
+            return {stream: one.held for stream, one in found.items()}
+
+        held = await self._cluster(customer, load)
+        if all(one.latest_at == NEVER for one in past.values()):
+            raise _nothing_yet(customer)
+        redacted = sum(one.redacted for one in past.values())
+        return msgspec.structs.replace(_profile(held, self._partitions), redacted=redacted)
 
     async def replay(self, customer: bytes, instant: Instant) -> tuple[Profile, list[Record]]:
         """The profile as of an instant, from the log alone, and the events it is made of. Asked again, it is the same."""
-        known_at = instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)
+        known_at = await self._settled(instant)
         records: dict[bytes, list[Record]] = {}
 
         async def fold_streams(streams: Collection[bytes]) -> dict[bytes, Held]:
@@ -208,12 +215,13 @@ class Profiles:
         held = await self._cluster(customer, fold_streams)
         counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
         if all(is_timeless(r.entry) for r in counted):
-            raise NotFound(
-                "nothing had happened to this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer)
-            )
+            raise _nothing_yet(customer)
         keys = await self._vault.keys(held)
         redacted = sum(1 for r in counted if r.entry.envelope and r.entry.stream not in keys)
         return msgspec.structs.replace(_profile(held, self._partitions), redacted=redacted), counted
+
+    async def _settled(self, instant: Instant) -> int:
+        return instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)
 
     async def _cluster(
         self, customer: bytes, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
@@ -261,6 +269,10 @@ def unknown(customer: bytes) -> NotFound:
 
 def unknown_identifier(identifier: Identifier) -> NotFound:
     return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
+
+
+def _nothing_yet(customer: bytes) -> NotFound:
+    return NotFound("nothing had happened to this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
 def newest_positions(held: Mapping[bytes, Held], partitions: int) -> dict[int, int]:

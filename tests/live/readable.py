@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.identity.comparing import record_binding
+from services.profile.tables.snapshots import PAST_COLUMNS, Mark, snapshot_binding
 from services.profile.tables.states import state_binding
 from services.stack.stack import Stack
 from shared import bus
@@ -46,11 +47,10 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
     states = rows(stack, "c360", "SELECT stream, version, pos, fold_version, envelope FROM profile.states")
     for stream, version, pos, fold_version, envelope in states:
         yield "profile.states", _open(envelope, keys.get(stream), state_binding(stream, version, pos, fold_version))
-    for stream, version, pos, recorded_at, fold_version, envelope in rows(
-        stack, "c360", "SELECT stream, version, pos, recorded_at, fold_version, envelope FROM profile.snapshots"
-    ):
-        place = b"snapshot" + stream + b"".join(number.to_bytes(8) for number in (fold_version, version, pos, recorded_at))
-        yield "profile.snapshots", _open(envelope, keys.get(stream), place)
+    snapshots = rows(stack, "c360", f"SELECT fold_version, envelope, stream, {PAST_COLUMNS} FROM profile.snapshots")
+    for fold_version, envelope, *mark in snapshots:
+        place = snapshot_binding(Mark(*mark), fold_version)
+        yield "profile.snapshots", _open(envelope, keys.get(mark[0]), place)
     for record_id, customer, sealed in rows(stack, "c360", "SELECT record_id, customer, sealed FROM identity.records"):
         yield "identity.records", _open(sealed, keys.get(customer), record_binding(record_id))
     for (message,) in rows(stack, "c360", "SELECT data FROM identity.parked"):

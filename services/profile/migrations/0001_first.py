@@ -52,7 +52,11 @@ def upgrade() -> None:
             version      int8  NOT NULL,
             pos          int8  NOT NULL,
             recorded_at  int8  NOT NULL,
+            first        int8  NOT NULL,
+            earliest_at  int8  NOT NULL,
+            latest_at    int8  NOT NULL,
             envelope     bytea NOT NULL,
+            seal         bytea NOT NULL,
             PRIMARY KEY (partition, stream, fold_version, version)
         );
         CREATE TABLE identifiers (

@@ -1,14 +1,16 @@
 """Folds streams from the log alone: for reads of the past, and for states that are kept in no usable form."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from services.profile.domain.fold import evolve, happened_by
+from services.profile.domain.fold import evolve, happened_by, is_timeless
 from services.profile.domain.state import Held
-from services.profile.tables.snapshots import Snapshot, Snapshots
+from services.profile.tables.snapshots import NEVER, Mark, Past, Snapshot, Snapshots
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
+from shared.log.reader import NEWEST
+from shared.privacy import REDACTED
 from shared.vault import DataKey, Vault
 
 
@@ -25,34 +27,114 @@ class History:
     async def fold(self, records: Collection[Record], valid_at: int = END_OF_TIME) -> dict[bytes, Held]:
         """By stream; what is sealed under a key that is gone stays redacted."""
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
-        held: dict[bytes, Held] = {}
-        for record in records:
-            stream = held.setdefault(record.entry.stream, Held())
-            if happened_by(record.entry, valid_at):
-                _add(stream, record, keys)
-        return held
+        past: dict[bytes, Past] = {}
+        _fold(past, records, valid_at, keys)
+        return {stream: found.held for stream, found in past.items()}
 
     async def states(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Held]:
         """As `read` and `fold` would give them, from the newest snapshots on; keeps those that are due."""
+        return {stream: past.held for stream, past in (await self.known(streams, known_at)).items()}
+
+    async def known(self, streams: Collection[bytes], known_at: int) -> dict[bytes, Past]:
+        """As `states`."""
         keys = await self._vault.keys(streams)
-        held = await self._snapshots.newest(streams, known_at, keys)
-        wanted = [
-            Stretch(partition_of(stream, self._partitions), stream, held[stream].version + 1 if stream in held else 1)
-            for stream in streams
-        ]
+        past = await self._snapshots.newest(streams, END_OF_TIME, known_at, keys)
+        records = await self._reader.history([self._rest(stream, past) for stream in streams], known_at=known_at)
         taken: list[Snapshot] = []
-        for record in await self._reader.history(wanted, known_at=known_at):
-            stream = record.entry.stream
-            now = held.setdefault(stream, Held())
-            _add(now, record, keys)
-            if stream in keys and self._snapshots.is_due(now.version):
-                taken.append(self._snapshots.take(stream, now, record.recorded_at, keys[stream]))
+        for stream, own in _by_stream(records):
+            taken += self._advance(past.setdefault(stream, Past()), own, keys.get(stream))
         await self._snapshots.keep(taken)
-        return held
+        return past
+
+    async def past(self, streams: Collection[bytes], valid_at: int, known_at: int) -> dict[bytes, Past]:
+        """As `fold` of `read` would give them. Streams of which nothing was known by then are absent."""
+        if valid_at == END_OF_TIME:
+            return await self.known(streams, known_at)
+        keys = await self._vault.keys(streams)
+        past = await self._snapshots.newest(streams, valid_at, known_at, keys)
+        marks = await self._marks_after(streams, past, known_at, keys)
+        wanted = [stretch for stream in streams for stretch in self._stretches(stream, past.get(stream), marks[stream], valid_at)]
+        records = await self._reader.history(wanted, known_at=known_at)
+        if cold := self._without_marks(records, past, marks, keys):
+            await self.known(cold, known_at)  # leaves the snapshots that the next read goes by
+        for mark in (mark for found in marks.values() for mark in found):
+            past.setdefault(mark.stream, Past())  # known by then, though nothing of it may have happened
+        _fold(past, records, valid_at, keys)
+        return past
+
+    async def _marks_after(
+        self, streams: Collection[bytes], past: Mapping[bytes, Past], known_at: int, keys: Mapping[bytes, DataKey]
+    ) -> dict[bytes, list[Mark]]:
+        marks: dict[bytes, list[Mark]] = {stream: [] for stream in streams}
+        versions = {stream: past[stream].held.version if stream in past else 0 for stream in streams if stream in keys}
+        for mark in await self._snapshots.marks_after(versions, known_at, keys):
+            marks[mark.stream].append(mark)
+        return marks
+
+    def _stretches(self, stream: bytes, past: Past | None, marks: Iterable[Mark], valid_at: int) -> Iterator[Stretch]:
+        """What is after the snapshot, without the blocks of which nothing had happened by then."""
+        partition = partition_of(stream, self._partitions)
+        first = past.held.version + 1 if past else 1
+        for mark in marks:
+            if mark.earliest_at > valid_at:
+                if first < mark.first:
+                    yield Stretch(partition, stream, first, mark.first - 1)
+                first = mark.version + 1
+        yield Stretch(partition, stream, first)
+
+    def _without_marks(
+        self,
+        records: Iterable[Record],
+        past: Mapping[bytes, Past],
+        marks: Mapping[bytes, list[Mark]],
+        keys: Mapping[bytes, DataKey],
+    ) -> list[bytes]:
+        """Streams that had to be read through although a snapshot was due."""
+        ends = {stream: found.held.version for stream, found in past.items()}
+        ends |= {stream: found[-1].version for stream, found in marks.items() if found}
+        newest = {record.entry.stream: record.version for record in records}
+        return [
+            stream
+            for stream, version in newest.items()
+            if stream in keys and self._snapshots.is_due_between(ends.get(stream, 0), version)
+        ]
+
+    def _rest(self, stream: bytes, past: Mapping[bytes, Past]) -> Stretch:
+        first = past[stream].held.version + 1 if stream in past else 1
+        return Stretch(partition_of(stream, self._partitions), stream, first, NEWEST)
+
+    def _advance(self, past: Past, records: Iterable[Record], key: DataKey | None) -> Iterator[Snapshot]:
+        """Adds a stream's next records, in order; gives the snapshots that are due on the way."""
+        first, earliest_at = past.held.version + 1, END_OF_TIME
+        for record in records:
+            _add(past, record, key)
+            earliest_at = min(earliest_at, NEVER if is_timeless(record.entry) else record.entry.occurred_at)
+            if key is not None and self._snapshots.is_due(record.version):
+                mark = Mark(record.entry.stream, record.version, record.pos, record.recorded_at, first, earliest_at, past.latest_at)
+                yield self._snapshots.take(past.held, mark, key)
+                first, earliest_at = record.version + 1, END_OF_TIME
 
 
-def _add(held: Held, record: Record, keys: Mapping[bytes, DataKey]) -> None:
-    entry = record.entry
-    evolve(held.state, entry, *entry.parts(keys.get(entry.stream)))
+def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]]:
+    found: dict[bytes, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.entry.stream, []).append(record)
+    yield from found.items()
+
+
+def _fold(past: dict[bytes, Past], records: Iterable[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
+    for record in records:
+        stream = past.setdefault(record.entry.stream, Past())
+        if happened_by(record.entry, valid_at):
+            _add(stream, record, keys.get(record.entry.stream))
+
+
+def _add(past: Past, record: Record, key: DataKey | None) -> None:
+    entry, held = record.entry, past.held
+    public, personal = entry.parts(key)
+    evolve(held.state, entry, public, personal)
     held.version += 1
     held.pos = record.pos
+    past.redacted += personal is REDACTED
+    if entry.occurred_at > past.latest_at and not is_timeless(entry):
+        past.latest_at = entry.occurred_at

@@ -1,6 +1,7 @@
 """Snapshots: states of long streams at some of their versions, so that a read of the past replays only what came after.
 
-Table `snapshots`. A cache and never the truth: each is sealed under its customer's key, bound to its place and to the version of
+A read of what had happened by some instant takes one in which nothing happened later, and passes over blocks in which nothing
+happened before. Table `snapshots`. A cache and never the truth: each is sealed under its customer's key, bound to its place and to the version of
 the fold that made it; one that doesn't fit is ignored and the stream is replayed from its beginning.
 """
 
@@ -21,14 +22,40 @@ decode_state = msgspec.msgpack.Decoder(State).decode
 log = logger("snapshots")
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """A state as of `version`, whose event stands at `pos` and was recorded at `recorded_at`; sealed."""
+NEVER = -(2**63)  # before everything that happened
+PAST_COLUMNS = "version, pos, recorded_at, first, earliest_at, latest_at"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Where in a stream a snapshot stands, and what it tells of valid time without being opened.
+
+    Nothing in the versions `first` to `version` counts at an instant before `earliest_at`; everything up to `version` that isn't
+    timeless had happened by `latest_at`.
+    """
 
     stream: bytes
     version: int
     pos: int
     recorded_at: int
+    first: int
+    earliest_at: int
+    latest_at: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A state as of a mark, whose event stands at `pos` and was recorded at `recorded_at`; both sealed."""
+
+    mark: Mark
     envelope: bytes
+    seal: bytes  # of the mark alone: blocks are passed over by what it says
+
+
+class Past(msgspec.Struct):
+    """A stream as of some instants. `latest_at` is when the latest that counts happened, of what isn't timeless."""
+
+    held: Held = msgspec.field(default_factory=Held)
+    latest_at: int = NEVER
+    redacted: int = 0  # events that count and whose personal part is gone
 
 
 class Snapshots:
@@ -41,42 +68,68 @@ class Snapshots:
     def is_due(self, version: int) -> bool:
         return version % self._every == 0
 
-    def take(self, stream: bytes, held: Held, recorded_at: int, key: DataKey) -> Snapshot:
+    def is_due_between(self, kept: int, version: int) -> bool:
+        """After the version `kept`, up to `version`."""
+        return version // self._every > kept // self._every
+
+    def take(self, held: Held, mark: Mark, key: DataKey) -> Snapshot:
         """Of a state as it is now; it may evolve afterwards."""
-        binding = self._binding(stream, held.version, held.pos, recorded_at)
-        return Snapshot(stream, held.version, held.pos, recorded_at, key.seal(encode(held.state), binding))
+        binding = self._binding(mark)
+        return Snapshot(mark, key.seal(encode(held.state), binding), key.seal(b"", binding))
 
     async def keep(self, taken: Sequence[Snapshot]) -> None:
         if taken:
+            marks = [one.mark for one in taken]
             await self._pool.execute(
-                """INSERT INTO snapshots (partition, stream, version, pos, recorded_at, envelope, fold_version)
-                   SELECT p, s, v, pos, at, e, $7
-                   FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::bytea[]) AS new (p, s, v, pos, at, e)
-                   ON CONFLICT DO NOTHING""",
-                [partition_of(one.stream, self._partitions) for one in taken],
-                [one.stream for one in taken],
-                [one.version for one in taken],
-                [one.pos for one in taken],
-                [one.recorded_at for one in taken],
+                f"""INSERT INTO snapshots (partition, stream, {PAST_COLUMNS}, envelope, seal, fold_version)
+                   SELECT *, $11 FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
+                                            $9::bytea[], $10::bytea[]) AS new
+                   ON CONFLICT DO NOTHING""",  # noqa: S608
+                [partition_of(mark.stream, self._partitions) for mark in marks],
+                [mark.stream for mark in marks],
+                [mark.version for mark in marks],
+                [mark.pos for mark in marks],
+                [mark.recorded_at for mark in marks],
+                [mark.first for mark in marks],
+                [mark.earliest_at for mark in marks],
+                [mark.latest_at for mark in marks],
                 [one.envelope for one in taken],
+                [one.seal for one in taken],
                 self._fold_version,
             )
 
-    async def newest(self, streams: Collection[bytes], known_at: int, keys: Mapping[bytes, DataKey]) -> dict[bytes, Held]:
-        """Of each stream that has a key, the newest that was recorded at or before `known_at`, if there is one."""
+    async def newest(
+        self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Mapping[bytes, DataKey]
+    ) -> dict[bytes, Past]:
+        """Of each stream that has a key, the newest that was recorded by `known_at` and in which all had happened by `valid_at`."""
         readable = [stream for stream in streams if stream in keys]
         rows = await self._pool.fetch(
-            """SELECT s AS stream, version, pos, recorded_at, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+            f"""SELECT s AS stream, {PAST_COLUMNS}, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
                CROSS JOIN LATERAL (SELECT * FROM snapshots
-                                   WHERE partition = p AND stream = s AND fold_version = $3 AND recorded_at <= $4
-                                   ORDER BY version DESC LIMIT 1) AS found""",
+                                   WHERE partition = p AND stream = s AND fold_version = $3 AND recorded_at <= $4 AND latest_at <= $5
+                                   ORDER BY version DESC LIMIT 1) AS found""",  # noqa: S608
             [partition_of(stream, self._partitions) for stream in readable],
             readable,
             self._fold_version,
             known_at,
+            valid_at,
         )
-        opened = {row["stream"]: self._open(Snapshot(**row), keys[row["stream"]]) for row in rows}
-        return {stream: held for stream, held in opened.items() if held is not None}
+        opened = {row["stream"]: self.open(mark_of(row), row["envelope"], keys[row["stream"]]) for row in rows}
+        return {stream: past for stream, past in opened.items() if past is not None}
+
+    async def marks_after(self, versions: Mapping[bytes, int], known_at: int, keys: Mapping[bytes, DataKey]) -> list[Mark]:
+        """Of streams that have a key, those of later snapshots that were recorded by `known_at`, each stream's in order."""
+        rows = await self._pool.fetch(
+            f"""SELECT s AS stream, {PAST_COLUMNS}, seal FROM unnest($1::int4[], $2::bytea[], $3::int8[]) AS wanted (p, s, v)
+               JOIN snapshots ON partition = p AND stream = s AND fold_version = $4 AND version > v AND recorded_at <= $5
+               ORDER BY stream, version""",  # noqa: S608
+            [partition_of(stream, self._partitions) for stream in versions],
+            list(versions),
+            list(versions.values()),
+            self._fold_version,
+            known_at,
+        )
+        return [mark for row in rows if (mark := self.genuine(mark_of(row), row["seal"], keys[row["stream"]]))]
 
     @staticmethod
     async def purge(connection: Any, streams: Collection[bytes]) -> int:
@@ -84,13 +137,32 @@ class Snapshots:
         deleted = await connection.fetch("DELETE FROM snapshots WHERE stream = ANY($1::bytea[]) RETURNING 1", list(streams))
         return len(deleted)
 
-    def _open(self, snapshot: Snapshot, key: DataKey) -> Held | None:
-        binding = self._binding(snapshot.stream, snapshot.version, snapshot.pos, snapshot.recorded_at)
+    def open(self, mark: Mark, envelope: bytes, key: DataKey) -> Past | None:
+        """None: it was altered."""
         try:
-            return Held(decode_state(key.open(snapshot.envelope, binding)), snapshot.version, snapshot.pos)
+            state = decode_state(key.open(envelope, self._binding(mark)))
         except (EnvelopeBroken, msgspec.DecodeError) as error:
-            log.error("a snapshot was altered; replaying without it", version=snapshot.version, error=type(error).__name__)
+            log.error("a snapshot was altered; replaying without it", version=mark.version, error=type(error).__name__)
             return None
+        return Past(Held(state, mark.version, mark.pos), mark.latest_at)
 
-    def _binding(self, stream: bytes, version: int, pos: int, recorded_at: int) -> bytes:
-        return b"snapshot" + stream + b"".join(number.to_bytes(8) for number in (self._fold_version, version, pos, recorded_at))
+    def genuine(self, mark: Mark, seal: bytes, key: DataKey) -> Mark | None:
+        """None: it was altered."""
+        try:
+            key.open(seal, self._binding(mark))
+        except EnvelopeBroken:
+            log.error("a snapshot's mark was altered; replaying what it stands for", version=mark.version)
+            return None
+        return mark
+
+    def _binding(self, mark: Mark) -> bytes:
+        return snapshot_binding(mark, self._fold_version)
+
+
+def snapshot_binding(mark: Mark, fold_version: int) -> bytes:
+    numbers = (fold_version, mark.version, mark.pos, mark.recorded_at, mark.first, mark.earliest_at, mark.latest_at)
+    return b"snapshot" + mark.stream + b"".join(number.to_bytes(8, signed=True) for number in numbers)
+
+
+def mark_of(row: Any) -> Mark:
+    return Mark(*(row[name] for name in ("stream", *PAST_COLUMNS.split(", "))))

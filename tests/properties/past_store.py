@@ -1,0 +1,139 @@
+"""Profile's reads over a log in memory: records, keys and snapshots are lists and dicts, all else is the service's own code."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from services.profile.app import Profiles
+from services.profile.cache import LoadingCache
+from services.profile.domain.state import Held, close
+from services.profile.tables.history import History
+from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
+from services.profile.tables.snapshots import Past as PastOfStream
+from services.profile.timelines import Timelines
+from shared.events.catalogue import Entry
+from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.ids import partition_of
+from shared.instants import END_OF_TIME
+from shared.log import LogReader, Record, Stretch
+from shared.vault import DataKey, Vault
+
+PARTITIONS = 2
+AUDIT = PurposeDefined(
+    request_id="a", name="audit", version=1, description="", legal_basis="legal_obligation", traits=("*", "events")
+)
+SUPPORT = PurposeDefined(
+    request_id="s", name="support", version=1, description="", legal_basis="contract", traits=("city", "email")
+)
+
+
+class Log:
+    """Records in the order of their recording. One append is one transaction: all of it is recorded at one instant."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.now = 1_000
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        self.now += 10
+        for entry in entries:
+            partition = partition_of(entry.stream, PARTITIONS)
+            pos = sum(1 for record in self.records if record.partition == partition)
+            version = 1 + sum(1 for record in self.records if record.entry.stream == entry.stream)
+            self.records.append(Record(partition, pos, version, self.now, entry))
+
+    async def streams(self, streams: Sequence[tuple[int, bytes]], known_at: int = END_OF_TIME) -> list[Record]:
+        return await self.history([Stretch(partition, stream) for partition, stream in streams], known_at=known_at)
+
+    async def history(self, stretches: Sequence[Stretch], *, recorded_since: int = 0, known_at: int = END_OF_TIME) -> list[Record]:
+        found = [
+            record
+            for stretch in stretches
+            for record in self.records
+            if record.entry.stream == stretch.stream
+            and stretch.first <= record.version <= stretch.last
+            and recorded_since <= record.recorded_at <= known_at
+        ]
+        return sorted(found, key=lambda record: (record.partition, record.entry.stream, record.version))
+
+
+class Keys:
+    def __init__(self) -> None:
+        self.held: dict[bytes, DataKey] = {}
+
+    async def keys(self, owners: Iterable[bytes]) -> dict[bytes, DataKey]:
+        return {owner: self.held[owner] for owner in owners if owner in self.held}
+
+    @property
+    def lookup_key(self) -> bytes:
+        return b"l" * 32
+
+
+class RememberedSnapshots(Snapshots):
+    def __init__(self, every: int) -> None:
+        super().__init__(None, PARTITIONS, every)
+        self.kept: dict[tuple[bytes, int], Snapshot] = {}
+
+    async def keep(self, taken: Sequence[Snapshot]) -> None:
+        for one in taken:
+            self.kept.setdefault((one.mark.stream, one.mark.version), one)
+
+    async def newest(self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Any) -> dict[bytes, PastOfStream]:
+        found: dict[bytes, PastOfStream] = {}
+        for stream in streams:
+            kept = [one for one in self._kept(stream, known_at) if stream in keys and one.mark.latest_at <= valid_at]
+            if kept and (opened := self.open(kept[-1].mark, kept[-1].envelope, keys[stream])):
+                found[stream] = opened
+        return found
+
+    async def marks_after(self, versions: Mapping[bytes, int], known_at: int, keys: Any) -> list[Mark]:
+        kept = [one for stream, version in versions.items() for one in self._kept(stream, known_at) if one.mark.version > version]
+        return [mark for one in kept if (mark := self.genuine(one.mark, one.seal, keys[one.mark.stream]))]
+
+    def _kept(self, stream: bytes, known_at: int) -> list[Snapshot]:
+        own = [one for one in self.kept.values() if one.mark.stream == stream and one.mark.recorded_at <= known_at]
+        return sorted(own, key=lambda one: one.mark.version)
+
+
+class Past:
+    """What a test writes to and reads from."""
+
+    def __init__(self, snapshot_every: int = 3) -> None:
+        self.log = Log()
+        self.keys = Keys()
+        self.snapshots = RememberedSnapshots(snapshot_every)
+        self.decisions: dict[bytes, list[DecisionRecorded]] = {}
+        reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
+        self.history = History(reader, vault, self.snapshots, PARTITIONS)
+        self.profiles = Profiles(
+            self.history,
+            cast(Any, None),
+            LoadingCache(self._states, 0),
+            LoadingCache(self._decisions, 0),
+            {purpose.name: purpose for purpose in (AUDIT, SUPPORT)},
+            vault,
+            lambda: True,
+            self._settle,
+            lambda: self.log.now,
+            PARTITIONS,
+        )
+        self.timelines = Timelines(self.profiles, vault)
+
+    def key_of(self, stream: bytes) -> DataKey:
+        return self.keys.held.setdefault(stream, DataKey(stream + stream))
+
+    def destroy_key(self, stream: bytes) -> None:
+        self.keys.held.pop(stream, None)
+        for place in [place for place in self.snapshots.kept if place[0] == stream]:
+            del self.snapshots.kept[place]
+
+    async def _states(self, streams: Collection[bytes]) -> dict[bytes, Held]:
+        held = await self.history.fold(await self.history.read(streams))
+        for stream in held.keys() - self.keys.held.keys():
+            close(held[stream].state)
+        return held
+
+    async def _decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+        return {value_hash: self.decisions.get(value_hash, []) for value_hash in hashes}
+
+    async def _settle(self, known_at: int) -> int:
+        return min(known_at, self.log.now)
