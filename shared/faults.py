@@ -6,7 +6,7 @@ third time. Not for production; nothing but the process itself dies.
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 BEFORE_POSITION: Final = "before the position"  # decided, and nothing written yet
@@ -26,13 +26,13 @@ class UnknownPoint(Exception):
     """The variable names a point that isn't one."""
 
 
-def arm(environ: Mapping[str, str]) -> None:
-    """Raises UnknownPoint."""
+def arm(environ: Mapping[str, str], points: Collection[str] = POINTS) -> None:
+    """`points` are those that the process has. Raises UnknownPoint."""
     _left.clear()
     if text := environ.get(VARIABLE):
         point, _, times = text.partition(":")
-        if point not in POINTS or not (times or "1").isdigit():
-            raise UnknownPoint(f"{VARIABLE} is one of {', '.join(POINTS)}, and :TIMES")
+        if point not in points or not (times or "1").isdigit():
+            raise UnknownPoint(f"{VARIABLE} is one of {', '.join(points)}, and :TIMES")
         _left[point] = int(times or 1)
 
 

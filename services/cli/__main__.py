@@ -28,6 +28,7 @@ from services.cli.errors import CommandError
 from services.cli.exporting.command import export
 from services.cli.identity_explain import history, why
 from services.cli.importing.command import import_file
+from services.cli.lake import command as lake
 from services.cli.replay import replay
 from services.cli.status import status
 from services.cli.training import train
@@ -99,6 +100,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(sources.app, name="sources")
 app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")
+app.add_typer(lake.app, name="lake")
 app.add_typer(vault.app, name="vault")
 
 

@@ -88,7 +88,7 @@ async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
 def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> None:
     api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tag)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
-    export = ExportApi(parts.profiles, parts.exports, parts.progress)
+    export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parts.parked, parts.recorder.replay), PARKED)
 

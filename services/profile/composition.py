@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
+from services.profile.changes import Changes
 from services.profile.domain.state import Held
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
@@ -24,6 +25,7 @@ from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
 from services.profile.timelines import Timelines
+from services.profile.visibility import Visibility
 from shared.bus.enforcement import Lease
 from shared.config import Settings
 from shared.events.consent import PurposeDefined
@@ -64,6 +66,7 @@ class Parts:
     timelines: Timelines
     exports: Exports
     origins: Origins
+    changes: Changes
     purger: Purger
 
     def on_destroyed(self, owners: Collection[bytes]) -> None:
@@ -92,6 +95,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     run = Run(settings.poison_run_limit)
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     profiles = Profiles(history, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
+    visibility = Visibility(profiles, states)
     return Parts(
         progress=progress,
         hub=hub,
@@ -105,7 +109,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         profiles=profiles,
         batches=Batches(profiles, identifiers, held, vault.lookup_key),
         timelines=Timelines(profiles, vault),
-        exports=Exports(profiles, states, reader, vault, writer.settle, partitions),
+        exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
+        changes=Changes(visibility, reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
     )

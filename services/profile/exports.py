@@ -3,17 +3,15 @@
 Every customer is asked as at any other read; the caches that serve profiles are left alone.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from services.profile.app import Profiles
-from services.profile.domain.state import Held, LinkedIdentifier, linked
-from services.profile.enforcement import depends_on_the_person
-from services.profile.tables.states import States
-from shared.errors import LimitExceeded, NotPermitted, WrongState
+from services.profile.domain.state import LinkedIdentifier
+from services.profile.visibility import Visibility
+from shared.errors import LimitExceeded
 from shared.events import customer as events
 from shared.events.catalogue import CATALOGUE
 from shared.events.consent import PurposeDefined
@@ -43,16 +41,6 @@ class Exported(msgspec.Struct, frozen=True):
     resolved_by: LinkedIdentifier | None
 
 
-class Visible(msgspec.Struct, frozen=True):
-    """Of a customer, the identifiers that the purpose may see; whether its events are redacted."""
-
-    identifiers: Mapping[bytes, LinkedIdentifier]
-    erased: bool = False
-
-    def __repr__(self) -> str:
-        return f"<Visible {len(self.identifiers)} sealed>"
-
-
 class Page(msgspec.Struct, frozen=True):
     """Some events, and how many of the log were read for it so far, how many will be, and how many were withheld so far."""
 
@@ -65,15 +53,13 @@ class Page(msgspec.Struct, frozen=True):
 class Exports:
     def __init__(
         self,
-        profiles: Profiles,
-        states: States,
+        visibility: Visibility,
         reader: LogReader,
         vault: Vault,
         settle: Callable[[int], Awaitable[int]],
         partitions: int,
     ) -> None:
-        self._profiles = profiles
-        self._states = states
+        self._visibility = visibility
         self._reader = reader
         self._vault = vault
         self._settle = settle
@@ -121,8 +107,7 @@ class Exports:
         sent = [(record, public) for record, public in sent if public.source == source]
         streams = {record.entry.stream for record, _ in sent}
         keys = await self._vault.keys(streams)
-        held = dict(await self._states.load(streams)) if streams else {}
-        seen = {stream: await self._visible(stream, purpose, held) for stream in streams}
+        seen = await self._visibility.of(streams, purpose)
         found = []
         for record, public in sent:
             visible = seen[record.entry.stream]
@@ -132,22 +117,3 @@ class Exports:
             resolved_by = visible.identifiers.get(public.resolved_by)
             found.append(Exported(CATALOGUE[record.entry.type_id].call, record, public, personal, resolved_by))
         return found, len(sent) - len(found)
-
-    async def _visible(self, stream: bytes, purpose: PurposeDefined, held: dict[bytes, Held]) -> Visible | None:
-        """None: the customer's events may not be seen. `held` is the page's states, and grows."""
-
-        async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
-            if missing := [other for other in streams if other not in held]:
-                held.update(await self._states.load(missing))
-            return {other: held[other] for other in streams if other in held}
-
-        try:
-            cluster = await self._profiles.permit_cluster(stream, purpose, load)
-        except NotPermitted:
-            return None
-        except WrongState as gone:
-            if gone.reason != "CUSTOMER_ERASED":
-                raise
-            return None if depends_on_the_person(purpose) else Visible({}, erased=True)
-        found = [item for one in cluster.values() for item in linked(one.state).items()]
-        return Visible({bound: value for bound, value in found if value.value is not None and purpose.may_see(value.namespace)})

@@ -76,6 +76,7 @@ def test_help_explains_the_exit_codes() -> None:
         "status",
         "import",
         "export",
+        "lake export",
     ],
 )
 def test_every_command_explains_itself(command: str) -> None:

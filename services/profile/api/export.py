@@ -4,32 +4,29 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-from c360.common.v1 import common_pb2
 from c360.profile.v1 import export_pb2 as pb
 from c360.profile.v1 import export_pb2_grpc
 
+from services.profile.api.changes import responses, wanted_positions
+from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.api.sending import taken_in_time
 from services.profile.app import Profiles
-from services.profile.enforcement import release_event
-from services.profile.exports import Exported, Exports, Interval, Page
+from services.profile.changes import Changes
+from services.profile.exports import Exports, Interval, Page
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
-from shared.ids import to_text
-from shared.instants import to_timestamp
 from shared.positions import Progress
-from shared.privacy import REDACTED
 from shared.rpc.edge import freshness, instant
 from shared.rpc.server import DEFAULT_DEADLINE_S
 
 SEND_TIMEOUT_S = 60.0  # for a part: who doesn't read holds up other exports
-PAGE_BYTES = 1024 * 1024  # of a message; with one event of any size above it, it stays below gRPC's limit
 
 
 class ExportApi(export_pb2_grpc.ExportServiceServicer):
-    def __init__(self, profiles: Profiles, exports: Exports, progress: Progress) -> None:
+    def __init__(self, profiles: Profiles, exports: Exports, changes: Changes, progress: Progress) -> None:
         self._profiles = profiles
         self._exports = exports
+        self._changes = changes
         self._progress = progress
 
     async def ExportEvents(self, request: pb.ExportEventsRequest, context: Any) -> AsyncIterator[pb.ExportEventsResponse]:
@@ -44,11 +41,19 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
             async for response in taken:
                 yield response
 
+    async def ExportChanges(self, request: pb.ExportChangesRequest, context: Any) -> AsyncIterator[pb.ExportChangesResponse]:
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
+        purpose = self._profiles.purpose(request.purpose)
+        pages = self._changes.read(purpose, wanted_positions(request.next_positions))
+        async with aclosing(taken_in_time(responses(pages, purpose), SEND_TIMEOUT_S)) as taken:
+            async for response in taken:
+                yield response
+
 
 async def _responses(pages: AsyncGenerator[Page, None], purpose: PurposeDefined) -> AsyncGenerator[pb.ExportEventsResponse, None]:
     async with aclosing(pages):
         async for page in pages:
-            for part in _parts([_event(item, purpose) for item in page.events]):
+            for part in _parts([event_message(item, purpose) for item in page.events]):
                 yield _response(part, page)
 
 
@@ -76,35 +81,3 @@ def _parts(found: Iterable[pb.ExportedEvent]) -> Iterator[list[pb.ExportedEvent]
         part.append(event)
         size_bytes += event.ByteSize()
     yield part
-
-
-def _event(item: Exported, purpose: PurposeDefined) -> pb.ExportedEvent:
-    record, entry, public = item.record, item.record.entry, item.public
-    released = release_event(public, item.personal, purpose)
-    message = pb.ExportedEvent(
-        event_id=to_text(entry.event_id),
-        customer_id=to_text(entry.stream),
-        type=item.kind,
-        occur_time=to_timestamp(entry.occurred_at),
-        receive_time=to_timestamp(public.received_at),
-        sent_time=None if public.sent_at is None else to_timestamp(public.sent_at),
-        original_time=None if public.original_at is None else to_timestamp(public.original_at),
-        record_time=to_timestamp(record.recorded_at),
-        name=released.name,
-        category=released.category,
-        target_id=released.target_id,
-        properties=_json(released.properties),
-        traits=_json(released.traits),
-        context=_json(released.context),
-        redacted=item.personal is REDACTED,
-        flags=public.flags,
-        position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
-    )
-    if item.resolved_by is not None:
-        message.resolved_by.namespace = item.resolved_by.namespace
-        message.resolved_by.value = item.resolved_by.value or ""
-    return message
-
-
-def _json(value: dict[str, Any] | None) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()

@@ -126,6 +126,7 @@ class ExportedEvent(_message.Message):
     REDACTED_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     FLAGS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event's id, a UUID; it follows from source and message id."""
     customer_id: _builtins.str
@@ -146,6 +147,8 @@ class ExportedEvent(_message.Message):
     """Context, a JSON object."""
     redacted: _builtins.bool
     """Its personal part was erased."""
+    source: _builtins.str
+    """The source that sent it. Only ExportChanges sets it: in ExportEvents the request names it."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened (valid time)."""
@@ -199,10 +202,11 @@ class ExportedEvent(_message.Message):
         redacted: _builtins.bool = ...,
         position: _common_pb2.Position | None = ...,
         flags: _abc.Iterable[_builtins.str] | None = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_context", b"_context", "_name", b"_name", "_properties", b"_properties", "_target_id", b"_target_id", "_traits", b"_traits", "category", b"category", "context", b"context", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "properties", b"properties", "receive_time", b"receive_time", "record_time", b"record_time", "resolved_by", b"resolved_by", "sent_time", b"sent_time", "target_id", b"target_id", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_context", b"_context", "_name", b"_name", "_properties", b"_properties", "_target_id", b"_target_id", "_traits", b"_traits", "category", b"category", "context", b"context", "customer_id", b"customer_id", "event_id", b"event_id", "flags", b"flags", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "properties", b"properties", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "resolved_by", b"resolved_by", "sent_time", b"sent_time", "target_id", b"target_id", "traits", b"traits", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_context", b"_context", "_name", b"_name", "_properties", b"_properties", "_target_id", b"_target_id", "_traits", b"_traits", "category", b"category", "context", b"context", "customer_id", b"customer_id", "event_id", b"event_id", "flags", b"flags", "name", b"name", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "properties", b"properties", "receive_time", b"receive_time", "record_time", b"record_time", "redacted", b"redacted", "resolved_by", b"resolved_by", "sent_time", b"sent_time", "source", b"source", "target_id", b"target_id", "traits", b"traits", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__category: _TypeAlias = _typing.Literal["category"]  # noqa: Y015
     _WhichOneofArgType__category: _TypeAlias = _typing.Literal["_category", b"_category"]  # noqa: Y015
@@ -230,3 +234,109 @@ class ExportedEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__traits) -> _WhichOneofReturnType__traits | None: ...
 
 Global___ExportedEvent: _TypeAlias = ExportedEvent  # noqa: Y015
+
+@_typing.final
+class ExportChangesRequest(_message.Message):
+    """ExportChangesRequest says where to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    NEXT_POSITIONS_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose it will be used for. Exactly one."""
+    @_builtins.property
+    def next_positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """By partition of log "profile", the first position that is wanted; a partition that isn't named is read from its beginning."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within five seconds, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        next_positions: _abc.Iterable[_common_pb2.Position] | None = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "next_positions", b"next_positions", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportChangesRequest: _TypeAlias = ExportChangesRequest  # noqa: Y015
+
+@_typing.final
+class ExportChangesResponse(_message.Message):
+    """ExportChangesResponse is some changes; there may be none in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_POSITIONS_FIELD_NUMBER: _builtins.int
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
+    read_count: _builtins.int
+    """How many events of the log were read for it so far."""
+    total_count: _builtins.int
+    """How many will be read in all."""
+    withheld_count: _builtins.int
+    """How many events of sources were left out so far because their customer doesn't permit the purpose."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedChange]:
+        """By instant of recording; at one instant events come first."""
+
+    @_builtins.property
+    def next_positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Where to begin the next time, of all partitions; set when an instant ends with this response, else empty."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___ExportedChange] | None = ...,
+        next_positions: _abc.Iterable[_common_pb2.Position] | None = ...,
+        read_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        withheld_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_positions", b"next_positions", "read_count", b"read_count", "total_count", b"total_count", "withheld_count", b"withheld_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportChangesResponse: _TypeAlias = ExportChangesResponse  # noqa: Y015
+
+@_typing.final
+class ExportedChange(_message.Message):
+    """ExportedChange is one thing that became known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    ERASED_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    erased_customer_id: _builtins.str
+    """A customer was erased: whatever was exported of it has to go. Its id, a UUID."""
+    @_builtins.property
+    def event(self) -> Global___ExportedEvent:
+        """A source's event."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___ExportedEvent | None = ...,
+        erased_customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "erased_customer_id", b"erased_customer_id", "event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "erased_customer_id", b"erased_customer_id", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["event", "erased_customer_id"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___ExportedChange: _TypeAlias = ExportedChange  # noqa: Y015

@@ -40,6 +40,11 @@ class ExportServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportEventsRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportEventsResponse.FromString,
                 _registered_method=True)
+        self.ExportChanges = channel.unary_stream(
+                '/c360.profile.v1.ExportService/ExportChanges',
+                request_serializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesResponse.FromString,
+                _registered_method=True)
 
 
 class ExportServiceServicer:
@@ -60,6 +65,23 @@ class ExportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportChanges(self, request, context):
+        """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
+        and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
+        whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
+        misses nothing and gets nothing twice.
+        What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
+        Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
+        minute loses it.
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
+        doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
+        are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+        (STREAM_NOT_READ).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -67,6 +89,11 @@ def add_ExportServiceServicer_to_server(servicer, server):
                     servicer.ExportEvents,
                     request_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportEventsRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportEventsResponse.SerializeToString,
+            ),
+            'ExportChanges': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportChanges,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -97,6 +124,33 @@ class ExportService:
             '/c360.profile.v1.ExportService/ExportEvents',
             c360_dot_profile_dot_v1_dot_export__pb2.ExportEventsRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_export__pb2.ExportEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/c360.profile.v1.ExportService/ExportChanges',
+            c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,19 @@ class ExportServiceStub:
     (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
     DEADLINE_EXCEEDED (STREAM_NOT_READ).
     """
+    ExportChanges: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportChangesRequest, _export_pb2.ExportChangesResponse]
+    """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
+    and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
+    whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
+    misses nothing and gets nothing twice.
+    What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
+    Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
+    minute loses it.
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
+    doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
+    are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+    (STREAM_NOT_READ).
+    """
 
 @_typing.type_check_only
 class ExportServiceAsyncStub(ExportServiceStub):
@@ -58,6 +71,19 @@ class ExportServiceAsyncStub(ExportServiceStub):
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, SOURCE_MISSING, INSTANT_INVALID), RESOURCE_EXHAUSTED
     (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
     DEADLINE_EXCEEDED (STREAM_NOT_READ).
+    """
+    ExportChanges: _aio.UnaryStreamMultiCallable[_export_pb2.ExportChangesRequest, _export_pb2.ExportChangesResponse]  # type: ignore[assignment]
+    """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
+    and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
+    whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
+    misses nothing and gets nothing twice.
+    What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
+    Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
+    minute loses it.
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
+    doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
+    are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+    (STREAM_NOT_READ).
     """
 
 class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -77,6 +103,25 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, SOURCE_MISSING, INSTANT_INVALID), RESOURCE_EXHAUSTED
         (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN),
         DEADLINE_EXCEEDED (STREAM_NOT_READ).
+        """
+
+    @_abc_1.abstractmethod
+    def ExportChanges(
+        self,
+        request: _export_pb2.ExportChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_export_pb2.ExportChangesResponse], _abc.AsyncIterator[_export_pb2.ExportChangesResponse]]:
+        """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
+        and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
+        whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
+        misses nothing and gets nothing twice.
+        What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
+        Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
+        minute loses it.
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
+        doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
+        are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+        (STREAM_NOT_READ).
         """
 
 def add_ExportServiceServicer_to_server(servicer: ExportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

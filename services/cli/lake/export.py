@@ -1,0 +1,144 @@
+"""Takes changes from the service into a lake: once, or on and on. Stops cleanly when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from services.cli.errors import CommandError, NotReachable
+from services.cli.lake.buffers import Waiting
+from services.cli.lake.directory import Lake
+from services.cli.telling import Teller
+
+if TYPE_CHECKING:
+    from c360.profile.v1 import export_pb2
+
+
+class Stop:
+    """Set by the first Ctrl-C or SIGTERM, which also ends the call under way; a second Ctrl-C interrupts whatever is done."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self.call: Any = None
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def ask(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self._asked.set()
+        if self.call is not None:
+            self.call.cancel()
+
+    def wait(self, seconds: float) -> None:
+        self._asked.wait(seconds)
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    stop = Stop()
+    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Counts:
+    """Of this run."""
+
+    def __init__(self) -> None:
+        self.events = self.rows = self.erased = self.withheld = 0
+        self._began = time.monotonic()
+
+    @property
+    def events_a_second(self) -> int:
+        return round(self.events / max(time.monotonic() - self._began, 0.001))
+
+    def add(self, waiting: Waiting) -> None:
+        self.events += waiting.events
+        self.rows += waiting.rows
+        self.erased += len(waiting.erased)
+
+
+class Exporter:
+    def __init__(self, lake: Lake, stop: Stop, teller: Teller) -> None:
+        self._lake = lake
+        self._stop = stop
+        self._teller = teller
+        self.counts = Counts()
+
+    def once(self, request: export_pb2.ExportChangesRequest) -> None:
+        """Up to the end of the log, or until it is stopped; what came until then is committed. Raises CommandError."""
+        self._begin()
+        failure: CommandError | None = None
+        withheld = self.counts.withheld
+        try:
+            for answer in self._answers(request):
+                self.counts.withheld = withheld + answer.withheld_count
+                self._take(answer)
+        except CommandError as error:
+            failure = error
+        self._commit()
+        if failure is not None and not self._stop.asked:
+            raise failure
+
+    def follow(self, request: export_pb2.ExportChangesRequest, every_s: float) -> None:
+        """Again and again, until it is stopped; while the service is away, it tries on."""
+        while not self._stop.asked:
+            try:
+                self.once(request)
+            except NotReachable as away:
+                self._teller.note(f"{away.reason}: {away.message}; trying again in {every_s:g} s")
+            self._stop.wait(every_s)
+
+    def _begin(self) -> None:
+        """`_open` are changes of an instant whose end hasn't come yet."""
+        self._waiting = Waiting(self._lake.manifest.types())
+        self._open: list[Any] = []
+
+    def _take(self, answer: export_pb2.ExportChangesResponse) -> None:
+        self._open.extend(answer.changes)
+        if not answer.next_positions:
+            return
+        for change in self._open:
+            self._waiting.take(change)
+        self._open = []
+        self._waiting.positions = {position.partition: position.number for position in answer.next_positions}
+        if self._waiting.is_full:
+            self._commit()
+            self._begin()
+        done = self.counts.events + self._waiting.events
+        self._teller.tell(answer.read_count / (answer.total_count or 1), f"{done:,} events, {self.counts.events_a_second:,}/s")
+
+    def _commit(self) -> None:
+        if self._waiting.positions and self._waiting.positions != self._lake.manifest.next_positions:
+            self._lake.commit(self._waiting)
+            self.counts.add(self._waiting)
+
+    def _answers(self, request: export_pb2.ExportChangesRequest) -> Iterator[export_pb2.ExportChangesResponse]:
+        """Without a deadline: how long it takes depends on how much there is."""
+        from c360.common.v1.common_pb2 import Position
+        from c360.profile.v1 import export_pb2_grpc
+
+        from services.cli.client import connect
+
+        del request.next_positions[:]
+        positions = self._lake.manifest.next_positions.items()
+        request.next_positions.extend(
+            Position(log="profile", partition=partition, number=number) for partition, number in positions
+        )
+        with connect("profile") as channel:
+            self._stop.call = call = export_pb2_grpc.ExportServiceStub(channel).ExportChanges(request)
+            try:
+                yield from call
+            finally:
+                call.cancel()
+                self._stop.call = None

@@ -1,0 +1,53 @@
+"""What a purpose may see of many customers at once: each is asked as at any other read; the caches that serve profiles are left alone."""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from services.profile.app import Profiles
+from services.profile.domain.state import Held, LinkedIdentifier, linked
+from services.profile.enforcement import depends_on_the_person
+from services.profile.tables.states import States
+from shared.errors import NotPermitted, WrongState
+from shared.events.consent import PurposeDefined
+
+
+class Visible(msgspec.Struct, frozen=True):
+    """Of a customer, the identifiers that the purpose may see; whether it was erased, so that nothing personal is left."""
+
+    identifiers: Mapping[bytes, LinkedIdentifier]
+    erased: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Visible {len(self.identifiers)} sealed>"
+
+
+class Visibility:
+    def __init__(self, profiles: Profiles, states: States) -> None:
+        self._profiles = profiles
+        self._states = states
+
+    async def of(self, streams: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Visible | None]:
+        """As things are now, by stream; None where the customer doesn't permit the purpose, or was erased and the purpose
+        depends on the person. Raises Unavailable."""
+        held = dict(await self._states.load(streams)) if streams else {}
+        return {stream: await self._visible(stream, purpose, held) for stream in streams}
+
+    async def _visible(self, stream: bytes, purpose: PurposeDefined, held: dict[bytes, Held]) -> Visible | None:
+        """`held` is the states loaded so far, and grows."""
+
+        async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
+            if missing := [other for other in streams if other not in held]:
+                held.update(await self._states.load(missing))
+            return {other: held[other] for other in streams if other in held}
+
+        try:
+            cluster = await self._profiles.permit_cluster(stream, purpose, load)
+        except NotPermitted:
+            return None
+        except WrongState as gone:
+            if gone.reason != "CUSTOMER_ERASED":
+                raise
+            return None if depends_on_the_person(purpose) else Visible({}, erased=True)
+        found = [item for one in cluster.values() for item in linked(one.state).items()]
+        return Visible({bound: value for bound, value in found if value.value is not None and purpose.may_see(value.namespace)})
