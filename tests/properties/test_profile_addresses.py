@@ -13,7 +13,7 @@ from services.profile.http.queries import KNOWN, Query, query_of, rfc3339
 from shared.errors import InvalidInput, NotFound
 from shared.instants import from_iso
 
-encodable = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
+encodable = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 YEAR_1, YEAR_9999 = from_iso("0001-01-01T00:00:00Z"), from_iso("9999-12-31T23:59:59.999999Z")
 
 

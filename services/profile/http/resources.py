@@ -53,7 +53,8 @@ class Wanted(msgspec.Struct, frozen=True):
 def wanted_by(query: Query, part: str) -> Wanted:
     """Raises InvalidInput (LIMIT_INVALID, PAGE_TOKEN_INVALID, TOO_MANY_NAMES, PARAMETER_INVALID)."""
     pages = PAGES.get(part)
-    page = pages and Page(Asked(query.limit(pages.default, pages.most), query.values.get("next", "")), pages.places)
+    asked = Asked(query.limit(pages.default, pages.most), query.values.get("next", "")) if pages else None
+    page = Page(asked, pages.places) if pages and asked else None
     return Wanted(query.names("include"), query.flag("verbose"), page)
 
 
