@@ -84,6 +84,21 @@ def erase(
     return platform.identity.EraseCustomer(request, timeout=timeout_s, wait_for_ready=True).erasure
 
 
+def wait_completed(platform: Platform, erasure: pb.Erasure) -> pb.Erasure:
+    """Repeating the request waits for its end."""
+    request = pb.EraseCustomerRequest(
+        request_id=erasure.request_id,
+        customer=CustomerRef(customer_id=erasure.customer_id),
+        policy=erasure.policy,
+        reason=erasure.reason,
+        requested_by=erasure.requested_by,
+    )
+    while True:
+        found = platform.identity.EraseCustomer(request, timeout=DEADLINE_S).erasure
+        if found.stage == COMPLETED:
+            return found
+
+
 def rows(stack: Stack, database: str, query: str, *arguments: Any) -> list[Any]:
     with psycopg.connect(make_conninfo(stack.admin_url, dbname=database)) as connection:
         return connection.execute(query, arguments).fetchall()

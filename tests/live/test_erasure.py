@@ -23,7 +23,7 @@ from shared.notes import NoteBroken, verify_note
 from shared.rpc.errors import reason_of
 from shared.vault.vault import epoch_owner
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
-from tests.live.erasing import COMPLETED, REFUSE, START_CLEAN, Person, erase, identify, never_again, track
+from tests.live.erasing import COMPLETED, REFUSE, START_CLEAN, Person, erase, identify, never_again, track, wait_completed
 from tests.live.parking import is_parked, park_message, remove_parked
 from tests.waiting import eventually
 
@@ -383,18 +383,3 @@ def test_a_request_id_stands_for_one_erasure(platform: Platform, key: str) -> No
         grpc.StatusCode.FAILED_PRECONDITION,
         "CUSTOMER_ERASED",
     )
-
-
-def wait_completed(platform: Platform, erasure: pb.Erasure) -> pb.Erasure:
-    """Repeating the request waits for its end."""
-    request = pb.EraseCustomerRequest(
-        request_id=erasure.request_id,
-        customer=CustomerRef(customer_id=erasure.customer_id),
-        policy=erasure.policy,
-        reason=erasure.reason,
-        requested_by=erasure.requested_by,
-    )
-    while True:
-        found = platform.identity.EraseCustomer(request, timeout=DEADLINE_S).erasure
-        if found.stage == COMPLETED:
-            return found

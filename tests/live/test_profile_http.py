@@ -12,14 +12,17 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from c360.common.v1.common_pb2 import Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2
+from c360.identity.v1.identity_pb2 import PlaceLegalHoldRequest, ReleaseLegalHoldRequest
 from c360.ingest.v1 import ingest_pb2 as ingest
 from google.protobuf.struct_pb2 import Struct
 
 from services.stack.stack import Stack
-from shared.access_tokens import TokenFile
 from tests.e2e.client import DEADLINE_S, Platform, timestamp
+from tests.live.command import Command
+from tests.live.erasing import Person, erase, wait_completed
+from tests.live.reading import Reader, address, fresh
 
 NOW = datetime.now(UTC)
 PAGE = (Path(__file__).parents[2] / "docs" / "profile-api.md").read_text()
@@ -38,27 +41,14 @@ def write_key(platform: Platform) -> str:
 
 
 @pytest.fixture(scope="module")
-def tokens(stack: Stack) -> TokenFile:
-    return TokenFile(Path(stack.environment_of("profile")["C360_ACCESS_TOKENS_FILE"]))
+def reader(stack: Stack) -> Iterator[Reader]:
+    with Reader(stack) as reader:
+        yield reader
 
 
 @pytest.fixture(scope="module")
-def made(tokens: TokenFile) -> dict[str, str]:
-    """{purpose: token}."""
-    purposes = ("service", "audit", "marketing")
-    return {purpose: tokens.add(f"{purpose}-{uuid.uuid4().hex[:8]}", "main", purpose, os.urandom) for purpose in purposes}
-
-
-@pytest.fixture(scope="module")
-def ask(stack: Stack, made: dict[str, str]) -> Iterator[Ask]:
-    """`ask(person, part, purpose="audit", **parameters)`."""
-    with httpx.Client(base_url=stack.endpoints.profile_http, timeout=DEADLINE_S) as client:
-
-        def asking(person: str, part: str, purpose: str = "audit", headers: Any = None, **parameters: Any) -> httpx.Response:
-            address = f"/v1/spaces/main/collections/users/profiles/{quote(person, safe='')}/{part}"
-            return client.get(address, params=parameters, auth=(made[purpose], ""), headers=headers)
-
-        yield asking
+def ask(reader: Reader) -> Ask:
+    return reader.ask
 
 
 def identify(user_id: str, at: datetime, anonymous_id: str = "", **traits: Any) -> ingest.Event:
@@ -72,10 +62,6 @@ def identify(user_id: str, at: datetime, anonymous_id: str = "", **traits: Any) 
         original_time=timestamp(at),
         message_id=str(uuid.uuid4()),
     )
-
-
-def fresh(position: Position) -> str:
-    return f"{position.log}/{position.partition}/{position.number}"
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +102,10 @@ def test_traits_are_as_segments_users_know_them_page_by_page(ask: Ask, ada: tupl
     assert ask(f"user_id:{user}", "traits", include="plan,nothing").json()["traits"] == {"plan": "paid"}
 
 
-def test_the_cursors_address_is_of_the_next_page(stack: Stack, made: dict[str, str], ask: Ask, ada: tuple[str, str]) -> None:
+def test_the_cursors_address_is_of_the_next_page(reader: Reader, ask: Ask, ada: tuple[str, str]) -> None:
     user, position = ada
     cursor = ask(f"user_id:{user}", "traits", at_least_as_fresh=position, limit=1, verbose="true").json()["cursor"]
-    answer = httpx.get(stack.endpoints.profile_http + cursor["url"], auth=(made["audit"], ""), timeout=DEADLINE_S)
+    answer = httpx.get(reader.url + cursor["url"], auth=(reader.tokens["audit"], ""), timeout=DEADLINE_S)
     [(name, trait)] = answer.json()["traits"].items()
     assert name == "first_name"
     assert trait.keys() == {"value", "source_id", "updated_at", "event_id", "verified"}
@@ -198,23 +184,43 @@ def test_a_purpose_shows_what_it_may_and_a_refusal_has_the_rules_reason(ask: Ask
     assert (withdrawn.status_code, withdrawn.json()["error"]["reason"]) == (403, "CONSENT_WITHDRAWN")
 
 
-def test_without_a_token_for_this_space_nobody_reads_anything(
-    stack: Stack, tokens: TokenFile, made: dict[str, str], ada: tuple[str, str]
-) -> None:
-    address = f"{stack.endpoints.profile_http}/v1/spaces/main/collections/users/profiles/user_id:{quote(ada[0], safe='')}/traits"
-    for auth in (None, ("", ""), ("", made["audit"]), ("at_made-up", ""), (made["audit"][:-1], "")):
-        answer = httpx.get(address, auth=auth, timeout=DEADLINE_S)
+def test_who_waits_to_be_erased_is_shown_to_nobody_and_who_was_is_gone(ask: Ask, platform: Platform, write_key: str) -> None:
+    person = Person()
+    position = fresh(person.live(platform, write_key))
+    seen = ask(f"user_id:{person.user}", "metadata", at_least_as_fresh=position, verbose="true").json()["metadata"]
+    assert len(seen["member_ids"]) > 1
+    placed = PlaceLegalHoldRequest(
+        request_id=person.run, customer=CustomerRef(identifier=person.email_identifier()), reason="litigation"
+    )
+    hold = platform.identity.PlaceLegalHold(placed, timeout=DEADLINE_S).hold
+    erasure = erase(platform, person)
+    now = fresh(platform.newest_position(write_key))
+    restricted = ask(f"user_id:{person.user}", "traits", "service", at_least_as_fresh=now)
+    assert (restricted.status_code, restricted.json()["error"]["reason"]) == (403, "RESTRICTED")
+    assert ask(f"user_id:{person.user}", "traits").status_code == 200, "the law's own purpose may look"
+    released = ReleaseLegalHoldRequest(request_id=str(uuid.uuid4()), hold_id=hold.hold_id)
+    platform.identity.ReleaseLegalHold(released, timeout=DEADLINE_S)
+    wait_completed(platform, erasure)
+    gone = ask(seen["customer_id"], "traits", at_least_as_fresh=fresh(platform.newest_position(write_key)))
+    assert (gone.status_code, gone.json()["error"]["code"], gone.json()["error"]["reason"]) == (410, "gone", "CUSTOMER_ERASED")
+    assert ask(f"user_id:{person.user}", "traits").status_code == 404
+
+
+def test_without_a_token_for_this_space_nobody_reads_anything(reader: Reader, ada: tuple[str, str]) -> None:
+    asked, token = reader.url + address(f"user_id:{ada[0]}", "traits"), reader.tokens["audit"]
+    for auth in (None, ("", ""), ("", token), ("at_made-up", ""), (token[:-1], "")):
+        answer = httpx.get(asked, auth=auth, timeout=DEADLINE_S)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "authentication_error")
         assert answer.headers["www-authenticate"].startswith("Basic ")
-    elsewhere = httpx.get(address.replace("/main/", "/other/"), auth=(made["audit"], ""), timeout=DEADLINE_S)
+    elsewhere = httpx.get(asked.replace("/main/", "/other/"), auth=(token, ""), timeout=DEADLINE_S)
     assert (elsewhere.status_code, elsewhere.json()["error"]["reason"]) == (403, "SPACE_NOT_PERMITTED")
-    bearer = {"authorization": f"Bearer {made['audit']}"}
-    assert httpx.get(address, headers=bearer, timeout=DEADLINE_S).status_code == 200
+    bearer = {"authorization": f"Bearer {token}"}
+    assert httpx.get(asked, headers=bearer, timeout=DEADLINE_S).status_code == 200
     name = f"short-{uuid.uuid4().hex[:8]}"
-    short = tokens.add(name, "main", "audit", os.urandom)
-    assert httpx.get(address, auth=(short, ""), timeout=DEADLINE_S).status_code == 200
-    tokens.revoke(name)
-    assert httpx.get(address, auth=(short, ""), timeout=DEADLINE_S).status_code == 401
+    short = reader.list.add(name, "main", "audit", os.urandom)
+    assert httpx.get(asked, auth=(short, ""), timeout=DEADLINE_S).status_code == 200
+    reader.list.revoke(name)
+    assert httpx.get(asked, auth=(short, ""), timeout=DEADLINE_S).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -248,14 +254,14 @@ def test_what_is_not_there_yet_is_503_and_when_to_come_again(ask: Ask, ada: tupl
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_the_command_of_the_page_answers(stack: Stack, made: dict[str, str], platform: Platform, write_key: str) -> None:
+def test_the_command_of_the_page_answers(reader: Reader, platform: Platform, write_key: str) -> None:
     """As it stands in docs/profile-api.md, but for the port, and for a person of its own."""
     command = PAGE.split("<!-- runnable")[1].split("```sh\n")[1].split("```")[0]
     user = f"ada-{uuid.uuid4().hex[:8]}"
     position = platform.record(write_key, identify(user, NOW, first_name="Ada")).position
-    typed = command.replace("http://127.0.0.1:8081", stack.endpoints.profile_http).replace("user_id:ada", f"user_id:{user}")
+    typed = command.replace("http://127.0.0.1:8081", reader.url).replace("user_id:ada", f"user_id:{user}")
     typed = typed.replace("?limit=2", f"?limit=2&at_least_as_fresh={fresh(position)}")
-    environment = os.environ | {"TOKEN": made["service"]}
+    environment = os.environ | {"TOKEN": reader.tokens["service"]}
     ran = subprocess.run(["sh", "-c", typed], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
     answer = json.loads(ran.stdout)
     assert answer["traits"] == {"first_name": "Ada"}
@@ -274,3 +280,16 @@ def test_nothing_of_a_person_is_in_logs_and_metrics(stack: Stack, ask: Ask, ada:
     metrics = httpx.get(stack.endpoints.metrics["profile"], timeout=DEADLINE_S).text
     assert 'c360_http_requests_total{path="traits",status="200"}' in metrics
     assert email not in metrics
+
+
+def test_a_token_is_made_and_revoked_by_command(stack: Stack, ada: tuple[str, str]) -> None:
+    c360, name = Command(stack.data_directory), f"desk-{uuid.uuid4().hex[:8]}"
+    made = json.loads(c360.run("profile", "tokens", "add", name, "--purpose", "service", "--space", "north", "--json").stdout)
+    asked = stack.endpoints.profile_http + address(f"user_id:{ada[0]}", "metadata").replace("/main/", "/north/")
+    assert httpx.get(asked, auth=(made["token"], ""), timeout=DEADLINE_S).status_code == 200
+    listed = {"name": name, "space": "north", "purpose": "service", "hint": made["token"][:9]}
+    assert listed in json.loads(c360.run("profile", "tokens", "list", "--json").stdout)
+    assert "TOKEN_EXISTS" in c360.run("profile", "tokens", "add", name, "--purpose", "audit", code=1).stderr
+    c360.run("profile", "tokens", "revoke", name)
+    assert httpx.get(asked, auth=(made["token"], ""), timeout=DEADLINE_S).status_code == 401
+    assert "TOKEN_UNKNOWN" in c360.run("profile", "tokens", "revoke", name, code=1).stderr
