@@ -12,6 +12,7 @@ import asyncpg
 from benchmarks.harness import Part, Result, timed, timed_thread
 from benchmarks.stock import StockLibrary
 from services.profile.domain.fold import evolve
+from services.profile.domain.rules import PLAIN
 from services.profile.domain.state import State
 from services.stack.stack import Stack
 from shared.events import customer as events
@@ -120,7 +121,7 @@ class OurLog:
         for _ in range(REPLAYS):
             key, state = await self._vault.key(stream), State()
             for record in await reader.streams([(partition_of(stream, PARTITIONS), stream)]):
-                evolve(state, record.entry, *record.entry.parts(key))
+                evolve(state, record.entry, *record.entry.parts(key), PLAIN)
             assert len(state.traits) == 50
 
 

@@ -41,6 +41,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "profile")
     parts = compose(settings, pool, vault, client)
+    await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     _answer(server, parts, replayer, tagger(vault.lookup_key))
     doors = _open_http(settings, parts, keyring)

@@ -5,22 +5,23 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import msgspec
 
 from services.profile.cache import LoadingCache
+from services.profile.choosing import THEN, Chooser, RulesChoice
 from services.profile.domain.fold import happened_by, is_timeless
-from services.profile.domain.golden import GoldenRecord, golden_record
-from services.profile.domain.state import Held, linked, reachable
+from services.profile.domain.golden import GoldenRecord
+from services.profile.domain.rules import Rules
+from services.profile.domain.state import Held, linked, newest_positions, reachable
 from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.snapshots import NEVER, Past
 from shared.errors import InvalidInput, NotFound, Unavailable, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
-from shared.identifiers import Identifier, hash_of, normalise
-from shared.ids import partition_of, to_text
+from shared.identifiers import Identifier, hash_of
+from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
 from shared.log import Record
 from shared.vault import Vault
 
-CONFIRMABLE = ("email", "phone")
 CLOCK_TOLERANCE_US = 1_000_000  # a caller's clock may be this much ahead of ours
 
 
@@ -31,17 +32,26 @@ class Instant(msgspec.Struct, frozen=True):
     known_at: int = END_OF_TIME
 
     @property
+    def earlier(self) -> int:
+        """Of a thing that happens when it becomes known: until when it counts."""
+        return min(self.valid_at, self.known_at)
+
+    @property
     def is_now(self) -> bool:
         return self.valid_at == self.known_at == END_OF_TIME
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """A golden record and where it stands: versions of its streams, version counts their events, newest position per partition."""
+    """A golden record, by which rules, and where it stands.
+
+    That is the versions of its streams, `version` the number of their events, and the newest position per partition.
+    """
 
     record: GoldenRecord
     version: int
     versions: dict[bytes, int]
     positions: dict[int, int]
+    rules: Rules
     redacted: int = 0  # events whose personal part is gone
 
 
@@ -59,6 +69,7 @@ class Profiles:
     def __init__(
         self,
         history: History,
+        chooser: Chooser,
         identifiers: Identifiers,
         states: LoadingCache[bytes, Held],
         decisions: LoadingCache[bytes, list[DecisionRecorded]],
@@ -70,6 +81,7 @@ class Profiles:
         partitions: int,
     ) -> None:
         self._history = history
+        self._chooser = chooser
         self._identifiers = identifiers
         self._states = states
         self._decisions = decisions
@@ -79,6 +91,10 @@ class Profiles:
         self._settle = settle
         self._clock = clock
         self._partitions = partitions
+
+    @property
+    def in_force(self) -> Rules:
+        return self._chooser.in_force
 
     def purpose(self, name: str) -> PurposeDefined:
         if not name:
@@ -106,7 +122,12 @@ class Profiles:
 
         Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), NotPermitted, Unavailable.
         """
-        return _profile(await self.permit_cluster(customer, purpose, self._states.get), self._partitions)
+        while True:
+            rules = self._chooser.in_force
+            held = await self.permit_cluster(customer, purpose, self._states.get)
+            profile = await self._chosen(held, rules, Instant())
+            if rules is self._chooser.in_force:  # else some of the states may be folded for others
+                return profile
 
     async def permit_cluster(
         self, customer: bytes, purpose: PurposeDefined, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
@@ -132,8 +153,13 @@ class Profiles:
             raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
         return found
 
-    def profile_of(self, held: dict[bytes, Held]) -> Profile:
-        return _profile(held, self._partitions)
+    async def chosen(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, instant: Instant) -> dict[bytes, Profile]:
+        """By customer, of states that are folded with what these rules need."""
+        records = await self._chooser.records(clusters, rules, instant.earlier)
+        return {customer: _profile(held, records[customer], rules, self._partitions) for customer, held in clusters.items()}
+
+    async def _chosen(self, held: dict[bytes, Held], rules: Rules, instant: Instant) -> Profile:
+        return (await self.chosen({b"": held}, rules, instant))[b""]
 
     async def verified(self, profile: Profile, instant: Instant) -> frozenset[str]:
         """Names of the traits whose value the person has confirmed from that very address, by then."""
@@ -141,25 +167,7 @@ class Profiles:
 
     async def verified_all(self, profiles: Sequence[Profile], instant: Instant) -> list[frozenset[str]]:
         """As `verified`, of each."""
-        by = min(instant.valid_at, instant.known_at)
-        hashes = [
-            {name: value_hash for name in CONFIRMABLE if (value_hash := self._hash_of(profile, name)) is not None}
-            for profile in profiles
-        ]
-        wanted = {value_hash for one in hashes for value_hash in one.values()}
-        found = await self._decisions.get(wanted) if wanted else {}
-        confirmed = {bound for bound, decisions in found.items() if any(d.confirmed and d.decided_at <= by for d in decisions)}
-        return [frozenset(name for name, value_hash in one.items() if value_hash in confirmed) for one in hashes]
-
-    def _hash_of(self, profile: Profile, name: str) -> bytes | None:
-        """As the identifier that the trait's value is; None when it is none."""
-        trait = profile.record.traits.get(name)
-        if trait is None or not isinstance(trait.value, str):
-            return None
-        try:
-            return hash_of(normalise(name, trait.value), self._vault.lookup_key)
-        except InvalidInput:
-            return None
+        return await self._chooser.verified([profile.record for profile in profiles], instant.earlier)
 
     async def erased_among(self, customers: Collection[bytes]) -> set[bytes]:
         held = await self._states.get(set(customers)) if customers else {}
@@ -176,22 +184,31 @@ class Profiles:
     async def permit_replay(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """As `permit_past`; the profile to compare with, of one who was erased what is kept: nothing personal."""
         if await self.permit_past(customer, purpose):
-            return _profile(await self._cluster(customer, self._states.get), self._partitions)
+            return await self._chosen(await self._cluster(customer, self._states.get), self._chooser.in_force, Instant())
         return await self.permit(customer, purpose)
 
-    async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant) -> Profile:
+    async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant, choice: RulesChoice = THEN) -> Profile:
+        """Raises what `permit` does, and NotFound (RULES_UNKNOWN)."""
         if instant.is_now:
-            return await self.permit(customer, purpose)
+            profile = await self.permit(customer, purpose)
+            rules = self._chooser.rules(choice, END_OF_TIME)
+            return profile if rules is profile.rules else await self._by_other_rules(customer, rules)
         await self.permit_past(customer, purpose)
-        return await self.as_of(customer, instant)
+        return await self.as_of(customer, instant, choice)
 
-    async def as_of(self, customer: bytes, instant: Instant) -> Profile:
-        """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN)."""
+    async def _by_other_rules(self, customer: bytes, rules: Rules) -> Profile:
+        """As it is now. What is kept may not be what these rules need."""
+        return await self._chosen(await self._cluster(customer, self._history.of(rules.keeping).states), rules, Instant())
+
+    async def as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Profile:
+        """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN)."""
         known_at = await self._settled(instant)
+        rules = self._chooser.rules(choice, known_at)
+        history = self._history.of(rules.keeping)
         past: dict[bytes, Past] = {}
 
         async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
-            found = await self._history.past(streams, instant.valid_at, known_at)
+            found = await history.past(streams, instant.valid_at, known_at)
             past.update(found)
             return {stream: one.held for stream, one in found.items()}
 
@@ -199,18 +216,19 @@ class Profiles:
         if all(one.latest_at == NEVER for one in past.values()):
             raise _nothing_yet(customer)
         redacted = sum(one.redacted for one in past.values())
-        return msgspec.structs.replace(_profile(held, self._partitions), redacted=redacted)
+        return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted)
 
-    async def replay(self, customer: bytes, instant: Instant) -> tuple[Profile, list[Record]]:
+    async def replay(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> tuple[Profile, list[Record]]:
         """The profile as of an instant, from the log alone, and the events it is made of. Asked again, it is the same."""
         known_at = await self._settled(instant)
+        rules = self._chooser.rules(choice, known_at)
         records: dict[bytes, list[Record]] = {}
 
         async def fold_streams(streams: Collection[bytes]) -> dict[bytes, Held]:
             found = await self._history.read(streams, known_at)
             for record in found:
                 records.setdefault(record.entry.stream, []).append(record)
-            return await self._history.fold(found, instant.valid_at)
+            return await self._history.of(rules.keeping).fold(found, instant.valid_at)
 
         held = await self._cluster(customer, fold_streams)
         counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
@@ -218,7 +236,7 @@ class Profiles:
             raise _nothing_yet(customer)
         keys = await self._vault.keys(held)
         redacted = sum(1 for r in counted if r.entry.envelope and r.entry.stream not in keys)
-        return msgspec.structs.replace(_profile(held, self._partitions), redacted=redacted), counted
+        return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted), counted
 
     async def _settled(self, instant: Instant) -> int:
         return instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)
@@ -275,15 +293,6 @@ def _nothing_yet(customer: bytes) -> NotFound:
     return NotFound("nothing had happened to this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
-def newest_positions(held: Mapping[bytes, Held], partitions: int) -> dict[int, int]:
-    positions: dict[int, int] = {}
-    for stream, h in held.items():
-        partition = partition_of(stream, partitions)
-        positions[partition] = max(positions.get(partition, -1), h.pos)
-    return positions
-
-
-def _profile(held: dict[bytes, Held], partitions: int) -> Profile:
-    record = golden_record({stream: h.state for stream, h in held.items()})
+def _profile(held: dict[bytes, Held], record: GoldenRecord, rules: Rules, partitions: int) -> Profile:
     versions = {stream: held[stream].version for stream in record.members}
-    return Profile(record, sum(versions.values()), versions, newest_positions(held, partitions))
+    return Profile(record, sum(versions.values()), versions, newest_positions(held, partitions), rules)

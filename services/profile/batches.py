@@ -76,11 +76,14 @@ class Batches:
 
     async def profiles(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Profile | CustomerError]:
         """Each as `Profiles.permit` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
-        permitted = await self.clusters(customers, purpose)
-        return {
-            customer: held if isinstance(held, CustomerError) else self._profiles.profile_of(held)
-            for customer, held in permitted.items()
-        }
+        while True:
+            rules = self._profiles.in_force
+            permitted = await self.clusters(customers, purpose)
+            refused = {customer: one for customer, one in permitted.items() if isinstance(one, CustomerError)}
+            clusters = {customer: one for customer, one in permitted.items() if not isinstance(one, CustomerError)}
+            profiles = await self._profiles.chosen(clusters, rules, Instant())
+            if rules is self._profiles.in_force:  # else some of the states may be folded for others
+                return refused | profiles
 
     async def clusters(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Cluster | CustomerError]:
         """Each as `Profiles.permit_cluster` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""

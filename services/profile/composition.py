@@ -11,6 +11,7 @@ from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.changes import Changes
+from services.profile.choosing import Chooser
 from services.profile.domain.state import Held
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
@@ -22,6 +23,7 @@ from services.profile.record import Recorder
 from services.profile.tables.consents import Consents
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
 from services.profile.timelines import Timelines
@@ -56,6 +58,7 @@ class Parts:
     hub: Hub
     held: LoadingCache[bytes, Held]
     states: States
+    rulebook: Rulebook
     parked: ParkedTable
     recorder: Recorder
     notices: Sequence[Notices]
@@ -80,7 +83,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
     identifiers, consents = Identifiers(pool, partitions), Consents(pool, partitions)
     history = History(reader, vault, Snapshots(pool, partitions), partitions)
-    states = States(pool, vault, history, partitions)
+    rulebook = Rulebook(reader, partitions)
+    states = States(pool, vault, history, rulebook, partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)
     decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
     purposes: dict[str, PurposeDefined] = {}
@@ -94,15 +98,19 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
 
     run = Run(settings.poison_run_limit)
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
-    profiles = Profiles(history, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
+    chooser = Chooser(rulebook, decisions, vault.lookup_key)
+    profiles = Profiles(
+        history, chooser, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions
+    )
     visibility = Visibility(profiles, states)
     return Parts(
         progress=progress,
         hub=hub,
         held=held,
         states=states,
+        rulebook=rulebook,
         parked=parked,
-        recorder=Recorder(writer, states, identifiers, parked, held, decisions, vault, progress, run, on_changed),
+        recorder=Recorder(writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed),
         notices=notices,
         lease=lease,
         consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),

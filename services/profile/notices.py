@@ -11,6 +11,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import Header
 
+from services.profile.tables.rulebook import RULES_STREAM
 from shared import faults, telemetry
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
 from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
@@ -59,7 +60,7 @@ class Notices:
             if not changes:
                 await wait_for_news(self._news, WAIT_S)
                 continue
-            notice = Notice(self._partition, next_pos, changes[-1][0], sorted({stream for _, stream in changes}))
+            notice = Notice(self._partition, next_pos, changes[-1][0], sorted({stream for _, stream in changes} - {RULES_STREAM}))
             headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)}
             faults.reach(faults.BEFORE_PUBLISH)
             acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)

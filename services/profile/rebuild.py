@@ -21,6 +21,7 @@ from services.profile.domain.state import Held, State, linked
 from services.profile.tables.erasures import mark_identifiers
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.rulebook import RULES_STREAM, Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
 from shared.config import ConfigError, read_settings
@@ -42,7 +43,10 @@ class Rebuild:
         self._pool = pool
         self._vault = vault
         self._partitions = partitions
-        self._states = States(pool, vault, History(LogReader(pool), vault, Snapshots(pool, partitions), partitions), partitions)
+        reader = LogReader(pool)
+        self._rulebook = Rulebook(reader, partitions)
+        history = History(reader, vault, Snapshots(pool, partitions), partitions)
+        self._states = States(pool, vault, history, self._rulebook, partitions)
         self._identifiers = Identifiers(pool, partitions)
 
     async def amount(self) -> int:
@@ -52,6 +56,7 @@ class Rebuild:
         """All or nothing. Raises EnvelopeBroken when the log was altered."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT FROM partition_heads FOR UPDATE")
+            await self._rulebook.load()
             for view in VIEWS:
                 await connection.execute(f"DELETE FROM {view}")  # noqa: S608
             for partition in range(self._partitions):
@@ -68,7 +73,7 @@ class Rebuild:
             state = State()
             for record in records:
                 public, personal = record.entry.parts(keys.get(stream))
-                evolve(state, record.entry, public, personal)
+                evolve(state, record.entry, public, personal, self._rulebook.rules.keeping)
                 if isinstance(public, events.CustomerErased):
                     await self._mark(connection, record, public)
             links |= dict.fromkeys(linked(state), stream)
@@ -93,9 +98,9 @@ async def _in_pages(connection: Any, partition: int) -> AsyncIterator[list[list[
         after = (records[-1].entry.stream, records[-1].version)
         streams = [list(group) for _, group in groupby(records, key=lambda record: record.entry.stream)]
         rest = streams.pop() if len(rows) == PAGE_EVENTS else []
-        if streams:
-            yield streams
-    if rest:
+        if customers := [stream for stream in streams if stream[0].entry.stream != RULES_STREAM]:
+            yield customers
+    if rest and rest[0].entry.stream != RULES_STREAM:
         yield [rest]
 
 

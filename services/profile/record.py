@@ -11,6 +11,7 @@ from services.profile.domain.fold import evolve
 from services.profile.domain.state import Held, fork
 from services.profile.tables import erasures
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.states import States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
@@ -63,6 +64,7 @@ class Recorder:
         self,
         writer: LogWriter,
         states: States,
+        rulebook: Rulebook,
         identifiers: Identifiers,
         parked: ParkedTable,
         cache: LoadingCache[bytes, Held],
@@ -74,6 +76,7 @@ class Recorder:
     ) -> None:
         self._writer = writer
         self._states = states
+        self._rulebook = rulebook
         self._identifiers = identifiers
         self._parked = parked
         self._cache = cache
@@ -126,6 +129,7 @@ class Recorder:
 
     async def _load(self) -> None:
         await self._writer.claim()
+        await self._rulebook.load()
         self._cache.clear()
         self._run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
         self._advance()
@@ -159,7 +163,7 @@ class Recorder:
         """Raises Poison, and then has changed nothing; Halted (UNKNOWN_EVENT)."""
         public, personal = _open(entry, keys.get(entry.stream))
         held = change.held.get(entry.stream) or _forked(before.get(entry.stream))
-        evolve(held.state, entry, public, personal)
+        evolve(held.state, entry, public, personal, self._rulebook.rules.keeping)
         held.version += 1
         change.held[entry.stream] = held
         change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))

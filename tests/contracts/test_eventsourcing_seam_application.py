@@ -1,6 +1,7 @@
 """The library's Application and Repository on our log: commands, replay, and what erasure leaves."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from eventsourcing.persistence import InfrastructureFactoryError, IntegrityError
 
 from services.profile.domain.fold import evolve
 from services.profile.domain.golden import golden_record
+from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.state import State, fork, state_hash
 from shared.errors import Fenced, WrongState
 from shared.events.catalogue import UnknownEvent
@@ -21,7 +23,7 @@ from shared.vault import DataKey, EnvelopeBroken
 from tests.contracts import seam_log as world
 from tests.contracts.seam_log import ANNA, BEN, HOUR, SeamLog, history, identified, key_of
 
-as_customer = projector(State, fork, evolve)
+as_customer = projector(State, fork, partial(evolve, keeping=SHIPPED_RULES.keeping))
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_a_saved_customer_is_replayed(application: Application[UUID]) -> None:
     assert [recording.notification.id for recording in recordings] == [1, 2, 3, 4]
     anna = replay(application, ANNA)
     assert (anna.id, anna.version) == (ANNA, 4)
-    golden = golden_record({ANNA.bytes: anna.state})
+    golden = golden_record({ANNA.bytes: anna.state}, SHIPPED_RULES)
     assert {name: trait.value for name, trait in golden.traits.items()} == {"city": "Lyon", "first_name": "Anna", "tier": "gold"}
 
 
@@ -84,7 +86,7 @@ async def test_the_hot_path_s_fold_and_the_replay_agree(application: Application
     application.save(*history(ANNA))
     folded = State()
     for record in await LogReader(pool).streams([(0, ANNA.bytes)]):
-        evolve(folded, record.entry, record.entry.public(), record.entry.personal(key_of(ANNA.bytes)))
+        evolve(folded, record.entry, record.entry.public(), record.entry.personal(key_of(ANNA.bytes)), SHIPPED_RULES.keeping)
     assert state_hash(replay(application, ANNA).state) == state_hash(folded)
 
 

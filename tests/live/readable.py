@@ -44,12 +44,12 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
             yield f"{log}.events", _open_entry(to_record(row).entry, keys)
     for (unit,) in rows(stack, "c360", "SELECT unit FROM identity.outbox"):
         yield "identity.outbox", _open_unit(unit, keys)
-    states = rows(stack, "c360", "SELECT stream, version, pos, fold_version, envelope FROM profile.states")
-    for stream, version, pos, fold_version, envelope in states:
-        yield "profile.states", _open(envelope, keys.get(stream), state_binding(stream, version, pos, fold_version))
-    snapshots = rows(stack, "c360", f"SELECT fold_version, envelope, stream, {PAST_COLUMNS} FROM profile.snapshots")
-    for fold_version, envelope, *mark in snapshots:
-        place = snapshot_binding(Mark(*mark), fold_version)
+    states = rows(stack, "c360", "SELECT stream, version, pos, fold, envelope FROM profile.states")
+    for stream, version, pos, fold, envelope in states:
+        yield "profile.states", _open(envelope, keys.get(stream), state_binding(stream, version, pos, fold))
+    snapshots = rows(stack, "c360", f"SELECT fold, envelope, stream, {PAST_COLUMNS} FROM profile.snapshots")
+    for fold, envelope, *mark in snapshots:
+        place = snapshot_binding(Mark(*mark), fold)
         yield "profile.snapshots", _open(envelope, keys.get(mark[0]), place)
     for record_id, customer, sealed in rows(stack, "c360", "SELECT record_id, customer, sealed FROM identity.records"):
         yield "identity.records", _open(sealed, keys.get(customer), record_binding(record_id))

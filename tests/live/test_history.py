@@ -13,6 +13,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, state_hash
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import PAST_COLUMNS, Mark, Snapshots
@@ -40,8 +41,8 @@ class World:
     writer: LogWriter
     reader: LogReader
 
-    def history(self, fold_version: int = 1) -> History:
-        return History(self.reader, self.vault, Snapshots(self.pool, PARTITIONS, EVERY, fold_version), PARTITIONS)
+    def history(self, keeping: Keeping = PLAIN) -> History:
+        return History(self.reader, self.vault, Snapshots(self.pool, PARTITIONS, EVERY), PARTITIONS, keeping)
 
     async def append(self, *entries: Entry) -> list[Record]:
         versions = {e.stream: await self.reader.version(partition_of(e.stream, PARTITIONS), e.stream) for e in entries}
@@ -55,7 +56,7 @@ class World:
         return (await self.vault.create_keys([stream], now_us()))[stream]
 
     async def alter_snapshots(self, stream: bytes, column: str, value: str) -> None:
-        columns = ["partition", "stream", "fold_version", *PAST_COLUMNS.split(", "), "envelope", "seal"]
+        columns = ["partition", "stream", "fold", *PAST_COLUMNS.split(", "), "envelope", "seal"]
         taken = ", ".join(value if name == column else name for name in columns)
         rows = await self.pool.fetch(f"SELECT {taken} FROM snapshots WHERE stream = $1", stream)
         await Snapshots.purge(self.pool, [stream])
@@ -148,8 +149,8 @@ async def test_a_snapshot_of_another_fold_is_ignored(world: World) -> None:
     stream = new_id()
     key = await world.key(stream)
     await world.append(*(identified(stream, key, number) for number in range(4)))
-    await world.history(fold_version=7).states([stream])
-    await world.alter_snapshots(stream, "fold_version", "1")
+    await world.history(Keeping(others=True)).states([stream])
+    await world.alter_snapshots(stream, "fold", f"'\\x{fold_digest(PLAIN).hex()}'::bytea")
     assert shown(await world.history().states([stream])) == await replayed(world.history(), [stream], now_us())
 
 

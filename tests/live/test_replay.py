@@ -122,8 +122,8 @@ async def test_a_served_state_that_the_log_does_not_give_is_found(stack: Stack, 
     key = await Vault(pool, FileKeyring(Path(settings["C360_KEYRING_FILE"]))).key(member)
     assert key is not None
     admin = await asyncpg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360")
-    row = await admin.fetchrow("SELECT envelope, version, pos, fold_version FROM profile.states WHERE stream = $1", member)
-    true, place = row["envelope"], state_binding(member, row["version"], row["pos"], row["fold_version"])
+    row = await admin.fetchrow("SELECT envelope, version, pos, fold FROM profile.states WHERE stream = $1", member)
+    true, place = row["envelope"], state_binding(member, row["version"], row["pos"], row["fold"])
     update = "UPDATE profile.states SET envelope = $2 WHERE stream = $1"
     await admin.execute(update, member, key.seal(encode(State(founding_number=0)), place))
     restart(stack)

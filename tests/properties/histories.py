@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from services.profile.domain.fold import evolve
+from services.profile.domain.rules import PLAIN, Keeping
 from services.profile.domain.state import State
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
@@ -84,8 +85,8 @@ def founded(stream: bytes) -> Entry:
     return make_entry(events.FOUNDED, stream, derived_id(stream), 0, events.CustomerFounded(founding_number=STREAMS.index(stream)))
 
 
-def fold(history: list[Entry]) -> State:
+def fold(history: list[Entry], keeping: Keeping = PLAIN) -> State:
     state = State()
     for entry in history:
-        evolve(state, entry, entry.public(), entry.personal(KEY))
+        evolve(state, entry, entry.public(), entry.personal(KEY), keeping)
     return state

@@ -5,8 +5,10 @@ from typing import Any, cast
 
 from services.profile.app import Profiles
 from services.profile.cache import LoadingCache
+from services.profile.choosing import Chooser
 from services.profile.domain.state import Held, close
 from services.profile.tables.history import History
+from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
 from services.profile.tables.snapshots import Past as PastOfStream
 from services.profile.timelines import Timelines
@@ -104,11 +106,13 @@ class Past:
         self.decisions: dict[bytes, list[DecisionRecorded]] = {}
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
         self.history = History(reader, vault, self.snapshots, PARTITIONS)
+        decisions = LoadingCache(self._decisions, 0)
         self.profiles = Profiles(
             self.history,
+            Chooser(Rulebook(reader, PARTITIONS), decisions, vault.lookup_key),
             cast(Any, None),
             LoadingCache(self._states, 0),
-            LoadingCache(self._decisions, 0),
+            decisions,
             {purpose.name: purpose for purpose in (AUDIT, SUPPORT)},
             vault,
             lambda: True,

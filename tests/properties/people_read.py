@@ -6,7 +6,9 @@ from typing import Any, cast
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
+from services.profile.choosing import Chooser
 from services.profile.domain.state import Held
+from services.profile.tables.rulebook import Rulebook
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.events.consent import ALL_TRAITS, DecisionRecorded, LegalBasis, Outcome, PurposeDefined
@@ -47,11 +49,13 @@ class People:
         self._held = {stream: self._fold(stream, history, number) for number, stream in enumerate(streams)}
         self._decisions = decisions
         states = LoadingCache(self._states, 0)
+        decided = LoadingCache(self._decided, 0)
         self.profiles = Profiles(
             history=cast(Any, None),
+            chooser=Chooser(Rulebook(cast(Any, None), PARTITIONS), decided, self.lookup_key),
             identifiers=cast(Any, None),
             states=states,
-            decisions=LoadingCache(self._decided, 0),
+            decisions=decided,
             purposes={},
             vault=cast(Any, self),
             lease_holds=lambda: True,

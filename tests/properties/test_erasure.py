@@ -17,6 +17,7 @@ from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.facts import Node
 from services.identity.graph.rules import DEFAULT_RULES
 from services.profile.domain.fold import evolve as fold
+from services.profile.domain.rules import PLAIN
 from services.profile.domain.state import State
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
@@ -107,7 +108,7 @@ class Model:
         for entry in self.handed[self.applied : self.applied + amount]:
             public = entry.public()
             state = self.states.setdefault(entry.stream, State())
-            fold(state, entry, public, entry.personal(self.keys.get(entry.stream)))
+            fold(state, entry, public, entry.personal(self.keys.get(entry.stream)), PLAIN)
             if isinstance(public, events.IdentifierLinked):
                 self.links[public.value_hash] = entry.stream
             elif isinstance(public, events.IdentifierUnlinked):

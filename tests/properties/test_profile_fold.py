@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from services.profile.domain.fold import evolve, happened_by
 from services.profile.domain.golden import combine, golden_record
+from services.profile.domain.rules import PLAIN
+from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.state import State, fork, state_hash
 from shared.events import customer as events
 from shared.events.catalogue import Entry
@@ -55,13 +57,13 @@ def test_combining_the_members_states_is_folding_all_their_events(history: list[
 def test_reading_merged_customers_together_leaves_each_as_it_was(history: list[Entry]) -> None:
     states = by_stream(history)
     before = {stream: state_hash(state) for stream, state in states.items()}
-    golden_record(states)  # what a read of the merged cluster does
+    golden_record(states, SHIPPED_RULES)  # what a read of the merged cluster does
     assert {stream: state_hash(state) for stream, state in states.items()} == before
 
 
 @given(histories)
 def test_the_golden_value_is_the_most_recent_by_when_it_happened(history: list[Entry]) -> None:
-    record = golden_record(by_stream(history))
+    record = golden_record(by_stream(history), SHIPPED_RULES)
     sent = [
         (e.occurred_at, e.event_id, personal.traits) for e in history if isinstance(personal := e.personal(KEY), events.Identified)
     ]
@@ -89,7 +91,7 @@ def test_a_reader_keeps_what_it_read_while_the_writer_goes_on(history: list[Entr
     before = state_hash(original)
     copy = fork(original)
     for e in history[len(history) // 2 :]:
-        evolve(copy, e, e.public(), e.personal(KEY))
+        evolve(copy, e, e.public(), e.personal(KEY), PLAIN)
     assert state_hash(original) == before
     assert state_hash(copy) == state_hash(fold(history))
 
@@ -98,7 +100,7 @@ def test_a_reader_keeps_what_it_read_while_the_writer_goes_on(history: list[Entr
 def test_which_traits_stay_within_the_limit_is_no_matter_of_order(history: list[Entry], random: Random) -> None:
     shuffled = list(history)
     random.shuffle(shuffled)
-    with patch("services.profile.domain.state.MAX_TRAITS", 2), patch("services.profile.domain.fold.MAX_TRAITS", 2):
+    with patch("services.profile.domain.state.MAX_TRAITS", 2):
         assert state_hash(fold(shuffled)) == state_hash(fold(history))
         states = by_stream(history)
         assert combine(states).traits == fold(history).traits

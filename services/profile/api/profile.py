@@ -12,9 +12,10 @@ from services.profile.api.batching import named_each, results
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import position_messages, profile_message, replay_step, timeline_message
-from services.profile.app import CONFIRMABLE, Instant, Profile, Profiles
+from services.profile.app import Instant, Profile, Profiles
 from services.profile.batches import Batches
 from services.profile.domain.golden import golden_record
+from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.hub import Hub
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines, place_in_time
@@ -108,10 +109,10 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         served = await self._profiles.permit_replay(await self._customer(request.customer), purpose)
-        steps, states = await self._replayer.replay(served.versions)
+        steps, states = await self._replayer.replay(served.versions, served.rules.keeping)
         for step in steps:
             yield pb.ReplayCustomerResponse(step=replay_step(step))
-        replayed = golden_record(states)
+        replayed = golden_record(states, served.rules)
         yield pb.ReplayCustomerResponse(
             outcome=pb.ReplayOutcome(
                 customer_id=to_text(replayed.members[0]),

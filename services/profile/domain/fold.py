@@ -4,15 +4,18 @@ from typing import Any
 
 import msgspec
 
+from services.profile.domain.rules import Keeping
+from services.profile.domain.said import Said
 from services.profile.domain.state import (
-    MAX_TRAITS,
     Candidate,
     LinkedIdentifier,
     State,
+    assert_value,
     close,
     join_edge,
     keep_within_limits,
     offer,
+    remove,
 )
 from shared.events import customer as events
 from shared.events.catalogue import Entry
@@ -23,13 +26,16 @@ MAX_TRAIT_BYTES = 4_096
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
-def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None) -> None:
-    """Adds one event to the state, in place. Once erased, nothing personal is taken in any more, in whatever order."""
+def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None, keeping: Keeping) -> None:
+    """Adds one event to the state, in place. Once erased, nothing personal is taken in any more, in whatever order.
+
+    `keeping` is what the rules need; all events of a state are added under the same one.
+    """
     if isinstance(public, events.Activity):
         if entry.occurred_at > state.last_seen_at:  # noqa: PLR1730 - a tenth of what one event costs, once for each
             state.last_seen_at = entry.occurred_at
         if isinstance(personal, events.Identified) and not state.erased:
-            _take_traits(state, entry, public, personal)
+            _take_traits(state, entry, public, personal, keeping)
     elif isinstance(public, events.CustomerFounded):
         state.founding_number = public.founding_number
         state.founded_at = entry.occurred_at
@@ -51,21 +57,26 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         close(state)
 
 
-def _take_traits(state: State, entry: Entry, public: events.Activity, personal: events.Identified) -> None:
-    traits = state.traits
+def _take_traits(state: State, entry: Entry, public: events.Activity, personal: events.Identified, keeping: Keeping) -> None:
+    traits, keeps_some = state.traits, keeping.named or keeping.others
     for name, value in personal.traits.items():
-        if not _fits(value):
+        if not fits(value):
+            continue
+        if value is None:
+            remove(state.removals, name, (entry.occurred_at, public.received_at, entry.event_id))
+            continue
+        if keeps_some and keeping.keeps_all(name):
+            assert_value(state, name, entry.event_id, Said(public.source, value, entry.occurred_at, public.received_at))
             continue
         candidate = Candidate(value, entry.occurred_at, public.received_at, entry.event_id)
         if (candidates := traits.get(name)) is None:
             traits[name] = {public.source: candidate}
         else:
             offer(candidates, public.source, candidate)
-    if len(traits) > MAX_TRAITS:
-        keep_within_limits(traits)
+    keep_within_limits(state)
 
 
-def _fits(value: Any) -> bool:
+def fits(value: Any) -> bool:
     """A larger value stays in the event, and in the timeline; the profile doesn't carry it."""
     if isinstance(value, str):
         return len(value) <= MAX_TRAIT_BYTES

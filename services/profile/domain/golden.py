@@ -1,26 +1,37 @@
 """The golden record: states of merged customers combined when they are read, so that a merge moves nothing, and a value chosen for each trait."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
 
+from services.profile.domain.rules import Rules, TraitRule
+from services.profile.domain.said import Assertion, Rank, assertions
 from services.profile.domain.state import (
     Candidate,
     LinkedIdentifier,
     State,
+    join_assertions,
     join_edge,
     keep_within_limits,
     linked,
     offer,
+    remove,
     state_hash,
 )
+from services.profile.domain.survivorship import judge
+
+VerifiedValue = tuple[str, str]  # a trait's name, and a value that the person has confirmed
 
 
 class GoldenTrait(msgspec.Struct, frozen=True):
+    """A chosen value, and whose it is: of several contributors the latest. `cut`: not all that was said could be considered."""
+
     value: Any
     source: str
     occurred_at: int
     event_id: bytes
+    cut: bool = False
 
     def __repr__(self) -> str:
         return "<GoldenTrait sealed>"
@@ -57,17 +68,31 @@ def combine(states: dict[bytes, State]) -> State:
         for name, candidates in state.traits.items():
             for source, candidate in candidates.items():
                 offer(whole.traits.setdefault(name, {}), source, candidate)
-    keep_within_limits(whole.traits)
+        for name, rank in state.removals.items():
+            remove(whole.removals, name, rank)
+        join_assertions(whole, state)
+    keep_within_limits(whole)
     return whole
 
 
-def golden_record(states: dict[bytes, State]) -> GoldenRecord:
-    """Survivorship: the most recent value wins, by when it happened."""
+def unconfirmed(states: Iterable[State], rules: Rules) -> set[VerifiedValue]:
+    """The values of which a choice has to know whether they are verified."""
+    return {
+        (name, said.value)
+        for name in rules.verifying
+        for state in states
+        for said in state.assertions.get(name, {}).values()
+        if isinstance(said.value, str)
+    }
+
+
+def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue] = ()) -> GoldenRecord:
+    """The states are folded with what these rules keep; `verified` are those of `unconfirmed` that are."""
     whole = combine(states)
     members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
     return GoldenRecord(
         members=members,
-        traits={name: trait for name, held in sorted(whole.traits.items()) if (trait := _survivor(held)) is not None},
+        traits=_survivors(whole, rules, verified),
         identifiers=linked(whole),
         founded_at=whole.founded_at,
         last_seen_at=whole.last_seen_at,
@@ -76,8 +101,41 @@ def golden_record(states: dict[bytes, State]) -> GoldenRecord:
     )
 
 
-def _survivor(candidates: dict[str, Candidate]) -> GoldenTrait | None:
-    source, winner = max(candidates.items(), key=lambda item: (item[1].rank, item[0]))
-    if winner.value is None:
+def _survivors(whole: State, rules: Rules, verified: Collection[VerifiedValue]) -> dict[str, GoldenTrait]:
+    found: dict[str, GoldenTrait] = {}
+    for name in sorted(whole.traits.keys() | whole.assertions.keys()):
+        rule, removed = rules.of(name), whole.removals.get(name)
+        if rule.rule == "most_recent" and not rule.needs_all:
+            trait = _most_recent(whole.traits[name], removed)
+        else:
+            trait = _judged(
+                _said(whole, name), removed, rule, {value for of, value in verified if of == name}, name in whole.overfull
+            )
+        if trait is not None:
+            found[name] = trait
+    return found
+
+
+def _most_recent(candidates: dict[str, Candidate], removed: Rank | None) -> GoldenTrait | None:
+    """What `judge` gives, without its reasons: most traits of most customers are chosen so."""
+    source, winner = (
+        max(candidates.items(), key=lambda item: item[1].rank) if len(candidates) > 1 else next(iter(candidates.items()))
+    )
+    if removed is not None and removed >= winner.rank:
         return None
     return GoldenTrait(winner.value, source, winner.occurred_at, winner.event_id)
+
+
+def _judged(
+    said: list[Assertion], removed: Rank | None, rule: TraitRule, verified: Collection[str], overfull: bool
+) -> GoldenTrait | None:
+    chosen = judge(said, removed, rule, verified).chosen
+    if chosen is None:
+        return None
+    first = chosen.by[0]
+    return GoldenTrait(chosen.value, first.source, first.occurred_at, first.event_id, chosen.cut or overfull)
+
+
+def _said(whole: State, name: str) -> list[Assertion]:
+    latest = [Assertion(source, *msgspec.structs.astuple(one)) for source, one in whole.traits.get(name, {}).items()]
+    return latest + assertions(whole.assertions.get(name, {}))

@@ -1,17 +1,17 @@
 """What one stream of events amounts to.
 
-Per trait and source it keeps the candidate that holds latest by valid time. Joining states is a semilattice: order and duplication
-change nothing.
+Per trait and source it keeps the candidate that holds latest by valid time, and of the traits whose rule needs more all that was
+said. Joining states is a semilattice: order and duplication change nothing.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-# Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
-FOLD_VERSION = 2
+from services.profile.domain.said import Rank, Said, cut_middle, keep
+from shared.ids import partition_of
 
 MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
 
@@ -19,7 +19,7 @@ _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A value that a source sent for a trait; None says that the source removed it."""
+    """The value that a source sent last for a trait."""
 
     value: Any
     occurred_at: int
@@ -30,7 +30,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return "<Candidate sealed>"
 
     @property
-    def rank(self) -> tuple[int, int, bytes]:
+    def rank(self) -> Rank:
         """The larger is the later: by when it happened; at the same instant, by when it came; the id makes it total."""
         return self.occurred_at, self.received_at, self.event_id
 
@@ -54,6 +54,9 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     founded_at: int = 0
     last_seen_at: int = 0
     traits: dict[str, dict[str, Candidate]] = {}
+    assertions: dict[str, dict[bytes, Said]] = {}  # by trait, then by event id: of the traits whose rule needs all
+    overfull: set[str] = set()  # of those, where not all could be kept
+    removals: dict[str, Rank] = {}  # by trait: the latest that any source sent
     identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
     cut: set[bytes] = set()  # link ids and merge ids
@@ -74,7 +77,8 @@ class Held(msgspec.Struct):
 
 def close(state: State) -> None:
     """Nothing personal is left, and none comes any more."""
-    state.erased, state.traits, state.identifiers = True, {}, {}
+    state.erased, state.traits, state.assertions, state.overfull, state.removals = True, {}, {}, set(), {}
+    state.identifiers = {}
 
 
 def fork(state: State) -> State:
@@ -82,18 +86,26 @@ def fork(state: State) -> State:
     return msgspec.structs.replace(
         state,
         traits={name: dict(candidates) for name, candidates in state.traits.items()},
+        assertions={name: dict(kept) for name, kept in state.assertions.items()},
+        overfull=set(state.overfull),
+        removals=dict(state.removals),
         identifiers=dict(state.identifiers),
         edges=dict(state.edges),
         cut=set(state.cut),
     )
 
 
-def keep_within_limits(traits: dict[str, dict[str, Candidate]]) -> None:
+def keep_within_limits(state: State) -> None:
     """Of too many traits those stay whose names have the smallest hash: a choice that no order of events can change."""
-    if len(traits) > MAX_TRAITS:
-        names = sorted(traits, key=lambda name: hashlib.sha256(name.encode()).digest())
-        for name in names[MAX_TRAITS:]:
-            del traits[name]
+    if len(state.traits) + len(state.assertions) + len(state.removals) <= MAX_TRAITS:
+        return
+    names = state.traits.keys() | state.assertions.keys() | state.removals.keys()
+    if len(names) <= MAX_TRAITS:
+        return
+    for name in sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[MAX_TRAITS:]:
+        for held in (state.traits, state.assertions, state.removals):
+            held.pop(name, None)
+        state.overfull.discard(name)
 
 
 def offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -> None:
@@ -101,6 +113,26 @@ def offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -
     # Nearly always the first clock decides.
     if held is None or candidate.occurred_at > held.occurred_at or candidate.rank > held.rank:
         candidates[source] = candidate
+
+
+def remove(removals: dict[str, Rank], name: str, rank: Rank) -> None:
+    """Whatever was said of the trait before is out."""
+    removals[name] = max(rank, removals.get(name, rank))
+
+
+def assert_value(state: State, name: str, event_id: bytes, said: Said) -> None:
+    if keep(state.assertions.setdefault(name, {}), event_id, said):
+        state.overfull.add(name)
+
+
+def join_assertions(state: State, other: State) -> None:
+    """Adds what the other's rules kept."""
+    state.overfull |= other.overfull
+    for name, kept in other.assertions.items():
+        mine = state.assertions.setdefault(name, {})
+        mine |= kept
+        if cut_middle(mine):
+            state.overfull.add(name)
 
 
 def join_edge(edges: dict[bytes, bytes], merge_id: bytes, other: bytes) -> None:
@@ -117,10 +149,21 @@ def state_hash(state: State) -> str:
     """Hexadecimal SHA-256 over the state in an order of its own: equal states have equal hashes."""
     identifiers, edges = sorted(state.identifiers.items()), sorted(state.edges.items())
     clocks = (state.founding_number, state.founded_at, state.last_seen_at)
-    content = (*clocks, state.traits, identifiers, edges, state.cut, state.restricted, state.erased)
+    kept = {name: sorted(kept.items()) for name, kept in state.assertions.items()}
+    traits = (state.traits, kept, state.overfull, state.removals)
+    content = (*clocks, *traits, identifiers, edges, state.cut, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 
 def reachable(states: Iterable[State]) -> set[bytes]:
     """Streams that edges lead to."""
     return {other for state in states for merge_id, other in state.edges.items() if merge_id not in state.cut}
+
+
+def newest_positions(held: Mapping[bytes, Held], partitions: int) -> dict[int, int]:
+    """By partition."""
+    positions: dict[int, int] = {}
+    for stream, h in held.items():
+        partition = partition_of(stream, partitions)
+        positions[partition] = max(positions.get(partition, -1), h.pos)
+    return positions

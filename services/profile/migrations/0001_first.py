@@ -41,14 +41,14 @@ def upgrade() -> None:
             stream       bytea NOT NULL,
             version      int8  NOT NULL,
             pos          int8  NOT NULL,
-            fold_version int4  NOT NULL,
+            fold         bytea NOT NULL,
             envelope     bytea NOT NULL,
             PRIMARY KEY (partition, stream)
         ) WITH (fillfactor = 70);
         CREATE TABLE snapshots (
             partition    int4  NOT NULL,
             stream       bytea NOT NULL,
-            fold_version int4  NOT NULL,
+            fold         bytea NOT NULL,
             version      int8  NOT NULL,
             pos          int8  NOT NULL,
             recorded_at  int8  NOT NULL,
@@ -57,7 +57,7 @@ def upgrade() -> None:
             latest_at    int8  NOT NULL,
             envelope     bytea NOT NULL,
             seal         bytea NOT NULL,
-            PRIMARY KEY (partition, stream, fold_version, version)
+            PRIMARY KEY (partition, stream, fold, version)
         );
         CREATE TABLE identifiers (
             bucket     int4  NOT NULL,

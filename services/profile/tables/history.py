@@ -1,9 +1,13 @@
-"""Folds streams from the log alone: for reads of the past, and for states that are kept in no usable form."""
+"""Folds streams from the log alone: for reads of the past, and for states that are kept in no usable form.
+
+What the fold keeps is what the rules need: `of` gives a history for other rules.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from services.profile.domain.fold import evolve, happened_by, is_timeless
+from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held
 from services.profile.tables.snapshots import NEVER, Mark, Past, Snapshot, Snapshots
 from shared.ids import partition_of
@@ -15,11 +19,15 @@ from shared.vault import DataKey, Vault
 
 
 class History:
-    def __init__(self, reader: LogReader, vault: Vault, snapshots: Snapshots, partitions: int) -> None:
+    def __init__(self, reader: LogReader, vault: Vault, snapshots: Snapshots, partitions: int, keeping: Keeping = PLAIN) -> None:
         self._reader = reader
         self._vault = vault
-        self._snapshots = snapshots
+        self._snapshots = snapshots.of(fold_digest(keeping))
         self._partitions = partitions
+        self._keeping = keeping
+
+    def of(self, keeping: Keeping) -> "History":
+        return History(self._reader, self._vault, self._snapshots, self._partitions, keeping)
 
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
         return await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in streams], known_at)
@@ -28,7 +36,7 @@ class History:
         """By stream; what is sealed under a key that is gone stays redacted."""
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
         past: dict[bytes, Past] = {}
-        _fold(past, records, valid_at, keys)
+        self._fold(past, records, valid_at, keys)
         return {stream: found.held for stream, found in past.items()}
 
     async def states(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Held]:
@@ -59,7 +67,7 @@ class History:
             await self.known(cold, known_at)  # leaves the snapshots that the next read goes by
         for mark in (mark for found in marks.values() for mark in found):
             past.setdefault(mark.stream, Past())  # known by then, though nothing of it may have happened
-        _fold(past, records, valid_at, keys)
+        self._fold(past, records, valid_at, keys)
         return past
 
     async def _marks_after(
@@ -107,12 +115,18 @@ class History:
         """Adds a stream's next records, in order; gives the snapshots that are due on the way."""
         first, earliest_at = past.held.version + 1, END_OF_TIME
         for record in records:
-            _add(past, record, key)
+            _add(past, record, key, self._keeping)
             earliest_at = min(earliest_at, NEVER if is_timeless(record.entry) else record.entry.occurred_at)
             if key is not None and self._snapshots.is_due(record.version):
                 mark = Mark(record.entry.stream, record.version, record.pos, record.recorded_at, first, earliest_at, past.latest_at)
                 yield self._snapshots.take(past.held, mark, key)
                 first, earliest_at = record.version + 1, END_OF_TIME
+
+    def _fold(self, past: dict[bytes, Past], records: Iterable[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
+        for record in records:
+            stream = past.setdefault(record.entry.stream, Past())
+            if happened_by(record.entry, valid_at):
+                _add(stream, record, keys.get(record.entry.stream), self._keeping)
 
 
 def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]]:
@@ -122,17 +136,10 @@ def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]
     yield from found.items()
 
 
-def _fold(past: dict[bytes, Past], records: Iterable[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
-    for record in records:
-        stream = past.setdefault(record.entry.stream, Past())
-        if happened_by(record.entry, valid_at):
-            _add(stream, record, keys.get(record.entry.stream))
-
-
-def _add(past: Past, record: Record, key: DataKey | None) -> None:
+def _add(past: Past, record: Record, key: DataKey | None, keeping: Keeping) -> None:
     entry, held = record.entry, past.held
     public, personal = entry.parts(key)
-    evolve(held.state, entry, public, personal)
+    evolve(held.state, entry, public, personal, keeping)
     held.version += 1
     held.pos = record.pos
     past.redacted += personal is REDACTED

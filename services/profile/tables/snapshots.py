@@ -1,16 +1,18 @@
 """Snapshots: states of long streams at some of their versions, so that a read of the past replays only what came after.
 
 A read of what had happened by some instant takes one in which nothing happened later, and passes over blocks in which nothing
-happened before. Table `snapshots`. A cache and never the truth: each is sealed under its customer's key, bound to its place and to the version of
-the fold that made it; one that doesn't fit is ignored and the stream is replayed from its beginning.
+happened before. Table `snapshots`. A cache and never the truth: each is sealed under its customer's key, bound to its place and to the
+fold that made it, its version and what it keeps; one that doesn't fit is ignored and the stream is replayed from its beginning.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import msgspec
 
-from services.profile.domain.state import FOLD_VERSION, Held, State
+from services.profile.domain.rules import PLAIN, fold_digest
+from services.profile.domain.state import Held, State
 from shared.events.catalogue import encode
 from shared.ids import partition_of
 from shared.telemetry import logger
@@ -59,11 +61,17 @@ class Past(msgspec.Struct):
 
 
 class Snapshots:
-    def __init__(self, pool: Any, partitions: int, every: int = SNAPSHOT_EVERY, fold_version: int = FOLD_VERSION) -> None:
+    def __init__(self, pool: Any, partitions: int, every: int = SNAPSHOT_EVERY) -> None:
         self._pool = pool
         self._partitions = partitions
         self._every = every
-        self._fold_version = fold_version
+        self._fold = fold_digest(PLAIN)
+
+    def of(self, fold: bytes) -> Self:
+        """Those that were made by a fold of this digest."""
+        others = copy(self)
+        others._fold = fold
+        return others
 
     def is_due(self, version: int) -> bool:
         return version % self._every == 0
@@ -81,7 +89,7 @@ class Snapshots:
         if taken:
             marks = [one.mark for one in taken]
             await self._pool.execute(
-                f"""INSERT INTO snapshots (partition, stream, {PAST_COLUMNS}, envelope, seal, fold_version)
+                f"""INSERT INTO snapshots (partition, stream, {PAST_COLUMNS}, envelope, seal, fold)
                    SELECT *, $11 FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
                                             $9::bytea[], $10::bytea[]) AS new
                    ON CONFLICT DO NOTHING""",  # noqa: S608
@@ -95,7 +103,7 @@ class Snapshots:
                 [mark.latest_at for mark in marks],
                 [one.envelope for one in taken],
                 [one.seal for one in taken],
-                self._fold_version,
+                self._fold,
             )
 
     async def newest(
@@ -106,11 +114,11 @@ class Snapshots:
         rows = await self._pool.fetch(
             f"""SELECT s AS stream, {PAST_COLUMNS}, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
                CROSS JOIN LATERAL (SELECT * FROM snapshots
-                                   WHERE partition = p AND stream = s AND fold_version = $3 AND recorded_at <= $4 AND latest_at <= $5
+                                   WHERE partition = p AND stream = s AND fold = $3 AND recorded_at <= $4 AND latest_at <= $5
                                    ORDER BY version DESC LIMIT 1) AS found""",  # noqa: S608
             [partition_of(stream, self._partitions) for stream in readable],
             readable,
-            self._fold_version,
+            self._fold,
             known_at,
             valid_at,
         )
@@ -121,12 +129,12 @@ class Snapshots:
         """Of streams that have a key, those of later snapshots that were recorded by `known_at`, each stream's in order."""
         rows = await self._pool.fetch(
             f"""SELECT s AS stream, {PAST_COLUMNS}, seal FROM unnest($1::int4[], $2::bytea[], $3::int8[]) AS wanted (p, s, v)
-               JOIN snapshots ON partition = p AND stream = s AND fold_version = $4 AND version > v AND recorded_at <= $5
+               JOIN snapshots ON partition = p AND stream = s AND fold = $4 AND version > v AND recorded_at <= $5
                ORDER BY stream, version""",  # noqa: S608
             [partition_of(stream, self._partitions) for stream in versions],
             list(versions),
             list(versions.values()),
-            self._fold_version,
+            self._fold,
             known_at,
         )
         return [mark for row in rows if (mark := self.genuine(mark_of(row), row["seal"], keys[row["stream"]]))]
@@ -156,12 +164,12 @@ class Snapshots:
         return mark
 
     def _binding(self, mark: Mark) -> bytes:
-        return snapshot_binding(mark, self._fold_version)
+        return snapshot_binding(mark, self._fold)
 
 
-def snapshot_binding(mark: Mark, fold_version: int) -> bytes:
-    numbers = (fold_version, mark.version, mark.pos, mark.recorded_at, mark.first, mark.earliest_at, mark.latest_at)
-    return b"snapshot" + mark.stream + b"".join(number.to_bytes(8, signed=True) for number in numbers)
+def snapshot_binding(mark: Mark, fold: bytes) -> bytes:
+    numbers = (mark.version, mark.pos, mark.recorded_at, mark.first, mark.earliest_at, mark.latest_at)
+    return b"snapshot" + mark.stream + fold + b"".join(number.to_bytes(8, signed=True) for number in numbers)
 
 
 def mark_of(row: Any) -> Mark:

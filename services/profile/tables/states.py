@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
-from services.profile.domain.state import FOLD_VERSION, Held, State, close
+from services.profile.domain.rules import fold_digest
+from services.profile.domain.state import Held, State, close
 from services.profile.tables.history import History
+from services.profile.tables.rulebook import Rulebook
 from shared.events.catalogue import encode
 from shared.ids import partition_of
 from shared.vault import DataKey, Vault
@@ -17,58 +19,61 @@ decode_state = msgspec.msgpack.Decoder(State).decode
 class States:
     """Table `states`: the state of each stream, sealed under its customer's key."""
 
-    def __init__(self, pool: Any, vault: Vault, history: History, partitions: int) -> None:
+    def __init__(self, pool: Any, vault: Vault, history: History, rulebook: Rulebook, partitions: int) -> None:
         self._pool = pool
         self._vault = vault
         self._history = history
+        self._rulebook = rulebook
         self._partitions = partitions
 
     async def load(self, streams: Collection[bytes]) -> dict[bytes, Held]:
-        """Streams that have no event are absent. A state of an older fold is folded anew; one whose key is gone is erased,
-        whether or not the event that says so has come."""
+        """Streams that have no event are absent. A state of another fold than the rules in force have is folded anew; one
+        whose key is gone is erased, whether or not the event that says so has come."""
+        keeping = self._rulebook.rules.keeping
         rows = await self._pool.fetch(
-            """SELECT s AS stream, version, pos, fold_version, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+            """SELECT s AS stream, version, pos, fold, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
                JOIN states ON partition = p AND stream = s""",
             [partition_of(stream, self._partitions) for stream in streams],
             list(streams),
         )
         keys = await self._vault.keys(row["stream"] for row in rows)
-        usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold_version"] == FOLD_VERSION]
+        usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold"] == fold_digest(keeping)]
         found = {row["stream"]: Held(_open(row, keys[row["stream"]]), row["version"], row["pos"]) for row in usable}
         if rest := {row["stream"] for row in rows} - found.keys():
-            folded = await self._history.states(rest)
+            folded = await self._history.of(keeping).states(rest)
             for stream in folded.keys() - keys.keys():
                 close(folded[stream].state)
             found |= folded
         return found
 
     async def apply(self, connection: Any, changed: Mapping[bytes, Held], keys: Mapping[bytes, DataKey]) -> None:
-        streams = sorted(changed)
+        """States of the fold in force."""
+        streams, fold = sorted(changed), fold_digest(self._rulebook.rules.keeping)
         await connection.execute(
-            """INSERT INTO states (partition, stream, version, pos, fold_version, envelope)
+            """INSERT INTO states (partition, stream, version, pos, fold, envelope)
                SELECT p, s, v, pos, $6, e FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::bytea[]) AS new (p, s, v, pos, e)
                ON CONFLICT (partition, stream) DO UPDATE
-               SET version = excluded.version, pos = excluded.pos, fold_version = excluded.fold_version, envelope = excluded.envelope""",
+               SET version = excluded.version, pos = excluded.pos, fold = excluded.fold, envelope = excluded.envelope""",
             [partition_of(stream, self._partitions) for stream in streams],
             streams,
             [changed[stream].version for stream in streams],
             [changed[stream].pos for stream in streams],
-            [_seal(changed[stream], stream, keys.get(stream)) for stream in streams],
-            FOLD_VERSION,
+            [_seal(changed[stream], stream, keys.get(stream), fold) for stream in streams],
+            fold,
         )
 
 
-def _seal(held: Held, stream: bytes, key: DataKey | None) -> bytes:
+def _seal(held: Held, stream: bytes, key: DataKey | None, fold: bytes) -> bytes:
     """Empty when there is nothing left to keep."""
     if key is None or held.state.erased:
         return b""
-    return key.seal(encode(held.state), state_binding(stream, held.version, held.pos, FOLD_VERSION))
+    return key.seal(encode(held.state), state_binding(stream, held.version, held.pos, fold))
 
 
 def _open(row: Any, key: DataKey) -> State:
-    return decode_state(key.open(row["envelope"], state_binding(row["stream"], row["version"], row["pos"], row["fold_version"])))
+    return decode_state(key.open(row["envelope"], state_binding(row["stream"], row["version"], row["pos"], row["fold"])))
 
 
-def state_binding(stream: bytes, version: int, pos: int, fold_version: int) -> bytes:
+def state_binding(stream: bytes, version: int, pos: int, fold: bytes) -> bytes:
     """Where a sealed state belongs: an older one under the version of today opens nowhere."""
-    return b"state" + stream + b"".join(number.to_bytes(8, signed=True) for number in (fold_version, version, pos))
+    return b"state" + stream + fold + b"".join(number.to_bytes(8, signed=True) for number in (version, pos))

@@ -1,0 +1,66 @@
+"""Chooses golden records by rules: which rules are meant, and what they have to know of what the person has confirmed."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Literal
+
+from services.profile.cache import LoadingCache
+from services.profile.domain.golden import GoldenRecord, VerifiedValue, golden_record, unconfirmed
+from services.profile.domain.rules import Rules
+from services.profile.domain.rules_document import CONFIRMABLE
+from services.profile.domain.state import Held
+from services.profile.tables.rulebook import Rulebook
+from shared.errors import InvalidInput
+from shared.events.consent import DecisionRecorded
+from shared.identifiers import hash_of, normalise
+
+# Those in force at the instant that is asked for, those in force now, or a version.
+RulesChoice = Literal["then", "now"] | int
+THEN: Final = "then"
+
+
+class Chooser:
+    def __init__(self, rulebook: Rulebook, decisions: LoadingCache[bytes, list[DecisionRecorded]], lookup_key: bytes) -> None:
+        self._rulebook = rulebook
+        self._decisions = decisions
+        self._lookup_key = lookup_key
+
+    @property
+    def in_force(self) -> Rules:
+        return self._rulebook.rules
+
+    def rules(self, choice: RulesChoice, known_at: int) -> Rules:
+        """Raises NotFound (RULES_UNKNOWN)."""
+        if isinstance(choice, int):
+            return self._rulebook.version(choice).rules
+        return self._rulebook.rules if choice == "now" else self._rulebook.known_at(known_at)
+
+    async def records(self, clusters: Mapping[bytes, Mapping[bytes, Held]], rules: Rules, by: int) -> dict[bytes, GoldenRecord]:
+        """By customer. The states are folded with what these rules need; what was confirmed after `by` isn't confirmed."""
+        verified = await self.confirmed(unconfirmed((h.state for held in clusters.values() for h in held.values()), rules), by)
+        return {
+            customer: golden_record({stream: h.state for stream, h in held.items()}, rules, verified)
+            for customer, held in clusters.items()
+        }
+
+    async def verified(self, records: Iterable[GoldenRecord], by: int) -> list[frozenset[str]]:
+        """Of each record the names of the traits whose value the person has confirmed from that very address."""
+        shown = [
+            {(name, trait.value) for name in CONFIRMABLE if (trait := record.traits.get(name)) and isinstance(trait.value, str)}
+            for record in records
+        ]
+        confirmed = await self.confirmed({one for values in shown for one in values}, by)
+        return [frozenset(name for name, _ in values & confirmed) for values in shown]
+
+    async def confirmed(self, values: Collection[VerifiedValue], by: int) -> set[VerifiedValue]:
+        """Of values of traits those that the person has confirmed from that very address."""
+        hashes = {one: value_hash for one in values if (value_hash := self._hash_of(*one)) is not None}
+        found = await self._decisions.get(set(hashes.values())) if hashes else {}
+        confirmed = {bound for bound, decisions in found.items() if any(d.confirmed and d.decided_at <= by for d in decisions)}
+        return {one for one, value_hash in hashes.items() if value_hash in confirmed}
+
+    def _hash_of(self, name: str, value: str) -> bytes | None:
+        """As the identifier that the trait's value is; None when it is none."""
+        try:
+            return hash_of(normalise(name, value), self._lookup_key)
+        except InvalidInput:
+            return None

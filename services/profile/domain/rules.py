@@ -1,0 +1,73 @@
+"""By which rules a golden value is chosen, and what the fold has to keep for that. Pure."""
+
+import hashlib
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+# Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
+FOLD_VERSION: Final = 3
+
+RuleName = Literal["most_recent", "source_priority", "most_frequent", "first", "min", "max", "longest", "union"]
+TypeName = Literal["text", "number", "boolean", "instant", "list", "object"]
+BY_LATEST: Final = frozenset({"most_recent", "source_priority"})  # what a source said last is all they look at
+
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class TraitRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one trait's value is chosen among what was said of it. `sources` is for source_priority, the most trusted first."""
+
+    rule: RuleName = "most_recent"
+    sources: tuple[str, ...] = ()
+    verified_first: bool = False
+    type: TypeName | None = None
+    by_field: bool = False
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether what each source said last is not enough to choose."""
+        return self.rule not in BY_LATEST or self.verified_first or self.type is not None or self.by_field
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """Of which traits the fold keeps all that was said: of those that are `named`, or with `others` of all that are not."""
+
+    named: frozenset[str] = frozenset()
+    others: bool = False
+
+    def keeps_all(self, trait: str) -> bool:
+        return (trait in self.named) is not self.others
+
+
+PLAIN: Final = Keeping()
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the rules. `keeping` follows from the rest."""
+
+    version: int
+    default: TraitRule
+    traits: dict[str, TraitRule]
+    keeping: Keeping
+
+    def of(self, trait: str) -> TraitRule:
+        return self.traits.get(trait, self.default)
+
+    @property
+    def verifying(self) -> list[str]:
+        """Traits of which it matters which values are verified."""
+        return [name for name, rule in self.traits.items() if rule.verified_first]
+
+
+def keeping_of(default: TraitRule, traits: dict[str, TraitRule]) -> Keeping:
+    others = default.needs_all
+    return Keeping(frozenset(name for name, rule in traits.items() if rule.needs_all is not others), others)
+
+
+@lru_cache(maxsize=64)
+def fold_digest(keeping: Keeping) -> bytes:
+    """16 bytes that name what a fold gives: its version and what it keeps. States are trusted by it."""
+    content = _canonical.encode((FOLD_VERSION, sorted(keeping.named), keeping.others))
+    return hashlib.sha256(content).digest()[:16]

@@ -1,0 +1,94 @@
+"""The document in which people write the rules of profiles. Pure.
+
+```json
+{"default": {"rule": "most_recent"},
+ "traits": {"email": {"rule": "most_recent", "verified_first": true},
+            "plan": {"rule": "source_priority", "sources": ["billing", "crm"]},
+            "tags": {"rule": "union"},
+            "address": {"rule": "most_recent", "by_field": true},
+            "signed_up_at": {"rule": "min", "type": "instant"}}}
+```
+`default` is the rule of every trait that isn't listed. Each further section has a type of its own, which checks what it says.
+"""
+
+from typing import Final
+
+import msgspec
+
+from services.profile.domain.rules import Rules, TraitRule, keeping_of
+from shared.errors import InvalidInput
+
+MAX_DOCUMENT_BYTES: Final = 256_000  # it is an event of the log, and every version stays in memory
+MAX_RULES: Final = 1_000  # a profile has no more traits
+MAX_SOURCES: Final = 100  # of one rule
+MAX_NAME_CHARACTERS: Final = 256  # of a trait or a source
+CONFIRMABLE: Final = ("email", "phone")  # a person can confirm a consent from them, and nothing else
+MEASURED: Final = {"min": ("number", "instant", "text"), "max": ("number", "instant", "text"), "longest": ("text", "list")}
+BY_FIELD: Final = ("most_recent", "source_priority", "most_frequent", "first")
+
+
+class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    default: TraitRule = TraitRule()
+    traits: dict[str, TraitRule] = {}
+
+
+SHIPPED: Final = RulesDocument()
+
+
+def read(text: str) -> RulesDocument:
+    """Raises InvalidInput (RULES_INVALID)."""
+    if len(text.encode()) > MAX_DOCUMENT_BYTES:
+        raise _invalid(f"a document of rules is at most {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        document = msgspec.json.decode(text, type=RulesDocument)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except msgspec.DecodeError:
+        raise _invalid("not JSON") from None
+    _check(document)
+    return document
+
+
+def rules_of(document: RulesDocument, version: int) -> Rules:
+    keeping = keeping_of(document.default, document.traits)
+    return Rules(version=version, default=document.default, traits=document.traits, keeping=keeping)
+
+
+def to_json(document: RulesDocument) -> str:
+    return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
+
+
+SHIPPED_RULES: Final = rules_of(SHIPPED, 1)
+
+
+def _check(document: RulesDocument) -> None:
+    if len(document.traits) > MAX_RULES:
+        raise _invalid(f"at most {MAX_RULES} traits have rules of their own")
+    if document.default.verified_first:
+        raise _invalid(f"verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
+    _check_rule("default", document.default)
+    for name, rule in document.traits.items():
+        if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+            raise _invalid(f"a trait's name has 1 to {MAX_NAME_CHARACTERS} characters")
+        if rule.verified_first and name not in CONFIRMABLE:
+            raise _invalid(f"{name}: verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
+        _check_rule(name, rule)
+
+
+def _check_rule(name: str, rule: TraitRule) -> None:
+    if (rule.rule == "source_priority") is not bool(rule.sources):
+        raise _invalid(f"{name}: source_priority, and no other rule, names its sources, the most trusted first")
+    if len(rule.sources) > MAX_SOURCES or len(set(rule.sources)) != len(rule.sources):
+        raise _invalid(f"{name}: list each source once, and {MAX_SOURCES} at most")
+    if any(not 1 <= len(source) <= MAX_NAME_CHARACTERS for source in rule.sources):
+        raise _invalid(f"{name}: a source's name has 1 to {MAX_NAME_CHARACTERS} characters")
+    if rule.rule in MEASURED and rule.type not in MEASURED[rule.rule]:
+        raise _invalid(f"{name}: {rule.rule} needs a type: {', '.join(MEASURED[rule.rule])}")
+    if rule.rule == "union" and rule.type is not None:
+        raise _invalid(f"{name}: union takes values of every type and has none itself")
+    if rule.by_field and (rule.rule not in BY_FIELD or rule.type not in (None, "object") or rule.verified_first):
+        raise _invalid(f"{name}: by_field is for objects, with one of the rules {', '.join(BY_FIELD)}")
+
+
+def _invalid(message: str) -> InvalidInput:
+    return InvalidInput(message, reason="RULES_INVALID")
