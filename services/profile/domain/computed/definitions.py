@@ -1,0 +1,151 @@
+"""Definitions of computed traits, checked and compiled."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from services.profile.domain.computed.document import (
+    MAX_COMPUTED,
+    MAX_TITLE_CHARACTERS,
+    OF_NUMBERS,
+    UNIQUE,
+    WITHOUT_VALUE,
+    Aggregate,
+    ComputedTrait,
+    Scores,
+)
+from services.profile.domain.computed.events import EVENT
+from services.profile.domain.computed.names import event_names
+from services.profile.domain.computed.occurrences import MAX_OCCURRENCES, How, Kept, Scalar
+from services.profile.domain.computed.windows import MAX_WINDOW_US, Span, duration, span_of
+from services.profile.domain.expressions.language import Expression, Kind, Language, Values, invalid
+
+MAX_VALUE_CHARACTERS = 256  # a longer text doesn't count: a value is kept for each event
+MAX_LISTED = 200  # values of a unique_list
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_EXACT_INT = 2**53
+MAX_NUMBER = 1e15  # a larger one doesn't count: sums stay finite
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`names` are those that an event must have to count, None when any."""
+
+    name: str
+    aggregate: Aggregate
+    span: Span
+    of: Expression
+    value: Expression | None
+    names: frozenset[str] | None
+    recency_us: tuple[int, ...] = ()  # of scores
+    scores: Scores | None = None
+
+    def nothing_kept(self) -> Kept:
+        most = 1 if self.aggregate in ("last", "time_since") else MAX_LISTED if self.aggregate == "unique_list" else MAX_OCCURRENCES
+        return Kept(_how(self.aggregate, self.span), self.span.horizon_us, most)
+
+    def counts(self, values: Values) -> tuple[bool, Scalar]:
+        """Whether an event counts, and its value."""
+        if self.of.evaluate(values) is not True:
+            return False, None
+        if self.value is None:
+            return True, None
+        value = _scalar(self.value.evaluate(values))
+        if value is None or (self.aggregate in OF_NUMBERS and not _is_number(value)):
+            return False, None
+        return True, value
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """By name, and by the names of the events that they need, so that most events cost nothing."""
+
+    all: Mapping[str, Definition] = field(default_factory=dict)
+    language: Language = field(default_factory=lambda: Language(EVENT))
+    by_event: Mapping[str, tuple[Definition, ...]] = field(default_factory=dict)
+    of_any: tuple[Definition, ...] = ()
+
+    def wanting(self, event_name: str) -> tuple[Definition, ...]:
+        """Those that an event of this name may count for."""
+        return self.by_event.get(event_name, ()) + self.of_any
+
+
+def compile_section(section: Mapping[str, ComputedTrait]) -> Definitions:
+    """Raises InvalidInput (RULES_INVALID), whose text names the definition and the place."""
+    if len(section) > MAX_COMPUTED:
+        raise invalid("computed", f"there are at most {MAX_COMPUTED} computed traits")
+    language = Language(EVENT)
+    found = {name: _compile(name, trait, language) for name, trait in sorted(section.items())}
+    by_event: dict[str, tuple[Definition, ...]] = {}
+    for definition in found.values():
+        for event_name in definition.names or ():
+            by_event[event_name] = (*by_event.get(event_name, ()), definition)
+    return Definitions(found, language, by_event, tuple(d for d in found.values() if d.names is None))
+
+
+def _compile(name: str, trait: ComputedTrait, language: Language) -> Definition:
+    where = f"computed.{name}"
+    for why in _objections(name, trait):
+        raise invalid(where, why)
+    of = language.compile(trait.of, f"{where}.of", Kind.BOOL)
+    value = None if trait.value is None else language.compile(trait.value, f"{where}.value")
+    return Definition(
+        name=name,
+        aggregate=trait.aggregate,
+        span=span_of(trait.window, f"{where}.window"),
+        of=of,
+        value=value,
+        names=event_names(of.tree.root),
+        recency_us=tuple(duration(text, f"{where}.scores.recency", MAX_WINDOW_US) for text in trait.scores.recency)
+        if trait.scores
+        else (),
+        scores=trait.scores,
+    )
+
+
+def _objections(name: str, trait: ComputedTrait) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield "a name is 1 to 64 letters, digits and _, and begins with no digit"
+    if len(trait.title) > MAX_TITLE_CHARACTERS:
+        yield f"a title has at most {MAX_TITLE_CHARACTERS} characters"
+    if (trait.value is None) != (trait.aggregate in WITHOUT_VALUE):
+        yield (
+            f"{trait.aggregate} takes no value"
+            if trait.value
+            else f"{trait.aggregate} needs a value, such as double(event.properties.total)"
+        )
+    if trait.aggregate == "time_since" and trait.window is not None:
+        yield "time_since has no window"
+    if (trait.scores is None) != (trait.aggregate != "rfm"):
+        yield "rfm, and only that, needs scores"
+    if trait.scores and any(list(bounds) != sorted(set(bounds)) for bounds in (trait.scores.frequency, trait.scores.monetary)):
+        yield "the bounds of scores rise"
+
+
+def _how(aggregate: Aggregate, span: Span) -> How:
+    if aggregate in UNIQUE and span.gap_us is None:
+        return "distinct"
+    if span.is_open:
+        only: dict[str, How] = {"first": "earliest", "min": "least", "max": "greatest"}
+        return only.get(aggregate, "newest")
+    return "newest"
+
+
+def _scalar(value: Any) -> Scalar:
+    """None for what can't be a value. 5.0 and 5 are one value, as they are in JSON."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) <= _EXACT_INT else value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, str):
+        return value if len(value) <= MAX_VALUE_CHARACTERS else None
+    return value if isinstance(value, bool | int) else None
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER

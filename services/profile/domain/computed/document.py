@@ -1,0 +1,58 @@
+"""The section `computed` of the rules document: how operators write computed traits.
+
+```json
+{"orders_30d": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "30d"},
+ "spent": {"of": "event.name == 'Order Completed'", "aggregate": "sum", "value": "double(event.properties.total)"},
+ "visit_pages": {"of": "event.type == 'page'", "aggregate": "count", "window": {"session": "30m"}},
+ "rfm": {"of": "event.name == 'Order Completed'", "aggregate": "rfm", "value": "double(event.properties.total)",
+         "scores": {"recency": ["30d", "90d", "180d", "365d"], "frequency": [2, 3, 5, 10], "monetary": [50, 100, 250, 500]}}}
+```
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from services.profile.domain.computed.windows import Window
+
+Aggregate = Literal[
+    "count",
+    "sum",
+    "min",
+    "max",
+    "average",
+    "first",
+    "last",
+    "most_frequent",
+    "unique_list",
+    "unique_count",
+    "time_since",
+    "rfm",
+]
+WITHOUT_VALUE: Final = ("count", "time_since")
+OF_NUMBERS: Final = ("sum", "min", "max", "average", "rfm")
+UNIQUE: Final = ("unique_list", "unique_count")
+MAX_COMPUTED: Final = 100  # definitions; each that counts an event costs some microseconds of it
+MAX_TITLE_CHARACTERS: Final = 500
+
+
+class Scores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Four bounds each, rising, for scores from 1 to 5. Recency: the time since the last, the shorter the higher the score."""
+
+    recency: tuple[str, str, str, str]
+    frequency: tuple[int, int, int, int]
+    monetary: tuple[float, float, float, float]
+
+
+class ComputedTrait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`of` says which events count, `value` what is taken of each; an event without a value of the right type doesn't count."""
+
+    of: str
+    aggregate: Aggregate
+    value: str | None = None
+    window: Window = None
+    scores: Scores | None = None
+    title: str = ""
+
+
+Section = dict[str, ComputedTrait]

@@ -1,0 +1,36 @@
+"""Takes events into what is kept for computed traits, and joins what was kept of customers that are one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.profile.domain.computed import occurrences
+from services.profile.domain.computed.definitions import Definitions
+from services.profile.domain.computed.events import happened_at, name_of, values_of
+from services.profile.domain.computed.occurrences import Kept, key_of
+from shared.events import customer as events
+from shared.events.catalogue import Entry
+
+
+def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: events.Activity, personal: Any) -> None:
+    """Adds an event in place, whose personal part is readable."""
+    wanting = definitions.wanting(name_of(personal))
+    if not wanting:
+        return
+    values = values_of(definitions.language, entry, public, personal)
+    for definition in wanting:
+        counts, value = definition.counts(values)
+        if not counts:
+            continue
+        held = kept.get(definition.name)
+        if held is None:
+            held = kept[definition.name] = definition.nothing_kept()
+        key = key_of(value) if held.how == "distinct" else entry.event_id
+        occurrences.add(held, (happened_at(entry, public), key, value))
+
+
+def join(one: Mapping[str, Kept], other: Mapping[str, Kept]) -> dict[str, Kept]:
+    """What taking the events of both gives. Neither changes."""
+    joined = {name: occurrences.fork(held) for name, held in one.items()}
+    for name, held in other.items():
+        joined[name] = occurrences.join(joined[name], held) if name in joined else occurrences.fork(held)
+    return joined

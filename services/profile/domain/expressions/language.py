@@ -1,0 +1,143 @@
+"""Compiles and evaluates expressions over declared variables.
+
+What can't be evaluated (a trait that is missing, a text where a number is needed) is no error: it has no value.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cel_expr_python import cel
+
+from services.profile.domain.expressions.bounds import MAX_CHARACTERS, objections
+from services.profile.domain.expressions.tree import Node, Tree, call, has_target, read, with_arguments, write
+from shared.errors import InvalidInput
+from shared.instants import EPOCH
+
+Kind = cel.Type
+COMPARISONS: Final = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
+INSTANT: Final = "instant"
+_INT_END: Final = 2**63
+_PLAIN: Final = (Kind.BOOL, Kind.INT, Kind.DOUBLE, Kind.TIMESTAMP, Kind.DURATION)
+_PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
+
+
+def to_instant(text: str) -> datetime:
+    """Of a date, or of a date and time (ISO 8601; UTC when it says no offset). Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_INSTANT_OF_TEXT = cel.Overload("instant_string", return_type=Kind.TIMESTAMP, parameters=[Kind.STRING], impl=to_instant)
+
+
+class Values:
+    """What the variables of a language are at one evaluation; several expressions may share it."""
+
+    __slots__ = ("activation",)
+
+    def __init__(self, activation: Any) -> None:
+        self.activation = activation
+
+    def __repr__(self) -> str:
+        return "<Values sealed>"
+
+
+class Expression:
+    """Compiled. `tree` is what it was compiled to."""
+
+    def __init__(self, text: str, compiled: Any, tree: Tree) -> None:
+        self.text = text
+        self.tree = tree
+        self._compiled = compiled
+
+    def evaluate(self, values: Values) -> Any:
+        """None when it has no value, or null."""
+        try:
+            result = self._compiled.eval(values.activation)
+            return None if result.type() == Kind.ERROR else result.plain_value()
+        except (RuntimeError, ValueError, OverflowError):  # beyond its rounds, or beyond what a datetime can say
+            return None
+
+
+class Language:
+    """Variables with their types. A name with dots is one variable: `event.name`."""
+
+    def __init__(self, variables: Mapping[str, cel.Type]) -> None:
+        functions = [cel.FunctionDecl(INSTANT, [_INSTANT_OF_TEXT])]
+        self._environment = cel.NewEnv(variables=dict(variables), functions=functions)
+        self._plain = frozenset(name for name, kind in variables.items() if kind in _PLAIN)
+
+    def values(self, content: Mapping[str, Any]) -> Values:
+        """Numbers beyond 64 bits with a sign become floating, as CEL has none that large."""
+        return Values(self._environment.Activation({name: _fitting(value) for name, value in content.items()}))
+
+    def compile(self, text: str, where: str, *wanted: cel.Type) -> Expression:
+        """`wanted` are the types that the result may have; any, if there are none. Raises InvalidInput (RULES_INVALID)."""
+        if len(text) > MAX_CHARACTERS:
+            raise invalid(where, f"an expression has at most {MAX_CHARACTERS} characters")
+        try:
+            compiled = self._environment.compile(text)
+        except RuntimeError as error:
+            raise invalid(*_told(where, str(error))) from None
+        kind = compiled.return_type()
+        if wanted and kind not in wanted:
+            raise invalid(where, f"it has to be {' or '.join(one.name().lower() for one in wanted)}, and is {kind.name().lower()}")
+        tree = read(compiled.serialize())
+        for objection in objections(tree, self._plain):
+            raise invalid(where, objection)
+        return self._with_instants(text, tree)
+
+    def derived(self, expression: Expression, root: Node) -> Expression:
+        """Another expression made of nodes of one that was compiled."""
+        return Expression(expression.text, self._environment.deserialize(write(expression.tree, root)), expression.tree)
+
+    def _with_instants(self, text: str, tree: Tree) -> Expression:
+        """What is compared with an instant is read as one: traits that are dates are kept as texts."""
+        root = _reading_instants(tree, tree.root)
+        serialized = write(tree, root)
+        return Expression(text, self._environment.deserialize(serialized), tree._replace(root=root))
+
+
+def instant_of(at: int) -> datetime:
+    """Of microseconds since 1970, as expressions have it."""
+    return EPOCH + timedelta(microseconds=at)
+
+
+def invalid(where: str, why: str) -> InvalidInput:
+    return InvalidInput(f"{where}: {why}", reason="RULES_INVALID")
+
+
+def _fitting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _fitting(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_fitting(part) for part in value]
+    return float(value) if isinstance(value, int) and not -_INT_END <= value < _INT_END else value
+
+
+def _reading_instants(tree: Tree, node: Node) -> Node:
+    if node.kind != "call" or has_target(node):
+        return node
+    arguments = tuple(_reading_instants(tree, child) for child in node.children)
+    if node.name in COMPARISONS:
+        kinds = [tree.type_of(child) for child in node.children]
+        if kinds == ["dyn", "timestamp"]:
+            arguments = (_as_instant(node.children[0]), arguments[1])
+        elif kinds == ["timestamp", "dyn"]:
+            arguments = (arguments[0], _as_instant(node.children[1]))
+    return node if arguments == node.children else with_arguments(node, arguments)
+
+
+def _as_instant(node: Node) -> Node:
+    return call(INSTANT, (node,), node.id)
+
+
+def _told(where: str, error: str) -> tuple[str, str]:
+    """The place and the reason, without the picture that the compiler draws."""
+    found = _PLACE.search(error)
+    if found is None:
+        return where, "this can't be compiled: it is nested too deeply (32 levels at most)"
+    line, column, why = found.groups()
+    return (where if int(line) < 0 else f"{where}, line {line}, column {column}"), why
