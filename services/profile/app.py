@@ -6,18 +6,27 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.choosing import THEN, Chooser, RulesChoice
+from services.profile.clusters import (
+    Load,
+    bound_hashes,
+    joined,
+    nothing_yet,
+    require_decided,
+    require_readable,
+    unknown,
+    unknown_identifier,
+)
 from services.profile.domain.fold import happened_by, is_timeless
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import Held, linked, newest_positions, reachable
-from services.profile.enforcement import depends_on_the_person, require_permission, require_unrestricted
+from services.profile.domain.state import Held, newest_positions
+from services.profile.enforcement import depends_on_the_person
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.snapshots import NEVER, Past
-from shared.errors import InvalidInput, NotFound, Unavailable, WrongState
+from shared.errors import InvalidInput, Unavailable
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
-from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
 from shared.log import Record
 from shared.vault import Vault
@@ -129,9 +138,7 @@ class Profiles:
             if rules is self._chooser.in_force:  # else some of the states may be folded for others
                 return profile
 
-    async def permit_cluster(
-        self, customer: bytes, purpose: PurposeDefined, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
-    ) -> dict[bytes, Held]:
+    async def permit_cluster(self, customer: bytes, purpose: PurposeDefined, load: Load) -> dict[bytes, Held]:
         """As `permit`: the states that the profile is made of."""
         held = await self._cluster(customer, load)
         require_readable(customer, held, purpose)
@@ -214,7 +221,7 @@ class Profiles:
 
         held = await self._cluster(customer, load)
         if all(one.latest_at == NEVER for one in past.values()):
-            raise _nothing_yet(customer)
+            raise nothing_yet(customer)
         redacted = sum(one.redacted for one in past.values())
         return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted)
 
@@ -233,7 +240,7 @@ class Profiles:
         held = await self._cluster(customer, fold_streams)
         counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
         if all(is_timeless(r.entry) for r in counted):
-            raise _nothing_yet(customer)
+            raise nothing_yet(customer)
         keys = await self._vault.keys(held)
         redacted = sum(1 for r in counted if r.entry.envelope and r.entry.stream not in keys)
         return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted), counted
@@ -241,56 +248,20 @@ class Profiles:
     async def _settled(self, instant: Instant) -> int:
         return instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)
 
-    async def _cluster(
-        self, customer: bytes, load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
-    ) -> dict[bytes, Held]:
+    async def members(self, customer: bytes, known_at: int) -> tuple[list[bytes], int]:
+        """Streams that were one customer as known then, and the instant that this is known of. Raises NotFound (CUSTOMER_UNKNOWN)."""
+        if known_at == END_OF_TIME:
+            return list(await self._cluster(customer, self._states.get)), known_at
+        settled = await self._settle(known_at)
+        history = self._history.of(self.in_force.keeping)  # merges are the same by all rules
+        return list(await self._cluster(customer, lambda streams: history.states(streams, settled))), settled
+
+    async def _cluster(self, customer: bytes, load: Load) -> dict[bytes, Held]:
         """The customer and all that merges join to it."""
         held = await joined([customer], load)
         if not held:
             raise unknown(customer)
         return held
-
-
-async def joined(
-    customers: Collection[bytes], load: Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]
-) -> dict[bytes, Held]:
-    """These customers and all that merges join to them, each ring of them loaded at once."""
-    found = await load(customers)
-    held = dict(found)
-    # None found: the other side of a merge is in a unit that isn't applied yet.
-    while found and (missing := reachable(h.state for h in found.values()) - held.keys()):
-        found = await load(missing)
-        held |= found
-    return held
-
-
-def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
-    """Raises WrongState (CUSTOMER_ERASED), NotPermitted (RESTRICTED)."""
-    if any(h.state.erased for h in held.values()):
-        raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
-    require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
-
-
-def bound_hashes(held: Mapping[bytes, Held]) -> set[bytes]:
-    """Of the identifiers that decisions about these customers are bound to."""
-    return {bound for h in held.values() for bound in linked(h.state)}
-
-
-def require_decided(purpose: PurposeDefined, hashes: Collection[bytes], found: Mapping[bytes, list[DecisionRecorded]]) -> None:
-    """Raises NotPermitted."""
-    require_permission(purpose, [d for bound in hashes for d in found[bound] if d.purpose == purpose.name])
-
-
-def unknown(customer: bytes) -> NotFound:
-    return NotFound("no customer had this id then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
-
-
-def unknown_identifier(identifier: Identifier) -> NotFound:
-    return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", namespace=identifier.namespace)
-
-
-def _nothing_yet(customer: bytes) -> NotFound:
-    return NotFound("nothing had happened to this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
 def _profile(held: dict[bytes, Held], record: GoldenRecord, rules: Rules, partitions: int) -> Profile:

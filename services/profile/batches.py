@@ -4,18 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from services.profile.app import (
-    Instant,
-    Profile,
-    Profiles,
-    bound_hashes,
-    joined,
-    require_decided,
-    require_readable,
-    unknown,
-    unknown_identifier,
-)
+from services.profile.app import Instant, Profile, Profiles
 from services.profile.cache import LoadingCache
+from services.profile.clusters import bound_hashes, joined, require_decided, require_readable, unknown, unknown_identifier
 from services.profile.domain.state import Held, reachable
 from services.profile.enforcement import depends_on_the_person
 from services.profile.tables.identifiers import Identifiers

@@ -116,7 +116,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),
         profiles=profiles,
         batches=Batches(profiles, identifiers, held, vault.lookup_key),
-        timelines=Timelines(profiles, vault),
+        timelines=Timelines(profiles, reader, vault, partitions),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, reader, vault, writer.settle, partitions),

@@ -1,13 +1,22 @@
 """Reads of what happened, over all members of a cluster."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from services.profile.app import Instant, Profiles
-from shared.log import Record
+from services.profile.clusters import nothing_yet
+from services.profile.enforcement import release_event
+from shared.events import customer as events
+from shared.events.consent import PurposeDefined
+from shared.ids import partition_of
+from shared.instants import END_OF_TIME
+from shared.log import LogReader, Record
+from shared.log.reader import BEGINNING_OF_TIME, Happened, Place
 from shared.vault import Vault
+
+LOOKED_INTO = 2_000  # events at most that are opened for a page whose filter only their content can answer
 
 
 class TimelineItem(msgspec.Struct, frozen=True):
@@ -23,33 +32,74 @@ class TimelineItem(msgspec.Struct, frozen=True):
     other: bytes | None = None
 
 
-class Timelines:
-    """Reads of what happened, over all members of a cluster."""
+class Filter(msgspec.Struct, frozen=True):
+    """What of a timeline is wanted: all kinds, sources and names where none is given; happened from `since` to `until`, both included."""
 
-    def __init__(self, profiles: Profiles, vault: Vault) -> None:
+    kinds: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    since: int = BEGINNING_OF_TIME
+    until: int = END_OF_TIME
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the log can't tell by itself what is wanted."""
+        return bool(self.sources or self.names)
+
+    def takes(self, item: TimelineItem, purpose: PurposeDefined) -> bool:
+        """By the name that the purpose may see: else a filter would tell what is withheld."""
+        if self.sources and getattr(item.public, "source", None) not in self.sources:
+            return False
+        return not self.names or release_event(item.public, item.personal, purpose).name in self.names
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """A part of a timeline, latest first; `rest` is where it goes on, None at its end. It may be empty and still go on."""
+
+    items: list[TimelineItem]
+    rest: Place | None
+
+
+class Timelines:
+    """Reads of what happened, over all members of a cluster. Nothing is replayed: a page is read where it stands in the log."""
+
+    def __init__(self, profiles: Profiles, reader: LogReader, vault: Vault, partitions: int) -> None:
         self._profiles = profiles
+        self._reader = reader
         self._vault = vault
+        self._partitions = partitions
 
     async def page(
-        self, customer: bytes, instant: Instant, kinds: Collection[str], before: tuple[int, bytes] | None, limit: int
-    ) -> list[TimelineItem]:
-        """Latest first, before the place given."""
-        _, records = await self._profiles.replay(customer, instant)
-        wanted = [
-            record
-            for record in records
-            if (not kinds or record.entry.kind in kinds) and (before is None or place_in_time(record) < before)
-        ]
-        wanted.sort(key=place_in_time, reverse=True)
-        page = wanted[:limit]
-        keys = await self._vault.keys({record.entry.stream for record in page})
-        erased = await self._profiles.erased_among([end for record in page for end in _ends(record)])
+        self, customer: bytes, instant: Instant, purpose: PurposeDefined, wanted: Filter, before: Place | None, limit: int
+    ) -> Stretch:
+        """Up to `limit` events behind the place given; fewer when so many had to be looked into. Raises NotFound (CUSTOMER_UNKNOWN)."""
+        members, known_at = await self._profiles.members(customer, instant.known_at)
+        streams = [(partition_of(stream, self._partitions), stream) for stream in members]
+        by_then = Happened(valid_at=instant.valid_at, known_at=known_at, timeless=events.TIMELESS_IDS)
+        if not instant.is_now and not await self._reader.anything_happened(streams, by_then):
+            raise nothing_yet(customer)
+        which = msgspec.structs.replace(by_then, before=before, since=wanted.since, until=wanted.until, types=_types(wanted.kinds))
+        most = LOOKED_INTO if wanted.looks_inside else limit
+        records = await self._reader.happened(streams, which, most + 1)
+        items = await self._open(records[:most])
+        found = [item for item in items if wanted.takes(item, purpose)]
+        if len(found) > limit:
+            return Stretch(found[:limit], place_of(found[limit - 1].record))
+        return Stretch(found, place_of(records[most - 1]) if len(records) > most else None)
+
+    async def _open(self, records: Sequence[Record]) -> list[TimelineItem]:
+        keys = await self._vault.keys({record.entry.stream for record in records})
+        erased = await self._profiles.erased_among([end for record in records for end in _ends(record)])
         items = []
-        for record in page:
+        for record in records:
             other = next((end for end in _ends(record)[1:] if end not in erased or record.entry.stream in erased), None)
             parts = record.entry.parts(keys.get(record.entry.stream))
             items.append(TimelineItem(record.entry.kind, record, *parts, other))
         return items
+
+
+def _types(kinds: Collection[str]) -> list[str] | None:
+    return [kind.id for kind in events.TYPES if kind.id.partition(".")[2] in kinds] if kinds else None
 
 
 def _ends(record: Record) -> list[bytes]:
@@ -58,7 +108,5 @@ def _ends(record: Record) -> list[bytes]:
     return [] if other is None else [record.entry.stream, other]
 
 
-def place_in_time(record: Record) -> tuple[int, bytes]:
-    """(Occurred at, 16 bytes that sort by when and where it was recorded): total, and among equal instants in order of arrival."""
-    recorded = record.recorded_at.to_bytes(8) + record.partition.to_bytes(2) + record.pos.to_bytes(6)
-    return record.entry.occurred_at, recorded
+def place_of(record: Record) -> Place:
+    return record.entry.occurred_at, record.recorded_at, record.partition, record.pos

@@ -9,7 +9,13 @@ from shared.instants import END_OF_TIME
 from shared.log.records import COLUMNS, Record, to_record
 
 BEGINNING = 0  # of recorded time
+BEGINNING_OF_TIME = -(2**63)  # of what happened
 NEWEST = 2**63 - 1  # a version or position behind all others
+
+Place = tuple[
+    int, int, int, int
+]  # occurred at, recorded at, partition, position: total, and among equal instants in order of arrival
+LAST_PLACE: Place = (NEWEST, NEWEST, 2**31 - 1, NEWEST)
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -19,6 +25,22 @@ class Stretch(msgspec.Struct, frozen=True):
     stream: bytes
     first: int = 1
     last: int = NEWEST
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of some streams by when they happened. All bounds are included.
+
+    What counts at all is what had happened by `valid_at` (of `timeless` types all) and was recorded by `known_at`; of that is
+    wanted what happened from `since` to `until`, of these `types` (None: of all), and stands behind `before`, where a page ended.
+    """
+
+    valid_at: int = END_OF_TIME
+    known_at: int = END_OF_TIME
+    timeless: Collection[str] = ()
+    since: int = BEGINNING_OF_TIME
+    until: int = END_OF_TIME
+    types: Collection[str] | None = None
+    before: Place | None = None
 
 
 class LogReader:
@@ -109,6 +131,41 @@ class LogReader:
             valid_at,
         )
         return (to_record(rows[0]), to_record(rows[-1])) if rows else None
+
+    async def happened(self, streams: Sequence[tuple[int, bytes]], which: Happened, limit: int) -> list[Record]:
+        """Up to `limit` events of streams, given as (partition, stream), latest first by when they happened, then by place.
+
+        There is no index by when things happened: the server looks at each event of the streams, half a microsecond each.
+        """
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
+                WHERE recorded_at <= $3 AND (occurred_at <= $4 OR type_id = ANY($5::text[]))
+                  AND occurred_at BETWEEN $6 AND $7 AND ($8::text[] IS NULL OR type_id = ANY($8))
+                  AND (occurred_at, recorded_at, partition, pos) < ($9::int8, $10::int8, $11::int4, $12::int8)
+                ORDER BY occurred_at DESC, recorded_at DESC, partition DESC, pos DESC LIMIT $13""",  # noqa: S608
+            *_columns(streams),
+            which.known_at,
+            which.valid_at,
+            list(which.timeless),
+            which.since,
+            which.until,
+            None if which.types is None else list(which.types),
+            *(which.before or LAST_PLACE),
+            limit,
+        )
+        return [to_record(row) for row in rows]
+
+    async def anything_happened(self, streams: Sequence[tuple[int, bytes]], by_then: Happened) -> bool:
+        """Whether any event counts that isn't timeless."""
+        found: bool = await self._pool.fetchval(
+            """SELECT EXISTS (SELECT 1 FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
+                              WHERE recorded_at <= $3 AND occurred_at <= $4 AND type_id <> ALL($5::text[]))""",
+            *_columns(streams),
+            by_then.known_at,
+            by_then.valid_at,
+            list(by_then.timeless),
+        )
+        return found
 
     async def position_after(self, partition: int, known_at: int) -> int:
         """The first position that was recorded after an instant; the next one to be written when there is none.

@@ -44,13 +44,18 @@ class Page(Generic[P]):
         self._size = min(asked.page_size or PAGE_DEFAULT, PAGE_MAX)
         self.wanted = self._size + 1
 
+    @property
+    def size(self) -> int:
+        """For lists that know by themselves whether they go on."""
+        return self._size
+
     def cut(self, rows: Sequence[Row], place_of: Callable[[Row], P]) -> tuple[Sequence[Row], str]:
         """The rows of the page, and the token of the next one; empty when this is the last."""
         shown = rows[: self._size]
-        return shown, _token(place_of(shown[-1])) if len(rows) > len(shown) else ""
+        return shown, token_of(place_of(shown[-1])) if len(rows) > len(shown) else ""
 
 
-def _token(place: object) -> str:
+def token_of(place: object) -> str:
     return base64.urlsafe_b64encode(encode(place)).decode()
 
 

@@ -199,6 +199,40 @@ def test_a_timeline_is_paged_without_a_gap_or_a_repeat(platform: Platform, write
     assert [e.occur_time.ToNanoseconds() for e in whole] == sorted((e.occur_time.ToNanoseconds() for e in whole), reverse=True)
 
 
+def test_the_call_centre_sees_the_web_order(platform: Platform, write_key: str, other_key: str, person: str) -> None:
+    """Once the caller's number is known to be the visitor's: what each channel told is one timeline."""
+    phone, device = f"+4930901{uuid.uuid4().int % 10**6:06}", f"device-{person}"
+    platform.record(write_key, track("Order Completed", ago(30), anonymous_id=device))
+    call = identify("", ago(20), phone=phone)
+    call.anonymous_id = f"call-{person}"
+    platform.record(other_key, call, track("Call Answered", ago(20), anonymous_id=call.anonymous_id))
+    signed_up = identify(person, ago(10), phone=phone)
+    signed_up.anonymous_id = device
+    position = platform.record(write_key, signed_up).position
+    request = pb.GetTimelineRequest(
+        customer=by_identifier("phone", phone), purpose="service", kinds=["tracked"], at_least_as_fresh=[position]
+    )
+
+    def told() -> list[tuple[str, str]]:
+        return [(entry.name, entry.source[:5]) for entry in platform.profile.GetTimeline(request, timeout=10).entries]
+
+    assert told() == [("Call Answered", "batch"), ("Order Completed", "reads")]
+    for field, values in (("names", ["Order Completed"]), ("sources", [entry_source(platform, request, "Order Completed")])):
+        narrowed = pb.GetTimelineRequest()
+        narrowed.CopyFrom(request)
+        getattr(narrowed, field).extend(values)
+        assert [entry.name for entry in platform.profile.GetTimeline(narrowed, timeout=10).entries] == ["Order Completed"]
+    request.until_time.CopyFrom(timestamp(ago(25)) or request.until_time)
+    assert told() == [("Order Completed", "reads")]
+    request.purpose = "analytics"  # which doesn't see events
+    request.names.append("Order Completed")
+    assert told() == [], "a filter tells nothing that the purpose may not see"
+
+
+def entry_source(platform: Platform, request: pb.GetTimelineRequest, name: str) -> str:
+    return next(entry.source for entry in platform.profile.GetTimeline(request, timeout=10).entries if entry.name == name)
+
+
 def test_what_the_purpose_may_not_see_is_absent_and_named(platform: Platform, write_key: str, person: str) -> None:
     position = platform.record(write_key, identify(person, ago(2), first_name="Ann", shoe_size=39)).position
     profile = platform.get_profile(by_identifier("user_id", person), "service", position)

@@ -11,12 +11,13 @@ from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
 from services.profile.tables.snapshots import Past as PastOfStream
-from services.profile.timelines import Timelines
+from services.profile.timelines import Timelines, place_of
 from shared.events.catalogue import Entry
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
+from shared.log.reader import Happened
 from shared.vault import DataKey, Vault
 
 PARTITIONS = 2
@@ -56,6 +57,21 @@ class Log:
             and recorded_since <= record.recorded_at <= known_at
         ]
         return sorted(found, key=lambda record: (record.partition, record.entry.stream, record.version))
+
+    async def happened(self, streams: Sequence[tuple[int, bytes]], which: Happened, limit: int) -> list[Record]:
+        found = [
+            record
+            for record in await self.streams(streams, which.known_at)
+            if (record.entry.occurred_at <= which.valid_at or record.entry.type_id in which.timeless)
+            and which.since <= record.entry.occurred_at <= which.until
+            and (which.types is None or record.entry.type_id in which.types)
+            and (which.before is None or place_of(record) < which.before)
+        ]
+        return sorted(found, key=place_of, reverse=True)[:limit]
+
+    async def anything_happened(self, streams: Sequence[tuple[int, bytes]], by_then: Happened) -> bool:
+        found = await self.streams(streams, by_then.known_at)
+        return any(r.entry.occurred_at <= by_then.valid_at and r.entry.type_id not in by_then.timeless for r in found)
 
 
 class Keys:
@@ -120,7 +136,7 @@ class Past:
             lambda: self.log.now,
             PARTITIONS,
         )
-        self.timelines = Timelines(self.profiles, vault)
+        self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
 
     def key_of(self, stream: bytes) -> DataKey:
         return self.keys.held.setdefault(stream, DataKey(stream + stream))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.app import Instant, Profile
-from services.profile.timelines import place_in_time
+from services.profile.timelines import Filter, place_of
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
 from tests.properties.past_store import AUDIT, SUPPORT, Past
@@ -73,5 +73,5 @@ async def test_a_timeline_of_any_instant_is_what_a_plain_replay_counts(steps: li
     for customer in CUSTOMERS:
         plain = plain_profile(past, customer, instant.valid_at, instant.known_at)
         if plain is not None:
-            items = await past.timelines.page(customer, instant, (), None, 1_000)
-            assert [item.record for item in items] == sorted(plain[1], key=place_in_time, reverse=True)
+            whole = await past.timelines.page(customer, instant, AUDIT, Filter(), None, 1_000)
+            assert [item.record for item in whole.items] == sorted(plain[1], key=place_of, reverse=True)

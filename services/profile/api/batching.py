@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from c360.profile.v1 import profile_pb2 as pb
 
+from services.profile.api.bounds import ANSWER_BYTES
 from services.profile.api.etags import Tag
 from services.profile.api.masks import Mask
 from services.profile.api.messages import profile_message, refusal_message
 from services.profile.batches import Named, Seen
-from shared.errors import CustomerError, InvalidInput
+from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.rpc.edge import named_customer
 
@@ -34,7 +35,21 @@ def _named(query: pb.ProfileQuery) -> Named | CustomerError:
 def results(
     queries: Sequence[pb.ProfileQuery], outcomes: Sequence[Seen | CustomerError], purpose: PurposeDefined, mask: Mask, tag: Tag
 ) -> list[pb.ProfileResult]:
-    return [_result(query, outcome, purpose, mask, tag) for query, outcome in zip(queries, outcomes, strict=True)]
+    """What doesn't fit into the answer any more is refused (BATCH_FULL)."""
+    found: list[pb.ProfileResult] = []
+    size_bytes = 0
+    for query, outcome in zip(queries, outcomes, strict=True):
+        if size_bytes <= ANSWER_BYTES:
+            result = _result(query, outcome, purpose, mask, tag)
+            size_bytes += result.ByteSize()
+        if found and size_bytes > ANSWER_BYTES:
+            result = pb.ProfileResult(refusal=refusal_message(_full()))
+        found.append(result)
+    return found
+
+
+def _full() -> LimitExceeded:
+    return LimitExceeded("the answer is full; ask again for this one", reason="BATCH_FULL", limit_bytes=ANSWER_BYTES)
 
 
 def _result(

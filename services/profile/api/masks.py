@@ -11,7 +11,7 @@ from shared.errors import InvalidInput
 PATHS_AT_MOST = 1_000  # as many as a profile can have traits
 SHOWN_CHARACTERS = 100  # of a path that is refused
 TRAITS = "traits"
-FIELDS = tuple(pb.Profile.DESCRIPTOR.fields_by_name)
+FIELDS = tuple(field for field in pb.Profile.DESCRIPTOR.fields_by_name if field != "truncated")  # said of the others, always
 
 
 class Mask(msgspec.Struct, frozen=True):

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 from c360.common.v1 import common_pb2
 from c360.profile.v1 import profile_pb2 as pb
 
+from services.profile.api.bounds import LISTED_AT_MOST, bounded
 from services.profile.api.masks import WHOLE, Mask
-from services.profile.api.values import to_struct, to_value
+from services.profile.api.values import to_value
 from services.profile.app import Profile
 from services.profile.domain.golden import GoldenTrait
-from services.profile.enforcement import Released, ReleasedEvent, release, release_event
+from services.profile.domain.state import LinkedIdentifier
+from services.profile.enforcement import Released, release
 from services.profile.replay import Step
-from services.profile.timelines import TimelineItem
 from shared.errors import CustomerError
-from shared.events import customer as events
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.instants import to_timestamp
@@ -35,16 +35,16 @@ class View(NamedTuple):
 # What isn't asked for isn't made.
 FIELDS: dict[str, Callable[[View], Any]] = {
     "customer_id": lambda view: to_text(view.profile.record.members[0]),
-    "member_ids": lambda view: [to_text(member) for member in view.profile.record.members],
+    "member_ids": lambda view: [to_text(member) for member in view.profile.record.members[:LISTED_AT_MOST]],
     "traits": lambda view: {
         name: _trait(trait, name in view.verified)
         for name, trait in view.released.traits.items()
         if view.mask.traits is None or name in view.mask.traits
     },
-    "identifiers": lambda view: [
-        common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "") for linked in view.released.identifiers
+    "identifiers": lambda view: [identifier_message(linked) for linked in view.released.identifiers[:LISTED_AT_MOST]],
+    "withheld": lambda view: [
+        pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in view.released.withheld[:LISTED_AT_MOST]
     ],
-    "withheld": lambda view: [pb.Withheld(field=withheld.field, reason=withheld.reason) for withheld in view.released.withheld],
     "version": lambda view: view.profile.version,
     "found_time": lambda view: to_timestamp(view.profile.record.founded_at),
     "last_seen_time": lambda view: to_timestamp(seen_at) if (seen_at := view.profile.record.last_seen_at) else None,
@@ -53,11 +53,18 @@ FIELDS: dict[str, Callable[[View], Any]] = {
     "purpose_version": lambda view: f"{view.purpose.name}@{view.purpose.version}",
     "redacted_events": lambda view: view.profile.redacted,
 }
+# How many there are of what is listed up to a bound.
+LISTS: dict[str, Callable[[View], int]] = {
+    "member_ids": lambda view: len(view.profile.record.members),
+    "identifiers": lambda view: len(view.released.identifiers),
+    "withheld": lambda view: len(view.released.withheld),
+}
 
 
 def profile_message(profile: Profile, purpose: PurposeDefined, verified: frozenset[str], mask: Mask = WHOLE) -> pb.Profile:
     view = View(profile, release(profile.record, purpose), purpose, verified, mask)
-    return pb.Profile(**{field: FIELDS[field](view) for field in mask.fields})
+    message = pb.Profile(**{field: FIELDS[field](view) for field in mask.fields})
+    return bounded(message, {field: count(view) for field, count in LISTS.items() if field in mask.fields})
 
 
 def position_messages(positions: Mapping[int, int]) -> list[common_pb2.Position]:
@@ -67,6 +74,10 @@ def position_messages(positions: Mapping[int, int]) -> list[common_pb2.Position]
         for partition, pos in sorted(positions.items())
         if pos >= 0
     ]
+
+
+def identifier_message(linked: LinkedIdentifier) -> common_pb2.Identifier:
+    return common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "")
 
 
 def _trait(trait: GoldenTrait, verified: bool) -> pb.Trait:
@@ -81,37 +92,6 @@ def _trait(trait: GoldenTrait, verified: bool) -> pb.Trait:
 
 def refusal_message(refused: CustomerError) -> pb.Refusal:
     return pb.Refusal(code=code_of(refused), reason=refused.reason, message=refused.message, metadata=refused.facts)
-
-
-def timeline_message(item: TimelineItem, purpose: PurposeDefined) -> pb.TimelineEntry:
-    record, entry = item.record, item.record.entry
-    released = release_event(item.public, item.personal, purpose)
-    message = pb.TimelineEntry(
-        event_id=to_text(entry.event_id),
-        kind=item.kind,
-        name=released.name or "",
-        occur_time=to_timestamp(entry.occurred_at),
-        record_time=to_timestamp(record.recorded_at),
-        details=to_struct(_details(item, released)),
-        customer_id=to_text(entry.stream),
-        version=record.version,
-        redacted=item.personal is REDACTED,
-        position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
-    )
-    if isinstance(item.public, events.Activity):
-        message.source = item.public.source
-        message.flags.extend(item.public.flags)
-        message.sent_as.CopyFrom(to_struct(released.sent_as))
-        message.receive_time.CopyFrom(to_timestamp(item.public.received_at))
-        if item.public.original_at is not None:
-            message.original_time.CopyFrom(to_timestamp(item.public.original_at))
-    return message
-
-
-def _details(item: TimelineItem, released: ReleasedEvent) -> dict[str, Any]:
-    if released.names_customers:
-        return {"customer_ids": [to_text(end) for end in (item.record.entry.stream, item.other) if end is not None]}
-    return released.traits or released.properties or released.identifier or {}
 
 
 def replay_step(step: Step) -> pb.ReplayStep:

@@ -4,32 +4,40 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
 from services.profile.api.batching import named_each, results
+from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
-from services.profile.api.messages import position_messages, profile_message, replay_step, timeline_message
+from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
+from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
 from services.profile.app import Instant, Profile, Profiles
 from services.profile.batches import Batches
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
+from services.profile.domain.state import LinkedIdentifier
+from services.profile.enforcement import release
 from services.profile.hub import Hub
 from services.profile.replay import Replayer
-from services.profile.timelines import Timelines, place_in_time
+from services.profile.timelines import Timelines
+from shared.events.consent import PurposeDefined
 from shared.identifiers import Identifier
 from shared.ids import to_text
 from shared.instants import END_OF_TIME
 from shared.positions import Progress
 from shared.rpc.edge import freshness, instant, named_customer, progress_name
-from shared.rpc.paging import BY_NUMBER, Page
+from shared.rpc.paging import Page, token_of
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
 
-MEMBERS_SHOWN = 1_000  # by their ids, 38 bytes each
 RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
+
+IDENTIFIER_PLACES = msgspec.msgpack.Decoder(tuple[str, bytes])  # by its hash: no identifier stands in a token
+MEMBER_PLACES = msgspec.msgpack.Decoder(bytes)
 
 
 class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
@@ -46,9 +54,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
         instant, mask = self._instant(request), mask_of(request.read_mask)
-        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
-        customer = await self._customer(request.customer)
+        purpose, customer = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant)
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
         message = profile_message(profile, purpose, verified, mask)
@@ -65,27 +71,40 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return pb.BatchGetProfilesResponse(results=results(request.queries, outcomes, purpose, mask, self._tag))
 
     async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:
-        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        purpose = self._profiles.purpose(request.purpose)
-        standing = await self._profiles.standing(await self._customer(request.customer), purpose)
+        purpose, customer = await self._asked(request, context)
+        standing = await self._profiles.standing(customer, purpose)
         return pb.LookupCustomerResponse(
             customer_id=to_text(standing.members[0]),
-            member_ids=[to_text(member) for member in standing.members[:MEMBERS_SHOWN]],
+            member_ids=[to_text(member) for member in standing.members[:LISTED_AT_MOST]],
             member_count=len(standing.members),
             version=standing.version,
             positions=position_messages(standing.positions),
         )
 
-    async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
-        page = Page(request, BY_NUMBER)
-        instant = self._instant(request)
-        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        purpose = self._profiles.purpose(request.purpose)
-        customer = await self._customer(request.customer)
+    async def ListIdentifiers(self, request: pb.ListIdentifiersRequest, context: Any) -> pb.ListIdentifiersResponse:
+        page, instant = Page(request, IDENTIFIER_PLACES), self._instant(request)
+        purpose, customer = await self._asked(request, context)
+        profile = await self._profiles.profile(customer, purpose, instant)
+        visible = sorted(release(profile.record, purpose).identifiers, key=_place)
+        shown, token = page.cut([linked for linked in visible if page.after is None or _place(linked) > page.after], _place)
+        return pb.ListIdentifiersResponse(identifiers=[identifier_message(linked) for linked in shown], next_page_token=token)
+
+    async def ListMembers(self, request: pb.ListMembersRequest, context: Any) -> pb.ListMembersResponse:
+        page, instant = Page(request, MEMBER_PLACES), self._instant(request)
+        purpose, customer = await self._asked(request, context)
         await self._profiles.permit_past(customer, purpose)
-        items = await self._timelines.page(customer, instant, set(request.kinds), page.after, page.wanted)
-        shown, token = page.cut(items, lambda item: place_in_time(item.record))
-        return pb.GetTimelineResponse(entries=[timeline_message(item, purpose) for item in shown], next_page_token=token)
+        members, _ = await self._profiles.members(customer, instant.known_at)
+        shown, token = page.cut([member for member in sorted(members) if page.after is None or member > page.after], bytes)
+        return pb.ListMembersResponse(member_ids=[to_text(member) for member in shown], next_page_token=token)
+
+    async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
+        page, wanted = Page(request, PLACES), timeline_filter(request)
+        instant = self._instant(request)
+        purpose, customer = await self._asked(request, context)
+        await self._profiles.permit_past(customer, purpose)
+        stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
+        entries, rest = timeline_page(stretch, purpose)
+        return pb.GetTimelineResponse(entries=entries, next_page_token=token_of(rest) if rest else "")
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
         purpose_name = self._profiles.purpose(request.purpose).name
@@ -123,9 +142,16 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             )
         )
 
+    async def _asked(self, request: Any, context: Any) -> tuple[PurposeDefined, bytes]:
+        """The purpose and the customer, once what the caller has seen elsewhere can be seen here."""
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
+        return purpose, await self._customer(request.customer)
+
     def _instant(self, request: Any) -> Instant:
         def past(field: str) -> int:
-            return self._profiles.past(instant(getattr(request, field), field)) if request.HasField(field) else END_OF_TIME
+            given = field in request.DESCRIPTOR.fields_by_name and request.HasField(field)
+            return self._profiles.past(instant(getattr(request, field), field)) if given else END_OF_TIME
 
         return Instant(past("valid_at"), past("known_at"))
 
@@ -136,3 +162,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:
     return any(pos > seen.get(f"profile/{partition}", -1) for partition, pos in profile.positions.items())
+
+
+def _place(linked: LinkedIdentifier) -> tuple[str, bytes]:
+    return linked.namespace, linked.value_hash

@@ -356,7 +356,7 @@ class LookupCustomerResponse(_message.Message):
     """Number of events that its profile is made of."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The customers joined in it, itself included, oldest first, UUIDs; of more than 1,000 the oldest."""
+        """The customers joined in it, itself included, oldest first, UUIDs; of more than 1,000 the oldest (see ListMembers)."""
 
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
@@ -418,6 +418,7 @@ class Profile(_message.Message):
     STATE_HASH_FIELD_NUMBER: _builtins.int
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer, a UUID."""
     version: _builtins.int
@@ -458,6 +459,12 @@ class Profile(_message.Message):
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Where the newest event of each partition involved stands. Give them back in `resume_after` or `at_least_as_fresh`."""
 
+    @_builtins.property
+    def truncated(self) -> _containers.RepeatedCompositeFieldContainer[Global___Truncated]:
+        """What there is more of than a message holds: at most 1,000 members, identifiers and withheld fields, and 3 MB in all. Sent
+        whatever the mask is.
+        """
+
     def __init__(
         self,
         *,
@@ -473,14 +480,51 @@ class Profile(_message.Message):
         state_hash: _builtins.str = ...,
         purpose_version: _builtins.str = ...,
         redacted_events: _builtins.int = ...,
+        truncated: _abc.Iterable[Global___Truncated] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["found_time", b"found_time", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "member_ids", b"member_ids", "positions", b"positions", "purpose_version", b"purpose_version", "redacted_events", b"redacted_events", "state_hash", b"state_hash", "traits", b"traits", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "member_ids", b"member_ids", "positions", b"positions", "purpose_version", b"purpose_version", "redacted_events", b"redacted_events", "state_hash", b"state_hash", "traits", b"traits", "truncated", b"truncated", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class Truncated(_message.Message):
+    """Truncated says what of a field was left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Name of the field."""
+    sent_count: _builtins.int
+    """How many were sent."""
+    total_count: _builtins.int
+    """How many there are that the purpose may see. The rest: of members by ListMembers, of identifiers by ListIdentifiers."""
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of traits, the names of those that were left out: ask for them with `read_mask`, some at a time."""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        sent_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        left_out: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "left_out", b"left_out", "sent_count", b"sent_count", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Truncated: _TypeAlias = Truncated  # noqa: Y015
 
 @_typing.final
 class Trait(_message.Message):
@@ -553,6 +597,164 @@ class Withheld(_message.Message):
 Global___Withheld: _TypeAlias = Withheld  # noqa: Y015
 
 @_typing.final
+class ListIdentifiersRequest(_message.Message):
+    """ListIdentifiersRequest asks for a page of a customer's identifiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose they will be used for. Exactly one."""
+    page_size: _builtins.int
+    """How many to return: default 50, at most 500."""
+    page_token: _builtins.str
+    """Where to go on, from the answer before."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Whose."""
+
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then. Default: now."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then. Default: now."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "valid_at", b"valid_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIdentifiersRequest: _TypeAlias = ListIdentifiersRequest  # noqa: Y015
+
+@_typing.final
+class ListIdentifiersResponse(_message.Message):
+    """ListIdentifiersResponse is a page of identifiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Identifier]:
+        """By namespace."""
+
+    def __init__(
+        self,
+        *,
+        identifiers: _abc.Iterable[_common_pb2.Identifier] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIdentifiersResponse: _TypeAlias = ListIdentifiersResponse  # noqa: Y015
+
+@_typing.final
+class ListMembersRequest(_message.Message):
+    """ListMembersRequest asks for a page of the customers that are joined in one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose they will be used for. Exactly one."""
+    page_size: _builtins.int
+    """How many to return: default 50, at most 500."""
+    page_token: _builtins.str
+    """Where to go on, from the answer before."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Whose."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then. Default: now."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMembersRequest: _TypeAlias = ListMembersRequest  # noqa: Y015
+
+@_typing.final
+class ListMembersResponse(_message.Message):
+    """ListMembersResponse is a page of members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_IDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs, by id."""
+
+    def __init__(
+        self,
+        *,
+        member_ids: _abc.Iterable[_builtins.str] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMembersResponse: _TypeAlias = ListMembersResponse  # noqa: Y015
+
+@_typing.final
 class GetTimelineRequest(_message.Message):
     """GetTimelineRequest asks for a page of a customer's timeline."""
 
@@ -566,6 +768,10 @@ class GetTimelineRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for. Exactly one."""
     page_size: _builtins.int
@@ -590,7 +796,23 @@ class GetTimelineRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these kinds, such as "tracked" or "identified". Default: all."""
+        """Only these kinds, such as "tracked" or "identified". Default: all. At most 100."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only what these sources sent. Default: all. At most 100."""
+
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only events of these names, such as "Order Completed", as far as the purpose may see names. Default: all. At most 100."""
+
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened at or after this instant."""
+
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened before this instant."""
 
     def __init__(
         self,
@@ -603,10 +825,14 @@ class GetTimelineRequest(_message.Message):
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "since_time", b"since_time", "until_time", b"until_time", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "kinds", b"kinds", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "kinds", b"kinds", "known_at", b"known_at", "names", b"names", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "since_time", b"since_time", "sources", b"sources", "until_time", b"until_time", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -621,10 +847,14 @@ class GetTimelineResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Where the list goes on; empty on the last page. It stays good while events arrive: what is there already is neither left
+    out nor repeated.
+    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEntry]:
-        """Latest first by when it happened."""
+        """Latest first by when it happened. May be fewer than asked for, or none, and still not the last: a page ends at 2 MB, and
+        when 2,000 events were looked into for a filter by source or name.
+        """
 
     def __init__(
         self,

@@ -50,6 +50,16 @@ class ProfileServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerResponse.FromString,
                 _registered_method=True)
+        self.ListIdentifiers = channel.unary_unary(
+                '/c360.profile.v1.ProfileService/ListIdentifiers',
+                request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListIdentifiersRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListIdentifiersResponse.FromString,
+                _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/c360.profile.v1.ProfileService/ListMembers',
+                request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
         self.GetTimeline = channel.unary_unary(
                 '/c360.profile.v1.ProfileService/GetTimeline',
                 request_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.GetTimelineRequest.SerializeToString,
@@ -88,7 +98,8 @@ class ProfileServiceServicer:
         """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
         or the refusal that GetProfile would have given. A customer may be named twice.
         Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+        is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,10 +114,26 @@ class ProfileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIdentifiers(self, request, context):
+        """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMembers(self, request, context):
+        """ListMembers lists the customers that are joined in one, page by page, by id.
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTimeline(self, request, context):
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
         Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,6 +176,16 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.LookupCustomer,
                     request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerResponse.SerializeToString,
+            ),
+            'ListIdentifiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentifiers,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListIdentifiersRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListIdentifiersResponse.SerializeToString,
+            ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListMembersRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_profile__pb2.ListMembersResponse.SerializeToString,
             ),
             'GetTimeline': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTimeline,
@@ -248,6 +285,60 @@ class ProfileService:
             '/c360.profile.v1.ProfileService/LookupCustomer',
             c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_profile__pb2.LookupCustomerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentifiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.ProfileService/ListIdentifiers',
+            c360_dot_profile_dot_v1_dot_profile__pb2.ListIdentifiersRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_profile__pb2.ListIdentifiersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.ProfileService/ListMembers',
+            c360_dot_profile_dot_v1_dot_profile__pb2.ListMembersRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_profile__pb2.ListMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

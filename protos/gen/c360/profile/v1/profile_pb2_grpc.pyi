@@ -46,17 +46,26 @@ class ProfileServiceStub:
     """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
     or the refusal that GetProfile would have given. A customer may be named twice.
     Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+    is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
     """
     LookupCustomer: _grpc.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]
     """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
     read the profile for the purpose may not know this either.
     Errors: as GetProfile without the instants.
     """
+    ListIdentifiers: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListIdentifiersRequest, _profile_pb2.ListIdentifiersResponse]
+    """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListMembersRequest, _profile_pb2.ListMembersResponse]
+    """ListMembers lists the customers that are joined in one, page by page, by id.
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    """
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
     Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
     """
     WatchProfile: _grpc.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
@@ -89,17 +98,26 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
     or the refusal that GetProfile would have given. A customer may be named twice.
     Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+    is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
     """
     LookupCustomer: _aio.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]  # type: ignore[assignment]
     """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
     read the profile for the purpose may not know this either.
     Errors: as GetProfile without the instants.
     """
+    ListIdentifiers: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListIdentifiersRequest, _profile_pb2.ListIdentifiersResponse]  # type: ignore[assignment]
+    """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListMembersRequest, _profile_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """ListMembers lists the customers that are joined in one, page by page, by id.
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    """
     GetTimeline: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
     Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
     """
     WatchProfile: _aio.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]  # type: ignore[assignment]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
@@ -141,7 +159,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
         or the refusal that GetProfile would have given. A customer may be named twice.
         Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED).
+        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+        is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
         """
 
     @_abc_1.abstractmethod
@@ -156,6 +175,26 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListIdentifiers(
+        self,
+        request: _profile_pb2.ListIdentifiersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_pb2.ListIdentifiersResponse, _abc.Awaitable[_profile_pb2.ListIdentifiersResponse]]:
+        """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _profile_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_pb2.ListMembersResponse, _abc.Awaitable[_profile_pb2.ListMembersResponse]]:
+        """ListMembers lists the customers that are joined in one, page by page, by id.
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        """
+
+    @_abc_1.abstractmethod
     def GetTimeline(
         self,
         request: _profile_pb2.GetTimelineRequest,
@@ -163,7 +202,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetTimelineResponse, _abc.Awaitable[_profile_pb2.GetTimelineResponse]]:
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
         Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,127 @@
+"""Profile on real servers without identity and consent: a test writes the customer log itself, as fast as profile takes it."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub, add_ProfileServiceServicer_to_server
+from nats.aio.client import Client
+
+from services.profile.api.etags import tagger
+from services.profile.api.profile import ProfileApi
+from services.profile.composition import Parts, ProfileSettings, compose
+from services.profile.replay import Replayer
+from services.stack.stack import Stack
+from shared import bus
+from shared.config import read_settings
+from shared.events import customer as events
+from shared.events.catalogue import Entry, make_entry
+from shared.events.consent import PurposeDefined
+from shared.events.wire import Unit, encode
+from shared.ids import derived_id, id_maker
+from shared.instants import SECOND, now_us
+from shared.log import LogReader
+from shared.rpc import RpcServer
+from shared.store.pool import open_pool
+from shared.vault import DataKey, FileKeyring, Vault
+from tests.emptying import empty_log
+
+UNIT_EVENTS = 1_000
+CLIENT_BYTES = 4 * 1024 * 1024  # what a gRPC client takes that was told nothing
+
+new_id = id_maker(now_us)
+
+
+class Inside:
+    """`calls` are profile's, over a channel of a client that was told nothing."""
+
+    def __init__(
+        self, parts: Parts, vault: Vault, client: Client, server: RpcServer, replayer: Replayer, pools: Sequence[Any]
+    ) -> None:
+        self.parts = parts
+        self.vault = vault
+        self.reader = LogReader(pools[0])
+        self._pools = pools
+        self._replayer = replayer
+        self._client = client
+        self._server = server
+        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
+        self.calls: Any = ProfileServiceStub(self._channel)
+        self._sequence = itertools.count(1)
+
+    @staticmethod
+    async def open(servers: Stack) -> "Inside":
+        admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
+        await empty_log(admin, "profile", "parked", "states", "snapshots", "identifiers")
+        await admin.close()
+        settings = read_settings(ProfileSettings, servers.environment_of("profile"))
+        pool = await open_pool(settings.database_url, "profile")
+        vault_pool = await open_pool(servers.environment_of("identity")["C360_VAULT_URL"], "vault")  # whose role makes keys
+        vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
+        client = await bus.connect(settings.nats_url, "test")
+        parts, server = compose(settings, pool, vault, client), RpcServer("127.0.0.1:0")
+        replayer = Replayer(settings.database_url, vault, settings.partitions)
+        api = ProfileApi(
+            parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tagger(vault.lookup_key)
+        )
+        server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+        await server.start()
+        await parts.recorder.load()
+        return Inside(parts, vault, client, server, replayer, (pool, vault_pool))
+
+    async def close(self) -> None:
+        await self._channel.close()
+        await self._server.stop()
+        self._replayer.close()
+        await self._client.close()
+        for pool in self._pools:
+            await pool.close()
+
+    async def define(self, purpose: PurposeDefined) -> None:
+        await self.parts.consent._apply([purpose], purpose.version)
+
+    async def keys(self, streams: Iterable[bytes]) -> dict[bytes, DataKey]:
+        return await self.vault.create_keys(list(streams), now_us())
+
+    async def record(self, entries: Iterable[Entry]) -> None:
+        entries = iter(entries)
+        while unit := list(itertools.islice(entries, UNIT_EVENTS)):
+            await self.parts.recorder.record([(next(self._sequence), encode(Unit(0, {}, unit)))])
+
+
+def founded(stream: bytes, number: int, at: int = 0) -> Entry:
+    return make_entry(events.FOUNDED, stream, new_id(), at, events.CustomerFounded(founding_number=number))
+
+
+def linked(stream: bytes, key: DataKey, value: str, namespace: str = "email", at: int = 0) -> Entry:
+    public = events.IdentifierLinked(namespace=namespace, value_hash=derived_id(value.encode()), cause=b"")
+    return make_entry(events.LINKED, stream, new_id(), at, public, events.LinkedValue(value=value), key)
+
+
+def merged(one: bytes, other: bytes, other_number: int, at: int = 0) -> list[Entry]:
+    """In both streams."""
+    merge_id = derived_id(*sorted((one, other)))
+    ends = [(one, other, other_number), (other, one, 0)]
+    return [
+        make_entry(
+            events.MERGED,
+            stream,
+            new_id(),
+            at,
+            events.CustomersMerged(merge_id=merge_id, other=end, other_founding_number=number, cause=b""),
+        )
+        for stream, end, number in ends
+    ]
+
+
+def tracked(stream: bytes, key: DataKey, at: int, name: str = "Order Completed", source: str = "web", **properties: Any) -> Entry:
+    public = events.Activity(source=source, resolved_by=b"h" * 16, received_at=at + SECOND)
+    return make_entry(events.TRACKED, stream, new_id(), at, public, events.Tracked(name=name, properties=properties), key)
+
+
+def identified(stream: bytes, key: DataKey, at: int, source: str = "web", **traits: Any) -> Entry:
+    public = events.Activity(source=source, resolved_by=b"h" * 16, received_at=at + SECOND)
+    return make_entry(events.IDENTIFIED, stream, new_id(), at, public, events.Identified(traits=traits), key)

@@ -1,0 +1,129 @@
+"""One customer with more of everything than anybody should have is still answered, within a message, and what is cut is said."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.profile.v1 import profile_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from services.profile.api.bounds import LISTED_AT_MOST
+from services.profile.domain.state import MAX_TRAITS
+from services.stack.stack import Stack
+from shared.events.catalogue import Entry
+from shared.events.consent import ALL_TRAITS, PurposeDefined
+from shared.ids import to_text
+from shared.instants import SECOND
+from shared.vault import DataKey
+from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
+
+EVENTS = 100_000
+IDENTIFIERS = 10_000
+MERGES = 1_000
+STEP_US = 60 * SECOND
+SINCE = 80_000  # of the events: before them nothing is asked for
+TIMEOUT_S = 30
+AUDIT = PurposeDefined(
+    request_id="a", name="audit", version=1, description="", legal_basis="legal_obligation", traits=(ALL_TRAITS, "events")
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def inside(servers: Stack) -> AsyncIterator[Inside]:
+    inside = await Inside.open(servers)
+    await inside.define(AUDIT)
+    yield inside
+    await inside.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def giant(inside: Inside) -> CustomerRef:
+    """Its customers were merged one after the other: a chain, which is the worst way."""
+    streams = [new_id() for _ in range(MERGES + 1)]
+    await inside.record(_life(streams, await inside.keys(streams)))
+    inside.parts.held.clear()  # as after a start
+    return CustomerRef(customer_id=to_text(streams[MERGES // 2]))
+
+
+def _life(streams: list[bytes], keys: dict[bytes, DataKey]) -> Iterator[Entry]:
+    for number, stream in enumerate(streams):
+        yield founded(stream, number)
+        yield from (linked(stream, keys[stream], f"{n}.{stream.hex()}@shop.example") for n in range(IDENTIFIERS // MERGES))
+        if number:
+            yield from merged(streams[number - 1], stream, number)
+    for number in range(EVENTS):
+        stream = streams[0 if number % 2 else number % len(streams)]
+        yield tracked(stream, keys[stream], number * STEP_US, f"Step {number % 5}", "web" if number % 1_000 else "shop")
+
+
+async def pages(call: Any, request: Any) -> list[Any]:
+    found = []
+    while True:
+        found.append(await call(request, timeout=TIMEOUT_S))
+        request.page_token = found[-1].next_page_token
+        if not request.page_token:
+            return found
+
+
+async def test_its_profile_says_what_was_cut_and_the_rest_is_listed(inside: Inside, giant: CustomerRef) -> None:
+    profile = (await inside.calls.GetProfile(pb.GetProfileRequest(customer=giant, purpose="audit"), timeout=TIMEOUT_S)).profile
+    identifiers = IDENTIFIERS // MERGES * (MERGES + 1)
+    assert {cut.field: (cut.sent_count, cut.total_count) for cut in profile.truncated} == {
+        "member_ids": (LISTED_AT_MOST, MERGES + 1),
+        "identifiers": (LISTED_AT_MOST, identifiers),
+    }
+    listed = await pages(inside.calls.ListIdentifiers, pb.ListIdentifiersRequest(customer=giant, purpose="audit", page_size=500))
+    assert len({one.value for page in listed for one in page.identifiers}) == identifiers
+    members = await pages(inside.calls.ListMembers, pb.ListMembersRequest(customer=giant, purpose="audit", page_size=500))
+    ids = [member for page in members for member in page.member_ids]
+    assert len(set(ids)) == len(ids) == MERGES + 1
+    assert set(profile.member_ids) < set(ids)
+
+
+async def test_a_page_of_its_timeline_is_read_where_it_stands(inside: Inside, giant: CustomerRef) -> None:
+    request = pb.GetTimelineRequest(customer=giant, purpose="audit", page_size=3, sources=["shop"], names=["Step 0"])
+    request.since_time.seconds = SINCE * STEP_US // SECOND
+    entries = [entry for page in await pages(inside.calls.GetTimeline, request) for entry in page.entries]
+    assert [entry.occur_time.seconds for entry in entries] == [n * 60 for n in range(EVENTS - 1_000, SINCE - 1, -1_000)]
+
+
+async def test_a_batch_of_it_and_a_lookup_are_answered(inside: Inside, giant: CustomerRef) -> None:
+    queries = [pb.ProfileQuery(customer=giant)] * 60
+    answer = await inside.calls.BatchGetProfiles(pb.BatchGetProfilesRequest(queries=queries, purpose="audit"), timeout=TIMEOUT_S)
+    told = [result.refusal.reason or result.profile.customer_id for result in answer.results]
+    assert set(told) == {told[0], "BATCH_FULL"}
+    assert told == sorted(told, key=lambda reason: reason == "BATCH_FULL"), "the first ones fit"
+    found = await inside.calls.LookupCustomer(pb.LookupCustomerRequest(customer=giant, purpose="audit"), timeout=TIMEOUT_S)
+    assert (found.customer_id, found.member_count, len(found.member_ids)) == (told[0], MERGES + 1, LISTED_AT_MOST)
+
+
+async def test_traits_that_no_message_holds_are_named_and_can_be_asked_for(inside: Inside) -> None:
+    stream = new_id()
+    key = (await inside.keys([stream]))[stream]
+    traits = {f"trait_{number:04}": "ü" * 2_000 for number in range(MAX_TRAITS)}
+    some = [dict(list(traits.items())[first : first + 100]) for first in range(0, MAX_TRAITS, 100)]
+    await inside.record([founded(stream, 0), *(identified(stream, key, 0, **part) for part in some)])
+    request = pb.GetProfileRequest(customer=CustomerRef(customer_id=to_text(stream)), purpose="audit")
+    profile = (await inside.calls.GetProfile(request, timeout=TIMEOUT_S)).profile
+    (cut,) = profile.truncated
+    assert (cut.field, cut.sent_count, cut.total_count) == ("traits", len(profile.traits), MAX_TRAITS)
+    assert sorted([*profile.traits, *cut.left_out]) == sorted(traits)
+    request.read_mask.CopyFrom(FieldMask(paths=[f"traits.{name}" for name in cut.left_out[:100]]))
+    more = (await inside.calls.GetProfile(request, timeout=TIMEOUT_S)).profile
+    assert sorted(more.traits) == sorted(cut.left_out[:100])
+    assert not more.truncated
+
+
+@pytest.mark.parametrize("size", [1, 500])
+async def test_a_page_of_large_events_ends_where_a_message_does(inside: Inside, size: int) -> None:
+    stream = new_id()
+    key = (await inside.keys([stream]))[stream]
+    large = (tracked(stream, key, number, note="x" * 30_000) for number in range(200))
+    await inside.record([founded(stream, 0), *large])
+    request = pb.GetTimelineRequest(
+        customer=CustomerRef(customer_id=to_text(stream)), purpose="audit", page_size=size, kinds=["tracked"]
+    )
+    entries = [entry for page in await pages(inside.calls.GetTimeline, request) for entry in page.entries]
+    assert [entry.occur_time.nanos // 1_000 for entry in entries] == list(range(199, -1, -1))
