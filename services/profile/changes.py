@@ -1,20 +1,23 @@
 """What became known, as a data lake keeps it: instant by instant, each customer asked as at any other read."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from itertools import groupby
 
 import msgspec
 
 from services.profile.exports import EXPORTS_AT_MOST, Exported
 from services.profile.instants import Instants, whole_instants
+from services.profile.sweep import Canonical, Link, Opened, Sweep, Told, Traits
+from services.profile.tables.history import History
 from services.profile.visibility import Visibility, Visible
 from shared.errors import InvalidInput, LimitExceeded, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import CATALOGUE
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
-from shared.log import LogReader, Record
-from shared.vault import DataKey, Vault
+from shared.log import LogReader
+from shared.vault import Vault
 
 
 class Erased(msgspec.Struct, frozen=True):
@@ -23,7 +26,18 @@ class Erased(msgspec.Struct, frozen=True):
     customer: bytes
 
 
-Change = Exported | Erased
+class Because(msgspec.Struct, frozen=True):
+    """What was told, and the event that it follows from, where that was recorded at the same instant."""
+
+    told: Told
+    cause_id: bytes
+    cause: Opened | None
+
+    def __repr__(self) -> str:
+        return f"<Because {type(self.told).__name__} sealed>"
+
+
+Change = Exported | Erased | Because
 
 
 class ChangePage(msgspec.Struct, frozen=True):
@@ -43,12 +57,14 @@ class Changes:
     def __init__(
         self,
         visibility: Visibility,
+        history: History,
         reader: LogReader,
         vault: Vault,
         settle: Callable[[int], Awaitable[int]],
         partitions: int,
     ) -> None:
         self._visibility = visibility
+        self._history = history
         self._reader = reader
         self._vault = vault
         self._settle = settle
@@ -64,11 +80,12 @@ class Changes:
         try:
             first, end = await self._stretch(positions)
             total = sum(end.values()) - sum(first.values())
+            sweep = Sweep(self._history)
             read = withheld = 0
             yield ChangePage([], first, 0, total, 0)
             async with aclosing(whole_instants(self._reader, first, end)) as pages:
                 async for page in pages:
-                    changes, left_out = await self._changes(page, purpose)
+                    changes, left_out = await self._changes(page, purpose, sweep)
                     read, withheld = read + len(page.records), withheld + left_out
                     yield ChangePage(changes, page.next_positions, read, total, withheld)
         finally:
@@ -88,26 +105,74 @@ class Changes:
                 raise WrongState("the log ends before that position", reason="LOG_SHORTER", partition=partition, end=end[partition])
         return first, end
 
-    async def _changes(self, page: Instants, purpose: PurposeDefined) -> tuple[list[Change], int]:
+    async def _changes(self, page: Instants, purpose: PurposeDefined, sweep: Sweep) -> tuple[list[Change], int]:
         """And how many events of sources are withheld."""
-        streams = {record.entry.stream for record in page.records}
-        keys = await self._vault.keys(streams)
-        seen = await self._visibility.of(streams, purpose)
-        changes: list[Change] = []
-        withheld = 0
-        for record in page.records:
-            if record.entry.type_id == events.ERASED.id:
-                changes.append(Erased(record.entry.stream))
-            elif record.entry.type_id in events.ACTIVITY_IDS:
-                visible = seen[record.entry.stream]
-                if visible is None:
-                    withheld += 1
-                elif not visible.erased:
-                    changes.append(_exported(record, visible, keys))
-        return changes, withheld
+        keys = await self._vault.keys({record.entry.stream for record in page.records})
+        opened = [Opened(record, *record.entry.parts(keys.get(record.entry.stream))) for record in page.records]
+        await sweep.prepare(opened)
+        found: list[Opened | Because] = []
+        for _, group in groupby(opened, lambda one: one.record.recorded_at):
+            instant = list(group)
+            found += [one for one in instant if one.record.entry.type_id in _OF_THEMSELVES]
+            found += _with_causes(await sweep.advance(instant), instant)
+        seen = await self._visibility.of({stream for one in found for stream in _about(one)}, purpose)
+        return _allowed(found, seen, purpose)
 
 
-def _exported(record: Record, visible: Visible, keys: Mapping[bytes, DataKey]) -> Exported:
-    public, personal = record.entry.parts(keys.get(record.entry.stream))
-    call = CATALOGUE[record.entry.type_id].call
-    return Exported(call, record, public, personal, visible.identifiers.get(public.resolved_by))
+_OF_THEMSELVES = events.ACTIVITY_IDS | {events.ERASED.id}
+
+
+def _with_causes(told: Iterable[Told], instant: Sequence[Opened]) -> Iterator[Because]:
+    by_id = {one.record.entry.event_id: one for one in instant if isinstance(one.public, events.Activity)}
+    founded_by: dict[bytes, bytes] = {}
+    for linked in instant:
+        if isinstance(linked.public, events.IdentifierLinked):
+            founded_by.setdefault(linked.record.entry.stream, linked.public.cause)
+    for one in told:
+        entry, public = one.by.record.entry, one.by.public
+        cause: bytes = getattr(public, "cause", b"")
+        if isinstance(public, events.Activity):
+            cause = entry.event_id
+        elif isinstance(public, events.CustomerFounded):
+            cause = founded_by.get(entry.stream, b"")
+        yield Because(one, cause, by_id.get(cause))
+
+
+def _about(one: Opened | Because) -> list[bytes]:
+    """Streams of all who must allow it."""
+    if isinstance(one, Opened):
+        return [one.record.entry.stream]
+    match one.told:
+        case Link(by=by):
+            return [by.record.entry.stream]
+        case Canonical(stream=stream, canonical=canonical):
+            return [stream, canonical]
+        case Traits(record=record):
+            return record.members
+
+
+def _allowed(
+    found: Iterable[Opened | Because], seen: Mapping[bytes, Visible | None], purpose: PurposeDefined
+) -> tuple[list[Change], int]:
+    changes: list[Change] = []
+    withheld = 0
+    for one in found:
+        if isinstance(one, Opened) and one.record.entry.type_id == events.ERASED.id:
+            changes.append(Erased(one.record.entry.stream))
+            continue
+        asked = [seen[stream] for stream in _about(one)]
+        if any(visible is None for visible in asked):
+            withheld += isinstance(one, Opened)
+        elif any(visible.erased for visible in asked if visible):
+            continue
+        elif isinstance(one, Because):
+            if not isinstance(one.told, Link) or purpose.may_see(one.told.identifier.namespace):
+                changes.append(one)
+        elif asked[0] is not None:
+            changes.append(_exported(one, asked[0]))
+    return changes, withheld
+
+
+def _exported(one: Opened, visible: Visible) -> Exported:
+    call = CATALOGUE[one.record.entry.type_id].call
+    return Exported(call, one.record, one.public, one.personal, visible.identifiers.get(one.public.resolved_by))

@@ -119,6 +119,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         timelines=Timelines(profiles, reader, vault, partitions),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
-        changes=Changes(visibility, reader, vault, writer.settle, partitions),
+        changes=Changes(visibility, history, reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
     )

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import duckdb
 import pytest
+from pyarrow import parquet
 
 from services.cli.lake.directory import POINTS
 from services.stack.stack import Stack
@@ -48,8 +49,20 @@ class LakeShop:
         return found
 
     def ask(self, table: str, columns: str, order: str = "") -> list[tuple[Any, ...]]:
-        files = f"read_parquet('{self.lake}/{table}/*/*.parquet', union_by_name = true, hive_partitioning = true)"
-        return duckdb.sql(f"SELECT {columns} FROM {files} WHERE event_source_id = '{self.name}' {order}").fetchall()
+        query = f"SELECT {columns} FROM {self.files(table)} WHERE event_source_id = '{self.name}' {order}"
+        return duckdb.execute(query).fetchall()
+
+    def files(self, table: str) -> str:
+        return f"read_parquet('{self.lake}/{table}/*/*.parquet', union_by_name = true, hive_partitioning = true)"
+
+    def holding(self, text: str) -> list[str]:
+        """Where it stands: as plain bytes anywhere, which holds for names and statistics, or in a row."""
+        everything = [path for path in self.lake.rglob("*") if path.is_file()]
+        found = [str(path) for path in everything if text.encode() in str(path).encode() + path.read_bytes()]
+        for path in self.lake.rglob("*.parquet"):
+            if text in str(parquet.read_table(path, partitioning=None).to_pylist()):
+                found.append(str(path))
+        return found
 
     def manifest(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.lake / "manifest.json").read_text())
@@ -140,3 +153,91 @@ def test_a_lake_is_of_one_log_and_one_purpose(shop: LakeShop) -> None:
     assert shop.export(code=1).stderr.startswith("LOG_SHORTER: ")
     (shop.lake / "manifest.json").unlink()
     assert shop.export(code=2).stderr.startswith("LAKE_NOT_EMPTY: ")
+
+
+def test_merges_and_splits_are_rows_and_the_golden_traits_come_out_of_a_join(shop: LakeShop) -> None:
+    one, other = shop.user("ann"), shop.user("bob")
+    shop.send(
+        {"type": "identify", "userId": one, "traits": {"plan": "free", "city": "Bonn"}, "timestamp": "2026-03-03T10:00:00Z"},
+        {"type": "identify", "userId": other, "traits": {"plan": "gold", "email": f"{other}@example.com"}},
+    )
+    shop.export()
+    alone = {name: golden(shop, f"user_id:{name}") for name in (one, other)}
+    assert in_lake(shop, one) == alone[one]
+    assert in_lake(shop, other) == alone[other]
+
+    by = ("--by", "desk", "--reason", "ticket 4711")
+    shop.position = shop.c360.json("identity", "merge", f"user_id:{one}", f"user_id:{other}", *by)["position"]
+    shop.send({"type": "identify", "userId": other, "traits": {"tier": 3}})
+    shop.export()
+    merged = golden(shop, f"user_id:{one}")
+    assert merged.keys() == {"plan", "city", "email", "tier"}
+    assert in_lake(shop, one) == in_lake(shop, other) == merged
+
+    shop.position = shop.c360.json("identity", "split", f"user_id:{one}", f"user_id:{other}", *by)["position"]
+    shop.export()
+    for name in (one, other):
+        assert in_lake(shop, name) == golden(shop, f"user_id:{name}")
+    assert in_lake(shop, one) == alone[one]
+    customer = shop.c360.json("identity", "resolve", f"user_id:{other}")["customer_id"]
+    history = duckdb.execute(
+        f"SELECT canonical_segment_id FROM {shop.files('id_graph_updates')} WHERE segment_id = ? ORDER BY seq", [customer]
+    )
+    first, second, third = (found for (found,) in history.fetchall())
+    assert first == third == customer != second
+
+
+def golden(shop: LakeShop, person: str) -> dict[str, Any]:
+    """As a read gives them now."""
+    found = shop.c360.json("profile", "get", person, "--purpose", "audit", "--fresh", shop.position)
+    return {name: trait["value"] for name, trait in found["traits"].items()}
+
+
+def in_lake(shop: LakeShop, user: str) -> dict[str, Any]:
+    """As a user of the lake finds them: who has the identifier, who answers for that customer, what is known of the one who does."""
+    found = duckdb.execute(
+        f"""WITH mapping AS (SELECT segment_id FROM {shop.files("external_id_mapping_updates")}
+                             WHERE external_id_type = 'user_id' AND external_id_value = ? GROUP BY segment_id
+                             HAVING NOT arg_max(unlinked, log_position)),
+                 id_graph AS (SELECT segment_id, arg_max(canonical_segment_id, seq) AS canonical_segment_id
+                              FROM {shop.files("id_graph_updates")} GROUP BY segment_id),
+                 profile_traits AS (SELECT segment_id AS canonical_segment_id, arg_max(traits, seq) AS traits
+                                    FROM {shop.files("profile_traits_updates")} GROUP BY segment_id)
+            SELECT traits FROM mapping JOIN id_graph USING (segment_id) JOIN profile_traits USING (canonical_segment_id)""",
+        [user],
+    ).fetchall()
+    ((traits,),) = found
+    values: dict[str, Any] = json.loads(traits)
+    return values
+
+
+def test_nothing_is_left_of_the_erased_and_all_is_left_of_the_others(shop: LakeShop) -> None:
+    erased, other = f"canary{shop.mark}", shop.user("bob")
+    shop.send(
+        {"type": "identify", "userId": erased, "traits": {f"name of {erased}": erased, "note": erased, "plan": "gold"}},
+        {"type": "track", "userId": erased, "event": f"Bought {erased}", "properties": {erased: erased}, "context": {erased: 1}},
+        {"type": "page", "userId": erased, "name": erased},
+        {"type": "identify", "userId": other, "traits": {"plan": "free", "age": 40}},
+        {"type": "page", "userId": other, "name": "Home"},
+    )
+    shop.export()
+    assert shop.holding(erased)
+    before = shop.count("identifies")
+    why = ("--reason", "GDPR Art. 17", "--by", "privacy-desk", "--yes")
+    shop.c360.json("customer", "erase", f"user_id:{erased}", *why, "--fresh", shop.position)
+    shop.send({"type": "page", "userId": other, "name": "Again"})
+    shop.c360.environment["C360_FAULT"] = POINTS[1]
+    shop.export(code=-signal.SIGKILL)
+    del shop.c360.environment["C360_FAULT"]
+    shop.export()
+    assert shop.holding(erased) == []
+    assert before == (2, 2)
+    assert shop.rows("identifies", "user_id, plan, age") == [(other, "free", 40.0)]
+    assert shop.rows("pages", "user_id, name") == [(other, "Home"), (other, "Again")]
+    assert in_lake(shop, other) == golden(shop, f"user_id:{other}")
+    anew = LakeShop.__new__(LakeShop)
+    anew.__dict__ |= shop.__dict__ | {"lake": shop.lake.parent / "anew"}
+    anew.export()
+    for table in ("identifies", "pages"):
+        assert anew.rows(table, "id, seq") == shop.rows(table, "id, seq"), "as if the export had begun after the erasure"
+    assert anew.holding(erased) == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.cli.lake.cells import Types
 from services.cli.lake.shapes import DAY_US, Row, event_rows
+from services.cli.lake.updates import canonical_row, link_row, traits_row
 
 if TYPE_CHECKING:
     from c360.profile.v1 import export_pb2
@@ -46,12 +47,19 @@ class Waiting:
 
     def take(self, change: export_pb2.ExportedChange) -> None:
         self.size_bytes += change.ByteSize()
-        if change.WhichOneof("change") == "erased_customer_id":
-            self.erased.add(change.erased_customer_id)
-            return
-        self.events += 1
-        for row in event_rows(change.event, self.types):
-            self._add(row)
+        match change.WhichOneof("change"):
+            case "event":
+                self.events += 1
+                for row in event_rows(change.event, self.types):
+                    self._add(row)
+            case "link":
+                self._add(link_row(change.link))
+            case "canonical":
+                self._add(canonical_row(change.canonical))
+            case "traits":
+                self._add(traits_row(change.traits, self.types))
+            case "erased_customer_id":
+                self.erased.add(change.erased_customer_id)
 
     def _add(self, row: Row) -> None:
         place = (row.table, day_of(row.recorded_us))

@@ -39,7 +39,21 @@ EVENT = {
 }
 NAMED = {"event": "text", "event_text": "text", "properties": "text"}
 VIEWED = {"name": "text", "category": "text", "properties": "text"}
+UPDATE = {
+    "id": "text",
+    "segment_id": "text",
+    "timestamp": "instant",
+    **PLACE,
+    "triggering_event_id": "text",
+    "triggering_event_type": "text",
+    "triggering_event_name": "text",
+    "triggering_event_source_id": "text",
+}
+EXTERNAL_ID = {"external_id_hash": "text", "external_id_type": "text", "external_id_value": "text", "unlinked": "flag"}
 TABLES = {
+    "id_graph_updates": UPDATE | {"canonical_segment_id": "text"},
+    "external_id_mapping_updates": UPDATE | EXTERNAL_ID,
+    "profile_traits_updates": UPDATE | {"member_segment_ids": "texts", "traits": "text"},
     "identifies": EVENT | {"traits": "text"},
     "tracks": EVENT | NAMED,
     "pages": EVENT | VIEWED,
@@ -66,7 +80,7 @@ def fixed_columns(table: str) -> dict[str, str]:
 
 def event_rows(event: export_pb2.ExportedEvent, types: dict[str, Types]) -> Iterator[Row]:
     """`types`, by table, grows with what is new."""
-    recorded_us = _instant(event.record_time)
+    recorded_us = to_us(event.record_time)
     cells = _event_cells(event, recorded_us)
     context = _decode(event.context) if event.HasField("context") else {}
     if event.type == "track":
@@ -96,17 +110,17 @@ def _event_cells(event: export_pb2.ExportedEvent, recorded_us: int) -> dict[str,
         "id": event.event_id,
         "segment_id": event.customer_id,
         "event_source_id": event.source,
-        "timestamp": _instant(event.occur_time),
-        "received_at": _instant(event.receive_time),
+        "timestamp": to_us(event.occur_time),
+        "received_at": to_us(event.receive_time),
         "uuid_ts": recorded_us,
         "seq": recorded_us,
         "log_partition": event.position.partition,
         "log_position": event.position.number,
     }
     if event.HasField("sent_time"):
-        cells["sent_at"] = _instant(event.sent_time)
+        cells["sent_at"] = to_us(event.sent_time)
     if event.HasField("original_time"):
-        cells["original_timestamp"] = _instant(event.original_time)
+        cells["original_timestamp"] = to_us(event.original_time)
     if found.namespace:
         cells["resolved_by"] = f"{found.namespace}:{found.value}"
         if found.namespace in ("user_id", "anonymous_id"):
@@ -124,13 +138,13 @@ def _of_its_kind(event: export_pb2.ExportedEvent) -> dict[str, Any]:
     if target is not None:
         return {target: event.target_id} if event.HasField("target_id") else {}
     if event.type in ("page", "screen"):
-        return {name: getattr(event, name) for name in ("name", "category") if event.HasField(name)}  # type: ignore[arg-type]
+        return {name: getattr(event, name) for name in ("name", "category") if event.HasField(name)}
     return {}
 
 
 def _own_values(event: export_pb2.ExportedEvent) -> dict[str, Any]:
     for field in ("properties", "traits"):
-        if event.HasField(field):  # type: ignore[arg-type]
+        if event.HasField(field):
             return _decode(getattr(event, field))
     return {}
 
@@ -145,5 +159,5 @@ def _with_free(
     return row
 
 
-def _instant(timestamp: Any) -> int:
+def to_us(timestamp: Any) -> int:
     return int(timestamp.seconds * SECOND_US + timestamp.nanos // 1000)

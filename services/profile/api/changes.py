@@ -3,14 +3,19 @@
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 
-from c360.common.v1.common_pb2 import Position
+import msgspec
+from c360.common.v1.common_pb2 import Identifier, Position
 from c360.profile.v1 import export_pb2 as pb
 
 from services.profile.api.exported import PAGE_BYTES, event_message
-from services.profile.changes import Change, ChangePage, Erased
+from services.profile.changes import Because, Change, ChangePage, Erased
+from services.profile.enforcement import release, release_event
+from services.profile.sweep import Canonical, Link, Traits
 from shared.errors import InvalidInput
+from shared.events.catalogue import CATALOGUE
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
+from shared.instants import to_timestamp
 
 
 def wanted_positions(positions: Iterable[Position]) -> dict[int, int]:
@@ -57,8 +62,56 @@ def _response(part: list[pb.ExportedChange], page: ChangePage, is_last: bool) ->
 
 
 def _message(change: Change, purpose: PurposeDefined) -> pb.ExportedChange:
-    if isinstance(change, Erased):
-        return pb.ExportedChange(erased_customer_id=to_text(change.customer))
-    event = event_message(change, purpose)
-    event.source = change.public.source
-    return pb.ExportedChange(event=event)
+    match change:
+        case Erased(customer=customer):
+            return pb.ExportedChange(erased_customer_id=to_text(customer))
+        case Because():
+            return _told(change, purpose)
+        case _:
+            event = event_message(change, purpose)
+            event.source = change.public.source
+            return pb.ExportedChange(event=event)
+
+
+def _told(change: Because, purpose: PurposeDefined) -> pb.ExportedChange:
+    occasion = _occasion(change, purpose)
+    match change.told:
+        case Link(identifier=found, unlinked=unlinked, by=by):
+            link = pb.ExportedLink(
+                customer_id=to_text(by.record.entry.stream),
+                identifier=Identifier(namespace=found.namespace, value=found.value or ""),
+                identifier_hash=found.value_hash.hex(),
+                unlinked=unlinked,
+                occasion=occasion,
+            )
+            return pb.ExportedChange(link=link)
+        case Canonical(stream=stream, canonical=canonical):
+            found_to = pb.ExportedCanonical(
+                customer_id=to_text(stream), canonical_customer_id=to_text(canonical), occasion=occasion
+            )
+            return pb.ExportedChange(canonical=found_to)
+        case Traits(record=record):
+            values = {name: trait.value for name, trait in release(record, purpose).traits.items()}
+            traits = pb.ExportedTraits(
+                customer_id=to_text(record.members[0]),
+                member_customer_ids=map(to_text, record.members),
+                traits=msgspec.json.encode(values).decode(),
+                occasion=occasion,
+            )
+            return pb.ExportedChange(traits=traits)
+
+
+def _occasion(change: Because, purpose: PurposeDefined) -> pb.ExportedOccasion:
+    record, cause = change.told.by.record, change.cause
+    occasion = pb.ExportedOccasion(
+        event_id=to_text(record.entry.event_id),
+        occur_time=to_timestamp(record.entry.occurred_at),
+        record_time=to_timestamp(record.recorded_at),
+        position=Position(log="profile", partition=record.partition, number=record.pos),
+        cause_id=to_text(change.cause_id) if change.cause_id else "",
+    )
+    if cause is not None:
+        occasion.cause_type = CATALOGUE[cause.record.entry.type_id].call
+        occasion.cause_name = release_event(cause.public, cause.personal, purpose).name or ""
+        occasion.cause_source = cause.public.source
+    return occasion

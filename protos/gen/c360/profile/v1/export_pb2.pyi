@@ -319,24 +319,210 @@ class ExportedChange(_message.Message):
 
     EVENT_FIELD_NUMBER: _builtins.int
     ERASED_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    CANONICAL_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
     erased_customer_id: _builtins.str
     """A customer was erased: whatever was exported of it has to go. Its id, a UUID."""
     @_builtins.property
     def event(self) -> Global___ExportedEvent:
         """A source's event."""
 
+    @_builtins.property
+    def link(self) -> Global___ExportedLink:
+        """An identifier was linked to a customer, or a link was taken back."""
+
+    @_builtins.property
+    def canonical(self) -> Global___ExportedCanonical:
+        """Another customer, or itself, answers for a customer from here on."""
+
+    @_builtins.property
+    def traits(self) -> Global___ExportedTraits:
+        """What a customer's traits are from here on."""
+
     def __init__(
         self,
         *,
         event: Global___ExportedEvent | None = ...,
         erased_customer_id: _builtins.str = ...,
+        link: Global___ExportedLink | None = ...,
+        canonical: Global___ExportedCanonical | None = ...,
+        traits: Global___ExportedTraits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "erased_customer_id", b"erased_customer_id", "event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canonical", b"canonical", "change", b"change", "erased_customer_id", b"erased_customer_id", "event", b"event", "link", b"link", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "erased_customer_id", b"erased_customer_id", "event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canonical", b"canonical", "change", b"change", "erased_customer_id", b"erased_customer_id", "event", b"event", "link", b"link", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["event", "erased_customer_id"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["event", "erased_customer_id", "link", "canonical", "traits"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
 Global___ExportedChange: _TypeAlias = ExportedChange  # noqa: Y015
+
+@_typing.final
+class ExportedOccasion(_message.Message):
+    """ExportedOccasion is the event of the customer log by which something changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    CAUSE_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_TYPE_FIELD_NUMBER: _builtins.int
+    CAUSE_NAME_FIELD_NUMBER: _builtins.int
+    CAUSE_SOURCE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Its id, a UUID."""
+    cause_id: _builtins.str
+    """The source's event, or the decision, that it follows from, a UUID; it may be the event itself. Empty when nothing is known of it."""
+    cause_type: _builtins.str
+    """What kind of call that was, as in ExportedEvent; this and the next two are set where it was recorded at the same instant."""
+    cause_name: _builtins.str
+    """Its name, where it has one that the purpose may see."""
+    cause_source: _builtins.str
+    """The source that sent it."""
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened (valid time)."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When our log took it (transaction time)."""
+
+    @_builtins.property
+    def position(self) -> _common_pb2.Position:
+        """Its position in the customer log."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        position: _common_pb2.Position | None = ...,
+        cause_id: _builtins.str = ...,
+        cause_type: _builtins.str = ...,
+        cause_name: _builtins.str = ...,
+        cause_source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "position", b"position", "record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "cause_name", b"cause_name", "cause_source", b"cause_source", "cause_type", b"cause_type", "event_id", b"event_id", "occur_time", b"occur_time", "position", b"position", "record_time", b"record_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedOccasion: _TypeAlias = ExportedOccasion  # noqa: Y015
+
+@_typing.final
+class ExportedLink(_message.Message):
+    """ExportedLink is an identifier and a customer. The newest of an identifier and a customer says whether it belongs to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_HASH_FIELD_NUMBER: _builtins.int
+    UNLINKED_FIELD_NUMBER: _builtins.int
+    OCCASION_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The customer's id, a UUID."""
+    identifier_hash: _builtins.str
+    """Its keyed hash, hexadecimal: the same for the same identifier, within this installation only."""
+    unlinked: _builtins.bool
+    """The link was taken back."""
+    @_builtins.property
+    def identifier(self) -> _common_pb2.Identifier:
+        """The identifier, normalised."""
+
+    @_builtins.property
+    def occasion(self) -> Global___ExportedOccasion:
+        """What made it so."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        identifier: _common_pb2.Identifier | None = ...,
+        identifier_hash: _builtins.str = ...,
+        unlinked: _builtins.bool = ...,
+        occasion: Global___ExportedOccasion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "occasion", b"occasion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "identifier", b"identifier", "identifier_hash", b"identifier_hash", "occasion", b"occasion", "unlinked", b"unlinked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedLink: _TypeAlias = ExportedLink  # noqa: Y015
+
+@_typing.final
+class ExportedCanonical(_message.Message):
+    """ExportedCanonical says which customer answers for a customer. The newest of a customer counts, until the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CANONICAL_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    OCCASION_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The customer's id, a UUID."""
+    canonical_customer_id: _builtins.str
+    """The one that answers for it, a UUID; itself when it was never merged, or is the oldest of those who are."""
+    @_builtins.property
+    def occasion(self) -> Global___ExportedOccasion:
+        """What made it so."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        canonical_customer_id: _builtins.str = ...,
+        occasion: Global___ExportedOccasion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occasion", b"occasion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canonical_customer_id", b"canonical_customer_id", "customer_id", b"customer_id", "occasion", b"occasion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedCanonical: _TypeAlias = ExportedCanonical  # noqa: Y015
+
+@_typing.final
+class ExportedTraits(_message.Message):
+    """ExportedTraits is the whole of a canonical customer's traits, as far as the purpose may see them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    OCCASION_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The customer's id, a UUID."""
+    traits: _builtins.str
+    """The traits, a JSON object."""
+    @_builtins.property
+    def member_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its members, itself among them, oldest first."""
+
+    @_builtins.property
+    def occasion(self) -> Global___ExportedOccasion:
+        """What made it so: of several at one instant, the last."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        member_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        traits: _builtins.str = ...,
+        occasion: Global___ExportedOccasion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occasion", b"occasion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "member_customer_ids", b"member_customer_ids", "occasion", b"occasion", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedTraits: _TypeAlias = ExportedTraits  # noqa: Y015

@@ -1,0 +1,183 @@
+"""Laws of what a lake is told: at every instant, the newest that was told is what a read as known at that instant gives."""
+
+from collections.abc import Collection
+from itertools import groupby
+from typing import Any, cast
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.profile import sweep as sweeping
+from services.profile.domain.fold import evolve
+from services.profile.domain.golden import golden_record
+from services.profile.domain.lineage import members_of
+from services.profile.domain.state import Held, State, linked
+from services.profile.sweep import Canonical, Link, Opened, Sweep, Told, Traits
+from services.profile.tables.history import History
+from shared.events import customer as events
+from shared.events.catalogue import EventType, Public, make_entry
+from shared.ids import derived_id
+from shared.log import Record
+from shared.privacy import Personal
+from tests.properties.histories import KEY
+
+STREAMS = [derived_id(b"stream", bytes([number])) for number in range(4)]
+VALUES = ["a@shop.example", "b@shop.example"]
+
+
+class MemoryHistory:
+    """Of the history, what is asked of it here: the plain replay of a log that ends at an instant."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+
+    async def states(self, streams: Collection[bytes], known_at: int) -> dict[bytes, Held]:
+        held: dict[bytes, Held] = {}
+        for record in self.records:
+            if record.entry.stream in streams and record.recorded_at <= known_at:
+                evolve(held.setdefault(record.entry.stream, Held()).state, record.entry, *record.entry.parts(KEY))
+        return held
+
+
+class LogMaker:
+    """A log as identity would have it written: an edge is told to both of its ends at the same instant."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.links: dict[tuple[bytes, bytes], bytes] = {}
+        self.edges: dict[frozenset[bytes], bytes] = {}
+        self.versions = dict.fromkeys(STREAMS, 0)
+
+    def add(self, instant: int, stream: bytes, kind: EventType, public: Public, personal: Personal | None = None) -> bytes:
+        if not self.versions[stream] and kind is not events.FOUNDED:
+            self.add(instant, stream, events.FOUNDED, events.CustomerFounded(founding_number=STREAMS.index(stream)))
+        self.versions[stream] += 1
+        event_id = derived_id(b"event", len(self.records).to_bytes(4))
+        entry = make_entry(kind, stream, event_id, instant, public, personal, KEY)
+        self.records.append(Record(0, len(self.records), self.versions[stream], instant, entry))
+        return event_id
+
+    def identify(self, instant: int, stream: bytes, traits: dict[str, Any]) -> None:
+        public = events.Activity(source="web", resolved_by=b"h", received_at=instant)
+        self.add(instant, stream, events.IDENTIFIED, public, events.Identified(traits=traits))
+
+    def link(self, instant: int, stream: bytes, value: str) -> None:
+        place = stream, value.encode()
+        if place in self.links:
+            public = events.IdentifierUnlinked(link_id=self.links.pop(place), value_hash=value.encode(), cause=b"c")
+            self.add(instant, stream, events.UNLINKED, public)
+        else:
+            linking = events.IdentifierLinked(namespace="email", value_hash=value.encode(), cause=b"c")
+            self.links[place] = self.add(instant, stream, events.LINKED, linking, events.LinkedValue(value=value))
+
+    def regroup(self, instant: int, one: bytes, other: bytes) -> None:
+        pair = frozenset((one, other))
+        if len(pair) == 1:
+            return
+        merge_id = self.edges.pop(pair, None)
+        new_id = derived_id(b"merge", len(self.records).to_bytes(4))
+        for stream in (one, other):
+            (across,) = pair - {stream}
+            if merge_id is not None:
+                self.add(instant, stream, events.SPLIT, events.CustomersSplit(merge_id=merge_id, other=across, cause=b"c"))
+            else:
+                merged = events.CustomersMerged(
+                    merge_id=new_id, other=across, other_founding_number=STREAMS.index(across), cause=b"c"
+                )
+                self.add(instant, stream, events.MERGED, merged)
+        if merge_id is None:
+            self.edges[pair] = new_id
+
+
+deeds = st.one_of(
+    st.tuples(
+        st.just("identify"),
+        st.sampled_from(STREAMS),
+        st.dictionaries(st.sampled_from("xy"), st.integers(0, 3) | st.none(), min_size=1),
+    ),
+    st.tuples(st.just("link"), st.sampled_from(STREAMS), st.sampled_from(VALUES)),
+    st.tuples(st.just("regroup"), st.sampled_from(STREAMS), st.sampled_from(STREAMS)),
+)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    maker = LogMaker()
+    for instant, transaction in enumerate(draw(st.lists(st.lists(deeds, min_size=1, max_size=4), min_size=1, max_size=8)), start=1):
+        for name, *arguments in transaction:
+            getattr(maker, name)(instant, *arguments)
+    return maker.records
+
+
+async def told_of(records: list[Record], cuts: Collection[int], kept: int) -> list[tuple[int, Told]]:
+    """(instant, told), by sweeps of which each goes on where the one before ended, in pages of an instant or two."""
+    told: list[tuple[int, Told]] = []
+    history = cast(History, MemoryHistory(records))
+    with patch.object(sweeping, "KEPT_STREAMS", kept):
+        sweep = Sweep(history)
+        for page, group in groupby(records, lambda record: record.recorded_at // 2):
+            if page in cuts:
+                sweep = Sweep(history)
+            opened = [Opened(record, *record.entry.parts(KEY)) for record in group]
+            await sweep.prepare(opened)
+            for instant, of_one in groupby(opened, lambda one: one.record.recorded_at):
+                told += [(instant, one) for one in await sweep.advance(list(of_one))]
+    return told
+
+
+async def states_at(records: list[Record], instant: int) -> dict[bytes, State]:
+    held = await MemoryHistory(records).states(STREAMS, instant)
+    return {stream: one.state for stream, one in held.items()}
+
+
+sweeps = st.tuples(logs().filter(bool), st.sets(st.integers(0, 4)), st.integers(0, 3))
+
+
+@given(sweeps)
+async def test_the_newest_canonical_is_the_one_that_a_read_of_then_gives(given_: tuple[list[Record], set[int], int]) -> None:
+    records, cuts, kept = given_
+    told = await told_of(records, cuts, kept)
+    for instant in range(1, records[-1].recorded_at + 1):
+        newest = {one.stream: one.canonical for at, one in told if isinstance(one, Canonical) and at <= instant}
+        states = await states_at(records, instant)
+        members = {stream: golden_record({m: states[m] for m in members_of(stream, states)}).members for stream in states}
+        assert newest == {stream: found[0] for stream, found in members.items()}
+
+
+@given(sweeps)
+async def test_a_canonical_is_told_when_it_changes_and_not_again(given_: tuple[list[Record], set[int], int]) -> None:
+    newest: dict[bytes, bytes] = {}
+    for _, one in await told_of(*given_):
+        if isinstance(one, Canonical):
+            assert newest.get(one.stream) != one.canonical
+            newest[one.stream] = one.canonical
+
+
+@given(sweeps)
+async def test_the_newest_traits_are_those_that_a_read_of_then_gives(given_: tuple[list[Record], set[int], int]) -> None:
+    records, cuts, kept = given_
+    told = await told_of(records, cuts, kept)
+    for instant in range(1, records[-1].recorded_at + 1):
+        newest = {one.record.members[0]: one.record for at, one in told if isinstance(one, Traits) and at <= instant}
+        states = await states_at(records, instant)
+        for stream in states:
+            expected = golden_record({member: states[member] for member in members_of(stream, states)})
+            found = newest.get(expected.members[0])
+            assert (found.traits if found else {}) == expected.traits
+            assert found is None or found.members == expected.members
+
+
+@given(sweeps)
+async def test_the_newest_links_are_those_that_a_read_of_then_gives(given_: tuple[list[Record], set[int], int]) -> None:
+    records, cuts, kept = given_
+    told = await told_of(records, cuts, kept)
+    for instant in range(1, records[-1].recorded_at + 1):
+        newest = {
+            (one.by.record.entry.stream, one.identifier.value_hash): one.unlinked
+            for at, one in told
+            if isinstance(one, Link) and at <= instant
+        }
+        states = await states_at(records, instant)
+        expected = {(stream, value_hash) for stream, state in states.items() for value_hash in linked(state)}
+        assert {place for place, unlinked in newest.items() if not unlinked} == expected
