@@ -9,7 +9,6 @@ import msgspec
 from services.profile.exports import EXPORTS_AT_MOST, Exported
 from services.profile.instants import Instants, whole_instants
 from services.profile.sweep import Canonical, Link, Opened, Sweep, Told, Traits
-from services.profile.tables.history import History
 from services.profile.visibility import Visibility, Visible
 from shared.errors import InvalidInput, LimitExceeded, WrongState
 from shared.events import customer as events
@@ -57,14 +56,14 @@ class Changes:
     def __init__(
         self,
         visibility: Visibility,
-        history: History,
+        sweep: Callable[[], Sweep],
         reader: LogReader,
         vault: Vault,
         settle: Callable[[int], Awaitable[int]],
         partitions: int,
     ) -> None:
         self._visibility = visibility
-        self._history = history
+        self._sweep = sweep
         self._reader = reader
         self._vault = vault
         self._settle = settle
@@ -80,7 +79,7 @@ class Changes:
         try:
             first, end = await self._stretch(positions)
             total = sum(end.values()) - sum(first.values())
-            sweep = Sweep(self._history)
+            sweep = self._sweep()
             read = withheld = 0
             yield ChangePage([], first, 0, total, 0)
             async with aclosing(whole_instants(self._reader, first, end)) as pages:

@@ -20,6 +20,7 @@ from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.purging import Purger
 from services.profile.record import Recorder
+from services.profile.sweep import Sweep
 from services.profile.tables.consents import Consents
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
@@ -119,6 +120,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         timelines=Timelines(profiles, reader, vault, partitions),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
-        changes=Changes(visibility, history, reader, vault, writer.settle, partitions),
+        changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
     )

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from services.profile.choosing import THEN, Chooser
 from services.profile.domain.fold import evolve
-from services.profile.domain.golden import GoldenRecord, golden_record
-from services.profile.domain.lineage import canonicals
-from services.profile.domain.state import LinkedIdentifier, State, reachable
+from services.profile.domain.golden import GoldenRecord
+from services.profile.domain.lineage import canonicals, members_of
+from services.profile.domain.rules import Rules
+from services.profile.domain.state import Held, LinkedIdentifier, reachable
 from services.profile.tables.history import History
 from shared.events import customer as events
 from shared.log import Record
@@ -60,45 +62,47 @@ _REGROUPS = events.CustomersMerged | events.CustomersSplit | events.CustomerEras
 
 
 class Sweep:
-    """Keeps the states that it has come by, as of the last instant it was told of."""
+    """Keeps the states that it has come by, as of the last instant it was told of, folded for the rules in force then."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, chooser: Chooser) -> None:
         self._history = history
-        self._states: OrderedDict[bytes, State] = OrderedDict()
+        self._chooser = chooser
+        self._rules: Rules | None = None
+        self._held: OrderedDict[bytes, Held] = OrderedDict()
+        self._page: Sequence[Opened] = ()
 
     async def prepare(self, opened: Sequence[Opened]) -> None:
-        """Has at hand, as known before these events, the states that they change. At most once before `advance` goes through them."""
-        while len(self._states) > KEPT_STREAMS:
-            self._states.popitem(last=False)
-        begun = {one.record.entry.stream for one in opened if one.record.version == 1}
-        touched = {one.record.entry.stream for one in opened}
-        await self._load(touched - begun, opened[0].record.recorded_at - 1)
-        for stream in touched - begun:
-            self._states.setdefault(stream, State())
-            self._states.move_to_end(stream)
+        """The events, of whole instants, that `advance` goes through next: the states that they change are read at once."""
+        self._page = opened
+        while len(self._held) > KEPT_STREAMS:
+            self._held.popitem(last=False)
+        await self._have_at_hand(opened[0].record.recorded_at)
 
     async def advance(self, opened: Sequence[Opened]) -> list[Told]:
         """One whole instant."""
-        before = opened[0].record.recorded_at - 1
+        at = opened[0].record.recorded_at
+        if self._rules is not self._chooser.rules(THEN, at):
+            await self._have_at_hand(at)
         regrouped = [one for one in opened if isinstance(one.public, _REGROUPS | events.CustomerFounded)]
         heard_of = [one for one in opened if isinstance(one.personal, events.Identified)]
-        await self._complete({one.record.entry.stream for one in regrouped}, before)
-        was = canonicals({one.record.entry.stream for one in regrouped}, self._states)
+        await self._complete({one.record.entry.stream for one in regrouped}, at - 1)
+        was = canonicals({one.record.entry.stream for one in regrouped}, self._held)
         told: list[Told] = list(self._evolve(opened))
-        await self._complete({one.record.entry.stream for one in (*regrouped, *heard_of)}, before)
+        await self._complete({one.record.entry.stream for one in (*regrouped, *heard_of)}, at - 1)
         told += self._regrouped(regrouped, was)
-        told += self._traits(regrouped, heard_of, was)
+        told += await self._traits(self._changed(regrouped, heard_of, was), at)
         return told
 
     def _evolve(self, opened: Sequence[Opened]) -> Iterator[Link]:
+        assert self._rules is not None
         for one in opened:
             entry = one.record.entry
-            state = self._states.setdefault(entry.stream, State())
+            state = self._held.setdefault(entry.stream, Held()).state
             if isinstance(one.public, events.IdentifierUnlinked):
                 found = state.identifiers.get(one.public.link_id)
                 if found is not None:
                     yield Link(found, True, one)
-            evolve(state, entry, one.public, one.personal)
+            evolve(state, entry, one.public, one.personal, self._rules.keeping)
             if isinstance(one.public, events.IdentifierLinked) and entry.event_id in state.identifiers:
                 yield Link(state.identifiers[entry.event_id], False, one)
 
@@ -106,37 +110,53 @@ class Sweep:
         own: dict[bytes, Opened] = {}
         for one in regrouped:
             own.setdefault(one.record.entry.stream, one)
-        now = canonicals([*own, *was], self._states)
+        now = canonicals([*own, *was], self._held)
         for stream in sorted(now):
             if was.get(stream) != now[stream]:
                 yield Canonical(stream, now[stream], own.get(stream) or own.get(now[stream]) or regrouped[0])
 
-    def _traits(self, regrouped: Sequence[Opened], heard_of: Sequence[Opened], was: Mapping[bytes, bytes]) -> Iterator[Traits]:
-        """Of each canonical customer that heard something or isn't what it was, once."""
+    def _changed(self, regrouped: Sequence[Opened], heard_of: Sequence[Opened], was: Mapping[bytes, bytes]) -> dict[bytes, Opened]:
+        """The canonical customers that something was said of or that aren't what they were, and by what."""
         changed = [*heard_of, *(one for one in regrouped if isinstance(one.public, _REGROUPS))]
-        now = canonicals([*(one.record.entry.stream for one in changed), *was], self._states)
+        now = canonicals([*(one.record.entry.stream for one in changed), *was], self._held)
         by = {now[one.record.entry.stream]: one for one in changed}
         for stream, canonical in was.items():
-            if changed and canonical != now[stream]:  # one was taken apart, or into another
-                by = {canonical: changed[0], now[stream]: changed[0]} | by
-        members: dict[bytes, dict[bytes, State]] = {}
-        for stream, canonical in now.items():
-            members.setdefault(canonical, {})[stream] = self._states[stream]
-        for canonical, one in by.items():
-            if canonical in members:
-                yield Traits(golden_record(members[canonical]), one)
+            if changed and canonical != now[stream]:  # taken apart, or into another
+                by = {now[canonical]: changed[0], now[stream]: changed[0]} | by
+        return by
+
+    async def _traits(self, changed: Mapping[bytes, Opened], at: int) -> list[Traits]:
+        assert self._rules is not None
+        clusters = {
+            canonical: {member: self._held[member] for member in members_of(canonical, self._held)} for canonical in changed
+        }
+        records = await self._chooser.records(clusters, self._rules, at)
+        return [Traits(records[canonical], one) for canonical, one in changed.items()]
+
+    async def _have_at_hand(self, at: int) -> None:
+        """By the rules of that instant, and as of just before it, the states that the rest of the page changes."""
+        rules = self._chooser.rules(THEN, at)
+        if self._rules is None or self._rules.keeping != rules.keeping:
+            self._history = self._history.of(rules.keeping)
+            self._held.clear()
+        self._rules = rules
+        rest = [one.record for one in self._page if one.record.recorded_at >= at]
+        begun = {record.entry.stream for record in rest if record.version == 1}
+        touched = {record.entry.stream for record in rest} - begun
+        await self._load(touched, at - 1)
+        for stream in touched & self._held.keys():
+            self._held.move_to_end(stream)
 
     async def _complete(self, streams: Collection[bytes], known_at: int) -> None:
         """Also has the states of all that edges lead to from these. One that no event of this page changes is as it was before."""
-        reached = {stream for stream in streams if stream in self._states}
-        new = set(reached)
+        new = {stream for stream in streams if stream in self._held}
+        reached = set(new)
         while new:
-            new = reachable(self._states[stream] for stream in new) - reached
+            new = reachable(self._held[stream].state for stream in new) - reached
             await self._load(new, known_at)
-            new &= self._states.keys()
+            new &= self._held.keys()
             reached |= new
 
     async def _load(self, streams: Collection[bytes], known_at: int) -> None:
-        if missing := [stream for stream in streams if stream not in self._states]:
-            found = await self._history.states(missing, known_at)
-            self._states.update((stream, held.state) for stream, held in found.items())
+        if missing := [stream for stream in streams if stream not in self._held]:
+            self._held.update(await self._history.states(missing, known_at))

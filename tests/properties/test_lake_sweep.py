@@ -1,18 +1,21 @@
 """Laws of what a lake is told: at every instant, the newest that was told is what a read as known at that instant gives."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import groupby
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile import sweep as sweeping
+from services.profile.choosing import THEN, Chooser
 from services.profile.domain.fold import evolve
-from services.profile.domain.golden import golden_record
+from services.profile.domain.golden import GoldenRecord, golden_record
 from services.profile.domain.lineage import members_of
-from services.profile.domain.state import Held, State, linked
+from services.profile.domain.rules import Keeping, Rules, TraitRule, keeping_of
+from services.profile.domain.rules_document import SHIPPED_RULES
+from services.profile.domain.state import Held, linked
 from services.profile.sweep import Canonical, Link, Opened, Sweep, Told, Traits
 from services.profile.tables.history import History
 from shared.events import customer as events
@@ -23,21 +26,45 @@ from shared.privacy import Personal
 from tests.properties.histories import KEY
 
 STREAMS = [derived_id(b"stream", bytes([number])) for number in range(4)]
+FIRST = TraitRule(rule="first")
+FIRST_WINS = Rules(version=2, default=FIRST, traits={}, keeping=keeping_of(FIRST, {}))
 VALUES = ["a@shop.example", "b@shop.example"]
 
 
 class MemoryHistory:
     """Of the history, what is asked of it here: the plain replay of a log that ends at an instant."""
 
-    def __init__(self, records: list[Record]) -> None:
+    def __init__(self, records: list[Record], keeping: Keeping = SHIPPED_RULES.keeping) -> None:
         self.records = records
+        self.keeping = keeping
+
+    def of(self, keeping: Keeping) -> "MemoryHistory":
+        return MemoryHistory(self.records, keeping)
 
     async def states(self, streams: Collection[bytes], known_at: int) -> dict[bytes, Held]:
         held: dict[bytes, Held] = {}
         for record in self.records:
             if record.entry.stream in streams and record.recorded_at <= known_at:
-                evolve(held.setdefault(record.entry.stream, Held()).state, record.entry, *record.entry.parts(KEY))
+                evolve(held.setdefault(record.entry.stream, Held()).state, record.entry, *record.entry.parts(KEY), self.keeping)
         return held
+
+
+class MemoryChooser:
+    """Other rules, for which other things are kept, from an instant on."""
+
+    def __init__(self, changed_at: int) -> None:
+        self.changed_at = changed_at
+
+    def rules(self, choice: str, known_at: int) -> Rules:
+        assert choice == THEN
+        return FIRST_WINS if known_at >= self.changed_at else SHIPPED_RULES
+
+    async def records(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, by: int) -> dict[bytes, GoldenRecord]:
+        return {customer: golden(held, rules) for customer, held in clusters.items()}
+
+
+def golden(held: Mapping[bytes, Held], rules: Rules) -> GoldenRecord:
+    return golden_record({stream: one.state for stream, one in held.items()}, rules)
 
 
 class LogMaker:
@@ -110,74 +137,84 @@ def logs(draw: st.DrawFn) -> list[Record]:
     return maker.records
 
 
-async def told_of(records: list[Record], cuts: Collection[int], kept: int) -> list[tuple[int, Told]]:
-    """(instant, told), by sweeps of which each goes on where the one before ended, in pages of an instant or two."""
-    told: list[tuple[int, Told]] = []
-    history = cast(History, MemoryHistory(records))
-    with patch.object(sweeping, "KEPT_STREAMS", kept):
-        sweep = Sweep(history)
-        for page, group in groupby(records, lambda record: record.recorded_at // 2):
-            if page in cuts:
-                sweep = Sweep(history)
-            opened = [Opened(record, *record.entry.parts(KEY)) for record in group]
-            await sweep.prepare(opened)
-            for instant, of_one in groupby(opened, lambda one: one.record.recorded_at):
-                told += [(instant, one) for one in await sweep.advance(list(of_one))]
-    return told
+class Given(NamedTuple):
+    """A log, before which pages another sweep takes over, how many states one keeps, and when other rules come into force."""
+
+    records: list[Record]
+    cuts: Collection[int]
+    kept: int
+    changed_at: int
+
+    @property
+    def instants(self) -> range:
+        return range(1, self.records[-1].recorded_at + 1)
+
+    async def told(self) -> list[tuple[int, Told]]:
+        """By instant; in pages of an instant or two."""
+        told: list[tuple[int, Told]] = []
+        history, chooser = cast(History, MemoryHistory(self.records)), cast(Chooser, MemoryChooser(self.changed_at))
+        with patch.object(sweeping, "KEPT_STREAMS", self.kept):
+            sweep = Sweep(history, chooser)
+            for page, group in groupby(self.records, lambda record: record.recorded_at // 2):
+                if page in self.cuts:
+                    sweep = Sweep(history, chooser)
+                opened = [Opened(record, *record.entry.parts(KEY)) for record in group]
+                await sweep.prepare(opened)
+                for instant, of_one in groupby(opened, lambda one: one.record.recorded_at):
+                    told += [(instant, one) for one in await sweep.advance(list(of_one))]
+        return told
+
+    async def customers_at(self, instant: int, of: int) -> dict[bytes, GoldenRecord]:
+        """By stream, as plainly replayed to an instant, by the rules of instant `of`."""
+        rules = MemoryChooser(self.changed_at).rules(THEN, of)
+        held = await MemoryHistory(self.records, rules.keeping).states(STREAMS, instant)
+        return {stream: golden({member: held[member] for member in members_of(stream, held)}, rules) for stream in held}
 
 
-async def states_at(records: list[Record], instant: int) -> dict[bytes, State]:
-    held = await MemoryHistory(records).states(STREAMS, instant)
-    return {stream: one.state for stream, one in held.items()}
+givens = st.builds(Given, logs().filter(bool), st.sets(st.integers(0, 4)), st.integers(0, 3), st.integers(1, 9))
 
 
-sweeps = st.tuples(logs().filter(bool), st.sets(st.integers(0, 4)), st.integers(0, 3))
-
-
-@given(sweeps)
-async def test_the_newest_canonical_is_the_one_that_a_read_of_then_gives(given_: tuple[list[Record], set[int], int]) -> None:
-    records, cuts, kept = given_
-    told = await told_of(records, cuts, kept)
-    for instant in range(1, records[-1].recorded_at + 1):
+@given(givens)
+async def test_the_newest_canonical_is_the_one_that_a_read_of_then_gives(it: Given) -> None:
+    told = await it.told()
+    for instant in it.instants:
         newest = {one.stream: one.canonical for at, one in told if isinstance(one, Canonical) and at <= instant}
-        states = await states_at(records, instant)
-        members = {stream: golden_record({m: states[m] for m in members_of(stream, states)}).members for stream in states}
-        assert newest == {stream: found[0] for stream, found in members.items()}
+        assert newest == {stream: found.members[0] for stream, found in (await it.customers_at(instant, instant)).items()}
 
 
-@given(sweeps)
-async def test_a_canonical_is_told_when_it_changes_and_not_again(given_: tuple[list[Record], set[int], int]) -> None:
+@given(givens)
+async def test_a_canonical_is_told_when_it_changes_and_not_again(it: Given) -> None:
     newest: dict[bytes, bytes] = {}
-    for _, one in await told_of(*given_):
+    for _, one in await it.told():
         if isinstance(one, Canonical):
             assert newest.get(one.stream) != one.canonical
             newest[one.stream] = one.canonical
 
 
-@given(sweeps)
-async def test_the_newest_traits_are_those_that_a_read_of_then_gives(given_: tuple[list[Record], set[int], int]) -> None:
-    records, cuts, kept = given_
-    told = await told_of(records, cuts, kept)
-    for instant in range(1, records[-1].recorded_at + 1):
-        newest = {one.record.members[0]: one.record for at, one in told if isinstance(one, Traits) and at <= instant}
-        states = await states_at(records, instant)
-        for stream in states:
-            expected = golden_record({member: states[member] for member in members_of(stream, states)})
-            found = newest.get(expected.members[0])
-            assert (found.traits if found else {}) == expected.traits
-            assert found is None or found.members == expected.members
+@given(givens)
+async def test_the_newest_traits_are_those_that_a_read_of_then_gives(it: Given) -> None:
+    """By the rules of when the row was told: that other rules come into force is no event of a customer."""
+    told = await it.told()
+    for instant in it.instants:
+        newest = {one.record.members[0]: (at, one.record) for at, one in told if isinstance(one, Traits) and at <= instant}
+        for expected in (await it.customers_at(instant, instant)).values():
+            if expected.members[0] in newest:
+                at, found = newest[expected.members[0]]
+                by_its_rules = (await it.customers_at(instant, at))[found.members[0]]
+                assert (found.members, found.traits) == (by_its_rules.members, by_its_rules.traits)
+            else:
+                assert expected.traits == {}
 
 
-@given(sweeps)
-async def test_the_newest_links_are_those_that_a_read_of_then_gives(given_: tuple[list[Record], set[int], int]) -> None:
-    records, cuts, kept = given_
-    told = await told_of(records, cuts, kept)
-    for instant in range(1, records[-1].recorded_at + 1):
+@given(givens)
+async def test_the_newest_links_are_those_that_a_read_of_then_gives(it: Given) -> None:
+    told = await it.told()
+    for instant in it.instants:
         newest = {
             (one.by.record.entry.stream, one.identifier.value_hash): one.unlinked
             for at, one in told
             if isinstance(one, Link) and at <= instant
         }
-        states = await states_at(records, instant)
-        expected = {(stream, value_hash) for stream, state in states.items() for value_hash in linked(state)}
+        held = await MemoryHistory(it.records).states(STREAMS, instant)
+        expected = {(stream, value_hash) for stream, one in held.items() for value_hash in linked(one.state)}
         assert {place for place, unlinked in newest.items() if not unlinked} == expected

@@ -2,24 +2,24 @@
 
 from collections.abc import Collection, Mapping
 
-from services.profile.domain.state import State, reachable
+from services.profile.domain.state import Held, reachable
 
 
-def members_of(stream: bytes, states: Mapping[bytes, State]) -> frozenset[bytes]:
+def members_of(stream: bytes, states: Mapping[bytes, Held]) -> frozenset[bytes]:
     """Of the customer that a stream belongs to: what edges join, so far as `states` has it."""
     members, new = {stream}, {stream}
     while new:
-        new = {other for other in reachable(states[one] for one in new) if other in states} - members
+        new = {other for other in reachable(states[one].state for one in new) if other in states} - members
         members |= new
     return frozenset(members)
 
 
-def canonical_of(members: Collection[bytes], states: Mapping[bytes, State]) -> bytes:
+def canonical_of(members: Collection[bytes], states: Mapping[bytes, Held]) -> bytes:
     """The oldest, as in a golden record."""
-    return min(members, key=lambda stream: (states[stream].founding_number, stream))
+    return min(members, key=lambda stream: (states[stream].state.founding_number, stream))
 
 
-def canonicals(streams: Collection[bytes], states: Mapping[bytes, State]) -> dict[bytes, bytes]:
+def canonicals(streams: Collection[bytes], states: Mapping[bytes, Held]) -> dict[bytes, bytes]:
     """{member: canonical} of the customers that these streams belong to; streams that `states` doesn't have are absent."""
     found: dict[bytes, bytes] = {}
     for stream in streams:
