@@ -12,6 +12,7 @@ from services.profile.tables.rulebook import Rulebook
 from shared.errors import InvalidInput
 from shared.events.consent import DecisionRecorded
 from shared.identifiers import hash_of, normalise
+from shared.instants import END_OF_TIME, Clock
 
 # Those in force at the instant that is asked for, those in force now, or a version.
 RulesChoice = Literal["then", "now"] | int
@@ -19,10 +20,13 @@ THEN: Final = "then"
 
 
 class Chooser:
-    def __init__(self, rulebook: Rulebook, decisions: LoadingCache[bytes, list[DecisionRecorded]], lookup_key: bytes) -> None:
+    def __init__(
+        self, rulebook: Rulebook, decisions: LoadingCache[bytes, list[DecisionRecorded]], lookup_key: bytes, clock: Clock
+    ) -> None:
         self._rulebook = rulebook
         self._decisions = decisions
         self._lookup_key = lookup_key
+        self._clock = clock
 
     @property
     def in_force(self) -> Rules:
@@ -37,8 +41,9 @@ class Chooser:
     async def records(self, clusters: Mapping[bytes, Mapping[bytes, Held]], rules: Rules, by: int) -> dict[bytes, GoldenRecord]:
         """By customer. The states are folded with what these rules need; what was confirmed after `by` isn't confirmed."""
         verified = await self.confirmed(unconfirmed((h.state for held in clusters.values() for h in held.values()), rules), by)
+        at = self._clock() if by == END_OF_TIME else by
         return {
-            customer: golden_record({stream: h.state for stream, h in held.items()}, rules, verified)
+            customer: golden_record({stream: h.state for stream, h in held.items()}, rules, verified, at)
             for customer, held in clusters.items()
         }
 

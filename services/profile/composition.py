@@ -99,7 +99,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
 
     run = Run(settings.poison_run_limit)
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
-    chooser = Chooser(rulebook, decisions, vault.lookup_key)
+    chooser = Chooser(rulebook, decisions, vault.lookup_key, now_us)
     profiles = Profiles(
         history, chooser, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions
     )

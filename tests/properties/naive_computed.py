@@ -91,7 +91,7 @@ def naive(history: list[Entry], trait: dict[str, Any], at: int) -> Any:  # noqa:
 
 
 def _rfm(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, Any]:
-    total, scores = float(sum(Fraction(one[2]) for one in held)), {name: list(bounds) for name, bounds in SCORES.items()}
+    total, scores = float(sum(Fraction(one[2]) for one in held)), SCORES
     return {
         "frequency": len(held),
         "monetary": total,

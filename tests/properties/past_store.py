@@ -125,7 +125,7 @@ class Past:
         decisions = LoadingCache(self._decisions, 0)
         self.profiles = Profiles(
             self.history,
-            Chooser(Rulebook(reader, PARTITIONS), decisions, vault.lookup_key),
+            Chooser(Rulebook(reader, PARTITIONS), decisions, vault.lookup_key, lambda: self.log.now),
             cast(Any, None),
             LoadingCache(self._states, 0),
             decisions,

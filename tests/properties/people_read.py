@@ -52,7 +52,7 @@ class People:
         decided = LoadingCache(self._decided, 0)
         self.profiles = Profiles(
             history=cast(Any, None),
-            chooser=Chooser(Rulebook(cast(Any, None), PARTITIONS), decided, self.lookup_key),
+            chooser=Chooser(Rulebook(cast(Any, None), PARTITIONS), decided, self.lookup_key, lambda: 0),
             identifiers=cast(Any, None),
             states=states,
             decisions=decided,

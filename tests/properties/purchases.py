@@ -22,7 +22,7 @@ TOTAL = "double(event.properties.total)"
 WINDOWS: list[Any] = [None, "2d", "45m", {"session": "30m"}]
 VALUES = {"sum": TOTAL, "min": TOTAL, "max": TOTAL, "average": TOTAL}
 VALUES |= dict.fromkeys(["first", "last", "most_frequent", "unique_list", "unique_count"], "event.properties.sku")
-SCORES = {"recency": ["1h", "12h", "2d", "4d"], "frequency": [2, 3, 5, 8], "monetary": [10, 20, 40, 80]}
+SCORES: dict[str, list[Any]] = {"recency": ["1h", "12h", "2d", "4d"], "frequency": [2, 3, 5, 8], "monetary": [10, 20, 40, 80]}
 
 
 def every_kind() -> dict[str, Any]:

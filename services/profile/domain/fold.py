@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from services.profile.domain.computed.take import take
 from services.profile.domain.rules import Keeping
 from services.profile.domain.said import Said
 from services.profile.domain.state import (
@@ -36,6 +37,8 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
             state.last_seen_at = entry.occurred_at
         if isinstance(personal, events.Identified) and not state.erased:
             _take_traits(state, entry, public, personal, keeping)
+        if keeping.computed is not None and isinstance(personal, Personal) and not state.erased:
+            take(state.computed, keeping.computed, entry, public, personal)
     elif isinstance(public, events.CustomerFounded):
         state.founding_number = public.founding_number
         state.founded_at = entry.occurred_at

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from services.profile.domain.computed.aggregates import values
+from services.profile.domain.computed.take import join
 from services.profile.domain.rules import Rules, TraitRule
 from services.profile.domain.said import Assertion, Rank, assertions
 from services.profile.domain.state import (
@@ -21,6 +23,8 @@ from services.profile.domain.state import (
 )
 from services.profile.domain.survivorship import judge
 
+COMPUTED = "computed"  # the source of computed traits
+NO_EVENT = bytes(16)  # where none has counted yet
 VerifiedValue = tuple[str, str]  # a trait's name, and a value that the person has confirmed
 
 
@@ -71,6 +75,7 @@ def combine(states: dict[bytes, State]) -> State:
         for name, rank in state.removals.items():
             remove(whole.removals, name, rank)
         join_assertions(whole, state)
+        whole.computed = join(whole.computed, state.computed)
     keep_within_limits(whole)
     return whole
 
@@ -86,13 +91,16 @@ def unconfirmed(states: Iterable[State], rules: Rules) -> set[VerifiedValue]:
     }
 
 
-def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue] = ()) -> GoldenRecord:
-    """The states are folded with what these rules keep; `verified` are those of `unconfirmed` that are."""
+def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue] = (), at: int = 0) -> GoldenRecord:
+    """The states are folded with what these rules keep; `verified` are those of `unconfirmed` that are.
+
+    Computed traits are as of `at`, or of the newest event that counts, whichever is later.
+    """
     whole = combine(states)
     members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
     return GoldenRecord(
         members=members,
-        traits=_survivors(whole, rules, verified),
+        traits=_survivors(whole, rules, verified) | _computed(whole, rules, at),
         identifiers=linked(whole),
         founded_at=whole.founded_at,
         last_seen_at=whole.last_seen_at,
@@ -114,6 +122,18 @@ def _survivors(whole: State, rules: Rules, verified: Collection[VerifiedValue]) 
         if trait is not None:
             found[name] = trait
     return found
+
+
+def _computed(whole: State, rules: Rules, at: int) -> dict[str, GoldenTrait]:
+    """One that has no value is absent. What sources say under the name of a computed trait isn't served."""
+    if rules.computed is None:
+        return {}
+    found = values(whole.computed, rules.computed, at)
+    return {
+        name: GoldenTrait(one.value, COMPUTED, *(one.newest[:2] if one.newest else (whole.founded_at, NO_EVENT)), one.cut)
+        for name, one in found.items()
+        if one.value is not None
+    }
 
 
 def _most_recent(candidates: dict[str, Candidate], removed: Rank | None) -> GoldenTrait | None:

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from services.profile.domain.computed.definitions import Definitions
+
 # Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
 FOLD_VERSION: Final = 3
 
@@ -32,10 +34,12 @@ class TraitRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Keeping(msgspec.Struct, frozen=True):
-    """Of which traits the fold keeps all that was said: of those that are `named`, or with `others` of all that are not."""
+    """Of which traits the fold keeps all that was said: of those that are `named`, or with `others` of all that are not; and
+    what it keeps of events for computed traits."""
 
     named: frozenset[str] = frozenset()
     others: bool = False
+    computed: Definitions | None = None
 
     def keeps_all(self, trait: str) -> bool:
         return (trait in self.named) is not self.others
@@ -51,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     default: TraitRule
     traits: dict[str, TraitRule]
     keeping: Keeping
+    computed: Definitions | None = None
 
     def of(self, trait: str) -> TraitRule:
         return self.traits.get(trait, self.default)
@@ -61,13 +66,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return [name for name, rule in self.traits.items() if rule.verified_first]
 
 
-def keeping_of(default: TraitRule, traits: dict[str, TraitRule]) -> Keeping:
+def keeping_of(default: TraitRule, traits: dict[str, TraitRule], computed: Definitions | None = None) -> Keeping:
     others = default.needs_all
-    return Keeping(frozenset(name for name, rule in traits.items() if rule.needs_all is not others), others)
+    return Keeping(frozenset(name for name, rule in traits.items() if rule.needs_all is not others), others, computed)
 
 
 @lru_cache(maxsize=64)
 def fold_digest(keeping: Keeping) -> bytes:
     """16 bytes that name what a fold gives: its version and what it keeps. States are trusted by it."""
-    content = _canonical.encode((FOLD_VERSION, sorted(keeping.named), keeping.others))
+    content = _canonical.encode((FOLD_VERSION, sorted(keeping.named), keeping.others, keeping.computed and keeping.computed.digest))
     return hashlib.sha256(content).digest()[:16]

@@ -6,7 +6,8 @@
             "plan": {"rule": "source_priority", "sources": ["billing", "crm"]},
             "tags": {"rule": "union"},
             "address": {"rule": "most_recent", "by_field": true},
-            "signed_up_at": {"rule": "min", "type": "instant"}}}
+            "signed_up_at": {"rule": "min", "type": "instant"}},
+ "computed": {"orders_30d": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "30d"}}}
 ```
 `default` is the rule of every trait that isn't listed. Each further section has a type of its own, which checks what it says.
 """
@@ -15,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from services.profile.domain.computed.definitions import compile_section
+from services.profile.domain.computed.document import Section
 from services.profile.domain.rules import Rules, TraitRule, keeping_of
 from shared.errors import InvalidInput
 
@@ -30,6 +33,7 @@ BY_FIELD: Final = ("most_recent", "source_priority", "most_frequent", "first")
 class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default: TraitRule = TraitRule()
     traits: dict[str, TraitRule] = {}
+    computed: Section = {}
 
 
 SHIPPED: Final = RulesDocument()
@@ -50,8 +54,9 @@ def read(text: str) -> RulesDocument:
 
 
 def rules_of(document: RulesDocument, version: int) -> Rules:
-    keeping = keeping_of(document.default, document.traits)
-    return Rules(version=version, default=document.default, traits=document.traits, keeping=keeping)
+    definitions = compile_section(document.computed) if document.computed else None
+    keeping = keeping_of(document.default, document.traits, definitions)
+    return Rules(version=version, default=document.default, traits=document.traits, keeping=keeping, computed=definitions)
 
 
 def to_json(document: RulesDocument) -> str:
@@ -67,6 +72,7 @@ def _check(document: RulesDocument) -> None:
     if document.default.verified_first:
         raise _invalid(f"verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
     _check_rule("default", document.default)
+    compile_section(document.computed)
     for name, rule in document.traits.items():
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             raise _invalid(f"a trait's name has 1 to {MAX_NAME_CHARACTERS} characters")

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from services.profile.domain.computed import occurrences
+from services.profile.domain.computed.occurrences import Kept
 from services.profile.domain.said import Rank, Said, cut_middle, keep
 from shared.ids import partition_of
 
@@ -57,6 +59,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     assertions: dict[str, dict[bytes, Said]] = {}  # by trait, then by event id: of the traits whose rule needs all
     overfull: set[str] = set()  # of those, where not all could be kept
     removals: dict[str, Rank] = {}  # by trait: the latest that any source sent
+    computed: dict[str, Kept] = {}  # by computed trait: of the events that count
     identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
     cut: set[bytes] = set()  # link ids and merge ids
@@ -78,7 +81,7 @@ class Held(msgspec.Struct):
 def close(state: State) -> None:
     """Nothing personal is left, and none comes any more."""
     state.erased, state.traits, state.assertions, state.overfull, state.removals = True, {}, {}, set(), {}
-    state.identifiers = {}
+    state.identifiers, state.computed = {}, {}
 
 
 def fork(state: State) -> State:
@@ -89,6 +92,7 @@ def fork(state: State) -> State:
         assertions={name: dict(kept) for name, kept in state.assertions.items()},
         overfull=set(state.overfull),
         removals=dict(state.removals),
+        computed={name: occurrences.fork(kept) for name, kept in state.computed.items()},
         identifiers=dict(state.identifiers),
         edges=dict(state.edges),
         cut=set(state.cut),
@@ -151,7 +155,7 @@ def state_hash(state: State) -> str:
     clocks = (state.founding_number, state.founded_at, state.last_seen_at)
     kept = {name: sorted(kept.items()) for name, kept in state.assertions.items()}
     traits = (state.traits, kept, state.overfull, state.removals)
-    content = (*clocks, *traits, identifiers, edges, state.cut, state.restricted, state.erased)
+    content = (*clocks, *traits, state.computed, identifiers, edges, state.cut, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 

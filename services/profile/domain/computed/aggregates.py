@@ -20,7 +20,7 @@ class ComputedValue(msgspec.Struct, frozen=True):
     value: Value
     counted: int
     cut: bool
-    newest: Occurrence | None  # the last that counted: its instant and its key
+    newest: Occurrence | None  # that ever counted
 
     def __repr__(self) -> str:
         return f"<ComputedValue of {self.counted} occurrences sealed>"
@@ -35,7 +35,7 @@ def computed(kept: Kept | None, definition: Definition, at: int) -> ComputedValu
     kept = kept or definition.nothing_kept()
     held = within(kept, definition.span, at)
     cut = kept.most > 1 and is_cut(kept, definition.span, at)
-    return ComputedValue(aggregate(definition, held, at), len(held), cut, held[-1] if held else None)
+    return ComputedValue(aggregate(definition, held, at), len(held), cut, kept.occurrences[-1] if kept.occurrences else None)
 
 
 def aggregate(definition: Definition, held: Sequence[Occurrence], at: int) -> Value:

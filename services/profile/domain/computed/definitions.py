@@ -1,11 +1,15 @@
 """Definitions of computed traits, checked and compiled."""
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from services.profile.domain.computed.document import (
     MAX_COMPUTED,
@@ -59,14 +63,29 @@ class Definition:
         return True, value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Definitions:
-    """By name, and by the names of the events that they need, so that most events cost nothing."""
+    """By name, and by the names of the events that they need, so that most events cost nothing.
+
+    Equal are those by which the same is kept of events; what is made of that may differ.
+    """
 
     all: Mapping[str, Definition] = field(default_factory=dict)
     language: Language = field(default_factory=lambda: Language(EVENT))
     by_event: Mapping[str, tuple[Definition, ...]] = field(default_factory=dict)
     of_any: tuple[Definition, ...] = ()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of all that decides what is kept."""
+        content = [(d.name, d.of.text, d.value and d.value.text, d.aggregate, d.nothing_kept()) for d in self.all.values()]
+        return hashlib.sha256(msgspec.msgpack.encode(content)).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Definitions) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def wanting(self, event_name: str) -> tuple[Definition, ...]:
         """Those that an event of this name may count for."""

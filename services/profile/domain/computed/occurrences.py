@@ -12,14 +12,12 @@ from typing import Literal
 import msgspec
 
 Scalar = str | bool | int | float | None
-Occurrence = tuple[int, bytes, Scalar]  # instant, key, value
+Occurrence = tuple[int, bytes, Scalar]  # instant, event id, value
 
 # newest: of all events. distinct: of each value its newest. The others are the one occurrence that wins.
 How = Literal["newest", "distinct", "earliest", "least", "greatest"]
 
 MAX_OCCURRENCES = 1_000  # of one computed trait of one customer, some 40 bytes each; what is cut is said
-
-_canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -63,11 +61,6 @@ def fork(kept: Kept) -> Kept:
     return msgspec.structs.replace(kept, occurrences=list(kept.occurrences))
 
 
-def key_of(value: Scalar) -> bytes:
-    """By which a value is told from others."""
-    return _canonical.encode(value)
-
-
 def instant_of(occurrence: Occurrence) -> int:
     return occurrence[0]
 
@@ -88,8 +81,8 @@ def _insert(kept: Kept, occurrence: Occurrence) -> None:
 
 def _insert_distinct(kept: Kept, occurrence: Occurrence) -> None:
     for place, held in enumerate(kept.occurrences):
-        if held[1] == occurrence[1]:
-            if held[0] >= occurrence[0]:
+        if held[2] == occurrence[2] and type(held[2]) is type(occurrence[2]):
+            if held[:2] >= occurrence[:2]:
                 return
             del kept.occurrences[place]
             break
@@ -103,11 +96,11 @@ def _keep_winner(kept: Kept, occurrence: Occurrence) -> None:
 
 def _rank(how: How, occurrence: Occurrence) -> tuple[float, int, bytes]:
     """The smaller wins; total, so that no order of events decides."""
-    instant, key, value = occurrence
+    instant, event_id, value = occurrence
     if how == "earliest":
-        return instant, 0, key
+        return instant, 0, event_id
     assert isinstance(value, int | float), "only numbers are compared"
-    return (value if how == "least" else -value), instant, key
+    return (value if how == "least" else -value), instant, event_id
 
 
 def _trim(kept: Kept) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from services.profile.domain.computed import occurrences
 from services.profile.domain.computed.definitions import Definitions
 from services.profile.domain.computed.events import happened_at, name_of, values_of
-from services.profile.domain.computed.occurrences import Kept, key_of
+from services.profile.domain.computed.occurrences import Kept
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 
@@ -24,8 +24,7 @@ def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: 
         held = kept.get(definition.name)
         if held is None:
             held = kept[definition.name] = definition.nothing_kept()
-        key = key_of(value) if held.how == "distinct" else entry.event_id
-        occurrences.add(held, (happened_at(entry, public), key, value))
+        occurrences.add(held, (happened_at(entry, public), entry.event_id, value))
 
 
 def join(one: Mapping[str, Kept], other: Mapping[str, Kept]) -> dict[str, Kept]:
