@@ -10,5 +10,5 @@ async def empty_log(admin: Any, schema: str, *views: str) -> None:
     await admin.execute(f"TRUNCATE {', '.join(f'{schema}.{table}' for table in (*LOG, *views))}")
     await admin.execute(
         f"""UPDATE {schema}.partition_heads
-            SET next_pos = 0, consumed = '{{}}', last_recorded_at = 0, owner_epoch = 0, merkle_frontier = ''"""
+            SET next_pos = 0, consumed = '{{}}', last_recorded_at = 0, owner_epoch = 0, merkle_frontier = '', edition = 0"""
     )

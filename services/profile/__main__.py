@@ -17,6 +17,7 @@ from services.profile.follow import follow_customers
 from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor, make_app
 from services.profile.replay import Replayer
+from services.profile.tables.editions import watch
 from shared import bus
 from shared.access_tokens import TokenFile
 from shared.bus.destructions import heed
@@ -63,6 +64,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             heed(client, vault, parts.on_destroyed, parts.held.clear),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),
+            keep_going("notice another edition", lambda: watch(pool, parts.on_replaced)),
             parts.lease.run(),
             *(notice.run() for notice in parts.notices),
         )

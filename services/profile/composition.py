@@ -1,7 +1,7 @@
 """Makes and wires what the profile service is made of. Opens nothing and starts nothing; tests call it too."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,7 @@ class Parts:
     rulebook: Rulebook
     parked: ParkedTable
     recorder: Recorder
+    on_replaced: Callable[[], None]  # another edition of the views is served
     notices: Sequence[Notices]
     lease: Lease
     consent: ConsentFollower
@@ -92,6 +93,10 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
 
+    def on_replaced() -> None:
+        held.clear()
+        hub.everything_changed()
+
     def on_changed(records: Sequence[Record]) -> None:
         hub.changed({record.entry.stream for record in records})
         for partition in {record.partition for record in records}:
@@ -111,7 +116,10 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         states=states,
         rulebook=rulebook,
         parked=parked,
-        recorder=Recorder(writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed),
+        recorder=Recorder(
+            writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed, on_replaced
+        ),
+        on_replaced=on_replaced,
         notices=notices,
         lease=lease,
         consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),

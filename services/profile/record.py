@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, decode_entr
 from shared.ids import partition_of
 from shared.log import LogWriter, Record
 from shared.log.turns import Turns
-from shared.log.writer import Versioned
+from shared.log.writer import Versioned, ViewsReplaced
 from shared.parked import Parked, ParkedTable
 from shared.poison import Poison, Run
 from shared.positions import Progress
@@ -30,6 +30,7 @@ from shared.vault import DataKey, EnvelopeBroken, Vault
 ENVELOPE_BROKEN = "ENVELOPE_BROKEN"  # a live key doesn't open it: an alarm, and never an erasure
 
 log = logger("profile")
+T = TypeVar("T")
 
 Also = Callable[[Any], Awaitable[None]]  # what else is part of the transaction
 
@@ -49,7 +50,7 @@ class Change:
     events: list[Versioned] = field(default_factory=list)
     held: dict[bytes, Held] = field(default_factory=dict)
     links: dict[bytes, bytes] = field(default_factory=dict)
-    unlinked: dict[bytes, bytes] = field(default_factory=dict)
+    unlinked: set[tuple[bytes, bytes]] = field(default_factory=set)
     parked: list[Parked] = field(default_factory=list)
     erased: list[Entry] = field(default_factory=list)
 
@@ -57,7 +58,7 @@ class Change:
 class Recorder:
     """Appends in turns (`shared.log.turns`): after one that failed the next loads anew, after a fence there is none.
 
-    `on_changed` is told the streams of every unit once it is committed.
+    `on_changed` is told the streams of every unit once it is committed; `on_replaced` forgets what was loaded from the views.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Recorder:
         progress: Progress,
         run: Run,
         on_changed: Callable[[Sequence[Record]], None],
+        on_replaced: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._states = states
@@ -87,6 +89,7 @@ class Recorder:
         self._turn = Turns(self._load).turn
         self._run = run
         self._on_changed = on_changed
+        self._on_replaced = on_replaced
 
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
@@ -99,13 +102,7 @@ class Recorder:
         async with self._turn():
             with UNIT_SECONDS.labels("profile").time():
                 entries = [entry for message in taken if message.unit for entry in message.unit.entries]
-                keys = await self._vault.keys({entry.stream for entry in entries})
-                change = await self._fold_messages(taken, keys)
-
-                async def park(connection: Any) -> None:
-                    await self._parked.put(connection, change.parked)
-
-                await self._commit(change, keys, _consumed(taken), park)
+                change = await self._by_views_of_now(lambda: self._take(taken, entries))
         UNIT_EVENTS.labels("profile").observe(len(entries))
         EVENTS_APPLIED.labels("profile").inc(len(change.events))
         EVENTS_PARKED.labels("profile").inc(len(change.parked))
@@ -117,15 +114,38 @@ class Recorder:
         async def take(connection: Any) -> None:
             await self._parked.take(connection, parked.parked_id)
 
-        async with self._turn():
+        async def append() -> list[Record]:
             keys = await self._vault.keys({entry.stream for entry in entries})
             before = await self._cache.get({entry.stream for entry in entries})
             change = Change()
             for entry in entries:
                 self._fold(entry, keys, before, change)
-            records = await self._commit(change, keys, {}, take)
+            return await self._commit(change, keys, {}, take)
+
+        async with self._turn():
+            records = await self._by_views_of_now(append)
         EVENTS_APPLIED.labels("profile").inc(len(records))
         return sorted({record.partition: ("profile", record.partition, record.pos) for record in records}.values())
+
+    async def _by_views_of_now(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Does the work anew when the views were replaced since it began: what it loaded of them may have been wrong."""
+        poisoned = self._run.length
+        while True:
+            try:
+                return await work()
+            except ViewsReplaced:
+                self._run.length = poisoned
+                self._on_replaced()
+
+    async def _take(self, taken: Sequence[Taken], entries: Sequence[Entry]) -> Change:
+        keys = await self._vault.keys({entry.stream for entry in entries})
+        change = await self._fold_messages(taken, keys)
+
+        async def park(connection: Any) -> None:
+            await self._parked.put(connection, change.parked)
+
+        await self._commit(change, keys, _consumed(taken), park)
+        return change
 
     async def _load(self) -> None:
         await self._writer.claim()
@@ -170,7 +190,7 @@ class Recorder:
         if isinstance(public, events.IdentifierLinked):
             change.links[public.value_hash] = entry.stream
         elif isinstance(public, events.IdentifierUnlinked):
-            change.unlinked[public.value_hash] = entry.stream
+            change.unlinked.add((public.value_hash, entry.stream))
             if change.links.get(public.value_hash) == entry.stream:
                 del change.links[public.value_hash]
         elif isinstance(public, events.CustomerErased):

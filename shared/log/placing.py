@@ -19,13 +19,17 @@ NODE_COLUMNS = ("partition", *merkle.Node._fields)  # of `merkle_nodes`
 
 
 class Head(msgspec.Struct, frozen=True):
-    """A row of `partition_heads`. `next_pos` is also the size of the tree that `merkle_frontier` belongs to."""
+    """A row of `partition_heads`. `next_pos` is also the size of the tree that `merkle_frontier` belongs to.
+
+    `edition` rises when the views that are kept with the log were made anew and replaced.
+    """
 
     next_pos: int
     consumed: Consumed
     last_recorded_at: int
     owner_epoch: int
     merkle_frontier: bytes = b""
+    edition: int = 0
 
 
 def head_of(row: Mapping[str, Any], consumed: Consumed) -> Head:
@@ -95,6 +99,7 @@ def _moved(head: Head, leaves: Sequence[bytes], consumed: Consumed, recorded_at:
         recorded_at if leaves else head.last_recorded_at,
         head.owner_epoch,
         merkle.pack(frontier),
+        head.edition,
     )
     return after, nodes
 

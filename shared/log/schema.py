@@ -11,7 +11,8 @@ CREATE TABLE partition_heads (
     consumed         jsonb   NOT NULL DEFAULT '{}',
     last_recorded_at int8    NOT NULL DEFAULT 0,
     owner_epoch      int8    NOT NULL DEFAULT 0,
-    merkle_frontier  bytea   NOT NULL DEFAULT ''
+    merkle_frontier  bytea   NOT NULL DEFAULT '',
+    edition          int8    NOT NULL DEFAULT 0
 );
 CREATE TABLE events (
     partition      int4   NOT NULL,

@@ -19,10 +19,19 @@ from shared.log.records import STORED_COLUMNS, Record, to_row
 from shared.log.takeover import take_over
 from shared.store.pool import DOWN, MAX_CONNECTIONS
 
-__all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views"]
+__all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views", "ViewsReplaced"]
 
 LOOKS = MAX_CONNECTIONS + 1  # each connection of the pool may be broken, which shows when it is used; the next one is new
 KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
+
+
+class ViewsReplaced(Exception):
+    """The views were made anew since the heads were read: what was loaded of them may be wrong. Nothing is written."""
+
+    def __init__(self, edition: int) -> None:
+        super().__init__(f"the views are of edition {edition} now")
+        self.edition = edition
+
 
 Views = Callable[[Any, list[Record]], Awaitable[None]]
 
@@ -71,7 +80,8 @@ class LogWriter:
 
         Raises Fenced when another writer has taken over, VersionGap, and asyncpg.UniqueViolationError when a version is taken
         (a bug, as the writer is the only one): then nothing is written. What the driver raises when the server is down comes
-        through too: then nothing is known to be written. In every case the caller goes on from `claim`.
+        through too: then nothing is known to be written. In every case the caller goes on from `claim`; but after ViewsReplaced
+        it drops what it loaded from the views and calls again.
         """
         self._recording = next_instant(self.heads.values(), self._clock(), self._answered)
         placed = place(self.heads, events, consumed, self._recording)
@@ -81,6 +91,9 @@ class LogWriter:
         except DOWN:
             if not await self._was_committed(placed.heads):
                 raise
+        except ViewsReplaced as replaced:
+            self.heads = {p: msgspec.structs.replace(head, edition=replaced.edition) for p, head in self.heads.items()}
+            raise
         finally:
             self._idle.set()
         self.heads = placed.heads
@@ -111,7 +124,7 @@ class LogWriter:
     async def _move_heads(self, connection: Any, placed: Placed) -> None:
         """In one round trip with the tree's nodes, which are few; only with all heads moved are these written."""
         after = placed.heads
-        moved = await connection.fetchval(
+        moved, edition = await connection.fetchrow(
             f"""WITH moved AS (
                     UPDATE partition_heads AS head
                     SET next_pos = new.next_pos, consumed = new.consumed::jsonb, last_recorded_at = new.last_recorded_at,
@@ -119,13 +132,13 @@ class LogWriter:
                     FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[], $7::bytea[])
                          AS new (partition, old_pos, next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier)
                     WHERE head.partition = new.partition AND head.next_pos = new.old_pos AND head.owner_epoch = new.owner_epoch
-                    RETURNING 1
+                    RETURNING head.edition
                 ), kept AS (
                     INSERT INTO merkle_nodes ({", ".join(NODE_COLUMNS)})
                     SELECT * FROM unnest($8::int4[], $9::int4[], $10::int8[], $11::bytea[])
                     WHERE (SELECT count(*) FROM moved) = cardinality($1)
                 )
-                SELECT count(*) FROM moved""",  # noqa: S608
+                SELECT count(*), max(edition) FROM moved""",  # noqa: S608
             list(after),
             [self.heads[partition].next_pos for partition in after],
             [head.next_pos for head in after.values()],
@@ -140,6 +153,8 @@ class LogWriter:
         )
         if moved != len(after):
             raise Fenced("another writer has taken over these partitions")
+        if edition != max(head.edition for head in after.values()):
+            raise ViewsReplaced(edition)
 
     async def _check_versions(self, connection: Any, unsure: Sequence[tuple[int, bytes, int]]) -> None:
         """What must be stored before a stream's new events is; so versions have no gap, and the key forbids doubles."""
@@ -180,8 +195,12 @@ class LogWriter:
 
 
 def _to_heads(rows: Any) -> dict[int, Head]:
-    heads = {row["partition"]: head_of(row, msgspec.json.decode(row["consumed"])) for row in rows}
+    heads = {row["partition"]: _to_head(row) for row in rows}
     return dict(sorted(heads.items()))
+
+
+def _to_head(row: Any) -> Head:
+    return msgspec.structs.replace(head_of(row, msgspec.json.decode(row["consumed"])), edition=row["edition"])
 
 
 async def _insert(connection: Any, placed: Placed) -> None:

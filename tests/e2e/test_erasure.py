@@ -20,7 +20,7 @@ from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import identity_pb2 as pb
 from c360.profile.v1 import profile_pb2
 
-from services.profile.rebuild import VIEWS
+from services.profile.tables.editions import VIEWS
 from services.profile.tables.snapshots import SNAPSHOT_EVERY
 from services.stack.settings import whole_environment
 from services.stack.stack import Stack

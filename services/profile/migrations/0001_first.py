@@ -8,13 +8,75 @@ from shared.log.schema import GRANTS, TABLES
 revision = "0001"
 down_revision = None
 
-ERASURE = """
-CREATE TABLE erased_identifiers (
+# Each stands in two schemas: what is served, and where an edition is made anew beside it (`tables/editions.py`).
+VIEWS = """
+CREATE TABLE {schema}.states (
+    partition    int4  NOT NULL,
+    stream       bytea NOT NULL,
+    version      int8  NOT NULL,
+    pos          int8  NOT NULL,
+    fold         bytea NOT NULL,
+    envelope     bytea NOT NULL,
+    PRIMARY KEY (partition, stream)
+) WITH (fillfactor = 70);
+CREATE TABLE {schema}.snapshots (
+    partition    int4  NOT NULL,
+    stream       bytea NOT NULL,
+    fold         bytea NOT NULL,
+    version      int8  NOT NULL,
+    pos          int8  NOT NULL,
+    recorded_at  int8  NOT NULL,
+    first        int8  NOT NULL,
+    earliest_at  int8  NOT NULL,
+    latest_at    int8  NOT NULL,
+    envelope     bytea NOT NULL,
+    seal         bytea NOT NULL,
+    PRIMARY KEY (partition, stream, fold, version)
+);
+CREATE TABLE {schema}.identifiers (
+    bucket     int4  NOT NULL,
+    value_hash bytea NOT NULL,
+    customer   bytea NOT NULL,
+    PRIMARY KEY (bucket, value_hash)
+);
+CREATE TABLE {schema}.erased_identifiers (
     bucket     int4  NOT NULL,
     value_hash bytea NOT NULL,
     erased_at  int8  NOT NULL,
     PRIMARY KEY (bucket, value_hash)
 );
+GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.states, {schema}.identifiers, {schema}.erased_identifiers TO c360_profile;
+GRANT SELECT, INSERT, DELETE ON {schema}.snapshots TO c360_profile;
+GRANT TRUNCATE ON {schema}.states, {schema}.snapshots, {schema}.identifiers, {schema}.erased_identifiers TO c360_profile;
+"""
+
+# The service's role owns no table, so what exchanges them runs as their owner; whoever calls it holds the heads.
+EDITIONS = """
+CREATE SCHEMA profile_next;
+CREATE SCHEMA profile_exchange;
+GRANT USAGE ON SCHEMA profile_next TO c360_profile;
+CREATE TABLE editions (
+    one  bool PRIMARY KEY DEFAULT true CHECK (one),
+    made int8 NOT NULL
+);
+INSERT INTO editions (made) VALUES (0);
+GRANT SELECT, UPDATE ON editions TO c360_profile;
+CREATE FUNCTION exchange_views() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['states', 'snapshots', 'identifiers', 'erased_identifiers'] LOOP
+        EXECUTE format('ALTER TABLE profile.%I SET SCHEMA profile_exchange', name);
+        EXECUTE format('ALTER TABLE profile_next.%I SET SCHEMA profile', name);
+        EXECUTE format('ALTER TABLE profile_exchange.%I SET SCHEMA profile_next', name);
+        EXECUTE format('TRUNCATE profile_next.%I', name);
+    END LOOP;
+    UPDATE profile.partition_heads SET edition = edition + 1;
+END $$;
+REVOKE ALL ON FUNCTION exchange_views() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION exchange_views() TO c360_profile;
+"""
+
+ERASURE = """
 CREATE TABLE erased_customers (
     partition   int4  NOT NULL,
     stream      bytea NOT NULL,
@@ -25,46 +87,20 @@ CREATE TABLE erased_customers (
     parked      int4  NOT NULL,
     PRIMARY KEY (partition, stream)
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON erased_identifiers, erased_customers TO c360_profile;
+GRANT SELECT, INSERT, UPDATE, DELETE ON erased_customers TO c360_profile;
 """
 
 
 def upgrade() -> None:
     op.execute(TABLES)
+    op.execute(VIEWS.format(schema="profile"))
+    op.execute(EDITIONS)
+    op.execute(VIEWS.format(schema="profile_next"))
     op.execute(ERASURE)
     op.execute(GRANTS.format(schema="profile", role="c360_profile"))
     op.execute(parked.TABLE)
     op.execute(parked.GRANT.format(schema="profile", role="c360_profile"))
     op.execute("""
-        CREATE TABLE states (
-            partition    int4  NOT NULL,
-            stream       bytea NOT NULL,
-            version      int8  NOT NULL,
-            pos          int8  NOT NULL,
-            fold         bytea NOT NULL,
-            envelope     bytea NOT NULL,
-            PRIMARY KEY (partition, stream)
-        ) WITH (fillfactor = 70);
-        CREATE TABLE snapshots (
-            partition    int4  NOT NULL,
-            stream       bytea NOT NULL,
-            fold         bytea NOT NULL,
-            version      int8  NOT NULL,
-            pos          int8  NOT NULL,
-            recorded_at  int8  NOT NULL,
-            first        int8  NOT NULL,
-            earliest_at  int8  NOT NULL,
-            latest_at    int8  NOT NULL,
-            envelope     bytea NOT NULL,
-            seal         bytea NOT NULL,
-            PRIMARY KEY (partition, stream, fold, version)
-        );
-        CREATE TABLE identifiers (
-            bucket     int4  NOT NULL,
-            value_hash bytea NOT NULL,
-            customer   bytea NOT NULL,
-            PRIMARY KEY (bucket, value_hash)
-        );
         CREATE TABLE purposes (
             name    text  NOT NULL,
             version int4  NOT NULL,
@@ -84,8 +120,6 @@ def upgrade() -> None:
             consumed int8 NOT NULL
         );
         INSERT INTO consent_head (consumed) VALUES (0);
-        GRANT SELECT, INSERT, UPDATE, DELETE ON states, identifiers TO c360_profile;
-        GRANT SELECT, INSERT, DELETE ON snapshots TO c360_profile;
         GRANT SELECT, INSERT ON purposes TO c360_profile;
         GRANT SELECT, INSERT, DELETE ON decisions TO c360_profile;
         GRANT SELECT, UPDATE ON consent_head TO c360_profile;

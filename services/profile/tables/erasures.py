@@ -28,7 +28,7 @@ async def erase(connection: Any, entries: Sequence[Entry], partitions: int) -> N
             partition_of(entry.stream, partitions),
             entry.stream,
             entry.occurred_at,
-            await _forget_identifiers(connection, hashes, buckets, entry.stream),
+            await forget_identifiers(connection, hashes, buckets, entry.stream),
             await _forget_grants(connection, hashes, buckets, entry.occurred_at),
             await Snapshots.purge(connection, [entry.stream]),
             await parked.purge(connection, [entry.stream]),
@@ -45,7 +45,7 @@ async def mark_identifiers(connection: Any, hashes: list[bytes], buckets: list[i
     )
 
 
-async def _forget_identifiers(connection: Any, hashes: list[bytes], buckets: list[int], stream: bytes) -> int:
+async def forget_identifiers(connection: Any, hashes: list[bytes], buckets: list[int], stream: bytes) -> int:
     return _rows(
         await connection.execute(
             """DELETE FROM identifiers USING unnest($1::int4[], $2::bytea[]) AS gone (b, h)

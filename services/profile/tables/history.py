@@ -50,7 +50,7 @@ class History:
         records = await self._reader.history([self._rest(stream, past) for stream in streams], known_at=known_at)
         taken: list[Snapshot] = []
         for stream, own in _by_stream(records):
-            taken += self._advance(past.setdefault(stream, Past()), own, keys.get(stream))
+            taken += self.advance(past.setdefault(stream, Past()), own, keys.get(stream))
         await self._snapshots.keep(taken)
         return past
 
@@ -111,7 +111,7 @@ class History:
         first = past[stream].held.version + 1 if stream in past else 1
         return Stretch(partition_of(stream, self._partitions), stream, first, NEWEST)
 
-    def _advance(self, past: Past, records: Iterable[Record], key: DataKey | None) -> Iterator[Snapshot]:
+    def advance(self, past: Past, records: Iterable[Record], key: DataKey | None) -> Iterator[Snapshot]:
         """Adds a stream's next records, in order; gives the snapshots that are due on the way."""
         first, earliest_at = past.held.version + 1, END_OF_TIME
         for record in records:

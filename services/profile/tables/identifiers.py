@@ -1,6 +1,6 @@
 """Table `identifiers`: which customer's stream an identifier was linked to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 from shared.ids import partition_of
@@ -30,15 +30,15 @@ class Identifiers:
         )
         return {row["value_hash"]: row["customer"] for row in rows}
 
-    async def apply(self, connection: Any, links: Mapping[bytes, bytes], unlinked: Mapping[bytes, bytes]) -> None:
-        """Both {identifier hash: customer}; what is unlinked from one customer may be linked to another."""
+    async def apply(self, connection: Any, links: Mapping[bytes, bytes], unlinked: Set[tuple[bytes, bytes]]) -> None:
+        """{identifier hash: customer} and (identifier hash, customer); what is unlinked from one may be linked to another."""
         if unlinked:
             await connection.execute(
                 """DELETE FROM identifiers USING unnest($1::int4[], $2::bytea[], $3::bytea[]) AS gone (b, h, c)
                    WHERE bucket = b AND value_hash = h AND customer = c""",
-                [partition_of(value_hash, self._partitions) for value_hash in unlinked],
-                list(unlinked),
-                list(unlinked.values()),
+                [partition_of(value_hash, self._partitions) for value_hash, _ in unlinked],
+                [value_hash for value_hash, _ in unlinked],
+                [customer for _, customer in unlinked],
             )
         if links:
             await connection.execute(
