@@ -9,6 +9,7 @@ from services.profile.domain.fold import happened_by
 from shared.events import customer as events
 from shared.ids import partition_of
 from shared.log import LogReader, Record
+from shared.log.reader import Happened
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -42,8 +43,11 @@ class Origins:
 
     async def activities(self, members: Collection[bytes], instant: Instant) -> tuple[Record, Record] | None:
         """The first and the last, by when they happened."""
-        ids = tuple(events.ACTIVITY_IDS)
-        return await self._reader.first_and_last(self._places(members), ids, instant.known_at, instant.valid_at)
+        which = Happened(valid_at=instant.valid_at, known_at=instant.known_at, types=events.ACTIVITY_IDS)
+        places = self._places(members)
+        first = await self._reader.happened(places, msgspec.structs.replace(which, earliest_first=True), 1)
+        last = await self._reader.happened(places, which, 1)
+        return (first[0], last[0]) if first and last else None
 
     def _places(self, members: Collection[bytes]) -> Sequence[tuple[int, bytes]]:
         return [(partition_of(member, self._partitions), member) for member in members]

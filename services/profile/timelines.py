@@ -40,21 +40,26 @@ class Filter(msgspec.Struct, frozen=True):
     names: frozenset[str] = frozenset()
     since: int = BEGINNING_OF_TIME
     until: int = END_OF_TIME
+    without_names: frozenset[str] = frozenset()
+    earliest_first: bool = False
 
     @property
     def looks_inside(self) -> bool:
         """Whether the log can't tell by itself what is wanted."""
-        return bool(self.sources or self.names)
+        return bool(self.sources or self.names or self.without_names)
 
     def takes(self, item: TimelineItem, purpose: PurposeDefined) -> bool:
         """By the name that the purpose may see: else a filter would tell what is withheld."""
         if self.sources and getattr(item.public, "source", None) not in self.sources:
             return False
-        return not self.names or release_event(item.public, item.personal, purpose).name in self.names
+        if not self.names and not self.without_names:
+            return True
+        name = release_event(item.public, item.personal, purpose).name
+        return name not in self.without_names and (not self.names or name in self.names)
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """A part of a timeline, latest first; `rest` is where it goes on, None at its end. It may be empty and still go on."""
+    """A part of a timeline, in its order; `rest` is where it goes on, None at its end. It may be empty and still go on."""
 
     items: list[TimelineItem]
     rest: Place | None
@@ -78,7 +83,14 @@ class Timelines:
         by_then = Happened(valid_at=instant.valid_at, known_at=known_at, timeless=events.TIMELESS_IDS)
         if not instant.is_now and not await self._reader.anything_happened(streams, by_then):
             raise nothing_yet(customer)
-        which = msgspec.structs.replace(by_then, before=before, since=wanted.since, until=wanted.until, types=_types(wanted.kinds))
+        which = msgspec.structs.replace(
+            by_then,
+            before=before,
+            since=wanted.since,
+            until=wanted.until,
+            types=_types(wanted.kinds),
+            earliest_first=wanted.earliest_first,
+        )
         most = LOOKED_INTO if wanted.looks_inside else limit
         records = await self._reader.happened(streams, which, most + 1)
         items = await self._open(records[:most])

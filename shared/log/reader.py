@@ -15,6 +15,7 @@ NEWEST = 2**63 - 1  # a version or position behind all others
 Place = tuple[
     int, int, int, int
 ]  # occurred at, recorded at, partition, position: total, and among equal instants in order of arrival
+FIRST_PLACE: Place = (BEGINNING_OF_TIME, 0, 0, -1)
 LAST_PLACE: Place = (NEWEST, NEWEST, 2**31 - 1, NEWEST)
 
 
@@ -31,7 +32,8 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     """Events of some streams by when they happened. All bounds are included.
 
     What counts at all is what had happened by `valid_at` (of `timeless` types all) and was recorded by `known_at`; of that is
-    wanted what happened from `since` to `until`, of these `types` (None: of all), and stands behind `before`, where a page ended.
+    wanted what happened from `since` to `until`, of these `types` (None: of all), and stands behind `before`, where a page ended
+    (in front of it in time; with `earliest_first`, after it).
     """
 
     valid_at: int = END_OF_TIME
@@ -41,6 +43,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     until: int = END_OF_TIME
     types: Collection[str] | None = None
     before: Place | None = None
+    earliest_first: bool = False
 
 
 class LogReader:
@@ -110,39 +113,18 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
-    async def first_and_last(
-        self, streams: Sequence[tuple[int, bytes]], type_ids: Collection[str], known_at: int, valid_at: int
-    ) -> tuple[Record, Record] | None:
-        """By when they happened, of the events of some types in these streams, recorded by `known_at` and happened by `valid_at`."""
-        rows = await self._pool.fetch(
-            f"""WITH wanted AS MATERIALIZED (
-                    SELECT partition, stream, version, occurred_at, event_id FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
-                    JOIN events ON partition = p AND stream = s
-                    WHERE type_id = ANY($3::text[]) AND recorded_at <= $4 AND occurred_at <= $5
-                ), ends AS (
-                    (SELECT * FROM wanted ORDER BY occurred_at, event_id LIMIT 1)
-                    UNION ALL (SELECT * FROM wanted ORDER BY occurred_at DESC, event_id DESC LIMIT 1)
-                )
-                SELECT {COLUMNS} FROM ends JOIN events USING (partition, stream, version, occurred_at, event_id)
-                ORDER BY occurred_at, event_id""",  # noqa: S608
-            *_columns(streams),
-            list(type_ids),
-            known_at,
-            valid_at,
-        )
-        return (to_record(rows[0]), to_record(rows[-1])) if rows else None
-
     async def happened(self, streams: Sequence[tuple[int, bytes]], which: Happened, limit: int) -> list[Record]:
-        """Up to `limit` events of streams, given as (partition, stream), latest first by when they happened, then by place.
+        """Up to `limit` events of streams, given as (partition, stream), by when they happened, then by place.
 
         There is no index by when things happened: the server looks at each event of the streams, half a microsecond each.
         """
+        behind, order, end = (">", "ASC", FIRST_PLACE) if which.earliest_first else ("<", "DESC", LAST_PLACE)
         rows = await self._pool.fetch(
             f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
                 WHERE recorded_at <= $3 AND (occurred_at <= $4 OR type_id = ANY($5::text[]))
                   AND occurred_at BETWEEN $6 AND $7 AND ($8::text[] IS NULL OR type_id = ANY($8))
-                  AND (occurred_at, recorded_at, partition, pos) < ($9::int8, $10::int8, $11::int4, $12::int8)
-                ORDER BY occurred_at DESC, recorded_at DESC, partition DESC, pos DESC LIMIT $13""",  # noqa: S608
+                  AND (occurred_at, recorded_at, partition, pos) {behind} ($9::int8, $10::int8, $11::int4, $12::int8)
+                ORDER BY occurred_at {order}, recorded_at {order}, partition {order}, pos {order} LIMIT $13""",  # noqa: S608
             *_columns(streams),
             which.known_at,
             which.valid_at,
@@ -150,7 +132,7 @@ class LogReader:
             which.since,
             which.until,
             None if which.types is None else list(which.types),
-            *(which.before or LAST_PLACE),
+            *(which.before or end),
             limit,
         )
         return [to_record(row) for row in rows]

@@ -64,6 +64,23 @@ def identify(user_id: str, at: datetime, anonymous_id: str = "", **traits: Any) 
     )
 
 
+def track(user_id: str, name: str, at: datetime, **properties: Any) -> ingest.Event:
+    values = Struct()
+    values.update(properties)
+    return ingest.Event(
+        type=ingest.EVENT_TYPE_TRACK,
+        name=name,
+        user_id=user_id,
+        properties=values,
+        original_time=timestamp(at),
+        message_id=str(uuid.uuid4()),
+    )
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
 @pytest.fixture(scope="module")
 def ada(platform: Platform, write_key: str) -> tuple[str, str]:
     """(user id, position)."""
@@ -138,6 +155,62 @@ def test_metadata_tell_of_the_first_and_the_last_event(ask: Ask, ada: tuple[str,
     assert told["first_message_id"] != told["last_message_id"]
     more = ask(f"user_id:{user}", "metadata", verbose="true").json()["metadata"]
     assert ask(more["customer_id"], "metadata").json()["metadata"] == told
+
+
+@pytest.fixture(scope="module")
+def active(platform: Platform, write_key: str) -> tuple[str, str]:
+    """(user id, position) of somebody who did ten things, one a minute."""
+    user = f"active-{uuid.uuid4().hex[:8]}"
+    happened = [identify(user, ago(20), first_name="Ada")]
+    happened += [track(user, "Viewed" if number % 2 else "Bought", ago(10 - number), number=number) for number in range(9)]
+    return user, fresh(platform.record(write_key, *happened).position)
+
+
+def names(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [item.get("event", item["type"]) + str(item.get("properties", {}).get("number", "")) for item in answer.json()["data"]]
+
+
+ALL = ["identify", *(f"{'Viewed' if number % 2 else 'Bought'}{number}" for number in range(9))]
+
+
+def test_events_are_read_page_by_page_from_either_end(ask: Ask, active: tuple[str, str]) -> None:
+    user, position = active
+    for sort, expected in (("desc", ALL[::-1]), ("asc", ALL)):
+        first = ask(f"user_id:{user}", "events", at_least_as_fresh=position, limit=4, sort=sort)
+        pages, cursor = names(first), first.json()["cursor"]
+        while cursor["has_more"]:
+            answer = ask(f"user_id:{user}", "events", limit=4, sort=sort, next=cursor["next"])
+            pages, cursor = pages + names(answer), answer.json()["cursor"]
+        assert pages == expected
+
+
+def test_events_are_chosen_by_name_and_time(ask: Ask, active: tuple[str, str]) -> None:
+    user, position = active
+    asked = {"at_least_as_fresh": position, "sort": "asc", "limit": 100}
+    person = f"user_id:{user}"
+    assert names(ask(person, "events", include="Bought,identify", **asked)) == [name for name in ALL if name.startswith("B")]
+    assert names(ask(person, "events", exclude="Bought", **asked)) == [name for name in ALL if not name.startswith("B")]
+    start, end = ago(8).isoformat(), ago(5).isoformat()
+    assert names(ask(person, "events", start=start, end=end, **asked)) == ALL[3:6]
+    assert names(ask(person, "events", valid_at=end, **asked)) == ALL[:7]
+    [event] = ask(person, "events", limit=1, include="Bought").json()["data"]
+    assert event["type"] == "track"
+    assert event["properties"] == {"number": 8}
+    assert event["external_ids"] == [{"collection": "users", "type": "user_id", "id": user, "encoding": "none"}]
+    assert datetime.fromisoformat(event["timestamp"]) == ago(2)
+
+
+def test_a_purpose_that_may_not_see_events_sees_that_there_were_some(ask: Ask, active: tuple[str, str], platform: Platform) -> None:
+    user, _ = active
+    decided = platform.decide(Identifier(namespace="user_id", value=user), "marketing", consent_pb2.OUTCOME_GRANTED)
+    shown = ask(f"user_id:{user}", "events", "marketing", at_least_as_fresh=fresh(decided.position), limit=100).json()["data"]
+    assert len(shown) == len(ALL)
+    for event in shown:
+        assert not event.keys() & {"event", "context"}
+        assert not event.get("properties")
+        assert not event["external_ids"]
+    assert names(ask(f"user_id:{user}", "events", "marketing", include="Bought")) == [], "a filter tells nothing that is withheld"
 
 
 def test_the_past_is_read_as_over_grpc(ask: Ask, ada: tuple[str, str]) -> None:

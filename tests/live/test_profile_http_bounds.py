@@ -21,6 +21,7 @@ from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor
 from services.profile.http.queries import KNOWN
 from services.profile.origins import Origins
+from services.profile.timelines import Timelines
 from services.stack.stack import Stack
 from shared.access_tokens import TokenFile
 from shared.http.server import HttpServer
@@ -200,7 +201,7 @@ async def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(bounds, "FRESH_WAIT_S", 0.2)
     tokens, progress = TokenFile(tmp_path / "tokens.json"), Progress()
     token = tokens.add("one", "main", "service", bytes)
-    door = ProfileDoor(Profiles.__new__(Profiles), Origins.__new__(Origins), progress, tokens, b"key")
+    door = ProfileDoor(Profiles.__new__(Profiles), Timelines.__new__(Timelines), Origins.__new__(Origins), progress, tokens, b"key")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://door", auth=(token, "")) as client:
         yield client
 

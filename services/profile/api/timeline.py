@@ -31,12 +31,12 @@ def timeline_filter(request: pb.GetTimelineRequest) -> Filter:
     for field in ("kinds", "sources", "names"):
         if len(getattr(request, field)) > CHOICES_AT_MOST:
             raise InvalidInput(f"at most {CHOICES_AT_MOST} {field}", reason="FILTER_TOO_LONG", limit=CHOICES_AT_MOST)
-    bounds = {}
+    wanted = Filter(frozenset(request.kinds), frozenset(request.sources), frozenset(request.names))
     if request.HasField("since_time"):
-        bounds["since"] = instant(request.since_time, "since_time")
+        wanted = msgspec.structs.replace(wanted, since=instant(request.since_time, "since_time"))
     if request.HasField("until_time"):
-        bounds["until"] = instant(request.until_time, "until_time") - 1
-    return Filter(frozenset(request.kinds), frozenset(request.sources), frozenset(request.names), **bounds)
+        wanted = msgspec.structs.replace(wanted, until=instant(request.until_time, "until_time") - 1)
+    return wanted
 
 
 def timeline_page(stretch: Stretch, purpose: PurposeDefined) -> tuple[Sequence[pb.TimelineEntry], Place | None]:

@@ -13,7 +13,7 @@ from shared.errors import InvalidInput, NotFound
 from shared.identifiers import Identifier, normalise
 from shared.ids import from_text
 
-PARTS: Final = ("traits", "external_ids", "metadata")
+PARTS: Final = ("traits", "external_ids", "events", "metadata")
 BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 

@@ -9,12 +9,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.profile.app import Instant, Profiles
 from services.profile.http import answers, resources
+from services.profile.http.activities import activities, filter_of
 from services.profile.http.address import Target, named, target_of
 from services.profile.http.queries import Query, query_of
 from services.profile.http.resources import Read
 from services.profile.origins import Origins
+from services.profile.timelines import Timelines
 from shared.access_tokens import AccessToken, TokenFile
-from shared.errors import DeadlineExceeded, LimitExceeded, NotAuthenticated, NotFound, NotPermitted
+from shared.errors import DeadlineExceeded, LimitExceeded, NotAuthenticated, NotPermitted
 from shared.http.credentials import basic_user, bearer_token
 from shared.http.request_ids import RequestIds
 from shared.identifiers import Identifier
@@ -33,8 +35,11 @@ TAKEN: Final = ("application/json", "application/*", "*/*")
 class ProfileDoor:
     """An ASGI application."""
 
-    def __init__(self, profiles: Profiles, origins: Origins, progress: Progress, tokens: TokenFile, lookup_key: bytes) -> None:
+    def __init__(
+        self, profiles: Profiles, timelines: Timelines, origins: Origins, progress: Progress, tokens: TokenFile, lookup_key: bytes
+    ) -> None:
         self._profiles = profiles
+        self._timelines = timelines
         self._origins = origins
         self._progress = progress
         self._tokens = tokens
@@ -89,21 +94,25 @@ class ProfileDoor:
         return token
 
     async def _read(self, target: Target, query: Query, purpose_name: str) -> dict[str, Any]:
-        wanted, instant = resources.wanted_by(query, target.part), self._instant(query)
+        wanted, happened, instant = resources.wanted_by(query, target.part), filter_of(query), self._instant(query)
         person = named(target.person)
         await self._progress.wait_all(query.fresh(), FRESH_WAIT_S)
         purpose = self._profiles.purpose(purpose_name)
         customer = await self._profiles.customer_of(person) if isinstance(person, Identifier) else person
-        profile = await self._profiles.profile(customer, purpose, instant)
-        read = Read(target, query, wanted, purpose, instant, profile, await self._profiles.verified(profile, instant))
+        if target.part == "events":  # the log itself knows what of it is of the past
+            profile = await self._profiles.permit(customer, purpose)
+        else:
+            profile = await self._profiles.profile(customer, purpose, instant)
+        read = Read(target, query, wanted, purpose, instant, profile)
         match target.part:
             case "traits":
-                return resources.traits(read)
+                verified = await self._profiles.verified(profile, instant) if wanted.verbose else frozenset()
+                return resources.traits(read, verified)
             case "external_ids":
                 return await resources.external_ids(read, self._origins)
-            case "metadata":
-                return await resources.metadata(read, self._origins)
-        raise NotFound("there is nothing at this path", reason="PATH_UNKNOWN")
+            case "events":
+                return await activities(read, self._timelines, happened)
+        return await resources.metadata(read, self._origins)
 
     def _instant(self, query: Query) -> Instant:
         def past(name: str) -> int:

@@ -18,6 +18,7 @@ COMMON: Final = frozenset({"valid_at", "known_at", "at_least_as_fresh"})
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "traits": COMMON | {"include", "limit", "next", "verbose"},
     "external_ids": COMMON | {"include", "limit", "next", "verbose"},
+    "events": COMMON | {"start", "end", "include", "exclude", "limit", "next", "sort"},
     "metadata": COMMON | {"verbose"},
 }
 REPEATABLE: Final = "at_least_as_fresh"
@@ -66,13 +67,11 @@ class Query(msgspec.Struct, frozen=True):
         return int(text)
 
     def names(self, name: str) -> frozenset[str] | None:
-        """Of a list with commas; None when it isn't given. Raises InvalidInput (TOO_MANY_NAMES)."""
-        if (text := self.values.get(name)) is None:
-            return None
-        found = frozenset(word for word in text.split(",") if word)
+        """Of a list with commas; None when it has none. Raises InvalidInput (TOO_MANY_NAMES)."""
+        found = frozenset(word for word in self.values.get(name, "").split(",") if word)
         if len(found) > MAX_NAMES:
             raise InvalidInput(f"{name} names at most {MAX_NAMES}", reason="TOO_MANY_NAMES", limit=MAX_NAMES)
-        return found
+        return found or None
 
     def fresh(self) -> list[tuple[str, int]]:
         """(name in Progress, number). Raises InvalidInput (POSITION_INVALID)."""

@@ -1,7 +1,7 @@
 """The parts of a profile in Segment's shape, as far as the purpose may see them."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -15,9 +15,10 @@ from services.profile.origins import Origin, Origins
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.log import Record
-from shared.rpc.paging import Page
+from shared.rpc.paging import Number, Page
 
 Row = TypeVar("Row")
+Partition = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class Pages(msgspec.Struct, frozen=True):
@@ -30,6 +31,7 @@ class Pages(msgspec.Struct, frozen=True):
 
 PAGES: Final = {
     "traits": Pages(10, 200, msgspec.msgpack.Decoder(str)),
+    "events": Pages(10, 100, msgspec.msgpack.Decoder(tuple[Number, Number, Partition, Number])),
     "external_ids": Pages(25, 100, msgspec.msgpack.Decoder(tuple[str, bytes])),  # no identifier stands in a page's address
 }
 
@@ -67,19 +69,23 @@ class Read(msgspec.Struct, frozen=True):
     purpose: PurposeDefined
     instant: Instant
     profile: Profile
-    verified: frozenset[str]
+
+    @property
+    def page(self) -> Page[Any]:
+        assert self.wanted.page is not None, "this part has pages"
+        return self.wanted.page
 
     def __repr__(self) -> str:
         return f"<Read {self.target.part} sealed>"
 
 
-def traits(read: Read) -> dict[str, Any]:
+def traits(read: Read, verified: Collection[str]) -> dict[str, Any]:
     released = release(read.profile.record, read.purpose)
     names = sorted(name for name in released.traits if read.wanted.has(name))
     shown, cursor = _page(read, names, lambda name: name)
     if not read.wanted.verbose:
         return {"traits": {name: released.traits[name].value for name in shown}, "cursor": cursor}
-    told = {name: _trait(released.traits[name], name in read.verified) for name in shown}
+    told = {name: _trait(released.traits[name], name in verified) for name in shown}
     return {"traits": told, "withheld": _withheld(released.withheld), "cursor": cursor}
 
 
@@ -125,18 +131,17 @@ def _more(read: Read) -> dict[str, Any]:
 
 def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tuple[Sequence[Row], dict[str, Any]]:
     """Of all rows, in the order of their places, those of the page; and its cursor."""
-    page = read.wanted.page
-    assert page is not None, "this part has pages"
+    page = read.page
     shown, token = page.cut([row for row in rows if page.after is None or place_of(row) > page.after], place_of)
-    return shown, _cursor(read, token, page.wanted - 1)
+    return shown, cursor_of(read, token)
 
 
-def _cursor(read: Read, token: str, limit: int) -> dict[str, Any]:
+def cursor_of(read: Read, token: str) -> dict[str, Any]:
     """Segment's; `url` is of the next page while there is one, else of this list, and names the customer by its id."""
     target, customer = read.target, to_text(read.profile.record.members[0])
     url = f"/v1/spaces/{target.space}/collections/users/profiles/{customer}/{target.part}"
     url += f"?{read.query.of_next_page(token)}" if token else ""
-    return {"url": url, "has_more": bool(token), "next": token, "limit": limit}
+    return {"url": url, "has_more": bool(token), "next": token, "limit": read.page.size}
 
 
 def _trait(trait: GoldenTrait, verified: bool) -> dict[str, Any]:
