@@ -29,6 +29,7 @@ from services.cli.exporting.command import export
 from services.cli.identity_explain import history, why
 from services.cli.importing.command import import_file
 from services.cli.lake import command as lake
+from services.cli.profile_history import diff
 from services.cli.replay import replay
 from services.cli.status import status
 from services.cli.training import train
@@ -85,6 +86,7 @@ app.command()(status)
 app.command("import")(import_file)
 app.command()(export)
 profile.app.command()(replay)
+profile.app.command()(diff)
 profile.app.add_typer(access_tokens.app, name="tokens")
 identity.app.command()(why)
 identity.app.command()(history)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
+from c360.profile.v1.history_pb2_grpc import add_HistoryServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 
 from services.profile.api.etags import Tag, tagger
 from services.profile.api.export import ExportApi
+from services.profile.api.history import HistoryApi
 from services.profile.api.profile import ProfileApi
 from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.follow import follow_customers
@@ -91,6 +93,8 @@ async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
 def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> None:
     api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tag)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+    history = HistoryApi(parts.profiles, parts.differences, parts.progress)
+    server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parts.parked, parts.recorder.replay), PARKED)

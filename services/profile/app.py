@@ -72,6 +72,14 @@ class Standing(msgspec.Struct, frozen=True):
     positions: dict[int, int]
 
 
+class Cluster(msgspec.Struct, frozen=True):
+    """The customers that were one at an instant, each as it was then, folded for some rules."""
+
+    instant: Instant
+    rules: Rules
+    past: Mapping[bytes, Past]
+
+
 class Profiles:
     """Reads. Nothing here writes, and nothing is shown before `permit` has passed."""
 
@@ -209,6 +217,10 @@ class Profiles:
 
     async def as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Profile:
         """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN)."""
+        return await self.profile_as_of(customer, await self.cluster_as_of(customer, instant, choice))
+
+    async def cluster_as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Cluster:
+        """What the profile is made of. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN): no such id was known by then."""
         known_at = await self._settled(instant)
         rules = self._chooser.rules(choice, known_at)
         history = self._history.of(rules.keeping)
@@ -219,11 +231,16 @@ class Profiles:
             past.update(found)
             return {stream: one.held for stream, one in found.items()}
 
-        held = await self._cluster(customer, load)
+        await self._cluster(customer, load)
+        return Cluster(instant, rules, past)
+
+    async def profile_as_of(self, customer: bytes, cluster: Cluster) -> Profile:
+        """Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
+        past = cluster.past
         if all(one.latest_at == NEVER for one in past.values()):
             raise nothing_yet(customer)
-        redacted = sum(one.redacted for one in past.values())
-        return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted)
+        profile = await self._chosen({stream: one.held for stream, one in past.items()}, cluster.rules, cluster.instant)
+        return msgspec.structs.replace(profile, redacted=sum(one.redacted for one in past.values()))
 
     async def replay(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> tuple[Profile, list[Record]]:
         """The profile as of an instant, from the log alone, and the events it is made of. Asked again, it is the same."""
@@ -244,6 +261,10 @@ class Profiles:
         keys = await self._vault.keys(held)
         redacted = sum(1 for r in counted if r.entry.envelope and r.entry.stream not in keys)
         return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted), counted
+
+    async def settled(self, instant: Instant) -> Instant:
+        """The same at any later time: what is known by then, if need be by now, stays the same."""
+        return Instant(instant.valid_at, await self._settle(instant.known_at))
 
     async def _settled(self, instant: Instant) -> int:
         return instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)

@@ -12,6 +12,7 @@ from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.changes import Changes
 from services.profile.choosing import Chooser
+from services.profile.differences import Differences
 from services.profile.domain.state import Held
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
@@ -69,6 +70,7 @@ class Parts:
     profiles: Profiles
     batches: Batches
     timelines: Timelines
+    differences: Differences
     exports: Exports
     origins: Origins
     changes: Changes
@@ -126,6 +128,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         profiles=profiles,
         batches=Batches(profiles, identifiers, held, vault.lookup_key),
         timelines=Timelines(profiles, reader, vault, partitions),
+        differences=Differences(profiles, history),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),

@@ -6,6 +6,7 @@ from typing import Any, cast
 from services.profile.app import Profiles
 from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
+from services.profile.differences import Differences
 from services.profile.domain.state import Held, close
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
@@ -136,6 +137,7 @@ class Past:
             lambda: self.log.now,
             PARTITIONS,
         )
+        self.differences = Differences(self.profiles, self.history)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
 
     def key_of(self, stream: bytes) -> DataKey:

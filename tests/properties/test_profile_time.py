@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.app import Instant, Profile
+from services.profile.domain.diff import Difference, IdentifierChange, MemberChange, TraitChange
+from services.profile.domain.golden import GoldenTrait
 from services.profile.timelines import Filter, place_of
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
+from shared.log import Record
 from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts
 from tests.properties.plain_replay import Answer, plain_profile, plain_refusal
@@ -75,3 +79,91 @@ async def test_a_timeline_of_any_instant_is_what_a_plain_replay_counts(steps: li
         if plain is not None:
             whole = await past.timelines.page(customer, instant, AUDIT, Filter(), None, 1_000)
             assert [item.record for item in whole.items] == sorted(plain[1], key=place_of, reverse=True)
+
+
+points = st.tuples(instants, instants)
+
+
+@given(pasts, st.integers(1, 5), points)
+async def test_a_difference_leads_from_one_answer_to_the_other_and_back(steps: list[Any], snapshot_every: int, at: Any) -> None:
+    past, teller = await told(steps, snapshot_every)
+    old, new = (Instant(or_end(valid_at), or_end(percent and teller.known_at(percent))) for valid_at, percent in at)
+    for customer in CUSTOMERS:
+        before, after = plain(past, customer, old), plain(past, customer, new)
+        if not (before or after):
+            continue
+        if isinstance(refusal := plain_refusal(past, customer, AUDIT, False), str):
+            with pytest.raises(CustomerError) as refused:
+                await past.differences.between(customer, AUDIT, old, new)
+            assert refused.value.reason == refusal
+            continue
+        there = (await past.differences.between(customer, AUDIT, old, new)).difference
+        back = (await past.differences.between(customer, AUDIT, new, old)).difference
+        assert applied(there, before) == told_of(after)
+        assert applied(back, after) == told_of(before)
+        assert [(c.name, c.new, c.old) for c in back.traits] == [(c.name, c.old, c.new) for c in there.traits]
+        assert [(c.value_hash, c.new, c.old) for c in back.identifiers] == [(c.value_hash, c.old, c.new) for c in there.identifiers]
+        assert [(c.customer, not c.joined) for c in back.members] == [(c.customer, c.joined) for c in there.members]
+
+
+@given(pasts, instants)
+async def test_nothing_differs_between_a_point_and_itself(steps: list[Any], at: Any) -> None:
+    past, teller = await told(steps, 3)
+    instant = Instant(or_end(at[0]), or_end(at[1] and teller.known_at(at[1])))
+    for customer in CUSTOMERS:
+        if plain(past, customer, instant) and plain_refusal(past, customer, AUDIT, False) is None:
+            found = (await past.differences.between(customer, AUDIT, instant, instant)).difference
+            assert (found.traits, found.identifiers, found.members) == ([], [], [])
+
+
+@given(pasts, points)
+async def test_every_change_has_a_cause_that_counts_at_one_of_the_two_points_only(steps: list[Any], at: Any) -> None:
+    past, teller = await told(steps, 3)
+    old, new = (Instant(or_end(valid_at), or_end(percent and teller.known_at(percent))) for valid_at, percent in at)
+    for customer in CUSTOMERS:
+        if plain_refusal(past, customer, AUDIT, False) is not None or not (
+            plain(past, customer, old) or plain(past, customer, new)
+        ):
+            continue
+        there = (await past.differences.between(customer, AUDIT, old, new)).difference
+        counted = [{record.entry.event_id for record in plain_events(past, customer, one)} for one in (old, new)]
+        changes: list[TraitChange | IdentifierChange | MemberChange] = [*there.traits, *there.identifiers, *there.members]
+        for cause in [change.cause for change in changes]:
+            assert cause is not None
+            event_id = cause.entry.event_id
+            assert (event_id in counted[0], event_id in counted[1]) == (cause.undone, not cause.undone)
+
+
+def plain(past: Past, customer: bytes, instant: Instant) -> Answer | None:
+    found = plain_profile(past, customer, instant.valid_at, instant.known_at)
+    return found[0] if found else None
+
+
+def plain_events(past: Past, customer: bytes, instant: Instant) -> list[Record]:
+    found = plain_profile(past, customer, instant.valid_at, instant.known_at)
+    return found[1] if found else []
+
+
+def told_of(answer: Answer | None) -> tuple[Any, ...]:
+    return (answer.traits, answer.identifiers, set(answer.members)) if answer else ({}, {}, set())
+
+
+def applied(found: Difference, answer: Answer | None) -> tuple[Any, ...]:
+    """What is told, changed as the difference says."""
+    traits, identifiers, members = told_of(answer)
+    for change in found.traits:
+        assert traits.get(change.name) == trait_told(change.old)
+        traits = {name: told for name, told in traits.items() if name != change.name}
+        traits |= {change.name: trait_told(change.new)} if change.new else {}
+    for linked in found.identifiers:
+        assert (linked.value_hash in identifiers) == (linked.old is not None)
+        identifiers = {value_hash: value for value_hash, value in identifiers.items() if value_hash != linked.value_hash}
+        identifiers |= {linked.value_hash: linked.new.value} if linked.new else {}
+    for member in found.members:
+        assert (member.customer in members) != member.joined
+        members = members ^ {member.customer}
+    return traits, identifiers, members
+
+
+def trait_told(trait: GoldenTrait | None) -> tuple[Any, ...] | None:
+    return (trait.value, trait.source, trait.occurred_at, trait.event_id) if trait else None

@@ -33,6 +33,7 @@ def test_help_explains_the_exit_codes() -> None:
     [
         "profile get",
         "profile history",
+        "profile diff",
         "profile watch",
         "profile replay",
         "consent purposes",

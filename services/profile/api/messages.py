@@ -37,7 +37,7 @@ FIELDS: dict[str, Callable[[View], Any]] = {
     "customer_id": lambda view: to_text(view.profile.record.members[0]),
     "member_ids": lambda view: [to_text(member) for member in view.profile.record.members[:LISTED_AT_MOST]],
     "traits": lambda view: {
-        name: _trait(trait, name in view.verified)
+        name: trait_message(trait, name in view.verified)
         for name, trait in view.released.traits.items()
         if view.mask.traits is None or name in view.mask.traits
     },
@@ -80,7 +80,7 @@ def identifier_message(linked: LinkedIdentifier) -> common_pb2.Identifier:
     return common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "")
 
 
-def _trait(trait: GoldenTrait, verified: bool) -> pb.Trait:
+def trait_message(trait: GoldenTrait, verified: bool) -> pb.Trait:
     return pb.Trait(
         value=to_value(trait.value),
         source=trait.source,

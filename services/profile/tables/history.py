@@ -13,7 +13,7 @@ from services.profile.tables.snapshots import NEVER, Mark, Past, Snapshot, Snaps
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
-from shared.log.reader import NEWEST
+from shared.log.reader import BEGINNING, NEWEST
 from shared.privacy import REDACTED
 from shared.vault import DataKey, Vault
 
@@ -31,6 +31,14 @@ class History:
 
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
         return await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in streams], known_at)
+
+    async def between(self, streams: Collection[bytes], one: tuple[int, int], other: tuple[int, int]) -> list[Record]:
+        """What counts at only one of two points, each (valid_at, known_at)."""
+        known = sorted((one[1], other[1]))
+        since = BEGINNING if one[0] != other[0] else known[0] + 1
+        wanted = [Stretch(partition_of(stream, self._partitions), stream) for stream in streams]
+        records = await self._reader.history(wanted, recorded_since=since, known_at=known[1])
+        return [record for record in records if counts(record, *one) != counts(record, *other)]
 
     async def fold(self, records: Collection[Record], valid_at: int = END_OF_TIME) -> dict[bytes, Held]:
         """By stream; what is sealed under a key that is gone stays redacted."""
@@ -127,6 +135,10 @@ class History:
             stream = past.setdefault(record.entry.stream, Past())
             if happened_by(record.entry, valid_at):
                 _add(stream, record, keys.get(record.entry.stream), self._keeping)
+
+
+def counts(record: Record, valid_at: int, known_at: int) -> bool:
+    return record.recorded_at <= known_at and happened_by(record.entry, valid_at)
 
 
 def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]]:
