@@ -55,9 +55,9 @@ class Differences:
         return Answered(instant, profile, Side(True, profile.record.traits, verified, profile.record.identifiers, states))
 
     async def _happened(self, customer: bytes, old: Answered, new: Answered) -> list[Cause]:
-        stayed = (old.side.states.keys() & new.side.states.keys()) | {customer}
+        members = old.side.states.keys() | new.side.states.keys() | {customer}
         points = [(one.instant.valid_at, one.instant.known_at) for one in (old, new)]
-        records = await self._history.between(stayed, *points)
+        records = await self._history.between(members, *points)
         return [
             Cause(record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, counts(record, *points[0]))
             for record in records

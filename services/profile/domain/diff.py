@@ -31,7 +31,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """An event that counts in one of the two answers only; `undone`: in the first one."""
+    """An event that counts at one of the two points only; `undone`: at the first one."""
 
     entry: Entry
     public: Any
@@ -91,7 +91,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def difference(customer: bytes, old: Side, new: Side, happened: Iterable[Cause]) -> Difference:
-    """`happened` are the events of the members of both, and of the customer, that count in one answer only."""
+    """`happened` are the events of all members, and of the customer, that count at one of the two instants only."""
     causes = _Causes(customer, old, new, happened)
     return Difference(
         traits=[
@@ -115,7 +115,7 @@ def _identifiers(old: Side, new: Side, causes: "_Causes") -> Iterator[Identifier
 class _Causes:
     """Finds the event behind a difference.
 
-    What a member that joined or left brought or took is due to the merge or split; all else to an event of those who stayed.
+    What a member that joined or left had said long before is due to the merge or split; all else to the event that says it.
     """
 
     def __init__(self, customer: bytes, old: Side, new: Side, happened: Iterable[Cause]) -> None:
@@ -175,10 +175,10 @@ class _Causes:
         return self._of_said(link_id, member, side) or self._taken_back.get(link_id) or self._erasures.get(member)
 
     def _of_said(self, event_id: bytes, member: bytes, side: Side) -> Cause | None:
-        if member not in self._stayed:
-            return self.of_member(member)
         cause = self._happened.get(event_id)
-        return cause if cause is not None and cause.undone == (side is self._old) else None
+        if cause is not None and cause.undone == (side is self._old):
+            return cause
+        return None if member in self._stayed else self.of_member(member)
 
 
 def _said(states: Mapping[bytes, State], name: str) -> Iterator[tuple[Rank, bytes, bytes]]:

@@ -1,0 +1,112 @@
+"""What changed in a profile, through the real path: by which event, and what a purpose isn't told."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.ingest.v1 import ingest_pb2 as ingest
+from c360.profile.v1 import history_pb2 as pb
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.stack.stack import Stack
+from tests.e2e.client import Platform, by_identifier, timestamp
+from tests.live.command import Command
+
+NOW = datetime.now(UTC)
+TIMEOUT_S = 20
+
+
+@dataclass
+class Family:
+    """Somebody whom a shop knew by a device, then by a user id, and then by both: with when each became known."""
+
+    platform: Platform
+    user: str
+    device: str
+    customer: CustomerRef
+    known: list[Timestamp]
+
+    def diff(self, old: pb.Point, new: pb.Point | None = None, purpose: str = "audit") -> pb.DiffProfileResponse:
+        request = pb.DiffProfileRequest(customer=self.customer, purpose=purpose, old=old, new=new)
+        return self.platform.history.DiffProfile(request, timeout=TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def family(stack: Stack) -> Iterator[Family]:
+    with Platform(stack.endpoints) as platform:
+        write_key = platform.register_source(f"changes-{uuid.uuid4().hex[:8]}")
+        user, device = f"u-{uuid.uuid4()}", f"d-{uuid.uuid4()}"
+        known = []
+        for hours, ids, traits in (
+            (3, {"anonymous_id": device}, {"city": "Hull"}),
+            (2, {"user_id": user}, {"city": "Kiel", "first_name": "Ann"}),
+            (1, {"user_id": user, "anonymous_id": device}, {"first_name": "Anna", "shoe_size": 39}),
+        ):
+            values = Struct()
+            values.update(traits)
+            event = ingest.Event(
+                type=ingest.EVENT_TYPE_IDENTIFY,
+                traits=values,
+                original_time=timestamp(NOW - timedelta(hours=hours)),
+                message_id=str(uuid.uuid4()),
+                **ids,
+            )
+            position = platform.record(write_key, event).position
+            entries = platform.get_timeline(by_identifier(*next(iter(ids.items()))), "audit", position)
+            known.append(max((entry.record_time for entry in entries), key=Timestamp.ToNanoseconds))
+        yield Family(platform, user, device, by_identifier("anonymous_id", device), known)
+
+
+def shown(found: pb.DiffProfileResponse) -> dict[str, Any]:
+    return {one.name: (one.old.value.string_value, one.new.value.string_value, one.cause.kind) for one in found.traits}
+
+
+def test_a_merge_brings_what_the_other_had_and_an_event_what_it_says(family: Family) -> None:
+    found = family.diff(pb.Point(known_at=family.known[1]), pb.Point(known_at=family.known[2]))
+    assert [(one.joined, one.cause.kind) for one in found.members] == [(True, "merged")]
+    assert {(one.identifier.namespace, one.linked, one.cause.kind) for one in found.identifiers} == {("user_id", True, "merged")}
+    assert {name: shown(found)[name] for name in ("city", "first_name")} == {
+        "city": ("Hull", "Kiel", "merged"),
+        "first_name": ("", "Anna", "identified"),
+    }
+    assert (found.old.member_count, found.new.member_count) == (1, 2)
+    assert next(one.cause.source for one in found.traits if one.name == "first_name").startswith("changes-")
+
+
+def test_the_other_way_round_it_is_undone(family: Family) -> None:
+    found = family.diff(pb.Point(known_at=family.known[2]), pb.Point(known_at=family.known[1]))
+    assert shown(found)["city"] == ("Kiel", "Hull", "merged")
+    assert all(one.cause.undone for one in found.traits)
+    assert [(one.joined, one.cause.kind) for one in found.members] == [(False, "merged")]
+
+
+def test_what_had_happened_by_an_instant_counts_whenever_we_learnt_it(family: Family) -> None:
+    found = family.diff(pb.Point(valid_at=timestamp(NOW - timedelta(hours=2.5))), pb.Point(valid_at=timestamp(NOW)))
+    assert not found.members, "that two are one was always so"
+    assert shown(found)["city"] == ("Hull", "Kiel", "identified")
+
+
+def test_before_anything_had_happened_all_is_new(family: Family) -> None:
+    found = family.diff(pb.Point(valid_at=timestamp(NOW - timedelta(days=9))))
+    assert not found.HasField("old")
+    assert len(found.members) == 2
+    assert all(one.cause.kind for one in found.members)
+
+
+def test_what_a_purpose_may_not_see_is_told_by_name_alone(family: Family) -> None:
+    found = family.diff(pb.Point(known_at=family.known[1]), purpose="service")
+    assert shown(found).keys() == {"first_name"}
+    assert [(one.field, one.reason) for one in found.withheld] == [("city", "NOT_IN_PURPOSE"), ("shoe_size", "NOT_IN_PURPOSE")]
+
+
+def test_the_command_shows_old_and_new_and_why(family: Family, stack: Stack) -> None:
+    person, since = f"user_id:{family.user}", family.known[1].ToJsonString()
+    options = ("profile", "diff", person, "--purpose", "audit", "--from", since, "--timeout", str(TIMEOUT_S))
+    told = Command(stack.data_directory).run(*options).stdout
+    assert "Anna" in told
+    assert "identified" in told
