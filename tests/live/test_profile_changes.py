@@ -36,28 +36,33 @@ class Family:
         return self.platform.history.DiffProfile(request, timeout=TIMEOUT_S)
 
 
+def identified(hours_ago: float, traits: dict[str, Any], user_id: str = "", anonymous_id: str = "") -> ingest.Event:
+    values = Struct()
+    values.update(traits)
+    return ingest.Event(
+        type=ingest.EVENT_TYPE_IDENTIFY,
+        user_id=user_id,
+        anonymous_id=anonymous_id,
+        traits=values,
+        original_time=timestamp(NOW - timedelta(hours=hours_ago)),
+        message_id=str(uuid.uuid4()),
+    )
+
+
 @pytest.fixture(scope="module")
 def family(stack: Stack) -> Iterator[Family]:
     with Platform(stack.endpoints) as platform:
         write_key = platform.register_source(f"changes-{uuid.uuid4().hex[:8]}")
         user, device = f"u-{uuid.uuid4()}", f"d-{uuid.uuid4()}"
         known = []
-        for hours, ids, traits in (
-            (3, {"anonymous_id": device}, {"city": "Hull"}),
-            (2, {"user_id": user}, {"city": "Kiel", "first_name": "Ann"}),
-            (1, {"user_id": user, "anonymous_id": device}, {"first_name": "Anna", "shoe_size": 39}),
+        for event in (
+            identified(3, {"city": "Hull"}, anonymous_id=device),
+            identified(2, {"city": "Kiel", "first_name": "Ann"}, user_id=user),
+            identified(1, {"first_name": "Anna", "shoe_size": 39}, user_id=user, anonymous_id=device),
         ):
-            values = Struct()
-            values.update(traits)
-            event = ingest.Event(
-                type=ingest.EVENT_TYPE_IDENTIFY,
-                traits=values,
-                original_time=timestamp(NOW - timedelta(hours=hours)),
-                message_id=str(uuid.uuid4()),
-                **ids,
-            )
             position = platform.record(write_key, event).position
-            entries = platform.get_timeline(by_identifier(*next(iter(ids.items()))), "audit", position)
+            named = ("user_id", event.user_id) if event.user_id else ("anonymous_id", event.anonymous_id)
+            entries = platform.get_timeline(by_identifier(*named), "audit", position)
             known.append(max((entry.record_time for entry in entries), key=Timestamp.ToNanoseconds))
         yield Family(platform, user, device, by_identifier("anonymous_id", device), known)
 
