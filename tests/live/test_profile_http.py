@@ -125,7 +125,7 @@ def test_the_cursors_address_is_of_the_next_page(reader: Reader, ask: Ask, ada: 
     answer = httpx.get(reader.url + cursor["url"], auth=(reader.tokens["audit"], ""), timeout=DEADLINE_S)
     [(name, trait)] = answer.json()["traits"].items()
     assert name == "first_name"
-    assert trait.keys() == {"value", "source_id", "updated_at", "event_id", "verified"}
+    assert trait.keys() == {"value", "source_id", "updated_at", "event_id", "verified", "cut"}
     assert answer.json()["cursor"]["limit"] == 1
 
 

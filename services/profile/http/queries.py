@@ -16,7 +16,7 @@ from shared.positions import progress_name
 
 COMMON: Final = frozenset({"valid_at", "known_at", "at_least_as_fresh"})
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
-    "traits": COMMON | {"include", "limit", "next", "verbose"},
+    "traits": COMMON | {"class", "include", "limit", "next", "verbose"},
     "external_ids": COMMON | {"include", "limit", "next", "verbose"},
     "events": COMMON | {"start", "end", "include", "exclude", "limit", "next", "sort"},
     "metadata": COMMON | {"verbose"},
@@ -56,7 +56,7 @@ class Query(msgspec.Struct, frozen=True):
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """The first that is allowed when it isn't given. Raises InvalidInput (PARAMETER_INVALID)."""
         if (text := self.values.get(name, allowed[0])) not in allowed:
-            raise InvalidInput(f"{name} is one of: {', '.join(allowed)}", reason="PARAMETER_INVALID")
+            raise InvalidInput(f"{name} is one of: {', '.join(filter(None, allowed))}", reason="PARAMETER_INVALID")
         return text
 
     def limit(self, default: int, most: int) -> int:

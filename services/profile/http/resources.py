@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from services.profile.app import Instant, Profile
-from services.profile.domain.golden import GoldenTrait
+from services.profile.domain.golden import NO_EVENT, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import Withheld, release
 from services.profile.http.address import Target
@@ -29,6 +29,7 @@ class Pages(msgspec.Struct, frozen=True):
     places: msgspec.msgpack.Decoder[Any]
 
 
+CLASSES: Final = ("", "computed_trait")
 PAGES: Final = {
     "traits": Pages(10, 200, msgspec.msgpack.Decoder(str)),
     "events": Pages(10, 100, msgspec.msgpack.Decoder(tuple[Number, Number, Partition, Number])),
@@ -46,6 +47,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     include: frozenset[str] | None
     verbose: bool
+    computed: bool  # computed traits alone
     page: Page[Any] | None
 
     def has(self, name: str) -> bool:
@@ -57,7 +59,7 @@ def wanted_by(query: Query, part: str) -> Wanted:
     pages = PAGES.get(part)
     asked = Asked(query.limit(pages.default, pages.most), query.values.get("next", "")) if pages else None
     page = Page(asked, pages.places) if pages and asked else None
-    return Wanted(query.names("include"), query.flag("verbose"), page)
+    return Wanted(query.names("include"), query.flag("verbose"), bool(query.choice("class", CLASSES)), page)
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -80,8 +82,9 @@ class Read(msgspec.Struct, frozen=True):
 
 
 def traits(read: Read, verified: Collection[str]) -> dict[str, Any]:
-    released = release(read.profile.record, read.purpose)
-    names = sorted(name for name in released.traits if read.wanted.has(name))
+    released, rules = release(read.profile.record, read.purpose), read.profile.rules
+    chosen = rules.computed.all if rules.computed else ()
+    names = sorted(name for name in released.traits if read.wanted.has(name) and (name in chosen or not read.wanted.computed))
     shown, cursor = _page(read, names, lambda name: name)
     if not read.wanted.verbose:
         return {"traits": {name: released.traits[name].value for name in shown}, "cursor": cursor}
@@ -149,8 +152,9 @@ def _trait(trait: GoldenTrait, verified: bool) -> dict[str, Any]:
         "value": trait.value,
         "source_id": trait.source,
         "updated_at": rfc3339(trait.occurred_at),
-        "event_id": to_text(trait.event_id),
+        "event_id": to_text(trait.event_id) if trait.event_id != NO_EVENT else None,
         "verified": verified,
+        "cut": trait.cut,
     }
 
 
