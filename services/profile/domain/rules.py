@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from services.profile.domain.computed.definitions import Definitions
+from services.profile.domain.segments import Segments
 
 # Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
 FOLD_VERSION: Final = 3
@@ -56,6 +57,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     traits: dict[str, TraitRule]
     keeping: Keeping
     computed: Definitions | None = None
+    segments: Segments | None = None
 
     def of(self, trait: str) -> TraitRule:
         return self.traits.get(trait, self.default)

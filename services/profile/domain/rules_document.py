@@ -7,7 +7,8 @@
             "tags": {"rule": "union"},
             "address": {"rule": "most_recent", "by_field": true},
             "signed_up_at": {"rule": "min", "type": "instant"}},
- "computed": {"orders_30d": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "30d"}}}
+ "computed": {"orders_30d": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "30d"}},
+ "segments": {"frequent": {"when": "computed.orders_30d >= 3"}}}
 ```
 `default` is the rule of every trait that isn't listed. Each further section has a type of its own, which checks what it says.
 """
@@ -16,9 +17,12 @@ from typing import Final
 
 import msgspec
 
-from services.profile.domain.computed.definitions import compile_section
-from services.profile.domain.computed.document import Section
+from services.profile.domain.computed.definitions import Definitions
+from services.profile.domain.computed.definitions import compile_section as compile_computed
+from services.profile.domain.computed.document import Section as ComputedSection
 from services.profile.domain.rules import Rules, TraitRule, keeping_of
+from services.profile.domain.segments import Section as SegmentSection
+from services.profile.domain.segments import compile_section as compile_segments
 from shared.errors import InvalidInput
 
 MAX_DOCUMENT_BYTES: Final = 256_000  # it is an event of the log, and every version stays in memory
@@ -33,7 +37,8 @@ BY_FIELD: Final = ("most_recent", "source_priority", "most_frequent", "first")
 class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default: TraitRule = TraitRule()
     traits: dict[str, TraitRule] = {}
-    computed: Section = {}
+    computed: ComputedSection = {}
+    segments: SegmentSection = {}
 
 
 SHIPPED: Final = RulesDocument()
@@ -54,9 +59,18 @@ def read(text: str) -> RulesDocument:
 
 
 def rules_of(document: RulesDocument, version: int) -> Rules:
-    definitions = compile_section(document.computed) if document.computed else None
+    """Of one that `read` has taken."""
+    definitions = compile_computed(document.computed) if document.computed else None
+    segments = compile_segments(document.segments, definitions or Definitions()) if document.segments else None
     keeping = keeping_of(document.default, document.traits, definitions)
-    return Rules(version=version, default=document.default, traits=document.traits, keeping=keeping, computed=definitions)
+    return Rules(
+        version=version,
+        default=document.default,
+        traits=document.traits,
+        keeping=keeping,
+        computed=definitions,
+        segments=segments,
+    )
 
 
 def to_json(document: RulesDocument) -> str:
@@ -72,7 +86,7 @@ def _check(document: RulesDocument) -> None:
     if document.default.verified_first:
         raise _invalid(f"verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
     _check_rule("default", document.default)
-    compile_section(document.computed)
+    compile_segments(document.segments, compile_computed(document.computed))
     for name, rule in document.traits.items():
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             raise _invalid(f"a trait's name has 1 to {MAX_NAME_CHARACTERS} characters")

@@ -1,0 +1,83 @@
+"""How a condition depends on the passing of time: at which instants it may become another with everything else as it is.
+
+A clock is a variable that moves with time: `now`, or how long ago something was. A condition is followed where it compares a sum or
+a difference with a clock in it: that is linear in time, so it changes where the difference of its sides passes zero, and nowhere else.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+from services.profile.domain.expressions.language import COMPARISONS, Expression, Language, Values, invalid
+from services.profile.domain.expressions.tree import Node, call
+
+_CONNECTIVES = frozenset({"_&&_", "_||_", "!_", "_?_:_"})
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Crossing(NamedTuple):
+    """A comparison in a condition: the difference of its sides, which grows by `slope` microseconds in each that passes."""
+
+    slope: int
+    difference: Expression
+
+
+def crossings(language: Language, condition: Expression, clocks: frozenset[str], where: str) -> list[Crossing]:
+    """All that time can change in a condition. Raises InvalidInput (RULES_INVALID) when it uses a clock in another way."""
+    found = []
+    for place, (slope, comparison) in enumerate(_moving(condition.tree.root, clocks, where)):
+        left, right = comparison.children
+        difference = call("_-_", (left, right), comparison.id + place)
+        found.append(Crossing(slope, language.derived(condition, difference)))
+    return found
+
+
+def next_crossing(found: list[Crossing], values: Values, now: int) -> int | None:
+    """The first instant after `now`, to the microsecond, at which one of these comparisons may come out differently."""
+    instants = (instant for crossing in found for instant in _instants(crossing, values, now))
+    return min((instant for instant in instants if instant > now), default=None)
+
+
+def _instants(crossing: Crossing, values: Values, now: int) -> tuple[int, ...]:
+    difference = crossing.difference.evaluate(values)
+    if not isinstance(difference, timedelta):
+        return ()  # one side has no value, and gets none by waiting
+    at = now + (-(difference // _MICROSECOND)) // crossing.slope
+    return at, at + 1  # at zero itself `<` and `<=` differ
+
+
+def _moving(node: Node, clocks: frozenset[str], where: str) -> Iterator[tuple[int, Node]]:
+    if not _has_clock(node, clocks):
+        return
+    if node.kind == "call" and node.name in _CONNECTIVES:
+        for child in node.children:
+            yield from _moving(child, clocks, where)
+    elif node.kind == "call" and node.name in COMPARISONS:
+        left, right = (_slope(child, clocks, where) for child in node.children)
+        if left != right:
+            yield left - right, node
+    else:
+        raise _not_followed(where)
+
+
+def _slope(node: Node, clocks: frozenset[str], where: str) -> int:
+    if not _has_clock(node, clocks):
+        return 0
+    if node.kind == "identifier":
+        return 1
+    if node.kind == "call" and node.name in ("_+_", "_-_") and len(node.children) == 2:
+        left, right = (_slope(child, clocks, where) for child in node.children)
+        return left + right if node.name == "_+_" else left - right
+    raise _not_followed(where)
+
+
+def _has_clock(node: Node, clocks: frozenset[str]) -> bool:
+    return any(part.kind == "identifier" and part.name in clocks for part in node.walk())
+
+
+def _not_followed(where: str) -> Exception:
+    return invalid(
+        where,
+        "now, and how long ago something was, are compared by <, <=, > or >= with an instant or a duration, outside of macros,"
+        " such as traits.signed_up_at > now - duration('720h'): so it is known when the answer changes",
+    )
