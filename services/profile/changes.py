@@ -1,6 +1,6 @@
 """What became known, as a data lake keeps it: instant by instant, each customer asked as at any other read."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from itertools import groupby
 
@@ -17,6 +17,8 @@ from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
 from shared.log import LogReader
 from shared.vault import Vault
+
+CHECKED_AT_MOST = 1_000  # customers of one call, whose states are loaded together
 
 
 class Erased(msgspec.Struct, frozen=True):
@@ -89,6 +91,12 @@ class Changes:
                     yield ChangePage(changes, page.next_positions, read, total, withheld)
         finally:
             self._running -= 1
+
+    async def refused(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
+        """Of those that were exported, whoever may not be seen any more. Raises InvalidInput (TOO_MANY_CUSTOMERS), Unavailable."""
+        if len(customers) > CHECKED_AT_MOST:
+            raise InvalidInput(f"at most {CHECKED_AT_MOST} customers at a time", reason="TOO_MANY_CUSTOMERS", limit=CHECKED_AT_MOST)
+        return await self._visibility.refused(customers, purpose)
 
     async def _stretch(self, positions: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
         """Where to begin and where to end, by partition; nothing more will be recorded before the end."""

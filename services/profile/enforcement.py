@@ -37,9 +37,14 @@ def depends_on_the_person(purpose: PurposeDefined) -> bool:
     return purpose.legal_basis not in ALLOWED_BY_LAW
 
 
+def reads_the_restricted(purpose: PurposeDefined) -> bool:
+    """Who asked to be erased is kept for the law's sake alone."""
+    return purpose.legal_basis == "legal_obligation"
+
+
 def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
-    """Who asked to be erased is kept for the law's sake alone. Raises NotPermitted (RESTRICTED)."""
-    if restricted and purpose.legal_basis != "legal_obligation":
+    """Raises NotPermitted (RESTRICTED)."""
+    if restricted and not reads_the_restricted(purpose):
         raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
 
 

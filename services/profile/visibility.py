@@ -33,6 +33,12 @@ class Visibility:
         held = dict(await self._states.load(streams)) if streams else {}
         return {stream: await self._visible(stream, purpose, held) for stream in streams}
 
+    async def refused(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
+        """Of whom nothing may be seen now, whether they don't permit it, are gone, or never were. Raises Unavailable."""
+        known = await self._states.load(customers) if customers else {}
+        seen = await self.of(known, purpose)
+        return {customer for customer in customers if (visible := seen.get(customer)) is None or visible.erased}
+
     async def _visible(self, stream: bytes, purpose: PurposeDefined, held: dict[bytes, Held]) -> Visible | None:
         """`held` is the states loaded so far, and grows."""
 

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from pyarrow import parquet
 
-from services.cli.lake.directory import POINTS
+from services.cli.lake.directory import AFTER_MANIFEST, POINTS
 from services.stack.stack import Stack
 from tests.live.command import Command
 from tests.waiting import eventually
@@ -120,7 +120,7 @@ def test_a_crash_at_any_point_loses_no_row_and_doubles_none(shop: LakeShop) -> N
     for point in POINTS:
         shop.send(*orders(shop, "crash", 40))
         sent += 40
-        shop.c360.environment["C360_FAULT"] = f"{point}:2" if point == POINTS[-1] else point
+        shop.c360.environment["C360_FAULT"] = f"{point}:2" if point.startswith("amid") else point
         shop.export(code=-signal.SIGKILL)
         del shop.c360.environment["C360_FAULT"]
         shop.export()
@@ -230,7 +230,7 @@ def test_nothing_is_left_of_the_erased_and_all_is_left_of_the_others(shop: LakeS
     why = ("--reason", "GDPR Art. 17", "--by", "privacy-desk", "--yes")
     shop.c360.json("customer", "erase", f"user_id:{erased}", *why, "--fresh", shop.position)
     shop.send({"type": "page", "userId": other, "name": "Again"})
-    shop.c360.environment["C360_FAULT"] = POINTS[1]
+    shop.c360.environment["C360_FAULT"] = AFTER_MANIFEST
     shop.export(code=-signal.SIGKILL)
     del shop.c360.environment["C360_FAULT"]
     shop.export()
@@ -245,3 +245,39 @@ def test_nothing_is_left_of_the_erased_and_all_is_left_of_the_others(shop: LakeS
     for table in ("identifies", "pages"):
         assert anew.rows(table, "id, seq") == shop.rows(table, "id, seq"), "as if the export had begun after the erasure"
     assert anew.holding(erased) == []
+
+
+def test_who_does_not_permit_the_purpose_any_more_is_taken_out(shop: LakeShop) -> None:
+    stays, goes = (f"{name}{shop.mark}@example.com" for name in ("stays", "goes"))
+
+    def views(*mails: str) -> list[dict[str, Any]]:
+        return [{"type": "identify", "userId": mail, "traits": {"email": mail, "secret_note": "x"}} for mail in mails]
+
+    shop.c360.json("consent", "grant", f"email:{stays}", "marketing")
+    shop.c360.json("consent", "grant", f"email:{goes}", "marketing")
+    shop.send(*views(stays, goes))
+    shop.export("--purpose", "marketing")
+    assert sorted(shop.rows("identifies", "traits, context")) == [
+        (json.dumps({"email": mail}).replace(" ", ""), None) for mail in (goes, stays)
+    ]
+    shop.c360.json("consent", "withdraw", f"email:{goes}", "marketing")
+    shop.send(*views(goes))
+    assert json.loads(shop.export("--purpose", "marketing", "--json").stdout)["no_longer_permitted"] == 1
+    assert shop.holding(goes) == []
+    assert shop.rows("identifies", "email") == [(stays,)]
+    shop.c360.json("consent", "grant", f"email:{goes}", "marketing")
+    shop.send(*views(goes))
+    shop.export("--purpose", "marketing")
+    assert sorted(shop.rows("identifies", "email")) == [(goes,), (stays,)], "from then on"
+
+
+def test_an_export_that_is_interrupted_keeps_what_it_has_and_goes_on(shop: LakeShop) -> None:
+    shop.send(*orders(shop, "many", 400))
+    shop.c360.run("profile", "get", f"user_id:{shop.user('many1')}", "-P", "audit", "--fresh", shop.position)
+    process = shop.c360.start("lake", "export", str(shop.lake))
+    eventually((shop.lake / "manifest.json").exists)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode in (0, 130)
+    shop.export()
+    assert shop.count("order_completed") == (400, 400)

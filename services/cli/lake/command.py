@@ -33,8 +33,8 @@ def export(
     """Bring a data lake up to what the customer log holds now: Parquet, by table and day, every row exactly once.
 
     The same command again goes on where it ended or was interrupted; a crash at any moment loses and doubles nothing. Files are there
-    whole or not at all, and manifest.json lists those that count. Whom --purpose doesn't allow is left out and counted; whoever was
-    erased since the last run is taken out of the files. One export at a time writes to a directory.
+    whole or not at all, and manifest.json lists those that count. Who doesn't permit --purpose is left out and counted; who was erased since
+    the last run, or doesn't permit it any more, is taken out of the files. One export at a time writes to a directory.
 
     Examples:
       c360 lake export /data/lake
@@ -81,6 +81,7 @@ def _export(directory: Path, purpose: str, every_s: float | None, fresh: Fresh) 
         "events": counts.events,
         "rows": counts.rows,
         "erased_customers": counts.erased,
+        "no_longer_permitted": counts.taken_out,
         "withheld": counts.withheld,
         "events_a_second": counts.events_a_second,
         "rows_in_the_lake": manifest.rows,

@@ -1,7 +1,8 @@
-"""A lake's directory. A commit is one replacement of the manifest; files are staged before it and moved to their places after it.
+"""A lake's directory. A commit is one replacement of the manifest.
 
-Whatever dies at any moment: before the replacement nothing has happened, after it the next start moves what is staged. So no row is
-ever in two files that somebody reads, or in none.
+New files are moved to their places before it: until it is there they are nobody's, and the next start deletes them. Files that are
+written anew wait beside it, and replace the old ones after it: the next start goes on with that. So whatever dies at any moment,
+nobody who reads the directory finds a row twice, and no file that the manifest lists is missing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,10 +28,16 @@ from shared import faults
 STAGING, LOCK = ".staging", ".lock"
 DATA_FILES = "*/day=*/*.parquet"
 
-BEFORE_MANIFEST, AFTER_MANIFEST, AMID_MOVES = "before the manifest", "after the manifest", "amid the moves"
-POINTS = (BEFORE_MANIFEST, AFTER_MANIFEST, AMID_MOVES)  # at which tests have it killed
+AMID_STAGING, AMID_MOVES = "amid the staging", "amid the moves"
+BEFORE_MANIFEST, AFTER_MANIFEST = "before the manifest", "after the manifest"
+POINTS = (AMID_STAGING, AMID_MOVES, BEFORE_MANIFEST, AFTER_MANIFEST)  # at which tests have it killed
+
+SMALL_FILES = 12  # of a table and day, from so many on they become one
+SMALL_ROWS = 50_000  # a file with fewer is small
+MERGED_BYTES = 64 * 1024 * 1024  # of files that become one
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Tables = dict[str, list[DataFile]]
 
 
 class Lake:
@@ -42,27 +49,80 @@ class Lake:
 
     def commit(self, waiting: Waiting) -> None:
         """Rows, erasures and positions together, or nothing. Raises OSError."""
-        number = self.manifest.commit + 1
-        staged = self._folder / STAGING / str(number)
-        tables = {table: list(files) for table, files in self.manifest.tables.items()}
-        if waiting.erased:
-            tables = self._take_out(waiting.erased, tables, staged)
+        tables = self._without(waiting.erased)
         for (table, day), columns in waiting.tables.items():
             content = parquet.to_arrow(table, columns, waiting.types[table])
-            file = _stage(staged, table, f"{table}/day={day}/{number:08d}.parquet", content, waiting.erased)
+            file = self._stage(table, f"{table}/day={day}/{self._next:08d}.parquet", content, waiting.erased)
             if file is not None:
                 tables.setdefault(table, []).append(file)
-        self.manifest = msgspec.structs.replace(
-            self.manifest,
-            commit=number,
+        self._commit(
+            tables,
             next_positions=waiting.positions,
             recorded_through=_later(self.manifest.recorded_through, waiting.recorded_us),
             events=self.manifest.events + waiting.events,
-            tables={table: files for table, files in sorted(tables.items()) if files},
         )
+
+    def take_out(self, people: Collection[str]) -> None:
+        """Every row about them, from all files. Raises OSError."""
+        self._commit(self._without(people))
+
+    def people(self) -> Iterator[list[str]]:
+        """Whom the rows are about, file by file."""
+        for path in sorted(self.manifest.paths()):
+            yield parquet.people(self._folder / path)
+
+    def merge_small_files(self) -> None:
+        """Makes one of many in each table and day that has too many. Raises OSError."""
+        tables = {table: list(files) for table, files in self.manifest.tables.items()}
+        merged = False
+        for table, files in tables.items():
+            for small in _many_small(files):
+                content = parquet.joined([self._folder / file.path for file in small])
+                one = self._stage(table, small[0].path, content, ())
+                tables[table] = [one if file is small[0] and one else file for file in tables[table] if file not in small[1:]]
+                merged = True
+        if merged:
+            self._commit(tables)
+
+    @property
+    def _next(self) -> int:
+        return self.manifest.commit + 1
+
+    def _without(self, people: Collection[str]) -> Tables:
+        """Stages anew, under their names, the files that hold rows about them. What is listed then."""
+        left: Tables = {}
+        for table, files in self.manifest.tables.items():
+            for file in files:
+                kept: DataFile | None = file
+                if people and parquet.holds(self._folder / file.path, people):
+                    kept = self._stage(table, file.path, parquet.read(self._folder / file.path), people)
+                if kept is not None:
+                    left.setdefault(table, []).append(kept)
+        return left
+
+    def _stage(self, table: str, path: str, content: Any, people: Collection[str]) -> DataFile | None:
+        """None when no row is left without these people."""
+        content = parquet.trimmed(table, parquet.without(content, people) if people else content)
+        if not len(content):
+            return None
+        place = self._staged / path
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        size_bytes = parquet.write(place, content)
+        faults.reach(AMID_STAGING)
+        return DataFile(path, len(content), size_bytes, parquet.free_types(table, content))
+
+    @property
+    def _staged(self) -> Path:
+        return self._folder / STAGING / str(self._next)
+
+    def _commit(self, tables: Tables, **changed: Any) -> None:
+        staged, old = self._staged, self.manifest.paths()
+        in_order = {table: files for table, files in sorted(tables.items()) if files}
+        self.manifest = msgspec.structs.replace(self.manifest, commit=self._next, tables=in_order, **changed)
         if staged.exists():
-            for folder in (*staged.glob("*/day=*"), *staged.glob("*"), staged, staged.parent, self._folder):
-                sync(folder)
+            _sync(folder for folder in (staged, *staged.rglob("*")) if folder.is_dir())
+            _sync([staged.parent, self._folder])
+        self._move(staged, sorted(self.manifest.paths() - old))
         faults.reach(BEFORE_MANIFEST)
         store(self._folder, self.manifest)
         faults.reach(AFTER_MANIFEST)
@@ -70,37 +130,25 @@ class Lake:
 
     def tidy(self) -> None:
         """Brings the directory to what the manifest says."""
-        self._move(self._folder / STAGING / str(self.manifest.commit))
         wanted = self.manifest.paths()
         for path in self._folder.glob(DATA_FILES):
             if str(path.relative_to(self._folder)) not in wanted:
                 path.unlink()
                 _remove_if_empty(path.parent)
                 _remove_if_empty(path.parent.parent)
+        staged = self._folder / STAGING / str(self.manifest.commit)
+        self._move(staged, [str(path.relative_to(staged)) for path in sorted(staged.glob(DATA_FILES))])
         shutil.rmtree(self._folder / STAGING, ignore_errors=True)
 
-    def _move(self, staged: Path) -> None:
+    def _move(self, staged: Path, paths: Iterable[str]) -> None:
         changed = {self._folder}
-        for path in sorted(staged.glob(DATA_FILES)):
-            place = self._folder / path.relative_to(staged)
+        for path in paths:
+            place = self._folder / path
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.replace(path, place)
+            os.replace(staged / path, place)
             changed |= {place.parent, place.parent.parent}
             faults.reach(AMID_MOVES)
-        for folder in changed:  # only then may what is staged go
-            sync(folder)
-
-    def _take_out(self, erased: set[str], tables: dict[str, list[DataFile]], staged: Path) -> dict[str, list[DataFile]]:
-        """Stages anew, under the same names, the files that hold rows about the erased."""
-        left: dict[str, list[DataFile]] = {}
-        for table, files in tables.items():
-            for file in files:
-                kept: DataFile | None = file
-                if parquet.holds(self._folder / file.path, erased):
-                    kept = _stage(staged, table, file.path, parquet.read(self._folder / file.path), erased)
-                if kept is not None:
-                    left.setdefault(table, []).append(kept)
-        return left
+        _sync(changed)  # only then may what is staged go
 
 
 @contextmanager
@@ -128,9 +176,12 @@ def _lock(file: Any, folder: Path) -> None:
 
 
 def _new(folder: Path, log: str, purpose: str) -> Manifest:
-    if any(path.name not in (LOCK, STAGING, f".{NAME}.new") for path in folder.iterdir()):
+    """From here on its files are ours to delete."""
+    if any(path.name not in (LOCK, f".{NAME}.new") for path in folder.iterdir()):
         raise Misused("LAKE_NOT_EMPTY", f"{folder} has files and no {NAME}; a lake begins in an empty directory")
-    return Manifest(log=log, purpose=purpose)
+    manifest = Manifest(log=log, purpose=purpose)
+    store(folder, manifest)
+    return manifest
 
 
 def _check(manifest: Manifest, folder: Path, log: str, purpose: str) -> None:
@@ -142,14 +193,24 @@ def _check(manifest: Manifest, folder: Path, log: str, purpose: str) -> None:
         )
 
 
-def _stage(staged: Path, table: str, path: str, content: Any, gone: set[str]) -> DataFile | None:
-    """None when no row is left."""
-    content = parquet.trimmed(table, parquet.without(content, gone) if gone else content)
-    if not len(content):
-        return None
-    (staged / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    size_bytes = parquet.write(staged / path, content)
-    return DataFile(path, len(content), size_bytes, parquet.free_types(table, content))
+def _many_small(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
+    """By day, small files that are to become one: the oldest, as many as fit."""
+    days: dict[str, list[DataFile]] = {}
+    for file in files:
+        if file.rows < SMALL_ROWS:
+            days.setdefault(file.path.rpartition("/")[0], []).append(file)
+    for small in days.values():
+        if len(small) >= SMALL_FILES:
+            size_bytes, count = 0, 0
+            while count < len(small) and (size_bytes := size_bytes + small[count].bytes) <= MERGED_BYTES:
+                count += 1
+            if count > 1:
+                yield small[:count]
+
+
+def _sync(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        sync(folder)
 
 
 def _later(text: str, recorded_us: int) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from c360.profile.v1 import export_pb2
 
 
+CHECK_EVERY_S = 3600.0  # with --follow; each run begins with it
+
+
 class Stop:
     """Set by the first Ctrl-C or SIGTERM, which also ends the call under way; a second Ctrl-C interrupts whatever is done."""
 
@@ -55,7 +58,7 @@ class Counts:
     """Of this run."""
 
     def __init__(self) -> None:
-        self.events = self.rows = self.erased = self.withheld = 0
+        self.events = self.rows = self.erased = self.taken_out = self.withheld = 0
         self._began = time.monotonic()
 
     @property
@@ -69,14 +72,19 @@ class Counts:
 
 
 class Exporter:
+    """Takes out whose permission has ended, then takes what is new."""
+
     def __init__(self, lake: Lake, stop: Stop, teller: Teller) -> None:
         self._lake = lake
         self._stop = stop
         self._teller = teller
         self.counts = Counts()
+        self._checked_at = -CHECK_EVERY_S
 
     def once(self, request: export_pb2.ExportChangesRequest) -> None:
         """Up to the end of the log, or until it is stopped; what came until then is committed. Raises CommandError."""
+        if time.monotonic() - self._checked_at >= CHECK_EVERY_S:
+            self._check(request.purpose)
         self._begin()
         failure: CommandError | None = None
         withheld = self.counts.withheld
@@ -98,6 +106,18 @@ class Exporter:
             except NotReachable as away:
                 self._teller.note(f"{away.reason}: {away.message}; trying again in {every_s:g} s")
             self._stop.wait(every_s)
+
+    def _check(self, purpose: str) -> None:
+        """Stopped amid it, it takes out nobody; the next one will."""
+        from services.cli.lake.permission import refused_of
+
+        gone = refused_of(self._lake.people(), purpose, lambda: self._stop.asked)
+        if self._stop.asked:
+            return
+        if gone:
+            self._lake.take_out(gone)
+            self.counts.taken_out += len(gone)
+        self._checked_at = time.monotonic()
 
     def _begin(self) -> None:
         """`_open` are changes of an instant whose end hasn't come yet."""
@@ -122,6 +142,7 @@ class Exporter:
         if self._waiting.positions and self._waiting.positions != self._lake.manifest.next_positions:
             self._lake.commit(self._waiting)
             self.counts.add(self._waiting)
+            self._lake.merge_small_files()
 
     def _answers(self, request: export_pb2.ExportChangesRequest) -> Iterator[export_pb2.ExportChangesResponse]:
         """Without a deadline: how long it takes depends on how much there is."""

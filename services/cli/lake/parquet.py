@@ -4,7 +4,7 @@ of a file is in none of its names, dictionaries and statistics any more."""
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,22 @@ def write(path: Path, content: Any) -> int:
 
 def read(path: Path) -> Any:
     return files.read_table(path, partitioning=None)
+
+
+def joined(paths: Iterable[Path]) -> Any:
+    """Their rows, in this order; a column that one doesn't have is null there."""
+    return pyarrow.concat_tables([read(path) for path in paths], promote_options="default")
+
+
+def people(path: Path) -> list[str]:
+    """Whom its rows are about, each once."""
+    names = [name for name in PEOPLE if name in files.read_schema(path).names]
+    content = files.read_table(path, columns=names, partitioning=None)
+    found: set[str] = set()
+    for name in names:
+        column = content[name]
+        found |= set(compute.unique(compute.list_flatten(column) if pyarrow.types.is_list(column.type) else column).to_pylist())
+    return sorted(found)
 
 
 def holds(path: Path, people: Collection[str]) -> bool:

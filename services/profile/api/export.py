@@ -12,9 +12,11 @@ from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.api.sending import taken_in_time
 from services.profile.app import Profiles
 from services.profile.changes import Changes
+from services.profile.enforcement import depends_on_the_person, reads_the_restricted
 from services.profile.exports import Exports, Interval, Page
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
+from shared.ids import from_text, to_text
 from shared.positions import Progress
 from shared.rpc.edge import freshness, instant
 from shared.rpc.server import DEFAULT_DEADLINE_S
@@ -48,6 +50,12 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         async with aclosing(taken_in_time(responses(pages, purpose), SEND_TIMEOUT_S)) as taken:
             async for response in taken:
                 yield response
+
+    async def CheckExported(self, request: pb.CheckExportedRequest, context: Any) -> pb.CheckExportedResponse:
+        purpose = self._profiles.purpose(request.purpose)
+        refused = await self._changes.refused([from_text(text, "customer") for text in request.customer_ids], purpose)
+        can_end = depends_on_the_person(purpose) or not reads_the_restricted(purpose)
+        return pb.CheckExportedResponse(refused_customer_ids=sorted(map(to_text, refused)), can_end=can_end)
 
 
 async def _responses(pages: AsyncGenerator[Page, None], purpose: PurposeDefined) -> AsyncGenerator[pb.ExportEventsResponse, None]:

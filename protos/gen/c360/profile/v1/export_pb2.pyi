@@ -526,3 +526,59 @@ class ExportedTraits(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportedTraits: _TypeAlias = ExportedTraits  # noqa: Y015
+
+@_typing.final
+class CheckExportedRequest(_message.Message):
+    """CheckExportedRequest names customers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose that they were exported for. Exactly one."""
+    @_builtins.property
+    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids, UUIDs; at most 1,000, and it may be none."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckExportedRequest: _TypeAlias = CheckExportedRequest  # noqa: Y015
+
+@_typing.final
+class CheckExportedResponse(_message.Message):
+    """CheckExportedResponse is what is permitted now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSED_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    CAN_END_FIELD_NUMBER: _builtins.int
+    can_end: _builtins.bool
+    """Whether anything but an erasure can end a permission for this purpose. If not, ExportChanges tells all that there is to know."""
+    @_builtins.property
+    def refused_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that may not be used for the purpose now: they don't permit it, wait to be erased, were erased, or are unknown."""
+
+    def __init__(
+        self,
+        *,
+        refused_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        can_end: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_end", b"can_end", "refused_customer_ids", b"refused_customer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckExportedResponse: _TypeAlias = CheckExportedResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class ExportServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesResponse.FromString,
                 _registered_method=True)
+        self.CheckExported = channel.unary_unary(
+                '/c360.profile.v1.ExportService/CheckExported',
+                request_serializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedResponse.FromString,
+                _registered_method=True)
 
 
 class ExportServiceServicer:
@@ -82,6 +87,15 @@ class ExportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckExported(self, request, context):
+        """CheckExported says which of the customers that were exported for a purpose don't permit it any more, or are gone.
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
+        (CONSENT_NOT_CONFIRMED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +108,11 @@ def add_ExportServiceServicer_to_server(servicer, server):
                     servicer.ExportChanges,
                     request_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesResponse.SerializeToString,
+            ),
+            'CheckExported': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckExported,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -151,6 +170,33 @@ class ExportService:
             '/c360.profile.v1.ExportService/ExportChanges',
             c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_export__pb2.ExportChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckExported(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.ExportService/CheckExported',
+            c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedResponse.FromString,
             options,
             channel_credentials,
             insecure,

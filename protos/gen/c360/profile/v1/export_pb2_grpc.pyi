@@ -56,6 +56,11 @@ class ExportServiceStub:
     are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
     (STREAM_NOT_READ).
     """
+    CheckExported: _grpc.UnaryUnaryMultiCallable[_export_pb2.CheckExportedRequest, _export_pb2.CheckExportedResponse]
+    """CheckExported says which of the customers that were exported for a purpose don't permit it any more, or are gone.
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
+    (CONSENT_NOT_CONFIRMED).
+    """
 
 @_typing.type_check_only
 class ExportServiceAsyncStub(ExportServiceStub):
@@ -84,6 +89,11 @@ class ExportServiceAsyncStub(ExportServiceStub):
     doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
     are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
     (STREAM_NOT_READ).
+    """
+    CheckExported: _aio.UnaryUnaryMultiCallable[_export_pb2.CheckExportedRequest, _export_pb2.CheckExportedResponse]  # type: ignore[assignment]
+    """CheckExported says which of the customers that were exported for a purpose don't permit it any more, or are gone.
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
+    (CONSENT_NOT_CONFIRMED).
     """
 
 class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -122,6 +132,17 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
         are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
         (STREAM_NOT_READ).
+        """
+
+    @_abc_1.abstractmethod
+    def CheckExported(
+        self,
+        request: _export_pb2.CheckExportedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_export_pb2.CheckExportedResponse, _abc.Awaitable[_export_pb2.CheckExportedResponse]]:
+        """CheckExported says which of the customers that were exported for a purpose don't permit it any more, or are gone.
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
+        (CONSENT_NOT_CONFIRMED).
         """
 
 def add_ExportServiceServicer_to_server(servicer: ExportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
