@@ -9,11 +9,14 @@ from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.history_pb2_grpc import add_HistoryServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
+from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_server
 
 from services.profile.api.etags import Tag, tagger
 from services.profile.api.export import ExportApi
 from services.profile.api.history import HistoryApi
 from services.profile.api.profile import ProfileApi
+from services.profile.api.rules import SERVICE_NAME as RULES
+from services.profile.api.rules import ProfileRulesApi
 from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.follow import follow_customers
 from services.profile.http.answers import ReaderProtocol
@@ -63,6 +66,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             *(door.run() for door in doors),
             keep_going("follow customers", lambda: follow_customers(client, parts.recorder), server.halt),
             keep_going("follow consent", lambda: parts.consent.follow(client), server.halt),
+            keep_going("follow the rules", parts.activator.run),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             heed(client, vault, parts.on_destroyed, parts.held.clear),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),
@@ -97,6 +101,10 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> No
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
+    rules = ProfileRulesApi(
+        parts.profiles, parts.rulebook, parts.states, parts.activator, parts.simulation, parts.explaining, parts.progress
+    )
+    server.add(add_ProfileRulesServiceServicer_to_server, rules, RULES)
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parts.parked, parts.recorder.replay), PARKED)
 
 

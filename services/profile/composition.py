@@ -7,6 +7,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
+from services.profile.activating import Activator
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
@@ -14,6 +15,7 @@ from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
 from services.profile.domain.state import Held
+from services.profile.explaining import Explaining
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
@@ -21,6 +23,7 @@ from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.purging import Purger
 from services.profile.record import Recorder
+from services.profile.simulating import Simulation
 from services.profile.sweep import Sweep
 from services.profile.tables.consents import Consents
 from services.profile.tables.history import History
@@ -61,6 +64,9 @@ class Parts:
     held: LoadingCache[bytes, Held]
     states: States
     rulebook: Rulebook
+    activator: Activator
+    simulation: Simulation
+    explaining: Explaining
     parked: ParkedTable
     recorder: Recorder
     on_replaced: Callable[[], None]  # another edition of the views is served
@@ -111,16 +117,21 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         history, chooser, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions
     )
     visibility = Visibility(profiles, states)
+    recorder = Recorder(
+        writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed, on_replaced
+    )
+    simulation = Simulation(profiles, chooser, states, history)
     return Parts(
         progress=progress,
         hub=hub,
         held=held,
         states=states,
         rulebook=rulebook,
+        activator=Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us)),
+        simulation=simulation,
+        explaining=Explaining(profiles, chooser, vault),
         parked=parked,
-        recorder=Recorder(
-            writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed, on_replaced
-        ),
+        recorder=recorder,
         on_replaced=on_replaced,
         notices=notices,
         lease=lease,

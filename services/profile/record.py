@@ -86,20 +86,20 @@ class Recorder:
         self._vault = vault
         self._progress = progress
         self._partitions = len(writer.partitions)
-        self._turn = Turns(self._load).turn
+        self.turn = Turns(self._load).turn
         self._run = run
         self._on_changed = on_changed
         self._on_replaced = on_replaced
 
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
-        async with self._turn():
+        async with self.turn():
             return self._writer.consumed(CUSTOMER_STREAM)
 
     async def record(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """(stream sequence, data) in order. Raises Halted (POISON_RUN, UNKNOWN_EVENT); then nothing of them is recorded."""
         taken = [Taken(sequence, data, _decode(data)) for sequence, data in messages]
-        async with self._turn():
+        async with self.turn():
             with UNIT_SECONDS.labels("profile").time():
                 entries = [entry for message in taken if message.unit for entry in message.unit.entries]
                 change = await self._by_views_of_now(lambda: self._take(taken, entries))
@@ -122,7 +122,7 @@ class Recorder:
                 self._fold(entry, keys, before, change)
             return await self._commit(change, keys, {}, take)
 
-        async with self._turn():
+        async with self.turn():
             records = await self._by_views_of_now(append)
         EVENTS_APPLIED.labels("profile").inc(len(records))
         return sorted({record.partition: ("profile", record.partition, record.pos) for record in records}.values())
@@ -146,6 +146,17 @@ class Recorder:
 
         await self._commit(change, keys, _consumed(taken), park)
         return change
+
+    async def append_rules(self, entry: Entry) -> None:
+        """An event of the rules, in a turn. States that are folded for others are loaded anew when they are asked for."""
+        before, number = self._rulebook.rules.keeping, self._rulebook.recorded + 1
+        event = Versioned(self._rulebook.partition, number, entry)
+        records = await self._by_views_of_now(lambda: self._writer.append([event], {}))
+        self._rulebook.committed(records)
+        if self._rulebook.rules.keeping != before:
+            self._cache.clear()
+        self._advance()
+        self._on_changed(records)
 
     async def _load(self) -> None:
         await self._writer.claim()

@@ -11,6 +11,8 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.profile.domain.difference import changes
+from services.profile.domain.explanation import explain
 from services.profile.domain.golden import combine, golden_record
 from services.profile.domain.rules import Rules, TraitRule
 from services.profile.domain.rules_document import RulesDocument, read, rules_of, to_json
@@ -218,3 +220,39 @@ def test_whatever_does_not_survive_has_a_reason(history: list[Entry], rules: Rul
 def test_a_document_that_is_printed_and_read_gives_the_same_rules(rules: Rules) -> None:
     again = read(to_json(RulesDocument(default=rules.default, traits=rules.traits)))
     assert rules_of(again, rules.version) == rules
+
+
+@given(histories, documents(), confirmed, st.sampled_from([4, 100]))
+def test_an_explanation_chooses_what_is_served_and_tells_of_everything_else_why_not(
+    history: list[Entry], rules: Rules, verified: set[tuple[str, str]], most: int
+) -> None:
+    with patch("services.profile.domain.said.MAX_ASSERTIONS", most):
+        record = golden_record(by_stream(history, rules), rules, verified)
+        for name in TRAITS:
+            everything = said(history, name)
+            found = explain(everything, name, rules, {value for of, value in verified if of == name})
+            winners = {one.event_id for one in found.chosen.by} if found.chosen else set()
+            assert winners | found.lost.keys() == {one.event_id for one in everything}
+            assert not winners & found.lost.keys()
+            trait = record.traits.get(name)
+            assert (trait is None) == (found.chosen is None)
+            if trait is not None and found.chosen is not None:
+                first = found.chosen.by[0]
+                served = (trait.event_id, trait.source, trait.occurred_at, same(trait.value), trait.cut)
+                assert served == (first.event_id, first.source, first.occurred_at, same(found.chosen.value), found.cut)
+
+
+@given(histories, documents(), documents(), confirmed)
+def test_a_difference_is_what_a_caller_would_see_change(
+    history: list[Entry], old: Rules, new: Rules, verified: set[tuple[str, str]]
+) -> None:
+    before, after = (golden_record(by_stream(history, one), one, verified) for one in (old, new))
+    found = {change.trait: change for change in changes(before, after)}
+    for name in TRAITS:
+        one, other = before.traits.get(name), after.traits.get(name)
+        differs = (one is None) != (other is None) or (
+            one is not None and other is not None and same(one.value) != same(other.value)
+        )
+        assert (name in found) == differs
+        if differs:
+            assert (found[name].before, found[name].after) == (one, other)

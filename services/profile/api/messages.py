@@ -52,6 +52,7 @@ FIELDS: dict[str, Callable[[View], Any]] = {
     "state_hash": lambda view: view.profile.record.state_hash if view.purpose.may_see(ALL_TRAITS) else "",
     "purpose_version": lambda view: f"{view.purpose.name}@{view.purpose.version}",
     "redacted_events": lambda view: view.profile.redacted,
+    "rules_version": lambda view: view.profile.rules.version,
 }
 # How many there are of what is listed up to a bound.
 LISTS: dict[str, Callable[[View], int]] = {
@@ -87,6 +88,7 @@ def trait_message(trait: GoldenTrait, verified: bool) -> pb.Trait:
         occur_time=to_timestamp(trait.occurred_at),
         event_id=to_text(trait.event_id),
         verified=verified,
+        cut=trait.cut,
     )
 
 

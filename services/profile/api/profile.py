@@ -11,6 +11,7 @@ from c360.profile.v1 import profile_pb2_grpc
 
 from services.profile.api.batching import named_each, results
 from services.profile.api.bounds import LISTED_AT_MOST
+from services.profile.api.choices import rules_choice
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
@@ -55,7 +56,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
         instant, mask = self._instant(request), mask_of(request.read_mask)
         purpose, customer = await self._asked(request, context)
-        profile = await self._profiles.profile(customer, purpose, instant)
+        profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
         message = profile_message(profile, purpose, verified, mask)
         etag = self._tag(message, purpose, mask)

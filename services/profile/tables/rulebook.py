@@ -46,6 +46,7 @@ class Rulebook:
         self._reader = reader
         self.partition = partition_of(RULES_STREAM, partitions)
         self._activations = [AS_SHIPPED]
+        self._version = 0  # of the stream
 
     @property
     def activations(self) -> Sequence[Activation]:
@@ -71,13 +72,19 @@ class Rulebook:
             raise NotFound("there is no such version of the rules", reason="RULES_UNKNOWN", version=number)
         return self._activations[number - 1]
 
+    @property
+    def recorded(self) -> int:
+        """How many events the rules' stream has."""
+        return self._version
+
     async def load(self) -> None:
-        self._activations = fold(await self._reader.streams([(self.partition, RULES_STREAM)], END_OF_TIME))
+        records = await self._reader.streams([(self.partition, RULES_STREAM)], END_OF_TIME)
+        self._activations, self._version = fold(records), len(records)
 
     def committed(self, records: Sequence[Record]) -> None:
         """Of whatever streams."""
         if own := [record for record in records if record.entry.stream == RULES_STREAM]:
-            self._activations = fold(own, self._activations)
+            self._activations, self._version = fold(own, self._activations), self._version + len(own)
 
 
 def fold(records: Sequence[Record], before: Sequence[Activation] = (AS_SHIPPED,)) -> list[Activation]:

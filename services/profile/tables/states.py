@@ -1,6 +1,6 @@
 """Table `states`: the state of each stream, sealed under its customer's key."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -59,6 +59,49 @@ class States:
             [changed[stream].version for stream in streams],
             [changed[stream].pos for stream in streams],
             [_seal(changed[stream], stream, keys.get(stream), fold) for stream in streams],
+            fold,
+        )
+
+    async def count(self) -> int:
+        return int(await self._pool.fetchval("SELECT count(*) FROM states"))
+
+    async def count_settled(self) -> int:
+        """States of the fold in force."""
+        fold = fold_digest(self._rulebook.rules.keeping)
+        return int(await self._pool.fetchval("SELECT count(*) FROM states WHERE fold = $1", fold))
+
+    async def pages(self, size: int, *, of_other_folds: bool = False) -> AsyncGenerator[list[bytes], None]:
+        """Every stream that has a state, or has one of another fold than is in force when the page is read."""
+        for partition in range(self._partitions):
+            after = b""
+            while True:
+                rows = await self._pool.fetch(
+                    "SELECT stream FROM states WHERE partition = $1 AND stream > $2 AND fold <> $3 ORDER BY stream LIMIT $4",
+                    partition,
+                    after,
+                    fold_digest(self._rulebook.rules.keeping) if of_other_folds else b"",
+                    size,
+                )
+                if not rows:
+                    break
+                yield [row["stream"] for row in rows]
+                after = rows[-1]["stream"]
+
+    async def refold(self, streams: Collection[bytes]) -> None:
+        """Keeps their states as `load` folds them. What was written meanwhile is newer, and stays."""
+        keeping = self._rulebook.rules.keeping
+        held, keys, fold = await self.load(streams), await self._vault.keys(streams), fold_digest(keeping)
+        if self._rulebook.rules.keeping != keeping:
+            return  # some may be folded for others
+        await self._pool.execute(
+            """UPDATE states SET version = v, pos = new.p, fold = $6, envelope = e
+               FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::bytea[]) AS new (q, s, v, p, e)
+               WHERE partition = q AND stream = s AND version <= v""",
+            [partition_of(stream, self._partitions) for stream in held],
+            list(held),
+            [one.version for one in held.values()],
+            [one.pos for one in held.values()],
+            [_seal(one, stream, keys.get(stream), fold) for stream, one in held.items()],
             fold,
         )
 

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
+from c360.profile.v1 import rules_pb2 as c360_dot_profile_dot_v1_dot_rules__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/profile/v1/profile.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n\x11GetProfileRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x03(\x0b\x32\x18.c360.common.v1.Position\x12-\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bunless_etag\x18\x07 \x01(\t\"c\n\x12GetProfileResponse\x12)\n\x07profile\x18\x01 \x01(\x0b\x32\x18.c360.profile.v1.Profile\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x14\n\x0cnot_modified\x18\x03 \x01(\x08\"\xbe\x01\n\x17\x42\x61tchGetProfilesRequest\x12.\n\x07queries\x18\x01 \x03(\x0b\x32\x1d.c360.profile.v1.ProfileQuery\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"R\n\x0cProfileQuery\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x13\n\x0bunless_etag\x18\x02 \x01(\t\"K\n\x18\x42\x61tchGetProfilesResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.ProfileResult\"\x98\x01\n\rProfileResult\x12+\n\x07profile\x18\x01 \x01(\x0b\x32\x18.c360.profile.v1.ProfileH\x00\x12+\n\x07refusal\x18\x02 \x01(\x0b\x32\x18.c360.profile.v1.RefusalH\x00\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x14\n\x0cnot_modified\x18\x04 \x01(\x08\x42\t\n\x07outcome\"\xa3\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x38\n\x08metadata\x18\x04 \x03(\x0b\x32&.c360.profile.v1.Refusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\x15LookupCustomerRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x95\x01\n\x16LookupCustomerResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12\x14\n\x0cmember_count\x18\x03 \x01(\x04\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12+\n\tpositions\x18\x05 \x03(\x0b\x32\x18.c360.common.v1.Position\"\xa4\x04\n\x07Profile\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12\x34\n\x06traits\x18\x03 \x03(\x0b\x32$.c360.profile.v1.Profile.TraitsEntry\x12/\n\x0bidentifiers\x18\x04 \x03(\x0b\x32\x1a.c360.common.v1.Identifier\x12+\n\x08withheld\x18\x05 \x03(\x0b\x32\x19.c360.profile.v1.Withheld\x12\x0f\n\x07version\x18\x06 \x01(\x04\x12.\n\nfound_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\tpositions\x18\t \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x12\n\nstate_hash\x18\n \x01(\t\x12\x17\n\x0fpurpose_version\x18\x0b \x01(\t\x12\x17\n\x0fredacted_events\x18\x0c \x01(\x04\x12-\n\ttruncated\x18\r \x03(\x0b\x32\x1a.c360.profile.v1.Truncated\x1a\x45\n\x0bTraitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.c360.profile.v1.Trait:\x02\x38\x01\"U\n\tTruncated\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x12\n\nsent_count\x18\x02 \x01(\x04\x12\x13\n\x0btotal_count\x18\x03 \x01(\x04\x12\x10\n\x08left_out\x18\x04 \x03(\t\"\x92\x01\n\x05Trait\x12%\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0e\n\x06source\x18\x02 \x01(\t\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x10\n\x08verified\x18\x05 \x01(\x08\")\n\x08Withheld\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x90\x02\n\x16ListIdentifiersRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x07 \x03(\x0b\x32\x18.c360.common.v1.Position\"c\n\x17ListIdentifiersResponse\x12/\n\x0bidentifiers\x18\x01 \x03(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xde\x01\n\x12ListMembersRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\"B\n\x13ListMembersResponse\x12\x12\n\nmember_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x03\n\x12GetTimelineRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x07 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\r\n\x05kinds\x18\x08 \x03(\t\x12\x0f\n\x07sources\x18\t \x03(\t\x12\r\n\x05names\x18\n \x03(\t\x12.\n\nsince_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x13GetTimelineResponse\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.TimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xda\x03\n\rTimelineEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12.\n\noccur_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07\x64\x65tails\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0b\x63ustomer_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x04\x12\x31\n\roriginal_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08position\x18\x0c \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x10\n\x08redacted\x18\r \x01(\x08\x12(\n\x07sent_as\x18\x0e \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05\x66lags\x18\x0f \x03(\t\"\x85\x01\n\x13WatchProfileRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12.\n\x0cresume_after\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\"A\n\x14WatchProfileResponse\x12)\n\x07profile\x18\x01 \x01(\x0b\x32\x18.c360.profile.v1.Profile\"\x8c\x01\n\x15ReplayCustomerRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x82\x01\n\x16ReplayCustomerResponse\x12+\n\x04step\x18\x01 \x01(\x0b\x32\x1b.c360.profile.v1.ReplayStepH\x00\x12\x31\n\x07outcome\x18\x02 \x01(\x0b\x32\x1e.c360.profile.v1.ReplayOutcomeH\x00\x42\x08\n\x06result\"\xc0\x01\n\nReplayStep\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12.\n\noccur_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x06 \x01(\r\x12\x10\n\x08redacted\x18\x07 \x01(\x08\x12\x12\n\nstate_hash\x18\x08 \x01(\t\"t\n\rReplayOutcome\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\nstate_hash\x18\x03 \x01(\t\x12\x19\n\x11served_state_hash\x18\x04 \x01(\t\x12\x0e\n\x06\x61grees\x18\x05 \x01(\x08\x32\x91\x06\n\x0eProfileService\x12U\n\nGetProfile\x12\".c360.profile.v1.GetProfileRequest\x1a#.c360.profile.v1.GetProfileResponse\x12g\n\x10\x42\x61tchGetProfiles\x12(.c360.profile.v1.BatchGetProfilesRequest\x1a).c360.profile.v1.BatchGetProfilesResponse\x12\x61\n\x0eLookupCustomer\x12&.c360.profile.v1.LookupCustomerRequest\x1a\'.c360.profile.v1.LookupCustomerResponse\x12\x64\n\x0fListIdentifiers\x12\'.c360.profile.v1.ListIdentifiersRequest\x1a(.c360.profile.v1.ListIdentifiersResponse\x12X\n\x0bListMembers\x12#.c360.profile.v1.ListMembersRequest\x1a$.c360.profile.v1.ListMembersResponse\x12X\n\x0bGetTimeline\x12#.c360.profile.v1.GetTimelineRequest\x1a$.c360.profile.v1.GetTimelineResponse\x12]\n\x0cWatchProfile\x12$.c360.profile.v1.WatchProfileRequest\x1a%.c360.profile.v1.WatchProfileResponse0\x01\x12\x63\n\x0eReplayCustomer\x12&.c360.profile.v1.ReplayCustomerRequest\x1a\'.c360.profile.v1.ReplayCustomerResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/profile/v1/profile.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1b\x63\x33\x36\x30/profile/v1/rules.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x02\n\x11GetProfileRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x03(\x0b\x32\x18.c360.common.v1.Position\x12-\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bunless_etag\x18\x07 \x01(\t\x12+\n\x05rules\x18\x08 \x01(\x0b\x32\x1c.c360.profile.v1.RulesChoice\"c\n\x12GetProfileResponse\x12)\n\x07profile\x18\x01 \x01(\x0b\x32\x18.c360.profile.v1.Profile\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x14\n\x0cnot_modified\x18\x03 \x01(\x08\"\xbe\x01\n\x17\x42\x61tchGetProfilesRequest\x12.\n\x07queries\x18\x01 \x03(\x0b\x32\x1d.c360.profile.v1.ProfileQuery\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"R\n\x0cProfileQuery\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x13\n\x0bunless_etag\x18\x02 \x01(\t\"K\n\x18\x42\x61tchGetProfilesResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.ProfileResult\"\x98\x01\n\rProfileResult\x12+\n\x07profile\x18\x01 \x01(\x0b\x32\x18.c360.profile.v1.ProfileH\x00\x12+\n\x07refusal\x18\x02 \x01(\x0b\x32\x18.c360.profile.v1.RefusalH\x00\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x14\n\x0cnot_modified\x18\x04 \x01(\x08\x42\t\n\x07outcome\"\xa3\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x38\n\x08metadata\x18\x04 \x03(\x0b\x32&.c360.profile.v1.Refusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\x15LookupCustomerRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x95\x01\n\x16LookupCustomerResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12\x14\n\x0cmember_count\x18\x03 \x01(\x04\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12+\n\tpositions\x18\x05 \x03(\x0b\x32\x18.c360.common.v1.Position\"\xbb\x04\n\x07Profile\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12\x34\n\x06traits\x18\x03 \x03(\x0b\x32$.c360.profile.v1.Profile.TraitsEntry\x12/\n\x0bidentifiers\x18\x04 \x03(\x0b\x32\x1a.c360.common.v1.Identifier\x12+\n\x08withheld\x18\x05 \x03(\x0b\x32\x19.c360.profile.v1.Withheld\x12\x0f\n\x07version\x18\x06 \x01(\x04\x12.\n\nfound_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\tpositions\x18\t \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x12\n\nstate_hash\x18\n \x01(\t\x12\x17\n\x0fpurpose_version\x18\x0b \x01(\t\x12\x17\n\x0fredacted_events\x18\x0c \x01(\x04\x12-\n\ttruncated\x18\r \x03(\x0b\x32\x1a.c360.profile.v1.Truncated\x12\x15\n\rrules_version\x18\x0e \x01(\r\x1a\x45\n\x0bTraitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.c360.profile.v1.Trait:\x02\x38\x01\"U\n\tTruncated\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x12\n\nsent_count\x18\x02 \x01(\x04\x12\x13\n\x0btotal_count\x18\x03 \x01(\x04\x12\x10\n\x08left_out\x18\x04 \x03(\t\"\x9f\x01\n\x05Trait\x12%\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0e\n\x06source\x18\x02 \x01(\t\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x10\n\x08verified\x18\x05 \x01(\x08\x12\x0b\n\x03\x63ut\x18\x06 \x01(\x08\")\n\x08Withheld\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x90\x02\n\x16ListIdentifiersRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x07 \x03(\x0b\x32\x18.c360.common.v1.Position\"c\n\x17ListIdentifiersResponse\x12/\n\x0bidentifiers\x18\x01 \x03(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xde\x01\n\x12ListMembersRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\"B\n\x13ListMembersResponse\x12\x12\n\nmember_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x03\n\x12GetTimelineRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x07 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\r\n\x05kinds\x18\x08 \x03(\t\x12\x0f\n\x07sources\x18\t \x03(\t\x12\r\n\x05names\x18\n \x03(\t\x12.\n\nsince_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x13GetTimelineResponse\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.TimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xda\x03\n\rTimelineEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12.\n\noccur_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07\x64\x65tails\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0b\x63ustomer_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x04\x12\x31\n\roriginal_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08position\x18\x0c \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x10\n\x08redacted\x18\r \x01(\x08\x12(\n\x07sent_as\x18\x0e \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05\x66lags\x18\x0f \x03(\t\"\x85\x01\n\x13WatchProfileRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12.\n\x0cresume_after\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\"A\n\x14WatchProfileResponse\x12)\n\x07profile\x18\x01 \x01(\x0b\x32\x18.c360.profile.v1.Profile\"\x8c\x01\n\x15ReplayCustomerRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x82\x01\n\x16ReplayCustomerResponse\x12+\n\x04step\x18\x01 \x01(\x0b\x32\x1b.c360.profile.v1.ReplayStepH\x00\x12\x31\n\x07outcome\x18\x02 \x01(\x0b\x32\x1e.c360.profile.v1.ReplayOutcomeH\x00\x42\x08\n\x06result\"\xc0\x01\n\nReplayStep\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12.\n\noccur_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x06 \x01(\r\x12\x10\n\x08redacted\x18\x07 \x01(\x08\x12\x12\n\nstate_hash\x18\x08 \x01(\t\"t\n\rReplayOutcome\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\nstate_hash\x18\x03 \x01(\t\x12\x19\n\x11served_state_hash\x18\x04 \x01(\t\x12\x0e\n\x06\x61grees\x18\x05 \x01(\x08\x32\x91\x06\n\x0eProfileService\x12U\n\nGetProfile\x12\".c360.profile.v1.GetProfileRequest\x1a#.c360.profile.v1.GetProfileResponse\x12g\n\x10\x42\x61tchGetProfiles\x12(.c360.profile.v1.BatchGetProfilesRequest\x1a).c360.profile.v1.BatchGetProfilesResponse\x12\x61\n\x0eLookupCustomer\x12&.c360.profile.v1.LookupCustomerRequest\x1a\'.c360.profile.v1.LookupCustomerResponse\x12\x64\n\x0fListIdentifiers\x12\'.c360.profile.v1.ListIdentifiersRequest\x1a(.c360.profile.v1.ListIdentifiersResponse\x12X\n\x0bListMembers\x12#.c360.profile.v1.ListMembersRequest\x1a$.c360.profile.v1.ListMembersResponse\x12X\n\x0bGetTimeline\x12#.c360.profile.v1.GetTimelineRequest\x1a$.c360.profile.v1.GetTimelineResponse\x12]\n\x0cWatchProfile\x12$.c360.profile.v1.WatchProfileRequest\x1a%.c360.profile.v1.WatchProfileResponse0\x01\x12\x63\n\x0eReplayCustomer\x12&.c360.profile.v1.ReplayCustomerRequest\x1a\'.c360.profile.v1.ReplayCustomerResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,62 +40,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSAL_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE_TRAITSENTRY']._loaded_options = None
   _globals['_PROFILE_TRAITSENTRY']._serialized_options = b'8\001'
-  _globals['_GETPROFILEREQUEST']._serialized_start=177
-  _globals['_GETPROFILEREQUEST']._serialized_end=473
-  _globals['_GETPROFILERESPONSE']._serialized_start=475
-  _globals['_GETPROFILERESPONSE']._serialized_end=574
-  _globals['_BATCHGETPROFILESREQUEST']._serialized_start=577
-  _globals['_BATCHGETPROFILESREQUEST']._serialized_end=767
-  _globals['_PROFILEQUERY']._serialized_start=769
-  _globals['_PROFILEQUERY']._serialized_end=851
-  _globals['_BATCHGETPROFILESRESPONSE']._serialized_start=853
-  _globals['_BATCHGETPROFILESRESPONSE']._serialized_end=928
-  _globals['_PROFILERESULT']._serialized_start=931
-  _globals['_PROFILERESULT']._serialized_end=1083
-  _globals['_REFUSAL']._serialized_start=1086
-  _globals['_REFUSAL']._serialized_end=1249
-  _globals['_REFUSAL_METADATAENTRY']._serialized_start=1202
-  _globals['_REFUSAL_METADATAENTRY']._serialized_end=1249
-  _globals['_LOOKUPCUSTOMERREQUEST']._serialized_start=1252
-  _globals['_LOOKUPCUSTOMERREQUEST']._serialized_end=1392
-  _globals['_LOOKUPCUSTOMERRESPONSE']._serialized_start=1395
-  _globals['_LOOKUPCUSTOMERRESPONSE']._serialized_end=1544
-  _globals['_PROFILE']._serialized_start=1547
-  _globals['_PROFILE']._serialized_end=2095
-  _globals['_PROFILE_TRAITSENTRY']._serialized_start=2026
-  _globals['_PROFILE_TRAITSENTRY']._serialized_end=2095
-  _globals['_TRUNCATED']._serialized_start=2097
-  _globals['_TRUNCATED']._serialized_end=2182
-  _globals['_TRAIT']._serialized_start=2185
-  _globals['_TRAIT']._serialized_end=2331
-  _globals['_WITHHELD']._serialized_start=2333
-  _globals['_WITHHELD']._serialized_end=2374
-  _globals['_LISTIDENTIFIERSREQUEST']._serialized_start=2377
-  _globals['_LISTIDENTIFIERSREQUEST']._serialized_end=2649
-  _globals['_LISTIDENTIFIERSRESPONSE']._serialized_start=2651
-  _globals['_LISTIDENTIFIERSRESPONSE']._serialized_end=2750
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=2753
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=2975
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=2977
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=3043
-  _globals['_GETTIMELINEREQUEST']._serialized_start=3046
-  _globals['_GETTIMELINEREQUEST']._serialized_end=3457
-  _globals['_GETTIMELINERESPONSE']._serialized_start=3459
-  _globals['_GETTIMELINERESPONSE']._serialized_end=3554
-  _globals['_TIMELINEENTRY']._serialized_start=3557
-  _globals['_TIMELINEENTRY']._serialized_end=4031
-  _globals['_WATCHPROFILEREQUEST']._serialized_start=4034
-  _globals['_WATCHPROFILEREQUEST']._serialized_end=4167
-  _globals['_WATCHPROFILERESPONSE']._serialized_start=4169
-  _globals['_WATCHPROFILERESPONSE']._serialized_end=4234
-  _globals['_REPLAYCUSTOMERREQUEST']._serialized_start=4237
-  _globals['_REPLAYCUSTOMERREQUEST']._serialized_end=4377
-  _globals['_REPLAYCUSTOMERRESPONSE']._serialized_start=4380
-  _globals['_REPLAYCUSTOMERRESPONSE']._serialized_end=4510
-  _globals['_REPLAYSTEP']._serialized_start=4513
-  _globals['_REPLAYSTEP']._serialized_end=4705
-  _globals['_REPLAYOUTCOME']._serialized_start=4707
-  _globals['_REPLAYOUTCOME']._serialized_end=4823
-  _globals['_PROFILESERVICE']._serialized_start=4826
-  _globals['_PROFILESERVICE']._serialized_end=5611
+  _globals['_GETPROFILEREQUEST']._serialized_start=206
+  _globals['_GETPROFILEREQUEST']._serialized_end=547
+  _globals['_GETPROFILERESPONSE']._serialized_start=549
+  _globals['_GETPROFILERESPONSE']._serialized_end=648
+  _globals['_BATCHGETPROFILESREQUEST']._serialized_start=651
+  _globals['_BATCHGETPROFILESREQUEST']._serialized_end=841
+  _globals['_PROFILEQUERY']._serialized_start=843
+  _globals['_PROFILEQUERY']._serialized_end=925
+  _globals['_BATCHGETPROFILESRESPONSE']._serialized_start=927
+  _globals['_BATCHGETPROFILESRESPONSE']._serialized_end=1002
+  _globals['_PROFILERESULT']._serialized_start=1005
+  _globals['_PROFILERESULT']._serialized_end=1157
+  _globals['_REFUSAL']._serialized_start=1160
+  _globals['_REFUSAL']._serialized_end=1323
+  _globals['_REFUSAL_METADATAENTRY']._serialized_start=1276
+  _globals['_REFUSAL_METADATAENTRY']._serialized_end=1323
+  _globals['_LOOKUPCUSTOMERREQUEST']._serialized_start=1326
+  _globals['_LOOKUPCUSTOMERREQUEST']._serialized_end=1466
+  _globals['_LOOKUPCUSTOMERRESPONSE']._serialized_start=1469
+  _globals['_LOOKUPCUSTOMERRESPONSE']._serialized_end=1618
+  _globals['_PROFILE']._serialized_start=1621
+  _globals['_PROFILE']._serialized_end=2192
+  _globals['_PROFILE_TRAITSENTRY']._serialized_start=2123
+  _globals['_PROFILE_TRAITSENTRY']._serialized_end=2192
+  _globals['_TRUNCATED']._serialized_start=2194
+  _globals['_TRUNCATED']._serialized_end=2279
+  _globals['_TRAIT']._serialized_start=2282
+  _globals['_TRAIT']._serialized_end=2441
+  _globals['_WITHHELD']._serialized_start=2443
+  _globals['_WITHHELD']._serialized_end=2484
+  _globals['_LISTIDENTIFIERSREQUEST']._serialized_start=2487
+  _globals['_LISTIDENTIFIERSREQUEST']._serialized_end=2759
+  _globals['_LISTIDENTIFIERSRESPONSE']._serialized_start=2761
+  _globals['_LISTIDENTIFIERSRESPONSE']._serialized_end=2860
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=2863
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=3085
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=3087
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=3153
+  _globals['_GETTIMELINEREQUEST']._serialized_start=3156
+  _globals['_GETTIMELINEREQUEST']._serialized_end=3567
+  _globals['_GETTIMELINERESPONSE']._serialized_start=3569
+  _globals['_GETTIMELINERESPONSE']._serialized_end=3664
+  _globals['_TIMELINEENTRY']._serialized_start=3667
+  _globals['_TIMELINEENTRY']._serialized_end=4141
+  _globals['_WATCHPROFILEREQUEST']._serialized_start=4144
+  _globals['_WATCHPROFILEREQUEST']._serialized_end=4277
+  _globals['_WATCHPROFILERESPONSE']._serialized_start=4279
+  _globals['_WATCHPROFILERESPONSE']._serialized_end=4344
+  _globals['_REPLAYCUSTOMERREQUEST']._serialized_start=4347
+  _globals['_REPLAYCUSTOMERREQUEST']._serialized_end=4487
+  _globals['_REPLAYCUSTOMERRESPONSE']._serialized_start=4490
+  _globals['_REPLAYCUSTOMERRESPONSE']._serialized_end=4620
+  _globals['_REPLAYSTEP']._serialized_start=4623
+  _globals['_REPLAYSTEP']._serialized_end=4815
+  _globals['_REPLAYOUTCOME']._serialized_start=4817
+  _globals['_REPLAYOUTCOME']._serialized_end=4933
+  _globals['_PROFILESERVICE']._serialized_start=4936
+  _globals['_PROFILESERVICE']._serialized_end=5721
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 Golden profiles: now and as of any past instant, for a declared purpose."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.profile.v1 import rules_pb2 as _rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -35,6 +36,7 @@ class GetProfileRequest(_message.Message):
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
     UNLESS_ETAG_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "service". Exactly one."""
     unless_etag: _builtins.str
@@ -61,6 +63,10 @@ class GetProfileRequest(_message.Message):
         behind the first dot is the trait's name). Nothing else is computed or sent. Default: all. At most 1,000 paths.
         """
 
+    @_builtins.property
+    def rules(self) -> _rules_pb2.RulesChoice:
+        """By which rules it is made; NOT_FOUND (RULES_UNKNOWN) when there is no such version. Default: those in force at known_at."""
+
     def __init__(
         self,
         *,
@@ -71,10 +77,11 @@ class GetProfileRequest(_message.Message):
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
         read_mask: _field_mask_pb2.FieldMask | None = ...,
         unless_etag: _builtins.str = ...,
+        rules: _rules_pb2.RulesChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "read_mask", b"read_mask", "valid_at", b"valid_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "read_mask", b"read_mask", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "read_mask", b"read_mask", "unless_etag", b"unless_etag", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "read_mask", b"read_mask", "rules", b"rules", "unless_etag", b"unless_etag", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,6 +426,7 @@ class Profile(_message.Message):
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer, a UUID."""
     version: _builtins.int
@@ -431,6 +439,8 @@ class Profile(_message.Message):
     """Purpose and its version that the profile was filtered for, as "marketing@2"."""
     redacted_events: _builtins.int
     """Events whose personal part can't be read any more because the customer was erased."""
+    rules_version: _builtins.int
+    """The version of the rules that it was made by."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every customer joined in it, oldest first, UUIDs."""
@@ -481,10 +491,11 @@ class Profile(_message.Message):
         purpose_version: _builtins.str = ...,
         redacted_events: _builtins.int = ...,
         truncated: _abc.Iterable[Global___Truncated] | None = ...,
+        rules_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["found_time", b"found_time", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "member_ids", b"member_ids", "positions", b"positions", "purpose_version", b"purpose_version", "redacted_events", b"redacted_events", "state_hash", b"state_hash", "traits", b"traits", "truncated", b"truncated", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "member_ids", b"member_ids", "positions", b"positions", "purpose_version", b"purpose_version", "redacted_events", b"redacted_events", "rules_version", b"rules_version", "state_hash", b"state_hash", "traits", b"traits", "truncated", b"truncated", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -537,6 +548,7 @@ class Trait(_message.Message):
     OCCUR_TIME_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     VERIFIED_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The source that sent it."""
     event_id: _builtins.str
@@ -545,6 +557,8 @@ class Trait(_message.Message):
     """Of `email` and `phone`: the person has shown that this very address is theirs, by confirming a consent from it (double
     opt-in). Withdrawing the consent later doesn't undo that.
     """
+    cut: _builtins.bool
+    """More was said of the trait than is kept for its rule, or than fits the value: it was chosen among the earliest and the latest."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value. Numbers are doubles."""
@@ -561,10 +575,11 @@ class Trait(_message.Message):
         occur_time: _timestamp_pb2.Timestamp | None = ...,
         event_id: _builtins.str = ...,
         verified: _builtins.bool = ...,
+        cut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "occur_time", b"occur_time", "source", b"source", "value", b"value", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "event_id", b"event_id", "occur_time", b"occur_time", "source", b"source", "value", b"value", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

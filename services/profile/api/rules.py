@@ -1,0 +1,194 @@
+"""The gRPC edge of the rules of profiles."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+from c360.profile.v1 import rules_pb2 as pb
+from c360.profile.v1 import rules_pb2_grpc
+
+from services.profile.activating import Activator
+from services.profile.api.choices import rules_choice
+from services.profile.api.values import to_value
+from services.profile.app import Instant, Profiles
+from services.profile.domain.activation import ActivateRules
+from services.profile.domain.difference import Difference
+from services.profile.domain.fold import fits
+from services.profile.domain.golden import GoldenTrait
+from services.profile.domain.rules_document import SHIPPED, read, rules_of, to_json
+from services.profile.explaining import Explaining, Statement
+from services.profile.simulating import Example, Simulation
+from services.profile.simulating import Progress as Looked
+from services.profile.tables.rulebook import Activation, Rulebook
+from services.profile.tables.states import States
+from shared.errors import InvalidInput
+from shared.events.profile_rules import ProfileRulesDiffer
+from shared.identifiers import Identifier
+from shared.ids import to_text
+from shared.instants import END_OF_TIME, to_timestamp
+from shared.positions import Progress
+from shared.rpc.edge import freshness, instant, named_customer
+from shared.rpc.paging import BY_NUMBER, Page
+from shared.rpc.server import seconds_left
+
+SERVICE_NAME: Final = "c360.profile.v1.ProfileRulesService"
+EXAMPLES: Final = 10
+EXAMPLES_AT_MOST: Final = 100  # of at most 4 KB twice
+
+
+class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
+    def __init__(
+        self,
+        profiles: Profiles,
+        rulebook: Rulebook,
+        states: States,
+        activator: Activator,
+        simulation: Simulation,
+        explaining: Explaining,
+        progress: Progress,
+    ) -> None:
+        self._profiles = profiles
+        self._rulebook = rulebook
+        self._states = states
+        self._activator = activator
+        self._simulation = simulation
+        self._explaining = explaining
+        self._progress = progress
+
+    async def GetRules(self, request: pb.GetRulesRequest, context: Any) -> pb.GetRulesResponse:
+        found = self._rulebook.version(request.version) if request.version else self._rulebook.in_force
+        return pb.GetRulesResponse(
+            rules=_version(found),
+            document=to_json(found.document),
+            settled_states=await self._states.count_settled(),
+            states=await self._states.count(),
+            shipped_document=to_json(SHIPPED),
+        )
+
+    async def ListRules(self, request: pb.ListRulesRequest, context: Any) -> pb.ListRulesResponse:
+        page = Page(request, BY_NUMBER)
+        below = page.after[0] if page.after else END_OF_TIME
+        rows = [one for one in reversed(self._rulebook.activations) if one.version < below][: page.wanted]
+        shown, token = page.cut(rows, lambda one: (one.version, b""))
+        return pb.ListRulesResponse(rules=[_version(one) for one in shown], next_page_token=token)
+
+    async def SimulateRules(self, request: pb.SimulateRulesRequest, context: Any) -> AsyncIterator[pb.SimulateRulesResponse]:
+        rules = rules_of(read(request.document), 0)
+        purpose = self._profiles.purpose(request.purpose) if request.purpose else None
+        last: Looked | None = None
+        wanted = min(request.examples or EXAMPLES, EXAMPLES_AT_MOST)
+        async with aclosing(self._simulation.rules(rules, wanted, purpose)) as pages:
+            async for looked in pages:
+                if last is not None:
+                    yield _simulated(last)
+                last = looked
+        if last is not None:
+            yield _simulated(last, with_examples=True)
+
+    async def ActivateRules(self, request: pb.ActivateRulesRequest, context: Any) -> AsyncIterator[pb.ActivateRulesResponse]:
+        command = ActivateRules(
+            request_id=request.request_id,
+            document=read(request.document),
+            reason=request.reason,
+            activated_by=request.activated_by,
+        )
+        looked = Looked(0, 0, Difference(), ())
+        async with aclosing(self._activator.activate(command)) as steps:
+            async for step in steps:
+                if isinstance(step, Looked):
+                    looked = step
+                activated = _version(step) if isinstance(step, Activation) else None
+                yield pb.ActivateRulesResponse(checked_states=looked.states, states=looked.of, activated=activated)
+
+    async def ExplainTrait(self, request: pb.ExplainTraitRequest, context: Any) -> pb.ExplainTraitResponse:
+        if not request.trait:
+            raise InvalidInput("name the trait", reason="TRAIT_MISSING")
+        page = Page(request, BY_NUMBER)
+        asked, choice = self._instant(request), rules_choice(request.rules)
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)
+        named = named_customer(request.customer)
+        customer = await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
+        found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
+        rows = [one for one in found.statements if page.after is None or one.place < page.after][: page.wanted]
+        shown, token = page.cut(rows, lambda one: one.place)
+        explanation, rules = found.explanation, found.rules
+        return pb.ExplainTraitResponse(
+            value=None if explanation.chosen is None else to_value(explanation.chosen.value),
+            rule=msgspec.json.encode(rules.of(request.trait)).decode(),
+            named=request.trait in rules.traits,
+            rules_version=rules.version,
+            cut=explanation.cut,
+            statements=[_statement(one, explanation.lost.get(one.assertion.event_id, "")) for one in shown],
+            statement_count=len(found.statements),
+            next_page_token=token,
+        )
+
+    def _instant(self, request: pb.ExplainTraitRequest) -> Instant:
+        given = {
+            field: self._profiles.past(instant(getattr(request, field), field))
+            for field in ("valid_at", "known_at")
+            if request.HasField(field)
+        }
+        return Instant(**given)
+
+
+def _version(found: Activation) -> pb.RulesVersion:
+    return pb.RulesVersion(
+        version=found.version,
+        activate_time=to_timestamp(found.activated_at) if found.activated_at else None,
+        activated_by=found.activated_by,
+        reason=found.reason,
+        expected=_difference(found.expected),
+        settled=found.settled,
+        record_time=to_timestamp(found.recorded_at) if found.recorded_at else None,
+    )
+
+
+def _difference(found: Difference | ProfileRulesDiffer) -> pb.ExpectedDifference:
+    return pb.ExpectedDifference(customers=found.customers, changed_customers=found.changed_customers, traits=dict(found.traits))
+
+
+def _simulated(looked: Looked, *, with_examples: bool = False) -> pb.SimulateRulesResponse:
+    return pb.SimulateRulesResponse(
+        checked_states=looked.states,
+        states=looked.of,
+        difference=_difference(looked.found),
+        examples=[_example(one) for one in looked.examples] if with_examples else [],
+    )
+
+
+def _example(example: Example) -> pb.ChangedValue:
+    change, shows = example.change, not example.withheld
+    return pb.ChangedValue(
+        customer_id=to_text(change.customer),
+        trait=change.trait,
+        before=_chosen(change.before, shows),
+        after=_chosen(change.after, shows),
+        withheld=example.withheld,
+    )
+
+
+def _chosen(trait: GoldenTrait | None, shows: bool) -> pb.ChosenValue | None:
+    if trait is None:
+        return None
+    value = to_value(trait.value) if shows else None
+    return pb.ChosenValue(value=value, source=trait.source, event_id=to_text(trait.event_id))
+
+
+def _statement(one: Statement, lost: str) -> pb.Statement:
+    said, public = one.assertion, one.public
+    return pb.Statement(
+        value=to_value(said.value) if fits(said.value) else None,
+        source=said.source,
+        event_id=to_text(said.event_id),
+        customer_id=to_text(one.record.entry.stream),
+        occur_time=to_timestamp(said.occurred_at),
+        receive_time=to_timestamp(said.received_at),
+        sent_time=None if public.sent_at is None else to_timestamp(public.sent_at),
+        original_time=None if public.original_at is None else to_timestamp(public.original_at),
+        record_time=to_timestamp(one.record.recorded_at),
+        chosen=not lost,
+        lost=lost,
+    )

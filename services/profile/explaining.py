@@ -1,0 +1,86 @@
+"""Why a trait of a customer has its value, replayed from the log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from services.profile.app import Instant, Profile, Profiles
+from services.profile.choosing import Chooser, RulesChoice
+from services.profile.domain.explanation import Explanation, beyond_the_limit, explain
+from services.profile.domain.rules import Rules
+from services.profile.domain.said import Assertion
+from services.profile.enforcement import NOT_IN_PURPOSE
+from shared.errors import NotFound, NotPermitted
+from shared.events import customer as events
+from shared.events.consent import PurposeDefined
+from shared.log import Record
+from shared.vault import Vault
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """What one event said of the trait, and the event."""
+
+    assertion: Assertion
+    record: Record
+    public: events.Activity
+
+    def __repr__(self) -> str:
+        return "<Statement sealed>"
+
+    @property
+    def place(self) -> tuple[int, bytes]:
+        """Orders statements by when they happened, then by when they came."""
+        return self.assertion.occurred_at, self.assertion.received_at.to_bytes(8) + self.assertion.event_id
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """Statements are the latest first."""
+
+    explanation: Explanation
+    rules: Rules
+    statements: list[Statement]
+
+
+class Explaining:
+    def __init__(self, profiles: Profiles, chooser: Chooser, vault: Vault) -> None:
+        self._profiles = profiles
+        self._chooser = chooser
+        self._vault = vault
+
+    async def trait(self, customer: bytes, trait: str, purpose: PurposeDefined, instant: Instant, choice: RulesChoice) -> Explained:
+        """Raises what `Profiles.profile` does, NotPermitted (NOT_IN_PURPOSE), NotFound (TRAIT_UNKNOWN)."""
+        if instant.is_now:
+            await self._profiles.permit(customer, purpose)
+        else:
+            await self._profiles.permit_past(customer, purpose)
+        if not purpose.may_see(trait):
+            raise NotPermitted("the purpose may not see this trait", reason=NOT_IN_PURPOSE, purpose=purpose.name)
+        profile, records = await self._profiles.replay(customer, instant, choice)
+        statements = await self._statements(records, trait)
+        if not statements:
+            raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
+        return Explained(await self._explain(statements, trait, profile, instant), profile.rules, statements)
+
+    async def _statements(self, records: Sequence[Record], trait: str) -> list[Statement]:
+        keys: Any = await self._vault.keys({record.entry.stream for record in records})
+        found = []
+        for record in records:
+            entry = record.entry
+            if entry.type_id != events.IDENTIFIED.id:
+                continue
+            public, personal = entry.parts(keys.get(entry.stream))
+            if isinstance(personal, events.Identified) and trait in personal.traits:
+                said = Assertion(public.source, personal.traits[trait], entry.occurred_at, public.received_at, entry.event_id)
+                found.append(Statement(said, record, public))
+        return sorted(found, key=lambda one: one.place, reverse=True)
+
+    async def _explain(self, statements: Sequence[Statement], trait: str, profile: Profile, instant: Instant) -> Explanation:
+        said = [one.assertion for one in statements]
+        verified: set[tuple[str, str]] = set()
+        if profile.rules.of(trait).verified_first:
+            asked = {(trait, one.value) for one in said if isinstance(one.value, str)}
+            verified = await self._chooser.confirmed(asked, instant.earlier)
+        found = explain(said, trait, profile.rules, {value for _, value in verified})
+        carries = trait in profile.record.traits
+        return beyond_the_limit(found, said) if found.chosen is not None and not carries else found

@@ -1,0 +1,108 @@
+"""What other rules would change: every customer's profile by the rules in force and by these, in pages; nothing is written."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from services.profile.app import Profiles, joined
+from services.profile.batches import cluster_of
+from services.profile.choosing import Chooser
+from services.profile.domain.difference import Change, Difference, changes
+from services.profile.domain.rules import Rules
+from services.profile.domain.state import Held
+from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.tables.history import History
+from services.profile.tables.states import States
+from shared.errors import LimitExceeded, NotPermitted
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME
+
+PAGE_STATES: Final = 100  # with their whole histories, when the rules need other states than are kept
+SIMULATIONS_AT_MOST: Final = 1  # at a time: each makes all profiles twice
+PURPOSE_MISSING: Final = "PURPOSE_MISSING"
+
+Clusters = Mapping[bytes, dict[bytes, Held]]
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A change, and why its values may not be shown; empty when they may."""
+
+    change: Change
+    withheld: str
+
+
+class Progress(NamedTuple):
+    """How many of how many states were looked at, and what was found so far."""
+
+    states: int
+    of: int
+    found: Difference
+    examples: Sequence[Example]
+
+
+class Simulation:
+    def __init__(self, profiles: Profiles, chooser: Chooser, states: States, history: History) -> None:
+        self._profiles = profiles
+        self._chooser = chooser
+        self._states = states
+        self._history = history
+        self._running = 0
+
+    async def rules(self, rules: Rules, examples: int, purpose: PurposeDefined | None) -> AsyncGenerator[Progress, None]:
+        """Page by page; the last one has everything. Raises LimitExceeded (SIMULATION_BUSY), Unavailable, EnvelopeBroken."""
+        if self._running >= SIMULATIONS_AT_MOST:
+            raise LimitExceeded("other rules are being tried; try again later", reason="SIMULATION_BUSY", limit=SIMULATIONS_AT_MOST)
+        self._running += 1
+        try:
+            async for progress in self._pages(rules, examples, purpose):
+                yield progress
+        finally:
+            self._running -= 1
+
+    async def _pages(self, rules: Rules, examples: int, purpose: PurposeDefined | None) -> AsyncGenerator[Progress, None]:
+        live, found, shown, done = self._chooser.in_force, Difference(), list[Example](), 0
+        total = await self._states.count()
+        yield Progress(0, total, found, shown)
+        async for page in self._states.pages(PAGE_STATES):
+            for own in await self._changes(page, live, rules):
+                found.add(own)
+                for change in own[: examples - len(shown)]:
+                    shown.append(Example(change, await self._withheld(change, purpose)))
+            done += len(page)
+            yield Progress(done, max(done, total), found, shown)
+
+    async def _changes(self, page: list[bytes], live: Rules, rules: Rules) -> list[list[Change]]:
+        """Of each customer whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
+        before, after = await self._both(page, live, rules)
+        customers = [customer for customer in page if _stands_for(customer, before.get(customer, {}))]
+        old = await self._chooser.records({customer: before[customer] for customer in customers}, live, END_OF_TIME)
+        new = await self._chooser.records({customer: after[customer] for customer in customers}, rules, END_OF_TIME)
+        return [list(changes(old[customer], new[customer])) for customer in customers]
+
+    async def _both(self, page: list[bytes], live: Rules, rules: Rules) -> tuple[Clusters, Clusters]:
+        """The same events folded for both rules."""
+        held = await joined(page, self._states.load)
+        before = {customer: cluster_of(customer, held) for customer in page}
+        if rules.keeping == live.keeping:
+            return before, before
+        records = await self._history.read(held)
+        folded = [await self._history.of(one.keeping).fold(records) for one in (live, rules)]
+        old, new = ({c: {s: one[s] for s in cluster} for c, cluster in before.items()} for one in folded)
+        return old, new
+
+    async def _withheld(self, change: Change, purpose: PurposeDefined | None) -> str:
+        if purpose is None:
+            return PURPOSE_MISSING
+        try:
+            await self._profiles.permit_cluster(change.customer, purpose, self._states.load)
+        except NotPermitted as refused:
+            return refused.reason
+        return "" if purpose.may_see(change.trait) else NOT_IN_PURPOSE
+
+
+def _stands_for(customer: bytes, cluster: Mapping[bytes, Held]) -> bool:
+    """Whether it is the canonical one of those who are one."""
+    if not cluster or any(h.state.erased for h in cluster.values()):
+        return False
+    return customer == min(cluster, key=lambda stream: (cluster[stream].state.founding_number, stream))
