@@ -20,6 +20,7 @@ from services.cli import (
     parked,
     plans,
     profile,
+    profile_rules,
     render,
     sources,
     vault,
@@ -29,6 +30,7 @@ from services.cli.exporting.command import export
 from services.cli.identity_explain import history, why
 from services.cli.importing.command import import_file
 from services.cli.lake import command as lake
+from services.cli.profile_explain import explain
 from services.cli.profile_history import diff
 from services.cli.replay import replay
 from services.cli.status import status
@@ -72,7 +74,7 @@ def about(
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile history, profile watch, identity history, proposals and decisions, parked list and discard).
+    (profile history, watch and rules list, identity history, proposals and decisions, parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -85,8 +87,11 @@ def about(
 app.command()(status)
 app.command("import")(import_file)
 app.command()(export)
+app.command()(profile_rules.whatif)
 profile.app.command()(replay)
 profile.app.command()(diff)
+profile.app.command()(explain)
+profile.app.add_typer(profile_rules.app, name="rules")
 profile.app.add_typer(access_tokens.app, name="tokens")
 identity.app.command()(why)
 identity.app.command()(history)

@@ -11,10 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.cli.errors import Misused
 from services.cli.instants import format_instant
-from services.cli.notation import EXACT_INTEGER_AT_MOST, LogPosition, NamedCustomer, NamedIdentifier, Person
+from services.cli.notation import EXACT_INTEGER_AT_MOST, LogPosition, NamedCustomer, NamedIdentifier, Person, RulesWanted
 
 if TYPE_CHECKING:
     from c360.common.v1 import common_pb2
+    from c360.profile.v1 import rules_pb2
 
 
 def identifier(named: NamedIdentifier) -> common_pb2.Identifier:
@@ -52,6 +53,16 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(instant)
     return stamp
+
+
+def rules_choice(wanted: RulesWanted | None) -> rules_pb2.RulesChoice | None:
+    from c360.profile.v1 import rules_pb2
+
+    if wanted is None:
+        return None
+    if wanted.version:
+        return rules_pb2.RulesChoice(version=wanted.version)
+    return rules_pb2.RulesChoice(of=rules_pb2.RULES_OF_NOW if wanted.now else rules_pb2.RULES_OF_THEN)
 
 
 def position_text(position: Any) -> str:

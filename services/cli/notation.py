@@ -42,6 +42,14 @@ class LogPosition:
 
 
 @dataclass(frozen=True)
+class RulesWanted:
+    """By which rules of profiles: a version, those in force now, or those in force then."""
+
+    version: int = 0
+    now: bool = False
+
+
+@dataclass(frozen=True)
 class Pair:
     name: str
     value: Any
@@ -52,6 +60,14 @@ def parse_person(text: str) -> Person:
         return NamedCustomer(str(UUID(text)))
     except ValueError:
         return parse_identifier(text)
+
+
+def parse_rules(text: str) -> RulesWanted:
+    if text in ("then", "now"):
+        return RulesWanted(now=text == "now")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise ValueError("write then, now, or a version of the rules such as 2")
+    return RulesWanted(version=int(text))
 
 
 def parse_identifier(text: str) -> NamedIdentifier:

@@ -93,6 +93,15 @@ KnownAt = Annotated[
         help="Only what our log knew by then: ISO 8601, now, or an age such as -2h. Default: now.",
     ),
 ]
+Rules = Annotated[
+    notation.RulesWanted | None,
+    typer.Option(
+        "--rules",
+        metavar="WHICH",
+        parser=parsed_by(notation.parse_rules),
+        help="Those in force then (at --known-at; the default), now, or a version such as 2.",
+    ),
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option(

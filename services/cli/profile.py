@@ -19,6 +19,7 @@ from services.cli.options import (
     KnownAt,
     PersonRef,
     PurposeOption,
+    Rules,
     TimeoutS,
     ValidAt,
     position_parser,
@@ -42,6 +43,7 @@ def get(
     purpose: PurposeOption,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    rules: Rules = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -63,6 +65,7 @@ def get(
         purpose=purpose,
         valid_at=messages.timestamp(valid_at),
         known_at=messages.timestamp(known_at),
+        rules=messages.rules_choice(rules),
         at_least_as_fresh=messages.positions(fresh),
     )
     with connect("profile") as channel:

@@ -18,7 +18,7 @@ from shared.log import Record
 from shared.vault import Vault
 
 
-class Statement(msgspec.Struct, frozen=True):
+class RecordedAssertion(msgspec.Struct, frozen=True):
     """What one event said of the trait, and the event."""
 
     assertion: Assertion
@@ -26,20 +26,20 @@ class Statement(msgspec.Struct, frozen=True):
     public: events.Activity
 
     def __repr__(self) -> str:
-        return "<Statement sealed>"
+        return "<RecordedAssertion sealed>"
 
     @property
     def place(self) -> tuple[int, bytes]:
-        """Orders statements by when they happened, then by when they came."""
+        """Orders assertions by when they happened, then by when they came."""
         return self.assertion.occurred_at, self.assertion.received_at.to_bytes(8) + self.assertion.event_id
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """Statements are the latest first."""
+    """Assertions are the latest first."""
 
     explanation: Explanation
     rules: Rules
-    statements: list[Statement]
+    assertions: list[RecordedAssertion]
 
 
 class Explaining:
@@ -57,12 +57,12 @@ class Explaining:
         if not purpose.may_see(trait):
             raise NotPermitted("the purpose may not see this trait", reason=NOT_IN_PURPOSE, purpose=purpose.name)
         profile, records = await self._profiles.replay(customer, instant, choice)
-        statements = await self._statements(records, trait)
-        if not statements:
+        assertions = await self._assertions(records, trait)
+        if not assertions:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
-        return Explained(await self._explain(statements, trait, profile, instant), profile.rules, statements)
+        return Explained(await self._explain(assertions, trait, profile, instant), profile.rules, assertions)
 
-    async def _statements(self, records: Sequence[Record], trait: str) -> list[Statement]:
+    async def _assertions(self, records: Sequence[Record], trait: str) -> list[RecordedAssertion]:
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
         found = []
         for record in records:
@@ -72,11 +72,13 @@ class Explaining:
             public, personal = entry.parts(keys.get(entry.stream))
             if isinstance(personal, events.Identified) and trait in personal.traits:
                 said = Assertion(public.source, personal.traits[trait], entry.occurred_at, public.received_at, entry.event_id)
-                found.append(Statement(said, record, public))
+                found.append(RecordedAssertion(said, record, public))
         return sorted(found, key=lambda one: one.place, reverse=True)
 
-    async def _explain(self, statements: Sequence[Statement], trait: str, profile: Profile, instant: Instant) -> Explanation:
-        said = [one.assertion for one in statements]
+    async def _explain(
+        self, assertions: Sequence[RecordedAssertion], trait: str, profile: Profile, instant: Instant
+    ) -> Explanation:
+        said = [one.assertion for one in assertions]
         verified: set[tuple[str, str]] = set()
         if profile.rules.of(trait).verified_first:
             asked = {(trait, one.value) for one in said if isinstance(one.value, str)}

@@ -5,9 +5,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.profile.app import Profiles, joined
+from services.profile.app import Profiles
 from services.profile.batches import cluster_of
 from services.profile.choosing import Chooser
+from services.profile.clusters import joined
 from services.profile.domain.difference import Change, Difference, changes
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held

@@ -183,9 +183,9 @@ async def test_every_trait_is_explained_as_it_is_served_and_events_meanwhile_fol
             chosen = found.explanation.chosen
             assert chosen is not None
             assert (chosen.value, chosen.by[0].event_id) == (trait.value, trait.event_id)
-            told_by = {one.assertion.event_id for one in found.statements}
+            told_by = {one.assertion.event_id for one in found.assertions}
             assert found.explanation.lost.keys() | {one.event_id for one in chosen.by} == told_by
-            assert all(one.public.received_at == one.assertion.received_at for one in found.statements)
+            assert all(one.public.received_at == one.assertion.received_at for one in found.assertions)
     assert (await simulated(parts.simulation, "{}")).found.changed_customers > 0
     assert parts.rulebook.known_at(END_OF_TIME).version == 2
     await empty(servers)

@@ -111,7 +111,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose_name = self._profiles.purpose(request.purpose).name
         customer = await self._customer(request.customer)
         seen = {progress_name(position): position.number for position in request.resume_after}
-        changed = asyncio.Event()
+        changed, rules = asyncio.Event(), self._profiles.in_force
         while True:
             purpose = self._profiles.purpose(purpose_name)
             changed.clear()
@@ -119,7 +119,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             with self._hub.watching(profile.record.members, changed):
                 # Looked at before the watch began, so look again: a change between the two must not be missed.
                 profile = await self._profiles.permit(customer, purpose)
-                if _is_news(profile, seen):
+                if _is_news(profile, seen) or profile.rules is not rules:
+                    rules = profile.rules
                     seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
                     verified = await self._profiles.verified(profile, Instant())
                     yield pb.WatchProfileResponse(profile=profile_message(profile, purpose, verified))

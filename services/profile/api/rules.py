@@ -17,7 +17,7 @@ from services.profile.domain.difference import Difference
 from services.profile.domain.fold import fits
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules_document import SHIPPED, read, rules_of, to_json
-from services.profile.explaining import Explaining, Statement
+from services.profile.explaining import Explaining, RecordedAssertion
 from services.profile.simulating import Example, Simulation
 from services.profile.simulating import Progress as Looked
 from services.profile.tables.rulebook import Activation, Rulebook
@@ -111,7 +111,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         named = named_customer(request.customer)
         customer = await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
         found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
-        rows = [one for one in found.statements if page.after is None or one.place < page.after][: page.wanted]
+        rows = [one for one in found.assertions if page.after is None or one.place < page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one.place)
         explanation, rules = found.explanation, found.rules
         return pb.ExplainTraitResponse(
@@ -120,8 +120,8 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             named=request.trait in rules.traits,
             rules_version=rules.version,
             cut=explanation.cut,
-            statements=[_statement(one, explanation.lost.get(one.assertion.event_id, "")) for one in shown],
-            statement_count=len(found.statements),
+            assertions=[_assertion(one, explanation.lost.get(one.assertion.event_id, "")) for one in shown],
+            assertion_count=len(found.assertions),
             next_page_token=token,
         )
 
@@ -177,9 +177,9 @@ def _chosen(trait: GoldenTrait | None, shows: bool) -> pb.ChosenValue | None:
     return pb.ChosenValue(value=value, source=trait.source, event_id=to_text(trait.event_id))
 
 
-def _statement(one: Statement, lost: str) -> pb.Statement:
+def _assertion(one: RecordedAssertion, lost: str) -> pb.Assertion:
     said, public = one.assertion, one.public
-    return pb.Statement(
+    return pb.Assertion(
         value=to_value(said.value) if fits(said.value) else None,
         source=said.source,
         event_id=to_text(said.event_id),

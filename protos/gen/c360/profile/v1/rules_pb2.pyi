@@ -581,8 +581,8 @@ class ExplainTraitResponse(_message.Message):
     NAMED_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     CUT_FIELD_NUMBER: _builtins.int
-    STATEMENTS_FIELD_NUMBER: _builtins.int
-    STATEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    ASSERTIONS_FIELD_NUMBER: _builtins.int
+    ASSERTION_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     """The rule, as it stands in the document: a JSON object."""
@@ -592,7 +592,7 @@ class ExplainTraitResponse(_message.Message):
     """The version of the rules."""
     cut: _builtins.bool
     """Not all that was said could be considered, or not all of it fits the value."""
-    statement_count: _builtins.int
+    assertion_count: _builtins.int
     """How many there are in all."""
     next_page_token: _builtins.str
     """Empty on the last page."""
@@ -601,7 +601,7 @@ class ExplainTraitResponse(_message.Message):
         """The value, as GetProfile serves it. Absent: there is none."""
 
     @_builtins.property
-    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement]:
+    def assertions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assertion]:
         """Everything that was said of the trait, latest first by when it happened."""
 
     def __init__(
@@ -612,21 +612,21 @@ class ExplainTraitResponse(_message.Message):
         named: _builtins.bool = ...,
         rules_version: _builtins.int = ...,
         cut: _builtins.bool = ...,
-        statements: _abc.Iterable[Global___Statement] | None = ...,
-        statement_count: _builtins.int = ...,
+        assertions: _abc.Iterable[Global___Assertion] | None = ...,
+        assertion_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "named", b"named", "next_page_token", b"next_page_token", "rule", b"rule", "rules_version", b"rules_version", "statement_count", b"statement_count", "statements", b"statements", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion_count", b"assertion_count", "assertions", b"assertions", "cut", b"cut", "named", b"named", "next_page_token", b"next_page_token", "rule", b"rule", "rules_version", b"rules_version", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainTraitResponse: _TypeAlias = ExplainTraitResponse  # noqa: Y015
 
 @_typing.final
-class Statement(_message.Message):
-    """Statement is one event in which a source said something of a trait."""
+class Assertion(_message.Message):
+    """Assertion is one event in which a source said something of a trait."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -701,4 +701,4 @@ class Statement(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Statement: _TypeAlias = Statement  # noqa: Y015
+Global___Assertion: _TypeAlias = Assertion  # noqa: Y015

@@ -1,0 +1,95 @@
+"""`c360 profile explain`: why does a trait have this value, and no other that a source said?"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from services.cli import render
+from services.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    MOST,
+    AsJson,
+    Fresh,
+    KnownAt,
+    PersonRef,
+    PurposeOption,
+    Rules,
+    TimeoutS,
+    ValidAt,
+)
+from services.cli.paging import MORE, PAGE
+
+COLUMNS = ("value", "source", "happened", "received", "recorded", "event", "lost because")
+
+
+def explain(
+    person: PersonRef,
+    trait: Annotated[str, typer.Argument(metavar="TRAIT", help="The trait's name, such as email.")],
+    *,
+    purpose: PurposeOption,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    rules: Rules = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How much of what was said to show, latest first.")] = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell why a trait has its value: the rule, everything that sources said of it, and why each of the others lost.
+
+    Examples:
+      c360 profile explain email:ann@example.com plan --purpose audit
+      c360 profile explain user_id:u1 plan --purpose audit --known-at 2026-03-03T10:02:11Z --rules now
+    """
+    from c360.profile.v1 import rules_pb2
+
+    from services.cli import messages
+    from services.cli.profile_rules import profile_rules
+
+    request = rules_pb2.ExplainTraitRequest(
+        customer=messages.customer_ref(person),
+        trait=trait,
+        purpose=purpose,
+        valid_at=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        rules=messages.rules_choice(rules),
+        at_least_as_fresh=messages.positions(fresh),
+    )
+    shown: dict[str, Any] = {}
+    assertions: list[dict[str, Any]] = []
+    with profile_rules() as stub:
+        while not shown or (request.page_token and len(assertions) < limit):
+            request.page_size = min(limit - len(assertions), PAGE)
+            answer = stub.ExplainTrait(request, timeout=timeout_s)
+            shown = messages.plain(answer)
+            assertions += shown["assertions"]
+            request.page_token = answer.next_page_token
+    if request.page_token:
+        render.note(MORE)
+    shown |= {"rule": json.loads(shown["rule"]), "assertions": assertions}
+    del shown["next_page_token"]
+    render.document(shown) if as_json else _show(shown)
+
+
+def _show(shown: dict[str, Any]) -> None:
+    whose = "" if shown["named"] else ", the default"
+    facts = [
+        ("value", _text(shown["value"])),
+        ("rule", f"{json.dumps(shown['rule'])}{whose}"),
+        ("rules", f"v{shown['rules_version']}"),
+        ("assertions", shown["assertion_count"]),
+    ]
+    render.facts([*facts, ("cut", "not all of them could be considered")] if shown["cut"] else facts)
+    render.table("What was said", COLUMNS, [_row(one) for one in shown["assertions"]])
+
+
+def _row(one: dict[str, Any]) -> tuple[Any, ...]:
+    times = (one["occur_time"], one["receive_time"], one["record_time"])
+    return (_text(one["value"]), one["source"], *times, one["event_id"], "chosen" if one["chosen"] else one["lost"])
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,192 @@
+"""`c360 profile rules` and `c360 whatif`: by which rules profiles are made, and what others would change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from services.cli import paging, render
+from services.cli.errors import Misused, NotReachable
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, RequestId, TimeoutS
+
+if TYPE_CHECKING:
+    from c360.profile.v1 import rules_pb2, rules_pb2_grpc
+
+LONG_TIMEOUT_S = 3600.0  # every profile is made twice
+MOST_EXAMPLES = 100
+
+app = typer.Typer(no_args_is_help=True, help="The rules by which profiles are made, in versions.")
+RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rules, a JSON document (docs/profile-rules.md).")]
+
+
+@app.command()
+def show(
+    version: Annotated[int, typer.Option(min=0, max=MOST, help="Default: the one in force.")] = 0,
+    shipped: Annotated[bool, typer.Option("--shipped", help="Instead: what this release ships, in force or not.")] = False,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Print rules as a document that can be edited and activated; with --json who put them in force, and what follows them."""
+    from c360.profile.v1 import rules_pb2
+
+    from services.cli import messages
+
+    with profile_rules() as stub:
+        answer = stub.GetRules(rules_pb2.GetRulesRequest(version=version), timeout=timeout_s)
+    if shipped:
+        print(answer.shipped_document)
+        return
+    if as_json:
+        documents = {name: json.loads(getattr(answer, name)) for name in ("document", "shipped_document")}
+        render.document(messages.plain(answer) | documents)
+        return
+    print(answer.document)
+    if not answer.rules.settled:
+        render.note(f"version {answer.rules.version}: {answer.settled_states} of {answer.states} states follow the rules in force")
+
+
+@app.command("list")
+def list_rules(
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many versions to show, latest first.")] = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List the versions, latest first, with who put them in force and why. With --json: one line per version."""
+    from c360.profile.v1 import rules_pb2
+
+    from services.cli import messages
+
+    with profile_rules() as stub:
+        found = paging.entries(stub.ListRules, rules_pb2.ListRulesRequest(), "rules", limit, timeout_s)
+        listed = [messages.plain(version) for version in found]
+    if as_json:
+        for version in listed:
+            render.line(version)
+        return
+    rows = [(f"v{r['version']}", r["activate_time"], r["activated_by"], r["reason"], _follows(r)) for r in listed]
+    render.table("Rules", ("rules", "activated", "by", "reason", "states"), rows)
+
+
+@app.command()
+def activate(
+    file: RulesFile,
+    *,
+    by: Annotated[str, typer.Option("--by", help="Who, as an id or a role. Kept for ever.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept for ever: name nobody in it.")],
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = LONG_TIMEOUT_S,
+) -> None:
+    """Put rules in force. Every profile is made by them from then on; what it takes follows by itself (`rules show`).
+
+    Example:
+      c360 whatif rules.json && c360 profile rules activate rules.json --by ops --reason "billing knows the plan, ticket 12"
+    """
+    from c360.profile.v1 import rules_pb2
+
+    from services.cli import messages
+
+    request = rules_pb2.ActivateRulesRequest(
+        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by
+    )
+    last: rules_pb2.ActivateRulesResponse | None = None
+    try:
+        with profile_rules() as stub:
+            for last in stub.ActivateRules(request, timeout=timeout_s):
+                _tell(last.checked_states, last.states)
+    except NotReachable as failure:
+        failure.hint = f"They may be in force: repeat the command with --request-id {request.request_id}"
+        raise
+    assert last is not None, "the last message names the version"
+    activated = messages.plain(last.activated)
+    if as_json:
+        render.document(activated)
+        return
+    render.facts([("rules", f"v{activated['version']}")])
+    _show(activated["expected"])
+
+
+def whatif(
+    file: RulesFile,
+    *,
+    purpose: Annotated[
+        str,
+        typer.Option(
+            "--purpose", "-P", metavar="NAME", help="Show the values of examples, where this purpose and the customer permit it."
+        ),
+    ] = "",
+    examples: Annotated[int, typer.Option(min=1, max=MOST_EXAMPLES, help="How many changed values to show.")] = 10,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = LONG_TIMEOUT_S,
+) -> None:
+    """Tell what other rules would change in all profiles, with examples. Nothing is written.
+
+    Examples:
+      c360 profile rules show > rules.json
+      c360 whatif rules.json --purpose audit
+    """
+    from c360.profile.v1 import rules_pb2
+
+    from services.cli import messages
+
+    request = rules_pb2.SimulateRulesRequest(document=_read(file), examples=examples, purpose=purpose)
+    last: rules_pb2.SimulateRulesResponse | None = None
+    with profile_rules() as stub:
+        for last in stub.SimulateRules(request, timeout=timeout_s):
+            _tell(last.checked_states, last.states)
+    assert last is not None, "the first message comes before the first page"
+    shown = messages.plain(last)
+    if as_json:
+        render.document(shown)
+        return
+    _show(shown["difference"])
+    rows = [(e["trait"], _chosen(e["before"]), _chosen(e["after"]), e["withheld"], e["customer_id"]) for e in shown["examples"]]
+    if rows:
+        render.table("Examples", ("trait", "now", "then", "withheld", "customer"), rows)
+
+
+def _show(difference: dict[str, Any]) -> None:
+    render.facts([("customers", difference["customers"]), ("of those changed", difference["changed_customers"])])
+    if difference["traits"]:
+        rows = sorted(difference["traits"].items(), key=lambda item: (-item[1], item[0]))
+        render.table("Customers with another value", ("trait", "customers"), rows)
+
+
+def _chosen(chosen: dict[str, Any] | None) -> str:
+    if chosen is None:
+        return "nothing"
+    value = "" if chosen["value"] is None else f"{json.dumps(chosen['value'], ensure_ascii=False)} "
+    return f"{value}({chosen['source']})"
+
+
+def _follows(version: dict[str, Any]) -> str:
+    return "follow" if version["settled"] else "not all of them follow"
+
+
+def _tell(checked: int, of: int) -> None:
+    if checked:
+        render.note(f"{checked} of {of} states looked at")
+
+
+def _read(file: Path) -> str:
+    """Raises Misused (FILE_UNREADABLE)."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misused("FILE_UNREADABLE", f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+
+
+@contextmanager
+def profile_rules() -> Iterator[rules_pb2_grpc.ProfileRulesServiceStub]:
+    from c360.profile.v1 import rules_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("profile") as channel:
+        yield rules_pb2_grpc.ProfileRulesServiceStub(channel)

@@ -1,0 +1,81 @@
+"""`c360 profile rules`, `explain` and `whatif` against the real services, on a trait that no other test knows."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.stack.stack import Stack
+from tests.live.command import Command
+from tests.waiting import eventually
+
+WHY = ("--by", "ops", "--reason", "ticket 12")
+
+
+@pytest.fixture(scope="module")
+def c360(stack: Stack) -> Command:
+    stack.write_key()
+    return Command(stack.data_directory)
+
+
+def written(directory: Path, document: Any) -> str:
+    file = directory / "rules.json"
+    file.write_text(json.dumps(document))
+    return str(file)
+
+
+def activate(c360: Command, file: str) -> Any:
+    activated = c360.json("profile", "rules", "activate", file, *WHY)
+    eventually(lambda: c360.json("profile", "rules", "show")["rules"]["settled"])
+    return activated
+
+
+def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_path: Path) -> None:
+    user, trait = f"user-{uuid4()}", f"plan_{uuid4().hex}"
+    for value in ("gold", "gold", "silver"):
+        sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}={value}")
+    about = (f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
+    profile = c360.json("profile", "get", *about)
+    assert profile["traits"][trait]["value"] == "silver"
+
+    before = c360.json("profile", "rules", "show")
+    other = before["document"] | {"traits": {trait: {"rule": "most_frequent"}}}
+    file = written(tmp_path, other)
+    report = c360.json("whatif", file)
+    assert report["difference"]["traits"] == {trait: 1}
+    [example] = report["examples"]
+    assert (example["withheld"], example["before"]["value"]) == ("PURPOSE_MISSING", None)
+    [example] = c360.json("whatif", file, "--purpose", "audit")["examples"]
+    assert (example["before"]["value"], example["after"]["value"]) == ("silver", "gold")
+
+    activated = activate(c360, file)
+    assert activated["version"] == before["rules"]["version"] + 1
+    assert activated["expected"] == report["difference"]
+    assert "RULES_UNCHANGED" in c360.run("profile", "rules", "activate", file, *WHY, code=1).stderr
+    profile = c360.json("profile", "get", *about)
+    assert (profile["traits"][trait]["value"], profile["rules_version"]) == ("gold", activated["version"])
+    assert c360.json("profile", "get", *about, "--rules", "1")["traits"][trait]["value"] == "silver"
+
+    found = c360.json("profile", "explain", f"user_id:{user}", trait, "--purpose", "audit")
+    assert (found["value"], found["rule"], found["named"]) == ("gold", {"rule": "most_frequent"}, True)
+    told = [(one["value"], one["chosen"], one["lost"]) for one in found["assertions"]]
+    assert told == [("silver", False, "LESS_FREQUENT"), ("gold", True, ""), ("gold", False, "OLDER")]
+    assert found["assertions"][1]["event_id"] == profile["traits"][trait]["event_id"]
+    refused = c360.run("profile", "explain", f"user_id:{user}", trait, "--purpose", "service", code=1)
+    assert "NOT_IN_PURPOSE" in refused.stderr
+    assert "LESS_FREQUENT" in c360.run("profile", "explain", f"user_id:{user}", trait, "--purpose", "audit").stdout
+
+    activate(c360, written(tmp_path, before["document"]))
+    assert c360.json("profile", "get", *about)["traits"][trait]["value"] == "silver"
+    then = ("--known-at", activated["record_time"])
+    assert c360.json("profile", "get", *about, *then)["traits"][trait]["value"] == "gold", "the rules of then"
+    assert c360.json("profile", "get", *about, *then, "--rules", "now")["traits"][trait]["value"] == "silver"
+
+
+def test_rules_that_cannot_be_are_refused(c360: Command, tmp_path: Path) -> None:
+    documents: list[Any] = [{"traits": {"size": {"rule": "max"}}}, {"trait": {}}, {"traits": {"plan": {"rule": "source_priority"}}}]
+    for document in documents:
+        refused = c360.run("whatif", written(tmp_path, document), code=1)
+        assert "RULES_INVALID" in refused.stderr
