@@ -120,7 +120,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     recorder = Recorder(
         writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
-    simulation = Simulation(profiles, chooser, states, history)
+    simulation = Simulation(profiles, chooser, states, history, now_us)
     return Parts(
         progress=progress,
         hub=hub,

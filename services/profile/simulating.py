@@ -17,7 +17,7 @@ from services.profile.tables.history import History
 from services.profile.tables.states import States
 from shared.errors import LimitExceeded, NotPermitted
 from shared.events.consent import PurposeDefined
-from shared.instants import END_OF_TIME
+from shared.instants import Clock
 
 PAGE_STATES: Final = 100  # with their whole histories, when the rules need other states than are kept
 SIMULATIONS_AT_MOST: Final = 1  # at a time: each makes all profiles twice
@@ -43,11 +43,12 @@ class Progress(NamedTuple):
 
 
 class Simulation:
-    def __init__(self, profiles: Profiles, chooser: Chooser, states: States, history: History) -> None:
+    def __init__(self, profiles: Profiles, chooser: Chooser, states: States, history: History, clock: Clock) -> None:
         self._profiles = profiles
         self._chooser = chooser
         self._states = states
         self._history = history
+        self._clock = clock
         self._running = 0
 
     async def rules(self, rules: Rules, examples: int, purpose: PurposeDefined | None) -> AsyncGenerator[Progress, None]:
@@ -77,8 +78,9 @@ class Simulation:
         """Of each customer whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
         before, after = await self._both(page, live, rules)
         customers = [customer for customer in page if _stands_for(customer, before.get(customer, {}))]
-        old = await self._chooser.records({customer: before[customer] for customer in customers}, live, END_OF_TIME)
-        new = await self._chooser.records({customer: after[customer] for customer in customers}, rules, END_OF_TIME)
+        now = self._clock()  # the same for both: some computed traits change with it
+        old = await self._chooser.records({customer: before[customer] for customer in customers}, live, now)
+        new = await self._chooser.records({customer: after[customer] for customer in customers}, rules, now)
         return [list(changes(old[customer], new[customer])) for customer in customers]
 
     async def _both(self, page: list[bytes], live: Rules, rules: Rules) -> tuple[Clusters, Clusters]:
