@@ -118,12 +118,13 @@ class Activator:
     async def _settle(self) -> None:
         """A state that an event changes meanwhile is folded by that. Ends early when other rules come into force."""
         rules, folded = self._rulebook.rules, 0
-        async for page in self._states.pages(PAGE_STATES, of_other_folds=True):
-            await self._refold(page)
-            folded += len(page)
-            if rules is not self._rulebook.rules:
-                self._news.set()
-                return
+        async with aclosing(self._states.pages(PAGE_STATES, of_other_folds=True)) as pages:
+            async for page in pages:
+                await self._refold(page)
+                folded += len(page)
+                if rules is not self._rulebook.rules:
+                    self._news.set()
+                    return
         async with self._recorder.turn():
             if rules is self._rulebook.rules:
                 await self._append(PROFILE_RULES_SETTLED, ProfileRulesSettled(version=rules.version, states=folded))

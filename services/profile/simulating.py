@@ -1,6 +1,7 @@
 """What other rules would change: every customer's profile by the rules in force and by these, in pages; nothing is written."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple
 
 import msgspec
@@ -57,8 +58,9 @@ class Simulation:
             raise LimitExceeded("other rules are being tried; try again later", reason="SIMULATION_BUSY", limit=SIMULATIONS_AT_MOST)
         self._running += 1
         try:
-            async for progress in self._pages(rules, examples, purpose):
-                yield progress
+            async with aclosing(self._pages(rules, examples, purpose)) as pages:
+                async for progress in pages:
+                    yield progress
         finally:
             self._running -= 1
 
@@ -66,13 +68,14 @@ class Simulation:
         live, found, shown, done = self._chooser.in_force, Difference(), list[Example](), 0
         total = await self._states.count()
         yield Progress(0, total, found, shown)
-        async for page in self._states.pages(PAGE_STATES):
-            for own in await self._changes(page, live, rules):
-                found.add(own)
-                for change in own[: examples - len(shown)]:
-                    shown.append(Example(change, await self._withheld(change, purpose)))
-            done += len(page)
-            yield Progress(done, max(done, total), found, shown)
+        async with aclosing(self._states.pages(PAGE_STATES)) as pages:
+            async for page in pages:
+                for own in await self._changes(page, live, rules):
+                    found.add(own)
+                    for change in own[: examples - len(shown)]:
+                        shown.append(Example(change, await self._withheld(change, purpose)))
+                done += len(page)
+                yield Progress(done, max(done, total), found, shown)
 
     async def _changes(self, page: list[bytes], live: Rules, rules: Rules) -> list[list[Change]]:
         """Of each customer whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
