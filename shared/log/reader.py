@@ -18,6 +18,11 @@ Place = tuple[
 FIRST_PLACE: Place = (BEGINNING_OF_TIME, 0, 0, -1)
 LAST_PLACE: Place = (NEWEST, NEWEST, 2**31 - 1, NEWEST)
 
+# Each stream is looked up in the index by itself. As a plain join it was planned, where the table had grown since its statistics
+# were made, as a comparison of every event with every stream: five seconds for a customer of 1,000 streams.
+OF_STREAMS = """unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+                CROSS JOIN LATERAL (SELECT * FROM events WHERE partition = p AND stream = s OFFSET 0) AS found"""
+
 
 class Stretch(msgspec.Struct, frozen=True):
     """Versions `first` to `last` of a stream, both included."""
@@ -95,8 +100,7 @@ class LogReader:
     async def of_types(self, streams: Sequence[tuple[int, bytes]], type_ids: Collection[str], known_at: int) -> list[Record]:
         """Of streams, given as (partition, stream), the events of some types, recorded at or before `known_at`."""
         rows = await self._pool.fetch(
-            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
-                JOIN events ON partition = p AND stream = s WHERE type_id = ANY($3::text[]) AND recorded_at <= $4""",  # noqa: S608
+            f"""SELECT {COLUMNS} FROM {OF_STREAMS} WHERE type_id = ANY($3::text[]) AND recorded_at <= $4""",  # noqa: S608
             *_columns(streams),
             list(type_ids),
             known_at,
@@ -106,8 +110,7 @@ class LogReader:
     async def of_ids(self, streams: Sequence[tuple[int, bytes]], event_ids: Collection[bytes]) -> list[Record]:
         """Of streams, given as (partition, stream), the events that have one of these ids."""
         rows = await self._pool.fetch(
-            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
-                JOIN events ON partition = p AND stream = s WHERE event_id = ANY($3::bytea[])""",  # noqa: S608
+            f"""SELECT {COLUMNS} FROM {OF_STREAMS} WHERE event_id = ANY($3::bytea[])""",  # noqa: S608
             *_columns(streams),
             list(event_ids),
         )
@@ -120,7 +123,7 @@ class LogReader:
         """
         behind, order, end = (">", "ASC", FIRST_PLACE) if which.earliest_first else ("<", "DESC", LAST_PLACE)
         rows = await self._pool.fetch(
-            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
+            f"""SELECT {COLUMNS} FROM {OF_STREAMS}
                 WHERE recorded_at <= $3 AND (occurred_at <= $4 OR type_id = ANY($5::text[]))
                   AND occurred_at BETWEEN $6 AND $7 AND ($8::text[] IS NULL OR type_id = ANY($8))
                   AND (occurred_at, recorded_at, partition, pos) {behind} ($9::int8, $10::int8, $11::int4, $12::int8)
@@ -140,8 +143,8 @@ class LogReader:
     async def anything_happened(self, streams: Sequence[tuple[int, bytes]], by_then: Happened) -> bool:
         """Whether any event counts that isn't timeless."""
         found: bool = await self._pool.fetchval(
-            """SELECT EXISTS (SELECT 1 FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
-                              WHERE recorded_at <= $3 AND occurred_at <= $4 AND type_id <> ALL($5::text[]))""",
+            f"""SELECT EXISTS (SELECT 1 FROM {OF_STREAMS}
+                              WHERE recorded_at <= $3 AND occurred_at <= $4 AND type_id <> ALL($5::text[]))""",  # noqa: S608
             *_columns(streams),
             by_then.known_at,
             by_then.valid_at,

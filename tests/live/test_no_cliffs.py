@@ -1,8 +1,11 @@
 """One customer with more of everything than anybody should have is still answered, within a message, and what is cut is said."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
@@ -11,7 +14,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.domain.state import MAX_TRAITS
+from services.profile.http.door import ProfileDoor
+from services.profile.http.resources import MEMBERS_MOST
 from services.stack.stack import Stack
+from shared.access_tokens import TokenFile
 from shared.events.catalogue import Entry
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
@@ -97,6 +103,21 @@ async def test_a_batch_of_it_and_a_lookup_are_answered(inside: Inside, giant: Cu
     assert told == sorted(told, key=lambda reason: reason == "BATCH_FULL"), "the first ones fit"
     found = await inside.calls.LookupCustomer(pb.LookupCustomerRequest(customer=giant, purpose="audit"), timeout=TIMEOUT_S)
     assert (found.customer_id, found.member_count, len(found.member_ids)) == (told[0], MERGES + 1, LISTED_AT_MOST)
+
+
+async def test_over_http_it_is_answered_too(inside: Inside, giant: CustomerRef, tmp_path: Path) -> None:
+    parts, tokens = inside.parts, TokenFile(tmp_path / "tokens.json")
+    token = tokens.add("auditor", "main", "audit", os.urandom)
+    door = ProfileDoor(parts.profiles, parts.timelines, parts.origins, parts.progress, tokens, b"key")
+    base = f"http://door/v1/spaces/main/collections/users/profiles/{giant.customer_id}/"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url=base, auth=(token, ""), timeout=TIMEOUT_S) as client:
+        ids = (await client.get("external_ids?limit=100")).json()["data"]
+        assert len(ids) == 100
+        assert all(one["created_at"] for one in ids)
+        told = (await client.get("metadata?verbose=true")).json()["metadata"]
+        assert (len(told["member_ids"]), told["member_count"]) == (MEMBERS_MOST, MERGES + 1)
+        assert told["created_at"] < told["updated_at"]
+        assert len((await client.get("events?limit=100&sort=asc")).json()["data"]) == 100
 
 
 async def test_traits_that_no_message_holds_are_named_and_can_be_asked_for(inside: Inside) -> None:

@@ -29,6 +29,7 @@ class Pages(msgspec.Struct, frozen=True):
     places: msgspec.msgpack.Decoder[Any]
 
 
+MEMBERS_MOST: Final = 500  # that are listed
 CLASSES: Final = ("", "computed_trait")
 PAGES: Final = {
     "traits": Pages(10, 200, msgspec.msgpack.Decoder(str)),
@@ -122,7 +123,8 @@ def _more(read: Read) -> dict[str, Any]:
     profile, purpose = read.profile, read.purpose
     return {
         "customer_id": to_text(profile.record.members[0]),
-        "member_ids": [to_text(member) for member in profile.record.members],
+        "member_ids": [to_text(member) for member in profile.record.members[:MEMBERS_MOST]],
+        "member_count": len(profile.record.members),
         "purpose": f"{purpose.name}@{purpose.version}",
         "version": profile.version,
         "positions": [f"profile/{partition}/{pos}" for partition, pos in sorted(profile.positions.items()) if pos >= 0],
