@@ -34,7 +34,8 @@ POINTS = (AMID_STAGING, AMID_MOVES, BEFORE_MANIFEST, AFTER_MANIFEST)  # at which
 
 SMALL_FILES = 12  # of a table and day, from so many on they become one
 SMALL_ROWS = 50_000  # a file with fewer is small
-MERGED_BYTES = 64 * 1024 * 1024  # of files that become one
+MERGED_ROWS = 200_000  # of files that become one, and of the one: what is in memory when it is written anew
+MERGED_BYTES = 16 * 1024 * 1024  # the same, packed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tables = dict[str, list[DataFile]]
@@ -201,11 +202,17 @@ def _many_small(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
             days.setdefault(file.path.rpartition("/")[0], []).append(file)
     for small in days.values():
         if len(small) >= SMALL_FILES:
-            size_bytes, count = 0, 0
-            while count < len(small) and (size_bytes := size_bytes + small[count].bytes) <= MERGED_BYTES:
-                count += 1
+            count = sum(1 for rows, size in _running(small) if rows <= MERGED_ROWS and size <= MERGED_BYTES)
             if count > 1:
                 yield small[:count]
+
+
+def _running(files: Iterable[DataFile]) -> Iterator[tuple[int, int]]:
+    """Rows and bytes up to each."""
+    rows = size_bytes = 0
+    for file in files:
+        rows, size_bytes = rows + file.rows, size_bytes + file.bytes
+        yield rows, size_bytes
 
 
 def _sync(folders: Iterable[Path]) -> None:

@@ -99,12 +99,14 @@ class Exporter:
             raise failure
 
     def follow(self, request: export_pb2.ExportChangesRequest, every_s: float) -> None:
-        """Again and again, until it is stopped; while the service is away, it tries on."""
+        """Again and again, until it is stopped; while the service is away or busy, it tries on. Raises CommandError."""
         while not self._stop.asked:
             try:
                 self.once(request)
-            except NotReachable as away:
-                self._teller.note(f"{away.reason}: {away.message}; trying again in {every_s:g} s")
+            except CommandError as failure:
+                if not isinstance(failure, NotReachable) and failure.reason != "EXPORTS_BUSY":
+                    raise
+                self._teller.note(f"{failure.reason}: {failure.message}; trying again in {every_s:g} s")
             self._stop.wait(every_s)
 
     def _check(self, purpose: str) -> None:
