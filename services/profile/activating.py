@@ -24,10 +24,8 @@ from shared.ids import NewId, to_text
 from shared.instants import Clock
 from shared.telemetry import logger
 from shared.vault import EnvelopeBroken
-from shared.waiting import wait_for_news
 
 PAGE_STATES: Final = 100  # folded anew from their whole histories, in one transaction
-LOOK_S: Final = 30.0  # how often to look for what is unfinished without being told
 
 log = logger("rules")
 
@@ -66,7 +64,7 @@ class Activator:
         async with aclosing(self._simulation.rules(rules_of(command.document, 0), 0, None)) as pages:
             async for found in pages:
                 yield found
-                expected = found.found.naming(command.document.traits.keys() | self._rulebook.rules.traits.keys())
+                expected = found.found.naming(command.document.names | self._rulebook.in_force.document.names)
         async with self._recorder.turn():
             activation = self._earlier(command) or await self._record(command, expected)
         self._on_activated()
@@ -78,9 +76,12 @@ class Activator:
         await self._record_shipped()
         while True:
             self._news.clear()
-            if not self._rulebook.in_force.settled:
-                await self._settle()
-            await wait_for_news(self._news, LOOK_S)
+            await self._settle()
+            await self._news.wait()
+
+    def look(self) -> None:
+        """There may be states that are folded for other rules, such as those of an edition that was being made at an activation."""
+        self._news.set()
 
     async def _record_shipped(self) -> None:
         async with self._recorder.turn():
@@ -126,9 +127,10 @@ class Activator:
                     self._news.set()
                     return
         async with self._recorder.turn():
-            if rules is self._rulebook.rules:
+            if rules is self._rulebook.rules and not self._rulebook.in_force.settled:
                 await self._append(PROFILE_RULES_SETTLED, ProfileRulesSettled(version=rules.version, states=folded))
-        log.info("states follow the rules", version=rules.version, states=folded)
+        if folded:
+            log.info("states follow the rules", version=rules.version, states=folded)
 
     async def _refold(self, page: list[bytes]) -> None:
         try:

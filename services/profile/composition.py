@@ -104,6 +104,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     def on_replaced() -> None:
         held.clear()
         hub.everything_changed()
+        activator.look()
 
     def on_changed(records: Sequence[Record]) -> None:
         hub.changed({record.entry.stream for record in records})
@@ -121,13 +122,14 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
     simulation = Simulation(profiles, chooser, states, history, now_us)
+    activator = Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us))
     return Parts(
         progress=progress,
         hub=hub,
         held=held,
         states=states,
         rulebook=rulebook,
-        activator=Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us)),
+        activator=activator,
         simulation=simulation,
         explaining=Explaining(profiles, chooser, vault),
         parked=parked,

@@ -7,7 +7,8 @@ import msgspec
 
 from services.profile.app import Instant, Profile, Profiles
 from services.profile.choosing import Chooser, RulesChoice
-from services.profile.domain.explanation import Explanation, beyond_the_limit, explain
+from services.profile.domain.explanation import Explanation, beyond_the_limit, explain, not_served
+from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion
 from services.profile.enforcement import NOT_IN_PURPOSE
@@ -35,8 +36,9 @@ class RecordedAssertion(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """Assertions are the latest first."""
+    """`served` is the trait as a profile has it, if it has; assertions are the latest first."""
 
+    served: GoldenTrait | None
     explanation: Explanation
     rules: Rules
     assertions: list[RecordedAssertion]
@@ -58,9 +60,12 @@ class Explaining:
             raise NotPermitted("the purpose may not see this trait", reason=NOT_IN_PURPOSE, purpose=purpose.name)
         profile, records = await self._profiles.replay(customer, instant, choice)
         assertions = await self._assertions(records, trait)
-        if not assertions:
+        is_computed = profile.rules.computed is not None and trait in profile.rules.computed.all
+        if not assertions and not is_computed:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
-        return Explained(await self._explain(assertions, trait, profile, instant), profile.rules, assertions)
+        said = [one.assertion for one in assertions]
+        found = not_served(said) if is_computed else await self._explain(said, trait, profile, instant)
+        return Explained(profile.record.traits.get(trait), found, profile.rules, assertions)
 
     async def _assertions(self, records: Sequence[Record], trait: str) -> list[RecordedAssertion]:
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
@@ -75,10 +80,7 @@ class Explaining:
                 found.append(RecordedAssertion(said, record, public))
         return sorted(found, key=lambda one: one.place, reverse=True)
 
-    async def _explain(
-        self, assertions: Sequence[RecordedAssertion], trait: str, profile: Profile, instant: Instant
-    ) -> Explanation:
-        said = [one.assertion for one in assertions]
+    async def _explain(self, said: Sequence[Assertion], trait: str, profile: Profile, instant: Instant) -> Explanation:
         verified: set[tuple[str, str]] = set()
         if profile.rules.of(trait).verified_first:
             asked = {(trait, one.value) for one in said if isinstance(one.value, str)}

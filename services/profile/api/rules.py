@@ -113,13 +113,14 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
         rows = [one for one in found.assertions if page.after is None or one.place < page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one.place)
-        explanation, rules = found.explanation, found.rules
+        explanation, rules, served = found.explanation, found.rules, found.served
+        computed = self._rulebook.version(rules.version).document.computed.get(request.trait)
         return pb.ExplainTraitResponse(
-            value=None if explanation.chosen is None else to_value(explanation.chosen.value),
-            rule=msgspec.json.encode(rules.of(request.trait)).decode(),
-            named=request.trait in rules.traits,
+            value=None if served is None else to_value(served.value),
+            rule=msgspec.json.encode(computed or rules.of(request.trait)).decode(),
+            named=computed is not None or request.trait in rules.traits,
             rules_version=rules.version,
-            cut=explanation.cut,
+            cut=explanation.cut if served is None else served.cut,
             assertions=[_assertion(one, explanation.lost.get(one.assertion.event_id, "")) for one in shown],
             assertion_count=len(found.assertions),
             next_page_token=token,

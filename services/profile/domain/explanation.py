@@ -35,6 +35,11 @@ def explain(said: Sequence[Assertion], trait: str, rules: Rules, verified: Colle
     return Explanation(verdicts.chosen, lost | verdicts.lost, cut or (verdicts.chosen is not None and verdicts.chosen.cut))
 
 
+def not_served(said: Sequence[Assertion]) -> Explanation:
+    """Of a computed trait, what sources said under its name."""
+    return Explanation(None, {one.event_id: "COMPUTED" for one in said}, cut=False)
+
+
 def beyond_the_limit(found: Explanation, said: Sequence[Assertion]) -> Explanation:
     """Of a trait that the profile doesn't carry, having more than it can."""
     lost: dict[bytes, Reason] = {one.event_id: found.lost.get(one.event_id, "CUT") for one in said}

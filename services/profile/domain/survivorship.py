@@ -32,6 +32,7 @@ Reason = Literal[
     "NO_FIELD",  # of an object that is chosen field by field: each of its fields is chosen from another
     "CUT",  # beyond what is kept
     "TOO_LARGE",
+    "COMPUTED",  # the trait is computed from events, and what sources say under its name isn't served
 ]
 
 

@@ -13,6 +13,8 @@ from shared.events.catalogue import encode
 from shared.ids import partition_of
 from shared.vault import DataKey, Vault
 
+LOOKED_AT = 2_000  # rows of a query that goes through the table: no statement may take long
+
 decode_state = msgspec.msgpack.Decoder(State).decode
 
 
@@ -72,19 +74,14 @@ class States:
 
     async def pages(self, size: int, *, of_other_folds: bool = False) -> AsyncGenerator[list[bytes], None]:
         """Every stream that has a state, or has one of another fold than is in force when the page is read."""
+        query = "SELECT stream, fold FROM states WHERE partition = $1 AND stream > $2 ORDER BY stream LIMIT $3"
         for partition in range(self._partitions):
             after = b""
-            while True:
-                rows = await self._pool.fetch(
-                    "SELECT stream FROM states WHERE partition = $1 AND stream > $2 AND fold <> $3 ORDER BY stream LIMIT $4",
-                    partition,
-                    after,
-                    fold_digest(self._rulebook.rules.keeping) if of_other_folds else b"",
-                    size,
-                )
-                if not rows:
-                    break
-                yield [row["stream"] for row in rows]
+            while rows := await self._pool.fetch(query, partition, after, LOOKED_AT):
+                fold = fold_digest(self._rulebook.rules.keeping) if of_other_folds else b""
+                wanted = [row["stream"] for row in rows if row["fold"] != fold]
+                for first in range(0, len(wanted), size):
+                    yield wanted[first : first + size]
                 after = rows[-1]["stream"]
 
     async def refold(self, streams: Collection[bytes]) -> None:

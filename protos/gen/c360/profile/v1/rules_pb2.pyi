@@ -585,7 +585,7 @@ class ExplainTraitResponse(_message.Message):
     ASSERTION_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """The rule, as it stands in the document: a JSON object."""
+    """The rule, as it stands in the document: a JSON object. Of a computed trait, its definition."""
     named: _builtins.bool
     """Whether the document names the trait; else the rule is its default."""
     rules_version: _builtins.int
@@ -654,7 +654,8 @@ class Assertion(_message.Message):
     "REMOVAL" (it removes the trait and is no value), "REMOVED" (said before a removal), "TYPE_MISMATCH", "UNVERIFIED" (and another is
     verified), "OLDER" (no worse, and a later one is there), "LOWER_PRIORITY", "LESS_FREQUENT", "LATER", "LARGER", "SMALLER", "SHORTER",
     "REPEATED" (it has no item of a union that isn't there already), "NO_FIELD" (of an object chosen field by field: each field is
-    chosen from another), "CUT" (beyond what is kept), "TOO_LARGE" (a profile doesn't carry it).
+    chosen from another), "CUT" (beyond what is kept), "TOO_LARGE" (a profile doesn't carry it),
+    "COMPUTED" (the trait is computed from events; what sources say under its name isn't served).
     """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:

@@ -1,0 +1,50 @@
+"""What may stand in a document of the rules of profiles, and what people are told of what may not."""
+
+import pytest
+
+from services.profile.domain.rules import PLAIN, Keeping, fold_digest
+from services.profile.domain.rules_document import SHIPPED_RULES, read, rules_of
+from shared.errors import InvalidInput
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ("{", "not JSON"),
+        ('{"segment": {}}', "segment"),
+        ('{"default": {"rule": "latest"}}', "latest"),
+        ('{"traits": {"": {}}}', "name"),
+        ('{"traits": {"plan": {"rule": "source_priority"}}}', "plan: source_priority"),
+        ('{"traits": {"plan": {"sources": ["crm"]}}}', "plan: source_priority"),
+        ('{"traits": {"plan": {"rule": "source_priority", "sources": ["crm", "crm"]}}}', "once"),
+        ('{"traits": {"size": {"rule": "max"}}}', "size: max needs a type"),
+        ('{"traits": {"size": {"rule": "longest", "type": "number"}}}', "text, list"),
+        ('{"traits": {"tags": {"rule": "union", "type": "list"}}}', "tags: union"),
+        ('{"traits": {"address": {"rule": "first", "by_field": true, "type": "text"}}}', "by_field is for objects"),
+        ('{"traits": {"city": {"verified_first": true}}}', "email and phone"),
+        ('{"default": {"verified_first": true}}', "email and phone"),
+        ('{"traits": {"plan": {"rule": "first"}}, "default": {"rule": "first"}}' + " " * 256_000, "256000 bytes"),
+    ],
+)
+def test_a_document_that_says_what_cannot_be_is_refused_with_what_is_wrong(document: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read(document)
+    assert refused.value.reason == "RULES_INVALID"
+    assert told in refused.value.message
+
+
+def test_without_rules_of_your_own_the_fold_keeps_what_it_always_kept() -> None:
+    assert rules_of(read("{}"), 1).keeping == SHIPPED_RULES.keeping == PLAIN
+
+
+def test_a_change_that_only_chooses_differently_keeps_the_same() -> None:
+    changed = rules_of(read('{"traits": {"plan": {"rule": "source_priority", "sources": ["crm"]}}}'), 2)
+    assert fold_digest(changed.keeping) == fold_digest(PLAIN)
+
+
+@pytest.mark.parametrize("default", ["most_recent", "first"])
+def test_of_each_trait_all_is_kept_exactly_when_its_rule_needs_it(default: str) -> None:
+    text = f'{{"default": {{"rule": "{default}"}}, "traits": {{"a": {{"rule": "first"}}, "b": {{"type": "text"}}, "c": {{}}}}}}'
+    keeping = rules_of(read(text), 1).keeping
+    assert [keeping.keeps_all(name) for name in ("a", "b", "c", "other")] == [True, True, False, default == "first"]
+    assert fold_digest(keeping) != fold_digest(Keeping(frozenset("a"), keeping.others))
