@@ -17,6 +17,7 @@ from services.cli import (
     identity,
     identity_decisions,
     identity_matching,
+    lifetime,
     parked,
     plans,
     profile,
@@ -93,6 +94,7 @@ profile.app.command()(diff)
 profile.app.command()(explain)
 profile.app.add_typer(profile_rules.app, name="rules")
 profile.app.add_typer(access_tokens.app, name="tokens")
+profile.app.add_typer(lifetime.app, name="lifetime")
 identity.app.command()(why)
 identity.app.command()(history)
 identity.app.command()(train)

@@ -4,11 +4,20 @@ from collections import Counter
 from fractions import Fraction
 from typing import Any
 
+from services.profile.domain.computed.lifetime_value import (
+    LifetimeModel,
+    Purchases,
+    expected_purchases,
+    expected_value,
+    probability_alive,
+)
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 from shared.instants import DAY, SECOND
 from tests.properties.histories import KEY
-from tests.properties.purchases import MINUTE, SCORES
+from tests.properties.purchases import MINUTE, MODEL, SCORES
+
+PARAMETERS = LifetimeModel(**MODEL)
 
 UNITS = {"m": MINUTE, "h": 60 * MINUTE, "d": DAY}
 
@@ -86,8 +95,26 @@ def naive(history: list[Entry], trait: dict[str, Any], at: int) -> Any:  # noqa:
         return (at - held[-1][0]) // SECOND
     if aggregate == "rfm":
         return _rfm(held, at)
+    if aggregate == "lifetime_value":
+        return _lifetime_value(held, at)
     chosen: dict[str, Any] = {"min": min, "max": max, "first": lambda of: of[0], "last": lambda of: of[-1]}
     return chosen[aggregate](found)
+
+
+def _lifetime_value(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, Any]:
+    days = sorted({one[0] // DAY for one in held})
+    spent = [sum(one[2] for one in held if one[0] // DAY == day) for day in days]
+    again = spent[1:]
+    step = 0  # the silence as it was when the prediction was last made anew
+    while (further := max(step + 1, round(step * 1.1))) * DAY <= at - held[-1][0]:
+        step = further
+    known = Purchases(len(again), days[-1] - days[0], days[-1] - days[0] + step, sum(again) / len(again) if again else 0.0)
+    expected = expected_purchases(PARAMETERS, known, 365.0)
+    return {
+        "value": round(expected * expected_value(PARAMETERS, known), 2),
+        "purchases": round(expected, 4),
+        "alive": round(probability_alive(PARAMETERS, known), 4),
+    }
 
 
 def _rfm(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, Any]:

@@ -23,11 +23,13 @@ WINDOWS: list[Any] = [None, "2d", "45m", {"session": "30m"}]
 VALUES = {"sum": TOTAL, "min": TOTAL, "max": TOTAL, "average": TOTAL}
 VALUES |= dict.fromkeys(["first", "last", "most_frequent", "unique_list", "unique_count"], "event.properties.sku")
 SCORES: dict[str, list[Any]] = {"recency": ["1h", "12h", "2d", "4d"], "frequency": [2, 3, 5, 8], "monetary": [10, 20, 40, 80]}
+MODEL: dict[str, Any] = {"r": 0.243, "alpha": 4.414, "a": 0.793, "b": 2.426, "p": 6.25, "q": 3.74, "gamma": 15.44}
 
 
 def every_kind() -> dict[str, Any]:
     """Each aggregate over each kind of window."""
     found: dict[str, Any] = {"since": {"of": ORDER, "aggregate": "time_since"}}
+    found["clv"] = {"of": ORDER, "aggregate": "lifetime_value", "value": TOTAL, "model": MODEL, "horizon": "365d"}
     for place, window in enumerate(WINDOWS):
         found[f"rfm_{place}"] = {"of": ORDER, "aggregate": "rfm", "value": TOTAL, "window": window, "scores": SCORES}
         found[f"count_{place}"] = {"of": "event.type == 'page' || " + ORDER, "aggregate": "count", "window": window}

@@ -32,6 +32,7 @@ _KINDS: Final = {
     "time_since": Kind.DURATION,
     "unique_list": Kind.List(Kind.DYN),
     "rfm": Kind.Map(Kind.STRING, Kind.DYN),
+    "lifetime_value": Kind.Map(Kind.STRING, Kind.DYN),
 } | dict.fromkeys(_DOUBLES, Kind.DOUBLE)
 
 

@@ -7,9 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from services.profile.domain.computed.definitions import Definition, Definitions
+from services.profile.domain.computed.lifetime_value import (
+    SILENCE_STEPS,
+    expected_purchases,
+    expected_value,
+    probability_alive,
+    purchases_of,
+)
 from services.profile.domain.computed.occurrences import Kept, Occurrence
 from services.profile.domain.computed.windows import is_cut, next_leaving, within
-from shared.instants import SECOND
+from shared.instants import DAY, SECOND
 
 Value = Any  # JSON: a number, a text, a list of them, or an object
 
@@ -46,6 +53,8 @@ def aggregate(definition: Definition, held: Sequence[Occurrence], at: int) -> Va
         return max(at - held[-1][0], 0) // SECOND
     if definition.aggregate == "rfm":
         return _rfm(definition, held, at)
+    if definition.aggregate == "lifetime_value":
+        return _lifetime_value(definition, held, at)
     return _AGGREGATES[definition.aggregate](held)
 
 
@@ -65,6 +74,8 @@ def next_of(kept: Kept, definition: Definition, at: int) -> int | None:
     candidates = [] if leaving is None else [leaving]
     if definition.aggregate == "rfm" and within(kept, definition.span, at):
         candidates += [kept.occurrences[-1][0] + bound for bound in definition.recency_us]
+    if definition.aggregate == "lifetime_value":
+        candidates += [kept.occurrences[-1][0] + days * DAY for days in SILENCE_STEPS]
     return min((instant for instant in candidates if instant > at), default=None)
 
 
@@ -77,6 +88,17 @@ def _rfm(definition: Definition, held: Sequence[Occurrence], at: int) -> dict[st
         "recency_score": 5 - sum(since >= bound for bound in definition.recency_us),
         "frequency_score": 1 + sum(len(held) >= bound for bound in definition.scores.frequency),
         "monetary_score": 1 + sum(total >= bound for bound in definition.scores.monetary),
+    }
+
+
+def _lifetime_value(definition: Definition, held: Sequence[Occurrence], at: int) -> dict[str, Value]:
+    assert definition.model is not None, "checked when it was compiled"
+    known = purchases_of(held, at)
+    expected = expected_purchases(definition.model, known, definition.horizon_us / DAY)
+    return {
+        "value": round(expected * expected_value(definition.model, known), 2),
+        "purchases": round(expected, 4),
+        "alive": round(probability_alive(definition.model, known), 4),
     }
 
 

@@ -22,6 +22,7 @@ from services.profile.domain.computed.document import (
     Scores,
 )
 from services.profile.domain.computed.events import EVENT
+from services.profile.domain.computed.lifetime_value import MAX_HORIZON_US, LifetimeModel
 from services.profile.domain.computed.names import event_names
 from services.profile.domain.computed.occurrences import MAX_OCCURRENCES, How, Kept, Scalar
 from services.profile.domain.computed.windows import MAX_WINDOW_US, Span, duration, span_of
@@ -46,6 +47,8 @@ class Definition:
     names: frozenset[str] | None
     recency_us: tuple[int, ...] = ()  # of scores
     scores: Scores | None = None
+    model: LifetimeModel | None = None
+    horizon_us: int = 0
 
     def nothing_kept(self) -> Kept:
         most = 1 if self.aggregate in ("last", "time_since") else MAX_LISTED if self.aggregate == "unique_list" else MAX_OCCURRENCES
@@ -122,6 +125,8 @@ def _compile(name: str, trait: ComputedTrait, language: Language) -> Definition:
         if trait.scores
         else (),
         scores=trait.scores,
+        model=trait.model,
+        horizon_us=duration(trait.horizon, f"{where}.horizon", MAX_HORIZON_US) if trait.horizon else 0,
     )
 
 
@@ -140,6 +145,10 @@ def _objections(name: str, trait: ComputedTrait) -> Iterator[str]:
         yield "time_since has no window"
     if (trait.scores is None) != (trait.aggregate != "rfm"):
         yield "rfm, and only that, needs scores"
+    if (trait.model is None or trait.horizon is None) != (trait.aggregate != "lifetime_value"):
+        yield "lifetime_value, and only that, needs a model, as `c360 profile lifetime fit` writes it, and a horizon, such as 365d"
+    if trait.model is not None and (not trait.model.is_usable or trait.window is not None):
+        yield "a lifetime_value has no window, and its model positive parameters, q above 1, and the format of this release"
     if trait.scores and any(list(bounds) != sorted(set(bounds)) for bounds in (trait.scores.frequency, trait.scores.monetary)):
         yield "the bounds of scores rise"
 

@@ -5,7 +5,9 @@
  "spent": {"of": "event.name == 'Order Completed'", "aggregate": "sum", "value": "double(event.properties.total)"},
  "visit_pages": {"of": "event.type == 'page'", "aggregate": "count", "window": {"session": "30m"}},
  "rfm": {"of": "event.name == 'Order Completed'", "aggregate": "rfm", "value": "double(event.properties.total)",
-         "scores": {"recency": ["30d", "90d", "180d", "365d"], "frequency": [2, 3, 5, 10], "monetary": [50, 100, 250, 500]}}}
+         "scores": {"recency": ["30d", "90d", "180d", "365d"], "frequency": [2, 3, 5, 10], "monetary": [50, 100, 250, 500]}},
+ "clv": {"of": "event.name == 'Order Completed'", "aggregate": "lifetime_value", "value": "double(event.properties.total)",
+         "horizon": "365d", "model": {"r": 0.24, "alpha": 30.9, "a": 0.79, "b": 2.43, "p": 6.25, "q": 3.74, "gamma": 15.4}}}
 ```
 """
 
@@ -13,6 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from services.profile.domain.computed.lifetime_value import LifetimeModel
 from services.profile.domain.computed.windows import Window
 
 Aggregate = Literal[
@@ -28,9 +31,10 @@ Aggregate = Literal[
     "unique_count",
     "time_since",
     "rfm",
+    "lifetime_value",
 ]
 WITHOUT_VALUE: Final = ("count", "time_since")
-OF_NUMBERS: Final = ("sum", "min", "max", "average", "rfm")
+OF_NUMBERS: Final = ("sum", "min", "max", "average", "rfm", "lifetime_value")
 UNIQUE: Final = ("unique_list", "unique_count")
 MAX_COMPUTED: Final = 100  # definitions; each that counts an event costs some microseconds of it
 MAX_TITLE_CHARACTERS: Final = 500
@@ -52,6 +56,8 @@ class ComputedTrait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     value: str | None = None
     window: Window = None
     scores: Scores | None = None
+    model: LifetimeModel | None = None
+    horizon: str | None = None  # of lifetime_value: how far ahead
     title: str = ""
 
 
