@@ -116,7 +116,7 @@ def scores(known: Known, model: Model, matching: Matching, once: bool) -> Scores
         sources = tuple(sorted({record.source for record in records.values()}))
         matching = msgspec.structs.replace(matching, one_per_source=sources)
     rules = msgspec.structs.replace(DEFAULT_RULES, matching=matching)
-    return Scores.of(all_at_once(records, Comparer(model, matching.link_weight), rules), person_of)
+    return Scores.of(all_at_once(records, Comparer(model, matching.link_weight, matching.exclusive), rules), person_of)
 
 
 def _orders() -> Iterator[Result]:

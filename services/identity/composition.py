@@ -79,7 +79,9 @@ def compose(
     ledger.tell_of_units(relay.tell)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     graph = unifier.graph
-    comparing = Comparing(pool, vault, Comparer(ledger.model.model, graph.rules.matching.review_weight), block_records)
+    comparing = Comparing(
+        pool, vault, Comparer(ledger.model.model, graph.rules.matching.review_weight, graph.rules.matching.exclusive), block_records
+    )
     matcher = Matcher(pool, ledger, outbox, graph, vault, comparing, settling(ledger, now_us, new_id))
 
     def forget() -> None:

@@ -127,7 +127,7 @@ class Matcher:
     async def _stand(self) -> State:
         """How far it has come. By another model, or from a lower weight on, all is compared again."""
         comparer = self._comparer()
-        comparer.floor = self._graph.rules.matching.review_weight
+        comparer.floor, comparer.once = self._graph.rules.matching.review_weight, self._graph.rules.matching.exclusive
         if self._state is None:
             self._state = await record_tables.state(self._pool)
         if self._state is None:
@@ -142,7 +142,7 @@ class Matcher:
         """Of the model in force."""
         activation, comparer = self._ledger.model, self.comparing.comparer
         if activation.version != comparer.model.version:
-            self.comparing.comparer = comparer = Comparer(activation.model, comparer.floor)
+            self.comparing.comparer = comparer = Comparer(activation.model, comparer.floor, comparer.once)
         return comparer
 
     async def _settle(self) -> None:

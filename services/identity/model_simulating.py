@@ -36,7 +36,8 @@ class ModelSimulation:
     async def run(self, model: Model) -> AsyncGenerator[Progress, None]:
         """Page by page; the last one has everything. Raises TooLarge (REGION_TOO_LARGE)."""
         rules = self._ledger.rules
-        comparing = Comparing(self._pool, self._vault, Comparer(model, rules.matching.review_weight), self._cap)
+        comparer = Comparer(model, rules.matching.review_weight, rules.matching.exclusive)
+        comparing = Comparing(self._pool, self._vault, comparer, self._cap)
         found, done, settled_to = Difference(), 0, b""
         total = await resettling.count(self._pool)
         yield Progress(0, total, found)
@@ -86,5 +87,7 @@ async def _closed(
 
 
 def _links(matched: dict[Pair, Match], rules: Rules) -> dict[Pair, Match]:
-    """A question leads to nobody who need be loaded."""
+    """A question leads to nobody who need be loaded, unless its ends are rivals of somebody."""
+    if rules.matching.one_per_source:
+        return matched
     return {ends: match for ends, match in matched.items() if rules.matching.band(match.weight, match.witnessed_weight) == "link"}

@@ -71,6 +71,7 @@ FAMILIES: dict[str, Any] = {
     "share": 0.002,
     "shared": {"family_name": 0.9, "street": 0.9, "email": 0.3, "phone": 0.5},
     "twins": 0.02,
+    "absent": 0.1,
 }
 MODEL = make_model(family=FAMILIES)
 

@@ -43,7 +43,9 @@ def test_two_that_are_one_are_joined_by_a_chain_of_links_with_evidence(
         if link.evidence is None:
             assert pair(link.strong, link.weak) in standing.facts.forced
         elif link.weight is not None:
-            assert standing.facts.matched[pair(link.strong, link.weak)].witnessed_weight == link.weight
+            match = standing.facts.matched[pair(link.strong, link.weak)]
+            weighed = rules.matching.linking(match.weight, match.witnessed_weight)
+            assert link.weight == (match.unrivalled if link.unrivalled else weighed)
         else:
             assert any({link.strong, link.weak} <= both and link.evidence == at for both, at in standing.facts.together.items())
     assert not told.together or reached == other
@@ -88,8 +90,9 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     if obstacle.kind == "LOW_CERTAINTY":
         match = facts.matched[pair(*obstacle.nodes)]
         groups = standing.partition(*ends).group_of
-        one, other = (groups[node] for node in obstacle.nodes)  # of many pairs, others may say less
-        return rules.matching.band(match.weight, match.witnessed_weight) == "review" or one.recorded * other.recorded > 1
+        one, other = (groups[node] for node in obstacle.nodes)  # of many pairs, others may say less; or one may be somebody else
+        asked = max(match.weight, match.unrivalled) >= rules.matching.review_weight
+        return asked or one.recorded * other.recorded > 1
     if obstacle.kind == "ONE_PER_SOURCE":
         return sum(obstacle.namespace in sources for sources in facts.recorded_by.values()) > 1
     if obstacle.kind == "LIMIT":

@@ -28,6 +28,9 @@ TIGHT = Rules(
 )
 
 CROWDED = msgspec.structs.replace(TIGHT, max_sightings=2)
+EXCLUSIVE = msgspec.structs.replace(
+    TIGHT, matching=Matching(link_weight=6.0, review_weight=1.0, witness=False, one_per_source=("crm", "shop"))
+)
 
 namespaces = st.sampled_from(["user_id", "email", "phone", "loyalty", "anonymous_id"])
 # As of real ones, the hashes of two namespaces are never the same.
@@ -35,7 +38,7 @@ nodes = st.builds(lambda name, number: Node(name, bytes([number]) + name.encode(
 sightings = st.lists(st.tuples(st.frozensets(nodes, min_size=1, max_size=4), st.integers(0, 30)), max_size=25)
 pairs = st.builds(pair, nodes, nodes).filter(lambda found: len(found) == 2)
 decisions = st.lists(st.tuples(st.sampled_from(["forced", "forbidden", "matched", "matched"]), pairs), max_size=6)
-all_rules = st.sampled_from([DEFAULT_RULES, TIGHT, CROWDED])
+all_rules = st.sampled_from([DEFAULT_RULES, TIGHT, CROWDED, EXCLUSIVE])
 
 Sighting = tuple[frozenset[Node], int]
 Decision = tuple[str, Pair]
@@ -62,11 +65,12 @@ def match_of(found: Pair) -> Match:
     """Of every weight, with ties."""
     number = sum(node.value_hash[0] * len(node.namespace) for node in found)
     weight = number * 5 % 17 - 1.0
-    return Match(weight, weight - number % 3 if number % 5 else -inf, Evidence(number, b"match"))
+    unrivalled = weight + number % 4 * 3 if number % 7 else -inf
+    return Match(weight, weight - number % 3 if number % 5 else -inf, Evidence(number, b"match"), unrivalled)
 
 
 def sources_of(node: Node) -> frozenset[str]:
-    return frozenset({"crm", "shop"} if node.value_hash[0] % 2 else {"shop"})
+    return frozenset(({"crm"}, {"shop"}, {"crm", "shop"})[(node.value_hash[0] + len(node.namespace)) % 3])
 
 
 def outcome(partition: Partition) -> tuple[object, ...]:
@@ -163,7 +167,11 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
             assert pair(link.strong, link.weak) in facts.forced
         elif link.weight is not None:
             match = facts.matched[pair(link.strong, link.weak)]
-            assert rules.matching.band(match.weight, match.witnessed_weight) == "link"
+            if link.unrivalled:
+                assert link.weight == match.unrivalled >= rules.matching.link_weight
+                assert all(facts.recorded_by[node] <= rules.matching.exclusive for node in (link.strong, link.weak))
+            else:
+                assert rules.matching.band(match.weight, match.witnessed_weight) == "link"
         else:
             assert any({link.strong, link.weak} <= nodes and link.evidence == at for nodes, at in facts.together.items())
     for link, reason, namespace in found.rejected:
@@ -265,8 +273,9 @@ def test_a_landline_joins_nobody_who_is_known_by_an_address_only() -> None:
 @given(st.lists(pairs, max_size=12))
 def test_no_match_joins_two_that_a_source_keeps_once(matched: list[Pair]) -> None:
     facts = facts_of([], [("matched", found) for found in matched])
-    for group in divide(facts, TIGHT).groups():
-        assert sum("crm" in sources_of(node) for node in group) <= 1
+    for rules in (TIGHT, EXCLUSIVE):
+        for group in divide(facts, rules).groups():
+            assert all(sum(source in sources_of(node) for node in group) <= 1 for source in rules.matching.one_per_source)
 
 
 @given(sightings, decisions, all_rules)
@@ -289,8 +298,8 @@ def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
         one, other = (found.group_of[node] for node in matched)
         if matched in asked:
             assert one is not other
-            if rules.matching.band(match.weight, match.witnessed_weight) != "review":  # one of many pairs, and others say less
-                assert one.recorded * other.recorded > 1
+            if rules.matching.band(match.weight, match.witnessed_weight) == "link":  # others say less, or one end may be another's
+                assert one.recorded * other.recorded > 1 or rules.matching.one_per_source
         elif rules.matching.band(match.weight, match.witnessed_weight) == "review" and not facts.forbidden:
             assert one is other or one.sources & other.sources or not matched.isdisjoint(found.shared)
 

@@ -17,7 +17,6 @@ from tests.properties.people_store import People, all_at_once
 
 # Small enough that blocks retire and clusters are full in examples of a dozen records.
 REVIEW, LINK = 0.0, 4.0
-COMPARER = Comparer(MODEL, REVIEW)
 caps = st.sampled_from([2, 3, 80])
 
 
@@ -37,14 +36,18 @@ arrivals = records().flatmap(st.permutations)
 
 
 def stream(arriving: list[Record], rules: Rules, cap: int) -> People:
-    people = People(COMPARER, rules, cap)
+    people = People(comparer(rules), rules, cap)
     for record in arriving:
         people.add(record)
     return people
 
 
 def batch(arriving: list[Record], rules: Rules, cap: int) -> set[frozenset[str]]:
-    return all_at_once({record.id: record for record in arriving}, COMPARER, rules, cap)
+    return all_at_once({record.id: record for record in arriving}, comparer(rules), rules, cap)
+
+
+def comparer(rules: Rules) -> Comparer:
+    return Comparer(MODEL, REVIEW, rules.matching.exclusive)
 
 
 @given(arrivals, rules(), caps, st.data())

@@ -66,6 +66,15 @@ def test_the_weight_is_what_bayes_says_of_three_kinds_of_pairs(one: Person, othe
     assert 2 ** OF_FAMILIES.weigh(one, other) == pytest.approx(person / (strangers + family * (others + twins)), rel=1e-9)
 
 
+@given(persons, persons)
+def test_who_could_be_nobody_else_is_rather_one_and_never_more_than_if_there_were_no_families(one: Person, other: Person) -> None:
+    weight, unrivalled = OF_FAMILIES.weigh_twice(one, other)
+    assert weight == OF_FAMILIES.weigh(one, other) <= unrivalled <= SCORER.weigh(one, other)
+    never_absent, always_absent = (Scorer(make_model(family=FAMILIES | {"absent": share})) for share in (0.0, 1.0))
+    assert never_absent.weigh_twice(one, other) == (weight, SCORER.weigh(one, other))
+    assert always_absent.weigh_twice(one, other) == (weight, weight)
+
+
 @given(persons)
 def test_somebody_of_whom_nothing_is_known_weighs_the_prior(one: Person) -> None:
     assert SCORER.weigh(one, Person()) == MODEL.prior_weight

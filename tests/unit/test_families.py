@@ -8,7 +8,9 @@ import pytest
 
 from services.identity.matching.family import NEARLY_THE_SAME
 from services.identity.matching.model import Level
+from services.identity.matching.record import Record
 from services.identity.matching.score import Scorer
+from services.identity.training.absent import absent
 from services.identity.training.maximise import Maximised, Pattern, maximise
 from tests.properties.messy_records import SETTINGS, make_model, person
 
@@ -77,3 +79,16 @@ def test_a_few_records_do_not_say_that_there_are_no_families() -> None:
 
 def test_a_family_never_shares_what_a_person_has_alone() -> None:
     assert learnt(PEOPLE, families=4_000).family.shared.keys() == SHARED.keys()
+
+
+@pytest.mark.parametrize(("seen_in_both", "lacking"), [(0, 1.0), (500, 0.5), (1_000, 0.0)])
+def test_how_many_people_of_a_source_another_lacks_is_learnt(seen_in_both: int, lacking: float) -> None:
+    records = [Record(f"{source}{number}", source, person()) for source in ("crm", "shop") for number in range(1_000)]
+    linked = [(f"crm{number}", f"shop{number}") for number in range(seen_in_both)]
+    assert absent(records, linked) == pytest.approx(lacking, abs=0.02)
+
+
+def test_of_few_records_and_of_one_source_nobody_concludes_that_all_are_in_the_other() -> None:
+    few = [Record(source, source, person()) for source in ("crm", "shop")]
+    assert absent(few, [("crm", "shop")]) > 0.9
+    assert absent([Record("1", "crm", person()), Record("2", "crm", person())], [("1", "2")]) == 1.0

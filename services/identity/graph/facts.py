@@ -6,6 +6,7 @@ identifiers together are one fact, with the earliest of them as its evidence.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 
@@ -29,6 +30,7 @@ class Match(NamedTuple):
     weight: float  # bits
     witnessed_weight: float  # bits, where something bears witness to it (`records/likeness`); minus infinity where nothing does
     evidence: Evidence  # the latest event of what was compared
+    unrivalled: float = -inf  # bits, where neither could be anybody else: of sources that have each person once, two different ones
 
 
 Pair = frozenset[Node]

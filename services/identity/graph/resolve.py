@@ -7,12 +7,14 @@ forbids it. What isn't joined is kept with its reason. Links never lead out of a
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import permutations
-from math import log2
+from math import fsum, log2
 from typing import Literal, NamedTuple
 
 from services.identity.graph.crowding import shared, taking_part
-from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.rules import Namespace, Rules
+
+TIMES_A_RIVAL = 20.0  # as likely as all others together has one to be whom a source that has each person once can have once only
 
 Reason = Literal["LIMIT", "FORBIDDEN", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY"]
 
@@ -24,6 +26,7 @@ class Link(NamedTuple):
     weak: Node
     evidence: Evidence | None
     weight: float | None = None
+    unrivalled: bool = False  # a match that is one only where neither end could be anybody else
 
 
 class Rejected(NamedTuple):
@@ -55,7 +58,7 @@ class Partition:
     rejected: list[Rejected] = field(default_factory=list)
     shared: set[Node] = field(default_factory=set)
     contested: set[Node] = field(default_factory=set)
-    alike: dict[Node, dict[Node, float]] = field(default_factory=dict, repr=False, compare=False)  # who matches whom, in bits
+    alike: dict[Node, dict[Node, Match]] = field(default_factory=dict, repr=False, compare=False)  # who matches whom
 
     def add(self, node: Node, first_seen: int = 0, sources: Iterable[str] = (), recorded: int = 0) -> None:
         self.group_of[node] = Group({node}, {node.namespace: [first_seen]}, set(sources), recorded)
@@ -75,7 +78,7 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, 
         partition.add(node, first_seen.get(node, 0), sources, 1 if known else 0)
     for found, match in facts.matched.items():
         for end, another in permutations(found):
-            partition.alike.setdefault(end, {})[another] = match.weight
+            partition.alike.setdefault(end, {})[another] = match
     for link in candidates(facts, rules, partition.shared, last):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
         if one is not other and (rejected := _reject(link, partition, facts, rules)) is not None:
@@ -85,7 +88,7 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, 
         if one is not other:
             _join(partition.group_of, one, other)
         if link.evidence is not None:
-            _join_parts(partition, link, rules)
+            _join_parts(partition, link, facts, rules)
     # What people joined is weighed in parts: a link that would break one part's limit may be moot by another part's link.
     partition.rejected = [
         one for one in partition.rejected if partition.group_of[one.link.strong] is not partition.group_of[one.link.weak]
@@ -116,19 +119,16 @@ def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[
         strong, weak = sorted(decided, key=rank)
         earliest[decided] = Link(strong, weak, None)
     for found, match in facts.matched.items():
-        if (
-            found not in earliest
-            and found.isdisjoint(without)
-            and rules.matching.band(match.weight, match.witnessed_weight) == "link"
-        ):
+        if found not in earliest and found.isdisjoint(without) and (linking := _linking(found, match, facts, rules)) is not None:
+            weight, unrivalled = linking
             strong, weak = sorted(found, key=rank)
-            earliest[found] = Link(strong, weak, match.evidence, rules.matching.linking(match.weight, match.witnessed_weight))
+            earliest[found] = Link(strong, weak, match.evidence, weight, unrivalled)
 
     def order(link: Link) -> tuple[object, ...]:
         ranks = rank(link.strong)[0], rank(link.weak)[0]
         if link.weight is not None:
-            return 2, -link.weight, *ranks, link.weak, link.strong
-        kind = 0 if link.evidence is None else 3 if link.strong in last or link.weak in last else 1
+            return 3 if link.unrivalled else 2, -link.weight, *ranks, link.weak, link.strong
+        kind = 0 if link.evidence is None else 4 if link.strong in last or link.weak in last else 1
         return kind, *ranks, link.evidence, link.weak, link.strong
 
     return sorted(earliest.values(), key=order)
@@ -162,22 +162,55 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
             return Rejected(link, "LIMIT", name)
     if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
-    return None if link.weight is None else _reject_match(link, partition, rules)
+    return None if link.weight is None else _reject_match(link, partition, facts, rules)
 
 
-def _reject_match(link: Link, partition: Partition, rules: Rules) -> Rejected | None:
+def _reject_match(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rejected | None:
     part, another = partition.part_of[link.strong], partition.part_of[link.weak]
     if both := part.sources & another.sources:
         return Rejected(link, "ONE_PER_SOURCE", min(both))
-    return None if _weigh(partition, part, another) >= rules.matching.link_weight else Rejected(link, "LOW_CERTAINTY")
+    odds = _odds(partition, part, another, link.unrivalled)
+    rivals = [
+        _odds(partition, one, rival, link.unrivalled)
+        for one, other in permutations((part, another))
+        for rival in _rivals(partition, one, other, facts)
+    ]
+    certain = odds > 0.0 and log2(odds) >= rules.matching.link_weight and odds >= TIMES_A_RIVAL * fsum(rivals)
+    return None if certain else Rejected(link, "LOW_CERTAINTY")
 
 
-def _weigh(partition: Partition, part: Group, another: Group) -> float:
-    """Bits: the odds of all pairs of two groups, on average. Of many pairs one may weigh much by chance while the others say nothing."""
+def _odds(partition: Partition, part: Group, another: Group, unrivalled: bool) -> float:
+    """Of all pairs of two groups, on average. Of many pairs one may weigh much by chance while the others say nothing."""
     small, large = sorted((part, another), key=lambda group: len(group.nodes))
     alike = [partition.alike[node] for node in small.nodes if node in partition.alike]
-    odds = sum(2.0**weight for found in alike for other, weight in found.items() if other in large.nodes)
-    return log2(odds / max(1, part.recorded * another.recorded))
+    matches = [match for found in alike for other, match in found.items() if other in large.nodes]
+    odds = [2.0 ** (match.unrivalled if unrivalled else match.weight) for match in matches]
+    return fsum(odds) / max(1, part.recorded * another.recorded)
+
+
+def _rivals(partition: Partition, part: Group, another: Group, facts: Facts) -> list[Group]:
+    """All whom a part may be instead of the other: in a source that has the other too, and each person once."""
+    if not another.sources:
+        return []
+    near = {other for node in part.nodes for other in partition.alike.get(node, ())}
+    groups = {id(group): group for other in near if (group := partition.part_of[other]) is not part and group is not another}
+    may_be = [group for group in groups.values() if group.sources & another.sources and not group.sources & part.sources]
+    return [group for group in may_be if not any(_across(decided, part, group) for decided in facts.forbidden)]
+
+
+def _linking(found: Pair, match: Match, facts: Facts, rules: Rules) -> tuple[float, bool] | None:
+    """Bits from which on a match links, and whether only if it is unrivalled; None: it doesn't."""
+    if rules.matching.band(match.weight, match.witnessed_weight) == "link":
+        return rules.matching.linking(match.weight, match.witnessed_weight), False
+    if _exclusive(found, facts, rules) and rules.matching.band(match.unrivalled, match.unrivalled) == "link":
+        return match.unrivalled, True
+    return None
+
+
+def _exclusive(found: Pair, facts: Facts, rules: Rules) -> bool:
+    """Whether all that recorded two have each person once."""
+    exclusive = rules.matching.exclusive
+    return bool(exclusive) and all(node in facts.recorded_by and facts.recorded_by[node] <= exclusive for node in found)
 
 
 def _anchored(name: str, part: Group, group: Group, rules: Rules) -> bool:
@@ -189,12 +222,12 @@ def _together(name: str, one: Group, other: Group) -> list[int]:
     return one.values.get(name, []) + other.values.get(name, [])
 
 
-def _join_parts(partition: Partition, link: Link, rules: Rules) -> None:
+def _join_parts(partition: Partition, link: Link, facts: Facts, rules: Rules) -> None:
     """Also inside of a group, unless it would break a limit or bound by itself."""
     part, another = partition.part_of[link.strong], partition.part_of[link.weak]
     if part is another or len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return
-    if link.weight is not None and _reject_match(link, partition, rules) is not None:
+    if link.weight is not None and _reject_match(link, partition, facts, rules) is not None:
         return
     if not any(
         _breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()
@@ -203,17 +236,26 @@ def _join_parts(partition: Partition, link: Link, rules: Rules) -> None:
 
 
 def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejected]:
-    """Matches that are a question for people, once all that is certain has been joined."""
+    """Matches that are a question for people, once all that is certain has been joined, and those that a source answers."""
     asked = []
     for found, match in facts.matched.items():
         one, other = (partition.group_of[node] for node in found)
-        certain = rules.matching.band(match.weight, match.witnessed_weight) != "review"
-        if certain or one is other or not found.isdisjoint(partition.shared) or one.sources & other.sources:
+        if one is other or not found.isdisjoint(partition.shared) or (weight := _asking(found, match, facts, rules)) is None:
             continue
         if not any(_across(decided, one, other) for decided in facts.forbidden):
             strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
-            asked.append(Rejected(Link(strong, weak, match.evidence, match.weight), "LOW_CERTAINTY"))
+            link = Link(strong, weak, match.evidence, weight)
+            both = one.sources & other.sources
+            asked.append(Rejected(link, "ONE_PER_SOURCE", min(both)) if both else Rejected(link, "LOW_CERTAINTY"))
     return sorted(asked)
+
+
+def _asking(found: Pair, match: Match, facts: Facts, rules: Rules) -> float | None:
+    """Bits of what isn't enough to link two and too much to pass over."""
+    weight, witnessed = match.weight, match.witnessed_weight
+    if _exclusive(found, facts, rules):
+        weight = witnessed = max(match.weight, match.unrivalled)
+    return weight if rules.matching.band(weight, witnessed) == "review" else None
 
 
 def _across(decided: Pair, one: Group, other: Group) -> bool:

@@ -51,6 +51,13 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return None
         return "link" if self.linking(weight, witnessed_weight) >= self.link_weight else "review"
 
+    @property
+    def exclusive(self) -> frozenset[str]:
+        """Sources of which each has a person once, so that a record of one is nobody's, or one's, in another. Who asks for a witness
+        links by no such conclusion.
+        """
+        return frozenset() if self.witness or not self.on or len(self.one_per_source) < 2 else frozenset(self.one_per_source)
+
     def linking(self, weight: float, witnessed_weight: float) -> float:
         """What counts for a link, in bits."""
         return witnessed_weight if self.witness else weight

@@ -21,11 +21,13 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
     `shared`: by comparison, how many pairs of a family agree in it as one person's records do; the others agree as strangers do.
     `twins`: how many have one birth date, and other given names: twins, and who is entered with the date of another.
+    `absent`: of the people of one source, how many another lacks. Only who is absent can be told by nobody but family.
     """
 
     share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     shared: dict[str, Part] = {}
     twins: Part = 0.0
+    absent: Part = 1.0
 
     def odds(self, times: float, twin: float) -> float:
         """Of a family and not strangers. `times`, `twin`: how many times as often as strangers a family agrees so, and its twins."""

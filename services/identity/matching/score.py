@@ -49,6 +49,14 @@ class Scorer:
         weight, odds = self._weigh(one, other)
         return weight + family_weight(odds)
 
+    def weigh_twice(self, one: Person, other: Person) -> tuple[float, float]:
+        """Bits as `weigh`, and where neither could be of anybody else, as two sources have each person once.
+
+        Two of a family they are then only if both are absent, each from the source that has the other.
+        """
+        weight, odds = self._weigh(one, other)
+        return weight + family_weight(odds), weight + family_weight(odds * self.model.family.absent**2)
+
     def related(self, one: Person, other: Person) -> bool:
         """Whether they are rather one person or of a family than strangers."""
         weight, odds = self._weigh(one, other)

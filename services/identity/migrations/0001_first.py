@@ -184,6 +184,7 @@ CREATE TABLE matches (
     one_hash    bytea  NOT NULL,
     other_hash  bytea  NOT NULL,
     weight      float8 NOT NULL, -- bits
+    unrivalled  float8 NOT NULL, -- bits, where neither could be anybody else; minus infinity: sources that may have a person twice
     witnessed   bool   NOT NULL,
     veto        text,
     occurred_at int8   NOT NULL, -- of the latest event of what was compared

@@ -1,13 +1,14 @@
 """From pairs of records to what the graph takes: which identifiers match, and how much speaks for it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from math import inf
 from typing import NamedTuple
 
 from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
 from services.identity.matching.family import NEARLY_THE_SAME
-from services.identity.matching.model import Model
+from services.identity.matching.model import VERSION_DIGITS, Model
 from services.identity.matching.record import Person
 from services.identity.matching.score import Scorer, level_of
 from services.identity.matching.veto import Veto, veto
@@ -37,6 +38,7 @@ class Likeness(NamedTuple):
     one: bytes  # value hashes, in the order of the records
     other: bytes
     weight: float  # bits
+    unrivalled: float  # as of `Match`
     witnessed: bool
     veto: Veto | None
     evidence: Evidence
@@ -47,20 +49,27 @@ class Likeness(NamedTuple):
 
     def says_as(self, other: "Likeness") -> bool:
         """An event that says again what is known changes nothing."""
-        return self[:5] == other[:5]
+        return self[:6] == other[:6]
 
 
 class Comparer:
-    """`floor`: bits, below which nothing is kept; `version` says what else the outcome depends on."""
+    """`floor`: bits, below which nothing is kept; `once`: the sources that have each person once. `version` says what else the
+    outcome depends on.
+    """
 
-    def __init__(self, model: Model, floor: float) -> None:
+    def __init__(self, model: Model, floor: float, once: Collection[str] = ()) -> None:
         self.model = model
-        self.version = f"{model.version}/{model.normal_form}"
         self.floor = floor
+        self.once = frozenset(once)
         self.scorer = Scorer(model)
         self._given = [comparison for comparison in model.comparisons if "given_name" in comparison.about]
         self._witnesses = [comparison for comparison in model.comparisons if not comparison.about & KNOWN_TO_MANY]
         self._numbers = [comparison for comparison in model.comparisons if "national_id" in comparison.about]
+
+    @property
+    def version(self) -> str:
+        once = sha256("\n".join(sorted(self.once)).encode()).hexdigest()[:VERSION_DIGITS] if self.once else ""
+        return "/".join((self.model.version, str(self.model.normal_form), *([once] if once else [])))
 
     def compare(self, one: Kept, other: Kept) -> Likeness | None:
         """The same for both orders: floats are added up in one."""
@@ -68,11 +77,14 @@ class Comparer:
             return None
         if one.record_id > other.record_id:
             one, other = other, one
-        weight = self.scorer.weigh(one.person, other.person)
-        if weight < self.floor:
+        weight, unrivalled = self.scorer.weigh_twice(one.person, other.person)
+        if one.source == other.source or not self.once >= {one.source, other.source}:
+            unrivalled = -inf
+        if max(weight, unrivalled) < self.floor:
             return None
         witnessed, forbidden = self.witnessed(one.person, other.person), veto(one.person, other.person)
-        return Likeness(one.value_hash, other.value_hash, weight, witnessed, forbidden, max(one.evidence, other.evidence))
+        evidence = max(one.evidence, other.evidence)
+        return Likeness(one.value_hash, other.value_hash, weight, unrivalled, witnessed, forbidden, evidence)
 
     def witnessed(self, one: Person, other: Person) -> bool:
         """Whether more speaks for it than who knows somebody could say: the number that an authority gave, or an address, telephone
@@ -101,4 +113,4 @@ def best(likenesses: Iterable[Likeness], nodes: dict[bytes, Node]) -> dict[Pair,
 
 def _match(likes: list[Likeness]) -> Match:
     weight, evidence = max((like.weight, like.evidence) for like in likes)
-    return Match(weight, max(like.witnessed_weight for like in likes), evidence)
+    return Match(weight, max(like.witnessed_weight for like in likes), evidence, max(like.unrivalled for like in likes))

@@ -111,7 +111,7 @@ async def returned(pool: Any, limit: int) -> list[Key]:
     return [row["block_key"] for row in await pool.fetch("SELECT block_key FROM returned_blocks LIMIT $1", limit)]
 
 
-LIKENESS = "SELECT one, other, one_hash, other_hash, weight, witnessed, veto, occurred_at, event_id FROM matches"
+LIKENESS = "SELECT one, other, one_hash, other_hash, weight, unrivalled, witnessed, veto, occurred_at, event_id FROM matches"
 
 
 async def likenesses_of(pool: Any, ids: Collection[bytes]) -> dict[RecordPair, Likeness]:
@@ -155,6 +155,7 @@ def _likenesses(rows: Iterable[Any]) -> dict[RecordPair, Likeness]:
             row["one_hash"],
             row["other_hash"],
             row["weight"],
+            row["unrivalled"],
             row["witnessed"],
             row["veto"],
             Evidence(row["occurred_at"], row["event_id"]),
@@ -223,12 +224,12 @@ async def _save_matches(connection: Any, changes: Changes, recorded_at: int) -> 
             *zip(*changes.gone, strict=True),
         )
     await connection.executemany(
-        """INSERT INTO matches (one, other, one_hash, other_hash, weight, witnessed, veto, occurred_at, event_id, recorded_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        """INSERT INTO matches (one, other, one_hash, other_hash, weight, unrivalled, witnessed, veto, occurred_at, event_id, recorded_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
            ON CONFLICT (one, other) DO UPDATE
-           SET weight = excluded.weight, witnessed = excluded.witnessed, veto = excluded.veto,
+           SET weight = excluded.weight, unrivalled = excluded.unrivalled, witnessed = excluded.witnessed, veto = excluded.veto,
                occurred_at = excluded.occurred_at, event_id = excluded.event_id""",
-        [(*ids, *like[:5], *like.evidence, recorded_at) for ids, like in changes.likenesses.items()],
+        [(*ids, *like[:6], *like.evidence, recorded_at) for ids, like in changes.likenesses.items()],
     )
 
 

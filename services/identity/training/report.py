@@ -34,7 +34,8 @@ def _families(model: Model, all_pairs: int) -> str:
     shared = ", ".join(f"{name} {share:.0%}" for name, share in model.family.shared.items())
     return (
         f"About {model.family.share * all_pairs:,.0f} pairs of records are of two of a family. Of these agree as one person's would:"
-        f" {shared}; of one birth date, and another given name, are {model.family.twins:.2%}.\n"
+        f" {shared}; of one birth date, and another given name, are {model.family.twins:.2%}."
+        f" Of the people of one source, another lacks {model.family.absent:.1%}.\n"
     )
 
 

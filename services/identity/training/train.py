@@ -14,6 +14,7 @@ from services.identity.matching.score import Scorer
 from services.identity.matching.trap import refuse_household_trap
 from services.identity.matching.values import NORMAL_FORM
 from services.identity.matching.veto import veto
+from services.identity.training.absent import absent
 from services.identity.training.expected import Expected, expect, link_weight
 from services.identity.training.learn import LEAST_M, Better, Learnt, learn
 from services.identity.training.maximise import Maximised, maximise, patterns
@@ -58,7 +59,9 @@ def train(records: Sequence[Record], options: Options) -> Trained:
     learnt = learn(records, options.seed, better)
     scorer = Scorer(load(write(learnt.settings, learnt.frequencies, learnt.family, options, LEARNT_WITH)))
     weights = [scorer.weigh(*pair) for pair in pairs]
-    text = write(learnt.settings, learnt.frequencies, learnt.family, options, link_weight(weights, options.link_precision))
+    linked = [ids for ids, pair, weight in zip(proposed, pairs, weights, strict=True) if weight >= LEARNT_WITH and not veto(*pair)]
+    family = msgspec.structs.replace(learnt.family, absent=absent(records, linked))
+    text = write(learnt.settings, learnt.frequencies, family, options, link_weight(weights, options.link_precision))
     model = load(text)
     refuse_household_trap(model)
     return Trained(text, model, learnt, expect(weights, model.link_weight), expect(weights, model.review_weight))
