@@ -16,9 +16,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
+import msgspec
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
@@ -78,18 +79,17 @@ async def measure(_servers: Stack) -> list[Result]:
 class Served:
     """The service, and an echo of its answer, each a process of its own."""
 
-    def __init__(self, stack: Stack, echo: str, requests: dict[str, pb.GetProfileRequest]) -> None:
+    def __init__(self, stack: Stack, echo: "Echo", requests: dict[str, pb.GetProfileRequest]) -> None:
         self._stack = stack
         self._echo = echo
         self._requests = requests
-        self.cpu_us: list[float] = []
+        self.cpu_us: dict[str, list[float]] = {}
 
     async def calls(self, name: str) -> float:
         """Calls a second."""
-        before = self._cpu_s()
+        before = self._cpu_s(name)
         load = await self._load("closed", name, LOAD_S)
-        if name != "echo":
-            self.cpu_us.append((self._cpu_s() - before) * 1e6 / load["calls"])
+        self.cpu_us.setdefault(name, []).append((self._cpu_s(name) - before) * 1e6 / load["calls"])
         return float(load["calls"]) / float(load["seconds"])
 
     async def p99(self, name: str, rate: float) -> float:
@@ -103,7 +103,7 @@ class Served:
             await self._load("closed", name, WARM_UP_S)
 
     async def _load(self, kind: str, name: str, seconds: float, rate: float = 0) -> dict[str, Any]:
-        address, method = (self._echo, grpc_echo.METHOD) if name == "echo" else (self._stack.endpoints.profile, METHOD)
+        address, method = (self._echo.address, grpc_echo.METHOD) if name == "echo" else (self._stack.endpoints.profile, METHOD)
         request = self._requests.get(name) or next(iter(self._requests.values()))
         command = [sys.executable, "-m", "benchmarks.grpc_load", kind, address, method, request.SerializeToString().hex()]
         command += [str(seconds), str(rate)] if rate else [str(seconds)]
@@ -112,9 +112,10 @@ class Served:
         assert not load["failed"], f"{load['failed']} calls of {name} were refused"
         return load
 
-    def _cpu_s(self) -> float:
-        """User and system time of the service, all its threads."""
-        fields = Path(f"/proc/{self._stack.pid('profile')}/stat").read_text().rpartition(")")[2].split()
+    def _cpu_s(self, name: str) -> float:
+        """User and system time of the process that answers, all its threads."""
+        pid = self._echo.pid if name == "echo" else self._stack.pid("profile")
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
 
@@ -135,7 +136,9 @@ async def _reads(stack: Stack) -> AsyncIterator[Result]:
     yield calls.result("echo")
     for name in requests:
         yield calls.result(name, "echo", at_least=0.85)
-    yield Result(name="cpu of a read", value=statistics.median(served.cpu_us), unit="us", samples=served.cpu_us)
+    cpu = Part("us", ROUNDS, served.cpu_us)
+    yield msgspec.structs.replace(cpu.result("echo"), name="echo, CPU of a call")
+    yield msgspec.structs.replace(cpu.result("by_id", "echo"), name="by_id, CPU of a call")
     yield latency.result("echo_p99")
     for name in requests:
         result = latency.result(f"{name}_p99", "echo_p99")
@@ -160,15 +163,19 @@ def _fifty_traits(stack: Stack) -> pb.GetProfileResponse:
     return answer
 
 
+class Echo(NamedTuple):
+    address: str
+    pid: int
+
+
 @contextlib.contextmanager
-def _echo(answer: bytes) -> Iterator[str]:
-    """Its address."""
+def _echo(answer: bytes) -> Iterator[Echo]:
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(answer)
         command = [sys.executable, "-m", "benchmarks.grpc_echo", file.name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
             assert echo.stdout is not None
-            yield f"127.0.0.1:{echo.stdout.readline().strip()}"
+            yield Echo(f"127.0.0.1:{echo.stdout.readline().strip()}", echo.pid)
             echo.terminate()
 
 

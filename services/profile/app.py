@@ -21,8 +21,9 @@ from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, newest_positions
 from services.profile.enforcement import depends_on_the_person
+from services.profile.owners import Owners
+from services.profile.ready import Ready
 from services.profile.tables.history import History
-from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.snapshots import NEVER, Past
 from shared.errors import InvalidInput, Unavailable
 from shared.events.consent import DecisionRecorded, PurposeDefined
@@ -87,7 +88,7 @@ class Profiles:
         self,
         history: History,
         chooser: Chooser,
-        identifiers: Identifiers,
+        identifiers: Owners,
         states: LoadingCache[bytes, Held],
         decisions: LoadingCache[bytes, list[DecisionRecorded]],
         purposes: dict[str, PurposeDefined],
@@ -121,6 +122,14 @@ class Profiles:
                 raise Unavailable("purposes are not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             raise InvalidInput("no such purpose is defined", reason="PURPOSE_UNKNOWN")
         return self._purposes[name]
+
+    def ready(self, answer: bytes, profile: Profile, purpose: PurposeDefined) -> Ready:
+        return Ready(answer, purpose, profile.rules, depends_on_the_person(purpose))
+
+    def still_holds(self, ready: Ready) -> bool:
+        """Whether an answer that nothing was dropped of may be served at this moment. If not, the caller is told by a new one."""
+        purpose = self._purposes.get(ready.purpose.name)
+        return purpose is ready.purpose and ready.rules is self.in_force and (not ready.by_lease or self._lease_holds())
 
     def past(self, instant: int) -> int:
         """Raises InvalidInput (INSTANT_IN_FUTURE)."""

@@ -9,7 +9,7 @@ from services.profile.cache import LoadingCache
 from services.profile.clusters import bound_hashes, joined, require_decided, require_readable, unknown, unknown_identifier
 from services.profile.domain.state import Held, reachable
 from services.profile.enforcement import depends_on_the_person
-from services.profile.tables.identifiers import Identifiers
+from services.profile.owners import Owners
 from shared.errors import CustomerError, NotFound
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
@@ -28,7 +28,7 @@ class Seen(msgspec.Struct, frozen=True):
 class Batches:
     """As `Profiles` answers about one."""
 
-    def __init__(self, profiles: Profiles, identifiers: Identifiers, states: LoadingCache[bytes, Held], lookup_key: bytes) -> None:
+    def __init__(self, profiles: Profiles, identifiers: Owners, states: LoadingCache[bytes, Held], lookup_key: bytes) -> None:
         self._profiles = profiles
         self._identifiers = identifiers
         self._states = states

@@ -4,9 +4,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Generic, TypeVar
 
-K = TypeVar("K")
+from services.profile.reading import looked_up
+
+K = TypeVar("K", bound=bytes)
 V = TypeVar("V")
 Load = Callable[[Collection[K]], Awaitable[dict[K, V]]]
+Watcher = Callable[[Collection[bytes] | None], None]
 
 
 class LoadingCache(Generic[K, V]):
@@ -17,9 +20,15 @@ class LoadingCache(Generic[K, V]):
         self._most = most
         self._held: OrderedDict[K, V] = OrderedDict()
         self._generation = 0
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """It is told the keys whose values are others from now on; None: all."""
+        self._watchers.append(watcher)
 
     async def get(self, keys: Collection[K]) -> dict[K, V]:
         """Keys that the loader doesn't know are absent."""
+        looked_up(keys)
         found = {key: self._held[key] for key in keys if key in self._held}
         for key in found:
             self._held.move_to_end(key)
@@ -35,15 +44,22 @@ class LoadingCache(Generic[K, V]):
         """Values just committed: what is being loaded meanwhile may be older."""
         self._generation += 1
         self._keep(values)
+        self._tell(values)
 
     def drop(self, keys: Collection[K]) -> None:
         self._generation += 1
         for key in keys:
             self._held.pop(key, None)
+        self._tell(keys)
 
     def clear(self) -> None:
         self._generation += 1
         self._held.clear()
+        self._tell(None)
+
+    def _tell(self, keys: Collection[bytes] | None) -> None:
+        for watcher in self._watchers:
+            watcher(keys)
 
     def _keep(self, values: dict[K, V]) -> None:
         for key, value in values.items():

@@ -1,13 +1,18 @@
 """Chooses golden records by rules: which rules are meant, and what they have to know of what the person has confirmed."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Final, Literal
 
 from services.profile.cache import LoadingCache
+from services.profile.domain.computed.aggregates import next_change
+from services.profile.domain.computed.definitions import Definitions
+from services.profile.domain.computed.take import join
 from services.profile.domain.golden import GoldenRecord, VerifiedValue, golden_record, unconfirmed
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
-from services.profile.domain.state import Held
+from services.profile.domain.state import Held, State
+from services.profile.reading import steady_until
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import InvalidInput
 from shared.events.consent import DecisionRecorded
@@ -42,6 +47,9 @@ class Chooser:
         """By customer. The states are folded with what these rules need; what was confirmed after `by` isn't confirmed."""
         verified = await self.confirmed(unconfirmed((h.state for held in clusters.values() for h in held.values()), rules), by)
         at = self._clock() if by == END_OF_TIME else by
+        if by == END_OF_TIME and rules.computed is not None:
+            for held in clusters.values():
+                steady_until(_next_change([h.state for h in held.values()], rules.computed, at))
         return {
             customer: golden_record({stream: h.state for stream, h in held.items()}, rules, verified, at)
             for customer, held in clusters.items()
@@ -69,3 +77,11 @@ class Chooser:
             return hash_of(normalise(name, value), self._lookup_key)
         except InvalidInput:
             return None
+
+
+def _next_change(states: Sequence[State], definitions: Definitions, at: int) -> int:
+    """Until when computed traits stay what they are at `at`, if no event comes."""
+    if any(definition.aggregate == "time_since" for definition in definitions.all.values()):
+        return at
+    kept = reduce(join, (state.computed for state in states))
+    return END_OF_TIME if (soonest := next_change(kept, definitions, at)) is None else soonest

@@ -21,7 +21,9 @@ from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
 from services.profile.notices import Notices
 from services.profile.origins import Origins
+from services.profile.owners import Owners
 from services.profile.purging import Purger
+from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
 from services.profile.simulating import Simulation
 from services.profile.sweep import Sweep
@@ -74,6 +76,7 @@ class Parts:
     lease: Lease
     consent: ConsentFollower
     profiles: Profiles
+    ready: ReadyAnswers
     batches: Batches
     timelines: Timelines
     differences: Differences
@@ -97,12 +100,14 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     states = States(pool, vault, history, rulebook, partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)
     decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    owners = Owners(identifiers, CACHED_IDENTIFIERS)
     purposes: dict[str, PurposeDefined] = {}
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
 
     def on_replaced() -> None:
         held.clear()
+        owners.clear()
         hub.everything_changed()
         activator.look()
 
@@ -114,12 +119,13 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     run = Run(settings.poison_run_limit)
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     chooser = Chooser(rulebook, decisions, vault.lookup_key, now_us)
-    profiles = Profiles(
-        history, chooser, identifiers, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions
-    )
+    profiles = Profiles(history, chooser, owners, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
+    ready = ReadyAnswers(profiles.still_holds, now_us)
+    for cache in (held, decisions, owners.cache):
+        cache.watch(ready.drop)
     visibility = Visibility(profiles, states)
     recorder = Recorder(
-        writer, states, rulebook, identifiers, parked, held, decisions, vault, progress, run, on_changed, on_replaced
+        writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
     simulation = Simulation(profiles, chooser, states, history, now_us)
     activator = Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us))
@@ -139,7 +145,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         lease=lease,
         consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),
         profiles=profiles,
-        batches=Batches(profiles, identifiers, held, vault.lookup_key),
+        ready=ready,
+        batches=Batches(profiles, owners, held, vault.lookup_key),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, history),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),

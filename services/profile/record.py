@@ -9,6 +9,7 @@ import msgspec
 from services.profile.cache import LoadingCache
 from services.profile.domain.fold import evolve
 from services.profile.domain.state import Held, fork
+from services.profile.owners import Owners
 from services.profile.tables import erasures
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.rulebook import Rulebook
@@ -67,6 +68,7 @@ class Recorder:
         states: States,
         rulebook: Rulebook,
         identifiers: Identifiers,
+        owners: Owners,
         parked: ParkedTable,
         cache: LoadingCache[bytes, Held],
         decisions: LoadingCache[bytes, list[DecisionRecorded]],
@@ -80,6 +82,7 @@ class Recorder:
         self._states = states
         self._rulebook = rulebook
         self._identifiers = identifiers
+        self._owners = owners
         self._parked = parked
         self._cache = cache
         self._decisions = decisions
@@ -162,6 +165,7 @@ class Recorder:
         await self._writer.claim()
         await self._rulebook.load()
         self._cache.clear()
+        self._owners.clear()
         self._run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
         self._advance()
 
@@ -218,7 +222,9 @@ class Recorder:
 
         records = await self._writer.append(change.events, consumed, write_views)
         self._cache.put(change.held)
-        self._decisions.drop([value_hash for entry in change.erased for value_hash in entry.public().identifier_hashes])
+        erased = [value_hash for entry in change.erased for value_hash in entry.public().identifier_hashes]
+        self._decisions.drop(erased)
+        self._owners.drop({*change.links, *(value_hash for value_hash, _ in change.unlinked), *erased})
         self._advance()
         self._on_changed(records)
         return records

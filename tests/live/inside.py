@@ -65,9 +65,16 @@ class Inside:
         parts, server = compose(settings, pool, vault, client), RpcServer("127.0.0.1:0")
         replayer = Replayer(settings.database_url, vault, settings.partitions)
         api = ProfileApi(
-            parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tagger(vault.lookup_key)
+            parts.profiles,
+            parts.timelines,
+            replayer,
+            parts.progress,
+            parts.hub,
+            parts.batches,
+            tagger(vault.lookup_key),
+            parts.ready,
         )
-        server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService")
+        server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
         await server.start()
         await parts.recorder.load()
         return Inside(parts, vault, client, server, replayer, (pool, vault_pool))

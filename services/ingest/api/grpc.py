@@ -147,8 +147,7 @@ class _Unparsing:
         stream: Any = grpc.stream_stream_rpc_method_handler(
             self._api.StreamEvents, _stream_request, ingest_pb2.StreamEventsResponse.SerializeToString
         )
-        handler = grpc.method_handlers_generic_handler(service, handlers | {"RecordEvents": record, "StreamEvents": stream})
-        self._server.add_generic_rpc_handlers((handler,))
+        self._server.add_registered_method_handlers(service, handlers | {"RecordEvents": record, "StreamEvents": stream})
 
 
 def _stream_request(data: bytes) -> ingest_pb2.StreamEventsRequest | _TooLarge:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from c360.common.v1.common_pb2 import CustomerRef
@@ -23,6 +23,8 @@ from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import release
 from services.profile.hub import Hub
+from services.profile.reading import noted
+from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
 from shared.events.consent import PurposeDefined
@@ -35,15 +37,31 @@ from shared.rpc.paging import Page, token_of
 from shared.rpc.server import seconds_left
 from shared.waiting import wait_for_news
 
+# Of a request for which its answer is kept. What was asked as of an instant or a position is rarely asked again.
+ASKED_AGAIN = frozenset({"customer", "purpose", "read_mask", "unless_etag"})
 RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
 
 IDENTIFIER_PLACES = msgspec.msgpack.Decoder(tuple[str, bytes])  # by its hash: no identifier stands in a token
 MEMBER_PLACES = msgspec.msgpack.Decoder(bytes)
 
 
+class Made(NamedTuple):
+    answer: pb.GetProfileResponse
+    profile: Profile
+    purpose: PurposeDefined
+
+
 class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
     def __init__(
-        self, profiles: Profiles, timelines: Timelines, replayer: Replayer, progress: Progress, hub: Hub, batches: Batches, tag: Tag
+        self,
+        profiles: Profiles,
+        timelines: Timelines,
+        replayer: Replayer,
+        progress: Progress,
+        hub: Hub,
+        batches: Batches,
+        tag: Tag,
+        ready: ReadyAnswers,
     ) -> None:
         self._profiles = profiles
         self._timelines = timelines
@@ -52,8 +70,18 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         self._hub = hub
         self._batches = batches
         self._tag = tag
+        self._ready = ready
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
+        since = self._ready.changes
+        with noted() as reading:
+            made = await self._made(request, context)
+        if {field.name for field, _ in request.ListFields()} <= ASKED_AGAIN:
+            ready = self._profiles.ready(made.answer.SerializeToString(), made.profile, made.purpose)
+            self._ready.keep(request.SerializeToString(), ready, reading, since)
+        return made.answer
+
+    async def _made(self, request: pb.GetProfileRequest, context: Any) -> Made:
         instant, mask = self._instant(request), mask_of(request.read_mask)
         purpose, customer = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
@@ -61,8 +89,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         message = profile_message(profile, purpose, verified, mask)
         etag = self._tag(message, purpose, mask)
         if etag == request.unless_etag:
-            return pb.GetProfileResponse(etag=etag, not_modified=True)
-        return pb.GetProfileResponse(profile=message, etag=etag)
+            return Made(pb.GetProfileResponse(etag=etag, not_modified=True), profile, purpose)
+        return Made(pb.GetProfileResponse(profile=message, etag=etag), profile, purpose)
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, named = mask_of(request.read_mask), named_each(request.queries)

@@ -1,0 +1,94 @@
+"""Answers that are ready to be sent, as bytes, for as long as nothing that they were made from has changed.
+
+What an answer was made from are the keys that were looked up in the caches for it, and it is dropped with the first of them: by the unit
+that changes a state, the decision that binds an identifier, the key that is destroyed, before any of them is told as applied.
+Besides it depends on the purpose, the rules in force, the lease and the clock, which are asked at every use.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from services.profile.reading import Reading
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME, Clock
+
+READY_BYTES = 64 * 1024 * 1024
+OVERHEAD_BYTES = 1_000  # of an answer, and a hundred of each key
+KEY_BYTES = 100
+MOST_KEYS = 200  # a customer of more is made anew for each call, rather than looked for at each change
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """`by_lease`: it may be served only while what consent decided is known."""
+
+    answer: bytes
+    purpose: PurposeDefined
+    rules: object
+    by_lease: bool
+    keys: frozenset[bytes] = frozenset()
+    until: int = END_OF_TIME
+
+    def __repr__(self) -> str:
+        return "<Ready sealed>"
+
+    @property
+    def size(self) -> int:
+        return len(self.answer) + OVERHEAD_BYTES + KEY_BYTES * len(self.keys)
+
+
+class ReadyAnswers:
+    """By request, as it came. `holds` says whether one may be served at this moment."""
+
+    def __init__(self, holds: Callable[[Ready], bool], clock: Clock, most_bytes: int = READY_BYTES) -> None:
+        self._holds = holds
+        self._clock = clock
+        self._most_bytes = most_bytes
+        self._held: OrderedDict[bytes, Ready] = OrderedDict()
+        self._by_key: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._bytes = 0
+        self.changes = 0  # an answer that was begun before the last of them isn't kept
+
+    def find(self, request: bytes) -> bytes | None:
+        ready = self._held.get(request)
+        if ready is None or not self._holds(ready):
+            return None
+        if ready.until != END_OF_TIME and ready.until <= self._clock():
+            self._forget(request)
+            return None
+        self._held.move_to_end(request)
+        return ready.answer
+
+    def keep(self, request: bytes, ready: Ready, reading: Reading, since: int) -> None:
+        """`since` is what `changes` was before anything was read for it."""
+        if since != self.changes or len(reading.keys) > MOST_KEYS:
+            return
+        ready = msgspec.structs.replace(ready, keys=frozenset(reading.keys), until=reading.until)
+        self._forget(request)
+        self._held[request] = ready
+        self._bytes += ready.size
+        for key in ready.keys:
+            self._by_key[key].add(request)
+        while self._bytes > self._most_bytes:
+            self._forget(next(iter(self._held)))
+
+    def drop(self, keys: Collection[bytes] | None) -> None:
+        """None: of all keys."""
+        self.changes += 1
+        if keys is None:
+            self._held.clear()
+            self._by_key.clear()
+            self._bytes = 0
+            return
+        for request in {request for key in keys if key in self._by_key for request in self._by_key[key]}:
+            self._forget(request)
+
+    def _forget(self, request: bytes) -> None:
+        if (ready := self._held.pop(request, None)) is None:
+            return
+        self._bytes -= ready.size
+        for key in ready.keys:
+            self._by_key[key].discard(request)
+            if not self._by_key[key]:
+                del self._by_key[key]
