@@ -218,6 +218,9 @@ def test_the_past_is_read_as_over_grpc(ask: Ask, ada: tuple[str, str]) -> None:
     yesterday = (NOW - timedelta(days=1)).isoformat()
     then = ask(f"user_id:{user}", "traits", at_least_as_fresh=position, valid_at=yesterday).json()["traits"]
     assert then == {"email": then["email"], "first_name": "Ada", "plan": "free"}
+    assert ask(f"user_id:{user}", "traits", valid_at=yesterday, rules="now").json()["traits"] == then
+    no_rules = ask(f"user_id:{user}", "traits", rules=999)
+    assert (no_rules.status_code, no_rules.json()["error"]["reason"]) == (404, "RULES_UNKNOWN")
     unknown = ask(f"user_id:{user}", "traits", known_at=yesterday)
     assert (unknown.status_code, unknown.json()["error"]["reason"]) == (404, "CUSTOMER_UNKNOWN")
     future = ask(f"user_id:{user}", "traits", valid_at=(NOW + timedelta(days=1)).isoformat())
@@ -309,6 +312,11 @@ def test_without_a_token_for_this_space_nobody_reads_anything(reader: Reader, ad
         ("user_id:x", "traits", {"valid-at": "2026-01-01"}, 400, "PARAMETER_UNKNOWN"),
         ("user_id:x", "traits", {"valid_at": "yesterday"}, 400, "INSTANT_INVALID"),
         ("user_id:x", "traits", {"at_least_as_fresh": "ingest/0"}, 400, "POSITION_INVALID"),
+        ("user_id:x", "traits", {"rules": "0"}, 400, "PARAMETER_INVALID"),
+        ("user_id:x", "traits", {"class": "audience"}, 400, "PARAMETER_INVALID"),
+        ("user_id:x", "traits", {"next": "x"}, 400, "PAGE_TOKEN_INVALID"),
+        ("user_id:x", "events", {"start": "yesterday"}, 400, "INSTANT_INVALID"),
+        ("user_id:x", "events", {"include": ",".join(map(str, range(201)))}, 400, "TOO_MANY_NAMES"),
     ],
 )
 def test_what_can_not_be_answered_says_why(

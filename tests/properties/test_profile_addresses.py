@@ -50,7 +50,7 @@ def test_an_instant_that_was_answered_can_be_asked_for(instant: int) -> None:
 
 @given(raw=st.binary(max_size=60), part=st.sampled_from(sorted(KNOWN)))
 def test_any_bytes_are_a_query_or_refused(raw: bytes, part: str) -> None:
-    for query in (raw, b"limit=" + raw, b"valid_at=" + raw, b"at_least_as_fresh=" + raw, b"include=" + raw):
+    for query in (raw, b"limit=" + raw, b"valid_at=" + raw, b"at_least_as_fresh=" + raw, b"include=" + raw, b"rules=" + raw):
         with suppress(InvalidInput):
             asked = query_of(query, part)
             for read in (
@@ -58,6 +58,7 @@ def test_any_bytes_are_a_query_or_refused(raw: bytes, part: str) -> None:
                 partial(asked.limit, 1, 200),
                 partial(asked.instant, "valid_at"),
                 partial(asked.names, "include"),
+                asked.rules,
             ):
                 with suppress(InvalidInput):
                     read()

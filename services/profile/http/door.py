@@ -95,6 +95,7 @@ class ProfileDoor:
 
     async def _read(self, target: Target, query: Query, purpose_name: str) -> dict[str, Any]:
         wanted, happened, instant = resources.wanted_by(query, target.part), filter_of(query), self._instant(query)
+        choice = query.rules()
         person = named(target.person)
         await self._progress.wait_all(query.fresh(), FRESH_WAIT_S)
         purpose = self._profiles.purpose(purpose_name)
@@ -102,7 +103,7 @@ class ProfileDoor:
         if target.part == "events":  # the log itself knows what of it is of the past
             profile = await self._profiles.permit(customer, purpose)
         else:
-            profile = await self._profiles.profile(customer, purpose, instant)
+            profile = await self._profiles.profile(customer, purpose, instant, choice)
         read = Read(target, query, wanted, purpose, instant, profile)
         match target.part:
             case "traits":

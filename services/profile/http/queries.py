@@ -10,16 +10,17 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from services.profile.choosing import THEN, RulesChoice
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, from_iso
 from shared.positions import progress_name
 
 COMMON: Final = frozenset({"valid_at", "known_at", "at_least_as_fresh"})
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
-    "traits": COMMON | {"class", "include", "limit", "next", "verbose"},
+    "traits": COMMON | {"class", "include", "limit", "next", "rules", "verbose"},
     "external_ids": COMMON | {"include", "limit", "next", "verbose"},
     "events": COMMON | {"start", "end", "include", "exclude", "limit", "next", "sort"},
-    "metadata": COMMON | {"verbose"},
+    "metadata": COMMON | {"rules", "verbose"},
 }
 REPEATABLE: Final = "at_least_as_fresh"
 MAX_PARAMETERS: Final = 300  # as many positions as there may be partitions, and the rest
@@ -72,6 +73,13 @@ class Query(msgspec.Struct, frozen=True):
         if len(found) > MAX_NAMES:
             raise InvalidInput(f"{name} names at most {MAX_NAMES}", reason="TOO_MANY_NAMES", limit=MAX_NAMES)
         return found or None
+
+    def rules(self) -> RulesChoice:
+        """Raises InvalidInput (PARAMETER_INVALID)."""
+        text = self.values.get("rules", THEN)
+        if re.fullmatch("[1-9][0-9]{0,8}", text, re.ASCII):
+            return int(text)
+        return "now" if self.choice("rules", (THEN, "now")) == "now" else THEN
 
     def fresh(self) -> list[tuple[str, int]]:
         """(name in Progress, number). Raises InvalidInput (POSITION_INVALID)."""

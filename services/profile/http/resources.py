@@ -127,6 +127,7 @@ def _more(read: Read) -> dict[str, Any]:
         "member_count": len(profile.record.members),
         "purpose": f"{purpose.name}@{purpose.version}",
         "version": profile.version,
+        "rules_version": profile.rules.version,
         "positions": [f"profile/{partition}/{pos}" for partition, pos in sorted(profile.positions.items()) if pos >= 0],
         "redacted_events": profile.redacted,
         "state_hash": profile.record.state_hash if purpose.may_see(ALL_TRAITS) else None,
