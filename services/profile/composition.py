@@ -137,7 +137,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         rulebook=rulebook,
         activator=activator,
         simulation=simulation,
-        explaining=Explaining(profiles, chooser, vault),
+        explaining=Explaining(profiles, chooser, reader, vault, partitions),
         parked=parked,
         recorder=recorder,
         on_replaced=on_replaced,

@@ -1,13 +1,14 @@
-"""Why a trait of a customer has its value, replayed from the log."""
+"""Why a trait of a customer has its value: everything that was ever said of it, from the log."""
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from services.profile.app import Instant, Profile, Profiles
 from services.profile.choosing import Chooser, RulesChoice
 from services.profile.domain.explanation import Explanation, beyond_the_limit, explain, not_served
+from services.profile.domain.fold import happened_by
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion
@@ -15,8 +16,11 @@ from services.profile.enforcement import NOT_IN_PURPOSE
 from shared.errors import NotFound, NotPermitted
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
-from shared.log import Record
-from shared.vault import Vault
+from shared.ids import partition_of
+from shared.log import LogReader, Record
+from shared.vault import DataKey, Vault
+
+OPENED_AT_ONCE = 500  # events, some milliseconds; then others have their turn
 
 
 class RecordedAssertion(msgspec.Struct, frozen=True):
@@ -45,10 +49,12 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 class Explaining:
-    def __init__(self, profiles: Profiles, chooser: Chooser, vault: Vault) -> None:
+    def __init__(self, profiles: Profiles, chooser: Chooser, reader: LogReader, vault: Vault, partitions: int) -> None:
         self._profiles = profiles
         self._chooser = chooser
+        self._reader = reader
         self._vault = vault
+        self._partitions = partitions
 
     async def trait(self, customer: bytes, trait: str, purpose: PurposeDefined, instant: Instant, choice: RulesChoice) -> Explained:
         """Raises what `Profiles.profile` does, NotPermitted (NOT_IN_PURPOSE), NotFound (TRAIT_UNKNOWN)."""
@@ -58,8 +64,10 @@ class Explaining:
             await self._profiles.permit_past(customer, purpose)
         if not purpose.may_see(trait):
             raise NotPermitted("the purpose may not see this trait", reason=NOT_IN_PURPOSE, purpose=purpose.name)
-        profile, records = await self._profiles.replay(customer, instant, choice)
-        assertions = await self._assertions(records, trait)
+        asked = await self._profiles.settled(instant)  # so that the profile and what was said are of the same events
+        cluster = await self._profiles.cluster_as_of(customer, asked, choice)
+        profile = await self._profiles.profile_as_of(customer, cluster)
+        assertions = await self._assertions(list(cluster.past), asked, trait)
         is_computed = profile.rules.computed is not None and trait in profile.rules.computed.all
         if not assertions and not is_computed:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
@@ -67,17 +75,15 @@ class Explaining:
         found = not_served(said) if is_computed else await self._explain(said, trait, profile, instant)
         return Explained(profile.record.traits.get(trait), found, profile.rules, assertions)
 
-    async def _assertions(self, records: Sequence[Record], trait: str) -> list[RecordedAssertion]:
-        keys: Any = await self._vault.keys({record.entry.stream for record in records})
-        found = []
-        for record in records:
-            entry = record.entry
-            if entry.type_id != events.IDENTIFIED.id:
-                continue
-            public, personal = entry.parts(keys.get(entry.stream))
-            if isinstance(personal, events.Identified) and trait in personal.traits:
-                said = Assertion(public.source, personal.traits[trait], entry.occurred_at, public.received_at, entry.event_id)
-                found.append(RecordedAssertion(said, record, public))
+    async def _assertions(self, streams: Sequence[bytes], instant: Instant, trait: str) -> list[RecordedAssertion]:
+        places = [(partition_of(stream, self._partitions), stream) for stream in streams]
+        records = await self._reader.of_types(places, [events.IDENTIFIED.id], instant.known_at)
+        keys = await self._vault.keys(streams)
+        found: list[RecordedAssertion] = []
+        for first in range(0, len(records), OPENED_AT_ONCE):
+            page = records[first : first + OPENED_AT_ONCE]
+            found += [one for record in page if happened_by(record.entry, instant.valid_at) for one in _said(record, trait, keys)]
+            await asyncio.sleep(0)
         return sorted(found, key=lambda one: one.place, reverse=True)
 
     async def _explain(self, said: Sequence[Assertion], trait: str, profile: Profile, instant: Instant) -> Explanation:
@@ -85,6 +91,14 @@ class Explaining:
         if profile.rules.of(trait).verified_first:
             asked = {(trait, one.value) for one in said if isinstance(one.value, str)}
             verified = await self._chooser.confirmed(asked, instant.earlier)
-        found = explain(said, trait, profile.rules, {value for _, value in verified})
+        found = await asyncio.to_thread(explain, said, trait, profile.rules, {value for _, value in verified})
         carries = trait in profile.record.traits
         return beyond_the_limit(found, said) if found.chosen is not None and not carries else found
+
+
+def _said(record: Record, trait: str, keys: Mapping[bytes, DataKey]) -> Iterator[RecordedAssertion]:
+    entry = record.entry
+    public, personal = entry.parts(keys.get(entry.stream))
+    if isinstance(personal, events.Identified) and trait in personal.traits:
+        said = Assertion(public.source, personal.traits[trait], entry.occurred_at, public.received_at, entry.event_id)
+        yield RecordedAssertion(said, record, public)

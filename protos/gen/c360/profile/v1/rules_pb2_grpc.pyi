@@ -59,7 +59,7 @@ class ProfileRulesServiceStub:
     """
     ExplainTrait: _grpc.UnaryUnaryMultiCallable[_rules_pb2.ExplainTraitRequest, _rules_pb2.ExplainTraitResponse]
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
-    the others was not. It replays the customer's whole history.
+    the others was not. It reads everything that was ever said of the customer.
     Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
     TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE).
     """
@@ -95,7 +95,7 @@ class ProfileRulesServiceAsyncStub(ProfileRulesServiceStub):
     """
     ExplainTrait: _aio.UnaryUnaryMultiCallable[_rules_pb2.ExplainTraitRequest, _rules_pb2.ExplainTraitResponse]  # type: ignore[assignment]
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
-    the others was not. It replays the customer's whole history.
+    the others was not. It reads everything that was ever said of the customer.
     Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
     TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE).
     """
@@ -158,7 +158,7 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.ExplainTraitResponse, _abc.Awaitable[_rules_pb2.ExplainTraitResponse]]:
         """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
-        the others was not. It replays the customer's whole history.
+        the others was not. It reads everything that was ever said of the customer.
         Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
         TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE).
         """
