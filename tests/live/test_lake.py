@@ -116,27 +116,29 @@ def test_every_kind_of_event_is_in_its_table(shop: LakeShop) -> None:
 
 
 def test_a_crash_at_any_point_loses_no_row_and_doubles_none(shop: LakeShop) -> None:
-    sent = 0
+    shop.send(*orders(shop, "crash", 40))
     for point in POINTS:
-        shop.send(*orders(shop, "crash", 40))
-        sent += 40
         shop.c360.environment["C360_FAULT"] = f"{point}:2" if point.startswith("amid") else point
         shop.export(code=-signal.SIGKILL)
-        del shop.c360.environment["C360_FAULT"]
-        shop.export()
-        assert shop.count("tracks") == shop.count("order_completed") == (sent, sent)
+        assert point != AFTER_MANIFEST or shop.count("tracks") == (40, 40), "whoever reads it while it is down"
+    del shop.c360.environment["C360_FAULT"]
+    shop.send(*orders(shop, "later", 2))
     shop.export()
-    assert shop.count("tracks") == (sent, sent)
+    assert shop.count("tracks") == shop.count("order_completed") == (42, 42)
     listed = {file["path"] for files in shop.manifest()["tables"].values() for file in files}
     assert listed == {str(path.relative_to(shop.lake)) for path in shop.lake.rglob("*.parquet")}
     assert not (shop.lake / ".staging").exists()
 
 
-def test_who_follows_has_what_came_meanwhile_and_is_alone(shop: LakeShop) -> None:
+def test_who_follows_has_what_came_meanwhile_and_is_alone(shop: LakeShop, stack: Stack) -> None:
     shop.export()
     process = shop.c360.start("lake", "export", str(shop.lake), "--follow", "--every", "0.5", "--json")
-    shop.send(*orders(shop, "follow", 20))
-    eventually(lambda: (shop.lake / "order_completed").exists() and shop.count("order_completed") == (20, 20))
+    for round_number in (1, 2):
+        shop.send(*orders(shop, "follow", 20))
+        sent = (20 * round_number, 20 * round_number)
+        eventually(lambda: (shop.lake / "order_completed").exists() and shop.count("order_completed") == sent)  # noqa: B023
+        stack.kill("profile")
+    stack.wait_ready("profile")
     assert shop.export(code=2).stderr.startswith("LAKE_BUSY: ")
     process.send_signal(signal.SIGINT)
     told = json.loads(process.communicate(timeout=30)[0])
@@ -241,7 +243,6 @@ def test_nothing_is_left_of_the_erased_and_all_is_left_of_the_others(shop: LakeS
     assert shop.rows("identifies", "user_id, plan, age") == [(other, "free", 40.0)]
     assert shop.rows("pages", "user_id, name") == [(other, "Home"), (other, "Again")]
     assert in_lake(shop, other) == golden(shop, f"user_id:{other}")
-    assert_as_if_begun_now(shop)
 
 
 def test_what_an_erased_customer_had_added_to_another_is_gone_with_it(shop: LakeShop) -> None:

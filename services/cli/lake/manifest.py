@@ -24,7 +24,7 @@ class DataFile(msgspec.Struct, frozen=True):
     columns: Types = {}
 
 
-class Manifest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Manifest(msgspec.Struct, kw_only=True):
     """`next_positions` are, by partition of the log, the first that isn't in the lake yet."""
 
     format: Literal[1] = 1
