@@ -10,6 +10,7 @@ from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.history_pb2_grpc import add_HistoryServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_server
+from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
 
 from services.profile.api.etags import Tag, tagger
 from services.profile.api.export import ExportApi
@@ -17,6 +18,7 @@ from services.profile.api.history import HistoryApi
 from services.profile.api.profile import ProfileApi
 from services.profile.api.rules import SERVICE_NAME as RULES
 from services.profile.api.rules import ProfileRulesApi
+from services.profile.api.watch import WatchApi
 from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.follow import follow_customers
 from services.profile.http.answers import ReaderProtocol
@@ -99,6 +101,8 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> No
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
     history = HistoryApi(parts.profiles, parts.differences, parts.progress)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
+    watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
+    server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     rules = ProfileRulesApi(

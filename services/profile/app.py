@@ -11,6 +11,7 @@ from services.profile.clusters import (
     bound_hashes,
     joined,
     nothing_yet,
+    oldest_first,
     require_decided,
     require_readable,
     unknown,
@@ -167,8 +168,7 @@ class Profiles:
     async def standing(self, customer: bytes, purpose: PurposeDefined) -> Standing:
         """Which customer it is now, if `permit` allows it; no profile is made for it."""
         held = await self.permit_cluster(customer, purpose, self._states.get)
-        members = sorted(held, key=lambda stream: (held[stream].state.founding_number, stream))
-        return Standing(members, sum(h.version for h in held.values()), newest_positions(held, self._partitions))
+        return Standing(oldest_first(held), sum(h.version for h in held.values()), newest_positions(held, self._partitions))
 
     async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
         """By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""

@@ -6,7 +6,15 @@ import msgspec
 
 from services.profile.app import Instant, Profile, Profiles
 from services.profile.cache import LoadingCache
-from services.profile.clusters import bound_hashes, joined, require_decided, require_readable, unknown, unknown_identifier
+from services.profile.clusters import (
+    bound_hashes,
+    joined,
+    oldest_first,
+    require_decided,
+    require_readable,
+    unknown,
+    unknown_identifier,
+)
 from services.profile.domain.state import Held, reachable
 from services.profile.enforcement import depends_on_the_person
 from services.profile.owners import Owners
@@ -23,6 +31,13 @@ class Seen(msgspec.Struct, frozen=True):
 
     profile: Profile
     verified: frozenset[str]
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Why there is no profile, and of whom: the customers that would be one, oldest first."""
+
+    refusal: CustomerError
+    members: list[bytes]
 
 
 class Batches:
@@ -44,18 +59,24 @@ class Batches:
         found = await self.customers_of({one for one in named if isinstance(one, Identifier)})
         customers = [found[one] if isinstance(one, Identifier) else one for one in named]
         seen = await self.seen({one for one in customers if isinstance(one, bytes)}, purpose, with_verified=with_verified)
-        return [seen[one] if isinstance(one, bytes) else one for one in customers]
+        return [_told(seen[one]) if isinstance(one, bytes) else one for one in customers]
 
     async def seen(
         self, customers: Collection[bytes], purpose: PurposeDefined, *, with_verified: bool
-    ) -> dict[bytes, Seen | CustomerError]:
+    ) -> dict[bytes, Seen | Refused]:
         profiles = await self.profiles(customers, purpose)
         shown = {customer: profile for customer, profile in profiles.items() if isinstance(profile, Profile)}
+        refused = {customer: one for customer, one in profiles.items() if isinstance(one, Refused)}
         verified = [frozenset[str]()] * len(shown)
         if with_verified:
             verified = await self._profiles.verified_all(list(shown.values()), Instant())
-        seen = {customer: Seen(profile, names) for (customer, profile), names in zip(shown.items(), verified, strict=True)}
-        return {customer: seen[customer] if isinstance(profile, Profile) else profile for customer, profile in profiles.items()}
+        return refused | {
+            customer: Seen(profile, names) for (customer, profile), names in zip(shown.items(), verified, strict=True)
+        }
+
+    async def newest(self, streams: Collection[bytes]) -> dict[bytes, int]:
+        """The position of the newest event of each."""
+        return {stream: held.pos for stream, held in (await self._states.get(streams)).items()}
 
     async def customers_of(self, identifiers: Collection[Identifier]) -> dict[Identifier, bytes | NotFound]:
         hashes = {identifier: hash_of(identifier, self._lookup_key) for identifier in identifiers}
@@ -65,18 +86,18 @@ class Batches:
             for identifier, value_hash in hashes.items()
         }
 
-    async def profiles(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Profile | CustomerError]:
+    async def profiles(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Profile | Refused]:
         """Each as `Profiles.permit` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         while True:
             rules = self._profiles.in_force
             permitted = await self.clusters(customers, purpose)
-            refused = {customer: one for customer, one in permitted.items() if isinstance(one, CustomerError)}
-            clusters = {customer: one for customer, one in permitted.items() if not isinstance(one, CustomerError)}
+            refused = {customer: one for customer, one in permitted.items() if isinstance(one, Refused)}
+            clusters = {customer: one for customer, one in permitted.items() if not isinstance(one, Refused)}
             profiles = await self._profiles.chosen(clusters, rules, Instant())
             if rules is self._profiles.in_force:  # else some of the states may be folded for others
                 return refused | profiles
 
-    async def clusters(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Cluster | CustomerError]:
+    async def clusters(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Cluster | Refused]:
         """Each as `Profiles.permit_cluster` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         wanted = set(customers)
         held = await joined(wanted, self._states.get) if wanted else {}
@@ -106,13 +127,17 @@ def _permitted(
     hashes: Collection[bytes],
     purpose: PurposeDefined,
     decisions: Mapping[bytes, list[DecisionRecorded]],
-) -> Cluster | CustomerError:
-    if not cluster:
-        return unknown(customer)
+) -> Cluster | Refused:
     try:
+        if not cluster:
+            raise unknown(customer)
         require_readable(customer, cluster, purpose)
         if depends_on_the_person(purpose):
             require_decided(purpose, hashes, decisions)
-    except CustomerError as refused:
-        return refused
+    except CustomerError as refusal:
+        return Refused(refusal, oldest_first(cluster) or [customer])
     return cluster
+
+
+def _told(outcome: Seen | Refused) -> Seen | CustomerError:
+    return outcome.refusal if isinstance(outcome, Refused) else outcome

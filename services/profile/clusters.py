@@ -23,6 +23,11 @@ async def joined(customers: Collection[bytes], load: Load) -> dict[bytes, Held]:
     return held
 
 
+def oldest_first(held: Mapping[bytes, Held]) -> list[bytes]:
+    """The first is canonical."""
+    return sorted(held, key=lambda stream: (held[stream].state.founding_number, stream))
+
+
 def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
     """Raises WrongState (CUSTOMER_ERASED), NotPermitted (RESTRICTED)."""
     if any(h.state.erased for h in held.values()):

@@ -35,6 +35,7 @@ from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
 from services.profile.timelines import Timelines
 from services.profile.visibility import Visibility
+from services.profile.watches import Watches
 from shared.bus.enforcement import Lease
 from shared.config import Settings
 from shared.events.consent import PurposeDefined
@@ -78,6 +79,7 @@ class Parts:
     profiles: Profiles
     ready: ReadyAnswers
     batches: Batches
+    watches: Watches
     timelines: Timelines
     differences: Differences
     exports: Exports
@@ -129,6 +131,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     )
     simulation = Simulation(profiles, chooser, states, history, now_us)
     activator = Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us))
+    batches = Batches(profiles, owners, held, vault.lookup_key)
+    scans = Batches(profiles, owners, LoadingCache(states.load, 0), vault.lookup_key)
     return Parts(
         progress=progress,
         hub=hub,
@@ -143,10 +147,11 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         on_replaced=on_replaced,
         notices=notices,
         lease=lease,
-        consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub),
+        consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub, identifiers),
         profiles=profiles,
         ready=ready,
-        batches=Batches(profiles, owners, held, vault.lookup_key),
+        batches=batches,
+        watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, history),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),

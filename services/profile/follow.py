@@ -10,6 +10,7 @@ from services.profile.cache import LoadingCache
 from services.profile.hub import Hub
 from services.profile.record import Recorder
 from services.profile.tables.consents import Consents
+from services.profile.tables.identifiers import Identifiers
 from shared.bus import Follower, Message
 from shared.bus.enforcement import Lease
 from shared.events.catalogue import CATALOGUE, PERMISSION, Entry, UnknownEvent
@@ -50,8 +51,10 @@ class ConsentFollower:
         progress: Progress,
         lease: Lease,
         hub: Hub,
+        identifiers: Identifiers,
     ) -> None:
         self._consents = consents
+        self._identifiers = identifiers
         self._purposes = purposes
         self._decisions = decisions
         self._progress = progress
@@ -81,7 +84,15 @@ class ConsentFollower:
         self._decisions.drop({decision.identifier_hash for decision in decisions})
         self._progress.advance("consent", sequence - 1)
         self._lease.renew()
-        self._hub.everything_changed()
+        if purposes:
+            self._hub.everything_changed()
+        elif decisions:
+            await self._tell(decisions)
+
+    async def _tell(self, decisions: Sequence[DecisionRecorded]) -> None:
+        """Those who watch the customers that these are about; it is too late for nobody when that is not found out at once."""
+        hashes = {decision.identifier_hash for decision in decisions}
+        self._hub.changed(set((await self._identifiers.customers_of(hashes)).values()) if self._hub.is_watched else ())
 
     def _learn(self, purposes: dict[str, PurposeDefined]) -> None:
         self._purposes.update(purposes)

@@ -8,10 +8,12 @@ from typing import Any
 import asyncpg
 import grpc
 from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub, add_ProfileServiceServicer_to_server
+from c360.profile.v1.watch_pb2_grpc import WatchServiceStub, add_WatchServiceServicer_to_server
 from nats.aio.client import Client
 
 from services.profile.api.etags import tagger
 from services.profile.api.profile import ProfileApi
+from services.profile.api.watch import WatchApi
 from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.replay import Replayer
 from services.stack.stack import Stack
@@ -19,7 +21,7 @@ from shared import bus
 from shared.config import read_settings
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import PurposeDefined
+from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.events.wire import Unit, encode
 from shared.ids import derived_id, id_maker
 from shared.instants import SECOND, now_us
@@ -50,12 +52,14 @@ class Inside:
         self._server = server
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         self.calls: Any = ProfileServiceStub(self._channel)
+        self.watches: Any = WatchServiceStub(self._channel)
         self._sequence = itertools.count(1)
+        self._consent_sequence = itertools.count(1)
 
     @staticmethod
     async def open(servers: Stack) -> "Inside":
         admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-        await empty_log(admin, "profile", "parked", "states", "snapshots", "identifiers")
+        await empty_log(admin, "profile", "parked", "states", "snapshots", "identifiers", "purposes", "decisions")
         await admin.close()
         settings = read_settings(ProfileSettings, servers.environment_of("profile"))
         pool = await open_pool(settings.database_url, "profile")
@@ -75,6 +79,8 @@ class Inside:
             parts.ready,
         )
         server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
+        watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
+        server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
         await server.start()
         await parts.recorder.load()
         return Inside(parts, vault, client, server, replayer, (pool, vault_pool))
@@ -87,8 +93,15 @@ class Inside:
         for pool in self._pools:
             await pool.close()
 
+    def confirm_consent(self) -> None:
+        """As if consent had just been heard."""
+        self.parts.profiles._lease_holds = lambda: True
+
     async def define(self, purpose: PurposeDefined) -> None:
-        await self.parts.consent._apply([purpose], purpose.version)
+        await self.parts.consent._apply([purpose], next(self._consent_sequence))
+
+    async def decide(self, decision: DecisionRecorded) -> None:
+        await self.parts.consent._apply([decision], next(self._consent_sequence))
 
     async def keys(self, streams: Iterable[bytes]) -> dict[bytes, DataKey]:
         return await self.vault.create_keys(list(streams), now_us())
@@ -108,9 +121,8 @@ def linked(stream: bytes, key: DataKey, value: str, namespace: str = "email", at
     return make_entry(events.LINKED, stream, new_id(), at, public, events.LinkedValue(value=value), key)
 
 
-def merged(one: bytes, other: bytes, other_number: int, at: int = 0) -> list[Entry]:
-    """In both streams."""
-    merge_id = derived_id(*sorted((one, other)))
+def merged(one: bytes, other: bytes, other_number: int = 1, at: int = 0, number: int = 0) -> list[Entry]:
+    """In both streams. Two merges of the same have different numbers."""
     ends = [(one, other, other_number), (other, one, 0)]
     return [
         make_entry(
@@ -118,10 +130,34 @@ def merged(one: bytes, other: bytes, other_number: int, at: int = 0) -> list[Ent
             stream,
             new_id(),
             at,
-            events.CustomersMerged(merge_id=merge_id, other=end, other_founding_number=number, cause=b""),
+            events.CustomersMerged(merge_id=_merge_id(one, other, number), other=end, other_founding_number=founding, cause=b""),
         )
-        for stream, end, number in ends
+        for stream, end, founding in ends
     ]
+
+
+def cut_off(one: bytes, other: bytes, number: int = 0) -> list[Entry]:
+    """Takes all merges of the two back, up to this number."""
+    return [
+        make_entry(
+            events.SPLIT, stream, new_id(), 0, events.CustomersSplit(merge_id=_merge_id(one, other, past), other=end, cause=b"")
+        )
+        for past in range(number + 1)
+        for stream, end in ((one, other), (other, one))
+    ]
+
+
+def _merge_id(one: bytes, other: bytes, number: int) -> bytes:
+    return derived_id(*sorted((one, other)), bytes([number]))
+
+
+def restricted(stream: bytes) -> Entry:
+    return make_entry(events.RESTRICTED, stream, new_id(), 0, events.CustomerRestricted(erasure_id=b""))
+
+
+def erased(stream: bytes) -> Entry:
+    public = events.CustomerErased(erasure_id=b"", policy="start_clean", identifier_hashes=())
+    return make_entry(events.ERASED, stream, new_id(), 0, public)
 
 
 def tracked(stream: bytes, key: DataKey, at: int, name: str = "Order Completed", source: str = "web", **properties: Any) -> Entry:

@@ -19,19 +19,21 @@ LOOKUP_KEY = b"l" * 32
 PARTITIONS = 2
 
 
-def purpose(legal_basis: LegalBasis, *traits: str, version: int = 1) -> PurposeDefined:
+def purpose(legal_basis: LegalBasis, *traits: str, version: int = 1, name: str = "support") -> PurposeDefined:
     return PurposeDefined(
-        request_id="1", name="support", version=version, description="", legal_basis=legal_basis, traits=traits or (ALL_TRAITS,)
+        request_id="1", name=name, version=version, description="", legal_basis=legal_basis, traits=traits or (ALL_TRAITS,)
     )
 
 
-def decision(value_hash: bytes, outcome: Outcome, decided_at: int, *, confirmed: bool = False) -> DecisionRecorded:
+def decision(
+    value_hash: bytes, outcome: Outcome, decided_at: int, *, confirmed: bool = False, purpose: str = "support"
+) -> DecisionRecorded:
     return DecisionRecorded(
         request_id="1",
-        decision_id=derived_id(value_hash, outcome.encode(), bytes([decided_at])),
+        decision_id=derived_id(value_hash, outcome.encode(), decided_at.to_bytes(8)),
         identifier_hash=value_hash,
         namespace="email",
-        purpose="support",
+        purpose=purpose,
         purpose_version=1,
         outcome=outcome,
         decided_at=decided_at,

@@ -1,6 +1,5 @@
 """The gRPC edge of profile: check, translate, call, translate."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import release
-from services.profile.hub import Hub
+from services.profile.hub import Hub, News
 from services.profile.reading import noted
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
@@ -139,12 +138,12 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose_name = self._profiles.purpose(request.purpose).name
         customer = await self._customer(request.customer)
         seen = {progress_name(position): position.number for position in request.resume_after}
-        changed, rules = asyncio.Event(), self._profiles.in_force
+        news, rules = News(), self._profiles.in_force
         while True:
             purpose = self._profiles.purpose(purpose_name)
-            changed.clear()
+            news.take()
             profile = await self._profiles.permit(customer, purpose)
-            with self._hub.watching(profile.record.members, changed):
+            with self._hub.watching(profile.record.members, news):
                 # Looked at before the watch began, so look again: a change between the two must not be missed.
                 profile = await self._profiles.permit(customer, purpose)
                 if _is_news(profile, seen) or profile.rules is not rules:
@@ -152,7 +151,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
                     seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
                     verified = await self._profiles.verified(profile, Instant())
                     yield pb.WatchProfileResponse(profile=profile_message(profile, purpose, verified))
-                await wait_for_news(changed, RECHECK_S)
+                await wait_for_news(news.event, RECHECK_S)
 
     async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))

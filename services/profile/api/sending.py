@@ -1,18 +1,24 @@
 """Streams hold something of ours while they last; who stops reading one doesn't keep it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
-from shared.errors import DeadlineExceeded
+from shared.errors import CustomerError, DeadlineExceeded
 
 T = TypeVar("T")
 
 
-async def taken_in_time(items: AsyncGenerator[T, None], timeout_s: float) -> AsyncGenerator[T, None]:
+def _not_read() -> CustomerError:
+    return DeadlineExceeded("this stream was not read for too long; begin again", reason="STREAM_NOT_READ")
+
+
+async def taken_in_time(
+    items: AsyncGenerator[T, None], timeout_s: float, too_late: Callable[[], CustomerError] = _not_read
+) -> AsyncGenerator[T, None]:
     """As `items`, which are closed as soon as one wasn't taken in time, whether anybody reads on or not.
 
-    Raises DeadlineExceeded (STREAM_NOT_READ) at whoever reads on after that.
+    Raises what `too_late` makes, DeadlineExceeded (STREAM_NOT_READ), at whoever reads on after that.
     """
     closing: asyncio.Task[None] | None = None
 
@@ -28,6 +34,6 @@ async def taken_in_time(items: AsyncGenerator[T, None], timeout_s: float) -> Asy
             finally:
                 timer.cancel()
             if closing is not None:
-                raise DeadlineExceeded("this stream was not read for too long; begin again", reason="STREAM_NOT_READ")
+                raise too_late()
     finally:
         await (closing or items.aclose())

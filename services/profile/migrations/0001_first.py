@@ -105,6 +105,7 @@ def upgrade() -> None:
             name    text  NOT NULL,
             version int4  NOT NULL,
             purpose bytea NOT NULL,
+            pos     int8  NOT NULL,
             PRIMARY KEY (name, version)
         );
         CREATE TABLE decisions (
@@ -113,8 +114,10 @@ def upgrade() -> None:
             purpose     text  NOT NULL,
             decision_id bytea NOT NULL,
             decision    bytea NOT NULL,
+            pos         int8  NOT NULL,
             PRIMARY KEY (bucket, value_hash, purpose, decision_id)
         );
+        CREATE INDEX decisions_pos ON decisions (pos);
         CREATE TABLE consent_head (
             one      bool PRIMARY KEY DEFAULT true CHECK (one),
             consumed int8 NOT NULL

@@ -1,6 +1,7 @@
 """Tables `purposes`, `decisions` and `consent_head`: what is enforced, and up to which position of the consent log."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -41,20 +42,50 @@ class Consents:
             found[row["value_hash"]].append(decode_decision(row["decision"]))
         return found
 
+    async def decided_after(self, position: int, last: int, at_most: int) -> list[tuple[int, bytes]]:
+        """(position of the consent log, identifier hash) of decisions behind a position, up to `last`; all of a position or none.
+
+        `at_most` may be passed by as many as stand at one position.
+        """
+        rows = await self._pool.fetch(
+            """SELECT pos, value_hash FROM decisions WHERE pos > $1 AND pos <= $2
+               ORDER BY pos FETCH FIRST $3 ROWS WITH TIES""",
+            position,
+            last,
+            at_most,
+        )
+        return [(row["pos"], row["value_hash"]) for row in rows]
+
+    async def decided_among(self, hashes: Collection[bytes], position: int) -> set[bytes]:
+        """Of identifier hashes those about which something was decided behind a position of the consent log."""
+        rows = await self._pool.fetch(
+            """SELECT DISTINCT value_hash FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+               JOIN decisions ON bucket = b AND value_hash = h WHERE pos > $3""",
+            [partition_of(value_hash, self._partitions) for value_hash in hashes],
+            list(hashes),
+            position,
+        )
+        return {row["value_hash"] for row in rows}
+
+    async def defined_at(self, purpose: str) -> int:
+        """The position of the consent log at or before which the newest version of a purpose stands."""
+        return int(await self._pool.fetchval("SELECT pos FROM purposes WHERE name = $1 ORDER BY version DESC LIMIT 1", purpose))
+
     async def apply(self, purposes: Sequence[PurposeDefined], decisions: Sequence[DecisionRecorded], consumed: int) -> None:
         """What a person granted before an erasure doesn't come back, in whatever order the two are learnt."""
+        bucket_of = partial(partition_of, partitions=self._partitions)
         async with self._pool.acquire() as connection, connection.transaction():
             erased = await erased_identifiers(connection, {d.identifier_hash for d in decisions}, self._partitions)
             decisions = [d for d in decisions if outlives_erasure(d, erased.get(d.identifier_hash, -1))]
             await connection.executemany(
-                "INSERT INTO purposes (name, version, purpose) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-                [(purpose.name, purpose.version, encode(purpose)) for purpose in purposes],
+                "INSERT INTO purposes (name, version, purpose, pos) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                [(purpose.name, purpose.version, encode(purpose), consumed - 1) for purpose in purposes],
             )
             await connection.executemany(
-                """INSERT INTO decisions (bucket, value_hash, purpose, decision_id, decision) VALUES ($1, $2, $3, $4, $5)
+                """INSERT INTO decisions (pos, bucket, value_hash, purpose, decision_id, decision) VALUES ($1, $2, $3, $4, $5, $6)
                    ON CONFLICT DO NOTHING""",
                 [
-                    (partition_of(d.identifier_hash, self._partitions), d.identifier_hash, d.purpose, d.decision_id, encode(d))
+                    (consumed - 1, bucket_of(d.identifier_hash), d.identifier_hash, d.purpose, d.decision_id, encode(d))
                     for d in decisions
                 ],
             )

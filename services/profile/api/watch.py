@@ -1,0 +1,93 @@
+"""The part of profile's gRPC edge that is watched."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.profile.v1 import watch_pb2 as pb
+from c360.profile.v1 import watch_pb2_grpc
+
+from services.profile.api.masks import mask_of
+from services.profile.api.sending import taken_in_time
+from services.profile.api.watching import Teller, Wanted
+from services.profile.app import Profiles
+from services.profile.batches import Batches
+from services.profile.domain.rules_document import CONFIRMABLE
+from services.profile.watches import Look, Watches
+from shared.errors import InvalidInput, LimitExceeded
+from shared.identifiers import Identifier
+from shared.positions import Progress
+from shared.rpc.edge import freshness, named_customer
+from shared.rpc.server import DEFAULT_DEADLINE_S
+
+CUSTOMERS_AT_MOST = 1_000  # of a watch that names them
+TRAITS_AT_MOST = 100  # that have to have changed
+WATCHES_AT_MOST = 100  # at a time, of up to 4 MB each
+SEND_TIMEOUT_S = 30.0  # for a message: who doesn't read isn't waited for
+
+
+class WatchApi(watch_pb2_grpc.WatchServiceServicer):
+    def __init__(self, profiles: Profiles, batches: Batches, watches: Watches, progress: Progress) -> None:
+        self._profiles = profiles
+        self._batches = batches
+        self._watches = watches
+        self._progress = progress
+        self._running = 0
+
+    async def WatchProfiles(self, request: pb.WatchProfilesRequest, context: Any) -> AsyncIterator[pb.WatchProfilesResponse]:
+        wanted, after = wanted_by(request), dict(freshness(request.resume_after)) or None
+        # Not all of the deadline: that one is for the whole watch.
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
+        self._profiles.purpose(request.purpose)
+        customers, unknown = await self._customers(request.customers)
+        teller = Teller(wanted, resumed=after is not None, unknown=unknown)
+        looks = self._looks(request.purpose, customers if wanted.named else None, after, wanted)
+
+        def too_slow() -> LimitExceeded:
+            places = " ".join(f"{name}:{number}" for name, number in sorted(teller.taken.items()))
+            return LimitExceeded("this watch was not read for too long; go on from here", reason="WATCH_TOO_SLOW", positions=places)
+
+        responses = self._counted(teller.responses(looks))
+        async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_slow)) as taken:
+            async for response in taken:
+                yield response
+
+    async def _counted(
+        self, responses: AsyncGenerator[pb.WatchProfilesResponse, None]
+    ) -> AsyncGenerator[pb.WatchProfilesResponse, None]:
+        """Who doesn't read any more is none of those that run."""
+        if self._running >= WATCHES_AT_MOST:
+            raise LimitExceeded("as many watches as there may be are running", reason="WATCHES_BUSY", limit=WATCHES_AT_MOST)
+        self._running += 1
+        try:
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
+        finally:
+            self._running -= 1
+
+    def _looks(
+        self, purpose: str, customers: set[bytes] | None, after: dict[str, int] | None, wanted: Wanted
+    ) -> AsyncGenerator[Look, None]:
+        verified = wanted.mask.wants_any_trait(CONFIRMABLE) or not wanted.changed_traits.isdisjoint(CONFIRMABLE)
+        if customers is None:
+            return self._watches.all(purpose, after, with_verified=verified)
+        return self._watches.some(purpose, customers, after, with_verified=verified)
+
+    async def _customers(self, refs: Sequence[CustomerRef]) -> tuple[set[bytes], list[CustomerRef]]:
+        """Who is named, and those of them who are nobody."""
+        named = [named_customer(ref) for ref in refs]
+        found = await self._batches.customers_of({one for one in named if isinstance(one, Identifier)})
+        customers = [found[one] if isinstance(one, Identifier) else one for one in named]
+        known = await self._batches.newest({one for one in customers if isinstance(one, bytes)})
+        return set(known), [ref for ref, one in zip(refs, customers, strict=True) if one not in known]
+
+
+def wanted_by(request: pb.WatchProfilesRequest) -> Wanted:
+    """Raises InvalidInput (BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS)."""
+    if len(request.customers) > CUSTOMERS_AT_MOST:
+        raise InvalidInput(f"at most {CUSTOMERS_AT_MOST} customers a watch", reason="BATCH_TOO_LARGE", limit=CUSTOMERS_AT_MOST)
+    if len(request.changed_traits) > TRAITS_AT_MOST:
+        raise InvalidInput(f"at most {TRAITS_AT_MOST} traits", reason="FILTER_TOO_LONG", limit=TRAITS_AT_MOST)
+    return Wanted(mask_of(request.read_mask), frozenset(request.changed_traits), bool(request.customers))

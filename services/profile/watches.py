@@ -1,0 +1,173 @@
+"""Follows what changes of many customers: what each of them may be shown as of now, and from where it can be gone on with.
+
+Nothing is queued. Who watches some customers is told which of them to look at again; who watches all reads the log, a page at a
+time. Both find the newest state, so a slow watcher skips what was between, and holds nothing here but its place.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+
+import msgspec
+
+from services.profile.app import Profiles
+from services.profile.batches import Batches, Refused, Seen
+from services.profile.enforcement import depends_on_the_person
+from services.profile.following import CONSENT, NOTHING, Follower, Places, partition_name
+from services.profile.hub import Hub, News
+from services.profile.tables.consents import Consents
+from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.rulebook import RULES_STREAM
+from shared.events.consent import PurposeDefined
+from shared.ids import partition_of
+from shared.log import LogReader
+from shared.positions import Progress
+from shared.waiting import wait_for_news
+
+CUSTOMERS_AT_ONCE = 100  # are looked at together
+RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
+GATHERING_S = 0.05  # what comes within it is looked at together: a round costs a follower some queries however little is new
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What some customers may be shown. `old` of them have not changed since the places that the watcher came with.
+
+    `places` is where to go on when everything up to here was taken; None when more belongs to it.
+    """
+
+    purpose: PurposeDefined
+    outcomes: Mapping[bytes, Seen | Refused] = {}
+    old: frozenset[bytes] = frozenset()
+    places: Places | None = None
+    events_behind: int = 0
+
+
+class Watches:
+    """`scans` are batches that leave the caches alone, for customers whom nobody else reads now."""
+
+    def __init__(
+        self,
+        profiles: Profiles,
+        batches: Batches,
+        scans: Batches,
+        consents: Consents,
+        identifiers: Identifiers,
+        reader: LogReader,
+        progress: Progress,
+        hub: Hub,
+        partitions: int,
+    ) -> None:
+        self._profiles = profiles
+        self._batches = batches
+        self._scans = scans
+        self._consents = consents
+        self._identifiers = identifiers
+        self._reader = reader
+        self._progress = progress
+        self._hub = hub
+        self._partitions = partitions
+
+    async def some(
+        self, purpose_name: str, customers: Collection[bytes], after: Places | None, *, with_verified: bool
+    ) -> AsyncGenerator[Look, None]:
+        """First of all of these, then of those that changed."""
+        circle = Circle(self._hub)
+        changed = set(customers)
+        try:
+            while True:
+                places, purpose = self._applied(), await self._permitted(purpose_name)
+                for few in _chunks(changed):
+                    seen = await self._batches.seen(few, purpose, with_verified=with_verified)
+                    circle.watch({customer: members_of(outcome) for customer, outcome in seen.items()})
+                    yield Look(purpose, seen, await self._old(seen, purpose, after) if after else frozenset())
+                yield Look(purpose, places=places)
+                after = None
+                changed = await circle.changed(RECHECK_S)
+        finally:
+            circle.leave()
+
+    async def all(self, purpose_name: str, after: Places | None, *, with_verified: bool) -> AsyncGenerator[Look, None]:
+        """Of everybody whom the log names behind `after`, in pages; from the beginning again when the purpose or the rules changed."""
+        follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, self._applied(), after)
+        if after and await self._consents.defined_at(purpose_name) > after.get(CONSENT, NOTHING):
+            follower.begin_again(self._applied())
+        news = asyncio.Event()
+        with self._hub.following(news):
+            while True:
+                news.clear()
+                applied, purpose = self._applied(), await self._permitted(purpose_name)
+                for few in _chunks(await follower.page(applied, purpose)):
+                    batches = self._scans if follower.catches_up else self._batches
+                    yield Look(purpose, await batches.seen(few, purpose, with_verified=with_verified))
+                yield Look(purpose, places=follower.places(), events_behind=follower.behind(applied))
+                if not follower.is_behind(applied):
+                    await wait_for_news(news, RECHECK_S)
+                    await asyncio.sleep(GATHERING_S)
+
+    def _applied(self) -> Places:
+        names = [*(partition_name(partition) for partition in range(self._partitions)), CONSENT]
+        return {name: self._progress.applied(name) for name in names}
+
+    async def _permitted(self, name: str) -> PurposeDefined:
+        """The purpose as it is now. Raises InvalidInput, Unavailable (CONSENT_NOT_CONFIRMED)."""
+        purpose = self._profiles.purpose(name)
+        if depends_on_the_person(purpose):
+            await self._profiles.confirmed_decisions(())
+        return purpose
+
+    async def _old(self, seen: Mapping[bytes, Seen | Refused], purpose: PurposeDefined, after: Places) -> frozenset[bytes]:
+        """Whose profile is as it was at these places, by all that can change it."""
+        rules_partition = partition_of(RULES_STREAM, self._partitions)
+        rules = await self._reader.newest(rules_partition, RULES_STREAM)
+        if rules is not None and rules.pos > after.get(partition_name(rules_partition), NOTHING):
+            return frozenset()
+        consent = after.get(CONSENT, NOTHING)
+        if await self._consents.defined_at(purpose.name) > consent:
+            return frozenset()
+        still = {
+            customer: one.profile
+            for customer, one in seen.items()
+            if isinstance(one, Seen)
+            and all(pos <= after.get(partition_name(partition), NOTHING) for partition, pos in one.profile.positions.items())
+        }
+        hashes = {bound for profile in still.values() for bound in profile.record.identifiers}
+        decided = await self._consents.decided_among(hashes, consent)
+        return frozenset(customer for customer, profile in still.items() if decided.isdisjoint(profile.record.identifiers))
+
+
+class Circle:
+    """Customers who are watched, each under all streams whose changes are its own."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._news = News()
+        self._streams: dict[bytes, frozenset[bytes]] = {}
+        hub.watch([RULES_STREAM], self._news)
+
+    def watch(self, members: Mapping[bytes, Collection[bytes]]) -> None:
+        """By customer. Who was looked at before it was watched is looked at again: a change between the two must not be missed."""
+        for customer, found in members.items():
+            streams, before = frozenset({customer, *found}), self._streams.get(customer, frozenset())
+            self._streams[customer] = streams | before  # a split is told in both, so leaving one out later costs nothing
+            if fresh := streams - before:
+                self._hub.watch(fresh, self._news)
+                self._news.tell(customer)
+
+    async def changed(self, timeout_s: float) -> set[bytes]:
+        await wait_for_news(self._news.event, timeout_s)
+        told = self._news.take()
+        if RULES_STREAM in told:
+            return set(self._streams)
+        return {customer for customer, streams in self._streams.items() if not streams.isdisjoint(told)}
+
+    def leave(self) -> None:
+        self._hub.leave({RULES_STREAM, *(stream for streams in self._streams.values() for stream in streams)}, self._news)
+
+
+def members_of(outcome: Seen | Refused) -> Sequence[bytes]:
+    """The customers that are one, the canonical first."""
+    return outcome.members if isinstance(outcome, Refused) else outcome.profile.record.members
+
+
+def _chunks(streams: Collection[bytes]) -> Iterator[list[bytes]]:
+    ordered = sorted(streams)
+    return (ordered[first : first + CUSTOMERS_AT_ONCE] for first in range(0, len(ordered), CUSTOMERS_AT_ONCE))

@@ -1,0 +1,238 @@
+"""Who keeps profiles by what a watch tells holds what reads give, whatever happens, however often the watch breaks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.profile.v1 import watch_pb2 as pb
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.profile import following, watches
+from services.profile.api import watch
+from services.stack.stack import Stack
+from shared.events.catalogue import Entry
+from shared.events.consent import Outcome
+from shared.ids import derived_id, to_text
+from shared.vault import DataKey
+from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, restricted, tracked
+from tests.live.mirror import PATIENCE_S, POLL_S, Mirror, Watching, shown
+from tests.properties.people_read import decision, purpose
+
+PEOPLE = 3
+EMAILS = ["a", "b", "c"]
+OUTCOMES: list[Outcome] = ["granted", "withdrawn"]
+who = st.integers(0, PEOPLE - 1)
+steps = st.one_of(
+    st.tuples(st.just("identify"), who, st.sampled_from(["Kiel", "Bremen", None])),
+    st.tuples(st.just("track"), who),
+    st.tuples(st.just("merge"), who, who),
+    st.tuples(st.just("split"), who, who),
+    st.tuples(st.just("restrict"), who),
+    st.tuples(st.just("erase"), who),
+    st.tuples(st.just("decide"), who, st.sampled_from(OUTCOMES)),
+    st.tuples(st.just("define"), st.sampled_from(["city", "email", "*"])),
+    st.tuples(st.just("break")),
+    st.tuples(st.just("catch up")),
+)
+
+
+@asynccontextmanager
+async def emptied(servers: Stack) -> AsyncIterator[Inside]:
+    """A log of its own for each: a new version of a purpose has everybody told again."""
+    inside = await Inside.open(servers)
+    inside.confirm_consent()
+    try:
+        yield inside
+    finally:
+        await inside.close()
+
+
+@pytest.fixture
+async def inside(servers: Stack) -> AsyncIterator[Inside]:
+    async with emptied(servers) as inside:
+        yield inside
+
+
+@pytest.fixture(autouse=True)
+def in_small_pages_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "PAGE_EVENTS", 5)
+    monkeypatch.setattr(following, "PAGE_DECISIONS", 1)
+    monkeypatch.setattr(watches, "CUSTOMERS_AT_ONCE", 2)
+    monkeypatch.setattr(watches, "GATHERING_S", 0.0)
+    monkeypatch.setattr(watches, "RECHECK_S", 5.0)
+
+
+class World:
+    """Some people; what happens to them is told in words."""
+
+    def __init__(self, inside: Inside, legal_basis: Any) -> None:
+        self._inside = inside
+        self._legal_basis = legal_basis
+        self.streams = [new_id() for _ in range(PEOPLE)]
+        self.purpose = f"purpose-{new_id().hex()}"
+        self._versions = 0
+        self._at = 100
+        self._keys: dict[bytes, DataKey] = {}
+        self._joined = 0
+
+    async def begin(self) -> None:
+        self._keys = await self._inside.keys(self.streams)
+        await self.play(("define", "city"))
+        births = [founded(stream, number) for number, stream in enumerate(self.streams)]
+        await self._inside.record([*births, *(linked(s, self._keys[s], f"{s.hex()}@shop.example") for s in self.streams)])
+
+    async def play(self, step: tuple[Any, ...]) -> None:
+        self._at += 1
+        match step:
+            case "define", seen:
+                self._versions += 1
+                await self._inside.define(purpose(self._legal_basis, seen, version=self._versions, name=self.purpose))
+            case "decide", number, outcome:
+                bound = derived_id(f"{self.streams[number].hex()}@shop.example".encode())
+                await self._inside.decide(decision(bound, outcome, self._at, purpose=self.purpose))
+            case _:
+                await self._inside.record(self._events(step))
+
+    def _events(self, step: tuple[Any, ...]) -> list[Entry]:
+        stream = self.streams[step[1]]
+        key = self._keys[stream]
+        pair = sorted((stream, self.streams[step[2]])) if step[0] in ("merge", "split") else []
+        if pair and pair[0] == pair[1]:
+            return []
+        self._joined += step[0] == "merge"
+        return {
+            "identify": lambda: [identified(stream, key, self._at, city=step[2], email=f"{stream.hex()}@shop.example")],
+            "track": lambda: [tracked(stream, key, self._at)],
+            "merge": lambda: merged(pair[0], pair[1], number=self._joined),
+            "split": lambda: cut_off(pair[0], pair[1], number=self._joined),
+            "restrict": lambda: [restricted(stream)],
+            "erase": lambda: [erased(stream)],
+        }[step[0]]()
+
+
+@settings(max_examples=settings().max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(steps, min_size=4, max_size=20),
+    st.sampled_from(["contract", "consent", "legitimate_interest"]),
+    st.sampled_from([None, 2, PEOPLE]),
+    st.sampled_from([1, 100]),
+)
+async def test_a_mirror_holds_what_reads_give(
+    servers: Stack, played: list[tuple[Any, ...]], legal_basis: Any, named: int | None, remembered: int
+) -> None:
+    async with emptied(servers) as inside:
+        # Of others' changes those learn at the next recheck only, and then look at nobody: what wakes them is tested none the less.
+        watches.RECHECK_S = 0.05 if named else 5.0
+        world, mirror = World(inside, legal_basis), Mirror()
+        await world.begin()
+        rest = [*played, ("catch up",)]
+        while rest:
+            async with Watching(inside, mirror, world.purpose, world.streams[:named] if named else None, remembered) as watching:
+                while rest and (step := rest.pop(0)) != ("break",):
+                    if step == ("catch up",):
+                        await watching.caught_up()
+                        assert mirror.profiles == await shown(inside, world.purpose, world.streams[:named])
+                    else:
+                        await world.play(step)
+
+
+async def test_a_watch_from_the_beginning_tells_of_everybody_once_and_of_those_it_may_not_see_nothing(inside: Inside) -> None:
+    world, mirror = World(inside, "consent"), Mirror()
+    await world.begin()
+    for number in range(20):
+        await world.play(("identify", number % PEOPLE, f"city {number}"))
+    await world.play(("decide", 0, "granted"))
+    async with Watching(inside, mirror, world.purpose, None) as watching:
+        await watching.caught_up()
+        assert mirror.profiles.keys() == {to_text(world.streams[0])}
+        assert mirror.gone == []
+        await world.play(("decide", 0, "withdrawn"))
+        await world.play(("identify", 1, "Hull"))
+        await watching.caught_up()
+    assert mirror.profiles == {}
+    assert mirror.gone == [(to_text(world.streams[0]), "CONSENT_WITHDRAWN")]
+
+
+async def read_until(call: Any, mirror: Mirror, goal: set[str]) -> None:
+    """Until the mirror has all of these."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not goal <= mirror.profiles.keys():
+            mirror.take(await call.read())
+
+
+async def test_who_does_not_read_is_dropped_and_told_where_to_go_on(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(watch, "WATCHES_AT_MOST", 1)
+    await inside.define(purpose("contract", name="mirror"))
+    streams = [new_id() for _ in range(200)]
+    keys = await inside.keys(streams)
+    note = {f"note_{number}": "x" * 4_000 for number in range(20)}
+    await inside.record(entry for s in streams for entry in (founded(s, 0), identified(s, keys[s], 1, **note)))
+    request = pb.WatchProfilesRequest(purpose="mirror")
+    slow, mirror = inside.watches.WatchProfiles(request, timeout=PATIENCE_S), Mirror()
+    mirror.take(await slow.read())
+    refused = await refusal(inside.watches.WatchProfiles(request, timeout=PATIENCE_S))
+    assert refused.reason == "WATCHES_BUSY"
+    async with asyncio.timeout(PATIENCE_S):
+        while refused.reason == "WATCHES_BUSY":  # until the slow one was dropped
+            other = inside.watches.WatchProfiles(request, timeout=PATIENCE_S)
+            try:
+                await other.read()
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(POLL_S)
+        other.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as dropped:
+        await read_until(slow, mirror, {"the end"})
+    told = info_of(dropped.value)
+    assert told.reason == "WATCH_TOO_SLOW"
+    places = [part.rpartition(":") for part in told.metadata["positions"].split()]
+    for name, _, number in places:
+        log, _, partition = name.partition("/")
+        request.resume_after.add(log=log, partition=int(partition or 0), number=int(number))
+    again = inside.watches.WatchProfiles(request, timeout=PATIENCE_S)
+    await read_until(again, mirror, {to_text(stream) for stream in streams})
+    again.cancel()
+
+
+async def test_only_a_change_of_the_traits_asked_for_is_told_and_who_is_nobody_is_named(inside: Inside) -> None:
+    await inside.define(purpose("contract", name="mirror"))
+    stream = new_id()
+    key = (await inside.keys([stream]))[stream]
+    await inside.record([founded(stream, 0), identified(stream, key, 1, city="Kiel", tier=1)])
+    customer, nobody = CustomerRef(customer_id=to_text(stream)), CustomerRef(customer_id=to_text(new_id()))
+    request = pb.WatchProfilesRequest(purpose="mirror", customers=[customer, nobody], changed_traits=["city"])
+    call = inside.watches.WatchProfiles(request, timeout=PATIENCE_S)
+    first = await call.read()
+    assert list(first.unknown_customers) == [nobody]
+    assert len(first.changes) == 1
+    await inside.record([identified(stream, key, 2, tier=2)])
+    await inside.record([identified(stream, key, 3, city="Kiel")])
+    await inside.record([identified(stream, key, 4, city="Bremen")])
+    second = await call.read()
+    call.cancel()
+    async with asyncio.timeout(PATIENCE_S):
+        while inside.parts.hub.is_watched:  # noqa: ASYNC110 - who is gone is not watched for
+            await asyncio.sleep(POLL_S)
+    (change,) = second.changes
+    values = {name: trait.value.string_value or trait.value.number_value for name, trait in change.profile.traits.items()}
+    assert values == {"city": "Bremen", "tier": 2}
+
+
+async def refusal(call: Any) -> ErrorInfo:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call.read()
+    return info_of(refused.value)
+
+
+def info_of(error: grpc.aio.AioRpcError) -> ErrorInfo:
+    status, info = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"]), ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info
