@@ -136,4 +136,8 @@ def _show(comparison: dict[str, Any]) -> None:
     for part in comparison["parts"]:
         rows.append((part["comparison"], part["level"], f"{part['weight'] + part['term_weight']:+.2f}"))
     rows.append(("together", says, f"{comparison['weight']:+.2f}"))
+    if comparison["unrivalled_weight"] != comparison["weight"]:
+        rows.append(
+            ("if neither could be anybody else", "each source has a person once", f"{comparison['unrivalled_weight']:+.2f}")
+        )
     render.table(ends, ("comparison", "level", "bits"), rows)

@@ -300,6 +300,7 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         assert explained["band"] == "link"
         parts = [part[name] for part in explained["parts"] for name in ("weight", "term_weight")]
         assert sum(parts, explained["prior_weight"]) == pytest.approx(explained["weight"], abs=1e-9)
+        assert explained["unrivalled_weight"] == explained["weight"]
         customers = [platform.resolve("anonymous_id", device).customer_id for device in devices]
         assert customers[0] == customers[1]
         assert len(set(customers)) == 3

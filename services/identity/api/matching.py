@@ -185,9 +185,10 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
     def _comparison(self, one: Kept, other: Kept, row: RecordRow, another: RecordRow) -> pb.RecordComparison:
         comparer = self._comparing.comparer
         if one.record_id > other.record_id:  # as they are compared, so that the sum is the same to the last bit
-            explained = comparer.scorer.explain(other.person, one.person)
+            first, second = other.person, one.person
         else:
-            explained = comparer.scorer.explain(one.person, other.person)
+            first, second = one.person, other.person
+        explained = comparer.scorer.explain(first, second)
         witnessed, forbidden = comparer.witnessed(one.person, other.person), veto(one.person, other.person)
         band = None if forbidden else self._graph.rules.matching.band(explained.weight, explained.weight if witnessed else -inf)
         return pb.RecordComparison(
@@ -203,6 +204,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
             band=band or "",
             veto=forbidden or "",
             witnessed=witnessed,
+            unrivalled_weight=comparer.scorer.weigh_twice(first, second)[1] if comparer.exclusive(one, other) else explained.weight,
         )
 
 

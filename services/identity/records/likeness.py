@@ -78,13 +78,17 @@ class Comparer:
         if one.record_id > other.record_id:
             one, other = other, one
         weight, unrivalled = self.scorer.weigh_twice(one.person, other.person)
-        if one.source == other.source or not self.once >= {one.source, other.source}:
+        if not self.exclusive(one, other):
             unrivalled = -inf
         if max(weight, unrivalled) < self.floor:
             return None
         witnessed, forbidden = self.witnessed(one.person, other.person), veto(one.person, other.person)
         evidence = max(one.evidence, other.evidence)
         return Likeness(one.value_hash, other.value_hash, weight, unrivalled, witnessed, forbidden, evidence)
+
+    def exclusive(self, one: Kept, other: Kept) -> bool:
+        """Whether each is of one record of the other's source at most."""
+        return one.source != other.source and self.once >= {one.source, other.source}
 
     def witnessed(self, one: Person, other: Person) -> bool:
         """Whether more speaks for it than who knows somebody could say: the number that an authority gave, or an address, telephone

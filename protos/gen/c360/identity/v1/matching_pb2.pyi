@@ -593,6 +593,7 @@ class RecordComparison(_message.Message):
     BAND_FIELD_NUMBER: _builtins.int
     VETO_FIELD_NUMBER: _builtins.int
     WITNESSED_FIELD_NUMBER: _builtins.int
+    UNRIVALLED_WEIGHT_FIELD_NUMBER: _builtins.int
     weight: _builtins.float
     """Bits: the sum of prior_weight and of the weight and term_weight of all parts."""
     probability: _builtins.float
@@ -606,6 +607,10 @@ class RecordComparison(_message.Message):
     witnessed: _builtins.bool
     """Whether more speaks for it than who knows somebody could say: a national id, or an address, telephone or mailbox beside
     nearly the same given name. Where the rules ask for a witness it is never linked without.
+    """
+    unrivalled_weight: _builtins.float
+    """Bits, where neither could be of anybody else: by it two sources that have each person once are linked or asked about, when all
+    that is sure is linked. As weight, where one of them may have a person twice, or the rules ask for a witness.
     """
     @_builtins.property
     def one(self) -> Global___RecordRef:
@@ -631,10 +636,11 @@ class RecordComparison(_message.Message):
         band: _builtins.str = ...,
         veto: _builtins.str = ...,
         witnessed: _builtins.bool = ...,
+        unrivalled_weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "one", b"one", "other", b"other", "parts", b"parts", "prior_weight", b"prior_weight", "probability", b"probability", "veto", b"veto", "weight", b"weight", "witnessed", b"witnessed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "one", b"one", "other", b"other", "parts", b"parts", "prior_weight", b"prior_weight", "probability", b"probability", "unrivalled_weight", b"unrivalled_weight", "veto", b"veto", "weight", b"weight", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
