@@ -1,6 +1,7 @@
 """The data lake: what the log has, each row once, readable by DuckDB, whatever dies in between."""
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ from services.cli.lake.directory import AFTER_MANIFEST, POINTS
 from services.stack.stack import Stack
 from tests.live.command import Command
 from tests.waiting import eventually
+
+LAKE_PAGE = Path(__file__).parents[2] / "docs" / "lake.md"
 
 
 class LakeShop:
@@ -113,6 +116,10 @@ def test_every_kind_of_event_is_in_its_table(shop: LakeShop) -> None:
     assert shop.rows("groups", "group_id, seats") == [("g1", 3.0)]
     assert shop.rows("aliases", "previous_id") == [(f"{user}-before",)]
     assert shop.rows("tracks", "day = uuid_ts::DATE") == [(True,)]
+    queries = re.findall(r"```sql\n(.*?)```", LAKE_PAGE.read_text(), re.DOTALL)
+    assert len(queries) == 3
+    for query in queries:
+        assert duckdb.execute(query.replace("/data/lake", str(shop.lake))).fetchall()
 
 
 def test_a_crash_at_any_point_loses_no_row_and_doubles_none(shop: LakeShop) -> None:

@@ -117,3 +117,13 @@ def test_small_files_of_a_day_become_one(tmp_path: Path) -> None:
 def test_two_exports_never_write_to_one_directory(tmp_path: Path) -> None:
     with opened(tmp_path, "log", "audit"), pytest.raises(Misused, match="LAKE_BUSY"), opened(tmp_path, "log", "audit"):
         pass
+
+
+def test_a_file_that_was_altered_is_told_without_a_word_of_what_it_holds(tmp_path: Path) -> None:
+    model = Model(tmp_path / "lake")
+    model.attempt(Step([("tracks", 0, "annika")], set(), 0))
+    (path,) = model.folder.rglob("*.parquet")
+    path.write_bytes(b"annika" * 10)
+    with pytest.raises(Misused, match="LAKE_BROKEN") as told, opened(model.folder, "log", "audit") as lake:
+        lake.take_out({"annika"})
+    assert "annika" not in str(told.value)

@@ -154,8 +154,8 @@ class Lake:
 
 @contextmanager
 def opened(folder: Path, log: str, purpose: str) -> Iterator[Lake]:
-    """A new lake in an empty directory, or the one that is there, as its manifest says. Raises Misused (LAKE_BUSY, LAKE_NOT_EMPTY,
-    LAKE_OF_ANOTHER_LOG, LAKE_OF_ANOTHER_PURPOSE, LAKE_UNWRITABLE, MANIFEST_BROKEN)."""
+    """A new lake in an empty directory, or the one that is there, as its manifest says. Raises Misused (LAKE_BROKEN, LAKE_BUSY,
+    LAKE_NOT_EMPTY, LAKE_OF_ANOTHER_LOG, LAKE_OF_ANOTHER_PURPOSE, LAKE_UNWRITABLE, MANIFEST_BROKEN)."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / LOCK).open("wb") as lock:
@@ -165,7 +165,9 @@ def opened(folder: Path, log: str, purpose: str) -> Iterator[Lake]:
             lake.tidy()
             yield lake
     except OSError as error:
-        raise Misused("LAKE_UNWRITABLE", f"{folder}: {error.strerror}") from error
+        raise Misused("LAKE_UNWRITABLE", f"{folder}: {error.strerror or type(error).__name__}") from None
+    except parquet.Broken as error:  # whose text may quote a value
+        raise Misused("LAKE_BROKEN", f"{folder}: a file isn't what was written there ({type(error).__name__})") from None
 
 
 def _lock(file: Any, folder: Path) -> None:

@@ -16,6 +16,7 @@ from services.cli.lake.buffers import Columns
 from services.cli.lake.cells import Types
 from services.cli.lake.shapes import fixed_columns
 
+Broken = pyarrow.ArrowException
 GROUP_ROWS = 50_000  # of a row group: what is held in memory while one is written or read
 KINDS = {
     "text": pyarrow.string(),
