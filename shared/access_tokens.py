@@ -51,7 +51,7 @@ class TokenFile:
         self._by_prefix: dict[bytes, tuple[bytes, AccessToken]] = {}
 
     def find(self, token: str) -> AccessToken | None:
-        """Takes as long for every token of which the file doesn't have the first 64 bits of the hash, and for every other.
+        """How long it takes says nothing of how near a token came: hashes are looked up and compared, the latter in constant time.
 
         Raises Unavailable (TOKENS_UNREADABLE): then nobody is let in, because a revocation may stand there.
         """

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.profile.__main__ import _open_http
 from services.profile.app import Profiles
+from services.profile.composition import Parts, ProfileSettings
 from services.profile.http import door as bounds
 from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor
@@ -26,6 +28,7 @@ from services.stack.stack import Stack
 from shared.access_tokens import TokenFile
 from shared.http.server import HttpServer
 from shared.positions import Progress
+from shared.vault import FileKeyring
 from tests.e2e.client import DEADLINE_S, Platform
 from tests.live.erasing import identify
 from tests.live.reading import Reader, address, fresh
@@ -177,6 +180,11 @@ def test_what_never_reaches_a_handler_is_refused_in_the_same_form(reader: Reader
     answered, body = said(httpx.URL(reader.url).port or 0, begun)
     assert (answered, body["error"]["reason"]) == (status, reason)
     assert body["error"]["request_id"]
+
+
+def test_without_a_list_of_who_may_read_there_is_no_door() -> None:
+    settings = ProfileSettings(database_url="", vault_url="", keyring_file="")
+    assert _open_http(settings, Parts.__new__(Parts), FileKeyring.__new__(FileKeyring)) == []
 
 
 class Impatient(ReaderProtocol):
