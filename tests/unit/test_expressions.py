@@ -1,6 +1,7 @@
 """Expressions say where they are wrong, have no value where data is missing, and can't cost more than their size allows."""
 
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ ITEMS = [{"sku": "a", "price": 3}, {"sku": "b", "price": 4.5}]
 ORDER: dict[str, Any] = {
     "event.name": "Order Completed",
     "event.type": "track",
-    "event.properties": {"total": 7.5, "items": ITEMS, "at": "2026-03-03", "huge": 2**70},
+    "event.properties": {"total": 7.5, "items": ITEMS, "at": "2026-03-03", "huge": 2**70, "nothing": None},
     "event.occurred_at": datetime(2026, 3, 3, 6, 30, tzinfo=UTC),
     "now": datetime(2026, 4, 1, tzinfo=UTC),
 }
@@ -34,7 +35,9 @@ def evaluate(text: str) -> Any:
     [
         ("event.name == 'Order Completed' && event.properties.total > 5", True),
         ("event.properties.items.exists(item, item.sku == 'b')", True),
-        ("event.properties.items.map(item, item.price > 4, item.sku)", ["b"]),
+        ("event.properties.items.map(item, item.price > 4, item.sku)[0]", "b"),
+        ("event.properties.items", None),
+        ("event.properties.nothing", None),
         ("event.occurred_at.getHours('Europe/Berlin') < 10", True),
         ("now - event.occurred_at > duration('100h')", True),
         ("event.properties.at < now - duration('24h')", True),
@@ -83,6 +86,19 @@ def test_a_macro_ends_after_its_rounds() -> None:
     assert LANGUAGE.compile("event.properties.items.exists(a, a < 0)", "x").evaluate(crowded) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["event.properties.nothing", "null", "[null]", "event.properties", "event.properties.missing", "event.properties.nothing == 1"],
+)
+def test_nulls_can_be_met_any_number_of_times(text: str) -> None:
+    """Where None isn't immortal, a library that gives back references that it never took ends the process."""
+    expression = LANGUAGE.compile(text, "x")
+    before = sys.getrefcount(None)
+    for _ in range(5_000):
+        expression.evaluate(LANGUAGE.values(ORDER))
+    assert sys.getrefcount(None) > before - 1_000
+
+
 texts = st.recursive(
     st.sampled_from(["event.properties.items", "event.properties", "event.name", "a", "1", "'text'", "now", "duration('1h')"]),
     lambda below: st.one_of(
@@ -110,7 +126,9 @@ def test_no_expression_makes_more_of_an_event_than_its_own_size_allows(text: str
     except InvalidInput:
         return
     nodes = sum(1 for _ in expression.tree.root.walk())
-    assert size_of(expression.evaluate(LANGUAGE.values(ORDER))) <= nodes * size_of(ORDER["event.properties"])
+    properties = {"items": ITEMS}  # without nulls: what is taken out here is all of it
+    result = expression._compiled.eval(LANGUAGE.values(ORDER | {"event.properties": properties}).activation)
+    assert size_of(result.plain_value()) <= nodes * size_of(properties)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ class Definitions:
         content = [(d.name, d.of.text, d.value and d.value.text, d.aggregate, d.nothing_kept()) for d in self.all.values()]
         return hashlib.sha256(msgspec.msgpack.encode(content)).digest()
 
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """Variables of an event that any of them looks at."""
+        expressions = [one for d in self.all.values() for one in (d.of, d.value) if one is not None]
+        return frozenset(name for one in expressions for name in one.variables) & EVENT.keys()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Definitions) and self.digest == other.digest
 

@@ -1,5 +1,6 @@
 """An event as expressions see it."""
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from services.profile.domain.expressions.language import Kind, Language, Values, instant_of
@@ -30,17 +31,19 @@ def happened_at(entry: Entry, public: events.Activity) -> int:
     return min(entry.occurred_at, public.received_at)
 
 
-def values_of(language: Language, entry: Entry, public: events.Activity, personal: Any) -> Values:
-    return language.values(
-        {
-            "event.type": CATALOGUE[entry.type_id].call,
-            "event.name": name_of(personal),
-            "event.category": getattr(personal, "category", ""),
-            "event.source": public.source,
-            "event.properties": getattr(personal, "properties", {}),
-            "event.traits": getattr(personal, "traits", {}),
-            "event.context": personal.context,
-            "event.occurred_at": instant_of(entry.occurred_at),
-            "event.received_at": instant_of(public.received_at),
-        }
-    )
+# Only what expressions look at is made.
+_MADE: Mapping[str, Callable[[Entry, events.Activity, Any], Any]] = {
+    "event.type": lambda entry, public, personal: CATALOGUE[entry.type_id].call,
+    "event.name": lambda entry, public, personal: name_of(personal),
+    "event.category": lambda entry, public, personal: getattr(personal, "category", ""),
+    "event.source": lambda entry, public, personal: public.source,
+    "event.properties": lambda entry, public, personal: getattr(personal, "properties", {}),
+    "event.traits": lambda entry, public, personal: getattr(personal, "traits", {}),
+    "event.context": lambda entry, public, personal: personal.context,
+    "event.occurred_at": lambda entry, public, personal: instant_of(entry.occurred_at),
+    "event.received_at": lambda entry, public, personal: instant_of(public.received_at),
+}
+
+
+def values_of(language: Language, used: Collection[str], entry: Entry, public: events.Activity, personal: Any) -> Values:
+    return language.values({name: _MADE[name](entry, public, personal) for name in used})

@@ -6,7 +6,7 @@ window that ends at the newest occurrence is behind every window that is still r
 it belongs.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from typing import Literal
 
 import msgspec
@@ -71,11 +71,14 @@ def _rank_of(occurrence: Occurrence) -> tuple[int, bytes]:
 
 
 def _insert(kept: Kept, occurrence: Occurrence) -> None:
-    held = kept.occurrences
-    place = bisect_left(held, occurrence[:2], key=_rank_of)
-    if place < len(held) and held[place][:2] == occurrence[:2]:
-        return
-    held.insert(place, occurrence)
+    held, rank = kept.occurrences, occurrence[:2]
+    if not held or held[-1][:2] < rank:  # nearly always
+        held.append(occurrence)
+    else:
+        place = bisect_left(held, rank, key=_rank_of)
+        if held[place][:2] == rank:
+            return
+        held.insert(place, occurrence)
     _trim(kept)
 
 
@@ -108,7 +111,10 @@ def _trim(kept: Kept) -> None:
     if kept.horizon_us is not None and held:
         oldest = held[-1][0] - kept.horizon_us
         if held[0][0] <= oldest:
-            del held[: bisect_right(held, oldest, key=instant_of)]
+            place = 1  # nearly always one, so they are counted and not searched for
+            while held[place][0] <= oldest:
+                place += 1
+            del held[:place]
         if kept.cut_at <= oldest:
             kept.cut_at = 0
     if len(held) > kept.most:

@@ -16,7 +16,7 @@ def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: 
     wanting = definitions.wanting(name_of(personal))
     if not wanting:
         return
-    values = values_of(definitions.language, entry, public, personal)
+    values = values_of(definitions.language, definitions.used, entry, public, personal)
     for definition in wanting:
         counts, value = definition.counts(values)
         if not counts:

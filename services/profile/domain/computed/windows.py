@@ -65,14 +65,8 @@ def duration(text: str, where: str, most: int) -> int:
 
 def within(kept: Kept, span: Span, at: int) -> list[Occurrence]:
     """Those the window holds at `at`, oldest first. A clock that is behind the newest of them is taken to be there."""
-    held = kept.occurrences
-    if not held or span.is_open:
-        return held
-    at = max(at, held[-1][0])
-    if span.gap_us is not None:
-        return held[_session_start(held, span.gap_us, at) :]
-    assert span.sliding_us is not None, "of the three kinds of windows"
-    return held[bisect_right(held, at - span.sliding_us, key=instant_of) :]
+    start = _start(kept.occurrences, span, at)
+    return kept.occurrences[start:] if start else kept.occurrences
 
 
 def is_cut(kept: Kept, span: Span, at: int) -> bool:
@@ -87,12 +81,25 @@ def is_cut(kept: Kept, span: Span, at: int) -> bool:
 
 def next_leaving(kept: Kept, span: Span, at: int) -> int | None:
     """When the next one leaves the window that holds at `at`, if none comes."""
-    held = within(kept, span, at)
-    if not held:
+    held = kept.occurrences
+    start = _start(held, span, at)
+    if start == len(held):
         return None
     if span.sliding_us is not None:
-        return held[0][0] + span.sliding_us
+        return held[start][0] + span.sliding_us
     return None if span.gap_us is None else held[-1][0] + span.gap_us
+
+
+def _start(held: list[Occurrence], span: Span, at: int) -> int:
+    """The place of the oldest that the window holds; beyond the last, when it holds none."""
+    if not held or span.is_open:
+        return 0
+    at = max(at, held[-1][0])
+    if span.gap_us is not None:
+        return _session_start(held, span.gap_us, at)
+    assert span.sliding_us is not None, "of the three kinds of windows"
+    oldest = at - span.sliding_us
+    return 0 if held[0][0] > oldest else bisect_right(held, oldest, key=instant_of)
 
 
 def _session_start(held: list[Occurrence], gap_us: int, at: int) -> int:

@@ -18,6 +18,11 @@ from shared.instants import EPOCH
 Kind = cel.Type
 COMPARISONS: Final = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
 INSTANT: Final = "instant"
+# Nothing else is taken out of a result: for each null in it, cel-expr-python 0.1.3 gives a reference to None back that it never
+# took, and an interpreter before 3.12 aborts when none is left.
+_SCALARS: Final = frozenset(
+    kind.name() for kind in (*(Kind.BOOL, Kind.INT, Kind.UINT, Kind.DOUBLE), Kind.STRING, Kind.TIMESTAMP, Kind.DURATION)
+)
 _INT_END: Final = 2**63
 _PLAIN: Final = (Kind.BOOL, Kind.INT, Kind.DOUBLE, Kind.TIMESTAMP, Kind.DURATION)
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
@@ -33,12 +38,13 @@ _INSTANT_OF_TEXT = cel.Overload("instant_string", return_type=Kind.TIMESTAMP, pa
 
 
 class Values:
-    """What the variables of a language are at one evaluation; several expressions may share it."""
+    """What the variables of a language are at one evaluation. Several expressions may share it; each is evaluated once."""
 
-    __slots__ = ("activation",)
+    __slots__ = ("activation", "results")
 
     def __init__(self, activation: Any) -> None:
         self.activation = activation
+        self.results: dict[Expression, Any] = {}
 
     def __repr__(self) -> str:
         return "<Values sealed>"
@@ -53,10 +59,21 @@ class Expression:
         self._compiled = compiled
 
     def evaluate(self, values: Values) -> Any:
-        """None when it has no value, or null."""
+        """A scalar; None when it has no value, or one of another kind."""
+        if self in values.results:
+            return values.results[self]
+        value = values.results[self] = self._evaluated(values)
+        return value
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Those that it looks at."""
+        return frozenset(node.name for node in self.tree.root.walk() if node.kind == "identifier")
+
+    def _evaluated(self, values: Values) -> Any:
         try:
             result = self._compiled.eval(values.activation)
-            return None if result.type() == Kind.ERROR else result.plain_value()
+            return result.plain_value() if result.type().name() in _SCALARS else None
         except (RuntimeError, ValueError, OverflowError):  # beyond its rounds, or beyond what a datetime can say
             return None
 
@@ -67,6 +84,7 @@ class Language:
     def __init__(self, variables: Mapping[str, cel.Type]) -> None:
         functions = [cel.FunctionDecl(INSTANT, [_INSTANT_OF_TEXT])]
         self._environment = cel.NewEnv(variables=dict(variables), functions=functions)
+        self._compiled: dict[tuple[str, tuple[Any, ...]], Expression] = {}
         self._plain = frozenset(name for name, kind in variables.items() if kind in _PLAIN)
 
     def values(self, content: Mapping[str, Any]) -> Values:
@@ -74,7 +92,16 @@ class Language:
         return Values(self._environment.Activation({name: _fitting(value) for name, value in content.items()}))
 
     def compile(self, text: str, where: str, *wanted: cel.Type) -> Expression:
-        """`wanted` are the types that the result may have; any, if there are none. Raises InvalidInput (RULES_INVALID)."""
+        """`wanted` are the types that the result may have; any, if there are none. The same text is compiled once.
+
+        Raises InvalidInput (RULES_INVALID).
+        """
+        asked = (text, tuple(kind.name() for kind in wanted))
+        if asked not in self._compiled:
+            self._compiled[asked] = self._compile(text, where, *wanted)
+        return self._compiled[asked]
+
+    def _compile(self, text: str, where: str, *wanted: cel.Type) -> Expression:
         if len(text) > MAX_CHARACTERS:
             raise invalid(where, f"an expression has at most {MAX_CHARACTERS} characters")
         try:
