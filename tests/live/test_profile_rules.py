@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
+import pytest
 
 from services.profile.app import Instant, Profile
 from services.profile.choosing import RulesChoice
@@ -16,8 +17,9 @@ from services.profile.domain.difference import changes
 from services.profile.domain.rules_document import read, rules_of
 from services.profile.domain.state import state_hash
 from services.profile.simulating import Progress, Simulation
-from services.profile.tables.rulebook import Activation
+from services.profile.tables.rulebook import RULES_STREAM, Activation
 from services.stack.stack import Stack
+from shared.errors import NotFound
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.events.consent import PurposeDefined
@@ -168,6 +170,9 @@ async def test_what_is_predicted_happens_and_what_was_served_then_is_still_serve
     assert {s: state_hash(one.state) for s, one in kept.items()} == {s: state_hash(one.state) for s, one in folded.items()}
     assert [one.version for one in again.rulebook.activations] == [1, 2]
     assert erased not in shown(after)
+    with pytest.raises(NotFound):
+        await parts.profiles.profile(RULES_STREAM, AUDIT, Instant())  # it is in the log, and no customer
+    assert RULES_STREAM not in {stream async for page in again.states.pages(100) for stream in page}
     await empty(servers)
 
 

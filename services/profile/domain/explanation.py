@@ -6,7 +6,7 @@ import msgspec
 
 from services.profile.domain.fold import fits
 from services.profile.domain.rules import Rules
-from services.profile.domain.said import Assertion, Said, cut_middle
+from services.profile.domain.said import Assertion, Said, cut_middle, sort
 from services.profile.domain.survivorship import Chosen, Reason, judge, latest_removal
 
 
@@ -28,6 +28,7 @@ def explain(said: Sequence[Assertion], trait: str, rules: Rules, verified: Colle
     removed, cut = latest_removal(left), False
     if rules.keeping.keeps_all(trait):
         kept = {one.event_id: _as_kept(one) for one in left if one.value is not None}
+        sort(kept)
         cut = cut_middle(kept)
         lost |= {one.event_id: "CUT" for one in left if one.value is not None and one.event_id not in kept}
         left = [one for one in left if one.event_id not in lost]

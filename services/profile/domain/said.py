@@ -1,5 +1,6 @@
 """What was said of a trait: each assertion by the id of its event, so that neither order nor repetition matters."""
 
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -39,19 +40,34 @@ class Assertion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def keep(kept: dict[bytes, Said], event_id: bytes, said: Said) -> bool:
-    """Whether something had to go. Both ends stay by rank, which no order of arrival can change."""
+    """Whether something had to go. Both ends stay by rank, which no order of arrival can change.
+
+    `kept` is in the order of ranks, so that what comes in that order, as most does, needs no sorting.
+    """
+    latest = next(reversed(kept), None)
     kept[event_id] = said
+    if latest is not None and _rank(event_id, said) < _rank(latest, kept[latest]):
+        sort(kept)
     return cut_middle(kept)
 
 
+def sort(kept: dict[bytes, Said]) -> None:
+    ranked = sorted(kept.items(), key=lambda item: _rank(*item))
+    kept.clear()
+    kept.update(ranked)
+
+
 def cut_middle(kept: dict[bytes, Said]) -> bool:
-    """Whether there was more than fits."""
+    """Whether there was more than fits. `kept` is in the order of ranks."""
     if len(kept) <= MAX_ASSERTIONS:
         return False
-    ranked = sorted(kept, key=lambda event_id: (kept[event_id].occurred_at, kept[event_id].received_at, event_id))
-    for event_id in ranked[MAX_ASSERTIONS // 2 : -(MAX_ASSERTIONS // 2)]:
+    for event_id in list(islice(kept, MAX_ASSERTIONS // 2, len(kept) - MAX_ASSERTIONS // 2)):
         del kept[event_id]
     return True
+
+
+def _rank(event_id: bytes, said: Said) -> Rank:
+    return said.occurred_at, said.received_at, event_id
 
 
 def assertions(kept: dict[bytes, Said]) -> list[Assertion]:

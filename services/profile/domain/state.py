@@ -12,7 +12,7 @@ import msgspec
 
 from services.profile.domain.computed import occurrences
 from services.profile.domain.computed.occurrences import Kept
-from services.profile.domain.said import Rank, Said, cut_middle, keep
+from services.profile.domain.said import Rank, Said, cut_middle, keep, sort
 from shared.ids import partition_of
 
 MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
@@ -133,8 +133,12 @@ def join_assertions(state: State, other: State) -> None:
     """Adds what the other's rules kept."""
     state.overfull |= other.overfull
     for name, kept in other.assertions.items():
-        mine = state.assertions.setdefault(name, {})
+        if name not in state.assertions:
+            state.assertions[name] = dict(kept)
+            continue
+        mine = state.assertions[name]
         mine |= kept
+        sort(mine)
         if cut_middle(mine):
             state.overfull.add(name)
 
