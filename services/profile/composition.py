@@ -151,7 +151,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         profiles=profiles,
         ready=ready,
         batches=batches,
-        watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, partitions),
+        watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, history),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),

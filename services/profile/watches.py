@@ -14,11 +14,13 @@ from services.profile.batches import Batches, Refused, Seen
 from services.profile.enforcement import depends_on_the_person
 from services.profile.following import CONSENT, NOTHING, Follower, Places, partition_name
 from services.profile.hub import Hub, News
+from services.profile.reading import noted
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.rulebook import RULES_STREAM
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
+from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader
 from shared.positions import Progress
 from shared.waiting import wait_for_news
@@ -54,6 +56,7 @@ class Watches:
         reader: LogReader,
         progress: Progress,
         hub: Hub,
+        clock: Clock,
         partitions: int,
     ) -> None:
         self._profiles = profiles
@@ -64,21 +67,25 @@ class Watches:
         self._reader = reader
         self._progress = progress
         self._hub = hub
+        self._clock = clock
         self._partitions = partitions
 
     async def some(
         self, purpose_name: str, customers: Collection[bytes], after: Places | None, *, with_verified: bool
     ) -> AsyncGenerator[Look, None]:
         """First of all of these, then of those that changed."""
-        circle = Circle(self._hub)
+        circle = Circle(self._hub, self._clock)
         changed = set(customers)
         try:
             while True:
                 places, purpose = self._applied(), await self._permitted(purpose_name)
                 for few in _chunks(changed):
-                    seen = await self._batches.seen(few, purpose, with_verified=with_verified)
-                    circle.watch({customer: members_of(outcome) for customer, outcome in seen.items()})
-                    yield Look(purpose, seen, await self._old(seen, purpose, after) if after else frozenset())
+                    with noted() as reading:
+                        seen = await self._batches.seen(few, purpose, with_verified=with_verified)
+                    circle.watch({customer: members_of(outcome) for customer, outcome in seen.items()}, reading.until)
+                    # What the clock changes may have changed since then, too.
+                    compare = after and reading.until == END_OF_TIME
+                    yield Look(purpose, seen, await self._old(seen, purpose, after or {}) if compare else frozenset())
                 yield Look(purpose, places=places)
                 after = None
                 changed = await circle.changed(RECHECK_S)
@@ -135,29 +142,34 @@ class Watches:
 
 
 class Circle:
-    """Customers who are watched, each under all streams whose changes are its own."""
+    """Customers who are watched, each under all streams whose changes are its own, and from when on the clock may change it."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, clock: Clock) -> None:
         self._hub = hub
+        self._clock = clock
         self._news = News()
         self._streams: dict[bytes, frozenset[bytes]] = {}
+        self._until: dict[bytes, int] = {}
         hub.watch([RULES_STREAM], self._news)
 
-    def watch(self, members: Mapping[bytes, Collection[bytes]]) -> None:
+    def watch(self, members: Mapping[bytes, Collection[bytes]], until: int) -> None:
         """By customer. Who was looked at before it was watched is looked at again: a change between the two must not be missed."""
         for customer, found in members.items():
             streams, before = frozenset({customer, *found}), self._streams.get(customer, frozenset())
             self._streams[customer] = streams | before  # a split is told in both, so leaving one out later costs nothing
+            self._until[customer] = until
             if fresh := streams - before:
                 self._hub.watch(fresh, self._news)
                 self._news.tell(customer)
 
     async def changed(self, timeout_s: float) -> set[bytes]:
         await wait_for_news(self._news.event, timeout_s)
-        told = self._news.take()
+        told, now = self._news.take(), self._clock()
         if RULES_STREAM in told:
             return set(self._streams)
-        return {customer for customer, streams in self._streams.items() if not streams.isdisjoint(told)}
+        return {
+            customer for customer, streams in self._streams.items() if self._until[customer] <= now or not streams.isdisjoint(told)
+        }
 
     def leave(self) -> None:
         self._hub.leave({RULES_STREAM, *(stream for streams in self._streams.values() for stream in streams)}, self._news)

@@ -8,6 +8,7 @@ import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1.consent_pb2 import OUTCOME_GRANTED, OUTCOME_WITHDRAWN
 from c360.profile.v1 import profile_pb2 as pb
+from c360.profile.v1 import watch_pb2, watch_pb2_grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.profile.api.batching import QUERIES_AT_MOST
@@ -117,3 +118,36 @@ def test_a_mask_that_leads_nowhere_is_refused_with_its_path(platform: Platform, 
     with pytest.raises(grpc.RpcError) as refused:
         platform.profile.GetProfile(request, timeout=10)
     assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_UNKNOWN")
+
+
+def test_a_watch_says_who_is_gone_when_consent_ends_and_who_is_back_when_it_is_given(
+    platform: Platform, stack: Stack, write_key: str, person: str
+) -> None:
+    email = Identifier(namespace="email", value=f"{person}@shop.example")
+    position = platform.record(write_key, identify(person, ago(9), email=email.value, first_name="Ann")).position
+    granted = platform.decide(email, "marketing", OUTCOME_GRANTED)
+    request = watch_pb2.WatchProfilesRequest(
+        purpose="marketing",
+        customers=[by_identifier("user_id", person)],
+        read_mask=FieldMask(paths=["traits.first_name"]),
+        at_least_as_fresh=[position, granted.position],
+    )
+
+    def told(response: watch_pb2.WatchProfilesResponse) -> list[str]:
+        return [change.gone.reason or values_of(change.profile)["first_name"] for change in response.changes]
+
+    with grpc.insecure_channel(stack.endpoints.profile) as channel:
+        stub = watch_pb2_grpc.WatchServiceStub(channel)
+        call = stub.WatchProfiles(request, timeout=20)
+        assert told(next(call)) == ["Ann"]
+        platform.decide(email, "marketing", OUTCOME_WITHDRAWN)
+        withdrawn = next(call)
+        assert told(withdrawn) == ["CONSENT_WITHDRAWN"]
+        call.cancel()
+        renamed = platform.record(write_key, identify(person, ago(1), first_name="Anna")).position
+        request.at_least_as_fresh.append(renamed)
+        platform.decide(email, "marketing", OUTCOME_GRANTED)  # while nobody watches
+        request.resume_after.extend(withdrawn.positions)
+        again = stub.WatchProfiles(request, timeout=20)
+        assert told(next(again)) == ["Anna"]
+        again.cancel()

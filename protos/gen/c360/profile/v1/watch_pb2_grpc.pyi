@@ -38,6 +38,8 @@ class WatchServiceStub:
     a slow reader skips those between. What was sent last isn't sent again while it is the same.
     Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
     told once that she is gone, and why.
+    What changes by the passing of time alone (computed traits with a window) is told of customers that are named, within some seconds;
+    who watches everybody is told with the customer's next event.
     To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
@@ -55,6 +57,8 @@ class WatchServiceAsyncStub(WatchServiceStub):
     a slow reader skips those between. What was sent last isn't sent again while it is the same.
     Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
     told once that she is gone, and why.
+    What changes by the passing of time alone (computed traits with a window) is told of customers that are named, within some seconds;
+    who watches everybody is told with the customer's next event.
     To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
@@ -75,6 +79,8 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         a slow reader skips those between. What was sent last isn't sent again while it is the same.
         Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
         told once that she is gone, and why.
+        What changes by the passing of time alone (computed traits with a window) is told of customers that are named, within some seconds;
+        who watches everybody is told with the customer's next event.
         To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
         Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
