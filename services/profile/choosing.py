@@ -7,7 +7,9 @@ from typing import Final, Literal
 from services.profile.cache import LoadingCache
 from services.profile.domain.computed.aggregates import next_change
 from services.profile.domain.computed.definitions import Definitions
+from services.profile.domain.computed.occurrences import Occurrence
 from services.profile.domain.computed.take import join
+from services.profile.domain.computed.windows import within
 from services.profile.domain.golden import GoldenRecord, VerifiedValue, golden_record, unconfirmed
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
@@ -54,6 +56,13 @@ class Chooser:
             customer: golden_record({stream: h.state for stream, h in held.items()}, rules, verified, at)
             for customer, held in clusters.items()
         }
+
+    def counted(self, states: Sequence[State], rules: Rules, trait: str, by: int) -> list[Occurrence]:
+        """Of a computed trait, what its value is made of, as of then."""
+        assert rules.computed is not None, "it has that trait"
+        kept = reduce(join, (state.computed for state in states)).get(trait)
+        at = self._clock() if by == END_OF_TIME else by
+        return within(kept, rules.computed.all[trait].span, at) if kept else []
 
     async def verified(self, records: Iterable[GoldenRecord], by: int) -> list[frozenset[str]]:
         """Of each record the names of the traits whose value the person has confirmed from that very address."""

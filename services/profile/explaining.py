@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from services.profile.app import Instant, Profile, Profiles
+from services.profile.app import Cluster, Instant, Profile, Profiles
 from services.profile.choosing import Chooser, RulesChoice
+from services.profile.domain.computed.occurrences import Scalar
 from services.profile.domain.explanation import Explanation, beyond_the_limit, explain, not_served
 from services.profile.domain.fold import happened_by
 from services.profile.domain.golden import GoldenTrait
@@ -71,9 +72,24 @@ class Explaining:
         is_computed = profile.rules.computed is not None and trait in profile.rules.computed.all
         if not assertions and not is_computed:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
-        said = [one.assertion for one in assertions]
-        found = not_served(said) if is_computed else await self._explain(said, trait, profile, instant)
+        if is_computed:
+            return await self._computed(cluster, profile, trait, assertions)
+        found = await self._explain([one.assertion for one in assertions], trait, profile, instant)
         return Explained(profile.record.traits.get(trait), found, profile.rules, assertions)
+
+    async def _computed(self, cluster: Cluster, profile: Profile, trait: str, assertions: list[RecordedAssertion]) -> Explained:
+        """The events that its value is made of, each with what was taken of it; and what sources said under its name."""
+        counted = self._chooser.counted(
+            [past.held.state for past in cluster.past.values()], profile.rules, trait, cluster.instant.earlier
+        )
+        taken = {event_id: value for _, event_id, value in counted}
+        places = [(partition_of(stream, self._partitions), stream) for stream in cluster.past]
+        records = await self._reader.of_ids(places, taken) if taken else []
+        made_of = [_took(record, taken[record.entry.event_id]) for record in records]
+        said = [one for one in assertions if one.assertion.event_id not in taken]
+        found = not_served([one.assertion for one in said])
+        ordered = sorted(made_of + said, key=lambda one: one.place, reverse=True)
+        return Explained(profile.record.traits.get(trait), found, profile.rules, ordered)
 
     async def _assertions(self, streams: Sequence[bytes], instant: Instant, trait: str) -> list[RecordedAssertion]:
         places = [(partition_of(stream, self._partitions), stream) for stream in streams]
@@ -94,6 +110,11 @@ class Explaining:
         found = await asyncio.to_thread(explain, said, trait, profile.rules, {value for _, value in verified})
         carries = trait in profile.record.traits
         return beyond_the_limit(found, said) if found.chosen is not None and not carries else found
+
+
+def _took(record: Record, value: Scalar) -> RecordedAssertion:
+    entry, public = record.entry, record.entry.public()
+    return RecordedAssertion(Assertion(public.source, value, entry.occurred_at, public.received_at, entry.event_id), record, public)
 
 
 def _said(record: Record, trait: str, keys: Mapping[bytes, DataKey]) -> Iterator[RecordedAssertion]:

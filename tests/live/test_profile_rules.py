@@ -196,6 +196,8 @@ async def test_every_trait_is_explained_as_it_is_served_and_events_meanwhile_fol
     for customer, profile in (await profiles(parts, living, Instant())).items():
         computed = await parts.explaining.trait(customer, "told", AUDIT, Instant(), "then")
         assert computed.served == profile.record.traits["told"]
+        assert len(computed.assertions) == computed.served.value, "it is made of these events"
+        assert not computed.explanation.lost
         for name, trait in profile.record.traits.items():
             if name == "told":
                 continue

@@ -626,7 +626,7 @@ Global___ExplainTraitResponse: _TypeAlias = ExplainTraitResponse  # noqa: Y015
 
 @_typing.final
 class Assertion(_message.Message):
-    """Assertion is one event in which a source said something of a trait."""
+    """Assertion is one event in which a source said something of a trait, or that a computed trait is made of."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -659,7 +659,7 @@ class Assertion(_message.Message):
     """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
-        """What it said; null removes the trait."""
+        """What it said; null removes the trait. Of an event that a computed trait is made of, what was taken of it; null where nothing is."""
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
