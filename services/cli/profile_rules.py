@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LONG_TIMEOUT_S = 3600.0  # every profile is made twice
 MOST_EXAMPLES = 100
+PROGRESS_LINES = 20
 
 app = typer.Typer(no_args_is_help=True, help="The rules by which profiles are made, in versions.")
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rules, a JSON document (docs/profile-rules.md).")]
@@ -96,10 +97,11 @@ def activate(
         request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by
     )
     last: rules_pb2.ActivateRulesResponse | None = None
+    tell = _Told()
     try:
         with profile_rules() as stub:
             for last in stub.ActivateRules(request, timeout=timeout_s):
-                _tell(last.checked_states, last.states)
+                tell(last.checked_states, last.states)
     except NotReachable as failure:
         failure.hint = f"They may be in force: repeat the command with --request-id {request.request_id}"
         raise
@@ -137,9 +139,10 @@ def whatif(
 
     request = rules_pb2.SimulateRulesRequest(document=_read(file), examples=examples, purpose=purpose)
     last: rules_pb2.SimulateRulesResponse | None = None
+    tell = _Told()
     with profile_rules() as stub:
         for last in stub.SimulateRules(request, timeout=timeout_s):
-            _tell(last.checked_states, last.states)
+            tell(last.checked_states, last.states)
     assert last is not None, "the first message comes before the first page"
     shown = messages.plain(last)
     if as_json:
@@ -169,9 +172,17 @@ def _follows(version: dict[str, Any]) -> str:
     return "follow" if version["settled"] else "not all of them follow"
 
 
-def _tell(checked: int, of: int) -> None:
-    if checked:
-        render.note(f"{checked} of {of} states looked at")
+class _Told:
+    """How far it is, in a few lines however many there are."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def __call__(self, checked: int, of: int) -> None:
+        steps = checked * PROGRESS_LINES // max(of, 1)
+        if steps > self._steps:
+            render.note(f"{checked} of {of} states looked at")
+        self._steps = steps
 
 
 def _read(file: Path) -> str:
