@@ -35,6 +35,7 @@ from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
 from services.profile.timelines import Timelines
 from services.profile.visibility import Visibility
+from services.profile.walking import Walks
 from services.profile.watches import Watches
 from shared.bus.enforcement import Lease
 from shared.config import Settings
@@ -82,6 +83,7 @@ class Parts:
     watches: Watches
     timelines: Timelines
     differences: Differences
+    walks: Walks
     exports: Exports
     origins: Origins
     changes: Changes
@@ -154,6 +156,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, history),
+        walks=Walks(profiles, chooser, history, reader, vault, partitions),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),

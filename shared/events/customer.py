@@ -203,5 +203,6 @@ ALIASED = register("customer.aliased", 1, Activity, Aliased, call="alias", timel
 
 TYPES = tuple(kind for kind in CATALOGUE.values() if kind.id.startswith("customer."))  # all that a customer's stream holds
 TIMELESS_IDS = frozenset(kind.id for kind in TYPES if kind.timeless)
+TIMED_IDS = frozenset(kind.id for kind in TYPES if not kind.timeless)
 ACTIVITIES = {kind.call: kind for kind in TYPES if kind.call}
 ACTIVITY_IDS = frozenset(kind.id for kind in ACTIVITIES.values())

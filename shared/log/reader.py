@@ -140,6 +140,19 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def learnt(self, streams: Sequence[tuple[int, bytes]], since: int, known_at: int, limit: int) -> list[Record]:
+        """Up to `limit` events of streams, given as (partition, stream), by when they were recorded: from `since` to `known_at`, both
+        included. The server looks at each event of the streams."""
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
+                WHERE recorded_at BETWEEN $3 AND $4 ORDER BY recorded_at, partition, pos LIMIT $5""",  # noqa: S608
+            *_columns(streams),
+            since,
+            known_at,
+            limit,
+        )
+        return [to_record(row) for row in rows]
+
     async def anything_happened(self, streams: Sequence[tuple[int, bytes]], by_then: Happened) -> bool:
         """Whether any event counts that isn't timeless."""
         found: bool = await self._pool.fetchval(

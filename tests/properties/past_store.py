@@ -13,6 +13,7 @@ from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
 from services.profile.tables.snapshots import Past as PastOfStream
 from services.profile.timelines import Timelines, place_of
+from services.profile.walking import Walks
 from shared.events.catalogue import Entry
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.ids import partition_of
@@ -68,7 +69,11 @@ class Log:
             and (which.types is None or record.entry.type_id in which.types)
             and (which.before is None or place_of(record) < which.before)
         ]
-        return sorted(found, key=place_of, reverse=True)[:limit]
+        return sorted(found, key=place_of, reverse=not which.earliest_first)[:limit]
+
+    async def learnt(self, streams: Sequence[tuple[int, bytes]], since: int, known_at: int, limit: int) -> list[Record]:
+        found = [record for record in await self.streams(streams, known_at) if record.recorded_at >= since]
+        return sorted(found, key=lambda record: (record.recorded_at, record.partition, record.pos))[:limit]
 
     async def anything_happened(self, streams: Sequence[tuple[int, bytes]], by_then: Happened) -> bool:
         found = await self.streams(streams, by_then.known_at)
@@ -124,9 +129,10 @@ class Past:
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
         self.history = History(reader, vault, self.snapshots, PARTITIONS)
         decisions = LoadingCache(self._decisions, 0)
+        chooser = Chooser(Rulebook(reader, PARTITIONS), decisions, vault.lookup_key, lambda: self.log.now)
         self.profiles = Profiles(
             self.history,
-            Chooser(Rulebook(reader, PARTITIONS), decisions, vault.lookup_key, lambda: self.log.now),
+            chooser,
             cast(Any, None),
             LoadingCache(self._states, 0),
             decisions,
@@ -138,6 +144,7 @@ class Past:
             PARTITIONS,
         )
         self.differences = Differences(self.profiles, self.history)
+        self.walks = Walks(self.profiles, chooser, self.history, reader, vault, PARTITIONS)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
 
     def key_of(self, stream: bytes) -> DataKey:

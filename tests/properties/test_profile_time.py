@@ -1,7 +1,9 @@
 """Laws of the past: every answer at any two instants is what a plain replay of the definition gives."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from services.profile.app import Instant, Profile
 from services.profile.domain.diff import Difference, IdentifierChange, MemberChange, TraitChange
 from services.profile.domain.golden import GoldenTrait
 from services.profile.timelines import Filter, place_of
+from services.profile.walking import Order, Told
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
 from shared.log import Record
@@ -167,3 +170,48 @@ def applied(found: Difference, answer: Answer | None) -> tuple[Any, ...]:
 
 def trait_told(trait: GoldenTrait | None) -> tuple[Any, ...] | None:
     return (trait.value, trait.source, trait.occurred_at, trait.event_id) if trait else None
+
+
+orders: st.SearchStrategy[Order] = st.sampled_from(["known", "happened"])
+
+
+@given(pasts, instants, orders, st.integers(1, 4), st.integers(2, 5))
+async def test_the_changes_in_their_order_lead_from_nothing_to_the_answer(
+    steps: list[Any], at: Any, order: Order, limit: int, events_a_page: int
+) -> None:
+    past, teller = await told(steps, 3)
+    until = Instant(or_end(at[0]), or_end(at[1] and teller.known_at(at[1])))
+    for customer in CUSTOMERS:
+        final = plain(past, customer, until)
+        if final is None or plain_refusal(past, customer, AUDIT, False) is not None:
+            continue
+        with patch("services.profile.walking.EVENTS_A_PAGE", events_a_page):
+            changes = await walked(past, customer, order, until, limit)
+        assert changes == await walked(past, customer, order, until, 1_000), "whatever the pages"
+        answer: Answer | None = None
+        for instant, at_once in groupby(changes, key=lambda one: one.at):
+            point = Instant(until.valid_at, instant) if order == "known" else Instant(instant, until.known_at)
+            given = [one.change for one in at_once]
+            found = Difference(
+                *([c for c in given if isinstance(c, kind)] for kind in (TraitChange, IdentifierChange, MemberChange))
+            )
+            now = plain(past, customer, point)
+            assert applied(found, answer) == told_of(now)
+            assert all(
+                (change.cause and (order == "known") == (change.cause.recorded_at == instant)) or order == "happened"
+                for change in given
+            )
+            answer = now
+        assert told_of(answer) == told_of(final)
+
+
+async def walked(past: Past, customer: bytes, order: Order, until: Instant, limit: int) -> list[Told]:
+    """All pages of it, cut after `limit` as whoever shows them may."""
+    changes: list[Told] = []
+    after = None
+    while True:
+        page = await past.walks.page(customer, AUDIT, order, until, after, limit)
+        changes += page.told[:limit]
+        after = page.rest if len(page.told) <= limit else page.told[limit - 1].place
+        if after is None:
+            return changes

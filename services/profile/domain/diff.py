@@ -46,6 +46,8 @@ class TraitChange(msgspec.Struct, frozen=True):
     old: GoldenTrait | None
     new: GoldenTrait | None
     cause: Cause | None
+    old_verified: bool = False
+    new_verified: bool = False
 
     def __repr__(self) -> str:
         return f"<TraitChange of {self.name} sealed>"
@@ -76,6 +78,9 @@ class MemberChange(msgspec.Struct, frozen=True):
     cause: Cause | None
 
 
+Change = TraitChange | IdentifierChange | MemberChange
+
+
 class Difference(msgspec.Struct, frozen=True):
     """Each in an order of its own: traits by name, identifiers by namespace, members by id.
 
@@ -95,7 +100,9 @@ def difference(customer: bytes, old: Side, new: Side, happened: Iterable[Cause])
     causes = _Causes(customer, old, new, happened)
     return Difference(
         traits=[
-            TraitChange(name, was, now, None if was == now else causes.of_trait(name, was, now))
+            TraitChange(
+                name, was, now, None if was == now else causes.of_trait(name, was, now), name in old.verified, name in new.verified
+            )
             for name in sorted(old.traits.keys() | new.traits.keys())
             if (was := old.traits.get(name)) != (now := new.traits.get(name)) or (name in old.verified) != (name in new.verified)
         ],
@@ -154,6 +161,8 @@ class _Causes:
     def of_trait(self, name: str, old: GoldenTrait | None, new: GoldenTrait | None) -> Cause | None:
         for side, trait in ((self._new, new), (self._old, old)):
             said = sorted(_said(side.states, name), reverse=True)
+            if trait is not None and (cause := self._happened.get(trait.event_id)) and cause.undone == (side is self._old):
+                return cause
             chosen = [one for one in said if trait is not None and one[1] == trait.event_id]
             for _, event_id, member in [*chosen, *said]:  # the value itself; else what outdid it, or took it away
                 if cause := self._of_said(event_id, member, side):

@@ -130,6 +130,9 @@ class History:
                 yield self._snapshots.take(past.held, mark, key)
                 first, earliest_at = record.version + 1, END_OF_TIME
 
+    def add(self, past: Past, record: Record, key: DataKey | None) -> None:
+        _add(past, record, key, self._keeping)
+
     def _fold(self, past: dict[bytes, Past], records: Iterable[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
         for record in records:
             stream = past.setdefault(record.entry.stream, Past())

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ChangeOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_ORDER_UNSPECIFIED: _ChangeOrder.ValueType  # 0
+    """As CHANGE_ORDER_KNOWN."""
+    CHANGE_ORDER_KNOWN: _ChangeOrder.ValueType  # 1
+    """When our log learnt of it (transaction time): what the answer was, one after the other."""
+    CHANGE_ORDER_HAPPENED: _ChangeOrder.ValueType  # 2
+    """When it happened (valid time), as it is known at the end: what was so, one after the other."""
+
+class ChangeOrder(_ChangeOrder, metaclass=_ChangeOrderEnumTypeWrapper):
+    """ChangeOrder is the clock that changes are listed by."""
+
+CHANGE_ORDER_UNSPECIFIED: ChangeOrder.ValueType  # 0
+"""As CHANGE_ORDER_KNOWN."""
+CHANGE_ORDER_KNOWN: ChangeOrder.ValueType  # 1
+"""When our log learnt of it (transaction time): what the answer was, one after the other."""
+CHANGE_ORDER_HAPPENED: ChangeOrder.ValueType  # 2
+"""When it happened (valid time), as it is known at the end: what was so, one after the other."""
+Global___ChangeOrder: _TypeAlias = ChangeOrder  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
@@ -164,6 +189,146 @@ class DiffProfileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiffProfileResponse: _TypeAlias = DiffProfileResponse  # noqa: Y015
+
+@_typing.final
+class ListProfileChangesRequest(_message.Message):
+    """ListProfileChangesRequest asks for a page of a profile's changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose it will be used for, such as "audit". Exactly one."""
+    order: Global___ChangeOrder.ValueType
+    """The order."""
+    page_size: _builtins.int
+    """How many to return: default 50, at most 500. There may be fewer, or none, on a page that isn't the last."""
+    page_token: _builtins.str
+    """Where to go on, from the answer before."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Whose profile."""
+
+    @_builtins.property
+    def until(self) -> Global___Point:
+        """Up to where: what had happened and was known by then. Pages of one list have the same. Default: now."""
+
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these traits, and no identifiers and customers. Default: everything."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        order: Global___ChangeOrder.ValueType = ...,
+        until: Global___Point | None = ...,
+        traits: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "traits", b"traits", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProfileChangesRequest: _TypeAlias = ListProfileChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListProfileChangesResponse(_message.Message):
+    """ListProfileChangesResponse is a page of changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    purpose_version: _builtins.str
+    """Purpose and its version that it was filtered for, as "marketing@2"."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileChange]:
+        """Earliest first."""
+
+    @_builtins.property
+    def withheld(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Withheld]:
+        """What changed on this page and may not be seen, by name, with the reason."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___ProfileChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+        withheld: _abc.Iterable[_profile_pb2.Withheld] | None = ...,
+        purpose_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token", "purpose_version", b"purpose_version", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProfileChangesResponse: _TypeAlias = ListProfileChangesResponse  # noqa: Y015
+
+@_typing.final
+class ProfileChange(_message.Message):
+    """ProfileChange is one change, and when it came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """By the clock of the list's order."""
+
+    @_builtins.property
+    def trait(self) -> Global___TraitChange:
+        """A golden value."""
+
+    @_builtins.property
+    def identifier(self) -> Global___IdentifierChange:
+        """An identifier."""
+
+    @_builtins.property
+    def member(self) -> Global___MemberChange:
+        """A customer that joined or left."""
+
+    def __init__(
+        self,
+        *,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+        trait: Global___TraitChange | None = ...,
+        identifier: Global___IdentifierChange | None = ...,
+        member: Global___MemberChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_time", b"change_time", "identifier", b"identifier", "member", b"member", "trait", b"trait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_time", b"change_time", "identifier", b"identifier", "member", b"member", "trait", b"trait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["trait", "identifier", "member"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___ProfileChange: _TypeAlias = ProfileChange  # noqa: Y015
 
 @_typing.final
 class Standing(_message.Message):

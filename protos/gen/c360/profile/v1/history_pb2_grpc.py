@@ -40,6 +40,11 @@ class HistoryServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_history__pb2.DiffProfileRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_history__pb2.DiffProfileResponse.FromString,
                 _registered_method=True)
+        self.ListProfileChanges = channel.unary_unary(
+                '/c360.profile.v1.HistoryService/ListProfileChanges',
+                request_serializer=c360_dot_profile_dot_v1_dot_history__pb2.ListProfileChangesRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_history__pb2.ListProfileChangesResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer:
@@ -56,6 +61,15 @@ class HistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProfileChanges(self, request, context):
+        """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
+        our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+        Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +77,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.DiffProfile,
                     request_deserializer=c360_dot_profile_dot_v1_dot_history__pb2.DiffProfileRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_history__pb2.DiffProfileResponse.SerializeToString,
+            ),
+            'ListProfileChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProfileChanges,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_history__pb2.ListProfileChangesRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_history__pb2.ListProfileChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +112,33 @@ class HistoryService:
             '/c360.profile.v1.HistoryService/DiffProfile',
             c360_dot_profile_dot_v1_dot_history__pb2.DiffProfileRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_history__pb2.DiffProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProfileChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.HistoryService/ListProfileChanges',
+            c360_dot_profile_dot_v1_dot_history__pb2.ListProfileChangesRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_history__pb2.ListProfileChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

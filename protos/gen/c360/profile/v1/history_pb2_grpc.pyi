@@ -39,6 +39,11 @@ class HistoryServiceStub:
     Where nothing had happened by one of the points, all of the other is the difference.
     Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
     """
+    ListProfileChanges: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListProfileChangesRequest, _history_pb2.ListProfileChangesResponse]
+    """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
+    our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+    Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
+    """
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
@@ -50,6 +55,11 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
     Where nothing had happened by one of the points, all of the other is the difference.
     Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
+    """
+    ListProfileChanges: _aio.UnaryUnaryMultiCallable[_history_pb2.ListProfileChangesRequest, _history_pb2.ListProfileChangesResponse]  # type: ignore[assignment]
+    """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
+    our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+    Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
     """
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,6 +75,17 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
         Where nothing had happened by one of the points, all of the other is the difference.
         Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProfileChanges(
+        self,
+        request: _history_pb2.ListProfileChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_pb2.ListProfileChangesResponse, _abc.Awaitable[_history_pb2.ListProfileChangesResponse]]:
+        """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
+        our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+        Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
         """
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

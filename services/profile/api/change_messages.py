@@ -1,0 +1,158 @@
+"""What changed in a profile as messages, as far as a purpose may see it."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from c360.common.v1 import common_pb2
+from c360.profile.v1 import history_pb2 as pb
+from c360.profile.v1 import profile_pb2
+from google.protobuf.message import Message
+
+from services.profile.api.messages import trait_message
+from services.profile.differences import Answered, Compared
+from services.profile.domain.diff import Cause, Change, IdentifierChange, MemberChange, TraitChange
+from services.profile.domain.golden import GoldenTrait
+from services.profile.enforcement import NOT_IN_PURPOSE, REDACTED
+from services.profile.walking import Told
+from shared.events import customer as events
+from shared.events.consent import PurposeDefined
+from shared.ids import to_text
+from shared.instants import to_timestamp
+
+ANSWER_BYTES = 3 * 1024 * 1024  # below the four megabytes that gRPC clients take by default
+
+M = TypeVar("M", bound=Message)
+
+
+def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) -> pb.DiffProfileResponse:
+    """`only`: traits by name; empty for all."""
+    found = compared.difference
+    left = _Left(ANSWER_BYTES)
+    message = pb.DiffProfileResponse(
+        old=_standing(compared.old),
+        new=_standing(compared.new),
+        members=left.within(map(_member, found.members)),
+        identifiers=left.within(_identifier(one) for one in found.identifiers if may_tell(one, purpose)),
+        traits=left.within(_trait(one) for one in found.traits if may_tell(one, purpose) and (not only or one.name in only)),
+        withheld=withheld_messages([*found.traits, *found.identifiers], purpose),
+        purpose_version=f"{purpose.name}@{purpose.version}",
+    )
+    message.cut_count = left.cut
+    return message
+
+
+def change_message(told: Told) -> pb.ProfileChange:
+    message = pb.ProfileChange(change_time=to_timestamp(told.at))
+    match told.change:
+        case TraitChange() as change:
+            message.trait.CopyFrom(_trait(change))
+        case IdentifierChange() as change:
+            message.identifier.CopyFrom(_identifier(change))
+        case MemberChange() as change:
+            message.member.CopyFrom(_member(change))
+    return message
+
+
+def may_tell(change: Change, purpose: PurposeDefined) -> bool:
+    """Of an identifier also whether there is anything to tell: not where it is there before and after, or its value is gone."""
+    match change:
+        case TraitChange():
+            return purpose.may_see(change.name)
+        case IdentifierChange():
+            linked = change.linked
+            return linked.value is not None and purpose.may_see(linked.namespace) and not (change.old and change.new)
+    return True
+
+
+def withheld_messages(changes: Iterable[Change], purpose: PurposeDefined) -> list[profile_pb2.Withheld]:
+    names: set[tuple[str, str]] = set()
+    for change in changes:
+        if isinstance(change, TraitChange) and not purpose.may_see(change.name):
+            names.add((change.name, NOT_IN_PURPOSE))
+        elif isinstance(change, IdentifierChange) and not purpose.may_see(change.linked.namespace):
+            names.add((f"identifier:{change.linked.namespace}", NOT_IN_PURPOSE))
+        elif isinstance(change, IdentifierChange) and change.linked.value is None:
+            names.add((f"identifier:{change.linked.namespace}", REDACTED))
+    return [profile_pb2.Withheld(field=field, reason=reason) for field, reason in sorted(names)]
+
+
+class _Left:
+    """What of an answer's size is left; `cut` counts what no place was left for."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self.cut = 0
+
+    def within(self, messages: Iterable[M]) -> Iterator[M]:
+        for message in messages:
+            self._size_bytes -= message.ByteSize()
+            if self._size_bytes >= 0:
+                yield message
+            else:
+                self.cut += 1
+
+
+def _trait(change: TraitChange) -> pb.TraitChange:
+    return pb.TraitChange(
+        name=change.name,
+        old=_value(change.old, change.old_verified),
+        new=_value(change.new, change.new_verified),
+        cause=_cause(change.cause),
+    )
+
+
+def _value(trait: GoldenTrait | None, verified: bool) -> profile_pb2.Trait | None:
+    return None if trait is None else trait_message(trait, verified)
+
+
+def _identifier(change: IdentifierChange) -> pb.IdentifierChange:
+    linked = change.linked
+    named = common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "")
+    return pb.IdentifierChange(identifier=named, linked=change.new is not None, cause=_cause(change.cause))
+
+
+def _member(change: MemberChange) -> pb.MemberChange:
+    return pb.MemberChange(customer_id=to_text(change.customer), joined=change.joined, cause=_cause(change.cause))
+
+
+def _standing(answered: Answered) -> pb.Standing | None:
+    profile = answered.profile
+    if profile is None:
+        return None
+    record = profile.record
+    return pb.Standing(
+        customer_id=to_text(record.members[0]),
+        version=profile.version,
+        member_count=len(record.members),
+        found_time=to_timestamp(record.founded_at),
+        last_seen_time=to_timestamp(record.last_seen_at) if record.last_seen_at else None,
+        redacted_events=profile.redacted,
+        known_at=to_timestamp(answered.instant.known_at),
+    )
+
+
+def _cause(cause: Cause | None) -> pb.Cause | None:
+    if cause is None:
+        return None
+    entry = cause.entry
+    message = pb.Cause(
+        event_id=to_text(entry.event_id),
+        kind=entry.kind,
+        customer_id=to_text(entry.stream),
+        occur_time=to_timestamp(entry.occurred_at),
+        record_time=to_timestamp(cause.recorded_at),
+        position=common_pb2.Position(log="profile", partition=cause.partition, number=cause.pos),
+        undone=cause.undone,
+    )
+    if isinstance(cause.public, events.Activity):
+        _add_clocks(message, cause.public)
+    return message
+
+
+def _add_clocks(message: pb.Cause, sent: events.Activity) -> None:
+    message.source = sent.source
+    message.receive_time.CopyFrom(to_timestamp(sent.received_at))
+    if sent.original_at is not None:
+        message.original_time.CopyFrom(to_timestamp(sent.original_at))
+    if sent.sent_at is not None:
+        message.sent_time.CopyFrom(to_timestamp(sent.sent_at))
