@@ -28,11 +28,12 @@ from services.cli import (
 )
 from services.cli.errors import CommandError
 from services.cli.exporting.command import export
-from services.cli.identity_explain import history, why
+from services.cli.identity_explain import history as identity_history
+from services.cli.identity_explain import why
 from services.cli.importing.command import import_file
 from services.cli.lake import command as lake
 from services.cli.profile_explain import explain
-from services.cli.profile_history import diff
+from services.cli.profile_history import diff, history
 from services.cli.replay import replay
 from services.cli.status import status
 from services.cli.training import train
@@ -75,7 +76,7 @@ def about(
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile history, watch and rules list, identity history, proposals and decisions, parked list and discard).
+    (profile timeline, history, watch and rules list, identity history, proposals and decisions, parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -91,12 +92,13 @@ app.command()(export)
 app.command()(profile_rules.whatif)
 profile.app.command()(replay)
 profile.app.command()(diff)
+profile.app.command()(history)
 profile.app.command()(explain)
 profile.app.add_typer(profile_rules.app, name="rules")
 profile.app.add_typer(access_tokens.app, name="tokens")
 profile.app.add_typer(lifetime.app, name="lifetime")
 identity.app.command()(why)
-identity.app.command()(history)
+identity.app.command()(identity_history)
 identity.app.command()(train)
 app.add_typer(profile.app, name="profile")
 app.add_typer(consent.app, name="consent")

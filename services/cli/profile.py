@@ -75,7 +75,7 @@ def get(
 
 
 @app.command()
-def history(
+def timeline(
     person: PersonRef,
     *,
     purpose: PurposeOption,
@@ -98,8 +98,8 @@ def history(
     An instant from either column can be given back to --valid-at or --known-at. With --json: one line per event.
 
     Examples:
-      c360 profile history user_id:u1 --purpose audit
-      c360 profile history user_id:u1 --purpose audit --known-at 2026-03-03T10:02:11.000052Z --kind merged
+      c360 profile timeline user_id:u1 --purpose audit
+      c360 profile timeline user_id:u1 --purpose audit --known-at 2026-03-03T10:02:11.000052Z --kind merged
     """
     from c360.profile.v1 import profile_pb2
 

@@ -1,21 +1,24 @@
-"""`c360 profile diff`: what differs between two points in a customer's past, and what made the difference."""
+"""`c360 profile diff` and `history`: what changed in a golden record, when, and which event made each change."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import render
+from services.cli import paging, render
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
+    MOST,
     AsJson,
     Fresh,
     KnownAt,
     PersonRef,
     PurposeOption,
+    Rules,
     TimeoutS,
     ValidAt,
     instant_parser,
@@ -51,6 +54,7 @@ def diff(
     clock: ByClock = Clock.known,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    rules: Rules = None,
     traits: Annotated[list[str] | None, typer.Option("--trait", metavar="NAME", help="Only this trait. Repeatable.")] = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
@@ -80,6 +84,7 @@ def diff(
         purpose=purpose,
         old=point(since),
         new=point(until),
+        rules=messages.rules_choice(rules),
         traits=traits,
         at_least_as_fresh=messages.positions(fresh),
     )
@@ -87,6 +92,76 @@ def diff(
         answer = history_pb2_grpc.HistoryServiceStub(channel).DiffProfile(request, timeout=timeout_s)
     shown = messages.plain(answer)
     render.document(shown) if as_json else _show(shown)
+
+
+def history(
+    person: PersonRef,
+    *,
+    purpose: PurposeOption,
+    clock: Annotated[
+        Clock, typer.Option("--clock", help="In the order in which our log learnt of it, or in which it happened.")
+    ] = Clock.known,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    rules: Rules = None,
+    traits: Annotated[list[str] | None, typer.Option("--trait", metavar="NAME", help="Only this trait. Repeatable.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many changes to show, earliest first.")] = 500,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell how a golden record came to be: every change of it, earliest first, with the event that made it.
+
+    As it came to be known, or with --clock happened as it came to be, by what is known now. --valid-at and --known-at say up to
+    where. With --json: one line each. What every event said, used or not, is in `c360 profile timeline`.
+
+    Examples:
+      c360 profile history user_id:u1 --purpose audit
+      c360 profile history user_id:u1 --purpose audit --trait email --clock happened
+    """
+    from c360.profile.v1 import history_pb2
+
+    from services.cli import messages
+
+    request = history_pb2.ListProfileChangesRequest(
+        customer=messages.customer_ref(person),
+        purpose=purpose,
+        order=history_pb2.CHANGE_ORDER_KNOWN if clock is Clock.known else history_pb2.CHANGE_ORDER_HAPPENED,
+        until=history_pb2.Point(valid_at=messages.timestamp(valid_at), known_at=messages.timestamp(known_at)),
+        rules=messages.rules_choice(rules),
+        traits=traits,
+        at_least_as_fresh=messages.positions(fresh),
+    )
+    changes = (messages.plain(change) for change in _changes(request, limit, timeout_s))
+    if as_json:
+        for change in changes:
+            render.line(change)
+        return
+    columns = ("known" if clock is Clock.known else "happened", "what", "before", "after", "because of", "source", "event")
+    render.table("Changes, earliest first", columns, [_row(change) for change in changes])
+
+
+def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout_s: float) -> Iterator[history_pb2.ProfileChange]:
+    from c360.profile.v1 import history_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("profile") as channel:
+        stub = history_pb2_grpc.HistoryServiceStub(channel)
+        yield from paging.entries(stub.ListProfileChanges, request, "changes", limit, timeout_s)
+
+
+def _row(change: dict[str, Any]) -> tuple[str, ...]:
+    trait, identifier, member = change["trait"], change["identifier"], change["member"]
+    if trait is not None:
+        what = trait["name"], _value(trait["old"]), _value(trait["new"])
+    elif identifier is not None:
+        named = f"{identifier['identifier']['namespace']}:{identifier['identifier']['value']}"
+        what = ("identifier", "-", named) if identifier["linked"] else ("identifier", named, "-")
+    else:
+        what = ("customer", "-", member["customer_id"]) if member["joined"] else ("customer", member["customer_id"], "-")
+    kind, source, _, _, event = _cause((trait or identifier or member)["cause"])
+    return change["change_time"], *what, kind, source, event
 
 
 def _check_other_clock(clock: Clock, valid_at: datetime | None, known_at: datetime | None) -> None:

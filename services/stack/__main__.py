@@ -91,7 +91,7 @@ def _welcome(stack: Stack) -> str:
             "try, in another terminal:",
             f"  {identify}",
             f"  {command} profile get user_id:ada --purpose service",
-            f"  {command} profile history user_id:ada --purpose audit",
+            f"  {command} profile timeline user_id:ada --purpose audit",
             "",
             f"running; {STAY}",
         )

@@ -69,7 +69,7 @@ def test_the_past_is_shown_as_it_was_known(c360: Command, user: str) -> None:
     profile(c360, user, "--fresh", first)
     second = identify(c360, user, "first_name=Anna")
     assert profile(c360, user, "--fresh", second)["traits"]["first_name"]["value"] == "Anna"
-    lines = c360.run("profile", "history", f"user_id:{user}", "--purpose", "audit", "--kind", "identified", "--json").stdout
+    lines = c360.run("profile", "timeline", f"user_id:{user}", "--purpose", "audit", "--kind", "identified", "--json").stdout
     latest, earliest = [json.loads(line) for line in lines.splitlines()]
     assert latest["record_time"] > earliest["record_time"]
     then = profile(c360, user, "--known-at", earliest["record_time"])
@@ -79,14 +79,14 @@ def test_the_past_is_shown_as_it_was_known(c360: Command, user: str) -> None:
 def test_history_is_a_table_with_both_clocks(c360: Command, user: str) -> None:
     sent = c360.json("events", "track", "-u", user, "Order Completed", "-p", "total=12.5", "--at", "-2h")
     options = ("--purpose", "audit", "--details", "--fresh", sent["positions"][0])
-    shown = c360.run("profile", "history", f"user_id:{user}", *options, "--timeout", TIMEOUT_S).stdout
+    shown = c360.run("profile", "timeline", f"user_id:{user}", *options, "--timeout", TIMEOUT_S).stdout
     for expected in ("happened", "known", "tracked", "Order Completed", '"total": 12.5'):
         assert expected in shown
 
 
 def test_long_details_are_cut_for_eyes_only(c360: Command, user: str) -> None:
     sent = c360.json("events", "track", "-u", user, "Seen", "-p", f"note={'x' * 1000}")
-    arguments = ("profile", "history", f"user_id:{user}", "--purpose", "audit", "--details", "--fresh", sent["position"])
+    arguments = ("profile", "timeline", f"user_id:{user}", "--purpose", "audit", "--details", "--fresh", sent["position"])
     shown = c360.run(*arguments, "--timeout", TIMEOUT_S).stdout
     assert "…" in shown
     assert 200 < shown.count("x") < 400
@@ -135,7 +135,7 @@ def test_a_source_gets_its_key_once_and_sends_with_it(c360: Command, user: str) 
 
 def test_an_event_of_the_far_past_is_flagged_in_the_history(c360: Command, user: str) -> None:
     sent = c360.json("events", "track", "-u", user, "Founded", "--at", "1999-01-01")
-    command = ("profile", "history", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["position"])
+    command = ("profile", "timeline", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["position"])
     assert "CLOCK_FAR_PAST" in c360.run(*command, "--timeout", "20").stdout
     lines = c360.run(*command, "--json", "--timeout", "20").stdout.splitlines()
     assert {line["kind"]: line["flags"] for line in map(json.loads, lines)}["tracked"] == ["CLOCK_FAR_PAST"]

@@ -115,3 +115,35 @@ def test_the_command_shows_old_and_new_and_why(family: Family, stack: Stack) -> 
     told = Command(stack.data_directory).run(*options).stdout
     assert "Anna" in told
     assert "identified" in told
+
+
+def changes(family: Family, **asked: Any) -> list[tuple[str, str]]:
+    """What changed and because of what, in order, two at a time."""
+    request = pb.ListProfileChangesRequest(customer=family.customer, purpose="audit", page_size=2, **asked)
+    found: list[pb.ProfileChange] = []
+    while True:
+        page = family.platform.history.ListProfileChanges(request, timeout=TIMEOUT_S)
+        found += page.changes
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    told = [(one.WhichOneof("change"), getattr(one, one.WhichOneof("change") or "")) for one in found]
+    return [
+        (f"{change.name}={change.new.value.string_value}" if kind == "trait" else str(kind), change.cause.kind)
+        for kind, change in told
+    ]
+
+
+def test_a_history_is_told_as_it_became_known_or_as_it_came_to_be(family: Family) -> None:
+    told = changes(family, traits=["city", "first_name"])
+    assert told == [("city=Hull", "identified"), ("city=Kiel", "merged"), ("first_name=Anna", "identified")]
+    happened = changes(family, traits=["city", "first_name"], order=pb.CHANGE_ORDER_HAPPENED)
+    assert happened == [(f"{name}", "identified") for name in ("city=Hull", "city=Kiel", "first_name=Ann", "first_name=Anna")]
+    assert [kind for kind, _ in changes(family)].count("member") == 2
+
+
+def test_the_command_tells_the_history_of_a_trait(family: Family, stack: Stack) -> None:
+    person = f"anonymous_id:{family.device}"
+    options = ("profile", "history", person, "--purpose", "audit", "--trait", "city", "--timeout", str(TIMEOUT_S))
+    told = Command(stack.data_directory).run(*options).stdout
+    assert told.index("Hull") < told.index("Kiel")

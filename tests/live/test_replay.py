@@ -107,7 +107,7 @@ def test_who_may_read_the_past_may_replay_an_erased_customer_and_sees_nothing_pe
     with pytest.raises(grpc.RpcError) as refused:
         replay(platform, by_id(customer), "marketing")
     assert reason_of(refused.value) == "CUSTOMER_ERASED"
-    history = [str(Path(sys.executable).parent / "c360"), "profile", "history", customer, "--purpose", "audit", "--details"]
+    history = [str(Path(sys.executable).parent / "c360"), "profile", "timeline", customer, "--purpose", "audit", "--details"]
     environment = os.environ | {"C360_DATA_DIR": str(stack.data_directory)}
     shown = subprocess.run(history, env=environment, capture_output=True, text=True, check=True).stdout
     assert "identified (redacted)" in shown

@@ -32,6 +32,7 @@ def test_help_explains_the_exit_codes() -> None:
     "command",
     [
         "profile get",
+        "profile timeline",
         "profile history",
         "profile diff",
         "profile watch",
@@ -98,7 +99,7 @@ def test_every_command_explains_itself(command: str) -> None:
         "profile get email:ann@example.com",
         "profile get email:ann@example.com --purpose service --valid-at tomorrow",
         "profile get email:ann@example.com --purpose service --fresh 42",
-        "profile history email:ann@example.com --purpose service --limit 0",
+        "profile timeline email:ann@example.com --purpose service --limit 0",
         "consent record email:ann@example.com marketing maybe",
         "consent withdraw 01890a5d-ac96-774b-bcce-b302099a8057 marketing",
         "consent define newsletter --basis whim --traits email",

@@ -127,6 +127,7 @@ def _standing(answered: Answered) -> pb.Standing | None:
         found_time=to_timestamp(record.founded_at),
         last_seen_time=to_timestamp(record.last_seen_at) if record.last_seen_at else None,
         redacted_events=profile.redacted,
+        rules_version=profile.rules.version,
         known_at=to_timestamp(answered.instant.known_at),
     )
 

@@ -7,6 +7,7 @@ from c360.profile.v1 import history_pb2 as pb
 from c360.profile.v1 import history_pb2_grpc
 
 from services.profile.api.change_messages import ANSWER_BYTES, change_message, diff_message, may_tell, withheld_messages
+from services.profile.api.choices import rules_choice
 from services.profile.app import Instant, Profiles
 from services.profile.differences import Differences
 from services.profile.domain.diff import TraitChange
@@ -38,7 +39,8 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         old, new = self._point(request.old, "old"), self._point(request.new, "new")
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        compared = await self._differences.between(await self._customer(request.customer), purpose, old, new)
+        customer, choice = await self._customer(request.customer), rules_choice(request.rules)
+        compared = await self._differences.between(customer, purpose, old, new, choice)
         return diff_message(compared, purpose, set(request.traits))
 
     async def ListProfileChanges(self, request: pb.ListProfileChangesRequest, context: Any) -> pb.ListProfileChangesResponse:
@@ -47,8 +49,8 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
             raise InvalidInput("changes are listed by when they were known or by when they happened", reason="ORDER_UNKNOWN")
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        customer = await self._customer(request.customer)
-        walked = await self._walks.page(customer, purpose, order, until, page.after, page.size)
+        customer, choice = await self._customer(request.customer), rules_choice(request.rules)
+        walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice)
         return _page(walked, purpose, set(request.traits), page.size)
 
     async def _customer(self, reference: CustomerRef) -> bytes:

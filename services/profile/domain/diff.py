@@ -136,8 +136,8 @@ class _Causes:
         self._erasures = {cause.entry.stream: cause for cause in by_place if isinstance(cause.public, events.CustomerErased)}
         self._edges = {
             (cause.public.merge_id, _joins(cause)): cause
-            for cause in by_place
-            if isinstance(cause.public, events.CustomersMerged | events.CustomersSplit)
+            for cause in by_place  # told to both ends, of which one stayed
+            if isinstance(cause.public, events.CustomersMerged | events.CustomersSplit) and cause.entry.stream in self._stayed
         }
         self._founded = next(
             (c for c in by_place if isinstance(c.public, events.CustomerFounded) and c.entry.stream == customer), None
@@ -154,7 +154,9 @@ class _Causes:
         """What made anything to tell of."""
         if self._founded is not None:
             return self._founded
-        told = [c for c in self._happened.values() if c.undone != self._new.told and c.entry.type_id not in events.TIMELESS_IDS]
+        side = self._new if self._new.told else self._old
+        counting = (c for c in self._happened.values() if c.undone == (side is self._old) and c.entry.stream in side.states)
+        told = [c for c in counting if c.entry.type_id not in events.TIMELESS_IDS]
         first = min(told, key=_when, default=None)
         return first or next(iter(self._edges.values()), None)
 

@@ -24,40 +24,41 @@ _sym_db = _symbol_database.Default()
 
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from c360.profile.v1 import profile_pb2 as c360_dot_profile_dot_v1_dot_profile__pb2
+from c360.profile.v1 import rules_pb2 as c360_dot_profile_dot_v1_dot_rules__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/profile/v1/history.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1d\x63\x33\x36\x30/profile/v1/profile.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n\x05Point\x12,\n\x08valid_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x01\n\x12\x44iffProfileRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12#\n\x03old\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Point\x12#\n\x03new\x18\x04 \x01(\x0b\x32\x16.c360.profile.v1.Point\x12\x0e\n\x06traits\x18\x05 \x03(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\"\xd4\x02\n\x13\x44iffProfileResponse\x12&\n\x03old\x18\x01 \x01(\x0b\x32\x19.c360.profile.v1.Standing\x12&\n\x03new\x18\x02 \x01(\x0b\x32\x19.c360.profile.v1.Standing\x12,\n\x06traits\x18\x03 \x03(\x0b\x32\x1c.c360.profile.v1.TraitChange\x12\x36\n\x0bidentifiers\x18\x04 \x03(\x0b\x32!.c360.profile.v1.IdentifierChange\x12.\n\x07members\x18\x05 \x03(\x0b\x32\x1d.c360.profile.v1.MemberChange\x12+\n\x08withheld\x18\x06 \x03(\x0b\x32\x19.c360.profile.v1.Withheld\x12\x17\n\x0fpurpose_version\x18\x07 \x01(\t\x12\x11\n\tcut_count\x18\x08 \x01(\r\"\x9b\x02\n\x19ListProfileChangesRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12+\n\x05order\x18\x03 \x01(\x0e\x32\x1c.c360.profile.v1.ChangeOrder\x12%\n\x05until\x18\x04 \x01(\x0b\x32\x16.c360.profile.v1.Point\x12\x0e\n\x06traits\x18\x05 \x03(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x08 \x03(\x0b\x32\x18.c360.common.v1.Position\"\xac\x01\n\x1aListProfileChangesResponse\x12/\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.ProfileChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\x08withheld\x18\x03 \x03(\x0b\x32\x19.c360.profile.v1.Withheld\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\t\"\xe3\x01\n\rProfileChange\x12/\n\x0b\x63hange_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05trait\x18\x02 \x01(\x0b\x32\x1c.c360.profile.v1.TraitChangeH\x00\x12\x37\n\nidentifier\x18\x03 \x01(\x0b\x32!.c360.profile.v1.IdentifierChangeH\x00\x12/\n\x06member\x18\x04 \x01(\x0b\x32\x1d.c360.profile.v1.MemberChangeH\x00\x42\x08\n\x06\x63hange\"\xf1\x01\n\x08Standing\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0cmember_count\x18\x03 \x01(\r\x12.\n\nfound_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fredacted_events\x18\x06 \x01(\x04\x12,\n\x08known_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x01\n\x0bTraitChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x03old\x18\x02 \x01(\x0b\x32\x16.c360.profile.v1.Trait\x12#\n\x03new\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Trait\x12%\n\x05\x63\x61use\x18\x04 \x01(\x0b\x32\x16.c360.profile.v1.Cause\"y\n\x10IdentifierChange\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0e\n\x06linked\x18\x02 \x01(\x08\x12%\n\x05\x63\x61use\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Cause\"Z\n\x0cMemberChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06joined\x18\x02 \x01(\x08\x12%\n\x05\x63\x61use\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Cause\"\xfd\x02\n\x05\x43\x61use\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12.\n\noccur_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\roriginal_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsent_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08position\x18\n \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x0e\n\x06undone\x18\x0b \x01(\x08*^\n\x0b\x43hangeOrder\x12\x1c\n\x18\x43HANGE_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43HANGE_ORDER_KNOWN\x10\x01\x12\x19\n\x15\x43HANGE_ORDER_HAPPENED\x10\x02\x32\xd9\x01\n\x0eHistoryService\x12X\n\x0b\x44iffProfile\x12#.c360.profile.v1.DiffProfileRequest\x1a$.c360.profile.v1.DiffProfileResponse\x12m\n\x12ListProfileChanges\x12*.c360.profile.v1.ListProfileChangesRequest\x1a+.c360.profile.v1.ListProfileChangesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/profile/v1/history.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1d\x63\x33\x36\x30/profile/v1/profile.proto\x1a\x1b\x63\x33\x36\x30/profile/v1/rules.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n\x05Point\x12,\n\x08valid_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x02\n\x12\x44iffProfileRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12#\n\x03old\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Point\x12#\n\x03new\x18\x04 \x01(\x0b\x32\x16.c360.profile.v1.Point\x12\x0e\n\x06traits\x18\x05 \x03(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\x12+\n\x05rules\x18\x07 \x01(\x0b\x32\x1c.c360.profile.v1.RulesChoice\"\xd4\x02\n\x13\x44iffProfileResponse\x12&\n\x03old\x18\x01 \x01(\x0b\x32\x19.c360.profile.v1.Standing\x12&\n\x03new\x18\x02 \x01(\x0b\x32\x19.c360.profile.v1.Standing\x12,\n\x06traits\x18\x03 \x03(\x0b\x32\x1c.c360.profile.v1.TraitChange\x12\x36\n\x0bidentifiers\x18\x04 \x03(\x0b\x32!.c360.profile.v1.IdentifierChange\x12.\n\x07members\x18\x05 \x03(\x0b\x32\x1d.c360.profile.v1.MemberChange\x12+\n\x08withheld\x18\x06 \x03(\x0b\x32\x19.c360.profile.v1.Withheld\x12\x17\n\x0fpurpose_version\x18\x07 \x01(\t\x12\x11\n\tcut_count\x18\x08 \x01(\r\"\xc8\x02\n\x19ListProfileChangesRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12+\n\x05order\x18\x03 \x01(\x0e\x32\x1c.c360.profile.v1.ChangeOrder\x12%\n\x05until\x18\x04 \x01(\x0b\x32\x16.c360.profile.v1.Point\x12\x0e\n\x06traits\x18\x05 \x03(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x08 \x03(\x0b\x32\x18.c360.common.v1.Position\x12+\n\x05rules\x18\t \x01(\x0b\x32\x1c.c360.profile.v1.RulesChoice\"\xac\x01\n\x1aListProfileChangesResponse\x12/\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.ProfileChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\x08withheld\x18\x03 \x03(\x0b\x32\x19.c360.profile.v1.Withheld\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\t\"\xe3\x01\n\rProfileChange\x12/\n\x0b\x63hange_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05trait\x18\x02 \x01(\x0b\x32\x1c.c360.profile.v1.TraitChangeH\x00\x12\x37\n\nidentifier\x18\x03 \x01(\x0b\x32!.c360.profile.v1.IdentifierChangeH\x00\x12/\n\x06member\x18\x04 \x01(\x0b\x32\x1d.c360.profile.v1.MemberChangeH\x00\x42\x08\n\x06\x63hange\"\x88\x02\n\x08Standing\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0cmember_count\x18\x03 \x01(\r\x12.\n\nfound_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fredacted_events\x18\x06 \x01(\x04\x12\x15\n\rrules_version\x18\x08 \x01(\r\x12,\n\x08known_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x01\n\x0bTraitChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x03old\x18\x02 \x01(\x0b\x32\x16.c360.profile.v1.Trait\x12#\n\x03new\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Trait\x12%\n\x05\x63\x61use\x18\x04 \x01(\x0b\x32\x16.c360.profile.v1.Cause\"y\n\x10IdentifierChange\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0e\n\x06linked\x18\x02 \x01(\x08\x12%\n\x05\x63\x61use\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Cause\"Z\n\x0cMemberChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06joined\x18\x02 \x01(\x08\x12%\n\x05\x63\x61use\x18\x03 \x01(\x0b\x32\x16.c360.profile.v1.Cause\"\xfd\x02\n\x05\x43\x61use\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12.\n\noccur_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\roriginal_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsent_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08position\x18\n \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x0e\n\x06undone\x18\x0b \x01(\x08*^\n\x0b\x43hangeOrder\x12\x1c\n\x18\x43HANGE_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43HANGE_ORDER_KNOWN\x10\x01\x12\x19\n\x15\x43HANGE_ORDER_HAPPENED\x10\x02\x32\xd9\x01\n\x0eHistoryService\x12X\n\x0b\x44iffProfile\x12#.c360.profile.v1.DiffProfileRequest\x1a$.c360.profile.v1.DiffProfileResponse\x12m\n\x12ListProfileChanges\x12*.c360.profile.v1.ListProfileChangesRequest\x1a+.c360.profile.v1.ListProfileChangesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.profile.v1.history_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANGEORDER']._serialized_start=2494
-  _globals['_CHANGEORDER']._serialized_end=2588
-  _globals['_POINT']._serialized_start=143
-  _globals['_POINT']._serialized_end=242
-  _globals['_DIFFPROFILEREQUEST']._serialized_start=245
-  _globals['_DIFFPROFILEREQUEST']._serialized_end=472
-  _globals['_DIFFPROFILERESPONSE']._serialized_start=475
-  _globals['_DIFFPROFILERESPONSE']._serialized_end=815
-  _globals['_LISTPROFILECHANGESREQUEST']._serialized_start=818
-  _globals['_LISTPROFILECHANGESREQUEST']._serialized_end=1101
-  _globals['_LISTPROFILECHANGESRESPONSE']._serialized_start=1104
-  _globals['_LISTPROFILECHANGESRESPONSE']._serialized_end=1276
-  _globals['_PROFILECHANGE']._serialized_start=1279
-  _globals['_PROFILECHANGE']._serialized_end=1506
-  _globals['_STANDING']._serialized_start=1509
-  _globals['_STANDING']._serialized_end=1750
-  _globals['_TRAITCHANGE']._serialized_start=1753
-  _globals['_TRAITCHANGE']._serialized_end=1893
-  _globals['_IDENTIFIERCHANGE']._serialized_start=1895
-  _globals['_IDENTIFIERCHANGE']._serialized_end=2016
-  _globals['_MEMBERCHANGE']._serialized_start=2018
-  _globals['_MEMBERCHANGE']._serialized_end=2108
-  _globals['_CAUSE']._serialized_start=2111
-  _globals['_CAUSE']._serialized_end=2492
-  _globals['_HISTORYSERVICE']._serialized_start=2591
-  _globals['_HISTORYSERVICE']._serialized_end=2808
+  _globals['_CHANGEORDER']._serialized_start=2636
+  _globals['_CHANGEORDER']._serialized_end=2730
+  _globals['_POINT']._serialized_start=172
+  _globals['_POINT']._serialized_end=271
+  _globals['_DIFFPROFILEREQUEST']._serialized_start=274
+  _globals['_DIFFPROFILEREQUEST']._serialized_end=546
+  _globals['_DIFFPROFILERESPONSE']._serialized_start=549
+  _globals['_DIFFPROFILERESPONSE']._serialized_end=889
+  _globals['_LISTPROFILECHANGESREQUEST']._serialized_start=892
+  _globals['_LISTPROFILECHANGESREQUEST']._serialized_end=1220
+  _globals['_LISTPROFILECHANGESRESPONSE']._serialized_start=1223
+  _globals['_LISTPROFILECHANGESRESPONSE']._serialized_end=1395
+  _globals['_PROFILECHANGE']._serialized_start=1398
+  _globals['_PROFILECHANGE']._serialized_end=1625
+  _globals['_STANDING']._serialized_start=1628
+  _globals['_STANDING']._serialized_end=1892
+  _globals['_TRAITCHANGE']._serialized_start=1895
+  _globals['_TRAITCHANGE']._serialized_end=2035
+  _globals['_IDENTIFIERCHANGE']._serialized_start=2037
+  _globals['_IDENTIFIERCHANGE']._serialized_end=2158
+  _globals['_MEMBERCHANGE']._serialized_start=2160
+  _globals['_MEMBERCHANGE']._serialized_end=2250
+  _globals['_CAUSE']._serialized_start=2253
+  _globals['_CAUSE']._serialized_end=2634
+  _globals['_HISTORYSERVICE']._serialized_start=2733
+  _globals['_HISTORYSERVICE']._serialized_end=2950
 # @@protoc_insertion_point(module_scope)

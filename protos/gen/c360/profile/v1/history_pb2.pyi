@@ -5,6 +5,7 @@ How a customer's profile came to be: what differs between two points in time, an
 
 from c360.common.v1 import common_pb2 as _common_pb2
 from c360.profile.v1 import profile_pb2 as _profile_pb2
+from c360.profile.v1 import rules_pb2 as _rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -88,6 +89,7 @@ class DiffProfileRequest(_message.Message):
     NEW_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "audit". Exactly one."""
     @_builtins.property
@@ -110,6 +112,10 @@ class DiffProfileRequest(_message.Message):
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until these positions are included."""
 
+    @_builtins.property
+    def rules(self) -> _rules_pb2.RulesChoice:
+        """By which rules both are made. Default: those in force at the known_at of each."""
+
     def __init__(
         self,
         *,
@@ -119,10 +125,11 @@ class DiffProfileRequest(_message.Message):
         new: Global___Point | None = ...,
         traits: _abc.Iterable[_builtins.str] | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        rules: _rules_pb2.RulesChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "new", b"new", "old", b"old"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "new", b"new", "old", b"old", "rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "new", b"new", "old", b"old", "purpose", b"purpose", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "new", b"new", "old", b"old", "purpose", b"purpose", "rules", b"rules", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,6 +211,7 @@ class ListProfileChangesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "audit". Exactly one."""
     order: Global___ChangeOrder.ValueType
@@ -228,6 +236,10 @@ class ListProfileChangesRequest(_message.Message):
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until these positions are included."""
 
+    @_builtins.property
+    def rules(self) -> _rules_pb2.RulesChoice:
+        """By which rules all is told. Default: those in force at the end."""
+
     def __init__(
         self,
         *,
@@ -239,10 +251,11 @@ class ListProfileChangesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        rules: _rules_pb2.RulesChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "until", b"until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "rules", b"rules", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "traits", b"traits", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "rules", b"rules", "traits", b"traits", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,6 +355,7 @@ class Standing(_message.Message):
     FOUND_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer, a UUID."""
@@ -351,6 +365,8 @@ class Standing(_message.Message):
     """How many customers are joined in it."""
     redacted_events: _builtins.int
     """Events whose personal part can't be read any more because the customer was erased."""
+    rules_version: _builtins.int
+    """The version of the rules that it was made by."""
     @_builtins.property
     def found_time(self) -> _timestamp_pb2.Timestamp:
         """When the first member was founded."""
@@ -372,11 +388,12 @@ class Standing(_message.Message):
         found_time: _timestamp_pb2.Timestamp | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         redacted_events: _builtins.int = ...,
+        rules_version: _builtins.int = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["found_time", b"found_time", "known_at", b"known_at", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "known_at", b"known_at", "last_seen_time", b"last_seen_time", "member_count", b"member_count", "redacted_events", b"redacted_events", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "known_at", b"known_at", "last_seen_time", b"last_seen_time", "member_count", b"member_count", "redacted_events", b"redacted_events", "rules_version", b"rules_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
