@@ -27,9 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 def plain_profile(past: Past, customer: bytes, valid_at: int, known_at: int) -> tuple[Answer, list[Record]] | None:
     """And the events that it is made of; None where nothing had happened by then."""
-    known = [record for record in past.log.records if record.recorded_at <= known_at]
-    members = component(known, customer)
-    counted = [r for r in known if r.entry.stream in members and (_timeless(r) or r.entry.occurred_at <= valid_at)]
+    members, counted = plain_events(past, customer, valid_at, known_at)
     if all(_timeless(record) for record in counted):
         return None
     closed = {r.entry.stream for r in counted if isinstance(r.entry.public(), events.CustomerErased)}
@@ -47,6 +45,13 @@ def plain_profile(past: Past, customer: bytes, valid_at: int, known_at: int) -> 
         redacted=sum(1 for _, _, personal in opened if isinstance(personal, Redacted)),
     )
     return answer, counted
+
+
+def plain_events(past: Past, customer: bytes, valid_at: int, known_at: int) -> tuple[set[bytes], list[Record]]:
+    """Who was one with the customer, and what counts of them, whether or not that is anything to tell of."""
+    known = [record for record in past.log.records if record.recorded_at <= known_at]
+    members = component(known, customer)
+    return members, [r for r in known if r.entry.stream in members and (_timeless(r) or r.entry.occurred_at <= valid_at)]
 
 
 def component(known: list[Record], customer: bytes) -> set[bytes]:

@@ -16,10 +16,9 @@ from services.profile.timelines import Filter, place_of
 from services.profile.walking import Order, Told
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
-from shared.log import Record
 from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts
-from tests.properties.plain_replay import Answer, plain_profile, plain_refusal
+from tests.properties.plain_replay import Answer, plain_events, plain_profile, plain_refusal
 
 purposes = st.sampled_from([AUDIT, SUPPORT])
 
@@ -129,7 +128,8 @@ async def test_every_change_has_a_cause_that_counts_at_one_of_the_two_points_onl
         ):
             continue
         there = (await past.differences.between(customer, AUDIT, old, new)).difference
-        counted = [{record.entry.event_id for record in plain_events(past, customer, one)} for one in (old, new)]
+        counting = [plain_events(past, customer, one.valid_at, one.known_at)[1] for one in (old, new)]
+        counted = [{record.entry.event_id for record in records} for records in counting]
         changes: list[TraitChange | IdentifierChange | MemberChange] = [*there.traits, *there.identifiers, *there.members]
         for cause in [change.cause for change in changes]:
             assert cause is not None
@@ -140,11 +140,6 @@ async def test_every_change_has_a_cause_that_counts_at_one_of_the_two_points_onl
 def plain(past: Past, customer: bytes, instant: Instant) -> Answer | None:
     found = plain_profile(past, customer, instant.valid_at, instant.known_at)
     return found[0] if found else None
-
-
-def plain_events(past: Past, customer: bytes, instant: Instant) -> list[Record]:
-    found = plain_profile(past, customer, instant.valid_at, instant.known_at)
-    return found[1] if found else []
 
 
 def told_of(answer: Answer | None) -> tuple[Any, ...]:
