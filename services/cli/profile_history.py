@@ -141,7 +141,7 @@ def history(
     render.table("Changes, earliest first", columns, [_row(change) for change in changes])
 
 
-def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout_s: float) -> Iterator[history_pb2.ProfileChange]:
+def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout_s: float) -> Iterator[history_pb2.DatedChange]:
     from c360.profile.v1 import history_pb2_grpc
 
     from services.cli.client import connect

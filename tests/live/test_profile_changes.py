@@ -120,7 +120,7 @@ def test_the_command_shows_old_and_new_and_why(family: Family, stack: Stack) -> 
 def changes(family: Family, **asked: Any) -> list[tuple[str, str]]:
     """What changed and because of what, in order, two at a time."""
     request = pb.ListProfileChangesRequest(customer=family.customer, purpose="audit", page_size=2, **asked)
-    found: list[pb.ProfileChange] = []
+    found: list[pb.DatedChange] = []
     while True:
         page = family.platform.history.ListProfileChanges(request, timeout=TIMEOUT_S)
         found += page.changes

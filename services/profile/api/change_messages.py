@@ -41,8 +41,8 @@ def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) ->
     return message
 
 
-def change_message(told: Told) -> pb.ProfileChange:
-    message = pb.ProfileChange(change_time=to_timestamp(told.at))
+def change_message(told: Told) -> pb.DatedChange:
+    message = pb.DatedChange(change_time=to_timestamp(told.at))
     match told.change:
         case TraitChange() as change:
             message.trait.CopyFrom(_trait(change))

@@ -67,7 +67,7 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
 
 def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) -> pb.ListProfileChangesResponse:
     """As many changes as were asked for and a message holds; `only`: traits by name, empty for everything."""
-    shown: list[pb.ProfileChange] = []
+    shown: list[pb.DatedChange] = []
     looked_at: list[Told] = []
     size_bytes, rest = 0, walked.rest
     for told in walked.told:

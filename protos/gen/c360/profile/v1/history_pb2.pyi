@@ -276,7 +276,7 @@ class ListProfileChangesResponse(_message.Message):
     purpose_version: _builtins.str
     """Purpose and its version that it was filtered for, as "marketing@2"."""
     @_builtins.property
-    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileChange]:
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatedChange]:
         """Earliest first."""
 
     @_builtins.property
@@ -286,7 +286,7 @@ class ListProfileChangesResponse(_message.Message):
     def __init__(
         self,
         *,
-        changes: _abc.Iterable[Global___ProfileChange] | None = ...,
+        changes: _abc.Iterable[Global___DatedChange] | None = ...,
         next_page_token: _builtins.str = ...,
         withheld: _abc.Iterable[_profile_pb2.Withheld] | None = ...,
         purpose_version: _builtins.str = ...,
@@ -300,8 +300,8 @@ class ListProfileChangesResponse(_message.Message):
 Global___ListProfileChangesResponse: _TypeAlias = ListProfileChangesResponse  # noqa: Y015
 
 @_typing.final
-class ProfileChange(_message.Message):
-    """ProfileChange is one change, and when it came."""
+class DatedChange(_message.Message):
+    """DatedChange is one change, and when it came."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -341,7 +341,7 @@ class ProfileChange(_message.Message):
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
-Global___ProfileChange: _TypeAlias = ProfileChange  # noqa: Y015
+Global___DatedChange: _TypeAlias = DatedChange  # noqa: Y015
 
 @_typing.final
 class Standing(_message.Message):
