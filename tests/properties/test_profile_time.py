@@ -188,7 +188,9 @@ async def test_the_changes_in_their_order_lead_from_nothing_to_the_answer(
             point = Instant(until.valid_at, instant) if order == "known" else Instant(instant, until.known_at)
             given = [one.change for one in at_once]
             found = Difference(
-                *([c for c in given if isinstance(c, kind)] for kind in (TraitChange, IdentifierChange, MemberChange))
+                [change for change in given if isinstance(change, TraitChange)],
+                [change for change in given if isinstance(change, IdentifierChange)],
+                [change for change in given if isinstance(change, MemberChange)],
             )
             now = plain(past, customer, point)
             assert applied(found, answer) == told_of(now)
