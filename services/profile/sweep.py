@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.profile.choosing import THEN, Chooser
+from services.profile.domain.computed.events import name_of
 from services.profile.domain.fold import evolve
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.lineage import canonicals, members_of
@@ -18,6 +19,7 @@ from services.profile.domain.state import Held, LinkedIdentifier, reachable
 from services.profile.tables.history import History
 from shared.events import customer as events
 from shared.log import Record
+from shared.privacy import REDACTED
 
 KEPT_STREAMS = 20_000  # states, a few KB each; others are folded again when they come
 
@@ -84,14 +86,26 @@ class Sweep:
         if self._rules is not self._chooser.rules(THEN, at):
             await self._have_at_hand(at)
         regrouped = [one for one in opened if isinstance(one.public, _REGROUPS | events.CustomerFounded)]
-        heard_of = [one for one in opened if isinstance(one.personal, events.Identified)]
+        heard_of = [one for one in opened if self._bears_on_traits(one)]
         await self._complete({one.record.entry.stream for one in regrouped}, at - 1)
         was = canonicals({one.record.entry.stream for one in regrouped}, self._held)
         told: list[Told] = list(self._evolve(opened))
         await self._complete({one.record.entry.stream for one in (*regrouped, *heard_of)}, at - 1)
         told += self._regrouped(regrouped, was)
-        told += await self._traits(self._changed(regrouped, heard_of, was), at)
+        told += await self._traits(self._changed(regrouped, heard_of), at)
         return told
+
+    def _bears_on_traits(self, one: Opened) -> bool:
+        """What sources say of a customer, and what computed traits are made from."""
+        if isinstance(one.personal, events.Identified):
+            return True
+        computed = None if self._rules is None else self._rules.computed
+        return (
+            computed is not None
+            and isinstance(one.public, events.Activity)
+            and one.personal is not REDACTED
+            and bool(computed.wanting(name_of(one.personal)))
+        )
 
     def _evolve(self, opened: Sequence[Opened]) -> Iterator[Link]:
         assert self._rules is not None
@@ -115,15 +129,12 @@ class Sweep:
             if was.get(stream) != now[stream]:
                 yield Canonical(stream, now[stream], own.get(stream) or own.get(now[stream]) or regrouped[0])
 
-    def _changed(self, regrouped: Sequence[Opened], heard_of: Sequence[Opened], was: Mapping[bytes, bytes]) -> dict[bytes, Opened]:
-        """The canonical customers that something was said of or that aren't what they were, and by what."""
+    def _changed(self, regrouped: Sequence[Opened], heard_of: Sequence[Opened]) -> dict[bytes, Opened]:
+        """The canonical customers that something was said of or that aren't what they were, and by what. Each part of a customer
+        that was taken apart has an end of an edge that is gone."""
         changed = [*heard_of, *(one for one in regrouped if isinstance(one.public, _REGROUPS))]
-        now = canonicals([*(one.record.entry.stream for one in changed), *was], self._held)
-        by = {now[one.record.entry.stream]: one for one in changed}
-        for stream, canonical in was.items():
-            if changed and canonical != now[stream]:  # taken apart, or into another
-                by = {now[canonical]: changed[0], now[stream]: changed[0]} | by
-        return by
+        now = canonicals([one.record.entry.stream for one in changed], self._held)
+        return {now[one.record.entry.stream]: one for one in changed}
 
     async def _traits(self, changed: Mapping[bytes, Opened], at: int) -> list[Traits]:
         assert self._rules is not None
