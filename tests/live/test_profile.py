@@ -275,10 +275,15 @@ def test_a_watch_follows_a_merge(platform: Platform, write_key: str, person: str
         "audit",
         platform.record(write_key, track("Page Read", ago(9), anonymous_id=device)).position,
     )
-    platform.record(write_key, identify(person, ago(8), city="Bremen"))
+    known = platform.record(write_key, identify(person, ago(8), city="Bremen")).position
     states: list[pb.Profile] = []
     seen = threading.Event()
-    call = watch(platform, pb.WatchProfileRequest(customer=by_identifier("anonymous_id", device), purpose="audit"), states, seen)
+    call = watch(
+        platform,
+        pb.WatchProfileRequest(customer=by_identifier("anonymous_id", device), purpose="audit", at_least_as_fresh=[known]),
+        states,
+        seen,
+    )
     assert seen.wait(10)
     seen.clear()
     platform.record(write_key, track("Logged In", ago(7), user_id=person, anonymous_id=device))

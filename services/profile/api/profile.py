@@ -33,7 +33,7 @@ from shared.instants import END_OF_TIME
 from shared.positions import Progress
 from shared.rpc.edge import freshness, instant, named_customer, progress_name
 from shared.rpc.paging import Page, token_of
-from shared.rpc.server import seconds_left
+from shared.rpc.server import DEFAULT_DEADLINE_S, seconds_left
 from shared.waiting import wait_for_news
 
 # Of a request for which its answer is kept. What was asked as of an instant or a position is rarely asked again.
@@ -135,6 +135,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return pb.GetTimelineResponse(entries=entries, next_page_token=token_of(rest) if rest else "")
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
+        # Not all of the deadline: that one is for the whole watch.
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         purpose_name = self._profiles.purpose(request.purpose).name
         customer = await self._customer(request.customer)
         seen = {progress_name(position): position.number for position in request.resume_after}

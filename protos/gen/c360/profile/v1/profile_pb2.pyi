@@ -997,6 +997,7 @@ class WatchProfileRequest(_message.Message):
     CUSTOMER_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for. Exactly one."""
     @_builtins.property
@@ -1007,16 +1008,21 @@ class WatchProfileRequest(_message.Message):
     def resume_after(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Positions of the last profile seen; nothing is sent until something after them has changed."""
 
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within 5 seconds, until these positions are included."""
+
     def __init__(
         self,
         *,
         customer: _common_pb2.CustomerRef | None = ...,
         purpose: _builtins.str = ...,
         resume_after: _abc.Iterable[_common_pb2.Position] | None = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "purpose", b"purpose", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "purpose", b"purpose", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
