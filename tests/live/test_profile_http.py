@@ -19,7 +19,7 @@ from c360.ingest.v1 import ingest_pb2 as ingest
 from google.protobuf.struct_pb2 import Struct
 
 from services.stack.stack import Stack
-from tests.e2e.client import DEADLINE_S, Platform, timestamp
+from tests.e2e.client import DEADLINE_S, Platform, by_identifier, timestamp
 from tests.live.command import Command
 from tests.live.erasing import Person, erase, wait_completed
 from tests.live.reading import Reader, address, fresh
@@ -280,6 +280,32 @@ def test_who_waits_to_be_erased_is_shown_to_nobody_and_who_was_is_gone(ask: Ask,
     gone = ask(seen["customer_id"], "traits", at_least_as_fresh=fresh(platform.newest_position(write_key)))
     assert (gone.status_code, gone.json()["error"]["code"], gone.json()["error"]["reason"]) == (410, "gone", "CUSTOMER_ERASED")
     assert ask(f"user_id:{person.user}", "traits").status_code == 404
+
+
+@pytest.mark.parametrize("purpose", ["service", "audit"])
+def test_both_doors_show_the_same(
+    ask: Ask, ada: tuple[str, str], active: tuple[str, str], platform: Platform, purpose: str
+) -> None:
+    """Of whom they are asked, for the same purpose, now and then."""
+    for user, position in (ada, active):
+        person, caller = f"user_id:{user}", by_identifier("user_id", user)
+        assert ask(person, "metadata", at_least_as_fresh=position).status_code == 200
+        for then in (None, ago(5)):
+            asked = {"valid_at": then.isoformat()} if then else {}
+            profile = platform.get_profile(caller, purpose, valid_at=then)
+            shown = ask(person, "traits", purpose, limit=200, verbose="true", **asked).json()
+            assert {(name, trait["source_id"], trait["event_id"]) for name, trait in shown["traits"].items()} == {
+                (name, trait.source, str(uuid.UUID(trait.event_id))) for name, trait in profile.traits.items()
+            }
+            assert [(one["field"], one["reason"]) for one in shown["withheld"]] == [
+                (one.field, one.reason) for one in profile.withheld
+            ]
+            ids = ask(person, "external_ids", purpose, limit=100, **asked).json()["data"]
+            assert {(one["type"], one["id"]) for one in ids} == {(one.namespace, one.value) for one in profile.identifiers}
+            timeline = platform.get_timeline(caller, purpose, valid_at=then, kinds=("identified", "tracked"))
+            events = ask(person, "events", purpose, limit=100, **asked).json()["data"]
+            assert [event["message_id"] for event in events] == [entry.event_id for entry in timeline]
+            assert [event.get("event", "") for event in events] == [entry.name for entry in timeline]
 
 
 def test_without_a_token_for_this_space_nobody_reads_anything(reader: Reader, ada: tuple[str, str]) -> None:
