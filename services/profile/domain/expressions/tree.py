@@ -14,6 +14,8 @@ _DYN, _PRIMITIVE, _WELL_KNOWN = 1, 3, 5
 _TIMESTAMP, _NUMERIC = 2, (2, 3, 4)  # of WellKnownType; of PrimitiveType: int64, uint64, double
 _NEW_IDS = 1_000_000  # of nodes that are written here: no expression has as many
 
+_CHILDREN = {_SELECT: (1,), _CALL: (1, 3), _LIST: (1,), _COMPREHENSION: (2, 4, 5, 6, 7)}  # fields that hold nodes
+
 KINDS = {
     _CONST: "constant",
     _IDENT: "identifier",
@@ -77,35 +79,47 @@ def call(function: str, arguments: tuple[Node, ...], number: int) -> Node:
     return Node(node_id, "call", function, None, arguments, counted(_ID, node_id) + framed(_CALL, content))
 
 
-def with_arguments(node: Node, arguments: tuple[Node, ...]) -> Node:
-    """The same call of other arguments; of a call that has no target."""
-    content = framed(2, node.name.encode()) + b"".join(framed(3, argument.data) for argument in arguments)
-    return node._replace(children=arguments, data=counted(_ID, node.id) + framed(_CALL, content))
+def constant(text: str, number: int) -> Node:
+    node_id = _NEW_IDS + number
+    data = counted(_ID, node_id) + framed(_CONST, framed(_CONST_STRING, text.encode()))
+    return Node(node_id, "constant", "", text, (), data)
 
 
-def has_target(node: Node) -> bool:
-    return node.kind == "call" and bool(messages(message(node.data, _CALL), 1))
+def with_children(node: Node, children: tuple[Node, ...]) -> Node:
+    """The same node over others. A struct stays as it is."""
+    if children == node.children or node.kind == "struct":
+        return node
+    number = next(n for n, kind in KINDS.items() if kind == node.kind)
+    left = {child: [] for child in _CHILDREN[number]}  # type: dict[int, list[bytes]]
+    for child, (field, _) in zip(children, _placed(number, message(node.data, number)), strict=True):
+        left[field].append(child.data)
+    content = b"".join(
+        counted(field, part) if isinstance(part, int) else framed(field, left[field].pop(0) if field in left else part)
+        for field, part in fields(message(node.data, number))
+    )
+    return node._replace(children=children, data=counted(_ID, node.id) + framed(number, content))
 
 
 def _node(data: bytes) -> Node:
     number, content = next(((n, c) for n, c in fields(data) if n in KINDS and isinstance(c, bytes)), (_CONST, b""))
-    name, text, below = "", None, ()  # type: str, str | None, tuple[bytes, ...]
+    name, text = "", None  # type: str, str | None
+    below = tuple(part for _, part in _placed(number, content))
     if number == _CONST:
         text = next((c.decode() for n, c in fields(content) if n == _CONST_STRING and isinstance(c, bytes)), None)
     elif number == _IDENT:
         name = message(content, 1).decode()
-    elif number == _SELECT:
-        name, below = message(content, 2).decode(), (message(content, 1),)
-    elif number == _CALL:
-        name, below = message(content, 2).decode(), (*messages(content, 1), *messages(content, 3))
-    elif number == _LIST:
-        below = tuple(messages(content, 1))
-    elif number == _STRUCT:
-        below = tuple(part for entry in messages(content, 2) for field in (3, 4) for part in messages(entry, field))
-    else:
+    elif number in (_SELECT, _CALL):
+        name = message(content, 2).decode()
+    elif number == _COMPREHENSION:
         name = message(content, 1).decode()
-        below = tuple(message(content, field) for field in (2, 4, 5, 6, 7))
     return Node(number_in(data, _ID), KINDS[number], name, text, tuple(_node(part) for part in below), data)
+
+
+def _placed(number: int, content: bytes) -> list[tuple[int, bytes]]:
+    """The nodes below one of this kind, each with its field: of a call its target first, of a macro its range first."""
+    if number == _STRUCT:
+        return [(field, part) for entry in messages(content, 2) for field in (3, 4) for part in messages(entry, field)]
+    return [(field, part) for field in _CHILDREN.get(number, ()) for part in messages(content, field)]
 
 
 def _type(data: bytes) -> str:
