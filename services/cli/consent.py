@@ -17,10 +17,12 @@ from services.cli.options import (
     AsJson,
     Fresh,
     IdentifierRef,
+    KnownAt,
     PersonRef,
     PurposeArgument,
     RequestId,
     TimeoutS,
+    ValidAt,
     instant_parser,
 )
 
@@ -133,18 +135,29 @@ def withdraw(
 def check(
     person: PersonRef,
     purpose: PurposeArgument,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell whether a purpose is permitted for a person now, and why. Exit code 0: permitted, 1: not permitted."""
+    """Tell whether a purpose is permitted for a person, and why; or was at an instant. Exit code 0: permitted, 1: not permitted.
+
+    Examples:
+      c360 consent check email:ann@example.com marketing
+      c360 consent check email:ann@example.com marketing --valid-at -7d --known-at -7d
+    """
     from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 
     from services.cli import messages
     from services.cli.client import connect
 
     request = consent_pb2.CheckRequest(
-        purpose=purpose, customer=messages.customer_ref(person), at_least_as_fresh=messages.positions(fresh)
+        purpose=purpose,
+        customer=messages.customer_ref(person),
+        valid_at=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        at_least_as_fresh=messages.positions(fresh),
     )
     with connect("consent") as channel:
         answer = consent_pb2_grpc.ConsentServiceStub(channel).Check(request, timeout=timeout_s)
@@ -152,20 +165,29 @@ def check(
         render.document(messages.plain(answer))
     else:
         verdict = "permitted" if answer.permitted else "not permitted"
-        render.facts([(purpose, verdict), ("reason", answer.reason), ("decision", answer.decision_id)])
+        by = f"{purpose}@{answer.purpose_version}"
+        render.facts([(purpose, verdict), ("reason", answer.reason), ("decision", answer.decision_id), ("by", by)])
     if not answer.permitted:
         raise typer.Exit(1)
 
 
 @app.command()
-def decisions(identifier: IdentifierRef, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+def decisions(
+    identifier: IdentifierRef,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
     """List the decisions bound to one identifier, in the order in which they were recorded."""
     from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 
     from services.cli import messages
     from services.cli.client import connect
 
-    request = consent_pb2.ListDecisionsRequest(identifier=messages.identifier(identifier))
+    request = consent_pb2.ListDecisionsRequest(
+        identifier=messages.identifier(identifier), valid_at=messages.timestamp(valid_at), known_at=messages.timestamp(known_at)
+    )
     with connect("consent") as channel:
         answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
     listed = [messages.plain(decision) for decision in answer.decisions]

@@ -7,15 +7,15 @@ from c360.consent.v1 import consent_pb2 as pb
 from c360.consent.v1 import consent_pb2_grpc
 
 from services.consent import domain
-from services.consent.app import CONSENT_PARTITION, Consent
+from services.consent.app import CONSENT_PARTITION, Checked, Consent
 from services.consent.views import Placed
 from shared import identifiers
 from shared.errors import InvalidInput
-from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined, Verdict
+from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined
 from shared.ids import to_text
-from shared.instants import from_timestamp, to_timestamp
+from shared.instants import END_OF_TIME, from_timestamp, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, named_customer
+from shared.rpc.edge import freshness, instant, named_customer
 from shared.rpc.server import seconds_left
 
 LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
@@ -56,20 +56,26 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        verdict = await self._check(request)
-        decision_id = to_text(verdict.decision_id) if verdict.decision_id else ""
-        return pb.CheckResponse(permitted=verdict.permitted, reason=verdict.reason, decision_id=decision_id)
+        checked = await self._check(request)
+        verdict = checked.verdict
+        return pb.CheckResponse(
+            permitted=verdict.permitted,
+            reason=verdict.reason,
+            decision_id=to_text(verdict.decision_id) if verdict.decision_id else "",
+            purpose_version=checked.purpose.version,
+        )
 
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
         value_hash = self._hash(request.identifier)
-        decisions = await self._consent.decisions.of_identifier(value_hash)
+        decisions = await self._consent.decisions_of(value_hash, _instant(request))
         return pb.ListDecisionsResponse(decisions=[_decision(placed) for placed in decisions])
 
-    async def _check(self, request: pb.CheckRequest) -> Verdict:
+    async def _check(self, request: pb.CheckRequest) -> Checked:
         named = named_customer(request.customer)
         if isinstance(named, bytes):
-            return await self._consent.check_customer(request.purpose, named)
-        return await self._consent.check_identifier(request.purpose, identifiers.hash_of(named, self._lookup_key))
+            return await self._consent.check_customer(request.purpose, named, _instant(request))
+        value_hash = identifiers.hash_of(named, self._lookup_key)
+        return await self._consent.check_identifier(request.purpose, value_hash, _instant(request))
 
     def _to_command(self, request: pb.RecordDecisionRequest) -> domain.RecordDecision:
         identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)
@@ -86,6 +92,13 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
 
     def _hash(self, identifier: Identifier) -> bytes:
         return identifiers.hash_of(identifiers.normalise(identifier.namespace, identifier.value), self._lookup_key)
+
+
+def _instant(request: pb.CheckRequest | pb.ListDecisionsRequest) -> domain.Instant:
+    return domain.Instant(
+        instant(request.valid_at, "valid_at") if request.HasField("valid_at") else END_OF_TIME,
+        instant(request.known_at, "known_at") if request.HasField("known_at") else END_OF_TIME,
+    )
 
 
 def _define_purpose(request: pb.DefinePurposeRequest) -> domain.DefinePurpose:

@@ -1,12 +1,14 @@
 """Consent's use cases: define and decide (the single writer), and answer what is permitted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from services.consent import domain, views
-from services.consent.domain import DefinePurpose, RecordDecision
+from services.consent.domain import NOW, DefinePurpose, Instant, RecordDecision
 from services.consent.views import Decisions, E, Persons, Placed, Purposes
 from shared.bus.enforcement import Roll
 from shared.errors import DeadlineExceeded
@@ -23,13 +25,20 @@ from shared.events.consent import (
 )
 from shared.events.wire import Unit, encode
 from shared.ids import NewId, to_text
-from shared.instants import Clock
+from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, LogWriter
 from shared.log.writer import Versioned
 from shared.positions import Progress
 from shared.telemetry import EVENTS_APPLIED
 
 CONSENT_PARTITION = 0
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A verdict, and the version of the purpose that it was found by."""
+
+    purpose: PurposeDefined
+    verdict: Verdict
 
 
 class Consent:
@@ -104,22 +113,43 @@ class Consent:
         assert earlier is not None, "no event means that it was recorded before"
         return earlier
 
-    async def check_customer(self, purpose: str, customer: bytes) -> Verdict:
-        """Raises InvalidInput (PURPOSE_UNKNOWN), NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        known = await self._known_purpose(purpose)
+    async def check_customer(self, purpose: str, customer: bytes, instant: Instant = NOW) -> Checked:
+        """Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE), NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        instant = await self.settled(instant)
+        known = await self._known_purpose(purpose, instant.known_at)
         await self.persons.require(customer)
-        return judge(known, await self.decisions.about(purpose, await self.persons.identifiers_of(customer)))
+        return await self._judged(known, await self.persons.identifiers_of(customer), instant)
 
-    async def check_identifier(self, purpose: str, value_hash: bytes) -> Verdict:
-        """Its customer's decisions count, its own alone when no customer is known. Raises InvalidInput (PURPOSE_UNKNOWN)."""
-        known = await self._known_purpose(purpose)
+    async def check_identifier(self, purpose: str, value_hash: bytes, instant: Instant = NOW) -> Checked:
+        """Its customer's decisions count, its own alone when no customer is known.
+
+        Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
+        """
+        instant = await self.settled(instant)
+        known = await self._known_purpose(purpose, instant.known_at)
         customer = await self.persons.customer_of(value_hash)
         value_hashes = [value_hash] if customer is None else await self.persons.identifiers_of(customer)
-        return judge(known, await self.decisions.about(purpose, value_hashes))
+        return await self._judged(known, value_hashes, instant)
 
-    async def _known_purpose(self, name: str) -> PurposeDefined:
+    async def decisions_of(self, value_hash: bytes, instant: Instant) -> list[Placed[DecisionRecorded]]:
+        """Oldest first by when they were recorded. Raises InvalidInput (INSTANT_IN_FUTURE), TooLarge (TOO_MANY_DECISIONS)."""
+        instant = await self.settled(instant)
+        found = await self.decisions.of_identifier(value_hash, instant.known_at)
+        return [placed for placed in found if placed.event.decided_at <= instant.valid_at]
+
+    async def settled(self, instant: Instant) -> Instant:
+        """What is known by then stays the same. Raises InvalidInput (INSTANT_IN_FUTURE)."""
+        domain.check_past(instant, self._clock())
+        if instant.known_at == END_OF_TIME:
+            return instant
+        return Instant(instant.valid_at, await self._writer.settle(instant.known_at))
+
+    async def _judged(self, purpose: PurposeDefined, value_hashes: Iterable[bytes], instant: Instant) -> Checked:
+        return Checked(purpose, judge(purpose, await self.decisions.about(purpose.name, value_hashes, instant)))
+
+    async def _known_purpose(self, name: str, known_at: int) -> PurposeDefined:
         domain.check_purpose_name(name)
-        if (placed := await self.purposes.named(name)) is None:
+        if (placed := await self.purposes.named(name, known_at)) is None:
             raise domain.unknown_purpose()
         return placed.event
 

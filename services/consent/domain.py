@@ -13,7 +13,7 @@ import msgspec
 from shared.errors import InvalidInput
 from shared.events.consent import ALL_TRAITS, DecisionRecorded, LegalBasis, Outcome, PurposeDefined
 from shared.ids import NewId
-from shared.instants import SECOND
+from shared.instants import END_OF_TIME, SECOND
 from shared.request_ids import check_request_id, reused
 
 PURPOSE_NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -127,6 +127,22 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
             confirmed=command.confirmed,
         )
     ]
+
+
+class Instant(msgspec.Struct, frozen=True):
+    """valid_at: only what had been decided by then. known_at: only what our log knew by then."""
+
+    valid_at: int = END_OF_TIME
+    known_at: int = END_OF_TIME
+
+
+NOW: Final = Instant()
+
+
+def check_past(instant: Instant, now: int) -> None:
+    """Raises InvalidInput (INSTANT_IN_FUTURE)."""
+    if any(given != END_OF_TIME and given > now + CLOCK_TOLERANCE for given in (instant.valid_at, instant.known_at)):
+        raise InvalidInput("nothing is known of the future", reason="INSTANT_IN_FUTURE")
 
 
 def unknown_purpose() -> InvalidInput:

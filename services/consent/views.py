@@ -5,12 +5,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from services.consent.domain import NOW, Instant
 from shared import faults
 from shared.errors import NotFound, TooLarge, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType, encode
 from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
 from shared.ids import to_text
+from shared.instants import END_OF_TIME
 from shared.log import Record
 
 MOST_DECISIONS_LISTED = 10_000  # of one identifier; keeps an answer below the largest message
@@ -61,9 +63,11 @@ class Purposes:
         rows = await self._pool.fetch("SELECT DISTINCT ON (name) * FROM purposes ORDER BY name, version DESC")
         return sorted((_placed_purpose(row) for row in rows), key=lambda placed: placed.event.name)
 
-    async def named(self, name: str) -> Placed[PurposeDefined] | None:
-        """Its newest version."""
-        row = await self._pool.fetchrow("SELECT * FROM purposes WHERE name = $1 ORDER BY version DESC LIMIT 1", name)
+    async def named(self, name: str, known_at: int = END_OF_TIME) -> Placed[PurposeDefined] | None:
+        """Its newest version that was defined by then."""
+        row = await self._pool.fetchrow(
+            "SELECT * FROM purposes WHERE name = $1 AND defined_at <= $2 ORDER BY version DESC LIMIT 1", name, known_at
+        )
         return _placed_purpose(row) if row else None
 
     async def of_request(self, request_id: str) -> Placed[PurposeDefined] | None:
@@ -97,25 +101,33 @@ class Decisions:
         row = await self._pool.fetchrow("SELECT * FROM decisions WHERE request_id = $1", request_id)
         return _placed_decision(row) if row else None
 
-    async def of_identifier(self, value_hash: bytes) -> list[Placed[DecisionRecorded]]:
-        """Oldest first by when they were recorded. Raises TooLarge (TOO_MANY_DECISIONS)."""
+    async def of_identifier(self, value_hash: bytes, known_at: int = END_OF_TIME) -> list[Placed[DecisionRecorded]]:
+        """Those that were recorded by then. Oldest first by when they were recorded. Raises TooLarge (TOO_MANY_DECISIONS)."""
         rows = await self._pool.fetch(
-            "SELECT * FROM decisions WHERE value_hash = $1 ORDER BY pos LIMIT $2", value_hash, MOST_DECISIONS_LISTED + 1
+            "SELECT * FROM decisions WHERE value_hash = $1 AND recorded_at <= $2 ORDER BY pos LIMIT $3",
+            value_hash,
+            known_at,
+            MOST_DECISIONS_LISTED + 1,
         )
         if len(rows) > MOST_DECISIONS_LISTED:
             raise TooLarge(f"more than {MOST_DECISIONS_LISTED} decisions", reason="TOO_MANY_DECISIONS")
         return [_placed_decision(row) for row in rows]
 
-    async def about(self, purpose: str, value_hashes: Iterable[bytes]) -> list[DecisionRecorded]:
-        """Those that count: a grant that was erased is evidence and nothing else."""
+    async def about(self, purpose: str, value_hashes: Iterable[bytes], instant: Instant = NOW) -> list[DecisionRecorded]:
+        """Those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant."""
         rows = await self._pool.fetch(
             """SELECT decision, coalesce(erased_at, -1) AS erased_at FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
-               WHERE value_hash = ANY($1::bytea[]) AND purpose = $2""",
+               WHERE value_hash = ANY($1::bytea[]) AND purpose = $2 AND recorded_at <= $3""",
             list(value_hashes),
             purpose,
+            instant.known_at,
         )
         decided = [(decode_decision(row["decision"]), row["erased_at"]) for row in rows]
-        return [decision for decision, erased_at in decided if outlives_erasure(decision, erased_at)]
+        return [
+            decision
+            for decision, erased_at in decided
+            if decision.decided_at <= instant.valid_at and outlives_erasure(decision, erased_at)
+        ]
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:

@@ -321,6 +321,8 @@ class CheckRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     CUSTOMER_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose."""
     @_builtins.property
@@ -331,16 +333,28 @@ class CheckRequest(_message.Message):
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until these positions are included."""
 
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had been decided by then (valid time). Default: now."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only the decisions and purposes that our log knew by then (transaction time). Default: now. Whose an identifier is goes by
+        what is known now: that two customers are one was always so. What a person granted before an erasure isn't told any more.
+        """
+
     def __init__(
         self,
         *,
         purpose: _builtins.str = ...,
         customer: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,24 +369,28 @@ class CheckResponse(_message.Message):
     PERMITTED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
     permitted: _builtins.bool
-    """Whether the purpose is permitted now."""
+    """Whether the purpose is permitted."""
     reason: _builtins.str
     """Why, as a machine-readable word: "CONTRACT", "LEGAL_OBLIGATION", "LEGITIMATE_INTEREST", "CONSENT_GRANTED",
     "CONSENT_MISSING", "CONSENT_REFUSED", "CONSENT_WITHDRAWN", "OBJECTED".
     """
     decision_id: _builtins.str
     """The decision that decided, a UUID; empty when none did."""
+    purpose_version: _builtins.int
+    """Version of the purpose that it was judged by."""
     def __init__(
         self,
         *,
         permitted: _builtins.bool = ...,
         reason: _builtins.str = ...,
         decision_id: _builtins.str = ...,
+        purpose_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "permitted", b"permitted", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "permitted", b"permitted", "purpose_version", b"purpose_version", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,18 +403,30 @@ class ListDecisionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IDENTIFIER_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def identifier(self) -> _common_pb2.Identifier:
         """The identifier the decisions were captured for."""
+
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had been decided by then (valid time). Default: now."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then (transaction time). Default: now."""
 
     def __init__(
         self,
         *,
         identifier: _common_pb2.Identifier | None = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

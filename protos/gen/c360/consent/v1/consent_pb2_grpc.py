@@ -95,8 +95,9 @@ class ConsentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Check(self, request, context):
-        """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+        """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
+        any profile.
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
         FAILED_PRECONDITION (CUSTOMER_ERASED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -105,7 +106,7 @@ class ConsentServiceServicer:
 
     def ListDecisions(self, request, context):
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

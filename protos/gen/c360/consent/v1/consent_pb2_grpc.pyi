@@ -49,13 +49,14 @@ class ConsentServiceStub:
     ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]
-    """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+    """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
+    any profile.
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
     FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
     """
 
 @_typing.type_check_only
@@ -79,13 +80,14 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]  # type: ignore[assignment]
-    """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+    """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
+    any profile.
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
     FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
     ListDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
     """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -130,8 +132,9 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _consent_pb2.CheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.CheckResponse, _abc.Awaitable[_consent_pb2.CheckResponse]]:
-        """Check tells whether a purpose is permitted for a customer or an identifier, without reading any profile.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING), NOT_FOUND (CUSTOMER_UNKNOWN),
+        """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
+        any profile.
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
         FAILED_PRECONDITION (CUSTOMER_ERASED).
         """
 
@@ -142,7 +145,7 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.ListDecisionsResponse, _abc.Awaitable[_consent_pb2.ListDecisionsResponse]]:
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
         """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
