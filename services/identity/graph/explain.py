@@ -189,8 +189,16 @@ def _told(standing: Standing, partition: Partition, rejected: Rejected) -> Itera
             yield Obstacle("CLUSTER_TOO_LARGE", (), "", link)
         case "ONE_PER_SOURCE":
             yield Obstacle("ONE_PER_SOURCE", (), rejected.namespace, link)
+            if _by_absence(standing, link):  # with the source's rule goes what they would be linked for
+                yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link)
         case "LOW_CERTAINTY":
             yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link)
+
+
+def _by_absence(standing: Standing, link: Link) -> bool:
+    """Whether two match for no other reason than that neither could be anybody else."""
+    match = standing.facts.matched.get(pair(link.strong, link.weak))
+    return match is not None and standing.rules.matching.band(match.weight, match.witnessed_weight) is None
 
 
 def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
