@@ -23,6 +23,7 @@ from services.cli import (
     profile,
     profile_rules,
     render,
+    segments,
     sources,
     vault,
 )
@@ -76,7 +77,8 @@ def about(
       130  interrupted by Ctrl-C
 
     With --json: one document, or one line per item where items stream
-    (profile timeline, history, watch and rules list, identity history, proposals and decisions, parked list and discard).
+    (profile timeline, history, watch and rules list, identity history, proposals and decisions, segments,
+    parked list and discard).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -108,6 +110,7 @@ identity.app.add_typer(identity_matching.app, name="match")
 app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
 app.add_typer(parked.app, name="parked")
+app.add_typer(segments.app, name="segments")
 app.add_typer(sources.app, name="sources")
 app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")

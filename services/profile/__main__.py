@@ -10,6 +10,7 @@ from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.history_pb2_grpc import add_HistoryServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_server
+from c360.profile.v1.segment_pb2_grpc import add_SegmentServiceServicer_to_server
 from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
 
 from services.profile.api.etags import Tag, tagger
@@ -18,6 +19,7 @@ from services.profile.api.history import HistoryApi
 from services.profile.api.profile import ProfileApi
 from services.profile.api.rules import SERVICE_NAME as RULES
 from services.profile.api.rules import ProfileRulesApi
+from services.profile.api.segments import SegmentApi
 from services.profile.api.watch import WatchApi
 from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.follow import follow_customers
@@ -69,6 +71,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("follow customers", lambda: follow_customers(client, parts.recorder), server.halt),
             keep_going("follow consent", lambda: parts.consent.follow(client), server.halt),
             keep_going("follow the rules", parts.activator.run),
+            keep_going("keep memberships", parts.keeper.run),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             heed(client, vault, parts.on_destroyed, parts.held.clear),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),
@@ -103,6 +106,8 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> No
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
     server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
+    segments = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships)
+    server.add(add_SegmentServiceServicer_to_server, segments, "c360.profile.v1.SegmentService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     rules = ProfileRulesApi(

@@ -19,6 +19,7 @@ from services.profile.explaining import Explaining
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
+from services.profile.memberships import Keeper
 from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.owners import Owners
@@ -26,10 +27,12 @@ from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
 from services.profile.simulating import Simulation
+from services.profile.standings import Standings
 from services.profile.sweep import Sweep
 from services.profile.tables.consents import Consents
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.memberships import Memberships
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
@@ -88,6 +91,8 @@ class Parts:
     origins: Origins
     changes: Changes
     purger: Purger
+    keeper: Keeper
+    memberships: Memberships
 
     def on_destroyed(self, owners: Collection[bytes]) -> None:
         """Their keys are gone."""
@@ -135,6 +140,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     activator = Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us))
     batches = Batches(profiles, owners, held, vault.lookup_key)
     scans = Batches(profiles, owners, LoadingCache(states.load, 0), vault.lookup_key)
+    standings = Standings(vault, chooser, rulebook, partitions, now_us)
     return Parts(
         progress=progress,
         hub=hub,
@@ -161,4 +167,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
+        keeper=Keeper(pool, standings, rulebook, progress, hub, partitions, now_us),
+        memberships=Memberships(pool),
     )

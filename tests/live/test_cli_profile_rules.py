@@ -1,4 +1,4 @@
-"""`c360 profile rules`, `explain` and `whatif` against the real services, on a trait that no other test knows."""
+"""`c360 profile rules`, `explain`, `whatif` and `segments` against the real services, on a trait that no other test knows."""
 
 import json
 from pathlib import Path
@@ -79,3 +79,22 @@ def test_rules_that_cannot_be_are_refused(c360: Command, tmp_path: Path) -> None
     for document in documents:
         refused = c360.run("whatif", written(tmp_path, document), code=1)
         assert "RULES_INVALID" in refused.stderr
+
+
+def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_path: Path) -> None:
+    user, trait, name = f"user-{uuid4()}", f"plan_{uuid4().hex}", f"gold_{uuid4().hex}"
+    before = c360.json("profile", "rules", "show")
+    segment = {"when": f"traits.{trait} == 'gold'", "title": "Gold"}
+    activate(c360, written(tmp_path, before["document"] | {"segments": {name: segment}}))
+    sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}=gold")
+    profile = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
+    eventually(lambda: json.loads(c360.run("segments", "list", "--json").stdout)["size"] == 1)
+    [member] = [json.loads(line) for line in c360.run("segments", "members", name, "-P", "audit", "--json").stdout.splitlines()]
+    assert member["customer_id"] == profile["customer_id"]
+    about = ("segments", "history", name, "-P", "audit")
+    [change] = [json.loads(line) for line in c360.run(*about, "--customer", f"user_id:{user}", "--json").stdout.splitlines()]
+    assert (change["change"], change["cause"], change["event_id"]) == ("entered", "event", profile["traits"][trait]["event_id"])
+    assert "entered" in c360.run(*about).stdout
+    assert "NOT_IN_PURPOSE" in c360.run("segments", "members", name, "-P", "service", code=1).stderr
+    activate(c360, written(tmp_path, before["document"]))
+    assert "SEGMENT_UNKNOWN" in c360.run("segments", "members", name, "-P", "audit", code=1).stderr

@@ -90,6 +90,53 @@ CREATE TABLE erased_customers (
 GRANT SELECT, INSERT, UPDATE, DELETE ON erased_customers TO c360_profile;
 """
 
+# Follow from the log, the rules and the clock; kept apart from the views, because who was a member when isn't said anywhere else.
+SEGMENTS = """
+CREATE TABLE segment_progress (
+    one           bool  PRIMARY KEY DEFAULT true CHECK (one),
+    rules_version int4  NOT NULL,
+    filling       bool  NOT NULL,
+    partition     int4  NOT NULL,
+    stream        bytea NOT NULL,
+    consent       int8  NOT NULL
+);
+INSERT INTO segment_progress (rules_version, filling, partition, stream, consent) VALUES (0, false, 0, '', 0);
+CREATE TABLE segment_heads (
+    partition int4 PRIMARY KEY,
+    next_pos  int8 NOT NULL
+);
+CREATE TABLE segment_members (
+    segment    text  NOT NULL,
+    customer   bytea NOT NULL,
+    entered_at int8  NOT NULL,
+    PRIMARY KEY (segment, customer)
+);
+CREATE INDEX segment_members_customer ON segment_members (customer);
+CREATE TABLE segment_changes (
+    number        int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    segment       text  NOT NULL,
+    customer      bytea NOT NULL,
+    entered       bool  NOT NULL,
+    rules_version int4  NOT NULL,
+    valid_at      int8  NOT NULL,
+    recorded_at   int8  NOT NULL,
+    cause         text  NOT NULL,
+    event_type    text  NOT NULL,
+    event_id      bytea NOT NULL
+);
+CREATE INDEX segment_changes_segment ON segment_changes (segment, number);
+CREATE INDEX segment_changes_customer ON segment_changes (customer, number);
+CREATE TABLE segment_due (
+    customer bytea PRIMARY KEY,
+    due_at   int8  NOT NULL
+);
+CREATE INDEX segment_due_at ON segment_due (due_at);
+GRANT SELECT, UPDATE ON segment_progress TO c360_profile;
+GRANT SELECT, INSERT, UPDATE ON segment_heads TO c360_profile;
+GRANT SELECT, INSERT, DELETE ON segment_changes TO c360_profile;
+GRANT SELECT, INSERT, UPDATE, DELETE ON segment_members, segment_due TO c360_profile;
+"""
+
 
 def upgrade() -> None:
     op.execute(TABLES)
@@ -97,6 +144,7 @@ def upgrade() -> None:
     op.execute(EDITIONS)
     op.execute(VIEWS.format(schema="profile_next"))
     op.execute(ERASURE)
+    op.execute(SEGMENTS)
     op.execute(GRANTS.format(schema="profile", role="c360_profile"))
     op.execute(parked.TABLE)
     op.execute(parked.GRANT.format(schema="profile", role="c360_profile"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from services.profile.tables import memberships
 from services.profile.tables.consents import decode_decision
 from services.profile.tables.snapshots import Snapshots
 from shared import parked
@@ -18,6 +19,8 @@ from shared.ids import partition_of
 
 async def erase(connection: Any, entries: Sequence[Entry], partitions: int) -> None:
     """`entries` are CustomerErased. What is linked to another customer by now stays."""
+    if entries:
+        await memberships.forget(connection, [entry.stream for entry in entries])
     for entry in entries:
         hashes = list(entry.public().identifier_hashes)
         buckets = [partition_of(value_hash, partitions) for value_hash in hashes]

@@ -1,0 +1,123 @@
+"""`c360 segments`: which there are, who is in them, and who came and went, when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import paging, render
+from services.cli.notation import Person, parse_person
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, PurposeOption, TimeoutS, parsed_by
+
+if TYPE_CHECKING:
+    from c360.profile.v1 import segment_pb2_grpc
+
+app = typer.Typer(no_args_is_help=True, help="Segments of customers, as the rules of profiles define them.")
+Name = Annotated[str, typer.Argument(metavar="SEGMENT", help="Its name.")]
+Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")]
+Customer = Annotated[
+    Person | None,
+    typer.Option("--customer", metavar="PERSON", parser=parsed_by(parse_person), help="Of this customer only."),
+]
+
+
+@app.command("list")
+def list_segments(limit: Limit = 200, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
+    """List the segments, with their sizes. With --json: one line per segment."""
+    from c360.profile.v1 import segment_pb2
+
+    with _segments() as stub:
+        settled = True
+
+        def call(request: Any, timeout: float) -> Any:
+            nonlocal settled
+            answer = stub.ListSegments(request, timeout=timeout)
+            settled = answer.settled
+            return answer
+
+        found = list(_plain(paging.entries(call, segment_pb2.ListSegmentsRequest(), "segments", limit, timeout_s)))
+    if not settled:
+        render.note("not everybody was looked at by the rules in force yet")
+    _show(found, as_json, "Segments", {"segment": "name", "customers": "size", "when": "when", "title": "title"})
+
+
+@app.command()
+def members(
+    segment: Name, *, purpose: PurposeOption, limit: Limit = 50, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+) -> None:
+    """List who is in a segment and permits the purpose. With --json: one line per customer."""
+    from c360.profile.v1 import segment_pb2
+
+    request = segment_pb2.ListSegmentMembersRequest(segment=segment, purpose=purpose)
+    with _segments() as stub:
+        found = _told(stub.ListSegmentMembers, request, "members", limit, timeout_s)
+    _show(found, as_json, "Members", {"customer": "customer_id", "since": "enter_time"})
+
+
+@app.command()
+def history(
+    segment: Name,
+    *,
+    purpose: PurposeOption,
+    customer: Customer = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List who entered and left a segment, when and why, latest first. With --json: one line per change."""
+    from c360.profile.v1 import segment_pb2
+
+    from services.cli import messages
+
+    request = segment_pb2.ListMembershipChangesRequest(segment=segment, purpose=purpose)
+    if customer is not None:
+        request.customer.CopyFrom(messages.customer_ref(customer))
+    with _segments() as stub:
+        found = _told(stub.ListMembershipChanges, request, "changes", limit, timeout_s)
+    for change in found:
+        change["change"] = "entered" if change["entered"] else "left"
+    columns = {"customer": "customer_id", "change": "change", "when": "valid_time", "why": "cause", "event": "event_type"}
+    _show(found, as_json, "Entered and left", columns)
+
+
+def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float) -> list[dict[str, Any]]:
+    """Says how many were left out."""
+    withheld = 0
+
+    def counting(request: Any, timeout: float) -> Any:
+        nonlocal withheld
+        answer = call(request, timeout=timeout)
+        withheld += answer.withheld_count
+        return answer
+
+    found = list(_plain(paging.entries(counting, request, field, limit, timeout_s)))
+    if withheld:
+        render.note(f"{withheld} left out: their customers do not permit the purpose")
+    return found
+
+
+def _plain(entries: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    from services.cli import messages
+
+    return (messages.plain(entry) for entry in entries)
+
+
+def _show(found: list[dict[str, Any]], as_json: bool, title: str, columns: dict[str, str]) -> None:
+    if as_json:
+        for one in found:
+            render.line(one)
+        return
+    render.table(title, tuple(columns), [tuple(one[field] for field in columns.values()) for one in found])
+
+
+@contextmanager
+def _segments() -> Iterator[segment_pb2_grpc.SegmentServiceStub]:
+    from c360.profile.v1 import segment_pb2_grpc
+
+    from services.cli.client import connect
+
+    with connect("profile") as channel:
+        yield segment_pb2_grpc.SegmentServiceStub(channel)

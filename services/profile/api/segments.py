@@ -1,0 +1,102 @@
+"""The gRPC edge of segments."""
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from c360.profile.v1 import segment_pb2 as pb
+from c360.profile.v1 import segment_pb2_grpc
+
+from services.profile.app import Profiles
+from services.profile.batches import Batches, Refused
+from services.profile.domain.membership import looks_at
+from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.tables.memberships import Change, Memberships
+from services.profile.tables.rulebook import Rulebook
+from shared.errors import NotFound, NotPermitted
+from shared.events.consent import PurposeDefined
+from shared.identifiers import Identifier
+from shared.ids import to_text
+from shared.instants import END_OF_TIME, to_timestamp
+from shared.rpc.edge import named_customer
+from shared.rpc.paging import BY_NUMBER, Page
+
+BY_NAME = msgspec.msgpack.Decoder(str)
+BY_ID = msgspec.msgpack.Decoder(bytes)
+
+
+class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
+    def __init__(self, profiles: Profiles, rulebook: Rulebook, batches: Batches, memberships: Memberships) -> None:
+        self._profiles = profiles
+        self._rulebook = rulebook
+        self._batches = batches
+        self._memberships = memberships
+
+    async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
+        page, in_force = Page(request, BY_NAME), self._rulebook.in_force
+        filled_for, sizes = await self._memberships.filled_for(), await self._memberships.sizes()
+        found = sorted(in_force.document.segments.items())
+        rows = [(name, segment) for name, segment in found if page.after is None or name > page.after][: page.wanted]
+        shown, token = page.cut(rows, lambda one: one[0])
+        return pb.ListSegmentsResponse(
+            segments=[pb.Segment(name=name, title=one.title, when=one.when, size=sizes.get(name, 0)) for name, one in shown],
+            next_page_token=token,
+            rules_version=in_force.version,
+            settled=filled_for == in_force.version,
+        )
+
+    async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
+        page, purpose = Page(request, BY_ID), self._purpose(request.segment, request.purpose)
+        rows = await self._memberships.members(request.segment, page.after or b"", page.wanted)
+        found, token = page.cut(rows, lambda one: one.customer)
+        permitted = await self._permitted([one.customer for one in found], purpose)
+        shown = [one for one in found if one.customer in permitted]
+        return pb.ListSegmentMembersResponse(
+            members=[pb.SegmentMember(customer_id=to_text(one.customer), enter_time=to_timestamp(one.entered_at)) for one in shown],
+            withheld_count=len(found) - len(shown),
+            next_page_token=token,
+        )
+
+    async def ListMembershipChanges(
+        self, request: pb.ListMembershipChangesRequest, context: Any
+    ) -> pb.ListMembershipChangesResponse:
+        page, purpose = Page(request, BY_NUMBER), self._purpose(request.segment, request.purpose)
+        customers: Collection[bytes] = ()
+        if request.HasField("customer"):
+            named = named_customer(request.customer)
+            customer = await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
+            customers = (await self._profiles.standing(customer, purpose)).members
+        before = page.after[0] if page.after else END_OF_TIME
+        rows = await self._memberships.changes(request.segment, customers, before, page.wanted)
+        found, token = page.cut(rows, lambda one: (one.number, b""))
+        permitted = await self._permitted({one.customer for one in found}, purpose)
+        shown = [_change(one) for one in found if one.customer in permitted]
+        return pb.ListMembershipChangesResponse(changes=shown, withheld_count=len(found) - len(shown), next_page_token=token)
+
+    def _purpose(self, segment: str, name: str) -> PurposeDefined:
+        """Raises InvalidInput, Unavailable, NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""
+        purpose, segments = self._profiles.purpose(name), self._rulebook.rules.segments
+        if segments is None or segment not in segments.conditions:
+            raise NotFound("the rules in force define no such segment", reason="SEGMENT_UNKNOWN")
+        if unseen := sorted(trait for trait in looks_at(segments.conditions[segment]) if not purpose.may_see(trait)):
+            raise NotPermitted(
+                f"the segment tells of traits that {purpose.name} may not see", reason=NOT_IN_PURPOSE, traits=" ".join(unseen)
+            )
+        return purpose
+
+    async def _permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
+        clusters = await self._batches.clusters(customers, purpose)
+        return {customer for customer, found in clusters.items() if not isinstance(found, Refused)}
+
+
+def _change(one: Change) -> pb.MembershipChange:
+    return pb.MembershipChange(
+        customer_id=to_text(one.customer),
+        entered=one.entered,
+        valid_time=to_timestamp(one.valid_at),
+        record_time=to_timestamp(one.recorded_at),
+        rules_version=one.rules_version,
+        cause=one.cause,
+        event_id=to_text(one.event_id) if one.event_id else "",
+        event_type=one.event_type,
+    )

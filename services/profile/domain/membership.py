@@ -1,0 +1,66 @@
+"""Who is in which segments, and what has to change of what was written of it. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
+from typing import Final
+
+import msgspec
+
+from services.profile.domain.computed.aggregates import values
+from services.profile.domain.computed.take import join
+from services.profile.domain.golden import GoldenRecord
+from services.profile.domain.rules import Rules
+from services.profile.domain.segments import Condition, Known, members, next_change
+from services.profile.domain.state import State
+
+EVERY_TRAIT: Final = "*"
+NOWHERE: Final[frozenset[str]] = frozenset()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The segments that a customer is in, and the next instant at which time alone may change that; None when it never does."""
+
+    segments: frozenset[str] = NOWHERE
+    due_at: int | None = None
+
+
+class Move(msgspec.Struct, frozen=True, order=True):
+    customer: bytes
+    segment: str
+    entered: bool  # or left
+
+
+def standing(states: Iterable[State], record: GoldenRecord, rules: Rules, at: int) -> Standing:
+    """Of the customer that these states are, whose golden record this is at that instant."""
+    if rules.segments is None:
+        return Standing()
+    definitions = rules.segments.definitions
+    kept = reduce(join, (state.computed for state in states))
+    traits = {name: trait.value for name, trait in record.traits.items() if name not in definitions.all}
+    known = Known(traits, values(kept, definitions, at), at)
+    return Standing(members(rules.segments, known), next_change(rules.segments, known, kept))
+
+
+def moves(
+    written: Mapping[bytes, Collection[str]], cluster: Collection[bytes], canonical: bytes, now: Collection[str]
+) -> list[Move]:
+    """What makes of what is `written`, {customer: segments}, that the canonical one is in those of `now` and no other in any."""
+    was, wanted = set(written.get(canonical, ())), set(now)
+    found = [Move(canonical, segment, True) for segment in wanted - was]
+    found += [Move(canonical, segment, False) for segment in was - wanted]
+    found += [Move(other, segment, False) for other in cluster if other != canonical for segment in written.get(other, ())]
+    return sorted(found)
+
+
+def looks_at(condition: Condition) -> frozenset[str]:
+    """Names of the traits that being in the segment tells something of; EVERY_TRAIT where that can't be read from the expression."""
+    found = set(condition.uses)
+    for node in condition.when.tree.root.walk():
+        for child in node.children:
+            if child.kind == "identifier" and child.name == "traits":
+                named = [other.text for other in node.children if other is not child and other.text is not None]
+                if node.kind == "select":
+                    found.add(node.name)
+                else:
+                    found.add(named[0] if named and node.kind == "call" and node.name in ("_[_]", "@in") else EVERY_TRAIT)
+    return frozenset(found)

@@ -1,0 +1,241 @@
+"""Keeps who is in which segment, behind the log: by what changed, by what rules came into force, and by the passing of time.
+
+Each step is a transaction that has the place it went on from, so that after a kill none is done twice and none is left out, and
+of two processes one waits. With no segments there is nothing to do and the log isn't read.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from services.profile.domain.membership import Move, moves
+from services.profile.domain.rules import Rules
+from services.profile.following import CONSENT
+from services.profile.hub import Hub
+from services.profile.standings import RulesChanged, Seen, Standings
+from services.profile.tables import memberships
+from services.profile.tables.consents import Consents
+from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.memberships import Change, Place
+from services.profile.tables.rulebook import Rulebook
+from shared.events import customer as events
+from shared.ids import partition_of
+from shared.instants import SECOND, Clock
+from shared.log import LogReader, Record
+from shared.log.reader import Stretch
+from shared.positions import Progress
+from shared.telemetry import logger
+from shared.waiting import wait_for_news
+
+PAGE_EVENTS: Final = 100  # of each partition, in one transaction
+PAGE_CUSTOMERS: Final = 100  # of those that are looked at for time, rules or consent, in one transaction
+LOOKS_AGAIN_S: Final = 5.0  # at the longest, whatever is due: clocks are set
+GATHERING_S: Final = 0.05  # what comes within it is looked at together
+_TELLING: Final = {events.MERGED.id: "merge", events.SPLIT.id: "split", events.ERASED.id: "erased"}
+
+log = logger("segments")
+
+
+class _Overtaken(Exception):
+    """Another process goes by newer rules: this one has lost the log and doesn't know it yet."""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    kind: str
+    valid_at: int
+    event_type: str = ""
+    event_id: bytes = b""
+
+
+class Keeper:
+    def __init__(
+        self,
+        pool: Any,
+        standings: Standings,
+        rulebook: Rulebook,
+        progress: Progress,
+        hub: Hub,
+        partitions: int,
+        clock: Clock,
+    ) -> None:
+        self._pool = pool
+        self._standings = standings
+        self._rulebook = rulebook
+        self._progress = progress
+        self._hub = hub
+        self._partitions = partitions
+        self._clock = clock
+        self._resting_under: Rules | None = None  # rules without segments, by which nobody is in any
+
+    async def run(self) -> None:
+        """Never returns; raises when a server is down, to be started over from what is committed."""
+        news = asyncio.Event()
+        with self._hub.following(news):
+            while True:
+                news.clear()
+                if not await self.step():
+                    await wait_for_news(news, await self._patience_s())
+                    await asyncio.sleep(GATHERING_S)
+
+    async def step(self) -> bool:
+        """Whether there is more to do at once."""
+        rules = self._rulebook.rules
+        if rules is self._resting_under:
+            return False
+        try:
+            return await self._follow(rules) | await self._fill(rules) | await self._pass_time(rules)
+        except RulesChanged:
+            return True
+        except _Overtaken:
+            await asyncio.sleep(LOOKS_AGAIN_S)
+            return False
+
+    async def _patience_s(self) -> float:
+        if self._resting_under is self._rulebook.rules:
+            return LOOKS_AGAIN_S
+        soonest = await memberships.soonest_due(self._pool)
+        return LOOKS_AGAIN_S if soonest is None else min(max((soonest - self._clock()) / SECOND, 0.0), LOOKS_AGAIN_S)
+
+    async def _follow(self, rules: Rules) -> bool:
+        async with self._pool.acquire() as connection, connection.transaction():
+            place = await self._begun(connection, await memberships.lock(connection), rules)
+            more, changed = await self._changed(connection)
+            seen = await self._standings.look(connection, rules, changed)
+            decided, consent = await self._decided(connection, rules, place)
+            causes = await self._causes(connection, seen, changed)
+            now = self._clock()
+            await self._write(connection, rules, seen, causes)
+            others = await self._standings.look(connection, rules, decided)
+            await self._write(connection, rules, others, dict.fromkeys(others.clusters, Cause("consent", now)))
+            await memberships.move_to(connection, msgspec.structs.replace(place, consent=consent))
+            return more
+
+    async def _begun(self, connection: Any, place: Place, rules: Rules) -> Place:
+        """When these rules are new, everybody is to be looked at by them. Raises _Overtaken when they are older."""
+        if place.rules_version > rules.version:
+            raise _Overtaken
+        if place.rules_version == rules.version:
+            return place
+        before = self._rulebook.version(place.rules_version).rules.segments if place.rules_version else None
+        if before is None:  # nobody followed until now, and all are looked at anyway
+            await memberships.skip_to_the_end(connection)
+        log.info("everybody is looked at for segments", rules=rules.version)
+        consent = self._progress.applied(CONSENT) if before is None else place.consent
+        return Place(rules_version=rules.version, filling=True, partition=0, stream=b"", consent=consent)
+
+    async def _changed(self, connection: Any) -> tuple[bool, Counter[bytes]]:
+        """Whether there is more, and {stream: events} of the next pages of the log, which then are behind."""
+        reader, changed, moved, more = LogReader(connection), Counter[bytes](), {}, False
+        for partition, first in (await memberships.heads(connection)).items():
+            rows = await reader.changes(partition, first, PAGE_EVENTS)
+            changed.update(stream for _, stream in rows)
+            if rows:
+                moved[partition] = rows[-1][0] + 1
+            more |= len(rows) >= PAGE_EVENTS
+        await memberships.move_heads(connection, moved)
+        return more, changed
+
+    async def _decided(self, connection: Any, rules: Rules, place: Place) -> tuple[set[bytes], int]:
+        """Customers of whom a choice between values may be another, because they decided something; and up to where."""
+        applied = self._progress.applied(CONSENT)
+        if not rules.verifying or rules.segments is None or applied <= place.consent:
+            return set(), max(applied, place.consent)
+        rows = await Consents(connection, self._partitions).decided_after(place.consent, applied, PAGE_CUSTOMERS)
+        customers = await Identifiers(connection, self._partitions).customers_of({value_hash for _, value_hash in rows})
+        return set(customers.values()), rows[-1][0] if len(rows) >= PAGE_CUSTOMERS else applied
+
+    async def _fill(self, rules: Rules) -> bool:
+        """A page of everybody, by rules that are new."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            place = await memberships.lock(connection)
+            if place.rules_version != rules.version or not place.filling:
+                self._rest(rules, place)  # after a restart
+                return place.rules_version != rules.version
+            if rules.segments is None:
+                page = [(0, customer) for customer in await memberships.somebody(connection, PAGE_CUSTOMERS)]
+                await memberships.set_due(connection, dict.fromkeys((customer for _, customer in page), None))
+            else:
+                page = await memberships.streams_after(connection, place, PAGE_CUSTOMERS)
+            seen = await self._standings.look(connection, rules, [stream for _, stream in page])
+            await self._write(connection, rules, seen, dict.fromkeys(seen.clusters, Cause("rules", self._clock())))
+            partition, stream = page[-1] if page else (0, b"")
+            place = msgspec.structs.replace(place, filling=bool(page), partition=partition, stream=stream)
+            await memberships.move_to(connection, place)
+        self._rest(rules, place)
+        return bool(page)
+
+    def _rest(self, rules: Rules, place: Place) -> None:
+        if rules.segments is None and place.rules_version == rules.version and not place.filling:
+            self._resting_under = rules
+
+    async def _pass_time(self, rules: Rules) -> bool:
+        async with self._pool.acquire() as connection, connection.transaction():
+            if (await memberships.lock(connection)).rules_version != rules.version:
+                return True
+            due = await memberships.take_due(connection, self._clock(), PAGE_CUSTOMERS)
+            seen = await self._standings.look(connection, rules, due)
+            causes = {
+                canonical: Cause("time", min(due[member] for member in cluster if member in due))
+                for canonical, cluster in seen.clusters.items()
+            }
+            await self._write(connection, rules, seen, causes)
+            return len(due) >= PAGE_CUSTOMERS
+
+    async def _causes(self, connection: Any, seen: Seen, changed: Mapping[bytes, int]) -> dict[bytes, Cause]:
+        """By canonical customer the newest of its events that were new; of those one that says who is one, if there is any."""
+        written = await memberships.written(connection, [member for cluster in seen.clusters.values() for member in cluster])
+        moving = {c for c, cluster in seen.clusters.items() if moves(written, cluster, c, seen.standings[c].segments)}
+        stretches = [
+            Stretch(partition_of(member, self._partitions), member, one.version - changed[member] + 1, one.version)
+            for canonical in moving
+            for member, one in seen.clusters[canonical].items()
+            if member in changed
+        ]
+        records = await LogReader(connection).history(stretches) if stretches else []
+        by_stream: dict[bytes, list[Record]] = {}
+        for record in records:
+            by_stream.setdefault(record.entry.stream, []).append(record)
+        return {
+            canonical: _cause([record for member in seen.clusters[canonical] for record in by_stream.get(member, ())])
+            for canonical in moving
+        }
+
+    async def _write(self, connection: Any, rules: Rules, seen: Seen, causes: Mapping[bytes, Cause]) -> None:
+        if not seen.clusters:
+            return
+        everybody = [member for cluster in seen.clusters.values() for member in cluster]
+        if erased := [m for cluster in seen.clusters.values() for m, one in cluster.items() if one.state.erased]:
+            await memberships.forget(connection, erased)
+        written, now = await memberships.written(connection, everybody), self._clock()
+        changes = [
+            _change(move, causes[canonical], rules.version, now)
+            for canonical, cluster in seen.clusters.items()
+            for move in moves(written, cluster, canonical, seen.standings[canonical].segments)
+        ]
+        if changes:
+            await memberships.write(connection, changes)
+        due: dict[bytes, int | None] = dict.fromkeys(everybody)
+        await memberships.set_due(connection, due | {canonical: one.due_at for canonical, one in seen.standings.items()})
+
+
+def _cause(records: Sequence[Record]) -> Cause:
+    telling = [record for record in records if record.entry.type_id in _TELLING] or records
+    entry = max(telling, key=lambda record: (record.recorded_at, record.partition, record.pos)).entry
+    return Cause(_TELLING.get(entry.type_id, "event"), entry.occurred_at, entry.kind, entry.event_id)
+
+
+def _change(move: Move, cause: Cause, rules_version: int, now: int) -> Change:
+    return Change(
+        segment=move.segment,
+        customer=move.customer,
+        entered=move.entered,
+        rules_version=rules_version,
+        valid_at=cause.valid_at,
+        recorded_at=now,
+        cause=cause.kind,
+        event_type=cause.event_type,
+        event_id=cause.event_id,
+    )

@@ -1,0 +1,86 @@
+"""Where customers belong: which of them are one now, and the segments that each is in, by the rules in force."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from services.profile.choosing import Chooser
+from services.profile.clusters import joined
+from services.profile.domain.golden import golden_record, unconfirmed
+from services.profile.domain.lineage import canonicals
+from services.profile.domain.membership import Standing, standing
+from services.profile.domain.rules import Rules
+from services.profile.domain.state import Held
+from services.profile.tables.history import History
+from services.profile.tables.rulebook import Rulebook
+from services.profile.tables.snapshots import Snapshots
+from services.profile.tables.states import States
+from shared.ids import to_text
+from shared.instants import END_OF_TIME, Clock
+from shared.log import LogReader
+from shared.telemetry import logger
+from shared.vault import EnvelopeBroken, Vault
+
+log = logger("segments")
+
+
+class RulesChanged(Exception):
+    """Others came into force while customers were looked at: nothing of the step counts."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Customers that were looked at, by canonical: the states that each is, and where it belongs."""
+
+    clusters: Mapping[bytes, Mapping[bytes, Held]]
+    standings: Mapping[bytes, Standing]
+
+    def __repr__(self) -> str:
+        return f"<Seen {len(self.clusters)} customers sealed>"
+
+
+class Standings:
+    def __init__(self, vault: Vault, chooser: Chooser, rulebook: Rulebook, partitions: int, clock: Clock) -> None:
+        self._vault = vault
+        self._chooser = chooser
+        self._rulebook = rulebook
+        self._partitions = partitions
+        self._clock = clock
+
+    async def look(self, connection: Any, rules: Rules, streams: Collection[bytes]) -> Seen:
+        """The customers that these streams belong to, as they are now. Raises RulesChanged."""
+        if not streams:
+            return Seen({}, {})
+        held = await self._held(connection, streams)
+        lineage = canonicals([stream for stream in streams if stream in held], held)
+        clusters: dict[bytes, dict[bytes, Held]] = {}
+        for member, canonical in lineage.items():
+            clusters.setdefault(canonical, {})[member] = held[member]
+        confirmed = await self._chooser.confirmed(unconfirmed((held[member].state for member in lineage), rules), END_OF_TIME)
+        if rules is not self._rulebook.rules:  # else some of the states may be folded for others
+            raise RulesChanged
+        now, standings = self._clock(), {}
+        for canonical, cluster in clusters.items():
+            states = {member: one.state for member, one in cluster.items()}
+            await asyncio.sleep(0)  # reads go on meanwhile
+            gone = rules.segments is None or any(state.erased for state in states.values())
+            record = None if gone else golden_record(states, rules, confirmed, now)
+            standings[canonical] = Standing() if record is None else standing(states.values(), record, rules, now)
+        return Seen(clusters, standings)
+
+    async def _held(self, connection: Any, streams: Collection[bytes]) -> dict[bytes, Held]:
+        """What can't be opened with its key is no reason to stop for all others; it is refused wherever it is read."""
+        snapshots = Snapshots(connection, self._partitions)
+        history = History(LogReader(connection), self._vault, snapshots, self._partitions, self._rulebook.rules.keeping)
+        states = States(connection, self._vault, history, self._rulebook, self._partitions)
+        try:
+            return await joined(streams, states.load)
+        except EnvelopeBroken:
+            if len(streams) == 1:
+                log.error("a stream can't be opened with its key and stays in its segments", customer=to_text(*streams))
+                return {}
+        held: dict[bytes, Held] = {}
+        for stream in streams:
+            held |= await self._held(connection, [stream])
+        return held

@@ -1,0 +1,196 @@
+"""Tables `segment_members`, `segment_changes`, `segment_due`, `segment_progress` and `segment_heads`: who is in which segment, since
+when and why, when time alone may change it, and up to where the log was followed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far membership is: the version of the rules it goes by; while `filling`, up to which stream everybody was looked at."""
+
+    rules_version: int
+    filling: bool
+    partition: int
+    stream: bytes
+    consent: int
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """`customer` entered or left the segment at `valid_at`, which was written at `recorded_at`.
+
+    `cause`: event, merge, split, erased, consent, rules, or time. The first four name the event; `number` is given by the table.
+    """
+
+    segment: str
+    customer: bytes
+    entered: bool
+    rules_version: int
+    valid_at: int
+    recorded_at: int
+    cause: str
+    event_type: str = ""
+    event_id: bytes = b""
+    number: int = 0
+
+
+class Member(msgspec.Struct, frozen=True):
+    customer: bytes
+    entered_at: int
+
+
+async def lock(connection: Any) -> Place:
+    """Whoever has it is the only one that writes memberships, until its transaction ends."""
+    row = await connection.fetchrow("SELECT rules_version, filling, partition, stream, consent FROM segment_progress FOR UPDATE")
+    return Place(**dict(row))
+
+
+async def move_to(connection: Any, place: Place) -> None:
+    await connection.execute(
+        "UPDATE segment_progress SET rules_version = $1, filling = $2, partition = $3, stream = $4, consent = $5",
+        *msgspec.structs.astuple(place),
+    )
+
+
+async def heads(connection: Any) -> dict[int, int]:
+    """{partition: the first position that wasn't looked at}."""
+    return {row["partition"]: row["next_pos"] for row in await connection.fetch("SELECT partition, next_pos FROM segment_heads")}
+
+
+async def move_heads(connection: Any, moved: Mapping[int, int]) -> None:
+    await connection.execute(
+        """INSERT INTO segment_heads (partition, next_pos) SELECT * FROM unnest($1::int4[], $2::int8[])
+           ON CONFLICT (partition) DO UPDATE SET next_pos = excluded.next_pos""",
+        list(moved),
+        list(moved.values()),
+    )
+
+
+async def skip_to_the_end(connection: Any) -> None:
+    """Whoever is looked at from here on is looked at as of now."""
+    await connection.execute(
+        """INSERT INTO segment_heads (partition, next_pos) SELECT partition, next_pos FROM partition_heads
+           ON CONFLICT (partition) DO UPDATE SET next_pos = excluded.next_pos"""
+    )
+
+
+async def written(connection: Any, customers: Collection[bytes]) -> dict[bytes, set[str]]:
+    """{customer: segments}."""
+    rows = await connection.fetch("SELECT customer, segment FROM segment_members WHERE customer = ANY($1)", list(customers))
+    found: dict[bytes, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["customer"], set()).add(row["segment"])
+    return found
+
+
+async def write(connection: Any, changes: Sequence[Change]) -> None:
+    left = [change for change in changes if not change.entered]
+    entered = [change for change in changes if change.entered]
+    await connection.execute(
+        "DELETE FROM segment_members USING unnest($1::text[], $2::bytea[]) AS gone (s, c) WHERE segment = s AND customer = c",
+        [change.segment for change in left],
+        [change.customer for change in left],
+    )
+    await connection.execute(
+        """INSERT INTO segment_members (segment, customer, entered_at) SELECT * FROM unnest($1::text[], $2::bytea[], $3::int8[])""",
+        [change.segment for change in entered],
+        [change.customer for change in entered],
+        [change.valid_at for change in entered],
+    )
+    await connection.executemany(
+        """INSERT INTO segment_changes (segment, customer, entered, rules_version, valid_at, recorded_at, cause, event_type, event_id)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
+        [msgspec.structs.astuple(change)[:-1] for change in changes],
+    )
+
+
+async def set_due(connection: Any, due: Mapping[bytes, int | None]) -> None:
+    """{customer: when}; None: never."""
+    never = [customer for customer, at in due.items() if at is None]
+    await connection.execute("DELETE FROM segment_due WHERE customer = ANY($1)", never)
+    sometime = {customer: at for customer, at in due.items() if at is not None}
+    await connection.execute(
+        """INSERT INTO segment_due (customer, due_at) SELECT * FROM unnest($1::bytea[], $2::int8[])
+           ON CONFLICT (customer) DO UPDATE SET due_at = excluded.due_at WHERE segment_due.due_at <> excluded.due_at""",
+        list(sometime),
+        list(sometime.values()),
+    )
+
+
+async def take_due(connection: Any, now: int, at_most: int) -> dict[bytes, int]:
+    """{customer: when}, the earliest; they are due no more."""
+    rows = await connection.fetch(
+        """DELETE FROM segment_due WHERE customer IN (SELECT customer FROM segment_due WHERE due_at <= $1 ORDER BY due_at LIMIT $2)
+           RETURNING customer, due_at""",
+        now,
+        at_most,
+    )
+    return {row["customer"]: row["due_at"] for row in rows}
+
+
+async def soonest_due(pool: Any) -> int | None:
+    found: int | None = await pool.fetchval("SELECT min(due_at) FROM segment_due")
+    return found
+
+
+async def forget(connection: Any, customers: Collection[bytes]) -> None:
+    """As if they had never been in any segment."""
+    for table in ("segment_members", "segment_changes", "segment_due"):
+        await connection.execute(f"DELETE FROM {table} WHERE customer = ANY($1)", list(customers))  # noqa: S608
+
+
+async def somebody(connection: Any, at_most: int) -> list[bytes]:
+    """Of whom anything is written that may change."""
+    rows = await connection.fetch(
+        "SELECT customer FROM segment_members UNION SELECT customer FROM segment_due ORDER BY customer LIMIT $1", at_most
+    )
+    return [row["customer"] for row in rows]
+
+
+async def streams_after(connection: Any, place: Place, at_most: int) -> list[tuple[int, bytes]]:
+    rows = await connection.fetch(
+        """SELECT partition, stream FROM states WHERE (partition, stream) > ($1, $2) ORDER BY partition, stream LIMIT $3""",
+        place.partition,
+        place.stream,
+        at_most,
+    )
+    return [(row["partition"], row["stream"]) for row in rows]
+
+
+class Memberships:
+    """What is read of them."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def sizes(self) -> dict[str, int]:
+        rows = await self._pool.fetch("SELECT segment, count(*) AS size FROM segment_members GROUP BY segment")
+        return {row["segment"]: row["size"] for row in rows}
+
+    async def filled_for(self) -> int:
+        """The version of the rules that everybody was looked at by; 0 while that isn't so."""
+        row = await self._pool.fetchrow("SELECT rules_version, filling FROM segment_progress")
+        return 0 if row["filling"] else int(row["rules_version"])
+
+    async def members(self, segment: str, after: bytes, at_most: int) -> list[Member]:
+        """By customer."""
+        rows = await self._pool.fetch(
+            "SELECT customer, entered_at FROM segment_members WHERE segment = $1 AND customer > $2 ORDER BY customer LIMIT $3",
+            segment,
+            after,
+            at_most,
+        )
+        return [Member(**dict(row)) for row in rows]
+
+    async def changes(self, segment: str, customers: Collection[bytes], before: int, at_most: int) -> list[Change]:
+        """Latest first; of these customers, or of everybody when there are none."""
+        rows = await self._pool.fetch(
+            """SELECT * FROM segment_changes WHERE segment = $1 AND number < $2 AND (cardinality($3::bytea[]) = 0 OR customer = ANY($3))
+               ORDER BY number DESC LIMIT $4""",
+            segment,
+            before,
+            list(customers),
+            at_most,
+        )
+        return [Change(**dict(row)) for row in rows]

@@ -1,0 +1,163 @@
+"""Who is in which segment on a real PostgreSQL: as the function says at every step, with the cause of every change."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from c360.profile.v1 import segment_pb2 as pb
+
+from services.profile import memberships
+from services.profile.api.segments import SegmentApi
+from services.profile.composition import ProfileSettings, compose
+from services.profile.domain.golden import golden_record
+from services.profile.domain.lineage import canonicals
+from services.profile.domain.membership import standing
+from services.stack.stack import Stack
+from shared.config import read_settings
+from shared.errors import NotPermitted
+from shared.ids import derived_id, to_text
+from shared.instants import END_OF_TIME, SECOND, now_us
+from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
+from tests.live.test_profile_rules import activated, command
+from tests.properties.people_read import decision, purpose
+
+RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "2s"}},
+            "segments": {"kiel": {"when": "traits.city == 'Kiel'"}, "buyers": {"when": "computed.recent >= 1"}}}"""
+PATIENCE_S = 30.0
+TABLES = ("segment_members", "segment_changes", "segment_due")
+
+
+@pytest.fixture
+async def inside(servers: Stack) -> AsyncIterator[Inside]:
+    inside = await Inside.open(servers)
+    inside.confirm_consent()
+    yield inside
+    await _emptied(inside)
+    await inside.close()
+
+
+async def _emptied(inside: Inside) -> None:
+    pool = inside.parts.keeper._pool
+    for table in TABLES:
+        await pool.execute(f"DELETE FROM {table}")
+    await pool.execute("UPDATE segment_progress SET rules_version = 0, filling = false, consent = 0")
+
+
+async def caught_up(keeper: memberships.Keeper) -> None:
+    while await keeper.step():
+        pass
+
+
+async def agree(inside: Inside, streams: list[bytes]) -> dict[str, set[bytes]]:
+    """What is written is what the function gives of the states as they are."""
+    held, rules = await inside.parts.states.load(streams), inside.parts.rulebook.rules
+    naive: dict[str, set[bytes]] = {"kiel": set(), "buyers": set()}
+    lineage = canonicals(streams, held)
+    for canonical in set(lineage.values()):
+        states = {member: held[member].state for member in streams if lineage[member] == canonical}
+        if not any(state.erased for state in states.values()):
+            at = now_us()
+            for name in standing(states.values(), golden_record(states, rules, (), at), rules, at).segments:
+                naive[name].add(canonical)
+    found = {name: {one.customer for one in await inside.parts.memberships.members(name, b"", 500)} for name in naive}
+    assert found == naive
+    return found
+
+
+async def history(inside: Inside, segment: str, customer: bytes) -> list[tuple[bool, str]]:
+    """Oldest first."""
+    found = await inside.parts.memberships.changes(segment, [customer], END_OF_TIME, 500)
+    return [(one.entered, one.cause) for one in reversed(found)]
+
+
+async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_erasure(inside: Inside, servers: Stack) -> None:
+    await _emptied(inside)
+    parts, (one, other, third) = inside.parts, sorted(new_id() for _ in range(3))
+    keys, streams = await inside.keys([one, other, third]), [one, other, third]
+    keeper = parts.keeper
+    before = [founded(stream, number) for number, stream in enumerate(streams)]
+    await inside.record([*before, identified(one, keys[one], 1, city="Kiel")])
+    await caught_up(keeper)
+    assert not await parts.memberships.sizes(), "no rules, no members"
+
+    await activated(parts, command(RULES))
+    await caught_up(keeper)
+    assert await parts.memberships.filled_for() == 2
+    assert (await agree(inside, streams))["kiel"] == {one}
+    assert await history(inside, "kiel", one) == [(True, "rules")]
+
+    order = tracked(other, keys[other], now_us())
+    await inside.record([identified(other, keys[other], 2, city="Kiel"), order])
+    await caught_up(keeper)
+    assert (await parts.memberships.changes("buyers", [other], END_OF_TIME, 5))[0].event_id == order.event_id
+
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S  # and no event comes
+    while (await parts.memberships.sizes()).get("buyers"):
+        assert asyncio.get_running_loop().time() < deadline, "time passes and nobody leaves"
+        await caught_up(keeper)
+        await asyncio.sleep(0.05)
+    assert await history(inside, "buyers", other) == [(True, "event"), (False, "time")]
+    [left, _] = await parts.memberships.changes("buyers", [other], END_OF_TIME, 5)
+    assert left.valid_at == order.occurred_at + 2 * SECOND
+    assert left.recorded_at >= left.valid_at
+
+    await inside.record(merged(one, other))
+    await caught_up(keeper)
+    assert (await agree(inside, streams))["kiel"] == {one}, "two who are one are one member"
+    again = compose(
+        read_settings(ProfileSettings, servers.environment_of("profile")), keeper._pool, inside.vault, inside._client
+    )  # as after a kill: it goes on from its place
+    await again.rulebook.load()
+    await inside.record([*cut_off(one, other), identified(third, keys[third], 3, city="Kiel")])
+    await caught_up(again.keeper)
+    await caught_up(keeper)
+    assert (await agree(inside, streams))["kiel"] == set(streams)
+    assert await history(inside, "kiel", other) == [(True, "event"), (False, "merge"), (True, "split")]
+    assert await history(inside, "kiel", third) == [(True, "event")], "once, whoever goes on"
+
+    await inside.record([erased(third)])
+    assert not await history(inside, "kiel", third), "nothing of who was erased, at once"
+    await caught_up(keeper)
+    assert (await agree(inside, streams))["kiel"] == {one, other}
+
+    await activated(parts, command("{}"))
+    await caught_up(keeper)
+    assert not await parts.memberships.sizes()
+    assert (await history(inside, "kiel", one))[-1] == (False, "rules")
+    assert keeper._resting_under is parts.rulebook.rules, "with no segments there is nothing to do"
+
+
+async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside: Inside) -> None:
+    await _emptied(inside)
+    parts, streams = inside.parts, sorted(new_id() for _ in range(5))
+    keys = await inside.keys(streams)
+    wanted, permitting = purpose("consent", "city"), streams[::2]
+    await inside.define(wanted)
+    await inside.record(
+        entry
+        for number, stream in enumerate(streams)
+        for entry in (
+            founded(stream, number),
+            linked(stream, keys[stream], f"{number}@example.com"),
+            identified(stream, keys[stream], 1, city="Kiel"),
+        )
+    )
+    await activated(parts, command(RULES))
+    await caught_up(parts.keeper)
+    assert (await parts.memberships.sizes())["kiel"] == len(streams)
+    for stream in permitting:
+        await inside.decide(decision(derived_id(f"{streams.index(stream)}@example.com".encode()), "granted", 1))
+    api = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships)
+    shown, withheld, request = [], 0, pb.ListSegmentMembersRequest(segment="kiel", purpose=wanted.name, page_size=2)
+    while True:
+        answer = await api.ListSegmentMembers(request, None)
+        shown += [one.customer_id for one in answer.members]
+        withheld += answer.withheld_count
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            break
+    assert (shown, withheld) == ([to_text(stream) for stream in permitting], len(streams) - len(permitting))
+    changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), None)
+    assert ({one.customer_id for one in changes.changes}, changes.withheld_count) == (set(shown), withheld)
+    with pytest.raises(NotPermitted, match="may not see"):
+        await api.ListSegmentMembers(pb.ListSegmentMembersRequest(segment="buyers", purpose=wanted.name), None)
