@@ -10,7 +10,19 @@ import typer
 
 from services.cli import paging, render
 from services.cli.notation import Person, parse_person
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, PurposeOption, TimeoutS, parsed_by
+from services.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    MOST,
+    AsJson,
+    Fresh,
+    KnownAt,
+    PersonRef,
+    PurposeOption,
+    Rules,
+    TimeoutS,
+    ValidAt,
+    parsed_by,
+)
 
 if TYPE_CHECKING:
     from c360.profile.v1 import segment_pb2_grpc
@@ -81,6 +93,45 @@ def history(
         change["change"] = "entered" if change["entered"] else "left"
     columns = {"customer": "customer_id", "change": "change", "when": "valid_time", "why": "cause", "event": "event_type"}
     _show(found, as_json, "Entered and left", columns)
+
+
+@app.command()
+def of(
+    person: PersonRef,
+    *,
+    purpose: PurposeOption,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    rules: Rules = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell which segments a customer is in, now or at any instant.
+
+    Example:
+      c360 segments of email:ann@example.com --purpose audit --known-at -7d
+    """
+    from c360.profile.v1 import segment_pb2
+
+    from services.cli import messages
+
+    request = segment_pb2.GetMembershipRequest(
+        customer=messages.customer_ref(person),
+        purpose=purpose,
+        valid_at=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        rules=messages.rules_choice(rules),
+        at_least_as_fresh=messages.positions(fresh),
+    )
+    with _segments() as stub:
+        shown = messages.plain(stub.GetMembership(request, timeout=timeout_s))
+    if as_json:
+        render.document(shown)
+        return
+    render.table("Segments", ("segment",), [(name,) for name in shown["segments"]])
+    if shown["withheld_segments"]:
+        render.note(f"not in the purpose, whether in them or not: {', '.join(shown['withheld_segments'])}")
 
 
 def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> No
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
     server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
-    segments = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships)
+    segments = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress)
     server.add(add_SegmentServiceServicer_to_server, segments, "c360.profile.v1.SegmentService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from services.profile.activating import Activator
 from services.profile.app import Profiles
 from services.profile.batches import Batches
+from services.profile.belonging import Belongings
 from services.profile.cache import LoadingCache
 from services.profile.changes import Changes
 from services.profile.choosing import Chooser
@@ -93,6 +94,7 @@ class Parts:
     purger: Purger
     keeper: Keeper
     memberships: Memberships
+    belongings: Belongings
 
     def on_destroyed(self, owners: Collection[bytes]) -> None:
         """Their keys are gone."""
@@ -140,7 +142,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     activator = Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us))
     batches = Batches(profiles, owners, held, vault.lookup_key)
     scans = Batches(profiles, owners, LoadingCache(states.load, 0), vault.lookup_key)
-    standings = Standings(vault, chooser, rulebook, partitions, now_us)
     return Parts(
         progress=progress,
         hub=hub,
@@ -167,6 +168,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
-        keeper=Keeper(pool, standings, rulebook, progress, hub, partitions, now_us),
+        keeper=Keeper(pool, Standings(vault, chooser, rulebook, partitions, now_us), rulebook, progress, hub, partitions, now_us),
         memberships=Memberships(pool),
+        belongings=Belongings(profiles, now_us),
     )

@@ -95,6 +95,8 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     [change] = [json.loads(line) for line in c360.run(*about, "--customer", f"user_id:{user}", "--json").stdout.splitlines()]
     assert (change["change"], change["cause"], change["event_id"]) == ("entered", "event", profile["traits"][trait]["event_id"])
     assert "entered" in c360.run(*about).stdout
+    assert c360.json("segments", "of", f"user_id:{user}", "-P", "audit")["segments"] == [name]
+    assert c360.json("segments", "of", f"user_id:{user}", "-P", "service")["withheld_segments"] == [name]
     assert "NOT_IN_PURPOSE" in c360.run("segments", "members", name, "-P", "service", code=1).stderr
     activate(c360, written(tmp_path, before["document"]))
     assert "SEGMENT_UNKNOWN" in c360.run("segments", "members", name, "-P", "audit", code=1).stderr

@@ -2,23 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from c360.profile.v1 import segment_pb2 as pb
 
 from services.profile import memberships
 from services.profile.api.segments import SegmentApi
+from services.profile.app import Instant
 from services.profile.composition import ProfileSettings, compose
 from services.profile.domain.golden import golden_record
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
 from services.stack.stack import Stack
 from shared.config import read_settings
-from shared.errors import NotPermitted
+from shared.errors import NotFound, NotPermitted
 from shared.ids import derived_id, to_text
 from shared.instants import END_OF_TIME, SECOND, now_us
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
-from tests.live.test_profile_rules import activated, command
+from tests.live.test_profile_rules import AUDIT, activated, command
 from tests.properties.people_read import decision, purpose
 
 RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "2s"}},
@@ -70,6 +72,31 @@ async def history(inside: Inside, segment: str, customer: bytes) -> list[tuple[b
     return [(one.entered, one.cause) for one in reversed(found)]
 
 
+async def as_it_was(inside: Inside, streams: list[bytes], at: int) -> None:
+    """The function, asked for an instant at which all was looked at, gives what history tells of it."""
+    rows = [one for name in ("kiel", "buyers") for one in await inside.parts.memberships.changes(name, streams, END_OF_TIME, 500)]
+    told: dict[tuple[bytes, str], bool] = {}
+    for one in sorted(rows, key=lambda one: one.number):
+        if one.recorded_at <= at:
+            told[one.customer, one.segment] = one.entered
+    for stream in streams:
+        cluster = await inside.parts.profiles.cluster_as_of(stream, Instant(known_at=at))
+        canonical = min(cluster.past, key=lambda member: cluster.past[member].held.state.founding_number)
+        found: list[str] = []
+        with suppress(NotFound):  # nothing had happened by then
+            found = (await inside.parts.belongings.of(stream, AUDIT, Instant(known_at=at))).segments
+        assert found == sorted(name for (customer, name), is_in in told.items() if is_in and customer == canonical)
+
+
+async def left_by_time(inside: Inside) -> None:
+    """No event comes."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    while (await inside.parts.memberships.sizes()).get("buyers"):
+        assert asyncio.get_running_loop().time() < deadline, "time passes and nobody leaves"
+        await caught_up(inside.parts.keeper)
+        await asyncio.sleep(0.05)
+
+
 async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_erasure(inside: Inside, servers: Stack) -> None:
     await _emptied(inside)
     parts, (one, other, third) = inside.parts, sorted(new_id() for _ in range(3))
@@ -85,24 +112,23 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
     assert await parts.memberships.filled_for() == 2
     assert (await agree(inside, streams))["kiel"] == {one}
     assert await history(inside, "kiel", one) == [(True, "rules")]
+    looked_at = [now_us()]
 
     order = tracked(other, keys[other], now_us())
     await inside.record([identified(other, keys[other], 2, city="Kiel"), order])
     await caught_up(keeper)
     assert (await parts.memberships.changes("buyers", [other], END_OF_TIME, 5))[0].event_id == order.event_id
 
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S  # and no event comes
-    while (await parts.memberships.sizes()).get("buyers"):
-        assert asyncio.get_running_loop().time() < deadline, "time passes and nobody leaves"
-        await caught_up(keeper)
-        await asyncio.sleep(0.05)
+    await left_by_time(inside)
     assert await history(inside, "buyers", other) == [(True, "event"), (False, "time")]
     [left, _] = await parts.memberships.changes("buyers", [other], END_OF_TIME, 5)
     assert left.valid_at == order.occurred_at + 2 * SECOND
     assert left.recorded_at >= left.valid_at
 
+    looked_at.append(now_us())
     await inside.record(merged(one, other))
     await caught_up(keeper)
+    looked_at.append(now_us())
     assert (await agree(inside, streams))["kiel"] == {one}, "two who are one are one member"
     again = compose(
         read_settings(ProfileSettings, servers.environment_of("profile")), keeper._pool, inside.vault, inside._client
@@ -114,6 +140,11 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
     assert (await agree(inside, streams))["kiel"] == set(streams)
     assert await history(inside, "kiel", other) == [(True, "event"), (False, "merge"), (True, "split")]
     assert await history(inside, "kiel", third) == [(True, "event")], "once, whoever goes on"
+
+    looked_at.append(now_us())
+    for at in looked_at:
+        await as_it_was(inside, streams, at)
+    assert (await parts.belongings.of(other, AUDIT, Instant())).segments == ["kiel"]
 
     await inside.record([erased(third)])
     assert not await history(inside, "kiel", third), "nothing of who was erased, at once"
@@ -147,7 +178,7 @@ async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside
     assert (await parts.memberships.sizes())["kiel"] == len(streams)
     for stream in permitting:
         await inside.decide(decision(derived_id(f"{streams.index(stream)}@example.com".encode()), "granted", 1))
-    api = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships)
+    api = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress)
     shown, withheld, request = [], 0, pb.ListSegmentMembersRequest(segment="kiel", purpose=wanted.name, page_size=2)
     while True:
         answer = await api.ListSegmentMembers(request, None)

@@ -4,11 +4,14 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
+from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import segment_pb2 as pb
 from c360.profile.v1 import segment_pb2_grpc
 
-from services.profile.app import Profiles
+from services.profile.api.choices import rules_choice
+from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches, Refused
+from services.profile.belonging import Belongings
 from services.profile.domain.membership import looks_at
 from services.profile.enforcement import NOT_IN_PURPOSE
 from services.profile.tables.memberships import Change, Memberships
@@ -18,19 +21,31 @@ from shared.events.consent import PurposeDefined
 from shared.identifiers import Identifier
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
-from shared.rpc.edge import named_customer
+from shared.positions import Progress
+from shared.rpc.edge import freshness, instant, named_customer
 from shared.rpc.paging import BY_NUMBER, Page
+from shared.rpc.server import seconds_left
 
 BY_NAME = msgspec.msgpack.Decoder(str)
 BY_ID = msgspec.msgpack.Decoder(bytes)
 
 
 class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
-    def __init__(self, profiles: Profiles, rulebook: Rulebook, batches: Batches, memberships: Memberships) -> None:
+    def __init__(
+        self,
+        profiles: Profiles,
+        rulebook: Rulebook,
+        batches: Batches,
+        memberships: Memberships,
+        belongings: Belongings,
+        progress: Progress,
+    ) -> None:
         self._profiles = profiles
         self._rulebook = rulebook
         self._batches = batches
         self._memberships = memberships
+        self._belongings = belongings
+        self._progress = progress
 
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
         page, in_force = Page(request, BY_NAME), self._rulebook.in_force
@@ -63,8 +78,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         page, purpose = Page(request, BY_NUMBER), self._purpose(request.segment, request.purpose)
         customers: Collection[bytes] = ()
         if request.HasField("customer"):
-            named = named_customer(request.customer)
-            customer = await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
+            customer = await self._customer(request.customer)
             customers = (await self._profiles.standing(customer, purpose)).members
         before = page.after[0] if page.after else END_OF_TIME
         rows = await self._memberships.changes(request.segment, customers, before, page.wanted)
@@ -72,6 +86,23 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         permitted = await self._permitted({one.customer for one in found}, purpose)
         shown = [_change(one) for one in found if one.customer in permitted]
         return pb.ListMembershipChangesResponse(changes=shown, withheld_count=len(found) - len(shown), next_page_token=token)
+
+    async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> pb.GetMembershipResponse:
+        def past(field: str) -> int:
+            given = request.HasField(field)  # type: ignore[arg-type]
+            return self._profiles.past(instant(getattr(request, field), field)) if given else END_OF_TIME
+
+        asked, choice = Instant(past("valid_at"), past("known_at")), rules_choice(request.rules)
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        purpose = self._profiles.purpose(request.purpose)
+        found = await self._belongings.of(await self._customer(request.customer), purpose, asked, choice)
+        return pb.GetMembershipResponse(
+            segments=found.segments, withheld_segments=found.withheld, rules_version=found.rules.version
+        )
+
+    async def _customer(self, ref: CustomerRef) -> bytes:
+        named = named_customer(ref)
+        return await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
 
     def _purpose(self, segment: str, name: str) -> PurposeDefined:
         """Raises InvalidInput, Unavailable, NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""

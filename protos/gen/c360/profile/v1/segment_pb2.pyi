@@ -4,6 +4,7 @@ isort:skip_file
 Segments of customers: who is in them, and who came and went, when and why."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.profile.v1 import rules_pb2 as _rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -337,3 +338,89 @@ class MembershipChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MembershipChange: _TypeAlias = MembershipChange  # noqa: Y015
+
+@_typing.final
+class GetMembershipRequest(_message.Message):
+    """GetMembershipRequest asks where a customer belongs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """What the answer will be used for."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who."""
+
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then. Default: now."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then. Default: now. The passing of time counts until the earlier of the two."""
+
+    @_builtins.property
+    def rules(self) -> _rules_pb2.RulesChoice:
+        """By which rules. Default: those in force at known_at."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        rules: _rules_pb2.RulesChoice | None = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMembershipRequest: _TypeAlias = GetMembershipRequest  # noqa: Y015
+
+@_typing.final
+class GetMembershipResponse(_message.Message):
+    """GetMembershipResponse is where the customer belongs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    WITHHELD_SEGMENTS_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    rules_version: _builtins.int
+    """By which version of the rules."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of segments, in order."""
+
+    @_builtins.property
+    def withheld_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of segments that look at traits which the purpose may not see, whether the customer is in them or not."""
+
+    def __init__(
+        self,
+        *,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+        withheld_segments: _abc.Iterable[_builtins.str] | None = ...,
+        rules_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_version", b"rules_version", "segments", b"segments", "withheld_segments", b"withheld_segments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMembershipResponse: _TypeAlias = GetMembershipResponse  # noqa: Y015

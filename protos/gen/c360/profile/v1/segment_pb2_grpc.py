@@ -51,6 +51,11 @@ class SegmentServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesResponse.FromString,
                 _registered_method=True)
+        self.GetMembership = channel.unary_unary(
+                '/c360.profile.v1.SegmentService/GetMembership',
+                request_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipResponse.FromString,
+                _registered_method=True)
 
 
 class SegmentServiceServicer:
@@ -86,6 +91,15 @@ class SegmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMembership(self, request, context):
+        """GetMembership tells which segments a customer is in, now or at any instant, by the rules of then or others. It asks the conditions
+        themselves, so it is the same whenever it is asked, and as fresh as a profile.
+        Errors: as GetProfile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -103,6 +117,11 @@ def add_SegmentServiceServicer_to_server(servicer, server):
                     servicer.ListMembershipChanges,
                     request_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesResponse.SerializeToString,
+            ),
+            'GetMembership': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMembership,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -188,6 +207,33 @@ class SegmentService:
             '/c360.profile.v1.SegmentService/ListMembershipChanges',
             c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMembership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.SegmentService/GetMembership',
+            c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipResponse.FromString,
             options,
             channel_credentials,
             insecure,

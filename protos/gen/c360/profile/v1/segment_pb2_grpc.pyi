@@ -51,6 +51,11 @@ class SegmentServiceStub:
     Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
     (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
     """
+    GetMembership: _grpc.UnaryUnaryMultiCallable[_segment_pb2.GetMembershipRequest, _segment_pb2.GetMembershipResponse]
+    """GetMembership tells which segments a customer is in, now or at any instant, by the rules of then or others. It asks the conditions
+    themselves, so it is the same whenever it is asked, and as fresh as a profile.
+    Errors: as GetProfile.
+    """
 
 @_typing.type_check_only
 class SegmentServiceAsyncStub(SegmentServiceStub):
@@ -74,6 +79,11 @@ class SegmentServiceAsyncStub(SegmentServiceStub):
     counted; of who was erased there is nothing.
     Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
     (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
+    """
+    GetMembership: _aio.UnaryUnaryMultiCallable[_segment_pb2.GetMembershipRequest, _segment_pb2.GetMembershipResponse]  # type: ignore[assignment]
+    """GetMembership tells which segments a customer is in, now or at any instant, by the rules of then or others. It asks the conditions
+    themselves, so it is the same whenever it is asked, and as fresh as a profile.
+    Errors: as GetProfile.
     """
 
 class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +123,17 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         counted; of who was erased there is nothing.
         Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
         (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def GetMembership(
+        self,
+        request: _segment_pb2.GetMembershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segment_pb2.GetMembershipResponse, _abc.Awaitable[_segment_pb2.GetMembershipResponse]]:
+        """GetMembership tells which segments a customer is in, now or at any instant, by the rules of then or others. It asks the conditions
+        themselves, so it is the same whenever it is asked, and as fresh as a profile.
+        Errors: as GetProfile.
         """
 
 def add_SegmentServiceServicer_to_server(servicer: SegmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

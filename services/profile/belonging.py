@@ -1,0 +1,46 @@
+"""Which segments a customer is in, now or at any instant: the function itself, asked of the states of then; what is written isn't read."""
+
+import msgspec
+
+from services.profile.app import Instant, Profiles
+from services.profile.choosing import THEN, RulesChoice
+from services.profile.domain.membership import looks_at, standing
+from services.profile.domain.rules import Rules
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME, Clock
+
+
+class Belonging(msgspec.Struct, frozen=True):
+    """Names of segments, in order, by these rules. `withheld` are those of which the purpose may not see all that they look at,
+    whether the customer is in them or not."""
+
+    segments: list[str]
+    withheld: list[str]
+    rules: Rules
+
+    def __repr__(self) -> str:
+        return f"<Belonging to {len(self.segments)} segments sealed>"
+
+
+class Belongings:
+    def __init__(self, profiles: Profiles, clock: Clock) -> None:
+        self._profiles = profiles
+        self._clock = clock
+
+    async def of(self, customer: bytes, purpose: PurposeDefined, instant: Instant, choice: RulesChoice = THEN) -> Belonging:
+        """Raises what `Profiles.profile` does."""
+        if instant.is_now:
+            await self._profiles.permit(customer, purpose)
+        erased = await self._profiles.permit_past(customer, purpose)
+        cluster = await self._profiles.cluster_as_of(customer, instant, choice)
+        rules, held = cluster.rules, {stream: past.held for stream, past in cluster.past.items()}
+        if instant.is_now:  # also of one to whom nothing has happened yet
+            profile = (await self._profiles.chosen({customer: held}, rules, instant))[customer]
+        else:
+            profile = await self._profiles.profile_as_of(customer, cluster)
+        at = self._clock() if instant.earlier == END_OF_TIME else instant.earlier
+        states = [one.state for one in held.values()]
+        found = frozenset[str]() if erased else standing(states, profile.record, rules, at).segments
+        conditions = rules.segments.conditions if rules.segments is not None else {}
+        hidden = {name for name, one in conditions.items() if not all(purpose.may_see(trait) for trait in looks_at(one))}
+        return Belonging(sorted(found - hidden), sorted(hidden), rules)
