@@ -20,6 +20,7 @@ from shared.ids import partition_of
 async def erase(connection: Any, entries: Sequence[Entry], partitions: int) -> None:
     """`entries` are CustomerErased. What is linked to another customer by now stays."""
     if entries:
+        await memberships.lock(connection)  # who is being looked at would be written after this, and locks be taken crosswise
         await memberships.forget(connection, [entry.stream for entry in entries])
     for entry in entries:
         hashes = list(entry.public().identifier_hashes)
