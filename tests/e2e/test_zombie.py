@@ -53,7 +53,8 @@ def test_a_paused_writer_is_fenced_when_it_wakes_up(own_stack: Stack, directory:
 def second_profile(stack: Stack, log: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     ports = choose_ports(False)
     address = f"{HOST}:{ports['profile']}"
-    own = {"C360_GRPC_ADDRESS": address, "C360_METRICS_ADDRESS": f"{HOST}:{ports['metrics_profile']}"}
+    addresses = {"GRPC": "profile", "METRICS": "metrics_profile", "HTTP": "profile_http"}
+    own = {f"C360_{name}_ADDRESS": f"{HOST}:{ports[port]}" for name, port in addresses.items()}
     environment = whole_environment(stack.environment_of("profile") | own)
     with log.open("ab") as output:
         process = subprocess.Popen((sys.executable, "-m", "services.profile"), env=environment, stdout=output, stderr=output)

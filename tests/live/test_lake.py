@@ -4,6 +4,8 @@ import json
 import re
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -70,6 +72,13 @@ class LakeShop:
     def manifest(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.lake / "manifest.json").read_text())
         return found
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Everything on servers of its own: what is in a lake, and its columns, depends on all that was ever sent."""
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory) as running:
+        yield running
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ def test_a_profile_as_json_data() -> None:
     assert shown["last_seen_time"] is None
     assert shown["positions"] == ["profile/2/17"]
     assert shown["withheld"] == []
-    assert shown["traits"]["visits"] == {"value": 3, "source": "web", "occur_time": None, "event_id": "", "verified": False}
+    unset = {"occur_time": None, "event_id": "", "verified": False, "cut": False}
+    assert shown["traits"]["visits"] == {"value": 3, "source": "web"} | unset
     assert list(shown["traits"]) == ["address", "visits"]
     assert shown["traits"]["address"]["value"] == {"city": "Wien", "floor": 2.5, "zip": "1010"}
 

@@ -9,12 +9,13 @@ import typer
 
 from services.cli import render
 from services.cli.errors import Interrupted, Misused
-from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PurposeOption
+from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, Fresh, PurposeOption, number
 
 app = typer.Typer(no_args_is_help=True, help="The customer log as Parquet tables of a data lake; docs/lake.md lists them.")
 
 DEFAULT_EVERY_S = 60.0
 LEAST_EVERY_S = 0.5
+MOST_EVERY_S = 86_400.0  # longer, and what is in a day isn't there on the next
 GOES_ON = "the same command goes on from here"
 
 
@@ -25,7 +26,15 @@ def export(
     purpose: PurposeOption = "audit",
     follow: Annotated[bool, typer.Option("--follow", help="Go on for ever with what is new; Ctrl-C ends it.")] = False,
     every: Annotated[
-        float, typer.Option("--every", min=LEAST_EVERY_S, metavar="SECONDS", help="With --follow: how often rows are written.")
+        float,
+        typer.Option(
+            "--every",
+            min=LEAST_EVERY_S,
+            max=MOST_EVERY_S,
+            callback=number,
+            metavar="SECONDS",
+            help="With --follow: how often rows are written.",
+        ),
     ] = DEFAULT_EVERY_S,
     fresh: Fresh = None,
     as_json: AsJson = False,

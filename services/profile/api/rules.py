@@ -102,9 +102,9 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
                 yield pb.ActivateRulesResponse(checked_states=looked.states, states=looked.of, activated=activated)
 
     async def ExplainTrait(self, request: pb.ExplainTraitRequest, context: Any) -> pb.ExplainTraitResponse:
+        page = Page(request, BY_NUMBER)
         if not request.trait:
             raise InvalidInput("name the trait", reason="TRAIT_MISSING")
-        page = Page(request, BY_NUMBER)
         asked, choice = self._instant(request), rules_choice(request.rules)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
