@@ -21,7 +21,7 @@ from services.profile.domain.fold import happened_by, is_timeless
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, newest_positions
-from services.profile.enforcement import depends_on_the_person
+from services.profile.enforcement import depends_on_the_person, require_unrestricted
 from services.profile.owners import Owners
 from services.profile.ready import Ready
 from services.profile.tables.history import History
@@ -205,6 +205,26 @@ class Profiles:
             await self.permit(customer, purpose)
         return erased
 
+    async def permit_others(self, members: Collection[bytes], purpose: PurposeDefined) -> None:
+        """Whoever was one with a customer then is asked too, as she is now: after a split it is another person.
+
+        Of one who was erased nothing is left to ask about. Raises NotPermitted, Unavailable.
+        """
+        asked: set[bytes] = set()
+        for member in members:
+            if member not in asked:
+                held = await joined([member], self._states.get)
+                asked |= held.keys()
+                await self._permit_unless_erased(held, purpose)
+
+    async def _permit_unless_erased(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
+        if any(h.state.erased for h in held.values()):
+            return
+        require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
+        if depends_on_the_person(purpose) and held:
+            hashes = bound_hashes(held)
+            require_decided(purpose, hashes, await self.confirmed_decisions(hashes))
+
     async def permit_replay(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """As `permit_past`; the profile to compare with, of one who was erased what is kept: nothing personal."""
         if await self.permit_past(customer, purpose):
@@ -218,7 +238,9 @@ class Profiles:
             rules = self._chooser.rules(choice, END_OF_TIME)
             return profile if rules is profile.rules else await self._by_other_rules(customer, rules)
         await self.permit_past(customer, purpose)
-        return await self.as_of(customer, instant, choice)
+        cluster = await self.cluster_as_of(customer, instant, choice)
+        await self.permit_others(cluster.past, purpose)
+        return await self.profile_as_of(customer, cluster)
 
     async def _by_other_rules(self, customer: bytes, rules: Rules) -> Profile:
         """As it is now. What is kept may not be what these rules need."""

@@ -33,6 +33,7 @@ class Belongings:
             await self._profiles.permit(customer, purpose)
         erased = await self._profiles.permit_past(customer, purpose)
         cluster = await self._profiles.cluster_as_of(customer, instant, choice)
+        await self._profiles.permit_others(cluster.past, purpose)
         rules, held = cluster.rules, {stream: past.held for stream, past in cluster.past.items()}
         if instant.is_now:  # also of one to whom nothing has happened yet
             profile = (await self._profiles.chosen({customer: held}, rules, instant))[customer]

@@ -37,6 +37,7 @@ class Differences:
         await self._profiles.permit_past(customer, purpose)
         before = await self._answered(customer, await self._profiles.settled(old), choice)
         after = await self._answered(customer, await self._profiles.settled(new), choice)
+        await self._profiles.permit_others(before.side.states.keys() | after.side.states.keys(), purpose)
         if before.profile is None and after.profile is None:
             await self._profiles.as_of(customer, after.instant)  # which says so
         return Compared(before, after, difference(customer, before.side, after.side, await self._happened(customer, before, after)))

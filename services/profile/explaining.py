@@ -67,6 +67,7 @@ class Explaining:
             raise NotPermitted("the purpose may not see this trait", reason=NOT_IN_PURPOSE, purpose=purpose.name)
         asked = await self._profiles.settled(instant)  # so that the profile and what was said are of the same events
         cluster = await self._profiles.cluster_as_of(customer, asked, choice)
+        await self._profiles.permit_others(cluster.past, purpose)
         profile = await self._profiles.profile_as_of(customer, cluster)
         assertions = await self._assertions(list(cluster.past), asked, trait)
         is_computed = profile.rules.computed is not None and trait in profile.rules.computed.all

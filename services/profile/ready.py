@@ -17,6 +17,7 @@ from shared.instants import END_OF_TIME, Clock
 READY_BYTES = 64 * 1024 * 1024
 OVERHEAD_BYTES = 1_000  # of an answer, and a hundred of each key
 KEY_BYTES = 100
+REQUEST_BYTES_AT_MOST = 4_096  # a larger one is answered anew each time
 MOST_KEYS = 200  # a customer of more is made anew for each call, rather than looked for at each change
 
 
@@ -35,7 +36,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        return len(self.answer) + OVERHEAD_BYTES + KEY_BYTES * len(self.keys)
+        return len(self.answer) + REQUEST_BYTES_AT_MOST + OVERHEAD_BYTES + KEY_BYTES * len(self.keys)
 
 
 class ReadyAnswers:
@@ -62,7 +63,7 @@ class ReadyAnswers:
 
     def keep(self, request: bytes, ready: Ready, reading: Reading, since: int) -> None:
         """`since` is what `changes` was before anything was read for it."""
-        if since != self.changes or len(reading.keys) > MOST_KEYS:
+        if since != self.changes or len(reading.keys) > MOST_KEYS or len(request) > REQUEST_BYTES_AT_MOST:
             return
         ready = msgspec.structs.replace(ready, keys=frozenset(reading.keys), until=reading.until)
         self._forget(request)

@@ -79,6 +79,7 @@ class Timelines:
     ) -> Stretch:
         """Up to `limit` events behind the place given; fewer when so many had to be looked into. Raises NotFound (CUSTOMER_UNKNOWN)."""
         members, known_at = await self._profiles.members(customer, instant.known_at)
+        await self._profiles.permit_others(members, purpose)
         streams = [(partition_of(stream, self._partitions), stream) for stream in members]
         by_then = Happened(valid_at=instant.valid_at, known_at=known_at, timeless=events.TIMELESS_IDS)
         if not instant.is_now and not await self._reader.anything_happened(streams, by_then):

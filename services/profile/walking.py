@@ -93,6 +93,7 @@ class Walks:
             await self._profiles.as_of(customer, until, choice)  # else there is nothing to tell of
         history, start = self._history.of(walk.rules.keeping), max(after[0] - 1, NEVER) if after else NEVER
         streams = await self._streams(walk, history)
+        await self._profiles.permit_others(streams, purpose)
         point = walk.point(start)
         past = await history.past(streams, point.valid_at, point.known_at)
         records, complete = await self._records(walk, streams, start)

@@ -12,16 +12,23 @@ from shared.ids import from_text
 from shared.instants import from_timestamp
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
+POSITIONS_AT_MOST = 1_000  # partitions of all logs together, by far; each that is waited for is remembered
 LAST_SECOND = 253_402_300_799  # 9999-12-31
 
 
 def freshness(positions: Iterable[Position]) -> list[tuple[str, int]]:
-    """(name in Progress, number) of the positions that are set. Raises InvalidInput (POSITION_INVALID)."""
-    wanted = []
+    """(name in Progress, number) of the positions that are set, the last of each log. Raises InvalidInput (POSITION_INVALID,
+    TOO_MANY_POSITIONS)."""
+    wanted: dict[str, int] = {}
     for position in positions:
         if position.log:
-            wanted.append((progress_name(position), position.number))
-    return wanted
+            name = progress_name(position)
+            wanted[name] = max(position.number, wanted.get(name, 0))
+            if len(wanted) > POSITIONS_AT_MOST:
+                raise InvalidInput(
+                    f"at most {POSITIONS_AT_MOST} positions are waited for", reason="TOO_MANY_POSITIONS", limit=POSITIONS_AT_MOST
+                )
+    return list(wanted.items())
 
 
 def named_customer(ref: CustomerRef) -> bytes | Identifier:

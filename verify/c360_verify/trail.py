@@ -25,12 +25,11 @@ def streams_of(customer: bytes, streams: Streams) -> set[tuple[str, bytes]]:
     identifiers: set[bytes] = set()
     while waiting:
         member = waiting.pop()
-        for log in ("identity", "profile"):
-            events = streams.get((log, member), ())
-            identifiers |= set(_facts(events, "customer.linked", "value_hash", bytes))
-            others = set(_facts(events, "customer.merged", "other", bytes)) - members
-            members |= others
-            waiting += sorted(others)
+        events = [event for log in ("identity", "profile") for event in streams.get((log, member), ())]
+        identifiers |= set(_facts(events, "customer.linked", "value_hash", bytes))
+        others = _joined(events) - members
+        members |= others
+        waiting += sorted(others)
     decided = {derived_id(b"decisions", value_hash) for value_hash in identifiers}
     purposes = {
         name
@@ -39,6 +38,15 @@ def streams_of(customer: bytes, streams: Streams) -> set[tuple[str, bytes]]:
     }
     found = {(log, member) for log in ("identity", "profile") for member in members}
     return found | {("consent", stream) for stream in decided | {derived_id(b"purpose", name.encode()) for name in purposes}}
+
+
+def _joined(events: Sequence[HasHeader]) -> set[bytes]:
+    """Whom merges lead to that no split took back: who was split off is another person, whose streams are about her."""
+    merged = zip(
+        _facts(events, "customer.merged", "merge_id", bytes), _facts(events, "customer.merged", "other", bytes), strict=True
+    )
+    split = set(_facts(events, "customer.split", "merge_id", bytes))
+    return {other for merge_id, other in merged if merge_id not in split}
 
 
 def derived_id(*parts: bytes) -> bytes:

@@ -96,7 +96,7 @@ def refusal_message(refused: CustomerError) -> pb.Refusal:
     return pb.Refusal(code=code_of(refused), reason=refused.reason, message=refused.message, metadata=refused.facts)
 
 
-def replay_step(step: Step) -> pb.ReplayStep:
+def replay_step(step: Step, *, with_hash: bool) -> pb.ReplayStep:
     entry = step.event.entry
     return pb.ReplayStep(
         customer_id=to_text(entry.stream),
@@ -106,5 +106,5 @@ def replay_step(step: Step) -> pb.ReplayStep:
         occur_time=to_timestamp(entry.occurred_at),
         schema_version=entry.schema_version,
         redacted=step.event.personal is REDACTED,
-        state_hash=step.state_hash,
+        state_hash=step.state_hash if with_hash else "",
     )

@@ -26,7 +26,7 @@ from services.profile.reading import noted
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
-from shared.events.consent import PurposeDefined
+from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.identifiers import Identifier
 from shared.ids import to_text
 from shared.instants import END_OF_TIME
@@ -122,6 +122,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose, customer = await self._asked(request, context)
         await self._profiles.permit_past(customer, purpose)
         members, _ = await self._profiles.members(customer, instant.known_at)
+        await self._profiles.permit_others(members, purpose)
         shown, token = page.cut([member for member in sorted(members) if page.after is None or member > page.after], bytes)
         return pb.ListMembersResponse(member_ids=[to_text(member) for member in shown], next_page_token=token)
 
@@ -160,15 +161,16 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose = self._profiles.purpose(request.purpose)
         served = await self._profiles.permit_replay(await self._customer(request.customer), purpose)
         steps, states = await self._replayer.replay(served.versions, served.rules.keeping)
+        hashes = purpose.may_see(ALL_TRAITS)  # as in GetProfile: else others could compare what they may not see
         for step in steps:
-            yield pb.ReplayCustomerResponse(step=replay_step(step))
+            yield pb.ReplayCustomerResponse(step=replay_step(step, with_hash=hashes))
         replayed = golden_record(states, served.rules)
         yield pb.ReplayCustomerResponse(
             outcome=pb.ReplayOutcome(
                 customer_id=to_text(replayed.members[0]),
                 version=len(steps),
-                state_hash=replayed.state_hash,
-                served_state_hash=served.record.state_hash,
+                state_hash=replayed.state_hash if hashes else "",
+                served_state_hash=served.record.state_hash if hashes else "",
                 agrees=replayed.state_hash == served.record.state_hash,
             )
         )
