@@ -30,7 +30,7 @@ def fit(
 
     What is written goes into the rules as the `model` of a computed trait with the
     aggregate lifetime_value. All amounts are in one currency.
-    Needs: pip install 'customer360[lifetime]'.
+    Needs: pip install 'customer360\\[lifetime]'.
 
     Example:
       c360 profile lifetime fit shop.parquet --event "Order Completed" --value total

@@ -39,7 +39,7 @@ def train(
 
     Columns: id, source, given_name, middle_name, family_name, birth_date, street,
     street_number, postcode, city, email, phone, national_id; what is missing isn't compared.
-    Nobody has to say who is who. Needs: pip install 'customer360[train]'.
+    Nobody has to say who is who. Needs: pip install 'customer360\\[train]'.
     """
     arguments = [str(records), "--out", str(out), "--seed", str(seed), "--precision", str(precision), "--review", str(review)]
     arguments += ["--region", region] if region else []

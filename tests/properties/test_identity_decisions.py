@@ -66,6 +66,20 @@ def test_a_decision_taken_back_is_the_exact_state_back(
     assert joined == groups
 
 
+@given(sightings, st.lists(acts, max_size=5), nodes, nodes, all_rules)
+def test_a_merge_by_hand_is_refused_or_takes_nobody_from_anybody(
+    seen: list[Sighting], decided: list[tuple[Act, Node, Node]], one: Node, other: Node, rules: Rules
+) -> None:
+    """In whichever order two decisions stand that can't both hold, the later isn't made."""
+    store = play(Store(rules), seen)
+    for act in decided:
+        store.decide(*act)
+    before = customers_together(store.whole.known)
+    if one != other and store.decide("merge", one, other) is not None:
+        after = customers_together(store.whole.known)
+        assert all(any(group <= found for found in after) for group in before)
+
+
 @given(sightings, acts, all_rules)
 def test_a_decision_does_what_it_says(seen: list[Sighting], act: tuple[Act, Node, Node], rules: Rules) -> None:
     store, (what, one, other) = play(Store(rules), seen), act

@@ -1,12 +1,13 @@
 """What people decide by hand: that two customers are one, or never are. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from services.identity.domain.erasure import MAX_NAME, check_request
-from services.identity.graph.facts import Node, pair
+from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
@@ -110,10 +111,20 @@ def are_one(region: Region, one: Node, other: Node) -> bool:
 
 
 def forbidding(region: Region, rules: Rules, cut: Cut) -> Sequence[frozenset[Node]]:
-    """The pairs that keep apart what the facts of a region, with a new decision, say is one; none when it is one."""
+    """The pairs that keep apart what the facts of a region, with a new decision, say is one; none when it is one.
+
+    First those between the two as they are without it: else it might be, and throw somebody else out of one of them.
+    """
+    before = replace(region.facts, forced=region.facts.forced - {pair(*cut)})
+    if across := _across(before, region, rules, cut):
+        return across
     found = divide(region.facts, rules, region.shared).group_of
     if found[cut.one] is found[cut.other]:
         return ()
-    one, other = found[cut.one].nodes, found[cut.other].nodes
-    across = [decided for decided in region.facts.forbidden if not decided.isdisjoint(one) and not decided.isdisjoint(other)]
-    return sorted(across, key=sorted) or [pair(*cut)]
+    return _across(region.facts, region, rules, cut) or [pair(*cut)]
+
+
+def _across(facts: Facts, region: Region, rules: Rules, cut: Cut) -> list[frozenset[Node]]:
+    found = divide(facts, rules, region.shared).group_of
+    one, other = (found[node].nodes if node in found else {node} for node in cut)
+    return sorted((kept for kept in facts.forbidden if not kept.isdisjoint(one) and not kept.isdisjoint(other)), key=sorted)
