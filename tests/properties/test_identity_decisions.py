@@ -80,6 +80,17 @@ def test_a_merge_by_hand_is_refused_or_takes_nobody_from_anybody(
         assert all(any(group <= found for found in after) for group in before)
 
 
+@given(st.permutations([Node("user_id", bytes([number])) for number in range(3)]), all_rules)
+def test_who_may_not_be_one_with_another_may_not_be_so_through_a_third(people: list[Node], rules: Rules) -> None:
+    ann, bob, cat = people
+    store = play(Store(rules), [(frozenset({person}), 0) for person in people])
+    assert store.decide("merge", ann, bob)
+    assert store.decide("forbid", ann, cat)
+    before = state(store)
+    assert store.decide("merge", bob, cat) is None
+    assert state(store) == before
+
+
 @given(sightings, acts, all_rules)
 def test_a_decision_does_what_it_says(seen: list[Sighting], act: tuple[Act, Node, Node], rules: Rules) -> None:
     store, (what, one, other) = play(Store(rules), seen), act
