@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from services.profile.domain.computed.definitions import Definition
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
 from shared.errors import NotPermitted
@@ -30,6 +31,11 @@ class Released(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<Released {len(self.traits)} traits sealed>"
+
+
+def sees_what_it_is_made_of(purpose: PurposeDefined, definition: Definition) -> bool:
+    """Whether the purpose may see all that a computed trait looks at: whoever writes the definition says what that is."""
+    return purpose.may_see(EVENTS_FIELD) and all(purpose.may_see(trait) for trait in definition.traits)
 
 
 def depends_on_the_person(purpose: PurposeDefined) -> bool:

@@ -54,6 +54,7 @@ def test_after_every_look_written_is_what_the_function_gives_and_history_tells_t
         ("traits.exists(name, name == 'vip')", {"*"}),
         ("traits[traits.which] == 1", {"*", "which"}),
         ("traits == {'city': 'Kiel'}", {"*"}),
+        ("{'seen': traits.city}.seen == 'Kiel'", {"*", "city"}),
     ],
 )
 def test_what_a_segment_tells_of_is_what_its_condition_looks_at(when: str, names: set[str]) -> None:

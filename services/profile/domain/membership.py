@@ -8,12 +8,12 @@ import msgspec
 
 from services.profile.domain.computed.aggregates import values
 from services.profile.domain.computed.take import join
+from services.profile.domain.expressions.tree import taken_of
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
 from services.profile.domain.segments import Condition, Known, members, next_change
 from services.profile.domain.state import State
 
-EVERY_TRAIT: Final = "*"
 NOWHERE: Final[frozenset[str]] = frozenset()
 
 
@@ -53,14 +53,5 @@ def moves(
 
 
 def looks_at(condition: Condition) -> frozenset[str]:
-    """Names of the traits that being in the segment tells something of; EVERY_TRAIT where that can't be read from the expression."""
-    found = set(condition.uses)
-    for node in condition.when.tree.root.walk():
-        for child in node.children:
-            if child.kind == "identifier" and child.name == "traits":
-                named = [other.text for other in node.children if other is not child and other.text is not None]
-                if node.kind == "select":
-                    found.add(node.name)
-                else:
-                    found.add(named[0] if named and node.kind == "call" and node.name in ("_[_]", "@in") else EVERY_TRAIT)
-    return frozenset(found)
+    """Names of the traits that being in the segment tells something of; EVERY_FIELD where that can't be read from the expression."""
+    return frozenset(condition.uses) | taken_of(condition.when.tree.root, "traits")

@@ -27,6 +27,7 @@ from services.profile.domain.computed.names import event_names
 from services.profile.domain.computed.occurrences import MAX_OCCURRENCES, How, Kept, Scalar
 from services.profile.domain.computed.windows import MAX_WINDOW_US, Span, duration, span_of
 from services.profile.domain.expressions.language import Expression, Kind, Language, Values, invalid
+from services.profile.domain.expressions.tree import taken_of
 
 MAX_VALUE_CHARACTERS = 256  # a longer text doesn't count: a value is kept for each event
 MAX_LISTED = 200  # values of a unique_list
@@ -49,6 +50,11 @@ class Definition:
     scores: Scores | None = None
     model: LifetimeModel | None = None
     horizon_us: int = 0
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """Names of the traits in events that it tells something of; EVERY_FIELD where that can't be read."""
+        return frozenset[str]().union(*(taken_of(one.tree.root, "event.traits") for one in (self.of, self.value) if one))
 
     def nothing_kept(self) -> Kept:
         most = 1 if self.aggregate in ("last", "time_since") else MAX_LISTED if self.aggregate == "unique_list" else MAX_OCCURRENCES

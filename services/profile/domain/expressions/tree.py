@@ -1,7 +1,7 @@
 """A compiled expression as a tree, read from the compiler's own: for bounds on its cost, and for when it may change by itself."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.profile.domain.expressions.wire import counted, fields, framed, message, messages, number_in
 
@@ -13,6 +13,8 @@ _CHECKED_TYPES, _CHECKED_EXPR = 3, 4
 _DYN, _PRIMITIVE, _WELL_KNOWN = 1, 3, 5
 _TIMESTAMP, _NUMERIC = 2, (2, 3, 4)  # of WellKnownType; of PrimitiveType: int64, uint64, double
 _NEW_IDS = 1_000_000  # of nodes that are written here: no expression has as many
+
+EVERY_FIELD: Final = "*"
 
 _CHILDREN = {_SELECT: (1,), _CALL: (1, 3), _LIST: (1,), _COMPREHENSION: (2, 4, 5, 6, 7)}  # fields that hold nodes
 
@@ -131,3 +133,19 @@ def _type(data: bytes) -> str:
         if number == _PRIMITIVE and content in _NUMERIC:
             return "number"
     return "other"
+
+
+def taken_of(root: Node, variable: str) -> frozenset[str]:
+    """Names of the fields that are looked at of a variable that is a map; EVERY_FIELD where that can't be read."""
+    found: set[str] = set()
+    for node in root.walk():
+        if node.kind == "struct":  # what is inside isn't read
+            found.add(EVERY_FIELD)
+        for child in node.children:
+            if child.kind == "identifier" and child.name.lstrip(".") == variable:
+                named = [other.text for other in node.children if other is not child and other.text is not None]
+                if node.kind == "select":
+                    found.add(node.name)
+                else:
+                    found.add(named[0] if named and node.kind == "call" and node.name in ("_[_]", "@in") else EVERY_FIELD)
+    return frozenset(found)
