@@ -149,7 +149,7 @@ def whatif(
         render.document(shown)
         return
     _show(shown["difference"])
-    rows = [(e["trait"], _chosen(e["before"]), _chosen(e["after"]), e["withheld"], e["customer_id"]) for e in shown["examples"]]
+    rows = [(e["trait"], *_both(e), e["withheld"], e["customer_id"]) for e in shown["examples"]]
     if rows:
         render.table("Examples", ("trait", "now", "then", "withheld", "customer"), rows)
 
@@ -159,6 +159,10 @@ def _show(difference: dict[str, Any]) -> None:
     if difference["traits"]:
         rows = sorted(difference["traits"].items(), key=lambda item: (-item[1], item[0]))
         render.table("Customers with another value", ("trait", "customers"), rows)
+
+
+def _both(example: dict[str, Any]) -> tuple[str, str]:
+    return ("", "") if example["withheld"] else (_chosen(example["before"]), _chosen(example["after"]))
 
 
 def _chosen(chosen: dict[str, Any] | None) -> str:

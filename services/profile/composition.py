@@ -139,7 +139,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
     simulation = Simulation(profiles, chooser, states, history, now_us)
-    activator = Activator(recorder, rulebook, states, simulation, hub.everything_changed, now_us, id_maker(now_us))
+    counting = Simulation(profiles, chooser, states, history, now_us)  # of its own: who tries rules doesn't hold up an activation
+    activator = Activator(recorder, rulebook, states, counting, hub.everything_changed, now_us, id_maker(now_us))
     batches = Batches(profiles, owners, held, vault.lookup_key)
     scans = Batches(profiles, owners, LoadingCache(states.load, 0), vault.lookup_key)
     return Parts(

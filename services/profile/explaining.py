@@ -13,7 +13,7 @@ from services.profile.domain.fold import happened_by
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion
-from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.enforcement import NOT_IN_PURPOSE, sees_what_it_is_made_of
 from shared.errors import NotFound, NotPermitted
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
@@ -25,11 +25,12 @@ OPENED_AT_ONCE = 500  # events, some milliseconds; then others have their turn
 
 
 class RecordedAssertion(msgspec.Struct, frozen=True):
-    """What one event said of the trait, and the event."""
+    """What one event said of the trait, and the event. `withheld`: the purpose may see that it counts, and not what is in it."""
 
     assertion: Assertion
     record: Record
     public: events.Activity
+    withheld: bool = False
 
     def __repr__(self) -> str:
         return "<RecordedAssertion sealed>"
@@ -74,11 +75,13 @@ class Explaining:
         if not assertions and not is_computed:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
         if is_computed:
-            return await self._computed(cluster, profile, trait, assertions)
+            return await self._computed(cluster, profile, trait, assertions, purpose)
         found = await self._explain([one.assertion for one in assertions], trait, profile, instant)
         return Explained(profile.record.traits.get(trait), found, profile.rules, assertions)
 
-    async def _computed(self, cluster: Cluster, profile: Profile, trait: str, assertions: list[RecordedAssertion]) -> Explained:
+    async def _computed(
+        self, cluster: Cluster, profile: Profile, trait: str, assertions: list[RecordedAssertion], purpose: PurposeDefined
+    ) -> Explained:
         """The events that its value is made of, each with what was taken of it; and what sources said under its name."""
         counted = self._chooser.counted(
             [past.held.state for past in cluster.past.values()], profile.rules, trait, cluster.instant.earlier
@@ -86,7 +89,9 @@ class Explaining:
         taken = {event_id: value for _, event_id, value in counted}
         places = [(partition_of(stream, self._partitions), stream) for stream in cluster.past]
         records = await self._reader.of_ids(places, taken) if taken else []
-        made_of = [_took(record, taken[record.entry.event_id]) for record in records]
+        assert profile.rules.computed is not None, "it has that trait"
+        shows = sees_what_it_is_made_of(purpose, profile.rules.computed.all[trait])
+        made_of = [_took(record, taken[record.entry.event_id] if shows else None, not shows) for record in records]
         said = [one for one in assertions if one.assertion.event_id not in taken]
         found = not_served([one.assertion for one in said])
         ordered = sorted(made_of + said, key=lambda one: one.place, reverse=True)
@@ -113,9 +118,10 @@ class Explaining:
         return beyond_the_limit(found, said) if found.chosen is not None and not carries else found
 
 
-def _took(record: Record, value: Scalar) -> RecordedAssertion:
+def _took(record: Record, value: Scalar, withheld: bool) -> RecordedAssertion:
     entry, public = record.entry, record.entry.public()
-    return RecordedAssertion(Assertion(public.source, value, entry.occurred_at, public.received_at, entry.event_id), record, public)
+    said = Assertion(public.source, value, entry.occurred_at, public.received_at, entry.event_id)
+    return RecordedAssertion(said, record, public, withheld)
 
 
 def _said(record: Record, trait: str, keys: Mapping[bytes, DataKey]) -> Iterator[RecordedAssertion]:

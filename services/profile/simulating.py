@@ -13,10 +13,10 @@ from services.profile.clusters import joined
 from services.profile.domain.difference import Change, Difference, changes
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held
-from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.enforcement import NOT_IN_PURPOSE, sees_what_it_is_made_of
 from services.profile.tables.history import History
 from services.profile.tables.states import States
-from shared.errors import LimitExceeded, NotPermitted
+from shared.errors import LimitExceeded, NotFound, NotPermitted, WrongState
 from shared.events.consent import PurposeDefined
 from shared.instants import Clock
 
@@ -28,14 +28,15 @@ Clusters = Mapping[bytes, dict[bytes, Held]]
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A change, and why its values may not be shown; empty when they may."""
+    """A change of a trait; when it may not be shown it is absent, and `withheld` says why. Whose it is would tell what they have."""
 
-    change: Change
-    withheld: str
+    trait: str
+    change: Change | None = None
+    withheld: str = ""
 
 
 class Progress(NamedTuple):
-    """How many of how many states were looked at, and what was found so far."""
+    """How many of how many states were looked at, and what was found so far. Examples come with the last one only."""
 
     states: int
     of: int
@@ -65,17 +66,18 @@ class Simulation:
             self._running -= 1
 
     async def _pages(self, rules: Rules, examples: int, purpose: PurposeDefined | None) -> AsyncGenerator[Progress, None]:
-        live, found, shown, done = self._chooser.in_force, Difference(), list[Example](), 0
+        live, found, picked, done = self._chooser.in_force, Difference(), list[Change](), 0
         total = await self._states.count()
-        yield Progress(0, total, found, shown)
+        yield Progress(0, total, found, ())
         async with aclosing(self._states.pages(PAGE_STATES)) as pages:
             async for page in pages:
                 for own in await self._changes(page, live, rules):
                     found.add(own)
-                    for change in own[: examples - len(shown)]:
-                        shown.append(Example(change, await self._withheld(change, purpose)))
+                    picked += own[: examples - len(picked)]
                 done += len(page)
-                yield Progress(done, max(done, total), found, shown)
+                yield Progress(done, max(done, total), found, ())
+        # Now, not when they were found: the reader may have taken her time, and the customer a decision.
+        yield Progress(done, max(done, total), found, await self._examples(picked, purpose, (live, rules)))
 
     async def _changes(self, page: list[bytes], live: Rules, rules: Rules) -> list[list[Change]]:
         """Of each customer whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
@@ -97,14 +99,30 @@ class Simulation:
         old, new = ({c: {s: one[s] for s in cluster} for c, cluster in before.items()} for one in folded)
         return old, new
 
-    async def _withheld(self, change: Change, purpose: PurposeDefined | None) -> str:
+    async def _examples(self, picked: Sequence[Change], purpose: PurposeDefined | None, both: Sequence[Rules]) -> list[Example]:
+        refused = {customer: await self._refused(customer, purpose) for customer in {change.customer for change in picked}}
+        found: list[Example] = []
+        for change in picked:
+            withheld = refused[change.customer]
+            if not withheld and not (purpose and all(_may_see(purpose, change.trait, rules) for rules in both)):
+                withheld = NOT_IN_PURPOSE
+            found.append(Example(change.trait, None, withheld) if withheld else Example(change.trait, change))
+        return found
+
+    async def _refused(self, customer: bytes, purpose: PurposeDefined | None) -> str:
         if purpose is None:
             return PURPOSE_MISSING
         try:
-            await self._profiles.permit_cluster(change.customer, purpose, self._states.load)
-        except NotPermitted as refused:
+            await self._profiles.permit_cluster(customer, purpose, self._states.load)
+        except (NotPermitted, WrongState, NotFound) as refused:  # erased since, or gone
             return refused.reason
-        return "" if purpose.may_see(change.trait) else NOT_IN_PURPOSE
+        return ""
+
+
+def _may_see(purpose: PurposeDefined, trait: str, rules: Rules) -> bool:
+    """A trait that is computed shows what its definition looks at, whatever it is called."""
+    definition = rules.computed.all.get(trait) if rules.computed else None
+    return purpose.may_see(trait) and (definition is None or sees_what_it_is_made_of(purpose, definition))
 
 
 def _stands_for(customer: bytes, cluster: Mapping[bytes, Held]) -> bool:

@@ -46,7 +46,8 @@ def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_p
     report = c360.json("whatif", file)
     assert report["difference"]["traits"] == {trait: 1}
     [example] = report["examples"]
-    assert (example["withheld"], example["before"]["value"]) == ("PURPOSE_MISSING", None)
+    withheld = {"trait": trait, "withheld": "PURPOSE_MISSING", "customer_id": "", "before": None, "after": None}
+    assert example == withheld, "neither whose it is nor what carried it"
     [example] = c360.json("whatif", file, "--purpose", "audit")["examples"]
     assert (example["before"]["value"], example["after"]["value"]) == ("silver", "gold")
 

@@ -1,9 +1,10 @@
 """Rules of profiles on a real PostgreSQL: what was predicted happens, what was known stays known, and what is kept follows."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -136,6 +137,7 @@ async def test_what_is_predicted_happens_and_what_was_served_then_is_still_serve
     before = await profiles(parts, living, Instant())
     async with following(parts):
         report = await simulated(parts.simulation, RULES)
+        anonymous = [step async for step in parts.simulation.rules(rules_of(read(RULES), 0), 1_000, None)][-1]
         wanted = command(RULES, "r-1")
         activation = await activated(parts, wanted)
         then = activation.recorded_at - 1
@@ -143,10 +145,13 @@ async def test_what_is_predicted_happens_and_what_was_served_then_is_still_serve
         happened = [change for customer in before for change in changes(before[customer].record, after[customer].record)]
         assert happened, "else nothing is tested"
         assert report.found.customers == len(before), "merged ones count once, erased ones not at all"
-        assert [msgspec.structs.astuple(one.change) for one in report.examples] == [
+        assert [msgspec.structs.astuple(one.change) for one in report.examples if one.change] == [
             msgspec.structs.astuple(one) for one in sorted(happened, key=lambda one: before_all(living, one.customer, keys))
         ]
         assert not any(one.withheld for one in report.examples)
+        assert [(one.trait, one.change, one.withheld) for one in anonymous.examples] == [
+            (one.trait, None, "PURPOSE_MISSING") for one in report.examples
+        ]
         expected = activation.expected
         assert sum(expected.traits.values()) == len(happened)
         assert expected.changed_customers == len({change.customer for change in happened})
@@ -211,4 +216,69 @@ async def test_every_trait_is_explained_as_it_is_served_and_events_meanwhile_fol
             assert all(one.public.received_at == one.assertion.received_at for one in found.assertions)
     assert (await simulated(parts.simulation, "{}")).found.changed_customers > 0
     assert parts.rulebook.known_at(END_OF_TIME).version == 2
+    await empty(servers)
+
+
+def seeing(*traits: str) -> PurposeDefined:
+    return msgspec.structs.replace(AUDIT, name="some", traits=traits)
+
+
+def borrowing(expression: str) -> str:
+    """Rules that show something under the name of a trait that may be seen."""
+    computed = {"tier": {"of": "event.type == 'identify'", "aggregate": "unique_list", "value": f"string({expression})"}}
+    return json.dumps({"computed": computed})
+
+
+async def test_a_computed_trait_is_shown_to_who_may_see_what_it_is_made_of_whatever_its_name(
+    started: Callable[[], Parts], servers: Stack, vault: Vault
+) -> None:
+    await empty(servers)
+    parts = started()
+    keys = await vault.create_keys([new_id() for _ in range(12)], 1)
+    await fed(parts, people(keys, random.Random(3)))
+    await activated(parts, command(borrowing("event.traits.name")))
+    found = await profiles(parts, sorted(keys)[:-1], Instant())
+    customer = next(customer for customer, one in found.items() if "tier" in one.record.traits)
+    sights = [
+        (("tier",), False),
+        (("tier", "name"), False),
+        (("tier", "events"), False),
+        (("tier", "events", "name"), True),
+        (("*",), True),
+    ]
+    for sees, shows in sights:
+        async with aclosing(parts.simulation.rules(rules_of(read("{}"), 0), 100, seeing(*sees))) as pages:
+            last = [step async for step in pages][-1]
+        tiers = [one for one in last.examples if one.trait == "tier"]
+        assert tiers
+        assert all((one.change is not None) is shows and one.withheld == ("" if shows else "NOT_IN_PURPOSE") for one in tiers)
+        explained = await parts.explaining.trait(customer, "tier", seeing(*sees), Instant(), "then")
+        assert explained.assertions
+        assert all(one.withheld is not shows and (one.assertion.value is not None) is shows for one in explained.assertions)
+    other = [
+        step
+        async for step in parts.simulation.rules(
+            rules_of(read(borrowing("event.traits.city")), 0), 100, seeing("tier", "events", "name")
+        )
+    ]
+    assert {one.withheld for one in other[-1].examples if one.trait == "tier"} == {"NOT_IN_PURPOSE"}, "what is tried decides too"
+    await empty(servers)
+
+
+async def test_who_restricts_meanwhile_is_no_example_and_who_tries_rules_holds_up_no_activation(
+    started: Callable[[], Parts], servers: Stack, vault: Vault
+) -> None:
+    await empty(servers)
+    parts, purpose = started(), msgspec.structs.replace(AUDIT, legal_basis="contract")
+    [customer] = keys = await vault.create_keys([new_id()], 1)
+    await fed(parts, [make_entry(events.FOUNDED, customer, new_id(), 1, events.CustomerFounded(founding_number=0))])
+    await fed(parts, [told(customer, keys[customer], random.Random(1))])
+    async with aclosing(parts.simulation.rules(rules_of(read(RULES), 0), 100, purpose)) as pages:
+        async for step in pages:
+            if step.found.traits:
+                break  # found, and not sent
+        await fed(parts, [make_entry(events.RESTRICTED, customer, new_id(), 2, events.CustomerRestricted(erasure_id=b"r"))])
+        assert (await activated(parts, command(RULES))).version == 2, "meanwhile"
+        last = [step async for step in pages][-1]
+    assert {(one.change, one.withheld) for one in last.examples} == {(None, "RESTRICTED")}
     await empty(servers)

@@ -10,6 +10,7 @@ from c360.profile.v1 import rules_pb2_grpc
 
 from services.profile.activating import Activator
 from services.profile.api.choices import rules_choice
+from services.profile.api.sending import taken_in_time
 from services.profile.api.values import to_value
 from services.profile.app import Instant, Profiles
 from services.profile.domain.activation import ActivateRules
@@ -35,6 +36,7 @@ from shared.rpc.server import seconds_left
 SERVICE_NAME: Final = "c360.profile.v1.ProfileRulesService"
 EXAMPLES: Final = 10
 EXAMPLES_AT_MOST: Final = 100  # of at most 4 KB twice
+SEND_TIMEOUT_S: Final = 20.0  # for a message: who doesn't read holds up others who try or activate rules
 
 
 class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
@@ -76,15 +78,10 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
     async def SimulateRules(self, request: pb.SimulateRulesRequest, context: Any) -> AsyncIterator[pb.SimulateRulesResponse]:
         rules = rules_of(read(request.document), 0)
         purpose = self._profiles.purpose(request.purpose) if request.purpose else None
-        last: Looked | None = None
         wanted = min(request.examples or EXAMPLES, EXAMPLES_AT_MOST)
-        async with aclosing(self._simulation.rules(rules, wanted, purpose)) as pages:
+        async with aclosing(taken_in_time(self._simulation.rules(rules, wanted, purpose), SEND_TIMEOUT_S)) as pages:
             async for looked in pages:
-                if last is not None:
-                    yield _simulated(last)
-                last = looked
-        if last is not None:
-            yield _simulated(last, with_examples=True)
+                yield _simulated(looked)
 
     async def ActivateRules(self, request: pb.ActivateRulesRequest, context: Any) -> AsyncIterator[pb.ActivateRulesResponse]:
         command = ActivateRules(
@@ -94,7 +91,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             activated_by=request.activated_by,
         )
         looked = Looked(0, 0, Difference(), ())
-        async with aclosing(self._activator.activate(command)) as steps:
+        async with aclosing(taken_in_time(self._activator.activate(command), SEND_TIMEOUT_S)) as steps:
             async for step in steps:
                 if isinstance(step, Looked):
                     looked = step
@@ -151,37 +148,36 @@ def _difference(found: Difference | ProfileRulesDiffer) -> pb.ExpectedDifference
     return pb.ExpectedDifference(customers=found.customers, changed_customers=found.changed_customers, traits=dict(found.traits))
 
 
-def _simulated(looked: Looked, *, with_examples: bool = False) -> pb.SimulateRulesResponse:
+def _simulated(looked: Looked) -> pb.SimulateRulesResponse:
     return pb.SimulateRulesResponse(
         checked_states=looked.states,
         states=looked.of,
         difference=_difference(looked.found),
-        examples=[_example(one) for one in looked.examples] if with_examples else [],
+        examples=[_example(one) for one in looked.examples],
     )
 
 
 def _example(example: Example) -> pb.ChangedValue:
-    change, shows = example.change, not example.withheld
+    if (change := example.change) is None:
+        return pb.ChangedValue(trait=example.trait, withheld=example.withheld)
     return pb.ChangedValue(
-        customer_id=to_text(change.customer),
-        trait=change.trait,
-        before=_chosen(change.before, shows),
-        after=_chosen(change.after, shows),
-        withheld=example.withheld,
+        customer_id=to_text(change.customer), trait=change.trait, before=_chosen(change.before), after=_chosen(change.after)
     )
 
 
-def _chosen(trait: GoldenTrait | None, shows: bool) -> pb.ChosenValue | None:
-    if trait is None:
-        return None
-    value = to_value(trait.value) if shows else None
-    return pb.ChosenValue(value=value, source=trait.source, event_id=to_text(trait.event_id))
+def _chosen(trait: GoldenTrait | None) -> pb.ChosenValue | None:
+    return (
+        None
+        if trait is None
+        else pb.ChosenValue(value=to_value(trait.value), source=trait.source, event_id=to_text(trait.event_id))
+    )
 
 
 def _assertion(one: RecordedAssertion, lost: str) -> pb.Assertion:
     said, public = one.assertion, one.public
+    shows = not one.withheld and fits(said.value)
     return pb.Assertion(
-        value=to_value(said.value) if fits(said.value) else None,
+        value=to_value(said.value) if shows else None,
         source=said.source,
         event_id=to_text(said.event_id),
         customer_id=to_text(one.record.entry.stream),

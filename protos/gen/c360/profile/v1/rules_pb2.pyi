@@ -376,20 +376,21 @@ class ChangedValue(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
-    """The canonical customer, a UUID."""
+    """The canonical customer, a UUID; empty when withheld."""
     trait: _builtins.str
     """The trait's name."""
     withheld: _builtins.str
-    """Why the values are not shown, as a machine-readable word; empty when they are: "PURPOSE_MISSING", "NOT_IN_PURPOSE", or why the
-    customer doesn't permit the purpose.
+    """Why nothing but the trait is told, as a machine-readable word; empty when all is: "PURPOSE_MISSING", "NOT_IN_PURPOSE" (it may not
+    see the trait, or, of a computed one, "events" and the traits that it looks at), "CUSTOMER_ERASED" or "CUSTOMER_UNKNOWN" (since it
+    was looked at), or why the customer doesn't permit the purpose.
     """
     @_builtins.property
     def before(self) -> Global___ChosenValue:
-        """What it is by the rules in force. Absent: nothing."""
+        """What it is by the rules in force. Absent: nothing, or withheld."""
 
     @_builtins.property
     def after(self) -> Global___ChosenValue:
-        """What it would be. Absent: nothing."""
+        """What it would be. Absent: nothing, or withheld."""
 
     def __init__(
         self,
@@ -423,7 +424,7 @@ class ChosenValue(_message.Message):
     """The event that carried it, a UUID."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
-        """The value; absent when it is withheld."""
+        """The value."""
 
     def __init__(
         self,
@@ -659,7 +660,9 @@ class Assertion(_message.Message):
     """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
-        """What it said; null removes the trait. Of an event that a computed trait is made of, what was taken of it; null where nothing is."""
+        """What it said; null removes the trait. Of an event that a computed trait is made of, what was taken of it; null where nothing is,
+        absent where the purpose may not see "events" and the traits that the definition looks at.
+        """
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:

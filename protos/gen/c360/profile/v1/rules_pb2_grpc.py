@@ -86,9 +86,9 @@ class ProfileRulesServiceServicer:
 
     def SimulateRules(self, request, context):
         """SimulateRules tells what other rules would change, by making every profile by both. Nothing is written. A message comes for
-        every page of customers; the last one has the whole difference.
+        every page of customers; the last one has the whole difference and the examples, permitted at that moment.
         Errors: INVALID_ARGUMENT (RULES_INVALID, PURPOSE_UNKNOWN), RESOURCE_EXHAUSTED (SIMULATION_BUSY: another one is running),
-        UNAVAILABLE (CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+        UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,8 +99,8 @@ class ProfileRulesServiceServicer:
         activated version, by which every profile is made from then on. What is kept for it is made anew behind that, in pages, by
         itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
         Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY),
-        DATA_LOSS (ENVELOPE_BROKEN).
+        FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY:
+        another activation is under way), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,17 +45,17 @@ class ProfileRulesServiceStub:
     """
     SimulateRules: _grpc.UnaryStreamMultiCallable[_rules_pb2.SimulateRulesRequest, _rules_pb2.SimulateRulesResponse]
     """SimulateRules tells what other rules would change, by making every profile by both. Nothing is written. A message comes for
-    every page of customers; the last one has the whole difference.
+    every page of customers; the last one has the whole difference and the examples, permitted at that moment.
     Errors: INVALID_ARGUMENT (RULES_INVALID, PURPOSE_UNKNOWN), RESOURCE_EXHAUSTED (SIMULATION_BUSY: another one is running),
-    UNAVAILABLE (CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+    UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
     """
     ActivateRules: _grpc.UnaryStreamMultiCallable[_rules_pb2.ActivateRulesRequest, _rules_pb2.ActivateRulesResponse]
     """ActivateRules puts rules in force. It counts what they change, as SimulateRules does, a message a page; the last message has the
     activated version, by which every profile is made from then on. What is kept for it is made anew behind that, in pages, by
     itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
     Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-    FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY),
-    DATA_LOSS (ENVELOPE_BROKEN).
+    FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY:
+    another activation is under way), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
     """
     ExplainTrait: _grpc.UnaryUnaryMultiCallable[_rules_pb2.ExplainTraitRequest, _rules_pb2.ExplainTraitResponse]
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
@@ -81,17 +81,17 @@ class ProfileRulesServiceAsyncStub(ProfileRulesServiceStub):
     """
     SimulateRules: _aio.UnaryStreamMultiCallable[_rules_pb2.SimulateRulesRequest, _rules_pb2.SimulateRulesResponse]  # type: ignore[assignment]
     """SimulateRules tells what other rules would change, by making every profile by both. Nothing is written. A message comes for
-    every page of customers; the last one has the whole difference.
+    every page of customers; the last one has the whole difference and the examples, permitted at that moment.
     Errors: INVALID_ARGUMENT (RULES_INVALID, PURPOSE_UNKNOWN), RESOURCE_EXHAUSTED (SIMULATION_BUSY: another one is running),
-    UNAVAILABLE (CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+    UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
     """
     ActivateRules: _aio.UnaryStreamMultiCallable[_rules_pb2.ActivateRulesRequest, _rules_pb2.ActivateRulesResponse]  # type: ignore[assignment]
     """ActivateRules puts rules in force. It counts what they change, as SimulateRules does, a message a page; the last message has the
     activated version, by which every profile is made from then on. What is kept for it is made anew behind that, in pages, by
     itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
     Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-    FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY),
-    DATA_LOSS (ENVELOPE_BROKEN).
+    FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY:
+    another activation is under way), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
     """
     ExplainTrait: _aio.UnaryUnaryMultiCallable[_rules_pb2.ExplainTraitRequest, _rules_pb2.ExplainTraitResponse]  # type: ignore[assignment]
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
@@ -132,9 +132,9 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_rules_pb2.SimulateRulesResponse], _abc.AsyncIterator[_rules_pb2.SimulateRulesResponse]]:
         """SimulateRules tells what other rules would change, by making every profile by both. Nothing is written. A message comes for
-        every page of customers; the last one has the whole difference.
+        every page of customers; the last one has the whole difference and the examples, permitted at that moment.
         Errors: INVALID_ARGUMENT (RULES_INVALID, PURPOSE_UNKNOWN), RESOURCE_EXHAUSTED (SIMULATION_BUSY: another one is running),
-        UNAVAILABLE (CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN).
+        UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
         """
 
     @_abc_1.abstractmethod
@@ -147,8 +147,8 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
         activated version, by which every profile is made from then on. What is kept for it is made anew behind that, in pages, by
         itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
         Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY),
-        DATA_LOSS (ENVELOPE_BROKEN).
+        FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY:
+        another activation is under way), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
         """
 
     @_abc_1.abstractmethod
