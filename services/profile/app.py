@@ -18,11 +18,11 @@ from services.profile.clusters import (
     unknown_identifier,
 )
 from services.profile.domain.fold import happened_by, is_timeless
-from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, newest_positions
 from services.profile.enforcement import depends_on_the_person, require_unrestricted
 from services.profile.owners import Owners
+from services.profile.profile import Profile, Standing, profile_of
 from services.profile.ready import Ready
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import NEVER, Past
@@ -50,28 +50,6 @@ class Instant(msgspec.Struct, frozen=True):
     @property
     def is_now(self) -> bool:
         return self.valid_at == self.known_at == END_OF_TIME
-
-
-class Profile(msgspec.Struct, frozen=True):
-    """A golden record, by which rules, and where it stands.
-
-    That is the versions of its streams, `version` the number of their events, and the newest position per partition.
-    """
-
-    record: GoldenRecord
-    version: int
-    versions: dict[bytes, int]
-    positions: dict[int, int]
-    rules: Rules
-    redacted: int = 0  # events whose personal part is gone
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """Which streams are one customer, oldest first, the first canonical; their events in number; newest position per partition."""
-
-    members: list[bytes]
-    version: int
-    positions: dict[int, int]
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -180,7 +158,7 @@ class Profiles:
     async def chosen(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, instant: Instant) -> dict[bytes, Profile]:
         """By customer, of states that are folded with what these rules need."""
         records = await self._chooser.records(clusters, rules, instant.earlier)
-        return {customer: _profile(held, records[customer], rules, self._partitions) for customer, held in clusters.items()}
+        return {customer: profile_of(held, records[customer], rules, self._partitions) for customer, held in clusters.items()}
 
     async def _chosen(self, held: dict[bytes, Held], rules: Rules, instant: Instant) -> Profile:
         return (await self.chosen({b"": held}, rules, instant))[b""]
@@ -314,8 +292,3 @@ class Profiles:
         if not held:
             raise unknown(customer)
         return held
-
-
-def _profile(held: dict[bytes, Held], record: GoldenRecord, rules: Rules, partitions: int) -> Profile:
-    versions = {stream: held[stream].version for stream in record.members}
-    return Profile(record, sum(versions.values()), versions, newest_positions(held, partitions), rules)

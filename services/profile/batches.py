@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from services.profile.app import Instant, Profile, Profiles
+from services.profile.app import Instant, Profiles
 from services.profile.cache import LoadingCache
 from services.profile.clusters import (
     bound_hashes,
@@ -18,6 +18,7 @@ from services.profile.clusters import (
 from services.profile.domain.state import Held, reachable
 from services.profile.enforcement import depends_on_the_person
 from services.profile.owners import Owners
+from services.profile.profile import Profile
 from shared.errors import CustomerError, NotFound
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of

@@ -2,10 +2,11 @@
 
 import msgspec
 
-from services.profile.app import Instant, Profile, Profiles
+from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, RulesChoice
 from services.profile.domain.diff import Cause, Difference, Side, difference
 from services.profile.domain.state import State
+from services.profile.profile import Profile
 from services.profile.tables.history import History, counts
 from shared.errors import NotFound
 from shared.events.consent import PurposeDefined

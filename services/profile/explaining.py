@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from services.profile.app import Cluster, Instant, Profile, Profiles
+from services.profile.app import Cluster, Instant, Profiles
 from services.profile.choosing import Chooser, RulesChoice
 from services.profile.domain.computed.occurrences import Scalar
 from services.profile.domain.explanation import Explanation, beyond_the_limit, explain, not_served
@@ -14,6 +14,7 @@ from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion
 from services.profile.enforcement import NOT_IN_PURPOSE, sees_what_it_is_made_of
+from services.profile.profile import Profile
 from shared.errors import NotFound, NotPermitted
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.profile.app import Instant, Profile
+from services.profile.app import Instant
 from services.profile.choosing import RulesChoice
 from services.profile.composition import Parts
 from services.profile.domain.activation import ActivateRules
 from services.profile.domain.difference import changes
 from services.profile.domain.rules_document import read, rules_of
 from services.profile.domain.state import state_hash
+from services.profile.profile import Profile
 from services.profile.simulating import Progress, Simulation
 from services.profile.tables.rulebook import RULES_STREAM, Activation
 from services.stack.stack import Stack

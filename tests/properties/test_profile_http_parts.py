@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.app import Instant, Profile
+from services.profile.app import Instant
 from services.profile.domain.golden import COMPUTED, GoldenRecord, GoldenTrait
 from services.profile.domain.rules_document import read, rules_of
 from services.profile.domain.state import linked
@@ -15,6 +15,7 @@ from services.profile.http.address import Target, target_of
 from services.profile.http.queries import query_of
 from services.profile.http.resources import Read, traits, wanted_by
 from services.profile.origins import first_links
+from services.profile.profile import Profile
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id

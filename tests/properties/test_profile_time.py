@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.app import Instant, Profile
+from services.profile.app import Instant
 from services.profile.domain.diff import Difference, IdentifierChange, MemberChange, TraitChange
 from services.profile.domain.golden import GoldenTrait
+from services.profile.profile import Profile
 from services.profile.timelines import Filter, place_of
 from services.profile.walking import Order, Told
 from shared.errors import CustomerError

@@ -9,10 +9,10 @@ from c360.profile.v1 import profile_pb2 as pb
 from services.profile.api.bounds import LISTED_AT_MOST, bounded
 from services.profile.api.masks import WHOLE, Mask
 from services.profile.api.values import to_value
-from services.profile.app import Profile
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import Released, release
+from services.profile.profile import Profile
 from services.profile.replay import Step
 from shared.errors import CustomerError
 from shared.events.consent import ALL_TRAITS, PurposeDefined

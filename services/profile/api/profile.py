@@ -15,13 +15,14 @@ from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
 from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
-from services.profile.app import Instant, Profile, Profiles
+from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import release
 from services.profile.hub import Hub, News
+from services.profile.profile import Profile
 from services.profile.reading import noted
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer

@@ -5,13 +5,14 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from services.profile.app import Instant, Profile
+from services.profile.app import Instant
 from services.profile.domain.golden import NO_EVENT, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import Withheld, release
 from services.profile.http.address import Target
 from services.profile.http.queries import Query, rfc3339
 from services.profile.origins import Origin, Origins
+from services.profile.profile import Profile
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.log import Record
