@@ -138,7 +138,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     recorder = Recorder(
         writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
-    simulation = Simulation(profiles, chooser, states, history, now_us)
     counting = Simulation(profiles, chooser, states, history, now_us)  # of its own: who tries rules doesn't hold up an activation
     activator = Activator(recorder, rulebook, states, counting, hub.everything_changed, now_us, id_maker(now_us))
     batches = Batches(profiles, owners, held, vault.lookup_key)
@@ -150,7 +149,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         states=states,
         rulebook=rulebook,
         activator=activator,
-        simulation=simulation,
+        simulation=Simulation(profiles, chooser, states, history, now_us),
         explaining=Explaining(profiles, chooser, reader, vault, partitions),
         parked=parked,
         recorder=recorder,
