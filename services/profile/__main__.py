@@ -16,6 +16,7 @@ from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
 from services.profile.api.etags import Tag, tagger
 from services.profile.api.export import ExportApi
 from services.profile.api.history import HistoryApi
+from services.profile.api.places import Places
 from services.profile.api.profile import ProfileApi
 from services.profile.api.rules import SERVICE_NAME as RULES
 from services.profile.api.rules import ProfileRulesApi
@@ -53,7 +54,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     parts = compose(settings, pool, vault, client)
     await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
-    _answer(server, parts, replayer, tagger(vault.lookup_key))
+    _answer(server, parts, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
     doors = _open_http(settings, parts, keyring)
     checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions)
 
@@ -99,14 +100,16 @@ async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
     await asyncio.gather(server.stop(), *(door.stop() for door in doors))
 
 
-def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag) -> None:
+def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag, places: Places) -> None:
     api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tag, parts.ready)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
     history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
     server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
-    segments = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress)
+    segments = SegmentApi(
+        parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress, places
+    )
     server.add(add_SegmentServiceServicer_to_server, segments, "c360.profile.v1.SegmentService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")

@@ -1,6 +1,7 @@
 """Who is in which segment on a real PostgreSQL: as the function says at every step, with the cause of every change."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -8,6 +9,7 @@ import pytest
 from c360.profile.v1 import segment_pb2 as pb
 
 from services.profile import memberships
+from services.profile.api.places import Places
 from services.profile.api.segments import SegmentApi
 from services.profile.app import Instant
 from services.profile.composition import ProfileSettings, compose
@@ -16,9 +18,10 @@ from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
 from services.stack.stack import Stack
 from shared.config import read_settings
-from shared.errors import NotFound, NotPermitted
+from shared.errors import InvalidInput, NotFound, NotPermitted
 from shared.ids import derived_id, to_text
 from shared.instants import END_OF_TIME, SECOND, now_us
+from shared.rpc.paging import token_of
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
 from tests.live.test_profile_rules import AUDIT, activated, command
 from tests.properties.people_read import decision, purpose
@@ -48,6 +51,11 @@ async def _emptied(inside: Inside) -> None:
 async def caught_up(keeper: memberships.Keeper) -> None:
     while await keeper.step():
         pass
+
+
+def api_of(inside: Inside) -> SegmentApi:
+    parts, places = inside.parts, Places(inside.vault.lookup_key)
+    return SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress, places)
 
 
 async def agree(inside: Inside, streams: list[bytes]) -> dict[str, set[bytes]]:
@@ -178,17 +186,22 @@ async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside
     assert (await parts.memberships.sizes())["kiel"] == len(streams)
     for stream in permitting:
         await inside.decide(decision(derived_id(f"{streams.index(stream)}@example.com".encode()), "granted", 1))
-    api = SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress)
+    api = api_of(inside)
     shown, withheld, request = [], 0, pb.ListSegmentMembersRequest(segment="kiel", purpose=wanted.name, page_size=2)
     while True:
         answer = await api.ListSegmentMembers(request, None)
         shown += [one.customer_id for one in answer.members]
         withheld += answer.withheld_count
         request.page_token = answer.next_page_token
+        token = base64.urlsafe_b64decode(request.page_token)
+        assert not any(stream in token for stream in streams), "a token names nobody, least of all who is withheld"
         if not request.page_token:
             break
     assert (shown, withheld) == ([to_text(stream) for stream in permitting], len(streams) - len(permitting))
     changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), None)
     assert ({one.customer_id for one in changes.changes}, changes.withheld_count) == (set(shown), withheld)
+    request.page_token = token_of(b"another's")
+    with pytest.raises(InvalidInput, match="page token"):
+        await api.ListSegmentMembers(request, None)
     with pytest.raises(NotPermitted, match="may not see"):
         await api.ListSegmentMembers(pb.ListSegmentMembersRequest(segment="buyers", purpose=wanted.name), None)

@@ -9,6 +9,7 @@ from c360.profile.v1 import segment_pb2 as pb
 from c360.profile.v1 import segment_pb2_grpc
 
 from services.profile.api.choices import rules_choice
+from services.profile.api.places import Places
 from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings
@@ -27,7 +28,7 @@ from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
 BY_NAME = msgspec.msgpack.Decoder(str)
-BY_ID = msgspec.msgpack.Decoder(bytes)
+BY_PLACE = msgspec.msgpack.Decoder(bytes)
 
 
 class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
@@ -39,6 +40,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         memberships: Memberships,
         belongings: Belongings,
         progress: Progress,
+        places: Places,
     ) -> None:
         self._profiles = profiles
         self._rulebook = rulebook
@@ -46,6 +48,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         self._memberships = memberships
         self._belongings = belongings
         self._progress = progress
+        self._places = places
 
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
         page, in_force = Page(request, BY_NAME), self._rulebook.in_force
@@ -61,9 +64,10 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         )
 
     async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
-        page, purpose = Page(request, BY_ID), self._purpose(request.segment, request.purpose)
-        rows = await self._memberships.members(request.segment, page.after or b"", page.wanted)
-        found, token = page.cut(rows, lambda one: one.customer)
+        page, purpose = Page(request, BY_PLACE), self._purpose(request.segment, request.purpose)
+        after = b"" if page.after is None else self._places.open(page.after, request.segment)
+        rows = await self._memberships.members(request.segment, after, page.wanted)
+        found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
         permitted = await self._permitted([one.customer for one in found], purpose)
         shown = [one for one in found if one.customer in permitted]
         return pb.ListSegmentMembersResponse(
