@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Segments of customers, as the rules of profiles define them.")
 Name = Annotated[str, typer.Argument(metavar="SEGMENT", help="Its name.")]
+NOT_PERMITTED = "their customers do not permit the purpose"
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")]
 Customer = Annotated[
     Person | None,
@@ -88,7 +89,8 @@ def history(
     if customer is not None:
         request.customer.CopyFrom(messages.customer_ref(customer))
     with _segments() as stub:
-        found = _told(stub.ListMembershipChanges, request, "changes", limit, timeout_s)
+        why = f"{NOT_PERMITTED}, or it may not see what the condition of then looked at"
+        found = _told(stub.ListMembershipChanges, request, "changes", limit, timeout_s, why)
     for change in found:
         change["change"] = "entered" if change["entered"] else "left"
     columns = {"customer": "customer_id", "change": "change", "when": "valid_time", "why": "cause", "event": "event_type"}
@@ -134,7 +136,7 @@ def of(
         render.note(f"not in the purpose, whether in them or not: {', '.join(shown['withheld_segments'])}")
 
 
-def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float) -> list[dict[str, Any]]:
+def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float, why: str = NOT_PERMITTED) -> list[dict[str, Any]]:
     """Says how many were left out."""
     withheld = 0
 
@@ -146,7 +148,7 @@ def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float) -> 
 
     found = list(_plain(paging.entries(counting, request, field, limit, timeout_s)))
     if withheld:
-        render.note(f"{withheld} left out: their customers do not permit the purpose")
+        render.note(f"{withheld} left out: {why}")
     return found
 
 

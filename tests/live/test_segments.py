@@ -18,7 +18,7 @@ from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
 from services.stack.stack import Stack
 from shared.config import read_settings
-from shared.errors import InvalidInput, NotFound, NotPermitted
+from shared.errors import InvalidInput, NotFound, NotPermitted, Unavailable
 from shared.ids import derived_id, to_text
 from shared.instants import END_OF_TIME, SECOND, now_us
 from shared.rpc.paging import token_of
@@ -203,5 +203,17 @@ async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside
     request.page_token = token_of(b"another's")
     with pytest.raises(InvalidInput, match="page token"):
         await api.ListSegmentMembers(request, None)
+    request.page_token = ""
+    first = parts.rulebook.in_force.version
+    await activated(parts, command(RULES.replace("traits.city == 'Kiel'", "has(traits.income)")))
+    await caught_up(parts.keeper)
+    await activated(parts, command(RULES))
+    with pytest.raises(Unavailable, match="looked at"):
+        await api.ListSegmentMembers(request, None)
+    await caught_up(parts.keeper)
+    assert (await api.ListSegmentMembers(request, None)).members
+    changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), None)
+    assert {one.rules_version for one in changes.changes} == {first}, "what came by another condition tells of an income"
+    assert (len(changes.changes), changes.withheld_count) == (len(shown), 3 * len(streams) - len(shown))
     with pytest.raises(NotPermitted, match="may not see"):
         await api.ListSegmentMembers(pb.ListSegmentMembersRequest(segment="buyers", purpose=wanted.name), None)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from services.profile.domain.computed.definitions import compile_section as compile_computed
 from services.profile.domain.computed.document import ComputedTrait
-from services.profile.domain.membership import looks_at, moves
+from services.profile.domain.membership import looks_at, moves, told_by
+from services.profile.domain.rules_document import RulesDocument, rules_of
 from services.profile.domain.segments import Segment, compile_section
 
 CUSTOMERS = [bytes([number]) for number in range(4)]
@@ -61,3 +62,13 @@ def test_what_a_segment_tells_of_is_what_its_condition_looks_at(when: str, names
     definitions = compile_computed({"orders": ComputedTrait(of="event.type == 'track'", aggregate="count")})
     found = compile_section({"x": Segment(when=when)}, definitions).conditions["x"]
     assert looks_at(found) == names
+
+
+@given(st.lists(st.sampled_from(["city", "income", ""]), min_size=1, max_size=6))
+def test_a_change_is_told_to_who_may_see_all_that_it_tells_of(looked_at: list[str]) -> None:
+    conditions = [{"x": Segment(when=f"has(traits.{trait})")} if trait else {} for trait in looked_at]
+    versions = [rules_of(RulesDocument(segments=one), number) for number, one in enumerate(conditions, 1)]
+    told = told_by(versions, "x", lambda trait: trait == "city")
+    for number, trait in enumerate(looked_at, 1):
+        assert told(number, True) is ("income" not in looked_at[:number]), "before and after it, somebody was in by some condition"
+        assert told(number, False) is (trait == "city" or (not trait and told(number, True)))

@@ -13,11 +13,11 @@ from services.profile.api.places import Places
 from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings
-from services.profile.domain.membership import looks_at
+from services.profile.domain.membership import looks_at, told_by
 from services.profile.enforcement import NOT_IN_PURPOSE
 from services.profile.tables.memberships import Change, Memberships
 from services.profile.tables.rulebook import Rulebook
-from shared.errors import NotFound, NotPermitted
+from shared.errors import NotFound, NotPermitted, Unavailable
 from shared.events.consent import PurposeDefined
 from shared.identifiers import Identifier
 from shared.ids import to_text
@@ -66,7 +66,10 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
     async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
         page, purpose = Page(request, BY_PLACE), self._purpose(request.segment, request.purpose)
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
+        version = self._rulebook.in_force.version
+        await self._settled(version)
         rows = await self._memberships.members(request.segment, after, page.wanted)
+        await self._settled(version)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
         permitted = await self._permitted([one.customer for one in found], purpose)
         shown = [one for one in found if one.customer in permitted]
@@ -88,7 +91,8 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         rows = await self._memberships.changes(request.segment, customers, before, page.wanted)
         found, token = page.cut(rows, lambda one: (one.number, b""))
         permitted = await self._permitted({one.customer for one in found}, purpose)
-        shown = [_change(one) for one in found if one.customer in permitted]
+        told = told_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
+        shown = [_change(one) for one in found if one.customer in permitted and told(one.rules_version, one.cause == "rules")]
         return pb.ListMembershipChangesResponse(changes=shown, withheld_count=len(found) - len(shown), next_page_token=token)
 
     async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> pb.GetMembershipResponse:
@@ -118,6 +122,11 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
                 f"the segment tells of traits that {purpose.name} may not see", reason=NOT_IN_PURPOSE, traits=" ".join(unseen)
             )
         return purpose
+
+    async def _settled(self, version: int) -> None:
+        """What is written may be of a condition of before, which the purpose was not judged by. Raises Unavailable (SEGMENTS_NOT_SETTLED)."""
+        if await self._memberships.filled_for() != version:
+            raise Unavailable("not everybody was looked at by the rules in force yet; try again", reason="SEGMENTS_NOT_SETTLED")
 
     async def _permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
         clusters = await self._batches.clusters(customers, purpose)

@@ -1,6 +1,6 @@
 """Who is in which segments, and what has to change of what was written of it. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import reduce
 from typing import Final
 
@@ -50,6 +50,23 @@ def moves(
     found += [Move(canonical, segment, False) for segment in was - wanted]
     found += [Move(other, segment, False) for other in cluster if other != canonical for segment in written.get(other, ())]
     return sorted(found)
+
+
+def told_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bool]) -> Callable[[int, bool], bool]:
+    """Of versions of the rules: whether somebody with such sight may hear of a change by one of them, (version, by other rules).
+
+    A change by other rules, or by ones that don't define the segment, tells also of what the versions before looked at.
+    """
+    conditions = {rules.version: rules.segments.conditions.get(segment) for rules in defining if rules.segments is not None}
+    seen = {number: all(map(may_see, looks_at(one))) for number, one in conditions.items() if one is not None}
+    hidden = [number for number, sees in seen.items() if not sees]
+
+    def told(version: int, by_others: bool) -> bool:
+        if by_others or version not in seen:
+            return all(number > version for number in hidden)
+        return seen[version]
+
+    return told
 
 
 def looks_at(condition: Condition) -> frozenset[str]:

@@ -261,7 +261,9 @@ class ListMembershipChangesResponse(_message.Message):
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     withheld_count: _builtins.int
-    """How many of this page were left out because the customer doesn't permit the purpose."""
+    """How many of this page were left out because the customer doesn't permit the purpose, or the purpose may not see what the
+    condition of then looked at.
+    """
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property

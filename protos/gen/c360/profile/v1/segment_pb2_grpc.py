@@ -75,7 +75,7 @@ class SegmentServiceServicer:
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
         PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-        (CONSENT_NOT_CONFIRMED).
+        (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,8 +83,9 @@ class SegmentServiceServicer:
 
     def ListMembershipChanges(self, request, context):
         """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
-        counted; of who was erased there is nothing.
-        Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
+        counted, and so is what was written by rules of before whose condition looked at traits that the purpose may not see; of who was
+        erased there is nothing.
+        Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
         (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,12 +43,13 @@ class SegmentServiceStub:
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
     PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-    (CONSENT_NOT_CONFIRMED).
+    (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
     """
     ListMembershipChanges: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListMembershipChangesRequest, _segment_pb2.ListMembershipChangesResponse]
     """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
-    counted; of who was erased there is nothing.
-    Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
+    counted, and so is what was written by rules of before whose condition looked at traits that the purpose may not see; of who was
+    erased there is nothing.
+    Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
     (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
     """
     GetMembership: _grpc.UnaryUnaryMultiCallable[_segment_pb2.GetMembershipRequest, _segment_pb2.GetMembershipResponse]
@@ -72,12 +73,13 @@ class SegmentServiceAsyncStub(SegmentServiceStub):
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
     PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-    (CONSENT_NOT_CONFIRMED).
+    (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
     """
     ListMembershipChanges: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListMembershipChangesRequest, _segment_pb2.ListMembershipChangesResponse]  # type: ignore[assignment]
     """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
-    counted; of who was erased there is nothing.
-    Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
+    counted, and so is what was written by rules of before whose condition looked at traits that the purpose may not see; of who was
+    erased there is nothing.
+    Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
     (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
     """
     GetMembership: _aio.UnaryUnaryMultiCallable[_segment_pb2.GetMembershipRequest, _segment_pb2.GetMembershipResponse]  # type: ignore[assignment]
@@ -110,7 +112,7 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
         PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-        (CONSENT_NOT_CONFIRMED).
+        (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
         """
 
     @_abc_1.abstractmethod
@@ -120,8 +122,9 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.ListMembershipChangesResponse, _abc.Awaitable[_segment_pb2.ListMembershipChangesResponse]]:
         """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
-        counted; of who was erased there is nothing.
-        Errors: as ListSegmentMembers, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
+        counted, and so is what was written by rules of before whose condition looked at traits that the purpose may not see; of who was
+        erased there is nothing.
+        Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
         (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
         """
 
