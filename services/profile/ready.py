@@ -15,9 +15,9 @@ from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
 
 READY_BYTES = 64 * 1024 * 1024
-OVERHEAD_BYTES = 1_000  # of an answer, and a hundred of each key
+OVERHEAD_BYTES = 1_000  # of an answer and its request, and a hundred of each key
 KEY_BYTES = 100
-REQUEST_BYTES_AT_MOST = 4_096  # a larger one is answered anew each time
+REQUEST_BYTES_AT_MOST = 512  # a larger one is answered anew each time: it would be held besides
 MOST_KEYS = 200  # a customer of more is made anew for each call, rather than looked for at each change
 
 
@@ -36,7 +36,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        return len(self.answer) + REQUEST_BYTES_AT_MOST + OVERHEAD_BYTES + KEY_BYTES * len(self.keys)
+        return len(self.answer) + OVERHEAD_BYTES + KEY_BYTES * len(self.keys)
 
 
 class ReadyAnswers:
