@@ -68,6 +68,7 @@ class ConsentFollower:
         self._decisions.clear()
         self._progress.advance("consent", consumed - 1)
         self._lease.renew()
+        self._hub.everything_changed()  # of what was committed before this was lost, nobody may have been told
         follower = Follower(client, CONSENT_STREAM, consumed)
         try:
             while True:

@@ -155,7 +155,7 @@ class Keeper:
                 self._rest(rules, place)  # after a restart
                 return place.rules_version != rules.version
             if rules.segments is None:
-                page = [(0, customer) for customer in await memberships.somebody(connection, PAGE_CUSTOMERS)]
+                page = [(0, customer) for customer in await memberships.somebody_after(connection, place, PAGE_CUSTOMERS)]
                 await memberships.set_due(connection, dict.fromkeys((customer for _, customer in page), None))
             else:
                 page = await memberships.streams_after(connection, place, PAGE_CUSTOMERS)

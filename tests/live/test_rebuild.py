@@ -282,5 +282,6 @@ async def test_an_erasure_reaches_what_a_killed_maker_left(world: World) -> None
     partition = partition_of(stream, world.partitions)
     snapshot = "INSERT INTO profile_next.snapshots VALUES ($1, $2, 'x', 1, 0, 0, 0, 0, 0, 'x', 'x')"
     await world.admin.execute(snapshot, partition, stream)
+    await world.admin.execute("INSERT INTO profile_next.identifiers VALUES (0, 'x', $1)", stream)
     await forget(world.pool, [stream], world.partitions)
     assert not any((await world.rows("profile_next")).values())

@@ -2,22 +2,20 @@
 
 from typing import Any, Final
 
-from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import history_pb2 as pb
 from c360.profile.v1 import history_pb2_grpc
 
+from services.profile.api.asking import customer_of, instant_of
 from services.profile.api.change_messages import ANSWER_BYTES, change_message, diff_message, may_tell, withheld_messages
 from services.profile.api.choices import rules_choice
-from services.profile.app import Instant, Profiles
+from services.profile.app import Profiles
 from services.profile.differences import Differences
 from services.profile.domain.diff import TraitChange
 from services.profile.walking import Order, Told, Walked, Walks
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
-from shared.identifiers import Identifier
-from shared.instants import END_OF_TIME
 from shared.positions import Progress
-from shared.rpc.edge import freshness, instant, named_customer
+from shared.rpc.edge import freshness
 from shared.rpc.paging import BY_NUMBER, Page, token_of
 from shared.rpc.server import seconds_left
 
@@ -36,33 +34,22 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         self._progress = progress
 
     async def DiffProfile(self, request: pb.DiffProfileRequest, context: Any) -> pb.DiffProfileResponse:
-        old, new = self._point(request.old, "old"), self._point(request.new, "new")
+        old, new = (instant_of(self._profiles, getattr(request, name), f"{name}.") for name in ("old", "new"))
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        customer, choice = await self._customer(request.customer), rules_choice(request.rules)
+        customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
         compared = await self._differences.between(customer, purpose, old, new, choice)
         return diff_message(compared, purpose, set(request.traits))
 
     async def ListProfileChanges(self, request: pb.ListProfileChangesRequest, context: Any) -> pb.ListProfileChangesResponse:
-        page, until = Page(request, BY_NUMBER), self._point(request.until, "until")
+        page, until = Page(request, BY_NUMBER), instant_of(self._profiles, request.until, "until.")
         if (order := ORDERS.get(request.order)) is None:
             raise InvalidInput("changes are listed by when they were known or by when they happened", reason="ORDER_UNKNOWN")
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        customer, choice = await self._customer(request.customer), rules_choice(request.rules)
+        customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
         walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice)
         return _page(walked, purpose, set(request.traits), page.size)
-
-    async def _customer(self, reference: CustomerRef) -> bytes:
-        named = named_customer(reference)
-        return await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
-
-    def _point(self, point: pb.Point, name: str) -> Instant:
-        def past(field: str) -> int:
-            given = point.HasField(field)  # type: ignore[arg-type]
-            return self._profiles.past(instant(getattr(point, field), f"{name}.{field}")) if given else END_OF_TIME
-
-        return Instant(past("valid_at"), past("known_at"))
 
 
 def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) -> pb.ListProfileChangesResponse:

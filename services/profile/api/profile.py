@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
-from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
+from services.profile.api.asking import customer_of, instant_of
 from services.profile.api.batching import named_each, results
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.choices import rules_choice
@@ -28,11 +28,9 @@ from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
 from shared.events.consent import ALL_TRAITS, PurposeDefined
-from shared.identifiers import Identifier
 from shared.ids import to_text
-from shared.instants import END_OF_TIME
 from shared.positions import Progress
-from shared.rpc.edge import freshness, instant, named_customer, progress_name
+from shared.rpc.edge import freshness, progress_name
 from shared.rpc.paging import Page, token_of
 from shared.rpc.server import DEFAULT_DEADLINE_S, seconds_left
 from shared.waiting import wait_for_news
@@ -82,7 +80,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return made.answer
 
     async def _made(self, request: pb.GetProfileRequest, context: Any) -> Made:
-        instant, mask = self._instant(request), mask_of(request.read_mask)
+        instant, mask = instant_of(self._profiles, request), mask_of(request.read_mask)
         purpose, customer = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
@@ -111,7 +109,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         )
 
     async def ListIdentifiers(self, request: pb.ListIdentifiersRequest, context: Any) -> pb.ListIdentifiersResponse:
-        page, instant = Page(request, IDENTIFIER_PLACES), self._instant(request)
+        page, instant = Page(request, IDENTIFIER_PLACES), instant_of(self._profiles, request)
         purpose, customer = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant)
         visible = sorted(release(profile.record, purpose).identifiers, key=_place)
@@ -119,7 +117,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return pb.ListIdentifiersResponse(identifiers=[identifier_message(linked) for linked in shown], next_page_token=token)
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Any) -> pb.ListMembersResponse:
-        page, instant = Page(request, MEMBER_PLACES), self._instant(request)
+        page, instant = Page(request, MEMBER_PLACES), instant_of(self._profiles, request)
         purpose, customer = await self._asked(request, context)
         await self._profiles.permit_past(customer, purpose)
         members, _ = await self._profiles.members(customer, instant.known_at)
@@ -129,7 +127,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         page, wanted = Page(request, PLACES), timeline_filter(request)
-        instant = self._instant(request)
+        instant = instant_of(self._profiles, request)
         purpose, customer = await self._asked(request, context)
         await self._profiles.permit_past(customer, purpose)
         stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
@@ -140,7 +138,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         # Not all of the deadline: that one is for the whole watch.
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         purpose_name = self._profiles.purpose(request.purpose).name
-        customer = await self._customer(request.customer)
+        customer = await customer_of(self._profiles, request.customer)
         seen = {progress_name(position): position.number for position in request.resume_after}
         news, rules = News(), self._profiles.in_force
         while True:
@@ -160,7 +158,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
     async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        served = await self._profiles.permit_replay(await self._customer(request.customer), purpose)
+        served = await self._profiles.permit_replay(await customer_of(self._profiles, request.customer), purpose)
         steps, states = await self._replayer.replay(served.versions, served.rules.keeping)
         hashes = purpose.may_see(ALL_TRAITS)  # as in GetProfile: else others could compare what they may not see
         for step in steps:
@@ -180,18 +178,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         """The purpose and the customer, once what the caller has seen elsewhere can be seen here."""
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
-        return purpose, await self._customer(request.customer)
-
-    def _instant(self, request: Any) -> Instant:
-        def past(field: str) -> int:
-            given = field in request.DESCRIPTOR.fields_by_name and request.HasField(field)
-            return self._profiles.past(instant(getattr(request, field), field)) if given else END_OF_TIME
-
-        return Instant(past("valid_at"), past("known_at"))
-
-    async def _customer(self, reference: CustomerRef) -> bytes:
-        named = named_customer(reference)
-        return await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
+        return purpose, await customer_of(self._profiles, request.customer)
 
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:

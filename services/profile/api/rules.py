@@ -9,15 +9,16 @@ from c360.profile.v1 import rules_pb2 as pb
 from c360.profile.v1 import rules_pb2_grpc
 
 from services.profile.activating import Activator
+from services.profile.api.asking import customer_of, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.sending import taken_in_time
 from services.profile.api.values import to_value
-from services.profile.app import Instant, Profiles
+from services.profile.app import Profiles
 from services.profile.domain.activation import ActivateRules
 from services.profile.domain.difference import Difference
 from services.profile.domain.fold import fits
 from services.profile.domain.golden import GoldenTrait
-from services.profile.domain.rules_document import SHIPPED, read, rules_of, to_json
+from services.profile.domain.rules_document import SHIPPED, named, read, rules_of, to_json
 from services.profile.explaining import Explaining, RecordedAssertion
 from services.profile.simulating import Example, Simulation
 from services.profile.simulating import Progress as Looked
@@ -25,11 +26,10 @@ from services.profile.tables.rulebook import Activation, Rulebook
 from services.profile.tables.states import States
 from shared.errors import InvalidInput
 from shared.events.profile_rules import ProfileRulesDiffer
-from shared.identifiers import Identifier
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, instant, named_customer
+from shared.rpc.edge import freshness
 from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
@@ -102,11 +102,10 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         page = Page(request, BY_NUMBER)
         if not request.trait:
             raise InvalidInput("name the trait", reason="TRAIT_MISSING")
-        asked, choice = self._instant(request), rules_choice(request.rules)
+        asked, choice = instant_of(self._profiles, request), rules_choice(request.rules)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        named = named_customer(request.customer)
-        customer = await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
+        customer = await customer_of(self._profiles, request.customer)
         found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
         rows = [one for one in found.assertions if page.after is None or one.place < page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one.place)
@@ -114,7 +113,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         computed = self._rulebook.version(rules.version).document.computed.get(request.trait)
         return pb.ExplainTraitResponse(
             value=None if served is None else to_value(served.value),
-            rule=msgspec.json.encode(computed or rules.of(request.trait)).decode(),
+            rule=msgspec.json.encode(computed or named(rules.of(request.trait))).decode(),
             named=computed is not None or request.trait in rules.traits,
             rules_version=rules.version,
             cut=explanation.cut if served is None else served.cut,
@@ -122,14 +121,6 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             assertion_count=len(found.assertions),
             next_page_token=token,
         )
-
-    def _instant(self, request: pb.ExplainTraitRequest) -> Instant:
-        given = {
-            field: self._profiles.past(instant(getattr(request, field), field))
-            for field in ("valid_at", "known_at")
-            if request.HasField(field)
-        }
-        return Instant(**given)
 
 
 def _version(found: Activation) -> pb.RulesVersion:

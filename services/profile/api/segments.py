@@ -4,13 +4,13 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import segment_pb2 as pb
 from c360.profile.v1 import segment_pb2_grpc
 
+from services.profile.api.asking import customer_of, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.places import Places
-from services.profile.app import Instant, Profiles
+from services.profile.app import Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings
 from services.profile.domain.membership import looks_at, told_by
@@ -19,11 +19,10 @@ from services.profile.tables.memberships import Change, Memberships
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import NotFound, NotPermitted, Unavailable
 from shared.events.consent import PurposeDefined
-from shared.identifiers import Identifier
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, instant, named_customer
+from shared.rpc.edge import freshness
 from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
@@ -85,7 +84,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         page, purpose = Page(request, BY_NUMBER), self._purpose(request.segment, request.purpose)
         customers: Collection[bytes] = ()
         if request.HasField("customer"):
-            customer = await self._customer(request.customer)
+            customer = await customer_of(self._profiles, request.customer)
             customers = (await self._profiles.standing(customer, purpose)).members
         before = page.after[0] if page.after else END_OF_TIME
         rows = await self._memberships.changes(request.segment, customers, before, page.wanted)
@@ -96,21 +95,13 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         return pb.ListMembershipChangesResponse(changes=shown, withheld_count=len(found) - len(shown), next_page_token=token)
 
     async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> pb.GetMembershipResponse:
-        def past(field: str) -> int:
-            given = request.HasField(field)  # type: ignore[arg-type]
-            return self._profiles.past(instant(getattr(request, field), field)) if given else END_OF_TIME
-
-        asked, choice = Instant(past("valid_at"), past("known_at")), rules_choice(request.rules)
+        asked, choice = instant_of(self._profiles, request), rules_choice(request.rules)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        found = await self._belongings.of(await self._customer(request.customer), purpose, asked, choice)
+        found = await self._belongings.of(await customer_of(self._profiles, request.customer), purpose, asked, choice)
         return pb.GetMembershipResponse(
             segments=found.segments, withheld_segments=found.withheld, rules_version=found.rules.version
         )
-
-    async def _customer(self, ref: CustomerRef) -> bytes:
-        named = named_customer(ref)
-        return await self._profiles.customer_of(named) if isinstance(named, Identifier) else named
 
     def _purpose(self, segment: str, name: str) -> PurposeDefined:
         """Raises InvalidInput, Unavailable, NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""

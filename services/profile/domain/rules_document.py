@@ -13,7 +13,7 @@
 `default` is the rule of every trait that isn't listed. Each further section has a type of its own, which checks what it says.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -79,7 +79,17 @@ def rules_of(document: RulesDocument, version: int) -> Rules:
 
 
 def to_json(document: RulesDocument) -> str:
-    return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
+    """Rules with their names, so that who edits it sees what is in force."""
+    written = msgspec.to_builtins(document) | {"default": named(document.default)}
+    if document.traits:
+        written["traits"] = {trait: named(rule) for trait, rule in document.traits.items()}
+    return msgspec.json.format(msgspec.json.encode(written), indent=1).decode()
+
+
+def named(rule: TraitRule) -> dict[str, Any]:
+    """As it is written, its name included when that is the default."""
+    written: dict[str, Any] = msgspec.to_builtins(rule)
+    return {"rule": rule.rule} | written
 
 
 SHIPPED_RULES: Final = rules_of(SHIPPED, 1)

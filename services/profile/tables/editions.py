@@ -108,3 +108,4 @@ async def forget(pool: Any, streams: Sequence[bytes], partitions: int) -> None:
             [partition_of(stream, partitions) for stream in streams],
             list(streams),
         )
+    await pool.execute("DELETE FROM profile_next.identifiers WHERE customer = ANY($1::bytea[])", list(streams))

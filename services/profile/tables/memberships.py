@@ -140,10 +140,13 @@ async def forget(connection: Any, customers: Collection[bytes]) -> None:
         await connection.execute(f"DELETE FROM {table} WHERE customer = ANY($1)", list(customers))  # noqa: S608
 
 
-async def somebody(connection: Any, at_most: int) -> list[bytes]:
+async def somebody_after(connection: Any, place: Place, at_most: int) -> list[bytes]:
     """Of whom anything is written that may change."""
     rows = await connection.fetch(
-        "SELECT customer FROM segment_members UNION SELECT customer FROM segment_due ORDER BY customer LIMIT $1", at_most
+        """SELECT customer FROM segment_members WHERE customer > $1 UNION SELECT customer FROM segment_due WHERE customer > $1
+           ORDER BY customer LIMIT $2""",
+        place.stream,
+        at_most,
     )
     return [row["customer"] for row in rows]
 
