@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from services.profile.domain.fold import evolve
+from services.profile.domain.fold import evolve_to
 from services.profile.domain.rules import fold_digest
 from services.profile.domain.state import Held, linked
 from services.profile.tables import erasures
@@ -206,7 +206,7 @@ class Maker:
         elif isinstance(public, events.CustomerErased):
             page.erased.append(entry)
         if record.version > held.version:  # else its state was folded anew from the log, which is further
-            evolve(held.state, entry, public, personal, self._rulebook.rules.keeping)
+            evolve_to(record.version, held.state, entry, public, personal, self._rulebook.rules.keeping)
             held.version, held.pos = record.version, record.pos
 
     async def _news(self, end: Mapping[int, int]) -> list[Record]:

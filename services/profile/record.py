@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from services.profile.cache import LoadingCache
-from services.profile.domain.fold import evolve
+from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import Held, fork
 from services.profile.owners import Owners
 from services.profile.tables import erasures
@@ -198,8 +198,8 @@ class Recorder:
         """Raises Poison, and then has changed nothing; Halted (UNKNOWN_EVENT)."""
         public, personal = _open(entry, keys.get(entry.stream))
         held = change.held.get(entry.stream) or _forked(before.get(entry.stream))
-        evolve(held.state, entry, public, personal, self._rulebook.rules.keeping)
         held.version += 1
+        evolve_to(held.version, held.state, entry, public, personal, self._rulebook.rules.keeping)
         change.held[entry.stream] = held
         change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))
         if isinstance(public, events.IdentifierLinked):

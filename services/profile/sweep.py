@@ -11,7 +11,7 @@ import msgspec
 
 from services.profile.choosing import THEN, Chooser
 from services.profile.domain.computed.events import name_of
-from services.profile.domain.fold import evolve
+from services.profile.domain.fold import evolve_to
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.lineage import canonicals, members_of
 from services.profile.domain.rules import Rules
@@ -116,7 +116,7 @@ class Sweep:
                 found = state.identifiers.get(one.public.link_id)
                 if found is not None:
                     yield Link(found, True, one)
-            evolve(state, entry, one.public, one.personal, self._rules.keeping)
+            evolve_to(one.record.version, state, entry, one.public, one.personal, self._rules.keeping)
             if isinstance(one.public, events.IdentifierLinked) and entry.event_id in state.identifiers:
                 yield Link(state.identifiers[entry.event_id], False, one)
 

@@ -1,5 +1,6 @@
 """What a customer did, for laws of computed traits: orders and visits at known instants, some late, some odd, some twice."""
 
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 from services.profile.domain.computed.definitions import Definitions, compile_section
 from services.profile.domain.computed.document import Section
 from services.profile.domain.computed.occurrences import Kept
-from services.profile.domain.computed.take import take
+from services.profile.domain.computed.take import join, take
+from services.profile.domain.fold import evolve_to
+from services.profile.domain.rules import Keeping
+from services.profile.domain.state import State
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id
@@ -68,3 +72,24 @@ def kept_of(definitions: Definitions, history: list[Entry]) -> dict[str, Kept]:
         public, personal = entry.parts(KEY)
         take(kept, definitions, entry, public, personal)
     return kept
+
+
+def numbered(history: list[Entry]) -> list[tuple[int, Entry]]:
+    """As the log has them, each with the version of its stream; what comes again has the one that it had."""
+    versions: dict[bytes, dict[bytes, int]] = {}
+    for entry in history:
+        own = versions.setdefault(entry.stream, {})
+        own.setdefault(entry.event_id, len(own) + 1)
+    return [(versions[entry.stream][entry.event_id], entry) for entry in history]
+
+
+def recorded_of(definitions: Definitions, records: list[tuple[int, Entry]]) -> dict[str, Kept]:
+    """What is kept of streams that are one customer, read in this order."""
+    states: dict[bytes, State] = {}
+    for version, entry in records:
+        evolve_to(version, states.setdefault(entry.stream, State()), entry, *entry.parts(KEY), Keeping(computed=definitions))
+    return reduce(join, (state.computed for state in states.values()), dict[str, Kept]())
+
+
+def once(history: list[Entry]) -> list[Entry]:
+    return list({entry.event_id: entry for entry in history}.values())

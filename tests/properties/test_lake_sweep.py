@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.profile import sweep as sweeping
 from services.profile.choosing import THEN, Chooser
-from services.profile.domain.fold import evolve
+from services.profile.domain.fold import evolve_to
 from services.profile.domain.golden import GoldenRecord, golden_record
 from services.profile.domain.lineage import members_of
 from services.profile.domain.rules import Keeping, Rules, TraitRule, keeping_of
@@ -45,7 +45,8 @@ class MemoryHistory:
         held: dict[bytes, Held] = {}
         for record in self.records:
             if record.entry.stream in streams and record.recorded_at <= known_at:
-                evolve(held.setdefault(record.entry.stream, Held()).state, record.entry, *record.entry.parts(KEY), self.keeping)
+                state = held.setdefault(record.entry.stream, Held()).state
+                evolve_to(record.version, state, record.entry, *record.entry.parts(KEY), self.keeping)
         return held
 
 

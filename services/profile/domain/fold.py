@@ -11,6 +11,7 @@ from services.profile.domain.state import (
     Candidate,
     LinkedIdentifier,
     State,
+    admits,
     assert_value,
     close,
     join_edge,
@@ -25,6 +26,15 @@ from shared.privacy import Personal, Redacted
 MAX_TRAIT_BYTES = 4_096
 
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def evolve_to(
+    version: int, state: State, entry: Entry, public: Any, personal: Personal | Redacted | None, keeping: Keeping
+) -> None:
+    """As `evolve`, with the event that has this version of its stream. One that is in the state already changes nothing, in whatever
+    order they come: totals couldn't tell by its id."""
+    if admits(state, version):
+        evolve(state, entry, public, personal, keeping)
 
 
 def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacted | None, keeping: Keeping) -> None:

@@ -52,6 +52,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     What was linked or merged is never taken out: `cut` has what was taken back, so that the order of events doesn't matter.
     """
 
+    through: int = 0  # up to which version of the stream all are in it. It tells in which order events came, so no hash has it
+    beyond: set[int] = set()  # versions after that which are in it too: where some were left out, and only while it is read
     founding_number: int = -1
     founded_at: int = 0
     last_seen_at: int = 0
@@ -88,6 +90,7 @@ def fork(state: State) -> State:
     """A copy to evolve, while readers go on with the original."""
     return msgspec.structs.replace(
         state,
+        beyond=set(state.beyond),
         traits={name: dict(candidates) for name, candidates in state.traits.items()},
         assertions={name: dict(kept) for name, kept in state.assertions.items()},
         overfull=set(state.overfull),
@@ -97,6 +100,20 @@ def fork(state: State) -> State:
         edges=dict(state.edges),
         cut=set(state.cut),
     )
+
+
+def admits(state: State, version: int) -> bool:
+    """Notes that this version of the stream is in the state; false when it was."""
+    if version == state.through + 1 and not state.beyond:  # nearly always
+        state.through = version
+        return True
+    if version <= state.through or version in state.beyond:
+        return False
+    state.beyond.add(version)
+    while state.through + 1 in state.beyond:
+        state.through += 1
+        state.beyond.remove(state.through)
+    return True
 
 
 def keep_within_limits(state: State) -> None:

@@ -6,7 +6,7 @@ What the fold keeps is what the rules need: `of` gives a history for other rules
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from services.profile.domain.fold import evolve, happened_by, is_timeless
+from services.profile.domain.fold import evolve_to, happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held
 from services.profile.tables.snapshots import NEVER, Mark, Past, Snapshot, Snapshots
@@ -154,7 +154,7 @@ def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]
 def _add(past: Past, record: Record, key: DataKey | None, keeping: Keeping) -> None:
     entry, held = record.entry, past.held
     public, personal = entry.parts(key)
-    evolve(held.state, entry, public, personal, keeping)
+    evolve_to(record.version, held.state, entry, public, personal, keeping)
     held.version += 1
     held.pos = record.pos
     past.redacted += personal is REDACTED

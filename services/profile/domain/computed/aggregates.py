@@ -1,4 +1,4 @@
-"""What kept occurrences amount to at an instant. Sums are exactly rounded (`math.fsum`), so no order of addition shows."""
+"""What kept occurrences and totals amount to at an instant. Sums are exactly rounded, so no order of addition shows."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,8 @@ from services.profile.domain.computed.lifetime_value import (
     probability_alive,
     purchases_of,
 )
-from services.profile.domain.computed.occurrences import Kept, Occurrence
+from services.profile.domain.computed.occurrences import Kept, Occurrence, total_of
+from services.profile.domain.computed.totals import Total
 from services.profile.domain.computed.windows import is_cut, next_leaving, within
 from shared.instants import DAY, SECOND
 
@@ -41,21 +42,25 @@ def values(kept: Mapping[str, Kept], definitions: Definitions, at: int) -> dict[
 def computed(kept: Kept | None, definition: Definition, at: int) -> ComputedValue:
     kept = kept or definition.nothing_kept()
     held = within(kept, definition.span, at)
-    cut = kept.most > 1 and is_cut(kept, definition.span, at)
-    return ComputedValue(aggregate(definition, held, at), len(held), cut, kept.occurrences[-1] if kept.occurrences else None)
+    total = total_of(kept) if kept.how == "all" else None
+    counted = len(held) if total is None else total.count
+    cut = total is None and kept.most > 1 and is_cut(kept, definition.span, at)
+    newest = kept.occurrences[-1] if kept.occurrences else None
+    return ComputedValue(aggregate(definition, held, total, at), counted, cut, newest)
 
 
-def aggregate(definition: Definition, held: Sequence[Occurrence], at: int) -> Value:
-    """Of occurrences in the order of their instants."""
+def aggregate(definition: Definition, held: Sequence[Occurrence], total: Total | None, at: int) -> Value:
+    """Of occurrences in the order of their instants; and of more than these where there is a total of all."""
     if not held:
         return _OF_NOTHING.get(definition.aggregate)
     if definition.aggregate == "time_since":
         return max(at - held[-1][0], 0) // SECOND
-    if definition.aggregate == "rfm":
-        return _rfm(definition, held, at)
     if definition.aggregate == "lifetime_value":
         return _lifetime_value(definition, held, at)
-    return _AGGREGATES[definition.aggregate](held)
+    if definition.aggregate in _OF_VALUES:
+        return _OF_VALUES[definition.aggregate](held)
+    total = total or _total(held)
+    return _rfm(definition, total, at - held[-1][0]) if definition.aggregate == "rfm" else _OF_TOTALS[definition.aggregate](total)
 
 
 def next_change(kept: Mapping[str, Kept], definitions: Definitions, at: int) -> int | None:
@@ -79,15 +84,14 @@ def next_of(kept: Kept, definition: Definition, at: int) -> int | None:
     return min((instant for instant in candidates if instant > at), default=None)
 
 
-def _rfm(definition: Definition, held: Sequence[Occurrence], at: int) -> dict[str, Value]:
+def _rfm(definition: Definition, total: Total, since: int) -> dict[str, Value]:
     assert definition.scores is not None, "checked when it was compiled"
-    total, since = _sum(held), at - held[-1][0]
     return {
-        "frequency": len(held),
-        "monetary": total,
+        "frequency": total.count,
+        "monetary": total.sum,
         "recency_score": 5 - sum(since >= bound for bound in definition.recency_us),
-        "frequency_score": 1 + sum(len(held) >= bound for bound in definition.scores.frequency),
-        "monetary_score": 1 + sum(total >= bound for bound in definition.scores.monetary),
+        "frequency_score": 1 + sum(total.count >= bound for bound in definition.scores.frequency),
+        "monetary_score": 1 + sum(total.sum >= bound for bound in definition.scores.monetary),
     }
 
 
@@ -102,8 +106,10 @@ def _lifetime_value(definition: Definition, held: Sequence[Occurrence], at: int)
     }
 
 
-def _sum(held: Sequence[Occurrence]) -> float:
-    return math.fsum(value for _, _, value in held)  # type: ignore[misc]  # of numbers only: what else there was didn't count
+def _total(held: Sequence[Occurrence]) -> Total:
+    """Of a window, whose sum is needed correctly rounded alone. What counts without a value has none to add."""
+    summed = held[0][2] is not None
+    return Total(len(held), (math.fsum(value for _, _, value in held),) if summed else ())  # type: ignore[misc]  # of numbers only
 
 
 def _most_frequent(held: Sequence[Occurrence]) -> Value:
@@ -125,12 +131,14 @@ def _numbers(held: Sequence[Occurrence]) -> list[Any]:
 
 
 _OF_NOTHING: Final[Mapping[str, Value]] = {"count": 0, "sum": 0.0, "unique_count": 0}
-_AGGREGATES: Final[Mapping[str, Callable[[Sequence[Occurrence]], Value]]] = {
-    "count": len,
-    "sum": _sum,
+_OF_TOTALS: Final[Mapping[str, Callable[[Total], Value]]] = {
+    "count": lambda total: total.count,
+    "sum": lambda total: total.sum,
+    "average": lambda total: total.sum / total.count,
+}
+_OF_VALUES: Final[Mapping[str, Callable[[Sequence[Occurrence]], Value]]] = {
     "min": lambda held: min(_numbers(held)),
     "max": lambda held: max(_numbers(held)),
-    "average": lambda held: _sum(held) / len(held),
     "first": lambda held: held[0][2],
     "last": lambda held: held[-1][2],
     "most_frequent": _most_frequent,

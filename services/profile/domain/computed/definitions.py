@@ -15,6 +15,7 @@ from services.profile.domain.computed.document import (
     MAX_COMPUTED,
     MAX_TITLE_CHARACTERS,
     OF_NUMBERS,
+    TOTALLED,
     UNIQUE,
     WITHOUT_VALUE,
     Aggregate,
@@ -170,7 +171,7 @@ def _how(aggregate: Aggregate, span: Span) -> How:
         return "distinct"
     if span.is_open:
         only: dict[str, How] = {"first": "earliest", "min": "least", "max": "greatest"}
-        return only.get(aggregate, "newest")
+        return "all" if aggregate in TOTALLED else only.get(aggregate, "newest")
     return "newest"
 
 

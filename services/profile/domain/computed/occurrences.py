@@ -1,6 +1,8 @@
 """What is kept of the events that count for a computed trait: instants and values, whatever order they come in.
 
-Keeping is idempotent, commutative and associative: what is kept of some events is a function of their set. An event counts at
+Keeping is idempotent, commutative and associative: what is kept of some events is a function of their set. Where all of them count,
+for ever, there is a total of each stream besides, which has no bound: an event that is no longer among those kept must not come
+again (`fold.evolve_to` sees to it). An event counts at
 the instant it happened, but not after the one we received it at: so a read is never before what is kept, and what is behind a
 window that ends at the newest occurrence is behind every window that is still read. However late an event comes, it lands where
 it belongs.
@@ -11,11 +13,14 @@ from typing import Literal
 
 import msgspec
 
+from services.profile.domain.computed.totals import NOTHING, Total, plus, together
+
 Scalar = str | bool | int | float | None
 Occurrence = tuple[int, bytes, Scalar]  # instant, event id, value
 
-# newest: of all events. distinct: of each value its newest. The others are the one occurrence that wins.
-How = Literal["newest", "distinct", "earliest", "least", "greatest"]
+# all: the newest of all events, and totals of all. newest: of all events. distinct: of each value its newest. The others are the
+# one occurrence that wins.
+How = Literal["all", "newest", "distinct", "earliest", "least", "greatest"]
 
 MAX_OCCURRENCES = 1_000  # of one computed trait of one customer, some 40 bytes each; what is cut is said
 
@@ -23,7 +28,8 @@ MAX_OCCURRENCES = 1_000  # of one computed trait of one customer, some 40 bytes 
 class Kept(msgspec.Struct, array_like=True):
     """In the order of their instants. `cut_at` is the newest instant at which an occurrence was given up for want of room, 0 without.
 
-    `horizon_us` is how far behind the newest occurrence one can still matter; None when for ever.
+    `horizon_us` is how far behind the newest occurrence one can still matter; None when for ever. Totals are by stream: customers
+    that are one have each their own events, and what is joined again adds nothing.
     """
 
     how: How
@@ -31,19 +37,19 @@ class Kept(msgspec.Struct, array_like=True):
     most: int
     occurrences: list[Occurrence] = []
     cut_at: int = 0
+    totals: dict[str, Total] = {}  # by stream, in hexadecimal: a canonical encoding has no other keys than texts
 
     def __repr__(self) -> str:
         return f"<Kept {len(self.occurrences)} occurrences sealed>"
 
 
-def add(kept: Kept, occurrence: Occurrence) -> None:
-    """In place. Adding it again changes nothing."""
-    if kept.how == "newest":
-        _insert(kept, occurrence)
-    elif kept.how == "distinct":
-        _insert_distinct(kept, occurrence)
-    else:
-        _keep_winner(kept, occurrence)
+def add(kept: Kept, occurrence: Occurrence, stream: bytes) -> None:
+    """In place. Adding one that is kept changes nothing."""
+    if _keep(kept, occurrence) and kept.how == "all":
+        value = occurrence[2]
+        assert value is None or isinstance(value, int | float), "only numbers are added up"
+        whose = stream.hex()
+        kept.totals[whose] = plus(kept.totals.get(whose, NOTHING), value)
 
 
 def join(one: Kept, other: Kept) -> Kept:
@@ -52,13 +58,20 @@ def join(one: Kept, other: Kept) -> Kept:
     joined = fork(larger)
     joined.cut_at = max(one.cut_at, other.cut_at)
     for occurrence in smaller.occurrences:
-        add(joined, occurrence)
+        _keep(joined, occurrence)
+    for stream, total in smaller.totals.items():  # of one stream the one that goes further has the other in it
+        joined.totals[stream] = max(total, joined.totals.get(stream, NOTHING), key=lambda one: one.count)
     _trim(joined)
     return joined
 
 
 def fork(kept: Kept) -> Kept:
-    return msgspec.structs.replace(kept, occurrences=list(kept.occurrences))
+    return msgspec.structs.replace(kept, occurrences=list(kept.occurrences), totals=dict(kept.totals))
+
+
+def total_of(kept: Kept) -> Total:
+    """Of all that ever counted, where `how` is all."""
+    return together(kept.totals.values())
 
 
 def instant_of(occurrence: Occurrence) -> int:
@@ -70,31 +83,43 @@ def _rank_of(occurrence: Occurrence) -> tuple[int, bytes]:
     return occurrence[:2]
 
 
-def _insert(kept: Kept, occurrence: Occurrence) -> None:
+def _keep(kept: Kept, occurrence: Occurrence) -> bool:
+    """Whether it isn't one of those that are kept."""
+    if kept.how in ("newest", "all"):
+        return _insert(kept, occurrence)
+    if kept.how == "distinct":
+        return _insert_distinct(kept, occurrence)
+    return _keep_winner(kept, occurrence)
+
+
+def _insert(kept: Kept, occurrence: Occurrence) -> bool:
     held, rank = kept.occurrences, occurrence[:2]
     if not held or held[-1][:2] < rank:  # nearly always
         held.append(occurrence)
     else:
         place = bisect_left(held, rank, key=_rank_of)
         if held[place][:2] == rank:
-            return
+            return False
         held.insert(place, occurrence)
     _trim(kept)
+    return True
 
 
-def _insert_distinct(kept: Kept, occurrence: Occurrence) -> None:
+def _insert_distinct(kept: Kept, occurrence: Occurrence) -> bool:
     for place, held in enumerate(kept.occurrences):
         if held[2] == occurrence[2] and type(held[2]) is type(occurrence[2]):
             if held[:2] >= occurrence[:2]:
-                return
+                return False
             del kept.occurrences[place]
             break
-    _insert(kept, occurrence)
+    return _insert(kept, occurrence)
 
 
-def _keep_winner(kept: Kept, occurrence: Occurrence) -> None:
-    if not kept.occurrences or _rank(kept.how, occurrence) < _rank(kept.how, kept.occurrences[0]):
+def _keep_winner(kept: Kept, occurrence: Occurrence) -> bool:
+    wins = not kept.occurrences or _rank(kept.how, occurrence) < _rank(kept.how, kept.occurrences[0])
+    if wins:
         kept.occurrences[:] = [occurrence]
+    return wins
 
 
 def _rank(how: How, occurrence: Occurrence) -> tuple[float, int, bytes]:

@@ -24,7 +24,7 @@ def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: 
         held = kept.get(definition.name)
         if held is None:
             held = kept[definition.name] = definition.nothing_kept()
-        occurrences.add(held, (happened_at(entry, public), entry.event_id, value))
+        occurrences.add(held, (happened_at(entry, public), entry.event_id, value), entry.stream)
 
 
 def join(one: Mapping[str, Kept], other: Mapping[str, Kept]) -> dict[str, Kept]:
