@@ -1,7 +1,7 @@
 """Consent's use cases: define and decide (the single writer), and answer what is permitted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,7 +9,8 @@ import msgspec
 
 from services.consent import domain, views
 from services.consent.domain import NOW, DefinePurpose, Instant, RecordDecision
-from services.consent.views import Decisions, E, Persons, Placed, Purposes
+from services.consent.persons import Persons
+from services.consent.views import Decisions, E, Placed, Purposes
 from shared.bus.enforcement import Roll
 from shared.errors import DeadlineExceeded
 from shared.events.catalogue import Entry, make_entry
@@ -128,8 +129,8 @@ class Consent:
         instant = await self.settled(instant)
         known = await self._known_purpose(purpose, instant.known_at)
         customer = await self.persons.customer_of(value_hash)
-        value_hashes = [value_hash] if customer is None else await self.persons.identifiers_of(customer)
-        return await self._judged(known, value_hashes, instant)
+        bound = {value_hash: True} if customer is None else await self.persons.identifiers_of(customer)
+        return await self._judged(known, bound, instant)
 
     async def decisions_of(self, value_hash: bytes, instant: Instant) -> list[Placed[DecisionRecorded]]:
         """Oldest first by when they were recorded. Raises InvalidInput (INSTANT_IN_FUTURE), TooLarge (TOO_MANY_DECISIONS)."""
@@ -144,8 +145,8 @@ class Consent:
             return instant
         return Instant(instant.valid_at, await self._writer.settle(instant.known_at))
 
-    async def _judged(self, purpose: PurposeDefined, value_hashes: Iterable[bytes], instant: Instant) -> Checked:
-        return Checked(purpose, judge(purpose, await self.decisions.about(purpose.name, value_hashes, instant)))
+    async def _judged(self, purpose: PurposeDefined, bound: Mapping[bytes, bool], instant: Instant) -> Checked:
+        return Checked(purpose, judge(purpose, await self.decisions.about(purpose.name, bound, instant)))
 
     async def _known_purpose(self, name: str, known_at: int) -> PurposeDefined:
         domain.check_purpose_name(name)

@@ -10,7 +10,7 @@ import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 
-from services.consent.views import Persons
+from services.consent.persons import Persons
 from shared.bus import Follower, Message
 from shared.bus.connection import REQUEST_TIMEOUT_S
 from shared.errors import NotFreshEnough

@@ -1,6 +1,6 @@
 """Tells identity what consent gave up of an erased customer, and what it keeps as evidence."""
 
-from services.consent.views import Persons
+from services.consent.persons import Persons
 from shared.bus.purging import ANSWER_S, Question, Report
 from shared.events.erasure import Purge
 from shared.identifiers import forget_normalised

@@ -1,17 +1,14 @@
-"""Consent's read models: purposes, decisions, and which identifiers belong to one person."""
+"""Consent's read models of its own events: purposes and decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from services.consent.domain import NOW, Instant
-from shared import faults
-from shared.errors import NotFound, TooLarge, WrongState
-from shared.events import customer as customer_events
-from shared.events.catalogue import Entry, EventType, encode
-from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
-from shared.ids import to_text
+from shared.errors import TooLarge
+from shared.events.catalogue import encode
+from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure, outlives_parting
 from shared.instants import END_OF_TIME
 from shared.log import Record
 
@@ -113,151 +110,27 @@ class Decisions:
             raise TooLarge(f"more than {MOST_DECISIONS_LISTED} decisions", reason="TOO_MANY_DECISIONS")
         return [_placed_decision(row) for row in rows]
 
-    async def about(self, purpose: str, value_hashes: Iterable[bytes], instant: Instant = NOW) -> list[DecisionRecorded]:
-        """Those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant."""
+    async def about(self, purpose: str, bound: Mapping[bytes, bool], instant: Instant = NOW) -> list[DecisionRecorded]:
+        """Those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant.
+
+        `bound` is as `Persons.identifiers_of` gives it.
+        """
         rows = await self._pool.fetch(
-            """SELECT decision, coalesce(erased_at, -1) AS erased_at FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
+            """SELECT value_hash, decision, coalesce(erased_at, -1) AS erased_at FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
                WHERE value_hash = ANY($1::bytea[]) AND purpose = $2 AND recorded_at <= $3""",
-            list(value_hashes),
+            list(bound),
             purpose,
             instant.known_at,
         )
-        decided = [(decode_decision(row["decision"]), row["erased_at"]) for row in rows]
+        decided = [(decode_decision(row["decision"]), row["erased_at"], bound[row["value_hash"]]) for row in rows]
         return [
             decision
-            for decision, erased_at in decided
-            if decision.decided_at <= instant.valid_at and outlives_erasure(decision, erased_at)
+            for decision, erased_at, theirs in decided
+            if decision.decided_at <= instant.valid_at
+            and outlives_erasure(decision, erased_at)
+            and (theirs or outlives_parting(decision))
         ]
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:
     return Placed(decode_decision(row["decision"]), row["pos"], row["recorded_at"])
-
-
-class Persons:
-    """Tables `customers`, `links` and `edges`, and in `customer_head` the last message of CUSTOMER they include."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    async def consumed(self) -> int:
-        """A stream sequence; 0 is nothing."""
-        return int(await self._pool.fetchval("SELECT consumed FROM customer_head"))
-
-    async def apply(self, entries: Sequence[Entry], consumed: int, now_consumed: int) -> bool:
-        """One transaction; False, and no effect, when the tables include something else than up to `consumed`."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            faults.reach(faults.BEFORE_POSITION)
-            moved = await connection.fetchval(
-                "UPDATE customer_head SET consumed = $2 WHERE consumed = $1 RETURNING true", consumed, now_consumed
-            )
-            if moved:
-                await _apply_entries(connection, entries)
-            faults.reach(faults.BEFORE_COMMIT)
-            return bool(moved)
-
-    async def customer_of(self, value_hash: bytes) -> bytes | None:
-        found: bytes | None = await self._pool.fetchval("SELECT customer FROM links WHERE value_hash = $1", value_hash)
-        return found
-
-    async def require(self, customer: bytes) -> None:
-        """Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        row = await self._pool.fetchrow("SELECT erased_at FROM customers WHERE customer = $1", customer)
-        if row is None:
-            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
-        if row["erased_at"] is not None:
-            raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
-
-    async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
-        """Links that are left of erased customers, and decisions that are kept about their identifiers."""
-        links = await self._pool.fetchval("SELECT count(*) FROM links WHERE customer = ANY($1::bytea[])", list(streams))
-        decisions = await self._pool.fetchval(
-            "SELECT count(*) FROM decisions WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
-        )
-        return int(links), int(decisions)
-
-    async def identifiers_of(self, customer: bytes) -> list[bytes]:
-        """Hashes of the identifiers of all customers that edges join to this one."""
-        rows = await self._pool.fetch(
-            """WITH RECURSIVE joined (customer) AS (
-                   SELECT $1::bytea UNION SELECT other FROM edges JOIN joined USING (customer) WHERE NOT cut
-               )
-               SELECT value_hash FROM links JOIN joined USING (customer)""",
-            customer,
-        )
-        return [row["value_hash"] for row in rows]
-
-
-async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
-    """Any of them may come again, in this batch or later, without a second effect."""
-    founded = [entry.stream for entry in entries if entry.type_id == customer_events.FOUNDED.id]
-    linked, unlinked = _links(entries)
-    edges = _both_ways(entries, customer_events.MERGED)
-    cut = _both_ways(entries, customer_events.SPLIT)
-    if founded:
-        await connection.execute("INSERT INTO customers SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", founded)
-    if unlinked:
-        await connection.execute(
-            """DELETE FROM links USING unnest($1::bytea[], $2::bytea[]) AS gone (h, c) WHERE value_hash = h AND customer = c""",
-            list(unlinked),
-            list(unlinked.values()),
-        )
-    if linked:
-        await connection.execute(
-            """INSERT INTO links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
-               ON CONFLICT (value_hash) DO UPDATE SET customer = excluded.customer""",
-            list(linked),
-            list(linked.values()),
-        )
-    if edges:
-        await connection.execute(
-            """INSERT INTO edges (merge_id, customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
-               ON CONFLICT DO NOTHING""",
-            [merge_id for merge_id, _, _ in edges],
-            [customer for _, customer, _ in edges],
-            [other for _, _, other in edges],
-        )
-    if cut:
-        await connection.execute(
-            """INSERT INTO edges (merge_id, customer, other, cut) SELECT m, c, o, true FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
-               AS gone (m, c, o) ON CONFLICT (customer, merge_id) DO UPDATE SET cut = true""",
-            [merge_id for merge_id, _, _ in cut],
-            [customer for _, customer, _ in cut],
-            [other for _, _, other in cut],
-        )
-    for entry in entries:
-        if entry.type_id == customer_events.ERASED.id:
-            await _erase(connection, entry)
-
-
-def _links(entries: Sequence[Entry]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """{identifier hash: customer} of what is linked in the end, and of what is linked to that customer no more."""
-    linked: dict[bytes, bytes] = {}
-    unlinked: dict[bytes, bytes] = {}
-    for entry in entries:
-        if entry.type_id == customer_events.LINKED.id:
-            linked[entry.public().value_hash] = entry.stream
-        elif entry.type_id == customer_events.UNLINKED.id:
-            value_hash = entry.public().value_hash
-            unlinked[value_hash] = entry.stream
-            if linked.get(value_hash) == entry.stream:
-                del linked[value_hash]
-    return linked, unlinked
-
-
-def _both_ways(entries: Sequence[Entry], kind: EventType) -> list[tuple[bytes, bytes, bytes]]:
-    """(merge id, customer, other), each edge from both of its ends, once."""
-    public = [(entry.stream, entry.public()) for entry in entries if entry.type_id == kind.id]
-    return sorted({(edge.merge_id, *ends) for one, edge in public for ends in ((one, edge.other), (edge.other, one))})
-
-
-async def _erase(connection: Any, entry: Entry) -> None:
-    """Decisions stay as evidence; that they were about one person is forgotten."""
-    await connection.execute("DELETE FROM links WHERE customer = $1", entry.stream)
-    await connection.execute("UPDATE customers SET erased_at = $2 WHERE customer = $1", entry.stream, entry.occurred_at)
-    await connection.execute(
-        """INSERT INTO erased_identifiers (value_hash, erased_at) SELECT h, $2 FROM unnest($1::bytea[]) AS h
-           ON CONFLICT (value_hash) DO UPDATE SET erased_at = greatest(erased_identifiers.erased_at, excluded.erased_at)""",
-        list(entry.public().identifier_hashes),
-        entry.occurred_at,
-    )

@@ -116,18 +116,19 @@ class _Writer:
                 self._entry(events.FOUNDED, customer, events.CustomerFounded(founding_number=number), self._first(node))
             case Linked(customer, node):
                 self._link(customer, node)
-            case Unlinked(customer, node):
+            case Unlinked(customer, node, shared):
                 cause = self._why.change_near(node)
                 public = events.IdentifierUnlinked(
-                    link_id=self._loaded.link_ids.pop(node), value_hash=node.value_hash, cause=cause.event_id
+                    link_id=self._loaded.link_ids.pop(node), value_hash=node.value_hash, cause=cause.event_id, shared=shared
                 )
                 self._entry(events.UNLINKED, customer, public, cause)
             case Merged(merge_id, customer, other):
                 self._merge(merge_id, customer, other)
-            case Split(merge_id, customer, other):
+            case Split(merge_id, customer, other, shared_by_them):
                 cause = self._why.change_near(self._node_of[customer])
+                shared_hashes = tuple(node.value_hash for node in shared_by_them)
                 for stream, end in ((customer, other), (other, customer)):
-                    split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id)
+                    split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id, shared_hashes=shared_hashes)
                     self._entry(events.SPLIT, stream, split, cause)
 
     def _merge(self, merge_id: bytes, customer: bytes, other: bytes) -> None:

@@ -125,7 +125,7 @@ def cluster_of(customer: bytes, held: Mapping[bytes, Held]) -> Cluster:
 def _permitted(
     customer: bytes,
     cluster: Cluster,
-    hashes: Collection[bytes],
+    hashes: Mapping[bytes, bool],
     purpose: PurposeDefined,
     decisions: Mapping[bytes, list[DecisionRecorded]],
 ) -> Cluster | Refused:

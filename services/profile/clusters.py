@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from services.profile.domain.state import Held, linked, reachable
 from services.profile.enforcement import require_permission, require_unrestricted
 from shared.errors import NotFound, WrongState
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_parting
 from shared.identifiers import Identifier
 from shared.ids import to_text
 
@@ -35,14 +35,16 @@ def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: Purpo
     require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
 
 
-def bound_hashes(held: Mapping[bytes, Held]) -> set[bytes]:
-    """Of the identifiers that decisions about these customers are bound to."""
-    return {bound for h in held.values() for bound in linked(h.state)}
+def bound_hashes(held: Mapping[bytes, Held]) -> dict[bytes, bool]:
+    """Of the identifiers that decisions about these customers are bound to: whether they are theirs still, or parted from them."""
+    parted = {bound: False for h in held.values() for bound in h.state.parted}
+    return parted | {bound: True for h in held.values() for bound in linked(h.state)}
 
 
-def require_decided(purpose: PurposeDefined, hashes: Collection[bytes], found: Mapping[bytes, list[DecisionRecorded]]) -> None:
+def require_decided(purpose: PurposeDefined, hashes: Mapping[bytes, bool], found: Mapping[bytes, list[DecisionRecorded]]) -> None:
     """Raises NotPermitted."""
-    require_permission(purpose, [d for bound in hashes for d in found[bound] if d.purpose == purpose.name])
+    decided = ((decision, theirs) for bound, theirs in hashes.items() for decision in found[bound])
+    require_permission(purpose, [d for d, theirs in decided if d.purpose == purpose.name and (theirs or outlives_parting(d))])
 
 
 def unknown(customer: bytes) -> NotFound:

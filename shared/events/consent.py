@@ -93,6 +93,14 @@ def outlives_erasure(decision: DecisionRecorded, erased_at: int) -> bool:
     return decision.outcome != "granted" or decision.decided_at > erased_at
 
 
+def outlives_parting(decision: DecisionRecorded) -> bool:
+    """When its identifier turned out to be shared, what was forbidden by it still holds of those it was linked to.
+
+    Else whoever can have an address named along with somebody else's could end its owner's withdrawal.
+    """
+    return decision.outcome != "granted"
+
+
 def _precedence(decision: DecisionRecorded) -> tuple[int, bool, bytes]:
     """The most recent by when it happened; at the same instant a denial wins."""
     return decision.decided_at, decision.outcome != "granted", decision.decision_id

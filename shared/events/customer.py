@@ -38,6 +38,7 @@ class IdentifierUnlinked(GraphFact, frozen=True, kw_only=True):
     link_id: bytes  # id of that event
     value_hash: bytes
     cause: bytes
+    shared: bool = False  # it turned out to be of several people: it is nobody's, and what was forbidden by it still holds here
 
 
 class CustomersMerged(GraphFact, frozen=True, kw_only=True):
@@ -57,6 +58,7 @@ class CustomersSplit(GraphFact, frozen=True, kw_only=True):
     merge_id: bytes
     other: bytes
     cause: bytes  # id of the event or decision that made it so; empty when an erasure did
+    shared_hashes: tuple[bytes, ...] = ()  # of what they had in common and turned out to be of several people, as above
 
 
 class MergeProposed(Public, frozen=True, kw_only=True):

@@ -90,7 +90,8 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}=gold")
     profile = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
     eventually(lambda: json.loads(c360.run("segments", "list", "--json").stdout)["size"] == 1)
-    [member] = [json.loads(line) for line in c360.run("segments", "members", name, "-P", "audit", "--json").stdout.splitlines()]
+    listed = c360.run("segments", "members", name, "-P", "audit", "--json", "--timeout", "30")  # waits until all were looked at
+    [member] = [json.loads(line) for line in listed.stdout.splitlines()]
     assert member["customer_id"] == profile["customer_id"]
     about = ("segments", "history", name, "-P", "audit")
     [change] = [json.loads(line) for line in c360.run(*about, "--customer", f"user_id:{user}", "--json").stdout.splitlines()]

@@ -5,7 +5,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.graph.conclude import Concluded, Conclusion, Founded, conclude, evolve
+from services.identity.graph.conclude import Concluded, Conclusion, Founded, Split, Unlinked, conclude, evolve
 from services.identity.graph.facts import Evidence, Facts, Node
 from services.identity.graph.ownership import divide
 from services.identity.graph.resolve import Partition
@@ -100,3 +100,38 @@ def test_another_order_joins_the_same_identifiers(
     _, expected, _ = play(seen, decided, rules)
     _, found, _ = play(shuffled, decided, rules)
     assert found.groups() == expected.groups()
+
+
+@given(sightings, all_rules)
+def test_what_turns_out_to_be_shared_is_told_to_all_whose_it_was(seen: list[Sighting], rules: Rules) -> None:
+    """Else whoever can have a value seen with somebody else's could end what its owner forbade by it."""
+    facts, known, ids = Facts(), Concluded(), count(1)
+    shared: set[Node] = set()
+    for together, at in seen:
+        facts.see(together, Evidence(at, repr((sorted(together), at)).encode()))
+        partition, before = divide(facts, rules), bound(known)
+        newly_shared = partition.shared - shared
+        concluded = conclude(known, partition, [strongest(together, rules)], rules, lambda: next(ids).to_bytes(16), newly_shared)
+        shared, after, parted = set(partition.shared), bound(known), told_of_shared(concluded)
+        for customer, nodes in before.items():
+            cluster = next(found for found in customers_together(known) if customer in found)
+            told = {node for member in cluster for node in parted.get(member, ())}
+            assert nodes & newly_shared <= after[customer] | told
+            assert told <= newly_shared
+
+
+def bound(known: Concluded) -> dict[bytes, set[Node]]:
+    """By customer, what is linked to it and to all that merges join to it."""
+    clusters = {customer: cluster for cluster in customers_together(known) for customer in cluster}
+    return {customer: {node for node, linked in known.links.items() if linked in cluster} for customer, cluster in clusters.items()}
+
+
+def told_of_shared(concluded: list[Conclusion]) -> dict[bytes, set[Node]]:
+    told: dict[bytes, set[Node]] = {}
+    for one in concluded:
+        if isinstance(one, Split):
+            for end in (one.customer, one.other):
+                told.setdefault(end, set()).update(one.shared)
+        elif isinstance(one, Unlinked) and one.shared:
+            told.setdefault(one.customer, set()).add(one.node)
+    return told

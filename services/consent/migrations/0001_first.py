@@ -35,6 +35,11 @@ def upgrade() -> None:
             customer   bytea NOT NULL
         );
         CREATE INDEX links_by_customer ON links (customer);
+        CREATE TABLE parted ( -- what turned out to be shared while it was a customer's: what was forbidden by it still holds
+            customer   bytea NOT NULL,
+            value_hash bytea NOT NULL,
+            PRIMARY KEY (customer, value_hash)
+        );
         CREATE TABLE customers (
             customer  bytea PRIMARY KEY,
             erased_at int8
@@ -57,6 +62,6 @@ def upgrade() -> None:
         INSERT INTO customer_head (consumed) VALUES (0);
         GRANT SELECT, INSERT ON purposes, decisions TO c360_consent;
         GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON links TO c360_consent;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON links, parted TO c360_consent;
         GRANT SELECT, UPDATE ON customer_head TO c360_consent;
     """)

@@ -4,7 +4,7 @@ A customer is the stream of one identifier, founded when an event first resolves
 no event resolves by are linked to a customer of their group. A merge is an edge; a split takes it away, and nothing moves.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,8 +26,11 @@ class Linked(NamedTuple):
 
 
 class Unlinked(NamedTuple):
+    """`shared`: it turned out to be of several people, so it is nobody's."""
+
     customer: bytes
     node: Node
+    shared: bool = False
 
 
 class Merged(NamedTuple):
@@ -37,11 +40,12 @@ class Merged(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Takes the edge of a merge away."""
+    """Takes the edge of a merge away. `shared` is what the two had in common and turned out to be of several people."""
 
     merge_id: bytes
     customer: bytes
     other: bytes
+    shared: tuple[Node, ...] = ()
 
 
 Conclusion = Founded | Linked | Unlinked | Merged | Split
@@ -91,15 +95,22 @@ def evolve(known: Concluded, conclusion: Conclusion) -> None:
             known.next_founding_number = max(known.next_founding_number, number + 1)
         case Linked(customer, node):
             known.links[node] = customer
-        case Unlinked(_, node):
+        case Unlinked(_, node, _):
             del known.links[node]
         case Merged(merge_id, customer, other):
             known.edges[merge_id] = customer, other
-        case Split(merge_id, _, _):
+        case Split(merge_id, _, _, _):
             del known.edges[merge_id]
 
 
-def conclude(known: Concluded, partition: Partition, resolving: Iterable[Node], rules: Rules, new_id: NewId) -> list[Conclusion]:
+def conclude(
+    known: Concluded,
+    partition: Partition,
+    resolving: Iterable[Node],
+    rules: Rules,
+    new_id: NewId,
+    newly_shared: Collection[Node] = (),
+) -> list[Conclusion]:
     """Evolves `known` to what the partition asks for. `resolving` are the strongest identifiers of the events at hand."""
     concluded: list[Conclusion] = []
 
@@ -108,8 +119,8 @@ def conclude(known: Concluded, partition: Partition, resolving: Iterable[Node], 
             evolve(known, conclusion)
             concluded.append(conclusion)
 
-    take(_splits(known, partition))
-    take(_unlinks(known, partition))
+    take(_splits(known, partition, newly_shared))
+    take(_unlinks(known, partition, newly_shared))
     founders = set(resolving)
     groups = {id(group): group for group in partition.group_of.values()}
     for nodes in sorted(sorted(group.nodes, key=lambda node: (rules.rank(node.namespace), node)) for group in groups.values()):
@@ -123,19 +134,30 @@ def _group_of_customer(known: Concluded, partition: Partition) -> dict[bytes, in
     return {customer: id(partition.group_of[node]) for node, customer in known.own.items() if node in partition.group_of}
 
 
-def _splits(known: Concluded, partition: Partition) -> Iterator[Conclusion]:
-    group_of = _group_of_customer(known, partition)
+def _splits(known: Concluded, partition: Partition, newly_shared: Collection[Node]) -> Iterator[Conclusion]:
+    group_of, shared = _group_of_customer(known, partition), _by_cluster(known, newly_shared)
     for merge_id, (customer, other) in sorted(known.edges.items()):
         if group_of.get(customer) != group_of.get(other):
-            yield Split(merge_id, customer, other)
+            yield Split(merge_id, customer, other, shared.get(customer, ()))
 
 
-def _unlinks(known: Concluded, partition: Partition) -> Iterator[Conclusion]:
+def _by_cluster(known: Concluded, nodes: Collection[Node]) -> dict[bytes, tuple[Node, ...]]:
+    """By customer, those of these identifiers that are linked to it or to one that merges join to it."""
+    if not (linked := [node for node in sorted(nodes) if node in known.links]):
+        return {}
+    canonical = known.canonical()
+    of_root: dict[bytes, list[Node]] = {}
+    for node in linked:
+        of_root.setdefault(canonical[known.links[node]], []).append(node)
+    return {customer: tuple(of_root[root]) for customer, root in canonical.items() if root in of_root}
+
+
+def _unlinks(known: Concluded, partition: Partition, newly_shared: Collection[Node]) -> Iterator[Conclusion]:
     group_of = _group_of_customer(known, partition)
     for node, customer in sorted(known.links.items()):
         group = partition.group_of.get(node)  # none: no fact is left that says anything of it
         if group is None or group_of.get(customer) != id(group):
-            yield Unlinked(customer, node)
+            yield Unlinked(customer, node, node in newly_shared)
 
 
 def _foundings(known: Concluded, nodes: list[Node], founders: set[Node], shared: set[Node], new_id: NewId) -> Iterator[Conclusion]:

@@ -71,7 +71,8 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     resolving = [one.resolving for one in seen if one.resolving not in region.facts.beyond]
     for node in (*region.known.own, *resolving):
         _stand_alone(partition, node)
-    conclusions = conclude(region.known, partition, resolving, rules, new_id)
+    newly_shared = partition.shared - shared_before - region.contested
+    conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared)
     links = [(link.strong, link.weak) for link in candidates(region.facts, rules, region.shared)]
     taking = Taking(region.facts, rules)
     _label(region, [*links, *_matched(region)], partition.group_of, taking, new_id)

@@ -1,5 +1,6 @@
 """The gRPC edge of segments."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Any
 
@@ -26,6 +27,7 @@ from shared.rpc.edge import freshness
 from shared.rpc.paging import BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
+SETTLED_EVERY_S = 0.1  # how often it is looked whether everybody was looked at
 BY_NAME = msgspec.msgpack.Decoder(str)
 BY_PLACE = msgspec.msgpack.Decoder(bytes)
 
@@ -66,9 +68,9 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         page, purpose = Page(request, BY_PLACE), self._purpose(request.segment, request.purpose)
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
         version = self._rulebook.in_force.version
-        await self._settled(version)
+        await self._settled(version, seconds_left(context))
         rows = await self._memberships.members(request.segment, after, page.wanted)
-        await self._settled(version)  # others that came into force meanwhile had written some of them
+        await self._settled(version, 0)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
         permitted = await self._permitted([one.customer for one in found], purpose)
         shown = [one for one in found if one.customer in permitted]
@@ -114,9 +116,13 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             )
         return purpose
 
-    async def _settled(self, version: int) -> None:
+    async def _settled(self, version: int, wait_s: float) -> None:
         """What is written may be of a condition of before, which the purpose was not judged by. Raises Unavailable (SEGMENTS_NOT_SETTLED)."""
-        if await self._memberships.filled_for() != version:
+        until = asyncio.get_running_loop().time() + wait_s
+        while await self._memberships.filled_for() != version:
+            if asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(SETTLED_EVERY_S)
+                continue
             raise Unavailable("not everybody was looked at by the rules in force yet; try again", reason="SEGMENTS_NOT_SETTLED")
 
     async def _permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:

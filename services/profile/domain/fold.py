@@ -1,5 +1,6 @@
 """Adds events to a state: the same code for now and for any past instant, in whatever order they come."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -60,14 +61,21 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
             state.identifiers[entry.event_id] = LinkedIdentifier(public.value_hash, public.namespace, value)
     elif isinstance(public, events.IdentifierUnlinked):
         state.cut.add(public.link_id)
+        _part(state, [public.value_hash] if public.shared else ())
     elif isinstance(public, events.CustomersMerged):
         join_edge(state.edges, public.merge_id, public.other)
     elif isinstance(public, events.CustomersSplit):
         state.cut.add(public.merge_id)
+        _part(state, public.shared_hashes)
     elif isinstance(public, events.CustomerRestricted):
         state.restricted = True
     elif isinstance(public, events.CustomerErased):
         close(state)
+
+
+def _part(state: State, shared_hashes: Iterable[bytes]) -> None:
+    if not state.erased:
+        state.parted.update(shared_hashes)
 
 
 def _take_traits(state: State, entry: Entry, public: events.Activity, personal: events.Identified, keeping: Keeping) -> None:

@@ -65,6 +65,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
     cut: set[bytes] = set()  # link ids and merge ids
+    parted: set[bytes] = set()  # hashes of identifiers that turned out to be shared while they were this customer's
     restricted: bool = False  # an erasure waits for a legal hold
     erased: bool = False
 
@@ -83,7 +84,7 @@ class Held(msgspec.Struct):
 def close(state: State) -> None:
     """Nothing personal is left, and none comes any more."""
     state.erased, state.traits, state.assertions, state.overfull, state.removals = True, {}, {}, set(), {}
-    state.identifiers, state.computed = {}, {}
+    state.identifiers, state.computed, state.parted = {}, {}, set()
 
 
 def fork(state: State) -> State:
@@ -99,6 +100,7 @@ def fork(state: State) -> State:
         identifiers=dict(state.identifiers),
         edges=dict(state.edges),
         cut=set(state.cut),
+        parted=set(state.parted),
     )
 
 
@@ -176,7 +178,8 @@ def state_hash(state: State) -> str:
     clocks = (state.founding_number, state.founded_at, state.last_seen_at)
     kept = {name: sorted(kept.items()) for name, kept in state.assertions.items()}
     traits = (state.traits, kept, state.overfull, state.removals)
-    content = (*clocks, *traits, state.computed, identifiers, edges, state.cut, state.restricted, state.erased)
+    graph = (identifiers, edges, state.cut, state.parted)
+    content = (*clocks, *traits, state.computed, *graph, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 

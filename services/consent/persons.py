@@ -1,0 +1,163 @@
+"""Which identifiers belong to one person: what consent keeps of the customer log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared import faults
+from shared.errors import NotFound, WrongState
+from shared.events import customer as customer_events
+from shared.events.catalogue import Entry, EventType
+from shared.ids import to_text
+
+
+class Persons:
+    """Tables `customers`, `links`, `parted` and `edges`, and in `customer_head` the last message of CUSTOMER they include."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def consumed(self) -> int:
+        """A stream sequence; 0 is nothing."""
+        return int(await self._pool.fetchval("SELECT consumed FROM customer_head"))
+
+    async def apply(self, entries: Sequence[Entry], consumed: int, now_consumed: int) -> bool:
+        """One transaction; False, and no effect, when the tables include something else than up to `consumed`."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            faults.reach(faults.BEFORE_POSITION)
+            moved = await connection.fetchval(
+                "UPDATE customer_head SET consumed = $2 WHERE consumed = $1 RETURNING true", consumed, now_consumed
+            )
+            if moved:
+                await _apply_entries(connection, entries)
+            faults.reach(faults.BEFORE_COMMIT)
+            return bool(moved)
+
+    async def customer_of(self, value_hash: bytes) -> bytes | None:
+        found: bytes | None = await self._pool.fetchval("SELECT customer FROM links WHERE value_hash = $1", value_hash)
+        return found
+
+    async def require(self, customer: bytes) -> None:
+        """Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        row = await self._pool.fetchrow("SELECT erased_at FROM customers WHERE customer = $1", customer)
+        if row is None:
+            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+        if row["erased_at"] is not None:
+            raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+
+    async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
+        """Links that are left of erased customers, and decisions that are kept about their identifiers."""
+        links = await self._pool.fetchval(
+            """SELECT (SELECT count(*) FROM links WHERE customer = ANY($1::bytea[]))
+                    + (SELECT count(*) FROM parted WHERE customer = ANY($1::bytea[]))""",
+            list(streams),
+        )
+        decisions = await self._pool.fetchval(
+            "SELECT count(*) FROM decisions WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
+        )
+        return int(links), int(decisions)
+
+    async def identifiers_of(self, customer: bytes) -> dict[bytes, bool]:
+        """Hashes of the identifiers of all customers that edges join to this one: whether they are theirs, or parted from them."""
+        rows = await self._pool.fetch(
+            """WITH RECURSIVE joined (customer) AS (
+                   SELECT $1::bytea UNION SELECT other FROM edges JOIN joined USING (customer) WHERE NOT cut
+               )
+               SELECT value_hash, false AS theirs FROM parted JOIN joined USING (customer)
+               UNION ALL SELECT value_hash, true FROM links JOIN joined USING (customer)
+               ORDER BY theirs""",
+            customer,
+        )
+        return {row["value_hash"]: row["theirs"] for row in rows}
+
+
+async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
+    """Any of them may come again, in this batch or later, without a second effect."""
+    founded = [entry.stream for entry in entries if entry.type_id == customer_events.FOUNDED.id]
+    linked, unlinked = _links(entries)
+    edges = _both_ways(entries, customer_events.MERGED)
+    cut = _both_ways(entries, customer_events.SPLIT)
+    if founded:
+        await connection.execute("INSERT INTO customers SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", founded)
+    if unlinked:
+        await connection.execute(
+            """DELETE FROM links USING unnest($1::bytea[], $2::bytea[]) AS gone (h, c) WHERE value_hash = h AND customer = c""",
+            list(unlinked),
+            list(unlinked.values()),
+        )
+    if parted := _parted(entries):
+        await connection.execute(
+            "INSERT INTO parted SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING",
+            [customer for customer, _ in parted],
+            [value_hash for _, value_hash in parted],
+        )
+    if linked:
+        await connection.execute(
+            """INSERT INTO links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+               ON CONFLICT (value_hash) DO UPDATE SET customer = excluded.customer""",
+            list(linked),
+            list(linked.values()),
+        )
+    if edges:
+        await connection.execute(
+            """INSERT INTO edges (merge_id, customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+               ON CONFLICT DO NOTHING""",
+            [merge_id for merge_id, _, _ in edges],
+            [customer for _, customer, _ in edges],
+            [other for _, _, other in edges],
+        )
+    if cut:
+        await connection.execute(
+            """INSERT INTO edges (merge_id, customer, other, cut) SELECT m, c, o, true FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+               AS gone (m, c, o) ON CONFLICT (customer, merge_id) DO UPDATE SET cut = true""",
+            [merge_id for merge_id, _, _ in cut],
+            [customer for _, customer, _ in cut],
+            [other for _, _, other in cut],
+        )
+    for entry in entries:
+        if entry.type_id == customer_events.ERASED.id:
+            await _erase(connection, entry)
+
+
+def _links(entries: Sequence[Entry]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """{identifier hash: customer} of what is linked in the end, and of what is linked to that customer no more."""
+    linked: dict[bytes, bytes] = {}
+    unlinked: dict[bytes, bytes] = {}
+    for entry in entries:
+        if entry.type_id == customer_events.LINKED.id:
+            linked[entry.public().value_hash] = entry.stream
+        elif entry.type_id == customer_events.UNLINKED.id:
+            value_hash = entry.public().value_hash
+            unlinked[value_hash] = entry.stream
+            if linked.get(value_hash) == entry.stream:
+                del linked[value_hash]
+    return linked, unlinked
+
+
+def _parted(entries: Sequence[Entry]) -> list[tuple[bytes, bytes]]:
+    """(customer, hash of an identifier that turned out to be shared while it was the customer's), each once."""
+    found: set[tuple[bytes, bytes]] = set()
+    for entry in entries:
+        if entry.type_id == customer_events.SPLIT.id:
+            found |= {(entry.stream, value_hash) for value_hash in entry.public().shared_hashes}
+        elif entry.type_id == customer_events.UNLINKED.id and entry.public().shared:
+            found.add((entry.stream, entry.public().value_hash))
+    return sorted(found)
+
+
+def _both_ways(entries: Sequence[Entry], kind: EventType) -> list[tuple[bytes, bytes, bytes]]:
+    """(merge id, customer, other), each edge from both of its ends, once."""
+    public = [(entry.stream, entry.public()) for entry in entries if entry.type_id == kind.id]
+    return sorted({(edge.merge_id, *ends) for one, edge in public for ends in ((one, edge.other), (edge.other, one))})
+
+
+async def _erase(connection: Any, entry: Entry) -> None:
+    """Decisions stay as evidence; that they were about one person is forgotten."""
+    await connection.execute("DELETE FROM links WHERE customer = $1", entry.stream)
+    await connection.execute("DELETE FROM parted WHERE customer = $1", entry.stream)
+    await connection.execute("UPDATE customers SET erased_at = $2 WHERE customer = $1", entry.stream, entry.occurred_at)
+    await connection.execute(
+        """INSERT INTO erased_identifiers (value_hash, erased_at) SELECT h, $2 FROM unnest($1::bytea[]) AS h
+           ON CONFLICT (value_hash) DO UPDATE SET erased_at = greatest(erased_identifiers.erased_at, excluded.erased_at)""",
+        list(entry.public().identifier_hashes),
+        entry.occurred_at,
+    )
