@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.errors import Refused
 from services.cli.options import MOST, number
 
 
@@ -40,9 +41,16 @@ def train(
     Columns: id, source, given_name, middle_name, family_name, birth_date, street,
     street_number, postcode, city, email, phone, national_id; what is missing isn't compared.
     Nobody has to say who is who. Needs: pip install 'customer360\\[train]'.
+
+    Fails with FILE_UNREADABLE, FORMAT_UNKNOWN, COLUMNS_UNKNOWN, FILE_UNWRITABLE or
+    EXTRA_MISSING (exit code 2), TOO_FEW_RECORDS, TOO_FEW_COLUMNS or HOUSEHOLD_TRAP (1).
     """
     arguments = [str(records), "--out", str(out), "--seed", str(seed), "--precision", str(precision), "--review", str(review)]
     arguments += ["--region", region] if region else []
     arguments += ["--month-first"] if month_first else []
     done = subprocess.run([sys.executable, "-m", "services.identity.training", *arguments], check=False)
+    if done.returncode < 0:
+        failure = Refused("TRAINER_KILLED", f"the trainer was ended by signal {-done.returncode}; nothing was written")
+        failure.hint = "Where memory ran out, train on a sample: some 100,000 records tell as much as all."
+        raise failure
     raise typer.Exit(done.returncode)

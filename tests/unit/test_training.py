@@ -17,10 +17,11 @@ from services.identity.matching.record import Person, Record, make_record
 from services.identity.matching.score import Scorer
 from services.identity.matching.trap import HouseholdTrap, refuse_household_trap
 from services.identity.records.likeness import Comparer
+from services.identity.training import __main__ as trainer
 from services.identity.training import learn, splinked
-from services.identity.training.learn import NotLearnable
 from services.identity.training.people import make_records
-from services.identity.training.reading import NotReadable, read
+from services.identity.training.reading import read
+from services.identity.training.refusing import NotLearnable, NotReadable
 from services.identity.training.report import report
 from services.identity.training.train import Options, Trained, train
 from tests.properties.messy_records import SETTINGS, comparison, make_model
@@ -172,19 +173,62 @@ def test_a_file_of_records_is_read_in_every_format(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
-def test_the_command_says_what_is_wrong_and_nothing_of_the_records(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("id,city\n1,Canaryville\n")
-    command = [
-        sys.executable,
-        "-m",
-        "services.cli",
-        "identity",
-        "train",
-        str(tmp_path / "a.csv"),
-        "--out",
-        str(tmp_path / "m.json"),
-    ]
+WRONG = {
+    "missing.csv": (None, "FILE_UNREADABLE", 2),
+    "letter.txt": ("Dear Canaryville", "FORMAT_UNKNOWN", 2),
+    "torn.jsonl": ('{"city": "Canaryville"}\n{"city": "Canary', "FILE_UNREADABLE", 2),
+    "list.jsonl": ('["Canaryville"]', "FILE_UNREADABLE", 2),
+    "latin.csv": ("id,city\n1,Canaryvill\xe9\n", "FILE_UNREADABLE", 2),
+    "no.parquet": ("Canaryville", "FILE_UNREADABLE", 2),
+    "other.csv": ("number,town\n1,Canaryville\n", "COLUMNS_UNKNOWN", 2),
+    "few.csv": ("id,city\n1,Canaryville\n", "TOO_FEW_RECORDS", 1),
+    "cities.csv": ("id,city\n" + "".join(f"{n},Canaryville\n" for n in range(60)), "TOO_FEW_COLUMNS", 1),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_trainer_says_what_is_wrong_and_nothing_of_the_records(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, reason, code = WRONG[name]
+    if text is not None:
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
+    assert told(tmp_path / name, tmp_path / "m.json", capsys, monkeypatch) == (reason, code)
+
+
+def test_where_the_model_can_not_be_written_nothing_is_learnt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told(tmp_path / "a.csv", tmp_path / "none" / "m.json", capsys, monkeypatch) == ("FILE_UNWRITABLE", 2)
+
+
+def test_without_the_extra_its_name_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "EXTRA", ("splink", "a_package_that_nobody_has"))
+    assert told(tmp_path / "a.csv", tmp_path / "m.json", capsys, monkeypatch) == ("EXTRA_MISSING", 2)
+
+
+def told(records: Path, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """The reason, and the exit code."""
+    monkeypatch.setattr(sys, "argv", ["train", str(records), "--out", str(out)])
+    code = trainer.main()
+    said = capsys.readouterr()
+    assert "canary" not in (said.err + said.out).lower()
+    return said.err.split(": ")[0], code
+
+
+def test_a_model_of_households_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trapped(*_: object) -> Trained:
+        raise HouseholdTrap("families were people")
+
+    monkeypatch.setattr(trainer, "train", trapped)
+    with pytest.raises(NotLearnable, match="HOUSEHOLD_TRAP: families were people"):
+        trainer._train([], Options())
+
+
+def test_the_command_ends_as_the_trainer_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "services.cli", "identity", "train", str(tmp_path / "none.csv"), "--out", str(tmp_path / "m")]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "NotLearnable" in done.stderr
-    assert "canary" not in (done.stderr + done.stdout).lower()
+    assert done.returncode == 2
+    assert done.stderr.startswith("FILE_UNREADABLE: ")

@@ -16,6 +16,7 @@ from services.identity.matching.model import TermFrequencies, default
 from services.identity.matching.record import Person, Record
 from services.identity.training import splinked
 from services.identity.training.comparisons import EM_BLOCKS, SURE, comparisons, usable, whole
+from services.identity.training.refusing import NotLearnable
 
 U_PAIRS = 3_000_000  # random pairs: the rarest levels are seen about once in a million
 FIRST_U_PAIRS = 1_000_000  # of the rounds before the last, whose u only says who is left out of the next
@@ -30,10 +31,6 @@ LEAST_M = 1e-4
 UNSEEN = 0.5  # pairs, of a level that no random pair showed
 TERM_COLUMNS = ("given_name", "family_name")
 LEAST_RECORDS = 5  # of a name in the table: those of fewer would tell who is in the data
-
-
-class NotLearnable(Exception):
-    """The records don't tell enough; the text says what is missing."""
 
 
 class Learnt(NamedTuple):
@@ -64,10 +61,14 @@ def learn(records: Sequence[Record], seed: int, better: Maximise) -> Learnt:
     columns = [column for column, share in known.items() if share >= LEAST_KNOWN]
     if len(records) < LEAST_OF_ALL:
         raise NotLearnable(
-            f"{len(records)} records are too few to learn from ({LEAST_OF_ALL} are the least); use the shipped model"
+            "TOO_FEW_RECORDS",
+            f"{len(records)} records are too few to learn from ({LEAST_OF_ALL} are the least); the shipped model needs none",
         )
     if len(TELLING & set(columns)) < LEAST_TELLING:
-        raise NotLearnable(f"of {', '.join(sorted(TELLING))}, fewer than {LEAST_TELLING} are in the records")
+        raise NotLearnable(
+            "TOO_FEW_COLUMNS",
+            f"of {', '.join(sorted(TELLING))}, {LEAST_TELLING} at least have to be known of {LEAST_KNOWN:.0%} of the records",
+        )
     blocks = [block for block in usable(EM_BLOCKS, columns) if _pairs(records, block) >= LEAST_PAIRS]
     sure = usable(SURE, columns)
     if len(blocks) < 2 or not sure:
