@@ -88,8 +88,8 @@ def history(
         for entry in entries:
             render.line(entry)
         return
-    rows = [(e["occur_time"], e["record_time"], e["type"], e["customer_id"], _about(e), e["cause_id"]) for e in entries]
-    render.table("History", ("happened", "known", "what", "customer", "with", "because of"), rows)
+    rows = [(e["occur_time"], e["record_time"], e["type"], e["customer_id"], _about(e), _how(e), e["cause_id"]) for e in entries]
+    render.table("History", ("happened", "known", "what", "customer", "with", "how", "because of"), rows)
 
 
 def _show_pair(shown: dict[str, Any]) -> None:
@@ -153,8 +153,24 @@ def _why_it_links_nobody(shown: dict[str, Any]) -> str:
 
 def _about(entry: dict[str, Any]) -> str:
     other = "somebody who was erased" if entry["other_erased"] else entry["other_customer_id"]
-    told = [other, _hashed(entry["identifier"]), entry["reason"], entry["decided_by"]]
+    told = [other, _hashed(entry["identifier"]), *(() if entry["cause"] else (entry["reason"], entry["decided_by"]))]
     return ", ".join(part for part in told if part)
+
+
+def _how(entry: dict[str, Any]) -> str:
+    """By what was seen, by a match, by hand or by other rules; through which identifiers."""
+    told = []
+    if entry["cause"] == "DECISION":
+        told.append(": ".join(part for part in (f"by hand, {entry['decided_by']}", entry["reason"]) if part))
+    if entry["cause"] == "RULES":
+        told.append(f"by rules v{entry['rules_version']}")
+    if entry["match_model"]:
+        told.append(f"match of {entry['match_weight']:.1f} bits, model {entry['match_model']}")
+    if len(entry["chain"]) > 1:
+        told.append(f"{' - '.join(entry['chain'])}, rules v{entry['rules_version']}")
+    elif entry["cause"] == "EVENT" and entry["type"] == "customer.merged":
+        told.append(f"seen together, rules v{entry['rules_version']}")
+    return "; ".join(told)
 
 
 def _hashed(identifier: dict[str, Any] | None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from services.identity.domain.erasure import Erasure
 from services.identity.domain.sighting import Proposal
-from services.identity.graph.causes import NOBODY, Causes
+from services.identity.graph.causes import NOBODY, Causes, along
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Settled
@@ -134,7 +134,8 @@ class _Writer:
     def _merge(self, merge_id: bytes, customer: bytes, other: bytes) -> None:
         ends = self._node_of[customer], self._node_of[other]
         cause = self._why.path(*ends)
-        weight = min((link.weight for link in self._why.chain(*ends) if link.weight is not None), default=None)
+        links = self._why.chain(*ends)
+        weight = min((link.weight for link in links if link.weight is not None), default=None)
         for stream, end in ((customer, other), (other, customer)):
             number = self._loaded.region.known.founding_numbers[end]
             merged = events.CustomersMerged(
@@ -144,6 +145,7 @@ class _Writer:
                 cause=cause.event_id,
                 match_weight=weight,
                 match_model=None if weight is None else self._model,
+                chain=tuple(node.namespace for node in along(links, self._node_of[stream])),
             )
             self._entry(events.MERGED, stream, merged, cause)
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.identity import recall, replayed
+from services.identity.domain.decision import Decision
 from services.identity.graph.explain import Explained, explain
 from services.identity.graph.facts import Node, Pair
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.recall import Instants, Told
-from services.identity.tables import erasures, rulebook, views
+from services.identity.tables import decisions, erasures, rulebook, views
+from services.identity.tables.rulebook import Activation
 from services.identity.tables.views import Resolved
 from shared.errors import InvalidInput, NotFound
 from shared.events import customer as events
@@ -58,6 +60,8 @@ class History:
     records: list[Record]
     namespaces: dict[bytes, str]
     erased: set[bytes] = field(default_factory=set)
+    decisions: dict[bytes, Decision] = field(default_factory=dict)  # those that caused any of it, by id
+    activations: list[Activation] = field(default_factory=list)  # all versions of the rules
 
     def other_of(self, record: Record) -> bytes | None:
         """The other customer, which has to be present still."""
@@ -127,10 +131,14 @@ class Explanations:
             hidden = await erasures.suppressions(connection, {h for r in records if (h := _hash_of(r)) is not None})
             others = {other for r in records if (other := getattr(r.entry.public(), "other", None)) is not None}
             gone = await erasures.erased_among(connection, others)
+            causes = {cause for r in records if (cause := getattr(r.entry.public(), "cause", None))}
+            decided = await decisions.of_ids(connection, causes)
+            activations = await rulebook.history(LogReader(connection))
         kept = [r for r in records if (h := _hash_of(r)) is None or h not in hidden or r.recorded_at > hidden[h].erased_at]
         namespaces = {r.entry.public().value_hash: r.entry.public().namespace for r in kept if r.entry.type_id == events.LINKED.id}
         members = [member for member in cluster if member not in erased]
-        return History(members, list(_once(sorted(kept, key=lambda record: record.pos))), namespaces, gone)
+        told = list(_once(sorted(kept, key=lambda record: record.pos)))
+        return History(members, told, namespaces, gone, decided, activations)
 
     async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
         rules = await self._rules(connection, instants)

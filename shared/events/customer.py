@@ -50,6 +50,7 @@ class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     cause: bytes  # id of the event or decision that made it so
     match_weight: float | None = None  # bits, of the weakest match in the chain that joins them
     match_model: str | None = None  # digest of the model in force then; none without a match
+    chain: tuple[str, ...] = ()  # namespaces of the identifiers that join the two, one after the other
 
 
 class CustomersSplit(GraphFact, frozen=True, kw_only=True):

@@ -104,9 +104,25 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
     assert ("customer.merge_decided", "ticket 4711", "crm-desk") in [
         (entry["type"], entry["reason"], entry["decided_by"]) for entry in family.history(ann)
     ]
-    together = family.history(ann)[-1]["record_time"]
+    by_hand = family.history(ann)[-1]
+    assert [by_hand[name] for name in ("type", "cause", "cause_id", "decided_by", "reason")] == [
+        "customer.merged",
+        "DECISION",
+        merged,
+        "crm-desk",
+        "ticket 4711",
+    ]
+    assert sorted(by_hand["chain"]) == ["user_id", "user_id"]
+    together = by_hand["record_time"]
 
-    c360.json("identity", "withdraw", merged, *by)
+    c360.json("identity", "withdraw", merged, "--by", "ben", "--reason", "it was the wrong ticket")
+    split = family.history(ann)[-1]
+    assert [split[name] for name in ("type", "cause", "decided_by", "reason")] == [
+        "customer.split",
+        "DECISION",
+        "ben",
+        "it was the wrong ticket",
+    ]
     forbidden = c360.json("identity", "forbid", ben, ann, *by)["decision"]["decision_id"]
     last = family.see("--user-id", family.ben, "-t", f"email={family.mail}")
     apart = family.why(ben, mail, "--fresh", last)["obstacles"]

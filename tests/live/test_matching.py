@@ -279,6 +279,10 @@ async def stored(store: Store, records: list[bytes]) -> list[Any]:
 HOUSE = {"street": "17 Kastanienweg", "city": "Rotenburg", "postal_code": "36199"}
 
 
+def history(command: Command, person: str) -> list[Any]:
+    return [json.loads(line) for line in command.run("identity", "history", person, "--json").stdout.splitlines()]
+
+
 def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stack: Stack) -> None:
     """Two sources know Wilhelmine by no common identifier; her daughter lives with her; of one more only the name is known."""
     with Platform(stack.endpoints) as platform:
@@ -307,6 +311,10 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         assert command.json("identity", "match", "explain", one, child)["comparisons"][0]["band"] == ""
         [link] = command.json("identity", "why", one, other)["links"]
         assert link["match"]["weight"] == pytest.approx(explained["weight"])
+        [merged] = [entry for entry in history(command, one) if entry["type"] == "customer.merged"]
+        assert (merged["cause"], merged["chain"], merged["rules_version"]) == ("MATCH", ["anonymous_id"] * 2, 1)
+        assert (merged["match_weight"], merged["match_model"]) == (link["match"]["weight"], COMPARER.model.version)
+        assert f"match of {explained['weight']:.1f} bits" in command.run("identity", "history", one).stdout
         apart = command.json("identity", "why", child, question)["obstacles"]
         assert [obstacle["reason"] for obstacle in apart] == ["LOW_CERTAINTY"]
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}

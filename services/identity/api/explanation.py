@@ -11,6 +11,8 @@ from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
 from services.identity.recall import Instants
+from services.identity.tables.rulebook import in_force_at
+from shared.events import customer as events
 from shared.ids import from_text, to_text
 from shared.instants import SECOND, to_timestamp
 from shared.log import Record
@@ -19,6 +21,8 @@ from shared.rpc.edge import freshness, instant
 from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
+JOINING = frozenset({events.LINKED.id, events.MERGED.id})
+CONCLUSIONS = JOINING | {events.UNLINKED.id, events.SPLIT.id}
 TWO_PEOPLE = 2  # from whom on a value is contested
 
 
@@ -148,7 +152,7 @@ def _entry(record: Record, history: History) -> pb.HistoryEntry:
 
     value_hash, decided_by = said("value_hash"), said("decided_by", "withdrawn_by")
     hushed = decided_by is not None and history.about_erased(record)  # what people wrote may name who is erased
-    return pb.HistoryEntry(
+    message = pb.HistoryEntry(
         type=entry.type_id,
         occur_time=to_timestamp(entry.occurred_at),
         record_time=to_timestamp(record.recorded_at),
@@ -161,6 +165,30 @@ def _entry(record: Record, history: History) -> pb.HistoryEntry:
         reason="" if hushed else said("reason", "state") or "",
         decided_by=decided_by or "",
     )
+    if entry.type_id in CONCLUSIONS:
+        _add_cause(message, record, history)
+    return message
+
+
+def _add_cause(message: pb.HistoryEntry, record: Record, history: History) -> None:
+    """What made a merge, a split or a link so."""
+    public = record.entry.public()
+    message.rules_version = in_force_at(history.activations, record.pos).version
+    if (decision := history.decisions.get(public.cause)) is not None:
+        message.cause = "DECISION"
+        back = decision.kind == ("forbid" if record.entry.type_id in JOINING else "merge")  # it was withdrawn
+        message.decided_by = (decision.withdrawn_by if back else decision.decided_by) or ""
+        if not history.about_erased(record):
+            message.reason = (decision.withdrawn_reason if back else decision.reason) or ""
+    elif any(public.cause == activation.event_id for activation in history.activations):
+        message.cause = "RULES"
+    elif public.cause:
+        message.cause = "EVENT"
+    if record.entry.type_id == events.MERGED.id:
+        message.chain.extend(public.chain)
+        if public.match_weight is not None:
+            message.cause = "DECISION" if decision is not None else "MATCH"
+            message.match_weight, message.match_model = public.match_weight, public.match_model or ""
 
 
 def _text(found: bytes | None) -> str:

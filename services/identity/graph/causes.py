@@ -39,6 +39,17 @@ def chain(links: Mapping[Node, list[Link]], one: Node, other: Node) -> list[Link
     return found[::-1]
 
 
+def along(links: Iterable[Link], start: Node) -> list[Node]:
+    """The identifiers of a chain, from one of its ends on; that end alone when it has no links."""
+    found = [start]
+    links = list(links)
+    if links and start not in links[0][:2]:
+        links.reverse()
+    for link in links:
+        found.append(link.weak if link.strong == found[-1] else link.strong)
+    return found
+
+
 class Causes:
     """`decided` is when and by what pairs were forced; `otherwise` is the cause of what no evidence explains."""
 

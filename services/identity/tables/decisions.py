@@ -1,6 +1,6 @@
 """Identity's read model of decisions by hand, tables `decisions` and `spent_requests`, and of the customers they are about."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,12 @@ async def mark_withdrawn(connection: Any, decision: Decision) -> None:
 
 async def get(pool: Any, decision_id: bytes) -> Decision | None:
     return _decision(await pool.fetchrow(f"SELECT {COLUMNS} FROM decisions WHERE decision_id = $1", decision_id))  # noqa: S608
+
+
+async def of_ids(pool: Any, decision_ids: Collection[bytes]) -> dict[bytes, Decision]:
+    """Of these ids those that are decisions'; nothing of what an erasure removed."""
+    rows = await pool.fetch(f"SELECT {COLUMNS} FROM decisions WHERE decision_id = ANY($1::bytea[])", list(decision_ids))  # noqa: S608
+    return {row["decision_id"]: Decision(**dict(row)) for row in rows}
 
 
 async def of_request(pool: Any, request_id: str) -> Decision | None:

@@ -444,6 +444,11 @@ class HistoryEntry(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     OTHER_ERASED_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    MATCH_WEIGHT_FIELD_NUMBER: _builtins.int
+    MATCH_MODEL_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type of the event, such as "customer.merged"; docs/events.md lists them."""
     customer_id: _builtins.str
@@ -451,15 +456,27 @@ class HistoryEntry(_message.Message):
     other_customer_id: _builtins.str
     """The other customer of a merge, split, proposal or decision; empty when it was erased since."""
     cause_id: _builtins.str
-    """The id of the event or decision that caused it; empty when an erasure or new rules did."""
+    """The id of the event, the decision or the version of the rules that caused it; empty when an erasure did, or a match that is none any more."""
     subject_id: _builtins.str
     """The id of the merge, proposal or decision, a UUID."""
     reason: _builtins.str
-    """Of a proposal or decision: why; of a proposal that is closed: how. Empty of a decision about who was erased since."""
+    """Of a proposal or decision, and of what a decision caused: why; of a proposal that is closed: how. Empty of a decision about who
+    was erased since.
+    """
     decided_by: _builtins.str
-    """Of a decision: who made or withdrew it."""
+    """Of a decision, and of what it caused: who made or withdrew it."""
     other_erased: _builtins.bool
     """The other customer was erased since: its id isn't told, and whose it was is nobody's to know any more."""
+    cause: _builtins.str
+    """Of a merge, split, link or unlink, what made it so: "EVENT", what was seen together, by the rules; "MATCH", that two are alike;
+    "DECISION", people; "RULES", another version of them. Empty where cause_id is, and of other entries.
+    """
+    match_weight: _builtins.float
+    """Of a merge that a match is part of: bits, of the weakest match in that chain."""
+    match_model: _builtins.str
+    """The model that weighed it; empty without a match."""
+    rules_version: _builtins.int
+    """Of a merge, split, link or unlink: the version of the rules that it was concluded by."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it became true: when its cause happened."""
@@ -471,6 +488,12 @@ class HistoryEntry(_message.Message):
     @_builtins.property
     def identifier(self) -> Global___HashedIdentifier:
         """The identifier that was linked or unlinked."""
+
+    @_builtins.property
+    def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a merge: the namespaces of the identifiers that join the two, one after the other, such as user_id, email, user_id. None of
+        merges that are older than this field.
+        """
 
     def __init__(
         self,
@@ -486,12 +509,19 @@ class HistoryEntry(_message.Message):
         reason: _builtins.str = ...,
         decided_by: _builtins.str = ...,
         other_erased: _builtins.bool = ...,
+        cause: _builtins.str = ...,
+        chain: _abc.Iterable[_builtins.str] | None = ...,
+        match_weight: _builtins.float | None = ...,
+        match_model: _builtins.str = ...,
+        rules_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "occur_time", b"occur_time", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "identifier", b"identifier", "match_weight", b"match_weight", "occur_time", b"occur_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "customer_id", b"customer_id", "decided_by", b"decided_by", "identifier", b"identifier", "occur_time", b"occur_time", "other_customer_id", b"other_customer_id", "other_erased", b"other_erased", "reason", b"reason", "record_time", b"record_time", "subject_id", b"subject_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "cause", b"cause", "cause_id", b"cause_id", "chain", b"chain", "customer_id", b"customer_id", "decided_by", b"decided_by", "identifier", b"identifier", "match_model", b"match_model", "match_weight", b"match_weight", "occur_time", b"occur_time", "other_customer_id", b"other_customer_id", "other_erased", b"other_erased", "reason", b"reason", "record_time", b"record_time", "rules_version", b"rules_version", "subject_id", b"subject_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__match_weight: _TypeAlias = _typing.Literal["match_weight"]  # noqa: Y015
+    _WhichOneofArgType__match_weight: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__match_weight) -> _WhichOneofReturnType__match_weight | None: ...
 
 Global___HistoryEntry: _TypeAlias = HistoryEntry  # noqa: Y015
 
