@@ -93,6 +93,16 @@ KnownAt = Annotated[
         help="Only what our log knew by then: ISO 8601, now, or an age such as -2h. Default: now.",
     ),
 ]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version",
+        metavar="N",
+        min=1,
+        max=2**63 - 1,
+        help="Instead of --known-at: as it was known once the customer's own stream had come to this version.",
+    ),
+]
 Rules = Annotated[
     notation.RulesWanted | None,
     typer.Option(

@@ -22,6 +22,7 @@ from services.cli.options import (
     Rules,
     TimeoutS,
     ValidAt,
+    Version,
     position_parser,
 )
 
@@ -43,6 +44,7 @@ def get(
     purpose: PurposeOption,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     rules: Rules = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
@@ -54,6 +56,7 @@ def get(
       c360 profile get email:ann@example.com --purpose service
       c360 profile get user_id:u1 --purpose service --fresh ingest/0/42
       c360 profile get user_id:u1 --purpose audit --valid-at -7d --known-at 2026-03-03T10:02:11Z
+      c360 profile get user_id:u1 --purpose audit --version 12
     """
     from c360.profile.v1 import profile_pb2, profile_pb2_grpc
 
@@ -65,6 +68,7 @@ def get(
         purpose=purpose,
         valid_at=messages.timestamp(valid_at),
         known_at=messages.timestamp(known_at),
+        version=version or 0,
         rules=messages.rules_choice(rules),
         at_least_as_fresh=messages.positions(fresh),
     )

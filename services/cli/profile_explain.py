@@ -19,6 +19,7 @@ from services.cli.options import (
     Rules,
     TimeoutS,
     ValidAt,
+    Version,
 )
 from services.cli.paging import MORE, PAGE
 
@@ -32,6 +33,7 @@ def explain(
     purpose: PurposeOption,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     rules: Rules = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How much of what was said to show, latest first.")] = 50,
     fresh: Fresh = None,
@@ -55,6 +57,7 @@ def explain(
         purpose=purpose,
         valid_at=messages.timestamp(valid_at),
         known_at=messages.timestamp(known_at),
+        version=version or 0,
         rules=messages.rules_choice(rules),
         at_least_as_fresh=messages.positions(fresh),
     )

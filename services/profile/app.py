@@ -6,58 +6,37 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.choosing import THEN, Chooser, RulesChoice
+from services.profile.clocks import NOW, Instant
 from services.profile.clusters import (
+    Cluster,
     Load,
     bound_hashes,
+    cluster_of,
     joined,
-    nothing_yet,
     oldest_first,
     require_decided,
     require_readable,
     unknown,
     unknown_identifier,
 )
-from services.profile.domain.fold import happened_by, is_timeless
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import Held, newest_positions
+from services.profile.domain.state import Held, linked, newest_positions
 from services.profile.enforcement import depends_on_the_person, require_unrestricted
 from services.profile.owners import Owners
 from services.profile.profile import Profile, Standing, profile_of
 from services.profile.ready import Ready
 from services.profile.tables.history import History
-from services.profile.tables.snapshots import NEVER, Past
-from shared.errors import InvalidInput, Unavailable
+from services.profile.tables.snapshots import Past
+from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
+from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
-from shared.log import Record
 from shared.vault import Vault
 
+__all__ = ["NOW", "Cluster", "Instant", "Profiles"]
+
 CLOCK_TOLERANCE_US = 1_000_000  # a caller's clock may be this much ahead of ours
-
-
-class Instant(msgspec.Struct, frozen=True):
-    """valid_at: only what had happened by then. known_at: only what our log knew by then."""
-
-    valid_at: int = END_OF_TIME
-    known_at: int = END_OF_TIME
-
-    @property
-    def earlier(self) -> int:
-        """Of a thing that happens when it becomes known: until when it counts."""
-        return min(self.valid_at, self.known_at)
-
-    @property
-    def is_now(self) -> bool:
-        return self.valid_at == self.known_at == END_OF_TIME
-
-
-class Cluster(msgspec.Struct, frozen=True):
-    """The customers that were one at an instant, each as it was then, folded for some rules."""
-
-    instant: Instant
-    rules: Rules
-    past: Mapping[bytes, Past]
 
 
 class Profiles:
@@ -122,6 +101,15 @@ class Profiles:
             raise unknown_identifier(identifier)
         return customer
 
+    async def customer_then(self, identifier: Identifier, instant: Instant) -> bytes:
+        """Whom it named then, by the states of those whom it names or ever named. Raises NotFound (IDENTIFIER_UNKNOWN)."""
+        value_hash = hash_of(identifier, self._vault.lookup_key)
+        clusters = await self.clusters_as_of(await self._identifiers.ever(value_hash), instant)
+        for customer, cluster in clusters.items():
+            if (own := cluster.past.get(customer)) is not None and value_hash in linked(own.held.state):
+                return customer
+        raise unknown_identifier(identifier)
+
     async def permit(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """The profile as it is now, if the customer permits the purpose now. Consent of now rules reads of the past too.
 
@@ -143,9 +131,15 @@ class Profiles:
             require_decided(purpose, hashes, await self.confirmed_decisions(hashes))
         return held
 
-    async def standing(self, customer: bytes, purpose: PurposeDefined) -> Standing:
-        """Which customer it is now, if `permit` allows it; no profile is made for it."""
-        held = await self.permit_cluster(customer, purpose, self._states.get)
+    async def standing(self, customer: bytes, purpose: PurposeDefined, instant: Instant = NOW) -> Standing:
+        """Which customer it was, if it may be read as `profile` is; no profile is made for it."""
+        if instant.is_now:
+            held = await self.permit_cluster(customer, purpose, self._states.get)
+        else:
+            await self.permit_past(customer, purpose)
+            cluster = await self.cluster_as_of(customer, instant)
+            await self.permit_others(cluster.past, purpose)
+            held = cluster.held(customer)
         return Standing(oldest_first(held), sum(h.version for h in held.values()), newest_positions(held, self._partitions))
 
     async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
@@ -230,6 +224,15 @@ class Profiles:
 
     async def cluster_as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Cluster:
         """What the profile is made of. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN): no such id was known by then."""
+        cluster = (await self.clusters_as_of([customer], instant, choice))[customer]
+        if not cluster.past:
+            raise unknown(customer)
+        return cluster
+
+    async def clusters_as_of(
+        self, customers: Collection[bytes], instant: Instant, choice: RulesChoice = THEN
+    ) -> dict[bytes, Cluster]:
+        """By customer, as `cluster_as_of`; nothing is in that of one of whom no id was known. All are read together."""
         known_at = await self._settled(instant)
         rules = self._chooser.rules(choice, known_at)
         history = self._history.of(rules.keeping)
@@ -240,36 +243,25 @@ class Profiles:
             past.update(found)
             return {stream: one.held for stream, one in found.items()}
 
-        await self._cluster(customer, load)
-        return Cluster(instant, rules, past)
+        held = await joined(customers, load) if customers else {}
+        return {one: Cluster(instant, rules, {member: past[member] for member in cluster_of(one, held)}) for one in customers}
 
     async def profile_as_of(self, customer: bytes, cluster: Cluster) -> Profile:
         """Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
-        past = cluster.past
-        if all(one.latest_at == NEVER for one in past.values()):
-            raise nothing_yet(customer)
-        profile = await self._chosen({stream: one.held for stream, one in past.items()}, cluster.rules, cluster.instant)
-        return msgspec.structs.replace(profile, redacted=sum(one.redacted for one in past.values()))
+        profile = await self._chosen(cluster.held(customer), cluster.rules, cluster.instant)
+        return msgspec.structs.replace(profile, redacted=sum(one.redacted for one in cluster.past.values()))
 
-    async def replay(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> tuple[Profile, list[Record]]:
-        """The profile as of an instant, from the log alone, and the events it is made of. Asked again, it is the same."""
-        known_at = await self._settled(instant)
-        rules = self._chooser.rules(choice, known_at)
-        records: dict[bytes, list[Record]] = {}
+    async def at_version(self, customer: bytes, purpose: PurposeDefined, valid_at: int, version: int) -> Instant:
+        """As it was known once this customer's own stream had come to a version, with all that was recorded at that instant.
 
-        async def fold_streams(streams: Collection[bytes]) -> dict[bytes, Held]:
-            found = await self._history.read(streams, known_at)
-            for record in found:
-                records.setdefault(record.entry.stream, []).append(record)
-            return await self._history.of(rules.keeping).fold(found, instant.valid_at)
-
-        held = await self._cluster(customer, fold_streams)
-        counted = [r for stream in held for r in records[stream] if happened_by(r.entry, instant.valid_at)]
-        if all(is_timeless(r.entry) for r in counted):
-            raise nothing_yet(customer)
-        keys = await self._vault.keys(held)
-        redacted = sum(1 for r in counted if r.entry.envelope and r.entry.stream not in keys)
-        return msgspec.structs.replace(await self._chosen(held, rules, instant), redacted=redacted), counted
+        Raises what `permit_past` does, and NotFound (VERSION_UNKNOWN).
+        """
+        await self.permit_past(customer, purpose)
+        if (recorded_at := await self._history.recorded_at(customer, version)) is None:
+            raise NotFound(
+                "this customer's stream has no such version yet", reason="VERSION_UNKNOWN", customer_id=to_text(customer)
+            )
+        return Instant(valid_at, recorded_at)
 
     async def settled(self, instant: Instant) -> Instant:
         """The same at any later time: what is known by then, if need be by now, stays the same."""

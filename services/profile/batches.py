@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from services.profile.app import Instant, Profiles
+from services.profile.app import NOW, Instant, Profiles
 from services.profile.cache import LoadingCache
 from services.profile.clusters import (
     bound_hashes,
+    cluster_of,
     joined,
     oldest_first,
     require_decided,
@@ -15,15 +16,14 @@ from services.profile.clusters import (
     unknown,
     unknown_identifier,
 )
-from services.profile.domain.state import Held, reachable
+from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
 from services.profile.owners import Owners
 from services.profile.profile import Profile
-from shared.errors import CustomerError, NotFound
+from shared.errors import CustomerError, NotFound, NotPermitted
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
 
-Cluster = dict[bytes, Held]
 Named = bytes | Identifier
 
 
@@ -51,7 +51,7 @@ class Batches:
         self._lookup_key = lookup_key
 
     async def outcomes(
-        self, named: Sequence[Named | CustomerError], purpose: PurposeDefined, *, with_verified: bool
+        self, named: Sequence[Named | CustomerError], purpose: PurposeDefined, instant: Instant = NOW, *, with_verified: bool
     ) -> list[Seen | CustomerError]:
         """Of each who is named its profile or why there is none, in their order; what is refused already stays so.
 
@@ -59,18 +59,19 @@ class Batches:
         """
         found = await self.customers_of({one for one in named if isinstance(one, Identifier)})
         customers = [found[one] if isinstance(one, Identifier) else one for one in named]
-        seen = await self.seen({one for one in customers if isinstance(one, bytes)}, purpose, with_verified=with_verified)
+        wanted = {one for one in customers if isinstance(one, bytes)}
+        seen = await self.seen(wanted, purpose, instant, with_verified=with_verified)
         return [_told(seen[one]) if isinstance(one, bytes) else one for one in customers]
 
     async def seen(
-        self, customers: Collection[bytes], purpose: PurposeDefined, *, with_verified: bool
+        self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant = NOW, *, with_verified: bool
     ) -> dict[bytes, Seen | Refused]:
-        profiles = await self.profiles(customers, purpose)
+        profiles = await (self.profiles(customers, purpose) if instant.is_now else self.past(customers, purpose, instant))
         shown = {customer: profile for customer, profile in profiles.items() if isinstance(profile, Profile)}
         refused = {customer: one for customer, one in profiles.items() if isinstance(one, Refused)}
         verified = [frozenset[str]()] * len(shown)
         if with_verified:
-            verified = await self._profiles.verified_all(list(shown.values()), Instant())
+            verified = await self._profiles.verified_all(list(shown.values()), instant)
         return refused | {
             customer: Seen(profile, names) for (customer, profile), names in zip(shown.items(), verified, strict=True)
         }
@@ -98,7 +99,24 @@ class Batches:
             if rules is self._profiles.in_force:  # else some of the states may be folded for others
                 return refused | profiles
 
-    async def clusters(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Cluster | Refused]:
+    async def past(self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant) -> dict[bytes, Profile | Refused]:
+        """Each as `Profiles.profile` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        found: dict[bytes, Profile | Refused] = {}
+        permitted = await self.clusters(customers, purpose)
+        erased = set() if depends_on_the_person(purpose) else await self._profiles.erased_among(customers)
+        found |= {one: refused for one, refused in permitted.items() if isinstance(refused, Refused) and one not in erased}
+        clusters = await self._profiles.clusters_as_of(permitted.keys() - found.keys(), instant)
+        for customer, cluster in clusters.items():
+            try:
+                if not cluster.past:
+                    raise unknown(customer)
+                await self._profiles.permit_others(cluster.past, purpose)
+                found[customer] = await self._profiles.profile_as_of(customer, cluster)
+            except (NotFound, NotPermitted) as refusal:
+                found[customer] = Refused(refusal, [customer])
+        return found
+
+    async def clusters(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, dict[bytes, Held] | Refused]:
         """Each as `Profiles.permit_cluster` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         wanted = set(customers)
         held = await joined(wanted, self._states.get) if wanted else {}
@@ -112,23 +130,13 @@ class Batches:
         }
 
 
-def cluster_of(customer: bytes, held: Mapping[bytes, Held]) -> Cluster:
-    """Of these, the customer and whoever merges join to it; empty when it isn't among them."""
-    cluster: Cluster = {}
-    ring: Sequence[bytes] | set[bytes] = [customer]
-    while found := {stream: held[stream] for stream in ring if stream in held and stream not in cluster}:
-        cluster |= found
-        ring = reachable(h.state for h in found.values())
-    return cluster
-
-
 def _permitted(
     customer: bytes,
-    cluster: Cluster,
+    cluster: dict[bytes, Held],
     hashes: Mapping[bytes, bool],
     purpose: PurposeDefined,
     decisions: Mapping[bytes, list[DecisionRecorded]],
-) -> Cluster | Refused:
+) -> dict[bytes, Held] | Refused:
     try:
         if not cluster:
             raise unknown(customer)

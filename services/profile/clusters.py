@@ -1,13 +1,33 @@
 """Customers and all that merges join to them: who belongs together, and what has to hold before anything of them is shown."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+import msgspec
+
+from services.profile.clocks import Instant
+from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, reachable
 from services.profile.enforcement import require_permission, require_unrestricted
+from services.profile.tables.snapshots import NEVER, Past
 from shared.errors import NotFound, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_parting
 from shared.identifiers import Identifier
 from shared.ids import to_text
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """The customers that were one at an instant, each as it was then, folded for some rules."""
+
+    instant: Instant
+    rules: Rules
+    past: Mapping[bytes, Past]
+
+    def held(self, customer: bytes) -> dict[bytes, Held]:
+        """By stream. Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
+        if all(one.latest_at == NEVER for one in self.past.values()):
+            raise nothing_yet(customer)
+        return {stream: one.held for stream, one in self.past.items()}
+
 
 Load = Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]  # states of streams; those that have no event are absent
 
@@ -21,6 +41,16 @@ async def joined(customers: Collection[bytes], load: Load) -> dict[bytes, Held]:
         found = await load(missing)
         held |= found
     return held
+
+
+def cluster_of(customer: bytes, held: Mapping[bytes, Held]) -> dict[bytes, Held]:
+    """Of these, the customer and whoever merges join to it; empty when it isn't among them."""
+    cluster: dict[bytes, Held] = {}
+    ring: Sequence[bytes] | set[bytes] = [customer]
+    while found := {stream: held[stream] for stream in ring if stream in held and stream not in cluster}:
+        cluster |= found
+        ring = reachable(h.state for h in found.values())
+    return cluster
 
 
 def oldest_first(held: Mapping[bytes, Held]) -> list[bytes]:

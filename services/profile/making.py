@@ -100,7 +100,9 @@ class Maker:
                 page = Page(unfinished)
                 keys = await self._fold(page, records)
                 unfinished = {} if is_last else {(stream := records[-1].entry.stream): page.past.pop(stream)}
-                page.touched = {(value_hash, s) for s, past in page.past.items() for value_hash in linked(past.held.state)}
+                page.touched = {
+                    (one.value_hash, s) for s, past in page.past.items() for one in past.held.state.identifiers.values()
+                }
                 async with self._editions.page() as connection:
                     await self._write(connection, page, keys)
                 self._folded += len(records)
@@ -135,7 +137,7 @@ class Maker:
             held = {stream: past.held for stream, past in page.past.items()}
             await self._states(connection).apply(connection, held, keys)
         links = _links(page)
-        unlinked = {pair for pair in page.touched if links.get(pair[0]) != pair[1]}
+        unlinked = {pair for pair in page.touched if links.get(pair[0]) != pair[1]} | _taken_back(page)
         await Identifiers(connection, self._partitions).apply(connection, links, unlinked)
         await Snapshots(connection, self._partitions).of(fold_digest(self._rulebook.rules.keeping)).keep(page.taken)
         for entry in page.erased:
@@ -233,3 +235,10 @@ def _links(page: Page) -> dict[bytes, bytes]:
     """Of what was touched, {identifier hash: customer} as the states have it in the end: partitions have no order among each other."""
     held = {stream: linked(page.past[stream].held.state) for _, stream in page.touched}
     return {value_hash: stream for value_hash, stream in page.touched if value_hash in held[stream]}
+
+
+def _taken_back(page: Page) -> set[tuple[bytes, bytes]]:
+    """Of what was touched, also what was linked again."""
+    states = {stream: page.past[stream].held.state for _, stream in page.touched}
+    cut = {(one.value_hash, s) for s, state in states.items() for link, one in state.identifiers.items() if link in state.cut}
+    return cut & page.touched

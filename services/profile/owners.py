@@ -10,6 +10,7 @@ class Owners:
     """`drop` what a unit links or unlinks, once it is committed."""
 
     def __init__(self, identifiers: Identifiers, most: int) -> None:
+        self.ever = identifiers.ever
         self.cache = LoadingCache(identifiers.customers_of, most)
         self.drop = self.cache.drop
         self.clear = self.cache.clear

@@ -5,7 +5,6 @@ from typing import Any
 from services.profile.cache import LoadingCache
 from services.profile.domain.state import Held
 from services.profile.tables import editions, erasures
-from services.profile.tables.snapshots import Snapshots
 from shared.bus.purging import ANSWER_S, Question, Report
 from shared.events.erasure import Purge
 from shared.ids import partition_of
@@ -36,7 +35,6 @@ class Purger:
         """Raises NotFreshEnough when the unit that told of the erasure is not applied yet."""
         await self._progress.wait("customer", question.unit, ANSWER_S / 2)
         self._states.drop(question.streams)
-        await Snapshots.purge(self._pool, question.streams)  # one that a read was keeping meanwhile
         await editions.forget(self._pool, question.streams, self._partitions)
         keys = await self._vault.keys_as_stored(question.streams)
         given = await erasures.given_up(self._pool, question.streams, self._partitions)

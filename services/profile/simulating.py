@@ -7,9 +7,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.profile.app import Profiles
-from services.profile.batches import cluster_of
 from services.profile.choosing import Chooser
-from services.profile.clusters import joined
+from services.profile.clusters import cluster_of, joined
 from services.profile.domain.difference import Change, Difference, changes
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, state_hash
 from services.profile.tables.history import History
-from services.profile.tables.snapshots import PAST_COLUMNS, Mark, Snapshots
+from services.profile.tables.snapshots import PAST_COLUMNS, Mark, Past, Snapshots
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
@@ -70,7 +70,7 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world(servers: Stack) -> AsyncIterator[World]:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await empty_log(admin, "profile", "snapshots")
+    await empty_log(admin, "profile", "snapshots", "states")
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     identity = servers.environment_of("identity")
@@ -179,6 +179,29 @@ async def test_a_stream_whose_key_is_gone_has_no_snapshot_read_or_written(world:
     await world.append(*(identified(stream, DataKey(b"?" * 32), number) for number in range(4)))
     held = (await world.history().states([stream]))[stream]
     assert (held.version, held.state.traits) == (4, {})
+    assert await world.snapshots(stream) == []
+
+
+async def test_of_who_is_erased_no_snapshot_stays_even_one_that_was_being_kept(world: World) -> None:
+    """A read that has the state of before, and the key of before, keeps it while the erasure's transaction runs, or later."""
+    stream, partition = (one := new_id()), partition_of(one, PARTITIONS)
+    key = await world.key(stream)
+    records = await world.append(*(identified(stream, key, number) for number in range(EVERY)))
+    snapshots = Snapshots(world.pool, PARTITIONS, EVERY)
+    [taken] = world.history().advance(Past(), records, key)
+    async with world.pool.acquire() as connection, connection.transaction():
+        await connection.execute("INSERT INTO states VALUES ($1, $2, 3, 0, '', 'sealed')", partition, stream)
+    async with world.pool.acquire() as connection, connection.transaction():
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        await connection.execute("UPDATE states SET envelope = '' WHERE partition = $1 AND stream = $2", partition, stream)
+        keeping = asyncio.create_task(snapshots.keep([taken]))
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
+        async with asyncio.timeout(10):
+            while not keeping.done() and not await world.pool.fetchval(waits, pid):
+                pass
+        await Snapshots.purge(connection, [stream])
+    await keeping
+    await snapshots.keep([taken])
     assert await world.snapshots(stream) == []
 
 

@@ -156,6 +156,8 @@ class World:
         }
         owners = {value_hash: stream for stream, held in given.items() for value_hash in linked(held.state)}
         assert dict(await self.pool.fetch("SELECT value_hash, customer FROM identifiers")) == owners
+        former = {(one.value_hash, s) for s, h in given.items() for k, one in h.state.identifiers.items() if k in h.state.cut}
+        assert set(map(tuple, await self.pool.fetch("SELECT value_hash, customer FROM former_links"))) == former
         erased: dict[bytes, int] = {}
         for entry in (record.entry for record in log if record.entry.type_id == events.ERASED.id):
             erased |= {

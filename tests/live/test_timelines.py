@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from services.profile.app import Instant
 from services.profile.enforcement import release_event
+from services.profile.tables.history import counts
 from services.profile.timelines import Filter, place_of
 from services.stack.stack import Stack
 from shared.events.consent import PurposeDefined
+from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import Record
 from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
@@ -64,9 +66,14 @@ async def write(inside: Inside, happened: list[tuple[int, int, str | None, str]]
     return streams, more
 
 
+def places(members: list[bytes]) -> list[tuple[int, bytes]]:
+    return [(partition_of(member, 4), member) for member in members]
+
+
 async def naive(inside: Inside, customer: bytes, instant: Instant, wanted: Filter, purpose: PurposeDefined) -> list[Record]:
     """By the whole history replayed."""
-    _, records = await inside.parts.profiles.replay(customer, instant)
+    members, _ = await inside.parts.profiles.members(customer, instant.known_at)
+    records = [one for one in await inside.reader.streams(places(members)) if counts(one, instant.valid_at, instant.known_at)]
     keys = await inside.vault.keys({record.entry.stream for record in records})
 
     def takes(record: Record) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from services.profile.app import Profiles
+from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
@@ -133,7 +134,7 @@ class Past:
         self.profiles = Profiles(
             self.history,
             chooser,
-            cast(Any, None),
+            cast(Any, self),
             LoadingCache(self._states, 0),
             decisions,
             {purpose.name: purpose for purpose in (AUDIT, SUPPORT)},
@@ -143,6 +144,7 @@ class Past:
             lambda: self.log.now,
             PARTITIONS,
         )
+        self.batches = Batches(self.profiles, cast(Any, self), LoadingCache(self._states, 0), vault.lookup_key)
         self.differences = Differences(self.profiles, self.history)
         self.walks = Walks(self.profiles, chooser, self.history, reader, vault, PARTITIONS)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
@@ -154,6 +156,11 @@ class Past:
         self.keys.held.pop(stream, None)
         for place in [place for place in self.snapshots.kept if place[0] == stream]:
             del self.snapshots.kept[place]
+
+    async def ever(self, value_hash: bytes) -> list[bytes]:
+        """As the tables of identifiers have it: of who is erased, nothing."""
+        linked = [r.entry for r in self.log.records if getattr(r.entry.public(), "value_hash", None) == value_hash]
+        return [stream for stream in dict.fromkeys(entry.stream for entry in linked) if stream in self.keys.held]
 
     async def _states(self, streams: Collection[bytes]) -> dict[bytes, Held]:
         held = await self.history.fold(await self.history.read(streams))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from shared.events import customer as events
 from shared.events.catalogue import Entry, EventType, Public, make_entry
+from shared.identifiers import Identifier, hash_of
 from shared.ids import derived_id
 from shared.instants import END_OF_TIME
 from shared.privacy import Personal
@@ -56,9 +57,10 @@ class Teller:
             case ("track", one, at, source):
                 self._event(one, at, events.TRACKED, activity(source, self._number), events.Tracked(name="Order Completed"))
             case ("link", one, at, value):
-                public = events.IdentifierLinked(namespace="email", value_hash=value.encode(), cause=b"")
+                value_hash = hash_of(Identifier("email", f"{value}@shop.example"), self.past.keys.lookup_key)
+                public = events.IdentifierLinked(namespace="email", value_hash=value_hash, cause=b"")
                 link_id = self._event(one, at, events.LINKED, public, events.LinkedValue(value=f"{value}@shop.example"))
-                self._links.append((one, link_id, value.encode()))
+                self._links.append((one, link_id, value_hash))
             case ("unlink", index, at) if self._links:
                 one, link_id, value_hash = self._links[index % len(self._links)]
                 unlinked = events.IdentifierUnlinked(link_id=link_id, value_hash=value_hash, cause=b"")

@@ -91,6 +91,12 @@ def _identifiers(opened: list[tuple[Record, Any, Any]], closed: set[bytes]) -> d
     return {value_hash: value for _, value_hash, value in sorted(links)}
 
 
+def plain_identifiers(past: Past, customer: bytes, valid_at: int, known_at: int) -> dict[bytes, str | None]:
+    """Of the customer's own stream."""
+    counted = [r for r in plain_events(past, customer, valid_at, known_at)[1] if r.entry.stream == customer]
+    return _identifiers([(r, r.entry.public(), r.entry.personal(past.keys.held.get(customer))) for r in counted], set())
+
+
 def _timeless(record: Record) -> bool:
     return record.entry.type_id in events.TIMELESS_IDS
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from c360.profile.v1 import history_pb2 as pb
 from c360.profile.v1 import history_pb2_grpc
 
-from services.profile.api.asking import customer_of, instant_of
+from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.change_messages import ANSWER_BYTES, change_message, diff_message, may_tell, withheld_messages
 from services.profile.api.choices import rules_choice
 from services.profile.app import Profiles
@@ -34,10 +34,13 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         self._progress = progress
 
     async def DiffProfile(self, request: pb.DiffProfileRequest, context: Any) -> pb.DiffProfileResponse:
-        old, new = (instant_of(self._profiles, getattr(request, name), f"{name}.") for name in ("old", "new"))
+        points = [
+            (point, instant_of(self._profiles, point, f"{name}.")) for name, point in (("old", request.old), ("new", request.new))
+        ]
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
+        old, new = [await instant_for(self._profiles, point, customer, purpose, instant) for point, instant in points]
         compared = await self._differences.between(customer, purpose, old, new, choice)
         return diff_message(compared, purpose, set(request.traits))
 
@@ -48,6 +51,7 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
+        until = await instant_for(self._profiles, request.until, customer, purpose, until)
         walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice)
         return _page(walked, purpose, set(request.traits), page.size)
 

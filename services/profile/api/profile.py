@@ -7,15 +7,15 @@ import msgspec
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
-from services.profile.api.asking import customer_of, instant_of
-from services.profile.api.batching import named_each, results
+from services.profile.api.asking import customer_of, instant_for, instant_of
+from services.profile.api.batching import PAST_QUERIES_AT_MOST, QUERIES_AT_MOST, named_each, results
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.choices import rules_choice
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
 from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
-from services.profile.app import Instant, Profiles
+from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Batches
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
@@ -80,8 +80,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return made.answer
 
     async def _made(self, request: pb.GetProfileRequest, context: Any) -> Made:
-        instant, mask = instant_of(self._profiles, request), mask_of(request.read_mask)
-        purpose, customer = await self._asked(request, context)
+        mask = mask_of(request.read_mask)
+        purpose, customer, instant = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
         message = profile_message(profile, purpose, verified, mask)
@@ -91,15 +91,16 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return Made(pb.GetProfileResponse(profile=message, etag=etag), profile, purpose)
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
-        mask, named = mask_of(request.read_mask), named_each(request.queries)
+        mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)
+        named = named_each(request.queries, QUERIES_AT_MOST if instant.is_now else PAST_QUERIES_AT_MOST)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        outcomes = await self._batches.outcomes(named, purpose, with_verified=mask.wants_any_trait(CONFIRMABLE))
+        outcomes = await self._batches.outcomes(named, purpose, instant, with_verified=mask.wants_any_trait(CONFIRMABLE))
         return pb.BatchGetProfilesResponse(results=results(request.queries, outcomes, purpose, mask, self._tag))
 
     async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:
-        purpose, customer = await self._asked(request, context)
-        standing = await self._profiles.standing(customer, purpose)
+        purpose, customer, instant = await self._asked(request, context, names_then=True)
+        standing = await self._profiles.standing(customer, purpose, instant)
         return pb.LookupCustomerResponse(
             customer_id=to_text(standing.members[0]),
             member_ids=[to_text(member) for member in standing.members[:LISTED_AT_MOST]],
@@ -109,16 +110,16 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         )
 
     async def ListIdentifiers(self, request: pb.ListIdentifiersRequest, context: Any) -> pb.ListIdentifiersResponse:
-        page, instant = Page(request, IDENTIFIER_PLACES), instant_of(self._profiles, request)
-        purpose, customer = await self._asked(request, context)
+        page = Page(request, IDENTIFIER_PLACES)
+        purpose, customer, instant = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant)
         visible = sorted(release(profile.record, purpose).identifiers, key=_place)
         shown, token = page.cut([linked for linked in visible if page.after is None or _place(linked) > page.after], _place)
         return pb.ListIdentifiersResponse(identifiers=[identifier_message(linked) for linked in shown], next_page_token=token)
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Any) -> pb.ListMembersResponse:
-        page, instant = Page(request, MEMBER_PLACES), instant_of(self._profiles, request)
-        purpose, customer = await self._asked(request, context)
+        page = Page(request, MEMBER_PLACES)
+        purpose, customer, instant = await self._asked(request, context)
         await self._profiles.permit_past(customer, purpose)
         members, _ = await self._profiles.members(customer, instant.known_at)
         await self._profiles.permit_others(members, purpose)
@@ -127,8 +128,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         page, wanted = Page(request, PLACES), timeline_filter(request)
-        instant = instant_of(self._profiles, request)
-        purpose, customer = await self._asked(request, context)
+        purpose, customer, instant = await self._asked(request, context)
         await self._profiles.permit_past(customer, purpose)
         stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
         entries, rest = timeline_page(stretch, purpose)
@@ -174,11 +174,16 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             )
         )
 
-    async def _asked(self, request: Any, context: Any) -> tuple[PurposeDefined, bytes]:
-        """The purpose and the customer, once what the caller has seen elsewhere can be seen here."""
+    async def _asked(self, request: Any, context: Any, *, names_then: bool = False) -> tuple[PurposeDefined, bytes, Instant]:
+        """The purpose, the customer and the instant, once what the caller has seen elsewhere can be seen here.
+
+        `names_then`: an identifier is whom it named at that instant.
+        """
+        instant = instant_of(self._profiles, request)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
-        return purpose, await customer_of(self._profiles, request.customer)
+        customer = await customer_of(self._profiles, request.customer, instant if names_then else NOW)
+        return purpose, customer, await instant_for(self._profiles, request, customer, purpose, instant)
 
 
 def _is_news(profile: Profile, seen: dict[str, int]) -> bool:

@@ -9,7 +9,7 @@ from c360.profile.v1 import rules_pb2 as pb
 from c360.profile.v1 import rules_pb2_grpc
 
 from services.profile.activating import Activator
-from services.profile.api.asking import customer_of, instant_of
+from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.sending import taken_in_time
 from services.profile.api.values import to_value
@@ -106,6 +106,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await customer_of(self._profiles, request.customer)
+        asked = await instant_for(self._profiles, request, customer, purpose, asked)
         found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
         rows = [one for one in found.assertions if page.after is None or one.place < page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one.place)

@@ -8,7 +8,7 @@ import msgspec
 from c360.profile.v1 import segment_pb2 as pb
 from c360.profile.v1 import segment_pb2_grpc
 
-from services.profile.api.asking import customer_of, instant_of
+from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.places import Places
 from services.profile.app import Profiles
@@ -100,7 +100,9 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         asked, choice = instant_of(self._profiles, request), rules_choice(request.rules)
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        found = await self._belongings.of(await customer_of(self._profiles, request.customer), purpose, asked, choice)
+        customer = await customer_of(self._profiles, request.customer)
+        asked = await instant_for(self._profiles, request, customer, purpose, asked)
+        found = await self._belongings.of(customer, purpose, asked, choice)
         return pb.GetMembershipResponse(
             segments=found.segments, withheld_segments=found.withheld, rules_version=found.rules.version
         )

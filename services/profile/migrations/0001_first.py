@@ -39,6 +39,13 @@ CREATE TABLE {schema}.identifiers (
     customer   bytea NOT NULL,
     PRIMARY KEY (bucket, value_hash)
 );
+CREATE TABLE {schema}.former_links (
+    bucket     int4  NOT NULL,
+    value_hash bytea NOT NULL,
+    customer   bytea NOT NULL,
+    PRIMARY KEY (bucket, value_hash, customer)
+);
+CREATE INDEX former_links_customer ON {schema}.former_links (customer);
 CREATE TABLE {schema}.erased_identifiers (
     bucket     int4  NOT NULL,
     value_hash bytea NOT NULL,
@@ -46,8 +53,8 @@ CREATE TABLE {schema}.erased_identifiers (
     PRIMARY KEY (bucket, value_hash)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.states, {schema}.identifiers, {schema}.erased_identifiers TO c360_profile;
-GRANT SELECT, INSERT, DELETE ON {schema}.snapshots TO c360_profile;
-GRANT TRUNCATE ON {schema}.states, {schema}.snapshots, {schema}.identifiers, {schema}.erased_identifiers TO c360_profile;
+GRANT SELECT, INSERT, DELETE ON {schema}.snapshots, {schema}.former_links TO c360_profile;
+GRANT TRUNCATE ON {schema}.states, {schema}.snapshots, {schema}.identifiers, {schema}.former_links, {schema}.erased_identifiers TO c360_profile;
 """
 
 # The service's role owns no table, so what exchanges them runs as their owner; whoever calls it holds the heads.
@@ -64,7 +71,7 @@ GRANT SELECT, UPDATE ON editions TO c360_profile;
 CREATE FUNCTION exchange_views() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['states', 'snapshots', 'identifiers', 'erased_identifiers'] LOOP
+    FOREACH name IN ARRAY ARRAY['states', 'snapshots', 'identifiers', 'former_links', 'erased_identifiers'] LOOP
         EXECUTE format('ALTER TABLE profile.%I SET SCHEMA profile_exchange', name);
         EXECUTE format('ALTER TABLE profile_next.%I SET SCHEMA profile', name);
         EXECUTE format('ALTER TABLE profile_exchange.%I SET SCHEMA profile_next', name);

@@ -15,7 +15,13 @@ from shared.ids import partition_of
 from shared.store.pool import open_pool
 
 NEXT = "profile_next, profile"  # search path: the views of the next edition, and all else as it is
-VIEWS = ("states", "snapshots", "identifiers", "erased_identifiers")  # as `exchange_views` of the migration names them
+VIEWS = (
+    "states",
+    "snapshots",
+    "identifiers",
+    "former_links",
+    "erased_identifiers",
+)  # as `exchange_views` of the migration names them
 STATEMENT_TIMEOUT_S = 3600.0  # emptying a large view may have to wait for a dump of the database
 WATCH_S = 2.0
 EXCHANGE_LOCK_MS = 200  # reads wait behind the exchange while it waits for one that takes long; then it lets them pass
@@ -108,4 +114,5 @@ async def forget(pool: Any, streams: Sequence[bytes], partitions: int) -> None:
             [partition_of(stream, partitions) for stream in streams],
             list(streams),
         )
-    await pool.execute("DELETE FROM profile_next.identifiers WHERE customer = ANY($1::bytea[])", list(streams))
+    for view in ("identifiers", "former_links"):
+        await pool.execute(f"DELETE FROM profile_next.{view} WHERE customer = ANY($1::bytea[])", list(streams))  # noqa: S608

@@ -50,6 +50,7 @@ async def mark_identifiers(connection: Any, hashes: list[bytes], buckets: list[i
 
 
 async def forget_identifiers(connection: Any, hashes: list[bytes], buckets: list[int], stream: bytes) -> int:
+    await connection.execute("DELETE FROM former_links WHERE customer = $1", stream)
     return _rows(
         await connection.execute(
             """DELETE FROM identifiers USING unnest($1::int4[], $2::bytea[]) AS gone (b, h)

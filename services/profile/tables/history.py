@@ -32,6 +32,11 @@ class History:
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
         return await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in streams], known_at)
 
+    async def recorded_at(self, stream: bytes, version: int) -> int | None:
+        """When the event of that version was recorded; None: there is none."""
+        found = await self._reader.history([Stretch(partition_of(stream, self._partitions), stream, version, version)])
+        return found[0].recorded_at if found else None
+
     async def between(self, streams: Collection[bytes], one: tuple[int, int], other: tuple[int, int]) -> list[Record]:
         """What counts at only one of two points, each (valid_at, known_at)."""
         known = sorted((one[1], other[1]))

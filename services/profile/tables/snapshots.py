@@ -86,12 +86,17 @@ class Snapshots:
         return Snapshot(mark, key.seal(encode(held.state), binding), key.seal(b"", binding))
 
     async def keep(self, taken: Sequence[Snapshot]) -> None:
+        """Of one who was erased meanwhile none is kept: her state, which an erasure empties before it purges, is locked until then."""
         if taken:
             marks = [one.mark for one in taken]
             await self._pool.execute(
-                f"""INSERT INTO snapshots (partition, stream, {PAST_COLUMNS}, envelope, seal, fold)
+                f"""WITH kept AS (SELECT partition, stream, envelope FROM states JOIN (SELECT DISTINCT * FROM unnest($1::int4[], $2::bytea[]))
+                                  AS wanted (p, s) ON partition = p AND stream = s ORDER BY stream FOR SHARE OF states)
+                   INSERT INTO snapshots (partition, stream, {PAST_COLUMNS}, envelope, seal, fold)
                    SELECT *, $11 FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
-                                            $9::bytea[], $10::bytea[]) AS new
+                                            $9::bytea[], $10::bytea[]) AS new (partition, stream)
+                   WHERE NOT EXISTS (SELECT FROM kept WHERE kept.partition = new.partition AND kept.stream = new.stream
+                                     AND length(kept.envelope) = 0)
                    ON CONFLICT DO NOTHING""",  # noqa: S608
                 [partition_of(mark.stream, self._partitions) for mark in marks],
                 [mark.stream for mark in marks],

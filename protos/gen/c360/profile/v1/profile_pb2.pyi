@@ -37,10 +37,16 @@ class GetProfileRequest(_message.Message):
     READ_MASK_FIELD_NUMBER: _builtins.int
     UNLESS_ETAG_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "service". Exactly one."""
     unless_etag: _builtins.str
     """The tag of an answer that the caller has. When the answer is still that one, it isn't sent again."""
+    version: _builtins.int
+    """As it was known once the customer's own stream (of whom is named; of an identifier, the one it leads to now) had come to this
+    version, instead of a known_at: what was recorded with that event counts too. Versions are told by timelines and replays; of a
+    customer that isn't merged it is the `version` of an answer. NOT_FOUND (VERSION_UNKNOWN) when there is none yet. Default: now.
+    """
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
@@ -78,10 +84,11 @@ class GetProfileRequest(_message.Message):
         read_mask: _field_mask_pb2.FieldMask | None = ...,
         unless_etag: _builtins.str = ...,
         rules: _rules_pb2.RulesChoice | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "read_mask", b"read_mask", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "read_mask", b"read_mask", "rules", b"rules", "unless_etag", b"unless_etag", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "read_mask", b"read_mask", "rules", b"rules", "unless_etag", b"unless_etag", "valid_at", b"valid_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,6 +139,8 @@ class BatchGetProfilesRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose that all of them will be used for. Exactly one."""
     @_builtins.property
@@ -146,6 +155,14 @@ class BatchGetProfilesRequest(_message.Message):
     def read_mask(self) -> _field_mask_pb2.FieldMask:
         """As in GetProfile, for all of them."""
 
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then, for all of them. Default: now."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then, for all of them; by the rules in force then. Default: now."""
+
     def __init__(
         self,
         *,
@@ -153,10 +170,12 @@ class BatchGetProfilesRequest(_message.Message):
         purpose: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
         read_mask: _field_mask_pb2.FieldMask | None = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["known_at", b"known_at", "read_mask", b"read_mask", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "purpose", b"purpose", "queries", b"queries", "read_mask", b"read_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "purpose", b"purpose", "queries", b"queries", "read_mask", b"read_mask", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,8 +338,15 @@ class LookupCustomerRequest(_message.Message):
     CUSTOMER_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for. Exactly one."""
+    version: _builtins.int
+    """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version.
+    An identifier is then whom it names now.
+    """
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Who."""
@@ -329,16 +355,27 @@ class LookupCustomerRequest(_message.Message):
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until these positions are included."""
 
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then. Default: now."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then. Default: now."""
+
     def __init__(
         self,
         *,
         customer: _common_pb2.CustomerRef | None = ...,
         purpose: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "valid_at", b"valid_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,12 +661,15 @@ class ListIdentifiersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose they will be used for. Exactly one."""
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    version: _builtins.int
+    """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose."""
@@ -656,10 +696,11 @@ class ListIdentifiersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "valid_at", b"valid_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,12 +746,15 @@ class ListMembersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose they will be used for. Exactly one."""
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    version: _builtins.int
+    """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose."""
@@ -732,10 +776,11 @@ class ListMembersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -787,12 +832,15 @@ class GetTimelineRequest(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     SINCE_TIME_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for. Exactly one."""
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    version: _builtins.int
+    """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose timeline."""
@@ -844,10 +892,11 @@ class GetTimelineRequest(_message.Message):
         names: _abc.Iterable[_builtins.str] | None = ...,
         since_time: _timestamp_pb2.Timestamp | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "since_time", b"since_time", "until_time", b"until_time", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "kinds", b"kinds", "known_at", b"known_at", "names", b"names", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "since_time", b"since_time", "sources", b"sources", "until_time", b"until_time", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "kinds", b"kinds", "known_at", b"known_at", "names", b"names", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "since_time", b"since_time", "sources", b"sources", "until_time", b"until_time", "valid_at", b"valid_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,7 +84,8 @@ class ProfileServiceServicer:
     def GetProfile(self, request, context):
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+        INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
+        VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
         Of the past, whoever was one with the customer then is asked too, as of now.
@@ -97,9 +98,9 @@ class ProfileServiceServicer:
 
     def BatchGetProfiles(self, request, context):
         """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
-        or the refusal that GetProfile would have given. A customer may be named twice.
+        or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
         Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+        FIELD_UNKNOWN, INSTANT_IN_FUTURE), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
         is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -108,8 +109,9 @@ class ProfileServiceServicer:
 
     def LookupCustomer(self, request, context):
         """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
-        read the profile for the purpose may not know this either.
-        Errors: as GetProfile without the instants.
+        read the profile for the purpose may not know this either. Of the past it answers whom an identifier named then, whoever it
+        names now: IDENTIFIER_UNKNOWN when it was nobody's, or belonged to one who was erased since.
+        Errors: as GetProfile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

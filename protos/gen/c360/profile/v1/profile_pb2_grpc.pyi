@@ -36,7 +36,8 @@ class ProfileServiceStub:
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+    INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
+    VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
     Of the past, whoever was one with the customer then is asked too, as of now.
@@ -45,15 +46,16 @@ class ProfileServiceStub:
     """
     BatchGetProfiles: _grpc.UnaryUnaryMultiCallable[_profile_pb2.BatchGetProfilesRequest, _profile_pb2.BatchGetProfilesResponse]
     """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
-    or the refusal that GetProfile would have given. A customer may be named twice.
+    or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
     Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+    FIELD_UNKNOWN, INSTANT_IN_FUTURE), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
     is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
     """
     LookupCustomer: _grpc.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]
     """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
-    read the profile for the purpose may not know this either.
-    Errors: as GetProfile without the instants.
+    read the profile for the purpose may not know this either. Of the past it answers whom an identifier named then, whoever it
+    names now: IDENTIFIER_UNKNOWN when it was nobody's, or belonged to one who was erased since.
+    Errors: as GetProfile.
     """
     ListIdentifiers: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListIdentifiersRequest, _profile_pb2.ListIdentifiersResponse]
     """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
@@ -89,7 +91,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.GetProfileResponse]  # type: ignore[assignment]
     """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+    INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
+    VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
     Of the past, whoever was one with the customer then is asked too, as of now.
@@ -98,15 +101,16 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """
     BatchGetProfiles: _aio.UnaryUnaryMultiCallable[_profile_pb2.BatchGetProfilesRequest, _profile_pb2.BatchGetProfilesResponse]  # type: ignore[assignment]
     """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
-    or the refusal that GetProfile would have given. A customer may be named twice.
+    or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
     Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-    FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+    FIELD_UNKNOWN, INSTANT_IN_FUTURE), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
     is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
     """
     LookupCustomer: _aio.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]  # type: ignore[assignment]
     """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
-    read the profile for the purpose may not know this either.
-    Errors: as GetProfile without the instants.
+    read the profile for the purpose may not know this either. Of the past it answers whom an identifier named then, whoever it
+    names now: IDENTIFIER_UNKNOWN when it was nobody's, or belonged to one who was erased since.
+    Errors: as GetProfile.
     """
     ListIdentifiers: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListIdentifiersRequest, _profile_pb2.ListIdentifiersResponse]  # type: ignore[assignment]
     """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
@@ -145,7 +149,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetProfileResponse, _abc.Awaitable[_profile_pb2.GetProfileResponse]]:
         """GetProfile answers who a customer is, as far as the declared purpose and the customer's consent allow.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        INSTANT_IN_FUTURE, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
+        INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
+        VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, OBJECTED, RESTRICTED), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
         Of the past, whoever was one with the customer then is asked too, as of now.
@@ -160,9 +165,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.BatchGetProfilesResponse, _abc.Awaitable[_profile_pb2.BatchGetProfilesResponse]]:
         """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
-        or the refusal that GetProfile would have given. A customer may be named twice.
+        or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
         Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-        FIELD_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+        FIELD_UNKNOWN, INSTANT_IN_FUTURE), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
         is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
         """
 
@@ -173,8 +178,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.LookupCustomerResponse, _abc.Awaitable[_profile_pb2.LookupCustomerResponse]]:
         """LookupCustomer answers which customer an id or identifier leads to, with nothing personal, and cheaply. Whoever may not
-        read the profile for the purpose may not know this either.
-        Errors: as GetProfile without the instants.
+        read the profile for the purpose may not know this either. Of the past it answers whom an identifier named then, whoever it
+        names now: IDENTIFIER_UNKNOWN when it was nobody's, or belonged to one who was erased since.
+        Errors: as GetProfile.
         """
 
     @_abc_1.abstractmethod

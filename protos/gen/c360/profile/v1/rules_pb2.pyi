@@ -522,6 +522,7 @@ class ExplainTraitRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     trait: _builtins.str
     """The trait's name."""
     purpose: _builtins.str
@@ -530,6 +531,8 @@ class ExplainTraitRequest(_message.Message):
     """How many of what was said to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    version: _builtins.int
+    """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose."""
@@ -562,10 +565,11 @@ class ExplainTraitRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "rules", b"rules", "trait", b"trait", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "rules", b"rules", "trait", b"trait", "valid_at", b"valid_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -353,8 +353,11 @@ class GetMembershipRequest(_message.Message):
     KNOWN_AT_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """What the answer will be used for."""
+    version: _builtins.int
+    """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Who."""
@@ -384,10 +387,11 @@ class GetMembershipRequest(_message.Message):
         known_at: _timestamp_pb2.Timestamp | None = ...,
         rules: _rules_pb2.RulesChoice | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "rules", b"rules", "valid_at", b"valid_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
