@@ -29,6 +29,16 @@ def parse_iso(text: str) -> datetime:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
+def parse_age(text: str) -> timedelta:
+    """Such as 1h or 1d12h. Raises ValueError."""
+    try:
+        if _RELATIVE.fullmatch(f"-{text}"):
+            return _age(text)
+    except OverflowError:
+        pass
+    raise ValueError("write a time such as 1h, 7d or 1d12h")
+
+
 def _age(text: str) -> timedelta:
     parts = re.findall(r"(\d+)([wdhms])", text)
     return sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta())

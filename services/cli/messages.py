@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -55,6 +56,14 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
     return stamp
 
 
+def duration(length: timedelta | None) -> Duration | None:
+    if length is None:
+        return None
+    found = Duration()
+    found.FromTimedelta(length)
+    return found
+
+
 def rules_choice(wanted: RulesWanted | None) -> rules_pb2.RulesChoice | None:
     from c360.profile.v1 import rules_pb2
 
@@ -96,9 +105,14 @@ def _plain_field(message: Message, field: Any) -> Any:
         return {key: _plain_value(value[key], item) for key in sorted(value)}
     if field.is_repeated:
         return [_plain_value(item, field) for item in value]
-    if field.message_type is not None and not message.HasField(field.name):
+    if (field.message_type is not None or _is_optional(field)) and not message.HasField(field.name):
         return None
     return _plain_value(value, field)
+
+
+def _is_optional(field: Any) -> bool:
+    """Declared so: by convention protoc puts such a field into a group of its own."""
+    return field.containing_oneof is not None and field.containing_oneof.name == f"_{field.name}"
 
 
 def _plain_value(value: Any, field: Any) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from services.cli import paging, render
+from services.cli.instants import parse_age
 from services.cli.notation import Person, parse_person
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -21,6 +23,7 @@ from services.cli.options import (
     Rules,
     TimeoutS,
     ValidAt,
+    instant_parser,
     parsed_by,
 )
 
@@ -31,6 +34,20 @@ app = typer.Typer(no_args_is_help=True, help="Segments of customers, as the rule
 Name = Annotated[str, typer.Argument(metavar="SEGMENT", help="Its name.")]
 NOT_PERMITTED = "their customers do not permit the purpose"
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")]
+Sizes = Annotated[str, typer.Option("--purpose", "-P", metavar="NAME", help="What sizes will be used for; none without it.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--from", metavar="INSTANT", parser=instant_parser, help="The first instant. Default: 30 steps before the last."),
+]
+Until = Annotated[
+    datetime | None, typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The last instant. Default: now.")
+]
+Step = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--step", metavar="TIME", parser=parsed_by(parse_age), help="From one instant to the next, such as 1h. Default: 1d."
+    ),
+]
 Customer = Annotated[
     Person | None,
     typer.Option("--customer", metavar="PERSON", parser=parsed_by(parse_person), help="Of this customer only."),
@@ -38,10 +55,20 @@ Customer = Annotated[
 
 
 @app.command("list")
-def list_segments(limit: Limit = 200, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
-    """List the segments, with their sizes. With --json: one line per segment."""
+def list_segments(
+    *,
+    purpose: Sizes = "",
+    limit: Limit = 200,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List the segments, with the sizes that a purpose may see. With --json: one line per segment."""
     from c360.profile.v1 import segment_pb2
 
+    from services.cli import messages
+
+    asked = segment_pb2.ListSegmentsRequest(purpose=purpose, at_least_as_fresh=messages.positions(fresh))
     with _segments() as stub:
         settled = True
 
@@ -51,7 +78,7 @@ def list_segments(limit: Limit = 200, as_json: AsJson = False, timeout_s: Timeou
             settled = answer.settled
             return answer
 
-        found = list(_plain(paging.entries(call, segment_pb2.ListSegmentsRequest(), "segments", limit, timeout_s)))
+        found = list(_plain(paging.entries(call, asked, "segments", limit, timeout_s)))
     if not settled:
         render.note("not everybody was looked at by the rules in force yet")
     _show(found, as_json, "Segments", {"segment": "name", "customers": "size", "when": "when", "title": "title"})
@@ -59,12 +86,20 @@ def list_segments(limit: Limit = 200, as_json: AsJson = False, timeout_s: Timeou
 
 @app.command()
 def members(
-    segment: Name, *, purpose: PurposeOption, limit: Limit = 50, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+    segment: Name,
+    *,
+    purpose: PurposeOption,
+    limit: Limit = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
     """List who is in a segment and permits the purpose. With --json: one line per customer."""
     from c360.profile.v1 import segment_pb2
 
-    request = segment_pb2.ListSegmentMembersRequest(segment=segment, purpose=purpose)
+    from services.cli import messages
+
+    request = segment_pb2.ListSegmentMembersRequest(segment=segment, purpose=purpose, at_least_as_fresh=messages.positions(fresh))
     with _segments() as stub:
         found = _told(stub.ListSegmentMembers, request, "members", limit, timeout_s)
     _show(found, as_json, "Members", {"customer": "customer_id", "since": "enter_time"})
@@ -77,6 +112,7 @@ def history(
     purpose: PurposeOption,
     customer: Customer = None,
     limit: Limit = 50,
+    fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -85,7 +121,9 @@ def history(
 
     from services.cli import messages
 
-    request = segment_pb2.ListMembershipChangesRequest(segment=segment, purpose=purpose)
+    request = segment_pb2.ListMembershipChangesRequest(
+        segment=segment, purpose=purpose, at_least_as_fresh=messages.positions(fresh)
+    )
     if customer is not None:
         request.customer.CopyFrom(messages.customer_ref(customer))
     with _segments() as stub:
@@ -95,6 +133,42 @@ def history(
         change["change"] = "entered" if change["entered"] else "left"
     columns = {"customer": "customer_id", "change": "change", "when": "valid_time", "why": "cause", "event": "event_type"}
     _show(found, as_json, "Entered and left", columns)
+
+
+@app.command()
+def size(
+    segment: Name,
+    *,
+    purpose: PurposeOption,
+    since: Since = None,
+    until: Until = None,
+    step: Step = None,
+    limit: Limit = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell how many were in a segment at instants of the past, as it was written then. With --json: one line per instant.
+
+    Example:
+      c360 segments size lapsed --purpose audit --from -12w --to now --step 7d
+    """
+    from c360.profile.v1 import segment_pb2
+
+    from services.cli import messages
+
+    request = segment_pb2.ListSegmentSizesRequest(
+        segment=segment,
+        purpose=purpose,
+        from_time=messages.timestamp(since),
+        to_time=messages.timestamp(until),
+        step=messages.duration(step),
+        at_least_as_fresh=messages.positions(fresh),
+    )
+    with _segments() as stub:
+        found = list(_plain(paging.entries(stub.ListSegmentSizes, request, "sizes", limit, timeout_s)))
+    columns = {"when": "record_time", "customers": "size", "not known": "unknown", "rules": "rules_version"}
+    _show(found, as_json, "Sizes", columns)
 
 
 @app.command()

@@ -108,7 +108,14 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag, place
     watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
     server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
     segments = SegmentApi(
-        parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress, places
+        parts.profiles,
+        parts.rulebook,
+        parts.batches,
+        parts.memberships,
+        parts.belongings,
+        parts.keeper,
+        parts.progress,
+        places,
     )
     server.add(add_SegmentServiceServicer_to_server, segments, "c360.profile.v1.SegmentService")
     export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.progress)

@@ -6,7 +6,7 @@ of two processes one waits. With no segments there is nothing to do and the log 
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -80,6 +80,16 @@ class Keeper:
                     await wait_for_news(news, await self._patience_s())
                     await asyncio.sleep(GATHERING_S)
 
+    async def include(self, logs: Collection[str], timeout_s: float) -> None:
+        """Waits until all is written that follows from what this process has applied by now of these logs, by their names in Progress.
+
+        Of whatever log identity or ingest fills, that is of the customer log. Raises NotFreshEnough.
+        """
+        if self._rulebook.rules.segments is None:
+            return
+        names = [f"profile/{partition}" for partition in range(self._partitions)] + [CONSENT] * (CONSENT in logs)
+        await self._progress.wait_all([(_looked_at(name), self._progress.applied(name)) for name in names], timeout_s)
+
     async def step(self) -> bool:
         """Whether there is more to do at once."""
         rules = self._rulebook.rules
@@ -102,7 +112,7 @@ class Keeper:
     async def _follow(self, rules: Rules) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
             place = await self._begun(connection, await memberships.lock(connection), rules)
-            more, changed = await self._changed(connection)
+            more, changed, heads = await self._changed(connection)
             seen = await self._standings.look(connection, rules, changed)
             decided, consent = await self._decided(connection, rules, place)
             causes = await self._causes(connection, seen, changed)
@@ -111,7 +121,10 @@ class Keeper:
             others = await self._standings.look(connection, rules, decided)
             await self._write(connection, rules, others, dict.fromkeys(others.clusters, Cause("consent", now)))
             await memberships.move_to(connection, msgspec.structs.replace(place, consent=consent))
-            return more
+        for partition, next_pos in heads.items():
+            self._progress.advance(_looked_at(f"profile/{partition}"), next_pos - 1)
+        self._progress.advance(_looked_at(CONSENT), consent)
+        return more
 
     async def _begun(self, connection: Any, place: Place, rules: Rules) -> Place:
         """When these rules are new, everybody is to be looked at by them. Raises _Overtaken when they are older."""
@@ -123,20 +136,22 @@ class Keeper:
         if before is None:  # nobody followed until now, and all are looked at anyway
             await memberships.skip_to_the_end(connection)
         log.info("everybody is looked at for segments", rules=rules.version)
+        await memberships.begin(connection, rules.version, self._clock())
         consent = self._progress.applied(CONSENT) if before is None else place.consent
         return Place(rules_version=rules.version, filling=True, partition=0, stream=b"", consent=consent)
 
-    async def _changed(self, connection: Any) -> tuple[bool, Counter[bytes]]:
-        """Whether there is more, and {stream: events} of the next pages of the log, which then are behind."""
+    async def _changed(self, connection: Any) -> tuple[bool, Counter[bytes], dict[int, int]]:
+        """Whether there is more, {stream: events} of the next pages of the log, which then are behind, and where the ones after begin."""
         reader, changed, moved, more = LogReader(connection), Counter[bytes](), {}, False
-        for partition, first in (await memberships.heads(connection)).items():
+        heads = await memberships.heads(connection)
+        for partition, first in heads.items():
             rows = await reader.changes(partition, first, PAGE_EVENTS)
             changed.update(stream for _, stream in rows)
             if rows:
                 moved[partition] = rows[-1][0] + 1
             more |= len(rows) >= PAGE_EVENTS
         await memberships.move_heads(connection, moved)
-        return more, changed
+        return more, changed, heads | moved
 
     async def _decided(self, connection: Any, rules: Rules, place: Place) -> tuple[set[bytes], int]:
         """Customers of whom a choice between values may be another, because they decided something; and up to where."""
@@ -164,6 +179,8 @@ class Keeper:
             partition, stream = page[-1] if page else (0, b"")
             place = msgspec.structs.replace(place, filling=bool(page), partition=partition, stream=stream)
             await memberships.move_to(connection, place)
+            if not page:
+                await memberships.settle(connection, rules.version, self._clock())
         self._rest(rules, place)
         return bool(page)
 
@@ -219,6 +236,11 @@ class Keeper:
             await memberships.write(connection, changes)
         due: dict[bytes, int | None] = dict.fromkeys(everybody)
         await memberships.set_due(connection, due | {canonical: one.due_at for canonical, one in seen.standings.items()})
+
+
+def _looked_at(log: str) -> str:
+    """As Progress knows how far membership has followed a log."""
+    return f"segments/{log}"
 
 
 def _cause(records: Sequence[Record]) -> Cause:

@@ -89,9 +89,16 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     activate(c360, written(tmp_path, before["document"] | {"segments": {name: segment}}))
     sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}=gold")
     profile = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
-    eventually(lambda: json.loads(c360.run("segments", "list", "--json").stdout)["size"] == 1)
-    listed = c360.run("segments", "members", name, "-P", "audit", "--json", "--timeout", "30")  # waits until all were looked at
+    fresh = ("--fresh", sent["positions"][0])
+    listed = c360.run(
+        "segments", "members", name, "-P", "audit", *fresh, "--json", "--timeout", "30"
+    )  # waits until all were looked at
     [member] = [json.loads(line) for line in listed.stdout.splitlines()]
+    size = c360.run("segments", "list", "-P", "audit", *fresh, "--json")
+    assert json.loads(size.stdout)["size"] == 1
+    sizes = c360.run("segments", "size", name, "-P", "audit", "--step", "1h", "--json").stdout.splitlines()
+    first, last = json.loads(sizes[0]), json.loads(sizes[-1])
+    assert [(one["size"], one["unknown"]) for one in (first, last)] == [(None, "not_begun"), (1, "")]
     assert member["customer_id"] == profile["customer_id"]
     about = ("segments", "history", name, "-P", "audit")
     [change] = [json.loads(line) for line in c360.run(*about, "--customer", f"user_id:{user}", "--json").stdout.splitlines()]

@@ -4,8 +4,10 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import accumulate
 
 import pytest
+from c360.common.v1.common_pb2 import Position
 from c360.profile.v1 import segment_pb2 as pb
 
 from services.profile import memberships
@@ -18,9 +20,9 @@ from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
 from services.stack.stack import Stack
 from shared.config import read_settings
-from shared.errors import InvalidInput, NotFound, NotPermitted, Unavailable
-from shared.ids import derived_id, to_text
-from shared.instants import END_OF_TIME, SECOND, now_us
+from shared.errors import InvalidInput, NotFound, NotFreshEnough, NotPermitted, Unavailable
+from shared.ids import derived_id, partition_of, to_text
+from shared.instants import END_OF_TIME, SECOND, from_timestamp, now_us, to_timestamp
 from shared.rpc.paging import token_of
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
 from tests.live.test_profile_rules import AUDIT, activated, command
@@ -55,7 +57,16 @@ async def caught_up(keeper: memberships.Keeper) -> None:
 
 def api_of(inside: Inside) -> SegmentApi:
     parts, places = inside.parts, Places(inside.vault.lookup_key)
-    return SegmentApi(parts.profiles, parts.rulebook, parts.batches, parts.memberships, parts.belongings, parts.progress, places)
+    return SegmentApi(
+        parts.profiles,
+        parts.rulebook,
+        parts.batches,
+        parts.memberships,
+        parts.belongings,
+        parts.keeper,
+        parts.progress,
+        places,
+    )
 
 
 async def agree(inside: Inside, streams: list[bytes]) -> dict[str, set[bytes]]:
@@ -71,6 +82,8 @@ async def agree(inside: Inside, streams: list[bytes]) -> dict[str, set[bytes]]:
                 naive[name].add(canonical)
     found = {name: {one.customer for one in await inside.parts.memberships.members(name, b"", 500)} for name in naive}
     assert found == naive
+    for name in naive:
+        await sizes_are_what_counting_gives(inside, name)
     return found
 
 
@@ -94,6 +107,16 @@ async def as_it_was(inside: Inside, streams: list[bytes], at: int) -> None:
         with suppress(NotFound):  # nothing had happened by then
             found = (await inside.parts.belongings.of(stream, AUDIT, Instant(known_at=at))).segments
         assert found == sorted(name for (customer, name), is_in in told.items() if is_in and customer == canonical)
+
+
+async def sizes_are_what_counting_gives(inside: Inside, segment: str) -> None:
+    """At the instant of every change, and just before."""
+    rows = await inside.parts.memberships.changes(segment, (), END_OF_TIME, 500)
+    asked = sorted({at for one in rows for at in (one.recorded_at - 1, one.recorded_at)})
+    grown = await inside.parts.memberships.grown(segment, asked) if asked else {}
+    sizes = list(accumulate(grown.get(index, 0) for index in range(len(asked))))
+    assert sizes == [sum(1 if one.entered else -1 for one in rows if one.recorded_at <= at) for at in asked]
+    assert sizes[-1:] in ([], [(await inside.parts.memberships.sizes()).get(segment, 0)])
 
 
 async def left_by_time(inside: Inside) -> None:
@@ -166,6 +189,57 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
     assert await parts.memberships.sizes() == {"kiel": 1}, "nobody waits for the one who can't be looked at"
     assert (await history(inside, "kiel", one))[-1] == (False, "rules")
     assert keeper._resting_under is parts.rulebook.rules, "with no segments there is nothing to do"
+
+
+class Deadline:
+    """Of a call: what its context says."""
+
+    def __init__(self, left_s: float) -> None:
+        self.left_s = left_s
+
+    def time_remaining(self) -> float:
+        return self.left_s
+
+
+async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_asked(inside: Inside) -> None:
+    await _emptied(inside)
+    parts, stream = inside.parts, new_id()
+    keys, api = await inside.keys([stream]), api_of(inside)
+    allowed = purpose("contract", "city")
+    await inside.define(allowed)
+    await activated(parts, command(RULES))
+    await caught_up(parts.keeper)
+    began = to_timestamp(now_us())
+    await inside.record([founded(stream, 1), identified(stream, keys[stream], 1, city="Kiel")])
+    number = partition_of(stream, parts.keeper._partitions)
+    position = Position(log="profile", partition=number, number=parts.progress.applied(f"profile/{number}"))
+    listed = pb.ListSegmentsRequest(purpose=allowed.name, at_least_as_fresh=[position])
+    with pytest.raises(NotFreshEnough):
+        await api.ListSegments(listed, Deadline(0))
+    waiting = asyncio.gather(
+        api.ListSegments(listed, Deadline(PATIENCE_S)),
+        api.ListSegmentMembers(
+            pb.ListSegmentMembersRequest(segment="kiel", purpose=allowed.name, at_least_as_fresh=[position]), Deadline(PATIENCE_S)
+        ),
+        api.ListMembershipChanges(
+            pb.ListMembershipChangesRequest(segment="kiel", purpose=allowed.name, at_least_as_fresh=[position]),
+            Deadline(PATIENCE_S),
+        ),
+    )
+    await caught_up(parts.keeper)
+    segments, members, changes = await waiting
+    assert {one.name: one.size if one.HasField("size") else None for one in segments.segments} == {"kiel": 1, "buyers": None}
+    assert len(members.members) == len(changes.changes) == 1
+    assert not any(one.HasField("size") for one in (await api.ListSegments(pb.ListSegmentsRequest(), None)).segments)
+    asked = pb.ListSegmentSizesRequest(segment="kiel", purpose=allowed.name, from_time=began, page_size=1)
+    asked.step.FromMicroseconds(max(now_us() - from_timestamp(began), SECOND))
+    [size] = (await api.ListSegmentSizes(asked, None)).sizes
+    assert (size.size, size.unknown, size.rules_version) == (0, "", 2)
+    asked.from_time.FromMicroseconds(0)
+    assert (await api.ListSegmentSizes(asked, None)).sizes[0].unknown == "not_begun"
+    asked.segment = "buyers"
+    with pytest.raises(NotPermitted, match="may not see"):
+        await api.ListSegmentSizes(asked, None)
 
 
 async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside: Inside) -> None:

@@ -11,11 +11,14 @@ from c360.profile.v1 import segment_pb2_grpc
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.places import Places
+from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings
-from services.profile.domain.membership import looks_at, told_by
+from services.profile.domain.membership import looks_at, seen_by, told_by
+from services.profile.domain.sizes import instants, sizes
 from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.memberships import Keeper
 from services.profile.tables.memberships import Change, Memberships
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import NotFound, NotPermitted, Unavailable
@@ -40,6 +43,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         batches: Batches,
         memberships: Memberships,
         belongings: Belongings,
+        keeper: Keeper,
         progress: Progress,
         places: Places,
     ) -> None:
@@ -48,24 +52,40 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         self._batches = batches
         self._memberships = memberships
         self._belongings = belongings
+        self._keeper = keeper
         self._progress = progress
         self._places = places
 
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
-        page, in_force = Page(request, BY_NAME), self._rulebook.in_force
-        filled_for, sizes = await self._memberships.filled_for(), await self._memberships.sizes()
+        page = Page(request, BY_NAME)
+        await self._fresh(request, context)
+        in_force = self._rulebook.in_force
+        settled, sizes = await self._sizes(in_force.version, request.purpose)
         found = sorted(in_force.document.segments.items())
         rows = [(name, segment) for name, segment in found if page.after is None or name > page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one[0])
         return pb.ListSegmentsResponse(
-            segments=[pb.Segment(name=name, title=one.title, when=one.when, size=sizes.get(name, 0)) for name, one in shown],
+            segments=[pb.Segment(name=name, title=one.title, when=one.when, size=sizes.get(name)) for name, one in shown],
             next_page_token=token,
             rules_version=in_force.version,
-            settled=filled_for == in_force.version,
+            settled=settled,
         )
 
+    async def ListSegmentSizes(self, request: pb.ListSegmentSizesRequest, context: Any) -> pb.ListSegmentSizesResponse:
+        page, asked = Page(request, BY_NUMBER), steps_of(self._profiles, request)
+        await self._fresh(request, context)
+        purpose = self._purpose(request.segment, request.purpose)
+        first = max(asked.first, page.after[0] + asked.step) if page.after else asked.first
+        rows = instants(first, asked.last, asked.step, page.wanted)
+        grown = await self._memberships.grown(request.segment, rows) if rows else {}
+        seen = seen_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
+        found, token = page.cut(sizes(rows, grown, await self._memberships.settlings(), seen.get), lambda one: (one.at, b""))
+        return pb.ListSegmentSizesResponse(sizes=map(size_message, found), next_page_token=token)
+
     async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
-        page, purpose = Page(request, BY_PLACE), self._purpose(request.segment, request.purpose)
+        page = Page(request, BY_PLACE)
+        await self._fresh(request, context)
+        purpose = self._purpose(request.segment, request.purpose)
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
         version = self._rulebook.in_force.version
         await self._settled(version, seconds_left(context))
@@ -83,7 +103,9 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
     async def ListMembershipChanges(
         self, request: pb.ListMembershipChangesRequest, context: Any
     ) -> pb.ListMembershipChangesResponse:
-        page, purpose = Page(request, BY_NUMBER), self._purpose(request.segment, request.purpose)
+        page = Page(request, BY_NUMBER)
+        await self._fresh(request, context)
+        purpose = self._purpose(request.segment, request.purpose)
         customers: Collection[bytes] = ()
         if request.HasField("customer"):
             customer = await customer_of(self._profiles, request.customer)
@@ -106,6 +128,25 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         return pb.GetMembershipResponse(
             segments=found.segments, withheld_segments=found.withheld, rules_version=found.rules.version
         )
+
+    async def _fresh(self, request: Any, context: Any) -> None:
+        """What is written follows from what the request waits for. Raises InvalidInput, NotFreshEnough."""
+        if positions := freshness(request.at_least_as_fresh):
+            await self._progress.wait_all(positions, seconds_left(context))
+            await self._keeper.include({log for log, _ in positions}, seconds_left(context))
+
+    async def _sizes(self, version: int, purpose_name: str) -> tuple[bool, dict[str, int]]:
+        """Whether everybody was looked at by the rules in force; and if so, the sizes that the purpose may see, if there is one."""
+        purpose = self._profiles.purpose(purpose_name) if purpose_name else None
+        before, sizes = await self._memberships.filled_for(), await self._memberships.sizes()
+        segments = self._rulebook.version(version).rules.segments
+        if not before == await self._memberships.filled_for() == version:
+            return False, {}
+        if purpose is None or segments is None:
+            return True, {}
+        return True, {
+            name: sizes.get(name, 0) for name, one in segments.conditions.items() if all(map(purpose.may_see, looks_at(one)))
+        }
 
     def _purpose(self, segment: str, name: str) -> PurposeDefined:
         """Raises InvalidInput, Unavailable, NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""

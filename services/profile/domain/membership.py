@@ -52,13 +52,18 @@ def moves(
     return sorted(found)
 
 
+def seen_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bool]) -> dict[int, bool]:
+    """{version of the rules that defines the segment: whether somebody with such sight may see what it looks at}."""
+    conditions = {rules.version: rules.segments.conditions.get(segment) for rules in defining if rules.segments is not None}
+    return {number: all(map(may_see, looks_at(one))) for number, one in conditions.items() if one is not None}
+
+
 def told_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bool]) -> Callable[[int, bool], bool]:
     """Of versions of the rules: whether somebody with such sight may hear of a change by one of them, (version, by other rules).
 
     A change by other rules, or by ones that don't define the segment, tells also of what the versions before looked at.
     """
-    conditions = {rules.version: rules.segments.conditions.get(segment) for rules in defining if rules.segments is not None}
-    seen = {number: all(map(may_see, looks_at(one))) for number, one in conditions.items() if one is not None}
+    seen = seen_by(defining, segment, may_see)
     hidden = [number for number, sees in seen.items() if not sees]
 
     def told(version: int, by_others: bool) -> bool:

@@ -108,6 +108,11 @@ CREATE TABLE segment_progress (
     consent       int8  NOT NULL
 );
 INSERT INTO segment_progress (rules_version, filling, partition, stream, consent) VALUES (0, false, 0, '', 0);
+CREATE TABLE segment_settlings (
+    rules_version int4 PRIMARY KEY,
+    begun_at      int8 NOT NULL,
+    settled_at    int8
+);
 CREATE TABLE segment_heads (
     partition int4 PRIMARY KEY,
     next_pos  int8 NOT NULL
@@ -139,7 +144,7 @@ CREATE TABLE segment_due (
 );
 CREATE INDEX segment_due_at ON segment_due (due_at);
 GRANT SELECT, UPDATE ON segment_progress TO c360_profile;
-GRANT SELECT, INSERT, UPDATE ON segment_heads TO c360_profile;
+GRANT SELECT, INSERT, UPDATE ON segment_settlings, segment_heads TO c360_profile;
 GRANT SELECT, INSERT, DELETE ON segment_changes TO c360_profile;
 GRANT SELECT, INSERT, UPDATE, DELETE ON segment_members, segment_due TO c360_profile;
 """

@@ -1,10 +1,12 @@
-"""Tables `segment_members`, `segment_changes`, `segment_due`, `segment_progress` and `segment_heads`: who is in which segment, since
-when and why, when time alone may change it, and up to where the log was followed."""
+"""Tables `segment_members`, `segment_changes`, `segment_due`, `segment_progress`, `segment_settlings` and `segment_heads`: who is in which
+segment, since when and why, when time alone may change it, by which rules since when, and up to where the log was followed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+from services.profile.domain.sizes import Settling
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -51,6 +53,21 @@ async def move_to(connection: Any, place: Place) -> None:
         "UPDATE segment_progress SET rules_version = $1, filling = $2, partition = $3, stream = $4, consent = $5",
         *msgspec.structs.astuple(place),
     )
+
+
+async def begin(connection: Any, rules_version: int, now: int) -> None:
+    """From now on everybody is looked at by these rules."""
+    await connection.execute(
+        """INSERT INTO segment_settlings (rules_version, begun_at) VALUES ($1, $2)
+           ON CONFLICT (rules_version) DO UPDATE SET begun_at = excluded.begun_at, settled_at = NULL""",
+        rules_version,
+        now,
+    )
+
+
+async def settle(connection: Any, rules_version: int, now: int) -> None:
+    """Everybody was."""
+    await connection.execute("UPDATE segment_settlings SET settled_at = $2 WHERE rules_version = $1", rules_version, now)
 
 
 async def heads(connection: Any) -> dict[int, int]:
@@ -175,6 +192,27 @@ class Memberships:
         """The version of the rules that everybody was looked at by; 0 while that isn't so."""
         row = await self._pool.fetchrow("SELECT rules_version, filling FROM segment_progress")
         return 0 if row["filling"] else int(row["rules_version"])
+
+    async def settlings(self) -> list[Settling]:
+        """Oldest first."""
+        rows = await self._pool.fetch("SELECT * FROM segment_settlings ORDER BY begun_at, rules_version")
+        return [Settling(**dict(row)) for row in rows]
+
+    async def grown(self, segment: str, instants: Sequence[int]) -> dict[int, int]:
+        """{index of an instant: how many more were in the segment than at the one before}, of the first than none. They rise.
+
+        The server reads every change of the segment up to the last of them.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.fetch("SELECT FROM segment_progress FOR SHARE")  # what is under way has its instant already
+            rows = await connection.fetch(
+                """SELECT width_bucket(recorded_at - 1, $2::int8[]) AS place, sum(CASE WHEN entered THEN 1 ELSE -1 END) AS more
+                   FROM segment_changes WHERE segment = $1 AND recorded_at <= $3 GROUP BY 1""",
+                segment,
+                list(instants),
+                instants[-1],
+            )
+        return {row["place"]: row["more"] for row in rows}
 
     async def members(self, segment: str, after: bytes, at_most: int) -> list[Member]:
         """By customer."""

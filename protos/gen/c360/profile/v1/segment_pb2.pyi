@@ -7,6 +7,7 @@ from c360.common.v1 import common_pb2 as _common_pb2
 from c360.profile.v1 import rules_pb2 as _rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -29,19 +30,29 @@ class ListSegmentsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    purpose: _builtins.str
+    """What sizes will be used for. Without it there are none."""
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until sizes include these positions."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,7 +73,7 @@ class ListSegmentsResponse(_message.Message):
     rules_version: _builtins.int
     """The version of the rules in force, which define them."""
     settled: _builtins.bool
-    """Whether everybody was looked at by these rules. If not, sizes and members are not complete yet."""
+    """Whether everybody was looked at by these rules. If not, no sizes are told."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
         """By name."""
@@ -100,20 +111,24 @@ class Segment(_message.Message):
     when: _builtins.str
     """The condition, an expression."""
     size: _builtins.int
-    """How many customers are in it now, whatever they permit. Merged customers are one."""
+    """How many customers are in it now, whatever they permit. Merged customers are one. Absent for a purpose that may not see every trait
+    the condition looks at, because one number more or less may tell of one person.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         title: _builtins.str = ...,
         when: _builtins.str = ...,
-        size: _builtins.int = ...,
+        size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "size", b"size", "title", b"title", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "name", b"name", "size", b"size", "title", b"title", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
 
 Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
@@ -127,6 +142,7 @@ class ListSegmentMembersRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     segment: _builtins.str
     """The segment's name."""
     purpose: _builtins.str
@@ -135,6 +151,10 @@ class ListSegmentMembersRequest(_message.Message):
     """How many to look at: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before. It stays good while customers come and go."""
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until what is listed includes these positions."""
+
     def __init__(
         self,
         *,
@@ -142,10 +162,11 @@ class ListSegmentMembersRequest(_message.Message):
         purpose: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +243,7 @@ class ListMembershipChangesRequest(_message.Message):
     CUSTOMER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     segment: _builtins.str
     """The segment's name. One that rules of before defined has its history still, but isn't shown any more."""
     purpose: _builtins.str
@@ -234,6 +256,10 @@ class ListMembershipChangesRequest(_message.Message):
     def customer(self) -> _common_pb2.CustomerRef:
         """Of this customer only, and of those that are one with it now. Default: of everybody."""
 
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until what is listed includes these positions."""
+
     def __init__(
         self,
         *,
@@ -242,10 +268,11 @@ class ListMembershipChangesRequest(_message.Message):
         customer: _common_pb2.CustomerRef | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +367,133 @@ class MembershipChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MembershipChange: _TypeAlias = MembershipChange  # noqa: Y015
+
+@_typing.final
+class ListSegmentSizesRequest(_message.Message):
+    """ListSegmentSizesRequest asks how large a segment was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    segment: _builtins.str
+    """The segment's name."""
+    purpose: _builtins.str
+    """What the sizes will be used for."""
+    page_size: _builtins.int
+    """How many instants: default 50, at most 500."""
+    page_token: _builtins.str
+    """Where to go on, from the answer before."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """The first instant. Default: 30 steps before the last."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """The last instant, where the steps come to it. Default: now."""
+
+    @_builtins.property
+    def step(self) -> _duration_pb2.Duration:
+        """From one instant to the next: from a second to ten years. Default: a day."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Wait, within the deadline, until these positions are included."""
+
+    def __init__(
+        self,
+        *,
+        segment: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+        step: _duration_pb2.Duration | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "step", b"step", "to_time", b"to_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "from_time", b"from_time", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "segment", b"segment", "step", b"step", "to_time", b"to_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSegmentSizesRequest: _TypeAlias = ListSegmentSizesRequest  # noqa: Y015
+
+@_typing.final
+class ListSegmentSizesResponse(_message.Message):
+    """ListSegmentSizesResponse is a page of sizes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentSize]:
+        """Earliest first."""
+
+    def __init__(
+        self,
+        *,
+        sizes: _abc.Iterable[Global___SegmentSize] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "sizes", b"sizes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSegmentSizesResponse: _TypeAlias = ListSegmentSizesResponse  # noqa: Y015
+
+@_typing.final
+class SegmentSize(_message.Message):
+    """SegmentSize is how many were in a segment at an instant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """How many it was, whatever they permit. Absent where that isn't known or not told."""
+    unknown: _builtins.str
+    """Why it is absent: "not_begun" (nothing was written of segments yet), "not_defined" (the rules of then had no such segment),
+    "not_settled" (not everybody had been looked at by the rules of then), or "not_in_purpose" (the condition of then looked at what the
+    purpose may not see). Else empty.
+    """
+    rules_version: _builtins.int
+    """The version of the rules by which it was written; 0 before there was any."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant."""
+
+    def __init__(
+        self,
+        *,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        size: _builtins.int | None = ...,
+        unknown: _builtins.str = ...,
+        rules_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "record_time", b"record_time", "size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "record_time", b"record_time", "rules_version", b"rules_version", "size", b"size", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+
+Global___SegmentSize: _TypeAlias = SegmentSize  # noqa: Y015
 
 @_typing.final
 class GetMembershipRequest(_message.Message):

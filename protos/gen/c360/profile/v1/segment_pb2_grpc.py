@@ -51,6 +51,11 @@ class SegmentServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesResponse.FromString,
                 _registered_method=True)
+        self.ListSegmentSizes = channel.unary_unary(
+                '/c360.profile.v1.SegmentService/ListSegmentSizes',
+                request_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListSegmentSizesRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListSegmentSizesResponse.FromString,
+                _registered_method=True)
         self.GetMembership = channel.unary_unary(
                 '/c360.profile.v1.SegmentService/GetMembership',
                 request_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.GetMembershipRequest.SerializeToString,
@@ -64,8 +69,9 @@ class SegmentServiceServicer:
     """
 
     def ListSegments(self, request, context):
-        """ListSegments lists the segments, by name.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """ListSegments lists the segments, by name; for a purpose with their sizes.
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+        (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,9 +79,10 @@ class SegmentServiceServicer:
 
     def ListSegmentMembers(self, request, context):
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
-        PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-        (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
+        TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
+        may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
+        in force yet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +94,15 @@ class SegmentServiceServicer:
         erased there is nothing.
         Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
         (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSegmentSizes(self, request, context):
+        """ListSegmentSizes tells how many were in a segment at instants of the past, one after the other: as it was written then, so that at each
+        it is what ListSegments showed. Who was erased since isn't counted at any.
+        Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (INSTANT_INVALID, INSTANT_IN_FUTURE, STEP_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,6 +134,11 @@ def add_SegmentServiceServicer_to_server(servicer, server):
                     servicer.ListMembershipChanges,
                     request_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesResponse.SerializeToString,
+            ),
+            'ListSegmentSizes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSegmentSizes,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListSegmentSizesRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_segment__pb2.ListSegmentSizesResponse.SerializeToString,
             ),
             'GetMembership': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMembership,
@@ -208,6 +229,33 @@ class SegmentService:
             '/c360.profile.v1.SegmentService/ListMembershipChanges',
             c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_segment__pb2.ListMembershipChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSegmentSizes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.SegmentService/ListSegmentSizes',
+            c360_dot_profile_dot_v1_dot_segment__pb2.ListSegmentSizesRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_segment__pb2.ListSegmentSizesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,14 +36,16 @@ class SegmentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SegmentServiceAsyncStub: ...
     ListSegments: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentsRequest, _segment_pb2.ListSegmentsResponse]
-    """ListSegments lists the segments, by name.
-    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """ListSegments lists the segments, by name; for a purpose with their sizes.
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+    (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
     """
     ListSegmentMembers: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentMembersRequest, _segment_pb2.ListSegmentMembersResponse]
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
-    PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-    (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
+    TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
+    may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
+    in force yet).
     """
     ListMembershipChanges: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListMembershipChangesRequest, _segment_pb2.ListMembershipChangesResponse]
     """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
@@ -51,6 +53,11 @@ class SegmentServiceStub:
     erased there is nothing.
     Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
     (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
+    """
+    ListSegmentSizes: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentSizesRequest, _segment_pb2.ListSegmentSizesResponse]
+    """ListSegmentSizes tells how many were in a segment at instants of the past, one after the other: as it was written then, so that at each
+    it is what ListSegments showed. Who was erased since isn't counted at any.
+    Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (INSTANT_INVALID, INSTANT_IN_FUTURE, STEP_INVALID).
     """
     GetMembership: _grpc.UnaryUnaryMultiCallable[_segment_pb2.GetMembershipRequest, _segment_pb2.GetMembershipResponse]
     """GetMembership tells which segments a customer is in, now or at any instant, by the rules of then or others. It asks the conditions
@@ -66,14 +73,16 @@ class SegmentServiceAsyncStub(SegmentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSegments: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentsRequest, _segment_pb2.ListSegmentsResponse]  # type: ignore[assignment]
-    """ListSegments lists the segments, by name.
-    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """ListSegments lists the segments, by name; for a purpose with their sizes.
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+    (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
     """
     ListSegmentMembers: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentMembersRequest, _segment_pb2.ListSegmentMembersResponse]  # type: ignore[assignment]
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
-    PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-    (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
+    TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
+    may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
+    in force yet).
     """
     ListMembershipChanges: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListMembershipChangesRequest, _segment_pb2.ListMembershipChangesResponse]  # type: ignore[assignment]
     """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
@@ -81,6 +90,11 @@ class SegmentServiceAsyncStub(SegmentServiceStub):
     erased there is nothing.
     Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
     (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
+    """
+    ListSegmentSizes: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentSizesRequest, _segment_pb2.ListSegmentSizesResponse]  # type: ignore[assignment]
+    """ListSegmentSizes tells how many were in a segment at instants of the past, one after the other: as it was written then, so that at each
+    it is what ListSegments showed. Who was erased since isn't counted at any.
+    Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (INSTANT_INVALID, INSTANT_IN_FUTURE, STEP_INVALID).
     """
     GetMembership: _aio.UnaryUnaryMultiCallable[_segment_pb2.GetMembershipRequest, _segment_pb2.GetMembershipResponse]  # type: ignore[assignment]
     """GetMembership tells which segments a customer is in, now or at any instant, by the rules of then or others. It asks the conditions
@@ -99,8 +113,9 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segment_pb2.ListSegmentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.ListSegmentsResponse, _abc.Awaitable[_segment_pb2.ListSegmentsResponse]]:
-        """ListSegments lists the segments, by name.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """ListSegments lists the segments, by name; for a purpose with their sizes.
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+        (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod
@@ -110,9 +125,10 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.ListSegmentMembersResponse, _abc.Awaitable[_segment_pb2.ListSegmentMembersResponse]]:
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (SEGMENT_UNKNOWN),
-        PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE
-        (CONSENT_NOT_CONFIRMED; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules in force yet).
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
+        TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
+        may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
+        in force yet).
         """
 
     @_abc_1.abstractmethod
@@ -126,6 +142,17 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         erased there is nothing.
         Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (CUSTOMER_REF_MISSING and what else is wrong with a customer's name), NOT_FOUND
         (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def ListSegmentSizes(
+        self,
+        request: _segment_pb2.ListSegmentSizesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segment_pb2.ListSegmentSizesResponse, _abc.Awaitable[_segment_pb2.ListSegmentSizesResponse]]:
+        """ListSegmentSizes tells how many were in a segment at instants of the past, one after the other: as it was written then, so that at each
+        it is what ListSegments showed. Who was erased since isn't counted at any.
+        Errors: as ListSegmentMembers but for SEGMENTS_NOT_SETTLED, and INVALID_ARGUMENT (INSTANT_INVALID, INSTANT_IN_FUTURE, STEP_INVALID).
         """
 
     @_abc_1.abstractmethod
