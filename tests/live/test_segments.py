@@ -265,7 +265,7 @@ async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside
     api = api_of(inside)
     shown, withheld, request = [], 0, pb.ListSegmentMembersRequest(segment="kiel", purpose=wanted.name, page_size=2)
     while True:
-        answer = await api.ListSegmentMembers(request, None)
+        answer = await api.ListSegmentMembers(request, Deadline(0))
         shown += [one.customer_id for one in answer.members]
         withheld += answer.withheld_count
         request.page_token = answer.next_page_token
@@ -274,22 +274,22 @@ async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside
         if not request.page_token:
             break
     assert (shown, withheld) == ([to_text(stream) for stream in permitting], len(streams) - len(permitting))
-    changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), None)
+    changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), Deadline(0))
     assert ({one.customer_id for one in changes.changes}, changes.withheld_count) == (set(shown), withheld)
     request.page_token = token_of(b"another's")
     with pytest.raises(InvalidInput, match="page token"):
-        await api.ListSegmentMembers(request, None)
+        await api.ListSegmentMembers(request, Deadline(0))
     request.page_token = ""
     first = parts.rulebook.in_force.version
     await activated(parts, command(RULES.replace("traits.city == 'Kiel'", "has(traits.income)")))
     await caught_up(parts.keeper)
     await activated(parts, command(RULES))
     with pytest.raises(Unavailable, match="looked at"):
-        await api.ListSegmentMembers(request, None)
+        await api.ListSegmentMembers(request, Deadline(0))
     await caught_up(parts.keeper)
-    assert (await api.ListSegmentMembers(request, None)).members
-    changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), None)
+    assert (await api.ListSegmentMembers(request, Deadline(0))).members
+    changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), Deadline(0))
     assert {one.rules_version for one in changes.changes} == {first}, "what came by another condition tells of an income"
     assert (len(changes.changes), changes.withheld_count) == (len(shown), 3 * len(streams) - len(shown))
     with pytest.raises(NotPermitted, match="may not see"):
-        await api.ListSegmentMembers(pb.ListSegmentMembersRequest(segment="buyers", purpose=wanted.name), None)
+        await api.ListSegmentMembers(pb.ListSegmentMembersRequest(segment="buyers", purpose=wanted.name), Deadline(0))
