@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from services.profile.app import Instant
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
 from shared.log import Record
@@ -113,3 +114,15 @@ def plain_refusal(past: Past, customer: bytes, purpose: PurposeDefined, now: boo
     if members & erased:
         return "CUSTOMER_ERASED"
     return "RESTRICTED" if members & restricted and purpose.legal_basis != "legal_obligation" else None
+
+
+def plain_refusal_of_others(past: Past, customer: bytes, purpose: PurposeDefined, instant: Instant) -> str | None:
+    """Why nothing is told of an instant at which the customer was one with somebody who is another now."""
+    known = [record for record in past.log.records if record.recorded_at <= instant.known_at]
+    if instant.is_now or not any(r.entry.stream == customer for r in known):
+        return None
+    erased = {r.entry.stream for r in past.log.records if isinstance(r.entry.public(), events.CustomerErased)}
+    restricted = {r.entry.stream for r in past.log.records if isinstance(r.entry.public(), events.CustomerRestricted)}
+    asked = [component(past.log.records, member) for member in component(known, customer)]
+    held = any(members & restricted for members in asked if not members & erased)
+    return "RESTRICTED" if held and purpose.legal_basis != "legal_obligation" else None

@@ -195,7 +195,7 @@ def test_a_component_is_resolved_by_itself(seen: list[Sighting], decided: list[D
         {node: sources for node, sources in facts.recorded_by.items() if node in component},
     )
     inside.beyond = crowded(facts, rules).keys() - component - outside  # what it is seen with leads no further
-    alone = divide(inside, rules, whole.shared)
+    alone = divide(inside, rules, outside)
     for node in component:
         mine = alone.group_of[node].nodes if node in alone.group_of else {node}  # what is in no fact here stands alone
         assert mine == whole.group_of[node].nodes

@@ -168,6 +168,15 @@ def test_every_rule_is_what_it_is_defined_as(history: list[Entry], rules: Rules,
             assert not record.traits[name].cut
 
 
+@given(st.lists(lists, min_size=1, max_size=3))
+def test_a_union_shows_of_equal_items_the_one_that_was_said_first(said_lists: list[list[Any]]) -> None:
+    union = TraitRule(rule="union")
+    everything = [Assertion("web", value, at, at, bytes([at])) for at, value in enumerate(said_lists)]
+    shown = judge(everything, None, union, set()).chosen
+    assert shown is not None
+    assert repr(shown.value) == repr(_naive_union(everything, union))
+
+
 @given(histories, documents(), confirmed, st.randoms())
 def test_any_order_and_repetition_gives_the_same_golden_record(
     history: list[Entry], rules: Rules, verified: set[tuple[str, str]], random: Random

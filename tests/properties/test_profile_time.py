@@ -19,7 +19,7 @@ from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
 from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts
-from tests.properties.plain_replay import Answer, plain_events, plain_profile, plain_refusal
+from tests.properties.plain_replay import Answer, plain_events, plain_profile, plain_refusal, plain_refusal_of_others
 
 purposes = st.sampled_from([AUDIT, SUPPORT])
 
@@ -69,6 +69,7 @@ async def test_a_profile_of_any_instant_is_what_a_plain_replay_gives(
         for customer in CUSTOMERS:
             found = await asked(past, customer, purpose, instant)
             refusal = plain_refusal(past, customer, purpose, instant.is_now)
+            refusal = refusal or plain_refusal_of_others(past, customer, purpose, instant)
             plain = plain_profile(past, customer, instant.valid_at, instant.known_at)
             assert found == (refusal or (plain[0] if plain else "CUSTOMER_UNKNOWN"))
 

@@ -128,7 +128,10 @@ def _union(left: list[Assertion]) -> tuple[Chosen, dict[bytes, Reason]]:
     lost: dict[bytes, Reason] = {}
     for one in sorted(left, key=lambda one: one.rank):
         said = one.value if isinstance(one.value, list) else [one.value]
-        new = {key: item for item in said if (key := same(item)) not in items}
+        new: dict[bytes, Any] = {}
+        for item in said:
+            if (key := same(item)) not in items:
+                new.setdefault(key, item)
         room = dict(list(new.items())[: MAX_UNION_ITEMS - len(items)])
         items |= room
         if room or not by:  # an empty list is a value too
