@@ -1,8 +1,8 @@
-"""`c360 profile diff` and `history`: what changed in a golden record, when, and which event made each change."""
+"""`c360 profile diff` and `history`: what changed in a profile, when, and what made each change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +60,7 @@ def diff(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell what differs in a profile between two points, and which event made each difference.
+    """Tell what differs in a profile between two points, and what made each difference: an event, a decision, time or other rules.
 
     The instants are of what our log knew, or with --clock happened of what had happened; --valid-at or --known-at sets the
     other clock for both points. From a later point to an earlier one, it tells what would have to be undone.
@@ -110,10 +110,11 @@ def history(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell how a golden record came to be: every change of it, earliest first, with the event that made it.
+    """Tell how a profile came to be: every change of it, earliest first, with what made it.
 
     As it came to be known, or with --clock happened as it came to be, by what is known now. --valid-at and --known-at say up to
-    where. With --json: one line each. What every event said, used or not, is in `c360 profile timeline`.
+    where. What changed by time alone stands at the instant at which it did; how long ago something was is told when it happens and
+    at the end. With --json: one line each. What every event said, used or not, is in `c360 profile timeline`.
 
     Examples:
       c360 profile history user_id:u1 --purpose audit
@@ -152,16 +153,27 @@ def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout
 
 
 def _row(change: dict[str, Any]) -> tuple[str, ...]:
-    trait, identifier, member = change["trait"], change["identifier"], change["member"]
-    if trait is not None:
-        what = trait["name"], _value(trait["old"]), _value(trait["new"])
-    elif identifier is not None:
-        named = f"{identifier['identifier']['namespace']}:{identifier['identifier']['value']}"
-        what = ("identifier", "-", named) if identifier["linked"] else ("identifier", named, "-")
-    else:
-        what = ("customer", "-", member["customer_id"]) if member["joined"] else ("customer", member["customer_id"], "-")
-    kind, source, _, _, event = _cause((trait or identifier or member)["cause"])
-    return change["change_time"], *what, kind, source, event
+    kind, one = next((kind, one) for kind, one in change.items() if kind in _TOLD and one is not None)
+    cause, source, _, _, event = _cause(one)
+    return change["change_time"], *_TOLD[kind](one), cause, source, event
+
+
+def _named(identifier: dict[str, Any]) -> str:
+    return f"{identifier['namespace']}:{identifier['value']}"
+
+
+def _there(what: str, name: str, is_there: bool) -> tuple[str, str, str]:
+    return (what, "-", name) if is_there else (what, name, "-")
+
+
+# What of a change is told: what it is of, before, after.
+_TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
+    "trait": lambda one: (one["name"], _value(one["old"]), _value(one["new"])),
+    "identifier": lambda one: _there("identifier", _named(one["identifier"]), one["linked"]),
+    "member": lambda one: _there("customer", one["customer_id"], one["joined"]),
+    "segment": lambda one: _there("segment", one["name"], one["entered"]),
+    "decided": lambda one: (f"consent to {one['purpose']}", one["old_outcome"] or "-", one["new_outcome"] or "-"),
+}
 
 
 def _check_other_clock(clock: Clock, valid_at: datetime | None, known_at: datetime | None) -> None:
@@ -182,20 +194,17 @@ def _show(shown: dict[str, Any]) -> None:
         ]
     )
     columns = ("because of", "source", "happened", "known", "event")
-    traits = [(one["name"], _value(one["old"]), _value(one["new"]), *_cause(one["cause"])) for one in shown["traits"]]
-    render.table("Traits", ("trait", "old", "new", *columns), traits)
-    identifiers = [
-        (
-            "linked" if one["linked"] else "gone",
-            f"{one['identifier']['namespace']}:{one['identifier']['value']}",
-            *_cause(one["cause"]),
-        )
-        for one in shown["identifiers"]
-    ]
-    members = [("joined" if one["joined"] else "left", one["customer_id"], *_cause(one["cause"])) for one in shown["members"]]
-    for title, name, rows in (("Identifiers", "identifier", identifiers), ("Customers", "customer", members)):
-        if rows:
-            render.table(title, ("", name, *columns), rows)
+    tables = (
+        ("Traits", "trait", "traits", "trait"),
+        ("Identifiers", "", "identifiers", "identifier"),
+        ("Customers", "", "members", "member"),
+        ("Segments", "", "segments", "segment"),
+        ("Consent", "", "decided", "decided"),
+    )
+    for title, name, field, kind in tables:
+        rows = [(*_TOLD[kind](one), *_cause(one)) for one in shown[field]]
+        if rows or field == "traits":
+            render.table(title, (name, "before", "after", *columns), rows)
     if shown["withheld"]:
         render.table("Withheld", ("field", "reason"), [(one["field"], one["reason"]) for one in shown["withheld"]])
 
@@ -208,8 +217,14 @@ def _value(trait: dict[str, Any] | None) -> str:
     return "-" if trait is None else render.as_text(trait["value"]) + (" (verified)" if trait["verified"] else "")
 
 
-def _cause(cause: dict[str, Any] | None) -> tuple[str, ...]:
+def _cause(change: dict[str, Any]) -> tuple[str, ...]:
+    """Why, the source, when it happened, when it was known, and the event."""
+    cause = change["cause"]
     if cause is None:
-        return "-", "-", "-", "-", "-"
-    kind = f"{cause['kind']} (undone)" if cause["undone"] else cause["kind"]
-    return kind, cause["source"], cause["occur_time"], cause["record_time"], f"…{cause['event_id'][-SHORT_ID:]}"
+        return "a limit", "-", "-", "-", "-"
+    kind = f"rules v{cause['rules_version']}" if cause["kind"] == "rules" else cause["kind"]
+    if (others := len(change.get("counted_event_ids", ())) - 1) > 0:
+        kind += f" and {others} more"
+    event = f"…{cause['event_id'][-SHORT_ID:]}" if cause["event_id"] else "-"
+    kind += " (undone)" if cause["undone"] else ""
+    return kind, cause["source"] or "-", cause["occur_time"] or "-", cause["record_time"] or "-", event

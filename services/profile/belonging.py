@@ -4,7 +4,7 @@ import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, RulesChoice
-from services.profile.domain.membership import looks_at, standing
+from services.profile.domain.membership import hidden_segments, standing
 from services.profile.domain.rules import Rules
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
@@ -42,6 +42,5 @@ class Belongings:
         at = self._clock() if instant.earlier == END_OF_TIME else instant.earlier
         states = [one.state for one in held.values()]
         found = frozenset[str]() if erased else standing(states, profile.record, rules, at).segments
-        conditions = rules.segments.conditions if rules.segments is not None else {}
-        hidden = {name for name, one in conditions.items() if not all(purpose.may_see(trait) for trait in looks_at(one))}
+        hidden = hidden_segments(rules, purpose.may_see)
         return Belonging(sorted(found - hidden), sorted(hidden), rules)

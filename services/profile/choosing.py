@@ -75,10 +75,14 @@ class Chooser:
 
     async def confirmed(self, values: Collection[VerifiedValue], by: int) -> set[VerifiedValue]:
         """Of values of traits those that the person has confirmed from that very address."""
+        return {one for one, first in (await self.confirmations(values)).items() if first.decided_at <= by}
+
+    async def confirmations(self, values: Collection[VerifiedValue]) -> dict[VerifiedValue, DecisionRecorded]:
+        """Of values of traits what confirmed each first, from that very address, whenever that was."""
         hashes = {one: value_hash for one in values if (value_hash := self._hash_of(*one)) is not None}
         found = await self._decisions.get(set(hashes.values())) if hashes else {}
-        confirmed = {bound for bound, decisions in found.items() if any(d.confirmed and d.decided_at <= by for d in decisions)}
-        return {one for one, value_hash in hashes.items() if value_hash in confirmed}
+        confirming = {one: [d for d in found.get(value_hash, ()) if d.confirmed] for one, value_hash in hashes.items()}
+        return {one: min(decisions, key=_when) for one, decisions in confirming.items() if decisions}
 
     def _hash_of(self, name: str, value: str) -> bytes | None:
         """As the identifier that the trait's value is; None when it is none."""
@@ -86,6 +90,10 @@ class Chooser:
             return hash_of(normalise(name, value), self._lookup_key)
         except InvalidInput:
             return None
+
+
+def _when(decision: DecisionRecorded) -> tuple[int, bytes]:
+    return decision.decided_at, decision.decision_id
 
 
 def _next_change(states: Sequence[State], definitions: Definitions, at: int) -> int:

@@ -27,6 +27,7 @@ from services.profile.owners import Owners
 from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
+from services.profile.sides import Sides
 from services.profile.simulating import Simulation
 from services.profile.standings import Standings
 from services.profile.sweep import Sweep
@@ -162,8 +163,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         batches=batches,
         watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
-        differences=Differences(profiles, history),
-        walks=Walks(profiles, chooser, history, reader, vault, partitions),
+        differences=Differences(profiles, chooser, history, Sides(chooser, decisions)),
+        walks=Walks(profiles, chooser, history, Sides(chooser, decisions), reader, vault, partitions),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),

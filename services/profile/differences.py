@@ -2,21 +2,25 @@
 
 import msgspec
 
-from services.profile.app import Instant, Profiles
-from services.profile.choosing import THEN, RulesChoice
-from services.profile.domain.diff import Cause, Difference, Side, difference
-from services.profile.domain.state import State
+from services.profile.app import Cluster, Instant, Profiles
+from services.profile.choosing import THEN, Chooser, RulesChoice
+from services.profile.domain.causes import Happening, OtherRules, Passing
+from services.profile.domain.diff import ByEvent, Chained, Difference, Side, compare
+from services.profile.domain.rules import Rules
 from services.profile.profile import Profile
+from services.profile.sides import Sides
 from services.profile.tables.history import History, counts
 from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A profile of the past; None where nothing had happened by then."""
+    """A profile of the past; None where nothing had happened by then. `cluster`: what it is made of, if anybody was known."""
 
     instant: Instant
+    rules: Rules
     profile: Profile | None
+    cluster: Cluster | None
     side: Side
 
 
@@ -27,40 +31,61 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Differences:
-    def __init__(self, profiles: Profiles, history: History) -> None:
+    def __init__(self, profiles: Profiles, chooser: Chooser, history: History, sides: Sides) -> None:
         self._profiles = profiles
+        self._chooser = chooser
         self._history = history
+        self._sides = sides
 
     async def between(
         self, customer: bytes, purpose: PurposeDefined, old: Instant, new: Instant, choice: RulesChoice = THEN
     ) -> Compared:
         """Raises what `Profiles.profile` does; CUSTOMER_UNKNOWN only where nothing had happened by either."""
-        await self._profiles.permit_past(customer, purpose)
-        before = await self._answered(customer, await self._profiles.settled(old), choice)
-        after = await self._answered(customer, await self._profiles.settled(new), choice)
+        erased = await self._profiles.permit_past(customer, purpose)
+        before = await self._answered(customer, await self._profiles.settled(old), choice, erased)
+        after = await self._answered(customer, await self._profiles.settled(new), choice, erased)
         await self._profiles.permit_others(before.side.states.keys() | after.side.states.keys(), purpose)
         if before.profile is None and after.profile is None:
             await self._profiles.as_of(customer, after.instant)  # which says so
-        return Compared(before, after, difference(customer, before.side, after.side, await self._happened(customer, before, after)))
+        return Compared(before, after, await self._difference(customer, before, after, erased))
 
-    async def _answered(self, customer: bytes, instant: Instant, choice: RulesChoice) -> Answered:
-        states: dict[bytes, State] = {}
+    async def _difference(self, customer: bytes, before: Answered, after: Answered, erased: bool) -> Difference:
+        """In three steps, of which each has causes of one kind: other rules, then another instant, then what came or went."""
+        old, new, by_then = before.side, after.side, before
+        if before.rules is not after.rules:
+            by_then = await self._answered(customer, before.instant, after.rules.version, erased)
+        ruled = by_then.side
+        past = {} if by_then.cluster is None else by_then.cluster.past
+        passed = ruled if new.at == old.at else await self._sides.of(customer, past, after.rules, new.at, erased=erased)
+        happened = await self._happened(customer, before, after)
+        steps = [
+            compare(old, ruled, OtherRules(old, ruled)),
+            compare(ruled, passed, Passing(ruled, passed)),
+            compare(passed, new, Happening(customer, passed, new, happened)),
+        ]
+        return compare(old, new, Chained(steps))
+
+    async def _answered(self, customer: bytes, instant: Instant, choice: RulesChoice, erased: bool) -> Answered:
+        rules = self._chooser.rules(choice, instant.known_at)
+        cluster: Cluster | None = None
         try:
             cluster = await self._profiles.cluster_as_of(customer, instant, choice)
-            states = {stream: one.held.state for stream, one in cluster.past.items()}
             profile = await self._profiles.profile_as_of(customer, cluster)
         except NotFound as unknown:
             if unknown.reason != "CUSTOMER_UNKNOWN":
                 raise
-            return Answered(instant, None, Side(states=states))
-        verified = await self._profiles.verified(profile, instant)
-        return Answered(instant, profile, Side(True, profile.record.traits, verified, profile.record.identifiers, states))
+            states = {} if cluster is None else {stream: one.held.state for stream, one in cluster.past.items()}
+            return Answered(instant, rules, None, cluster, Side(states=states, rules=rules, at=instant.earlier))
+        side = await self._sides.of(customer, cluster.past, rules, instant.earlier, erased=erased)
+        return Answered(instant, rules, profile, cluster, side)
 
-    async def _happened(self, customer: bytes, old: Answered, new: Answered) -> list[Cause]:
+    async def _happened(self, customer: bytes, old: Answered, new: Answered) -> list[ByEvent]:
         members = old.side.states.keys() | new.side.states.keys() | {customer}
         points = [(one.instant.valid_at, one.instant.known_at) for one in (old, new)]
         records = await self._history.between(members, *points)
         return [
-            Cause(record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, counts(record, *points[0]))
+            ByEvent(
+                record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, counts(record, *points[0])
+            )
             for record in records
         ]

@@ -1,9 +1,11 @@
-"""How a golden record came to be: every change of it, in the order in which our log learnt of them or in which they happened.
+"""How a profile came to be: every change of it, in the order in which our log learnt of them or in which they happened.
 
-Each change is what differs between one instant and the next at which anything came (`domain.diff`), by the rules of the last one.
+Each change is what differs between one instant and the next at which anything came or at which the passing of time, or a decision,
+may have changed anything (`domain.diff`), by the rules of the last one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -12,10 +14,12 @@ import msgspec
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, Chooser, RulesChoice
 from services.profile.clusters import unknown
-from services.profile.domain.diff import Cause, Change, Difference, Side, difference
+from services.profile.domain.causes import Happening, Passing
+from services.profile.domain.diff import ByEvent, Change, Side, compare
 from services.profile.domain.fold import happened_by
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import fork, reachable
+from services.profile.sides import Sides, as_of_their_events
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import NEVER, Past
 from shared.events import customer as events
@@ -26,6 +30,7 @@ from shared.log.reader import Happened
 from shared.vault import DataKey, Vault
 
 EVENTS_A_PAGE = 2_000  # walked through at most: some hundred milliseconds
+INSTANTS_A_PAGE = 500  # at which all is looked at, segments too: about a millisecond each
 
 Order = Literal["known", "happened"]
 Place = tuple[int, bytes]  # the instant to begin at, and how many of its changes were told
@@ -47,6 +52,7 @@ class Walked(msgspec.Struct, frozen=True):
 
     told: list[Told]
     rest: Place | None
+    rules: Rules
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -56,6 +62,7 @@ class Walk(msgspec.Struct, frozen=True):
     order: Order
     until: Instant
     rules: Rules
+    erased: bool
 
     def point(self, at: int) -> Instant:
         return Instant(self.until.valid_at, at) if self.order == "known" else Instant(at, self.until.known_at)
@@ -64,13 +71,28 @@ class Walk(msgspec.Struct, frozen=True):
         return record.recorded_at if self.order == "known" else record.entry.occurred_at
 
 
+class Step(msgspec.Struct, frozen=True):
+    """An instant that is stopped at, and what came then; none where only time passed or the person decided."""
+
+    at: int
+    records: Sequence[Record] = ()
+
+
 class Walks:
     def __init__(
-        self, profiles: Profiles, chooser: Chooser, history: History, reader: LogReader, vault: Vault, partitions: int
+        self,
+        profiles: Profiles,
+        chooser: Chooser,
+        history: History,
+        sides: Sides,
+        reader: LogReader,
+        vault: Vault,
+        partitions: int,
     ) -> None:
         self._profiles = profiles
         self._chooser = chooser
         self._history = history
+        self._sides = sides
         self._reader = reader
         self._vault = vault
         self._partitions = partitions
@@ -86,9 +108,9 @@ class Walks:
         choice: RulesChoice = THEN,
     ) -> Walked:
         """About `limit` changes, whole instants of them. Raises what `Profiles.profile` does."""
-        await self._profiles.permit_past(customer, purpose)
+        erased = await self._profiles.permit_past(customer, purpose)
         until = await self._profiles.settled(until)
-        walk = Walk(customer, order, until, self._chooser.rules(choice, until.known_at))
+        walk = Walk(customer, order, until, self._chooser.rules(choice, until.known_at), erased)
         if after is None:
             await self._profiles.as_of(customer, until, choice)  # else there is nothing to tell of
         history, start = self._history.of(walk.rules.keeping), max(after[0] - 1, NEVER) if after else NEVER
@@ -97,20 +119,43 @@ class Walks:
         point = walk.point(start)
         past = await history.past(streams, point.valid_at, point.known_at)
         records, complete = await self._records(walk, streams, start)
+        course = _Course(walk, [Step(at, list(group)) for at, group in groupby(records, walk.at)], complete)
         keys = await self._vault.keys(streams)
         told: list[Told] = []
-        old = await self._side(walk, past, point)
-        for at, group in groupby(records, walk.at):
-            happened = [record for record in group if happened_by(record.entry, until.valid_at)]
-            add(history, past, happened, keys)
-            if old.told and not walk.rules.computed and not any(map(_changes_a_record, happened)):
-                continue
-            new = await self._side(walk, past, walk.point(at))
-            told += _told(at, difference(customer, old, new, map(_cause, happened)), after)
+        old = await self._side(walk, past, start)
+        looked = 0
+        while len(told) < limit and looked < INSTANTS_A_PAGE and (step := course.next(old)):
+            changes, new = await self._step(walk, history, past, keys, old, step, course.is_last)
+            told += _told(step.at, changes, after)
+            looked, old = looked + (new is not old), new
+            await asyncio.sleep(0)  # reads go on meanwhile
+        return Walked(told, None if course.is_last else (course.at + 1, b""), walk.rules)
+
+    async def _step(
+        self,
+        walk: Walk,
+        history: History,
+        past: dict[bytes, Past],
+        keys: Mapping[bytes, DataKey],
+        old: Side,
+        step: Step,
+        is_last: bool,
+    ) -> tuple[list[Change], Side]:
+        """What time and decisions changed by then, and then what came. Of the last step also what clocks say."""
+        changes: list[Change] = []
+        if old.next_at is not None and old.next_at <= walk.point(step.at).earlier:
+            passed = await self._side(walk, past, step.at)
+            changes, old = compare(old, passed, Passing(old, passed)).all, passed
+        happened = [record for record in step.records if happened_by(record.entry, walk.until.valid_at)]
+        add(history, past, happened, keys)
+        if happened and not (old.told and not walk.rules.computed and not any(map(_changes_a_record, happened))):
+            new = await self._side(walk, past, step.at)
+            changes += compare(old, new, Happening(walk.customer, old, new, map(_event, happened))).all
             old = new
-            if len(told) >= limit:
-                return Walked(told, (at + 1, b""))
-        return Walked(told, None if complete else (walk.at(records[-1]) + 1, b""))
+        if is_last:
+            new = await self._side(walk, past, step.at, clocks=True)
+            changes, old = changes + compare(old, new, Passing(old, new)).all, new
+        return changes, old
 
     async def _streams(self, walk: Walk, history: History) -> list[bytes]:
         """Of those who are one at the end, whatever is walked along; along what became known, of those who ever were, too."""
@@ -145,15 +190,38 @@ class Walks:
         whole = [record for record in records if walk.at(record) < cut]
         return whole or await read(cut, cut, 2**31), False
 
-    async def _side(self, walk: Walk, past: Mapping[bytes, Past], point: Instant) -> Side:
-        members = _members(walk.customer, past)
-        states = {member: past[member].held.state for member in members}
-        if all(past[member].latest_at == NEVER for member in members):
-            return Side(states=states)
-        held = {walk.customer: {member: past[member].held for member in members}}
-        record = (await self._chooser.records(held, walk.rules, point.earlier))[walk.customer]
-        [verified] = await self._chooser.verified([record], point.earlier)
-        return Side(True, record.traits, verified, record.identifiers, states)
+    async def _side(self, walk: Walk, past: Mapping[bytes, Past], at: int, *, clocks: bool = False) -> Side:
+        members = {member: past[member] for member in _members(walk.customer, past)}
+        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at).earlier, erased=walk.erased)
+        return side if clocks else as_of_their_events(side)
+
+
+class _Course:
+    """The instants that are stopped at on the way to the end, where it is `complete`, or to the last of what comes."""
+
+    def __init__(self, walk: Walk, coming: list[Step], complete: bool) -> None:
+        self._coming = coming[::-1]
+        self._last = max(walk.until.earlier, coming[-1].at if coming else 0) if complete else coming[-1].at
+        self._complete = complete
+        self._walk = walk
+        self.at = NEVER  # the instant that was stopped at last
+        self.is_last = False  # nothing comes after it
+
+    def next(self, old: Side) -> Step | None:
+        """`old`: what is told so far."""
+        if self.is_last:
+            return None
+        passes = None if old.next_at is None or old.next_at > self._walk.until.earlier else old.next_at
+        if self._coming and (passes is None or self._coming[-1].at <= passes):
+            step = self._coming.pop()
+        elif passes is not None and passes < self._last:
+            step = Step(passes)
+        elif self._complete:
+            step = Step(self._last)
+        else:
+            return None
+        self.at, self.is_last = step.at, self._complete and step.at == self._last
+        return step
 
 
 def add(history: History, past: dict[bytes, Past], records: Iterable[Record], keys: Mapping[bytes, DataKey]) -> None:
@@ -180,13 +248,10 @@ def _changes_a_record(record: Record) -> bool:
     return record.entry.type_id not in events.ACTIVITY_IDS or record.entry.type_id == events.IDENTIFIED.id
 
 
-def _told(at: int, found: Difference, after: Place | None) -> Iterator[Told]:
-    changes: Sequence[Change] = [*found.members, *found.identifiers, *found.traits]
+def _told(at: int, changes: Sequence[Change], after: Place | None) -> Iterable[Told]:
     skipped = int.from_bytes(after[1]) if after and after[0] == at else 0
-    for number, change in enumerate(changes, start=1):
-        if number > skipped:
-            yield Told(at, change, (at, number.to_bytes(4)))
+    return [Told(at, change, (at, number.to_bytes(4))) for number, change in enumerate(changes, start=1) if number > skipped]
 
 
-def _cause(record: Record) -> Cause:
-    return Cause(record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, undone=False)
+def _event(record: Record) -> ByEvent:
+    return ByEvent(record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, undone=False)

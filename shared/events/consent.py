@@ -88,6 +88,16 @@ def judge(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> Ver
     return Verdict(False, "CONSENT_MISSING")
 
 
+def holding(decisions: Iterable[DecisionRecorded]) -> dict[str, DecisionRecorded]:
+    """By purpose, of one person's decisions the one that holds."""
+    found: dict[str, DecisionRecorded] = {}
+    for decision in decisions:
+        held = found.get(decision.purpose)
+        if held is None or _precedence(decision) > _precedence(held):
+            found[decision.purpose] = decision
+    return found
+
+
 def outlives_erasure(decision: DecisionRecorded, erased_at: int) -> bool:
     """After its identifier was erased, what a person forbade still holds; what a person granted doesn't come back."""
     return decision.outcome != "granted" or decision.decided_at > erased_at

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from c360.common.v1.common_pb2 import CustomerRef
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
+from c360.consent.v1 import consent_pb2 as consent
 from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.profile.v1 import history_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
@@ -107,6 +108,17 @@ def test_what_a_purpose_may_not_see_is_told_by_name_alone(family: Family) -> Non
     found = family.diff(pb.Point(known_at=family.known[1]), purpose="service")
     assert shown(found).keys() == {"first_name"}
     assert [(one.field, one.reason) for one in found.withheld] == [("city", "NOT_IN_PURPOSE"), ("shoe_size", "NOT_IN_PURPOSE")]
+
+
+def test_what_the_person_decides_is_told_with_the_decision_to_who_may_see_it(family: Family) -> None:
+    decided = family.platform.decide(Identifier(namespace="user_id", value=family.user), "marketing", consent.OUTCOME_GRANTED)
+    found = family.diff(pb.Point(known_at=family.known[2]))
+    [told] = found.decided
+    assert (told.purpose, told.old_outcome, told.new_outcome) == ("marketing", "", "granted")
+    assert (told.cause.kind, told.cause.event_id) == ("decided", decided.decision_id)
+    assert ("decided", "decided") in changes(family)
+    of_itself = family.diff(pb.Point(known_at=family.known[2]), purpose="marketing")
+    assert [one.cause.event_id for one in of_itself.decided] == [decided.decision_id]
 
 
 def test_the_command_shows_old_and_new_and_why(family: Family, stack: Stack) -> None:

@@ -9,6 +9,7 @@ from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
 from services.profile.domain.state import Held, close
+from services.profile.sides import Sides
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
@@ -38,9 +39,10 @@ class Log:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.now = 1_000
+        self.step_us = 10
 
     def append(self, entries: Iterable[Entry]) -> None:
-        self.now += 10
+        self.now += self.step_us
         for entry in entries:
             partition = partition_of(entry.stream, PARTITIONS)
             pos = sum(1 for record in self.records if record.partition == partition)
@@ -96,11 +98,11 @@ class Keys:
 class RememberedSnapshots(Snapshots):
     def __init__(self, every: int) -> None:
         super().__init__(None, PARTITIONS, every)
-        self.kept: dict[tuple[bytes, int], Snapshot] = {}
+        self.kept: dict[tuple[bytes, int, bytes], Snapshot] = {}
 
     async def keep(self, taken: Sequence[Snapshot]) -> None:
         for one in taken:
-            self.kept.setdefault((one.mark.stream, one.mark.version), one)
+            self.kept.setdefault((one.mark.stream, one.mark.version, self._fold), one)
 
     async def newest(self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Any) -> dict[bytes, PastOfStream]:
         found: dict[bytes, PastOfStream] = {}
@@ -115,7 +117,8 @@ class RememberedSnapshots(Snapshots):
         return [mark for one in kept if (mark := self.genuine(one.mark, one.seal, keys[one.mark.stream]))]
 
     def _kept(self, stream: bytes, known_at: int) -> list[Snapshot]:
-        own = [one for one in self.kept.values() if one.mark.stream == stream and one.mark.recorded_at <= known_at]
+        kept = [one for (_, _, fold), one in self.kept.items() if fold == self._fold]
+        own = [one for one in kept if one.mark.stream == stream and one.mark.recorded_at <= known_at]
         return sorted(own, key=lambda one: one.mark.version)
 
 
@@ -130,7 +133,8 @@ class Past:
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
         self.history = History(reader, vault, self.snapshots, PARTITIONS)
         decisions = LoadingCache(self._decisions, 0)
-        chooser = Chooser(Rulebook(reader, PARTITIONS), decisions, vault.lookup_key, lambda: self.log.now)
+        self.rulebook = Rulebook(reader, PARTITIONS)
+        chooser = Chooser(self.rulebook, decisions, vault.lookup_key, lambda: self.log.now)
         self.profiles = Profiles(
             self.history,
             chooser,
@@ -145,8 +149,9 @@ class Past:
             PARTITIONS,
         )
         self.batches = Batches(self.profiles, cast(Any, self), LoadingCache(self._states, 0), vault.lookup_key)
-        self.differences = Differences(self.profiles, self.history)
-        self.walks = Walks(self.profiles, chooser, self.history, reader, vault, PARTITIONS)
+        sides = Sides(chooser, decisions)
+        self.differences = Differences(self.profiles, chooser, self.history, sides)
+        self.walks = Walks(self.profiles, chooser, self.history, sides, reader, vault, PARTITIONS)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
 
     def key_of(self, stream: bytes) -> DataKey:

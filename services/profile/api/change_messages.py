@@ -10,9 +10,23 @@ from google.protobuf.message import Message
 
 from services.profile.api.messages import trait_message
 from services.profile.differences import Answered, Compared
-from services.profile.domain.diff import Cause, Change, IdentifierChange, MemberChange, TraitChange
+from services.profile.domain.diff import (
+    ByDecision,
+    ByEvent,
+    ByRules,
+    ByTime,
+    Cause,
+    Change,
+    ConsentChange,
+    IdentifierChange,
+    MemberChange,
+    SegmentChange,
+    TraitChange,
+)
 from services.profile.domain.golden import GoldenTrait
-from services.profile.enforcement import NOT_IN_PURPOSE, REDACTED
+from services.profile.domain.membership import hidden_segments
+from services.profile.domain.rules import Rules
+from services.profile.enforcement import EVENTS_FIELD, NOT_IN_PURPOSE, REDACTED
 from services.profile.walking import Told
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
@@ -34,7 +48,9 @@ def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) ->
         members=left.within(map(_member, found.members)),
         identifiers=left.within(_identifier(one) for one in found.identifiers if may_tell(one, purpose)),
         traits=left.within(_trait(one) for one in found.traits if may_tell(one, purpose) and (not only or one.name in only)),
-        withheld=withheld_messages([*found.traits, *found.identifiers], purpose),
+        segments=left.within(_segment(one) for one in found.segments if may_tell(one, purpose)),
+        decided=left.within(_decided(one) for one in found.decided if may_tell(one, purpose)),
+        withheld=withheld_messages(found.all, [compared.old.rules, compared.new.rules], purpose),
         purpose_version=f"{purpose.name}@{purpose.version}",
     )
     message.cut_count = left.cut
@@ -50,6 +66,10 @@ def change_message(told: Told) -> pb.DatedChange:
             message.identifier.CopyFrom(_identifier(change))
         case MemberChange() as change:
             message.member.CopyFrom(_member(change))
+        case SegmentChange() as change:
+            message.segment.CopyFrom(_segment(change))
+        case ConsentChange() as change:
+            message.decided.CopyFrom(_decided(change))
     return message
 
 
@@ -61,11 +81,17 @@ def may_tell(change: Change, purpose: PurposeDefined) -> bool:
         case IdentifierChange():
             linked = change.linked
             return linked.value is not None and purpose.may_see(linked.namespace) and not (change.old and change.new)
+        case SegmentChange():
+            return all(map(purpose.may_see, change.looks_at))
+        case ConsentChange():
+            return change.purpose == purpose.name or purpose.may_see(EVENTS_FIELD)
     return True
 
 
-def withheld_messages(changes: Iterable[Change], purpose: PurposeDefined) -> list[profile_pb2.Withheld]:
-    names: set[tuple[str, str]] = set()
+def withheld_messages(changes: Iterable[Change], rules: Iterable[Rules], purpose: PurposeDefined) -> list[profile_pb2.Withheld]:
+    """Of segments and of what was decided all that the purpose may not see, changed or not: that it changed would tell of it."""
+    names = {(f"segment:{name}", NOT_IN_PURPOSE) for one in rules for name in hidden_segments(one, purpose.may_see)}
+    names |= set() if purpose.may_see(EVENTS_FIELD) else {("consent", NOT_IN_PURPOSE)}
     for change in changes:
         if isinstance(change, TraitChange) and not purpose.may_see(change.name):
             names.add((change.name, NOT_IN_PURPOSE))
@@ -98,6 +124,7 @@ def _trait(change: TraitChange) -> pb.TraitChange:
         old=_value(change.old, change.old_verified),
         new=_value(change.new, change.new_verified),
         cause=_cause(change.cause),
+        counted_event_ids=map(to_text, change.counted),
     )
 
 
@@ -132,9 +159,35 @@ def _standing(answered: Answered) -> pb.Standing | None:
     )
 
 
-def _cause(cause: Cause | None) -> pb.Cause | None:
-    if cause is None:
-        return None
+def _segment(change: SegmentChange) -> pb.SegmentChange:
+    return pb.SegmentChange(name=change.name, entered=change.entered, cause=_cause(change.cause))
+
+
+def _decided(change: ConsentChange) -> pb.ConsentChange:
+    return pb.ConsentChange(
+        purpose=change.purpose,
+        old_outcome=change.old.outcome if change.old else "",
+        new_outcome=change.new.outcome if change.new else "",
+        cause=_cause(change.cause, decided="decided"),
+    )
+
+
+def _cause(cause: Cause | None, decided: str = "confirmed") -> pb.Cause | None:
+    match cause:
+        case ByEvent():
+            return _event(cause)
+        case ByDecision(decision=one):
+            return pb.Cause(
+                event_id=to_text(one.decision_id), kind=decided, occur_time=to_timestamp(one.decided_at), undone=cause.undone
+            )
+        case ByTime():
+            return pb.Cause(kind="time", undone=cause.undone)
+        case ByRules():
+            return pb.Cause(kind="rules", rules_version=cause.version, undone=cause.undone)
+    return None
+
+
+def _event(cause: ByEvent) -> pb.Cause:
     entry = cause.entry
     message = pb.Cause(
         event_id=to_text(entry.event_id),

@@ -75,6 +75,6 @@ def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) ->
     return pb.ListProfileChangesResponse(
         changes=shown,
         next_page_token=token_of(rest) if rest else "",
-        withheld=withheld_messages((told.change for told in looked_at), purpose),
+        withheld=withheld_messages((told.change for told in looked_at), () if only else [walked.rules], purpose),
         purpose_version=f"{purpose.name}@{purpose.version}",
     )

@@ -1,26 +1,37 @@
-"""What differs between two answers about one customer, and which event made each difference."""
+"""What differs between two answers about one customer. What made each difference is told by its causes (`domain.causes`)."""
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, Protocol
 
 import msgspec
 
-from services.profile.domain.golden import GoldenTrait
-from services.profile.domain.said import Rank, assertions
+from services.profile.domain.golden import GoldenTrait, VerifiedValue
+from services.profile.domain.membership import NOWHERE, looks_at
+from services.profile.domain.rules import Rules
+from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.state import LinkedIdentifier, State
-from shared.events import customer as events
 from shared.events.catalogue import Entry
+from shared.events.consent import DecisionRecorded
 
 
-class Side(msgspec.Struct, frozen=True):
-    """One of the two answers, and the states of those who were one by then, which may be so before anything had happened."""
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the two answers, and the states of those who were one by then, which may be so before anything had happened.
+
+    `at` is the clock of what counts by the passing of time and of decisions; `next_at` the next instant at which these two alone
+    may give another answer, None when they never do.
+    """
 
     told: bool = False
     traits: Mapping[str, GoldenTrait] = {}
     verified: Set[str] = frozenset()  # traits, by name
     identifiers: Mapping[bytes, LinkedIdentifier] = {}
+    segments: Set[str] = NOWHERE
+    decided: Mapping[str, DecisionRecorded] = {}  # by purpose: the decision that holds
+    confirmed: Mapping[VerifiedValue, DecisionRecorded] = {}  # what confirmed a value first, whenever that was
     states: Mapping[bytes, State] = {}
+    rules: Rules = SHIPPED_RULES
+    at: int = 0
+    next_at: int | None = None
 
     @property
     def members(self) -> Set[bytes]:
@@ -30,8 +41,8 @@ class Side(msgspec.Struct, frozen=True):
         return f"<Side of {len(self.states)} members sealed>"
 
 
-class Cause(msgspec.Struct, frozen=True):
-    """An event that counts at one of the two points only; `undone`: at the first one."""
+class ByEvent(msgspec.Struct, frozen=True):
+    """An event that counts at one of the two points only; `undone`: at the first one, as in all causes."""
 
     entry: Entry
     public: Any
@@ -41,13 +52,39 @@ class Cause(msgspec.Struct, frozen=True):
     undone: bool
 
 
+class ByDecision(msgspec.Struct, frozen=True):
+    """What the person decided, or confirmed from the very address that is the value."""
+
+    decision: DecisionRecorded
+    undone: bool
+
+
+class ByTime(msgspec.Struct, frozen=True):
+    """Nothing but time passed: a window ran out, or a clock is read."""
+
+    undone: bool
+
+
+class ByRules(msgspec.Struct, frozen=True):
+    """Another version of the rules is gone by: this one, of the two the newer."""
+
+    version: int
+    undone: bool
+
+
+Cause = ByEvent | ByDecision | ByTime | ByRules
+
+
 class TraitChange(msgspec.Struct, frozen=True):
+    """`counted`: of a computed trait, the events that count for it at one of the points only, latest first, as far as they are kept."""
+
     name: str
     old: GoldenTrait | None
     new: GoldenTrait | None
     cause: Cause | None
     old_verified: bool = False
     new_verified: bool = False
+    counted: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return f"<TraitChange of {self.name} sealed>"
@@ -78,31 +115,69 @@ class MemberChange(msgspec.Struct, frozen=True):
     cause: Cause | None
 
 
-Change = TraitChange | IdentifierChange | MemberChange
+class SegmentChange(msgspec.Struct, frozen=True):
+    """`looks_at`: the traits that it tells something of, by the rules of either answer."""
+
+    name: str
+    entered: bool  # or left
+    looks_at: Set[str]
+    cause: Cause | None
+
+    def __repr__(self) -> str:
+        return f"<SegmentChange of {self.name} sealed>"
+
+
+class ConsentChange(msgspec.Struct, frozen=True):
+    """Of all that was decided about a purpose, the decision that holds."""
+
+    purpose: str
+    old: DecisionRecorded | None
+    new: DecisionRecorded | None
+    cause: Cause | None
+
+    def __repr__(self) -> str:
+        return f"<ConsentChange of {self.purpose} sealed>"
+
+
+Change = TraitChange | IdentifierChange | MemberChange | SegmentChange | ConsentChange
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Each in an order of its own: traits by name, identifiers by namespace, members by id.
+    """Each in an order of its own: traits, segments and purposes by name, identifiers by namespace, members by id.
 
-    Without a cause is what no single event of the customer made: other rules, a limit, or an address that was confirmed.
+    Without a cause is what no single event of the customer made: what is beyond a limit.
     """
 
     traits: list[TraitChange]
     identifiers: list[IdentifierChange]
     members: list[MemberChange]
+    segments: list[SegmentChange] = []
+    decided: list[ConsentChange] = []
+
+    @property
+    def all(self) -> list[Change]:
+        """Who is one first, since much follows from it."""
+        return [*self.members, *self.identifiers, *self.traits, *self.segments, *self.decided]
 
     def __repr__(self) -> str:
         return f"<Difference of {len(self.traits)} traits sealed>"
 
 
-def difference(customer: bytes, old: Side, new: Side, happened: Iterable[Cause]) -> Difference:
-    """`happened` are the events of all members, and of the customer, that count at one of the two instants only."""
-    causes = _Causes(customer, old, new, happened)
+class Causes(Protocol):
+    """What made each difference between two answers."""
+
+    def of_trait(self, name: str) -> Cause | None: ...
+    def counted(self, name: str) -> tuple[bytes, ...]: ...
+    def of_identifier(self, value_hash: bytes) -> Cause | None: ...
+    def of_member(self, member: bytes) -> Cause | None: ...
+    def of_segment(self, name: str) -> Cause | None: ...
+    def of_decided(self, purpose: str) -> Cause | None: ...
+
+
+def compare(old: Side, new: Side, causes: Causes) -> Difference:
     return Difference(
         traits=[
-            TraitChange(
-                name, was, now, None if was == now else causes.of_trait(name, was, now), name in old.verified, name in new.verified
-            )
+            TraitChange(name, was, now, causes.of_trait(name), name in old.verified, name in new.verified, causes.counted(name))
             for name in sorted(old.traits.keys() | new.traits.keys())
             if (was := old.traits.get(name)) != (now := new.traits.get(name)) or (name in old.verified) != (name in new.verified)
         ],
@@ -110,115 +185,65 @@ def difference(customer: bytes, old: Side, new: Side, happened: Iterable[Cause])
         members=[
             MemberChange(member, member in new.members, causes.of_member(member)) for member in sorted(old.members ^ new.members)
         ],
+        segments=[
+            SegmentChange(name, name in new.segments, told_by_segment(name, old, new), causes.of_segment(name))
+            for name in sorted(old.segments ^ new.segments)
+        ],
+        decided=[
+            ConsentChange(purpose, held, holds, causes.of_decided(purpose))
+            for purpose in sorted(old.decided.keys() | new.decided.keys())
+            if (held := old.decided.get(purpose)) != (holds := new.decided.get(purpose))
+        ],
     )
 
 
-def _identifiers(old: Side, new: Side, causes: "_Causes") -> Iterator[IdentifierChange]:
+def _identifiers(old: Side, new: Side, causes: Causes) -> Iterator[IdentifierChange]:
     for value_hash in old.identifiers.keys() | new.identifiers.keys():
         if (was := old.identifiers.get(value_hash)) != (now := new.identifiers.get(value_hash)):
             yield IdentifierChange(value_hash, was, now, causes.of_identifier(value_hash))
 
 
-class _Causes:
-    """Finds the event behind a difference.
+def told_by_segment(name: str, *sides: Side) -> frozenset[str]:
+    """Names of the traits that being in it tells something of, by the rules of any of these."""
+    defined = [side.rules.segments.conditions.get(name) for side in sides if side.rules.segments is not None]
+    return frozenset[str]().union(*(looks_at(one) for one in defined if one is not None))
 
-    What a member that joined or left had said long before is due to the merge or split; all else to the event that says it.
+
+class Chained:
+    """Of a difference that came by several steps: the cause of the last one by which a thing changed.
+
+    A step may change what a later one changes back; what differs in the end was changed by one of them at the least.
     """
 
-    def __init__(self, customer: bytes, old: Side, new: Side, happened: Iterable[Cause]) -> None:
-        self._old, self._new = old, new
-        self._stayed = (old.states.keys() & new.states.keys()) | {customer}
-        by_place = sorted(happened, key=lambda cause: (cause.recorded_at, cause.partition, cause.pos))
-        self._happened = {cause.entry.event_id: cause for cause in by_place}
-        self._taken_back = {
-            cause.public.link_id: cause for cause in by_place if isinstance(cause.public, events.IdentifierUnlinked)
-        }
-        self._erasures = {cause.entry.stream: cause for cause in by_place if isinstance(cause.public, events.CustomerErased)}
-        self._edges = {
-            (cause.public.merge_id, _joins(cause)): cause
-            for cause in by_place  # told to both ends, of which one stayed
-            if isinstance(cause.public, events.CustomersMerged | events.CustomersSplit) and cause.entry.stream in self._stayed
-        }
-        self._founded = next(
-            (c for c in by_place if isinstance(c.public, events.CustomerFounded) and c.entry.stream == customer), None
-        )
-        self._exits = {True: _exits(self._stayed, new.states), False: _exits(self._stayed, old.states)}
+    def __init__(self, steps: Sequence[Difference]) -> None:
+        self._found: dict[tuple[str, Any], Cause | None] = {}
+        self._counted: dict[str, tuple[bytes, ...]] = {}
+        for step in steps:
+            self._found |= _by_what(step)
+            self._counted |= {change.name: change.counted for change in step.traits}
 
-    def of_member(self, member: bytes) -> Cause | None:
-        if member in self._stayed:  # and one of the answers has nothing to tell
-            return self._first()
-        joined = member in self._new.states
-        return self._edges.get((self._exits[joined][member], joined))
+    def of_trait(self, name: str) -> Cause | None:
+        return self._found["trait", name]
 
-    def _first(self) -> Cause | None:
-        """What made anything to tell of."""
-        if self._founded is not None:
-            return self._founded
-        side = self._new if self._new.told else self._old
-        counting = (c for c in self._happened.values() if c.undone == (side is self._old) and c.entry.stream in side.states)
-        told = [c for c in counting if c.entry.type_id not in events.TIMELESS_IDS]
-        first = min(told, key=_when, default=None)
-        return first or next(iter(self._edges.values()), None)
-
-    def of_trait(self, name: str, old: GoldenTrait | None, new: GoldenTrait | None) -> Cause | None:
-        for side, trait in ((self._new, new), (self._old, old)):
-            said = sorted(_said(side.states, name), reverse=True)
-            if trait is not None and (cause := self._happened.get(trait.event_id)) and cause.undone == (side is self._old):
-                return cause
-            chosen = [one for one in said if trait is not None and one[1] == trait.event_id]
-            for _, event_id, member in [*chosen, *said]:  # the value itself; else what outdid it, or took it away
-                if cause := self._of_said(event_id, member, side):
-                    return cause
-            for _, _, member in chosen:
-                if cause := self._erasures.get(member):
-                    return cause
-        return None
+    def counted(self, name: str) -> tuple[bytes, ...]:
+        return self._counted[name]
 
     def of_identifier(self, value_hash: bytes) -> Cause | None:
-        for side in (self._new, self._old):
-            for member, state in sorted(side.states.items()):
-                for link_id, linked in sorted(state.identifiers.items(), reverse=True):
-                    if linked.value_hash == value_hash and (cause := self._of_link(link_id, member, side)):
-                        return cause
-        return None
+        return self._found["identifier", value_hash]
 
-    def _of_link(self, link_id: bytes, member: bytes, side: Side) -> Cause | None:
-        return self._of_said(link_id, member, side) or self._taken_back.get(link_id) or self._erasures.get(member)
+    def of_member(self, member: bytes) -> Cause | None:
+        return self._found["member", member]
 
-    def _of_said(self, event_id: bytes, member: bytes, side: Side) -> Cause | None:
-        cause = self._happened.get(event_id)
-        if cause is not None and cause.undone == (side is self._old):
-            return cause
-        return None if member in self._stayed else self.of_member(member)
+    def of_segment(self, name: str) -> Cause | None:
+        return self._found["segment", name]
+
+    def of_decided(self, purpose: str) -> Cause | None:
+        return self._found["decided", purpose]
 
 
-def _said(states: Mapping[bytes, State], name: str) -> Iterator[tuple[Rank, bytes, bytes]]:
-    """What the members' states keep of a trait: (rank, event, member)."""
-    for member, state in states.items():
-        latest = [one.rank for one in state.traits.get(name, {}).values()]
-        latest += [one.rank for one in assertions(state.assertions.get(name, {}))]
-        latest += [removal] if (removal := state.removals.get(name)) else []
-        yield from ((rank, rank[2], member) for rank in latest)
-
-
-def _when(cause: Cause) -> tuple[int, int, int]:
-    return cause.entry.occurred_at, cause.recorded_at, cause.pos
-
-
-def _joins(cause: Cause) -> bool:
-    """Whether it made two customers one, between the first answer and the second."""
-    return isinstance(cause.public, events.CustomersMerged) != cause.undone
-
-
-def _exits(stayed: Collection[bytes], states: Mapping[bytes, State]) -> dict[bytes, bytes]:
-    """{member that is not among those who stayed: merge by which the way to it leaves them}."""
-    exits: dict[bytes, bytes] = {}
-    waiting = deque(sorted(stayed))
-    while waiting:
-        near = waiting.popleft()
-        state = states.get(near, State())
-        for merge_id, far in sorted(state.edges.items()):
-            if merge_id not in state.cut and far in states and far not in stayed and far not in exits:
-                exits[far] = exits.get(near, merge_id)
-                waiting.append(far)
-    return exits
+def _by_what(step: Difference) -> Iterable[tuple[tuple[str, Any], Cause | None]]:
+    yield from ((("trait", change.name), change.cause) for change in step.traits)
+    yield from ((("identifier", change.value_hash), change.cause) for change in step.identifiers)
+    yield from ((("member", change.customer), change.cause) for change in step.members)
+    yield from ((("segment", change.name), change.cause) for change in step.segments)
+    yield from ((("decided", change.purpose), change.cause) for change in step.decided)

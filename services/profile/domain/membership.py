@@ -77,3 +77,9 @@ def told_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bo
 def looks_at(condition: Condition) -> frozenset[str]:
     """Names of the traits that being in the segment tells something of; EVERY_FIELD where that can't be read from the expression."""
     return frozenset(condition.uses) | taken_of(condition.when.tree.root, "traits")
+
+
+def hidden_segments(rules: Rules, may_see: Callable[[str], bool]) -> set[str]:
+    """Names of those of which not all may be seen that being in them tells something of."""
+    conditions = rules.segments.conditions if rules.segments is not None else {}
+    return {name for name, one in conditions.items() if not all(map(may_see, looks_at(one)))}

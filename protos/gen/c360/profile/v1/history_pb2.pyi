@@ -153,6 +153,8 @@ class DiffProfileResponse(_message.Message):
     WITHHELD_FIELD_NUMBER: _builtins.int
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
     CUT_COUNT_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    DECIDED_FIELD_NUMBER: _builtins.int
     purpose_version: _builtins.str
     """Purpose and its version that it was filtered for, as "marketing@2"."""
     cut_count: _builtins.int
@@ -181,6 +183,14 @@ class DiffProfileResponse(_message.Message):
     def withheld(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Withheld]:
         """What differs and may not be seen, by name, with the reason."""
 
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentChange]:
+        """Segments that were entered or left, by name: those of which the purpose may see all that they look at."""
+
+    @_builtins.property
+    def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentChange]:
+        """What was decided, by purpose: about the purpose itself, and about others for one that may see "events"."""
+
     def __init__(
         self,
         *,
@@ -192,10 +202,12 @@ class DiffProfileResponse(_message.Message):
         withheld: _abc.Iterable[_profile_pb2.Withheld] | None = ...,
         purpose_version: _builtins.str = ...,
         cut_count: _builtins.int = ...,
+        segments: _abc.Iterable[Global___SegmentChange] | None = ...,
+        decided: _abc.Iterable[Global___ConsentChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["new", b"new", "old", b"old"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_count", b"cut_count", "identifiers", b"identifiers", "members", b"members", "new", b"new", "old", b"old", "purpose_version", b"purpose_version", "traits", b"traits", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_count", b"cut_count", "decided", b"decided", "identifiers", b"identifiers", "members", b"members", "new", b"new", "old", b"old", "purpose_version", b"purpose_version", "segments", b"segments", "traits", b"traits", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -234,7 +246,7 @@ class ListProfileChangesRequest(_message.Message):
 
     @_builtins.property
     def traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these traits, and no identifiers and customers. Default: everything."""
+        """Only these traits, and no identifiers, customers, segments and decisions. Default: everything."""
 
     @_builtins.property
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
@@ -313,6 +325,8 @@ class DatedChange(_message.Message):
     TRAIT_FIELD_NUMBER: _builtins.int
     IDENTIFIER_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    DECIDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
         """By the clock of the list's order."""
@@ -329,6 +343,14 @@ class DatedChange(_message.Message):
     def member(self) -> Global___MemberChange:
         """A customer that joined or left."""
 
+    @_builtins.property
+    def segment(self) -> Global___SegmentChange:
+        """A segment that was entered or left."""
+
+    @_builtins.property
+    def decided(self) -> Global___ConsentChange:
+        """What was decided about a purpose."""
+
     def __init__(
         self,
         *,
@@ -336,12 +358,14 @@ class DatedChange(_message.Message):
         trait: Global___TraitChange | None = ...,
         identifier: Global___IdentifierChange | None = ...,
         member: Global___MemberChange | None = ...,
+        segment: Global___SegmentChange | None = ...,
+        decided: Global___ConsentChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_time", b"change_time", "identifier", b"identifier", "member", b"member", "trait", b"trait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_time", b"change_time", "decided", b"decided", "identifier", b"identifier", "member", b"member", "segment", b"segment", "trait", b"trait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_time", b"change_time", "identifier", b"identifier", "member", b"member", "trait", b"trait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "change_time", b"change_time", "decided", b"decided", "identifier", b"identifier", "member", b"member", "segment", b"segment", "trait", b"trait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["trait", "identifier", "member"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["trait", "identifier", "member", "segment", "decided"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -413,6 +437,7 @@ class TraitChange(_message.Message):
     OLD_FIELD_NUMBER: _builtins.int
     NEW_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    COUNTED_EVENT_IDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The trait's name."""
     @_builtins.property
@@ -425,7 +450,13 @@ class TraitChange(_message.Message):
 
     @_builtins.property
     def cause(self) -> Global___Cause:
-        """What made the difference; absent when no single event did: other rules, a limit, or a confirmed address."""
+        """What made the difference; absent when no single event did: what is beyond a limit."""
+
+    @_builtins.property
+    def counted_event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a computed trait, the ids of the events that count for it at one of the points only, latest first: at most 100, as far as
+        they are kept.
+        """
 
     def __init__(
         self,
@@ -434,10 +465,11 @@ class TraitChange(_message.Message):
         old: _profile_pb2.Trait | None = ...,
         new: _profile_pb2.Trait | None = ...,
         cause: Global___Cause | None = ...,
+        counted_event_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "new", b"new", "old", b"old"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "name", b"name", "new", b"new", "old", b"old"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "counted_event_ids", b"counted_event_ids", "name", b"name", "new", b"new", "old", b"old"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,8 +542,76 @@ class MemberChange(_message.Message):
 Global___MemberChange: _TypeAlias = MemberChange  # noqa: Y015
 
 @_typing.final
+class SegmentChange(_message.Message):
+    """SegmentChange is that the customer entered a segment, or left it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENTERED_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The segment's name."""
+    entered: _builtins.bool
+    """Whether the customer is in it at the second point; if not, it was at the first."""
+    @_builtins.property
+    def cause(self) -> Global___Cause:
+        """What made the difference: of several events the latest that changed what the segment looks at."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        entered: _builtins.bool = ...,
+        cause: Global___Cause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "entered", b"entered", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentChange: _TypeAlias = SegmentChange  # noqa: Y015
+
+@_typing.final
+class ConsentChange(_message.Message):
+    """ConsentChange is that another decision of the person about a purpose holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    OLD_OUTCOME_FIELD_NUMBER: _builtins.int
+    NEW_OUTCOME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose that was decided about."""
+    old_outcome: _builtins.str
+    """What holds at the first point: "granted", "refused", "withdrawn" or "objected"; empty when nothing had been decided."""
+    new_outcome: _builtins.str
+    """What holds at the second point."""
+    @_builtins.property
+    def cause(self) -> Global___Cause:
+        """The decision; or the event by which whoever had decided came or went."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        old_outcome: _builtins.str = ...,
+        new_outcome: _builtins.str = ...,
+        cause: Global___Cause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "new_outcome", b"new_outcome", "old_outcome", b"old_outcome", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentChange: _TypeAlias = ConsentChange  # noqa: Y015
+
+@_typing.final
 class Cause(_message.Message):
-    """Cause is an event that counts at one of the two points only."""
+    """Cause is an event or a decision that counts at one of the two points only, the passing of time, or other rules."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -526,16 +626,21 @@ class Cause(_message.Message):
     SENT_TIME_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     UNDONE_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """The event's id, a UUID."""
+    """The event's or the decision's id, a UUID; empty when it is neither."""
     kind: _builtins.str
-    """What kind, as in a timeline: "identified", "merged", "split", "linked", "unlinked", "erased", ..."""
+    """What kind of event, as in a timeline: "identified", "merged", "split", "linked", "unlinked", "erased", ...; "decided" and
+    "confirmed" of a decision, the latter of one that was taken from the very address; "time"; "rules".
+    """
     source: _builtins.str
     """The source that sent it; empty where there was none."""
     customer_id: _builtins.str
     """The member whose stream it is in, a UUID."""
     undone: _builtins.bool
     """It counts at the first point and not at the second: the second is before it."""
+    rules_version: _builtins.int
+    """Of "rules", the version that one of the points goes by and the other doesn't yet; else 0."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened (valid time)."""
@@ -574,10 +679,11 @@ class Cause(_message.Message):
         sent_time: _timestamp_pb2.Timestamp | None = ...,
         position: _common_pb2.Position | None = ...,
         undone: _builtins.bool = ...,
+        rules_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "sent_time", b"sent_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_id", b"event_id", "kind", b"kind", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "sent_time", b"sent_time", "source", b"source", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_id", b"event_id", "kind", b"kind", "occur_time", b"occur_time", "original_time", b"original_time", "position", b"position", "receive_time", b"receive_time", "record_time", b"record_time", "rules_version", b"rules_version", "sent_time", b"sent_time", "source", b"source", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,7 +52,8 @@ class HistoryServiceServicer:
     """
 
     def DiffProfile(self, request, context):
-        """DiffProfile tells what differs between the profile at two points, and for each difference the event that made it.
+        """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
+        person decided, the passing of time, or other rules.
         The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
         Where nothing had happened by one of the points, all of the other is the difference.
         Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
@@ -62,8 +63,10 @@ class HistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProfileChanges(self, request, context):
-        """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
-        our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+        """ListProfileChanges lists every change of the profile with what made it, earliest first: in the order in which our log learnt
+        of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
+        told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
+        anew, is told as zero when it happens, and once at the end.
         Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -34,14 +34,17 @@ class HistoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HistoryServiceAsyncStub: ...
     DiffProfile: _grpc.UnaryUnaryMultiCallable[_history_pb2.DiffProfileRequest, _history_pb2.DiffProfileResponse]
-    """DiffProfile tells what differs between the profile at two points, and for each difference the event that made it.
+    """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
+    person decided, the passing of time, or other rules.
     The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
     Where nothing had happened by one of the points, all of the other is the difference.
     Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
     """
     ListProfileChanges: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListProfileChangesRequest, _history_pb2.ListProfileChangesResponse]
-    """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
-    our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+    """ListProfileChanges lists every change of the profile with what made it, earliest first: in the order in which our log learnt
+    of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
+    told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
+    anew, is told as zero when it happens, and once at the end.
     Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
     """
 
@@ -51,14 +54,17 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DiffProfile: _aio.UnaryUnaryMultiCallable[_history_pb2.DiffProfileRequest, _history_pb2.DiffProfileResponse]  # type: ignore[assignment]
-    """DiffProfile tells what differs between the profile at two points, and for each difference the event that made it.
+    """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
+    person decided, the passing of time, or other rules.
     The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
     Where nothing had happened by one of the points, all of the other is the difference.
     Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
     """
     ListProfileChanges: _aio.UnaryUnaryMultiCallable[_history_pb2.ListProfileChangesRequest, _history_pb2.ListProfileChangesResponse]  # type: ignore[assignment]
-    """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
-    our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+    """ListProfileChanges lists every change of the profile with what made it, earliest first: in the order in which our log learnt
+    of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
+    told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
+    anew, is told as zero when it happens, and once at the end.
     Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
     """
 
@@ -71,7 +77,8 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _history_pb2.DiffProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_history_pb2.DiffProfileResponse, _abc.Awaitable[_history_pb2.DiffProfileResponse]]:
-        """DiffProfile tells what differs between the profile at two points, and for each difference the event that made it.
+        """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
+        person decided, the passing of time, or other rules.
         The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
         Where nothing had happened by one of the points, all of the other is the difference.
         Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
@@ -83,8 +90,10 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _history_pb2.ListProfileChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_history_pb2.ListProfileChangesResponse, _abc.Awaitable[_history_pb2.ListProfileChangesResponse]]:
-        """ListProfileChanges lists every change of the golden record with the event that made it, earliest first: in the order in which
-        our log learnt of them, or in which they happened. It tells them by the rules in force at the end.
+        """ListProfileChanges lists every change of the profile with what made it, earliest first: in the order in which our log learnt
+        of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
+        told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
+        anew, is told as zero when it happens, and once at the end.
         Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
         """
 

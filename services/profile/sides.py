@@ -1,0 +1,84 @@
+"""What there is to tell of a customer at an instant, and until when that stays so if no event comes: for whoever compares instants."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+
+import msgspec
+
+from services.profile.cache import LoadingCache
+from services.profile.choosing import Chooser
+from services.profile.domain.computed.aggregates import next_change
+from services.profile.domain.computed.take import join
+from services.profile.domain.diff import Side
+from services.profile.domain.golden import GoldenRecord, VerifiedValue, unconfirmed
+from services.profile.domain.membership import Standing, standing
+from services.profile.domain.rules import Rules
+from services.profile.domain.rules_document import CONFIRMABLE
+from services.profile.domain.state import State
+from services.profile.tables.snapshots import NEVER, Past
+from shared.events.consent import DecisionRecorded, holding
+
+
+class Sides:
+    def __init__(self, chooser: Chooser, decisions: LoadingCache[bytes, list[DecisionRecorded]]) -> None:
+        self._chooser = chooser
+        self._decisions = decisions
+
+    async def of(self, customer: bytes, past: Mapping[bytes, Past], rules: Rules, at: int, *, erased: bool) -> Side:
+        """Of the customers that were one, each as it was, folded for these rules. What is decided counts by `at`, as does time.
+
+        Of one who is `erased` by now, neither what was decided nor segments are told, whatever the instant.
+        """
+        states = {member: one.held.state for member, one in past.items()}
+        if all(one.latest_at == NEVER for one in past.values()):
+            return Side(states=states, rules=rules, at=at)
+        held = {customer: {member: one.held for member, one in past.items()}}
+        record = (await self._chooser.records(held, rules, at))[customer]
+        confirmed = await self._chooser.confirmations(unconfirmed(states.values(), rules) | _confirmable(record))
+        decisions = [] if erased else await self._decided(record)
+        place = Standing() if erased else standing(states.values(), record, rules, at)
+        return Side(
+            told=True,
+            traits=record.traits,
+            verified={name for (name, value), first in confirmed.items() if first.decided_at <= at and _is(record, name, value)},
+            identifiers=record.identifiers,
+            segments=place.segments,
+            decided=holding(one for one in decisions if one.decided_at <= at),
+            confirmed=confirmed,
+            states=states,
+            rules=rules,
+            at=at,
+            next_at=_next(at, [*confirmed.values(), *decisions], place, list(states.values()), rules),
+        )
+
+    async def _decided(self, record: GoldenRecord) -> list[DecisionRecorded]:
+        found = await self._decisions.get(set(record.identifiers))
+        return [decision for decisions in found.values() for decision in decisions]
+
+
+def as_of_their_events(side: Side) -> Side:
+    """Without what a clock says at every instant anew: how long ago something was is told as it was when it happened."""
+    if side.rules.computed is None:
+        return side
+    clocks = {name for name, definition in side.rules.computed.all.items() if definition.aggregate == "time_since"}
+    read = {name: msgspec.structs.replace(side.traits[name], value=0) for name in clocks & side.traits.keys()}
+    return msgspec.structs.replace(side, traits={**side.traits, **read}) if read else side
+
+
+def _confirmable(record: GoldenRecord) -> set[VerifiedValue]:
+    found = {(name, record.traits[name].value) for name in CONFIRMABLE if name in record.traits}
+    return {(name, value) for name, value in found if isinstance(value, str)}
+
+
+def _is(record: GoldenRecord, name: str, value: str) -> bool:
+    return name in record.traits and record.traits[name].value == value
+
+
+def _next(at: int, decisions: Iterable[DecisionRecorded], place: Standing, states: Sequence[State], rules: Rules) -> int | None:
+    """The next instant after `at` at which a decision, or the passing of time, may change what is told."""
+    instants = [decision.decided_at for decision in decisions]
+    instants += [] if place.due_at is None else [place.due_at]
+    if rules.computed is not None:
+        soonest = next_change(reduce(join, (state.computed for state in states)), rules.computed, at)
+        instants += [] if soonest is None else [soonest]
+    return min((instant for instant in instants if instant > at), default=None)
