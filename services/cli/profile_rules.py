@@ -13,7 +13,7 @@ import typer
 
 from services.cli import paging, render
 from services.cli.errors import Misused, NotReachable
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, RequestId, TimeoutS
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, PurposeOption, RequestId, TimeoutS
 
 if TYPE_CHECKING:
     from c360.profile.v1 import rules_pb2, rules_pb2_grpc
@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 LONG_TIMEOUT_S = 3600.0  # every profile is made twice
 MOST_EXAMPLES = 100
 PROGRESS_LINES = 20
+WITHHELD = "not seen by the purpose"
 
 app = typer.Typer(no_args_is_help=True, help="The rules by which profiles are made, in versions.")
+CountedFor = Annotated[
+    str, typer.Option("--purpose", "-P", metavar="NAME", help="With --json: also what they were said to change, as counted for it.")
+]
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rules, a JSON document (docs/profile-rules.md).")]
 
 
 @app.command()
 def show(
     version: Annotated[int, typer.Option(min=0, max=MOST, help="Default: the one in force.")] = 0,
+    *,
+    purpose: CountedFor = "",
     shipped: Annotated[bool, typer.Option("--shipped", help="Instead: what this release ships, in force or not.")] = False,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -39,7 +45,7 @@ def show(
     from services.cli import messages
 
     with profile_rules() as stub:
-        answer = stub.GetRules(rules_pb2.GetRulesRequest(version=version), timeout=timeout_s)
+        answer = stub.GetRules(rules_pb2.GetRulesRequest(version=version, purpose=purpose), timeout=timeout_s)
     if shipped:
         print(answer.shipped_document)
         return
@@ -55,6 +61,7 @@ def show(
 @app.command("list")
 def list_rules(
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many versions to show, latest first.")] = 50,
+    purpose: CountedFor = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -64,7 +71,7 @@ def list_rules(
     from services.cli import messages
 
     with profile_rules() as stub:
-        found = paging.entries(stub.ListRules, rules_pb2.ListRulesRequest(), "rules", limit, timeout_s)
+        found = paging.entries(stub.ListRules, rules_pb2.ListRulesRequest(purpose=purpose), "rules", limit, timeout_s)
         listed = [messages.plain(version) for version in found]
     if as_json:
         for version in listed:
@@ -80,6 +87,9 @@ def activate(
     *,
     by: Annotated[str, typer.Option("--by", help="Who, as an id or a role. Kept for ever.")],
     reason: Annotated[str, typer.Option(help="Why. Kept for ever: name nobody in it.")],
+    purpose: Annotated[
+        str, typer.Option("--purpose", "-P", metavar="NAME", help="Count first what they change, for this purpose, and keep that.")
+    ] = "",
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = LONG_TIMEOUT_S,
@@ -87,14 +97,14 @@ def activate(
     """Put rules in force. Every profile is made by them from then on; what it takes follows by itself (`rules show`).
 
     Example:
-      c360 whatif rules.json && c360 profile rules activate rules.json --by ops --reason "billing knows the plan, ticket 12"
+      c360 profile rules activate rules.json --by ops --reason "billing knows the plan, ticket 12" --purpose audit
     """
     from c360.profile.v1 import rules_pb2
 
     from services.cli import messages
 
     request = rules_pb2.ActivateRulesRequest(
-        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by
+        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by, purpose=purpose
     )
     last: rules_pb2.ActivateRulesResponse | None = None
     tell = _Told()
@@ -111,23 +121,21 @@ def activate(
         render.document(activated)
         return
     render.facts([("rules", f"v{activated['version']}")])
-    _show(activated["expected"])
+    if activated["expected"] is not None:
+        _show(activated["expected"])
 
 
 def whatif(
     file: RulesFile,
     *,
-    purpose: Annotated[
-        str,
-        typer.Option(
-            "--purpose", "-P", metavar="NAME", help="Show the values of examples, where this purpose and the customer permit it."
-        ),
-    ] = "",
-    examples: Annotated[int, typer.Option(min=1, max=MOST_EXAMPLES, help="How many changed values to show.")] = 10,
+    purpose: PurposeOption,
+    examples: Annotated[int, typer.Option(min=1, max=MOST_EXAMPLES, help="How many changed values, and moves, to show.")] = 10,
     as_json: AsJson = False,
     timeout_s: TimeoutS = LONG_TIMEOUT_S,
 ) -> None:
-    """Tell what other rules would change in all profiles, with examples. Nothing is written.
+    """Tell what other rules would change in all profiles, and who would enter and leave segments. Nothing is written.
+
+    It is counted for a purpose: without customers who don't permit it, and without what it may not see.
 
     Examples:
       c360 profile rules show > rules.json
@@ -149,20 +157,25 @@ def whatif(
         render.document(shown)
         return
     _show(shown["difference"])
-    rows = [(e["trait"], *_both(e), e["withheld"], e["customer_id"]) for e in shown["examples"]]
-    if rows:
-        render.table("Examples", ("trait", "now", "then", "withheld", "customer"), rows)
+    if shown["examples"]:
+        rows = [(e["trait"], _chosen(e["before"]), _chosen(e["after"]), e["customer_id"]) for e in shown["examples"]]
+        render.table("Examples of values", ("trait", "now", "then", "customer"), rows)
+    if shown["moves"]:
+        moves = [(m["segment"], "enters" if m["entered"] else "leaves", m["customer_id"]) for m in shown["moves"]]
+        render.table("Examples of moves", ("segment", "then", "customer"), moves)
 
 
 def _show(difference: dict[str, Any]) -> None:
-    render.facts([("customers", difference["customers"]), ("of those changed", difference["changed_customers"])])
-    if difference["traits"]:
+    counts = [("customers", "customers"), ("of those changed", "changed_customers"), ("not permitting it", "withheld_customers")]
+    render.facts([(name, difference[field]) for name, field in counts])
+    if difference["traits"] or difference["withheld_traits"]:
         rows = sorted(difference["traits"].items(), key=lambda item: (-item[1], item[0]))
+        rows += [(name, WITHHELD) for name in difference["withheld_traits"]]
         render.table("Customers with another value", ("trait", "customers"), rows)
-
-
-def _both(example: dict[str, Any]) -> tuple[str, str]:
-    return ("", "") if example["withheld"] else (_chosen(example["before"]), _chosen(example["after"]))
+    if difference["segments"] or difference["withheld_segments"]:
+        moves = [(name, one["entered"], one["left"], one["members"]) for name, one in sorted(difference["segments"].items())]
+        moves += [(name, WITHHELD, "", "") for name in difference["withheld_segments"]]
+        render.table("Segments", ("segment", "enter", "leave", "then in it"), moves)
 
 
 def _chosen(chosen: dict[str, Any] | None) -> str:

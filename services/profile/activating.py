@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Final
 
 from services.profile.domain.activation import ActivateRules
+from services.profile.domain.difference import naming
 from services.profile.domain.rules_document import rules_of, to_json
 from services.profile.record import Recorder
 from services.profile.simulating import Progress, Simulation
@@ -13,6 +14,7 @@ from services.profile.tables.rulebook import AS_SHIPPED, RULES_STREAM, Activatio
 from services.profile.tables.states import States
 from shared.errors import WrongState
 from shared.events.catalogue import EventType, Public, make_entry
+from shared.events.consent import PurposeDefined
 from shared.events.profile_rules import (
     PROFILE_RULES_ACTIVATED,
     PROFILE_RULES_SETTLED,
@@ -52,19 +54,23 @@ class Activator:
         self._new_id = new_id
         self._news = asyncio.Event()
 
-    async def activate(self, command: ActivateRules) -> AsyncGenerator[Progress | Activation, None]:
-        """How far what they change is counted, then the rules in force. What was activated under the same id is answered.
+    async def activate(
+        self, command: ActivateRules, purpose: PurposeDefined | None = None
+    ) -> AsyncGenerator[Progress | Activation, None]:
+        """How far what they change is counted for the purpose, without one not at all; then the rules in force. What was activated
+        under the same id is answered.
 
         Raises Conflict (REQUEST_ID_REUSED), WrongState (RULES_UNCHANGED), LimitExceeded (SIMULATION_BUSY).
         """
         if (earlier := self._earlier(command)) is not None:
             yield earlier
             return
-        expected = ProfileRulesDiffer()
-        async with aclosing(self._simulation.rules(rules_of(command.document, 0), 0, None)) as pages:
-            async for found in pages:
-                yield found
-                expected = found.found.naming(command.document.names | self._rulebook.in_force.document.names)
+        rules, expected = rules_of(command.document, 0), ProfileRulesDiffer()
+        if purpose is not None:
+            async with aclosing(self._simulation.rules(rules, 0, purpose)) as pages:
+                async for found in pages:
+                    yield found
+                    expected = naming(found.found, rules.named | self._rulebook.rules.named)
         async with self._recorder.turn():
             activation = self._earlier(command) or await self._record(command, expected)
         self._on_activated()

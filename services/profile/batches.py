@@ -120,7 +120,12 @@ class Batches:
         """Each as `Profiles.permit_cluster` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         wanted = set(customers)
         held = await joined(wanted, self._states.get) if wanted else {}
-        clusters = {customer: cluster_of(customer, held) for customer in wanted}
+        return await self.permitted({customer: cluster_of(customer, held) for customer in wanted}, purpose)
+
+    async def permitted(
+        self, clusters: Mapping[bytes, dict[bytes, Held]], purpose: PurposeDefined
+    ) -> dict[bytes, dict[bytes, Held] | Refused]:
+        """As `clusters`, of states that are there already. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         hashes = {customer: bound_hashes(cluster) for customer, cluster in clusters.items()}
         decisions: Mapping[bytes, list[DecisionRecorded]] = {}
         if depends_on_the_person(purpose):

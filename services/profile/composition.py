@@ -139,10 +139,9 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     recorder = Recorder(
         writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
-    counting = Simulation(profiles, chooser, states, history, now_us)  # of its own: who tries rules doesn't hold up an activation
+    batches, scans = (Batches(profiles, owners, cache, vault.lookup_key) for cache in (held, LoadingCache(states.load, 0)))
+    simulation, counting = (Simulation(batches, chooser, states, history, vault.lookup_key, now_us) for _ in range(2))  # two lines
     activator = Activator(recorder, rulebook, states, counting, hub.everything_changed, now_us, id_maker(now_us))
-    batches = Batches(profiles, owners, held, vault.lookup_key)
-    scans = Batches(profiles, owners, LoadingCache(states.load, 0), vault.lookup_key)
     return Parts(
         progress=progress,
         hub=hub,
@@ -150,7 +149,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         states=states,
         rulebook=rulebook,
         activator=activator,
-        simulation=Simulation(profiles, chooser, states, history, now_us),
+        simulation=simulation,
         explaining=Explaining(profiles, chooser, reader, vault, partitions),
         parked=parked,
         recorder=recorder,

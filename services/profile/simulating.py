@@ -1,127 +1,188 @@
-"""What other rules would change: every customer's profile by the rules in force and by these, in pages; nothing is written."""
+"""What other rules would change: every customer's profile and segments by those in force and by these; nothing is written.
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+It is made for a purpose, and tells nothing that reading every profile for it wouldn't: who refuses it isn't looked at, and what it
+may not see isn't compared. Else counts would answer any question about a person to whoever can write a condition.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final, NamedTuple
 
 import msgspec
 
-from services.profile.app import Profiles
+from services.profile.batches import Batches, Refused
 from services.profile.choosing import Chooser
 from services.profile.clusters import cluster_of, joined
 from services.profile.domain.difference import Change, Difference, changes
+from services.profile.domain.golden import GoldenRecord
+from services.profile.domain.membership import Move, moves, standing
 from services.profile.domain.rules import Rules
+from services.profile.domain.sample import Sample
 from services.profile.domain.state import Held
-from services.profile.enforcement import NOT_IN_PURPOSE, sees_what_it_is_made_of
+from services.profile.sight import Sight
 from services.profile.tables.history import History
 from services.profile.tables.states import States
-from shared.errors import LimitExceeded, NotFound, NotPermitted, WrongState
+from shared.errors import LimitExceeded
 from shared.events.consent import PurposeDefined
-from shared.instants import Clock
+from shared.events.profile_rules import ProfileRulesDiffer
+from shared.instants import Clock, to_iso
 
 PAGE_STATES: Final = 100  # with their whole histories, when the rules need other states than are kept
-SIMULATIONS_AT_MOST: Final = 1  # at a time: each makes all profiles twice
-PURPOSE_MISSING: Final = "PURPOSE_MISSING"
+WAITING_AT_MOST: Final = 10  # one goes on at a time, as each makes all profiles twice; so many wait for their turn
+TOLD_AT_MOST: Final = 100  # times how far it is
 
-Clusters = Mapping[bytes, dict[bytes, Held]]
-
-
-class Example(msgspec.Struct, frozen=True):
-    """A change of a trait; when it may not be shown it is absent, and `withheld` says why. Whose it is would tell what they have."""
-
-    trait: str
-    change: Change | None = None
-    withheld: str = ""
+Clusters = Mapping[bytes, Mapping[bytes, Held]]
 
 
 class Progress(NamedTuple):
-    """How many of how many states were looked at, and what was found so far. Examples come with the last one only."""
+    """How many of how many states were looked at, and what was found so far. Examples come with the last one only: some of all
+    changes of values and some of all moves between segments, spread over all customers."""
 
     states: int
     of: int
-    found: Difference
-    examples: Sequence[Example]
+    found: ProfileRulesDiffer
+    examples: Sequence[Change] = ()
+    moves: Sequence[Move] = ()
+
+
+class _Report:
+    """What was found so far."""
+
+    def __init__(self, purpose: PurposeDefined, sight: Sight, examples: int, key: bytes) -> None:
+        self.sight = sight
+        self.difference = Difference()
+        self.changes = Sample[Change](examples, key)
+        self.moves = Sample[Move](examples, key)
+        self._about = {
+            "purpose": purpose.name,
+            "purpose_version": purpose.version,
+            "withheld_traits": tuple(sight.withheld_traits),
+            "withheld_segments": tuple(sight.withheld_segments),
+        }
+
+    def add(
+        self, customer: bytes, records: tuple[GoldenRecord, GoldenRecord], segments: tuple[frozenset[str], frozenset[str]]
+    ) -> None:
+        was, now = (found & self.sight.segments for found in segments)
+        changed = [change for change in changes(*records) if self.sight.sees(change.trait)]
+        moved = moves({customer: was}, (), customer, now)
+        self.difference.add(changed, moved, now)
+        for change in changed:
+            self.changes.offer(customer + change.trait.encode(), change)
+        for move in moved:
+            self.moves.offer(customer + move.segment.encode(), move)
+
+    def told(self) -> ProfileRulesDiffer:
+        return msgspec.structs.replace(self.difference.told(self.sight.segments), **self._about)
+
+
+class _Turn:
+    """Of who is at work: for what, since when, and how far."""
+
+    def __init__(self, purpose: str, begun_at: int) -> None:
+        self.purpose, self.begun_at, self.states, self.of = purpose, begun_at, 0, 0
 
 
 class Simulation:
-    def __init__(self, profiles: Profiles, chooser: Chooser, states: States, history: History, clock: Clock) -> None:
-        self._profiles = profiles
+    def __init__(self, batches: Batches, chooser: Chooser, states: States, history: History, key: bytes, clock: Clock) -> None:
+        self._batches = batches
         self._chooser = chooser
         self._states = states
         self._history = history
+        self._key = key
         self._clock = clock
-        self._running = 0
+        self._free = asyncio.Lock()
+        self._waiting = 0
+        self._turn: _Turn | None = None
 
-    async def rules(self, rules: Rules, examples: int, purpose: PurposeDefined | None) -> AsyncGenerator[Progress, None]:
+    async def rules(self, rules: Rules, examples: int, purpose: PurposeDefined) -> AsyncGenerator[Progress, None]:
         """Page by page; the last one has everything. Raises LimitExceeded (SIMULATION_BUSY), Unavailable, EnvelopeBroken."""
-        if self._running >= SIMULATIONS_AT_MOST:
-            raise LimitExceeded("other rules are being tried; try again later", reason="SIMULATION_BUSY", limit=SIMULATIONS_AT_MOST)
-        self._running += 1
-        try:
-            async with aclosing(self._pages(rules, examples, purpose)) as pages:
-                async for progress in pages:
-                    yield progress
-        finally:
-            self._running -= 1
+        async with self._next_turn(purpose) as turn, aclosing(self._pages(rules, examples, purpose)) as pages:
+            async for progress in pages:
+                turn.states, turn.of = progress.states, progress.of
+                yield progress
 
-    async def _pages(self, rules: Rules, examples: int, purpose: PurposeDefined | None) -> AsyncGenerator[Progress, None]:
-        live, found, picked, done = self._chooser.in_force, Difference(), list[Change](), 0
+    @asynccontextmanager
+    async def _next_turn(self, purpose: PurposeDefined) -> AsyncIterator[_Turn]:
+        """In the order of asking, so that nobody who asks again and again keeps others out."""
+        if self._waiting >= WAITING_AT_MOST:
+            raise self._busy()
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            self._turn = _Turn(purpose.name, self._clock())
+            yield self._turn
+        finally:
+            self._turn = None
+            self._free.release()
+
+    def _busy(self) -> LimitExceeded:
+        facts: dict[str, str | int] = {"waiting": self._waiting, "limit": WAITING_AT_MOST}
+        at_work = ""
+        if (turn := self._turn) is not None:
+            begun = to_iso(turn.begun_at)
+            facts |= {"running_purpose": turn.purpose, "begin_time": begun, "checked_states": turn.states, "states": turn.of}
+            at_work = f", one for {turn.purpose} since {begun}, which has looked at {turn.states} of {turn.of} states"
+        message = f"other rules are being tried{at_work}; {self._waiting} wait for their turn; try again later"
+        return LimitExceeded(message, reason="SIMULATION_BUSY", **facts)
+
+    async def _pages(self, rules: Rules, examples: int, purpose: PurposeDefined) -> AsyncGenerator[Progress, None]:
+        live, done, told = self._chooser.in_force, 0, 0
+        report = _Report(purpose, Sight(purpose, live, rules), examples, self._key)
         total = await self._states.count()
-        yield Progress(0, total, found, ())
+        yield Progress(0, total, report.told())
         async with aclosing(self._states.pages(PAGE_STATES)) as pages:
             async for page in pages:
-                for own in await self._changes(page, live, rules):
-                    found.add(own)
-                    picked += own[: examples - len(picked)]
+                await self._compare(page, (live, rules), purpose, report)
                 done += len(page)
-                yield Progress(done, max(done, total), found, ())
+                if done * TOLD_AT_MOST // max(done, total) > told:
+                    told = done * TOLD_AT_MOST // max(done, total)
+                    yield Progress(done, max(done, total), report.told())
         # Now, not when they were found: the reader may have taken her time, and the customer a decision.
-        yield Progress(done, max(done, total), found, await self._examples(picked, purpose, (live, rules)))
+        picked, moved = report.changes.items, report.moves.items
+        permit = await self._permitting({one.customer for one in picked} | {one.customer for one in moved}, purpose)
+        picked, moved = [one for one in picked if one.customer in permit], [one for one in moved if one.customer in permit]
+        yield Progress(done, max(done, total), report.told(), picked, moved)
 
-    async def _changes(self, page: list[bytes], live: Rules, rules: Rules) -> list[list[Change]]:
-        """Of each customer whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
-        before, after = await self._both(page, live, rules)
-        customers = [customer for customer in page if _stands_for(customer, before.get(customer, {}))]
-        now = self._clock()  # the same for both: some computed traits change with it
-        old = await self._chooser.records({customer: before[customer] for customer in customers}, live, now)
-        new = await self._chooser.records({customer: after[customer] for customer in customers}, rules, now)
-        return [list(changes(old[customer], new[customer])) for customer in customers]
-
-    async def _both(self, page: list[bytes], live: Rules, rules: Rules) -> tuple[Clusters, Clusters]:
-        """The same events folded for both rules."""
+    async def _compare(self, page: list[bytes], both: tuple[Rules, Rules], purpose: PurposeDefined, report: _Report) -> None:
+        """The customers whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
         held = await joined(page, self._states.load)
-        before = {customer: cluster_of(customer, held) for customer in page}
-        if rules.keeping == live.keeping:
-            return before, before
-        records = await self._history.read(held)
-        folded = [await self._history.of(one.keeping).fold(records) for one in (live, rules)]
-        old, new = ({c: {s: one[s] for s in cluster} for c, cluster in before.items()} for one in folded)
-        return old, new
+        clusters = {customer: cluster_of(customer, held) for customer in page}
+        wanted = {customer: cluster for customer, cluster in clusters.items() if _stands_for(customer, cluster)}
+        outcomes = await self._batches.permitted(wanted, purpose)
+        permitted = {customer: one for customer, one in outcomes.items() if not isinstance(one, Refused)}
+        report.difference.withheld_customers += len(wanted) - len(permitted)
+        folded = await self._folded(permitted, both)
+        at = self._clock()  # the same for both: some computed traits change with it
+        old, new = [await self._chooser.records(clusters, rules, at) for clusters, rules in zip(folded, both, strict=True)]
+        for customer in permitted:
+            await asyncio.sleep(0)  # reads go on meanwhile
+            records = (old[customer], new[customer])
+            was, now = (
+                standing((one.state for one in clusters[customer].values()), record, rules, at).segments
+                for clusters, record, rules in zip(folded, records, both, strict=True)
+            )
+            report.add(customer, records, (was, now))
 
-    async def _examples(self, picked: Sequence[Change], purpose: PurposeDefined | None, both: Sequence[Rules]) -> list[Example]:
-        refused = {customer: await self._refused(customer, purpose) for customer in {change.customer for change in picked}}
-        found: list[Example] = []
-        for change in picked:
-            withheld = refused[change.customer]
-            if not withheld and not (purpose and all(_may_see(purpose, change.trait, rules) for rules in both)):
-                withheld = NOT_IN_PURPOSE
-            found.append(Example(change.trait, None, withheld) if withheld else Example(change.trait, change))
-        return found
+    async def _folded(self, clusters: Clusters, both: tuple[Rules, Rules]) -> list[Clusters]:
+        """The same events folded for both rules."""
+        live, rules = both
+        if rules.keeping == live.keeping == self._chooser.in_force.keeping:  # else states may be folded for others by now
+            return [clusters, clusters]
+        records = await self._history.read({stream for cluster in clusters.values() for stream in cluster})
+        folded = [await self._history.of(one.keeping).fold(records) for one in both]
+        return [{c: {s: one[s] for s in cluster} for c, cluster in clusters.items()} for one in folded]
 
-    async def _refused(self, customer: bytes, purpose: PurposeDefined | None) -> str:
-        if purpose is None:
-            return PURPOSE_MISSING
-        try:
-            await self._profiles.permit_cluster(customer, purpose, self._states.load)
-        except (NotPermitted, WrongState, NotFound) as refused:  # erased since, or gone
-            return refused.reason
-        return ""
-
-
-def _may_see(purpose: PurposeDefined, trait: str, rules: Rules) -> bool:
-    """A trait that is computed shows what its definition looks at, whatever it is called."""
-    definition = rules.computed.all.get(trait) if rules.computed else None
-    return purpose.may_see(trait) and (definition is None or sees_what_it_is_made_of(purpose, definition))
+    async def _permitting(self, customers: set[bytes], purpose: PurposeDefined) -> set[bytes]:
+        """Also still there: they may have been erased or merged since."""
+        held = await joined(customers, self._states.load) if customers else {}
+        clusters = {customer: cluster_of(customer, held) for customer in customers}
+        outcomes = await self._batches.permitted(clusters, purpose)
+        return {customer for customer, one in outcomes.items() if not isinstance(one, Refused)}
 
 
 def _stands_for(customer: bytes, cluster: Mapping[bytes, Held]) -> bool:

@@ -10,13 +10,31 @@ OWNER = "profile"
 FOLLOWERS: tuple[str, ...] = ()
 
 
+class SegmentDiffers(Public, frozen=True, kw_only=True):
+    """Of a segment, how many customers enter and leave, and how many are in it then."""
+
+    entered: int = 0
+    left: int = 0
+    members: int = 0
+
+
 class ProfileRulesDiffer(Public, frozen=True, kw_only=True):
     """What other rules change, of so many customers: those with any other value, and by trait that rules name how many have another
-    value of it; "*" counts the values of all other traits."""
+    value of it; "*" counts the values of all other traits. By segment of either rules who enters and leaves.
 
+    It was counted for a version of a purpose: who refused it isn't in it, and what it may not see is only named. Without a purpose
+    nothing was counted.
+    """
+
+    purpose: str = ""
+    purpose_version: int = 0
     customers: int = 0
     changed_customers: int = 0
+    withheld_customers: int = 0
     traits: dict[str, int] = {}
+    segments: dict[str, SegmentDiffers] = {}
+    withheld_traits: tuple[str, ...] = ()
+    withheld_segments: tuple[str, ...] = ()
 
 
 class ProfileRulesActivated(Public, frozen=True, kw_only=True):

@@ -26,8 +26,8 @@ def written(directory: Path, document: Any) -> str:
     return str(file)
 
 
-def activate(c360: Command, file: str) -> Any:
-    activated = c360.json("profile", "rules", "activate", file, *WHY)
+def activate(c360: Command, file: str, *more: str) -> Any:
+    activated = c360.json("profile", "rules", "activate", file, *WHY, *more)
     eventually(lambda: c360.json("profile", "rules", "show")["rules"]["settled"])
     return activated
 
@@ -43,17 +43,20 @@ def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_p
     before = c360.json("profile", "rules", "show")
     other = before["document"] | {"traits": {trait: {"rule": "most_frequent"}}}
     file = written(tmp_path, other)
-    report = c360.json("whatif", file)
+    blind = c360.json("whatif", file, "--purpose", "service")
+    assert (trait in blind["difference"]["withheld_traits"], blind["difference"]["traits"], blind["examples"]) == (True, {}, [])
+    report = c360.json("whatif", file, "--purpose", "audit")
     assert report["difference"]["traits"] == {trait: 1}
     [example] = report["examples"]
-    withheld = {"trait": trait, "withheld": "PURPOSE_MISSING", "customer_id": "", "before": None, "after": None}
-    assert example == withheld, "neither whose it is nor what carried it"
-    [example] = c360.json("whatif", file, "--purpose", "audit")["examples"]
     assert (example["before"]["value"], example["after"]["value"]) == ("silver", "gold")
 
-    activated = activate(c360, file)
+    activated = activate(c360, file, "--purpose", "audit")
     assert activated["version"] == before["rules"]["version"] + 1
     assert activated["expected"] == report["difference"]
+    shown = {
+        one: c360.json("profile", "rules", "show", *one)["rules"]["expected"] for one in ((), ("-P", "service"), ("-P", "audit"))
+    }
+    assert list(shown.values()) == [None, None, report["difference"]], "to who asks for what it was counted for"
     assert "RULES_UNCHANGED" in c360.run("profile", "rules", "activate", file, *WHY, code=1).stderr
     profile = c360.json("profile", "get", *about)
     assert (profile["traits"][trait]["value"], profile["rules_version"]) == ("gold", activated["version"])
@@ -78,7 +81,7 @@ def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_p
 def test_rules_that_cannot_be_are_refused(c360: Command, tmp_path: Path) -> None:
     documents: list[Any] = [{"traits": {"size": {"rule": "max"}}}, {"trait": {}}, {"traits": {"plan": {"rule": "source_priority"}}}]
     for document in documents:
-        refused = c360.run("whatif", written(tmp_path, document), code=1)
+        refused = c360.run("whatif", written(tmp_path, document), "-P", "audit", code=1)
         assert "RULES_INVALID" in refused.stderr
 
 
@@ -107,5 +110,8 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     assert c360.json("segments", "of", f"user_id:{user}", "-P", "audit")["segments"] == [name]
     assert c360.json("segments", "of", f"user_id:{user}", "-P", "service")["withheld_segments"] == [name]
     assert "NOT_IN_PURPOSE" in c360.run("segments", "members", name, "-P", "service", code=1).stderr
+    shown = c360.run("whatif", written(tmp_path, before["document"]), "-P", "audit").stdout
+    assert name in shown
+    assert "leaves" in shown
     activate(c360, written(tmp_path, before["document"]))
     assert "SEGMENT_UNKNOWN" in c360.run("segments", "members", name, "-P", "audit", code=1).stderr

@@ -35,9 +35,10 @@ async def test_who_reads_gets_everything_in_order_and_leaves_nothing_behind() ->
     assert numbers.closed.is_set()
 
 
-async def test_who_stops_reading_gives_up_what_the_stream_holds_and_is_told_when_it_reads_on() -> None:
+@pytest.mark.parametrize("limits", [(0.01, 30.0), (30.0, 0.01)], ids=["of one", "of all"])
+async def test_who_stops_reading_gives_up_what_the_stream_holds_and_is_told_when_it_reads_on(limits: tuple[float, float]) -> None:
     numbers = Numbers()
-    stream = taken_in_time(numbers.read(), 0.01)
+    stream = taken_in_time(numbers.read(), limits[0], in_all_s=limits[1])
     assert await anext(stream) == 0
     await asyncio.wait_for(numbers.closed.wait(), 10)
     with pytest.raises(DeadlineExceeded) as told:

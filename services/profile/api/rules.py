@@ -15,16 +15,17 @@ from services.profile.api.sending import taken_in_time
 from services.profile.api.values import to_value
 from services.profile.app import Profiles
 from services.profile.domain.activation import ActivateRules
-from services.profile.domain.difference import Difference
+from services.profile.domain.difference import Change
 from services.profile.domain.fold import fits
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules_document import SHIPPED, named, read, rules_of, to_json
 from services.profile.explaining import Explaining, RecordedAssertion
-from services.profile.simulating import Example, Simulation
 from services.profile.simulating import Progress as Looked
+from services.profile.simulating import Simulation
 from services.profile.tables.rulebook import Activation, Rulebook
 from services.profile.tables.states import States
 from shared.errors import InvalidInput
+from shared.events.consent import PurposeDefined
 from shared.events.profile_rules import ProfileRulesDiffer
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
@@ -37,6 +38,7 @@ SERVICE_NAME: Final = "c360.profile.v1.ProfileRulesService"
 EXAMPLES: Final = 10
 EXAMPLES_AT_MOST: Final = 100  # of at most 4 KB twice
 SEND_TIMEOUT_S: Final = 20.0  # for a message: who doesn't read holds up others who try or activate rules
+SENDING_AT_MOST_S: Final = 60.0  # for all of them
 
 
 class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
@@ -61,7 +63,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
     async def GetRules(self, request: pb.GetRulesRequest, context: Any) -> pb.GetRulesResponse:
         found = self._rulebook.version(request.version) if request.version else self._rulebook.in_force
         return pb.GetRulesResponse(
-            rules=_version(found),
+            rules=_version(found, self._purpose(request.purpose)),
             document=to_json(found.document),
             settled_states=await self._states.count_settled(),
             states=await self._states.count(),
@@ -69,17 +71,17 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         )
 
     async def ListRules(self, request: pb.ListRulesRequest, context: Any) -> pb.ListRulesResponse:
-        page = Page(request, BY_NUMBER)
+        page, purpose = Page(request, BY_NUMBER), self._purpose(request.purpose)
         below = page.after[0] if page.after else END_OF_TIME
         rows = [one for one in reversed(self._rulebook.activations) if one.version < below][: page.wanted]
         shown, token = page.cut(rows, lambda one: (one.version, b""))
-        return pb.ListRulesResponse(rules=[_version(one) for one in shown], next_page_token=token)
+        return pb.ListRulesResponse(rules=[_version(one, purpose) for one in shown], next_page_token=token)
 
     async def SimulateRules(self, request: pb.SimulateRulesRequest, context: Any) -> AsyncIterator[pb.SimulateRulesResponse]:
         rules = rules_of(read(request.document), 0)
-        purpose = self._profiles.purpose(request.purpose) if request.purpose else None
         wanted = min(request.examples or EXAMPLES, EXAMPLES_AT_MOST)
-        async with aclosing(taken_in_time(self._simulation.rules(rules, wanted, purpose), SEND_TIMEOUT_S)) as pages:
+        steps = self._simulation.rules(rules, wanted, self._profiles.purpose(request.purpose))
+        async with aclosing(taken_in_time(steps, SEND_TIMEOUT_S, in_all_s=SENDING_AT_MOST_S)) as pages:
             async for looked in pages:
                 yield _simulated(looked)
 
@@ -90,12 +92,13 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             reason=request.reason,
             activated_by=request.activated_by,
         )
-        looked = Looked(0, 0, Difference(), ())
-        async with aclosing(taken_in_time(self._activator.activate(command), SEND_TIMEOUT_S)) as steps:
-            async for step in steps:
+        looked, purpose = Looked(0, 0, ProfileRulesDiffer()), self._purpose(request.purpose)
+        steps = self._activator.activate(command, purpose)
+        async with aclosing(taken_in_time(steps, SEND_TIMEOUT_S, in_all_s=SENDING_AT_MOST_S)) as taken:
+            async for step in taken:
                 if isinstance(step, Looked):
                     looked = step
-                activated = _version(step) if isinstance(step, Activation) else None
+                activated = _version(step, purpose) if isinstance(step, Activation) else None
                 yield pb.ActivateRulesResponse(checked_states=looked.states, states=looked.of, activated=activated)
 
     async def ExplainTrait(self, request: pb.ExplainTraitRequest, context: Any) -> pb.ExplainTraitResponse:
@@ -123,21 +126,39 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             next_page_token=token,
         )
 
+    def _purpose(self, name: str) -> PurposeDefined | None:
+        """Raises InvalidInput, Unavailable."""
+        return self._profiles.purpose(name) if name else None
 
-def _version(found: Activation) -> pb.RulesVersion:
+
+def _version(found: Activation, purpose: PurposeDefined | None) -> pb.RulesVersion:
+    """Who asks for what it was counted for, as that was defined then, sees what was counted."""
+    expected = found.expected
+    shown = purpose is not None and (purpose.name, purpose.version) == (expected.purpose, expected.purpose_version)
     return pb.RulesVersion(
         version=found.version,
         activate_time=to_timestamp(found.activated_at) if found.activated_at else None,
         activated_by=found.activated_by,
         reason=found.reason,
-        expected=_difference(found.expected),
+        expected=_difference(expected) if shown else None,
         settled=found.settled,
         record_time=to_timestamp(found.recorded_at) if found.recorded_at else None,
     )
 
 
-def _difference(found: Difference | ProfileRulesDiffer) -> pb.ExpectedDifference:
-    return pb.ExpectedDifference(customers=found.customers, changed_customers=found.changed_customers, traits=dict(found.traits))
+def _difference(found: ProfileRulesDiffer) -> pb.ExpectedDifference:
+    return pb.ExpectedDifference(
+        purpose=found.purpose,
+        customers=found.customers,
+        changed_customers=found.changed_customers,
+        withheld_customers=found.withheld_customers,
+        traits=found.traits,
+        segments={
+            name: pb.ExpectedMoves(entered=one.entered, left=one.left, members=one.members) for name, one in found.segments.items()
+        },
+        withheld_traits=found.withheld_traits,
+        withheld_segments=found.withheld_segments,
+    )
 
 
 def _simulated(looked: Looked) -> pb.SimulateRulesResponse:
@@ -146,12 +167,14 @@ def _simulated(looked: Looked) -> pb.SimulateRulesResponse:
         states=looked.of,
         difference=_difference(looked.found),
         examples=[_example(one) for one in looked.examples],
+        moves=[
+            pb.ChangedMembership(customer_id=to_text(one.customer), segment=one.segment, entered=one.entered)
+            for one in looked.moves
+        ],
     )
 
 
-def _example(example: Example) -> pb.ChangedValue:
-    if (change := example.change) is None:
-        return pb.ChangedValue(trait=example.trait, withheld=example.withheld)
+def _example(change: Change) -> pb.ChangedValue:
     return pb.ChangedValue(
         customer_id=to_text(change.customer), trait=change.trait, before=_chosen(change.before), after=_chosen(change.after)
     )

@@ -1,6 +1,7 @@
 """Streams hold something of ours while they last; who stops reading one doesn't keep it."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
@@ -14,13 +15,16 @@ def _not_read() -> CustomerError:
 
 
 async def taken_in_time(
-    items: AsyncGenerator[T, None], timeout_s: float, too_late: Callable[[], CustomerError] = _not_read
+    items: AsyncGenerator[T, None],
+    timeout_s: float,
+    too_late: Callable[[], CustomerError] = _not_read,
+    in_all_s: float = math.inf,
 ) -> AsyncGenerator[T, None]:
-    """As `items`, which are closed as soon as one wasn't taken in time, whether anybody reads on or not.
+    """As `items`, which are closed as soon as one, or all together, weren't taken in time, whether anybody reads on or not.
 
     Raises what `too_late` makes, DeadlineExceeded (STREAM_NOT_READ), at whoever reads on after that.
     """
-    closing: asyncio.Task[None] | None = None
+    loop, closing, left_s = asyncio.get_running_loop(), None, in_all_s
 
     def give_up() -> None:
         nonlocal closing
@@ -28,11 +32,13 @@ async def taken_in_time(
 
     try:
         async for item in items:
-            timer = asyncio.get_running_loop().call_later(timeout_s, give_up)
+            given_at = loop.time()
+            timer = loop.call_later(min(timeout_s, max(left_s, 0.0)), give_up)
             try:
                 yield item
             finally:
                 timer.cancel()
+                left_s -= loop.time() - given_at
             if closing is not None:
                 raise too_late()
     finally:

@@ -1,4 +1,4 @@
-"""What other rules change: two golden records of each customer, compared and counted. Pure."""
+"""What other rules change: two golden records of each customer and the segments it is in, compared and counted. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -7,8 +7,9 @@ from typing import Final
 import msgspec
 
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
+from services.profile.domain.membership import Move
 from services.profile.domain.values import same
-from shared.events.profile_rules import ProfileRulesDiffer
+from shared.events.profile_rules import ProfileRulesDiffer, SegmentDiffers
 
 MAX_NAMED_TRAITS: Final = 1_000  # counted by name; a sender that invents names makes no report that nobody can read
 OTHERS: Final = "*"
@@ -24,26 +25,48 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct):
-    """Of so many customers, how many have any other value, and how many another value of each trait. Grows by `add`."""
+    """Of so many customers, how many have any other value, how many another value of each trait, and how many enter and leave each
+    segment and are in it then. Grows by `add`."""
 
     customers: int = 0
     changed_customers: int = 0
+    withheld_customers: int = 0
     traits: Counter[str] = msgspec.field(default_factory=Counter)
+    entered: Counter[str] = msgspec.field(default_factory=Counter)
+    left: Counter[str] = msgspec.field(default_factory=Counter)
+    members: Counter[str] = msgspec.field(default_factory=Counter)
 
-    def add(self, found: Collection[Change]) -> None:
-        """What was found of one more customer."""
+    def add(self, found: Collection[Change], moved: Collection[Move] = (), segments: Collection[str] = ()) -> None:
+        """What was found of one more customer; `segments` are those that it is in by the other rules."""
         self.customers += 1
         self.changed_customers += bool(found)
         for change in found:
             room = change.trait in self.traits or len(self.traits) < MAX_NAMED_TRAITS
             self.traits[change.trait if room else OTHERS] += 1
+        self.entered.update(move.segment for move in moved if move.entered)
+        self.left.update(move.segment for move in moved if not move.entered)
+        self.members.update(segments)
 
-    def naming(self, names: Collection[str]) -> ProfileRulesDiffer:
-        """By name only these traits."""
-        counts: Counter[str] = Counter()
-        for name, count in self.traits.items():
-            counts[name if name in names else OTHERS] += count
-        return ProfileRulesDiffer(customers=self.customers, changed_customers=self.changed_customers, traits=dict(counts))
+    def told(self, segments: Collection[str]) -> ProfileRulesDiffer:
+        """Of these segments, also where there is nothing to tell."""
+        return ProfileRulesDiffer(
+            customers=self.customers,
+            changed_customers=self.changed_customers,
+            withheld_customers=self.withheld_customers,
+            traits=dict(self.traits),
+            segments={
+                name: SegmentDiffers(entered=self.entered[name], left=self.left[name], members=self.members[name])
+                for name in sorted(segments)
+            },
+        )
+
+
+def naming(found: ProfileRulesDiffer, names: Collection[str]) -> ProfileRulesDiffer:
+    """By name only these traits."""
+    counts: Counter[str] = Counter()
+    for name, count in found.traits.items():
+        counts[name if name in names else OTHERS] += count
+    return msgspec.structs.replace(found, traits=dict(counts))
 
 
 def changes(before: GoldenRecord, after: GoldenRecord) -> Iterator[Change]:

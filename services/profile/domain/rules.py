@@ -63,6 +63,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return self.traits.get(trait, self.default)
 
     @property
+    def named(self) -> frozenset[str]:
+        """The traits that they say something of."""
+        return frozenset(self.traits).union(self.computed.all if self.computed else ())
+
+    @property
     def verifying(self) -> list[str]:
         """Traits of which it matters which values are verified."""
         return [name for name, rule in self.traits.items() if rule.verified_first]

@@ -40,11 +40,6 @@ class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     computed: ComputedSection = {}
     segments: SegmentSection = {}
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Of the traits that it says something of."""
-        return frozenset(self.traits) | frozenset(self.computed)
-
 
 SHIPPED: Final = RulesDocument()
 

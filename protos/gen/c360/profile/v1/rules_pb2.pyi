@@ -81,16 +81,20 @@ class GetRulesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """From 1, which is what was shipped. 0: the one in force."""
+    purpose: _builtins.str
+    """What for. Needed for what the version was said to change."""
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
+        purpose: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -144,19 +148,23 @@ class ListRulesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    purpose: _builtins.str
+    """What for. Needed for what the versions were said to change."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        purpose: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,7 +225,7 @@ class RulesVersion(_message.Message):
 
     @_builtins.property
     def expected(self) -> Global___ExpectedDifference:
-        """What it was said to change."""
+        """What it was said to change. Absent unless asked for with the purpose that it was counted for, as that was defined then."""
 
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
@@ -244,7 +252,7 @@ Global___RulesVersion: _TypeAlias = RulesVersion  # noqa: Y015
 
 @_typing.final
 class ExpectedDifference(_message.Message):
-    """ExpectedDifference is what other rules change, in numbers."""
+    """ExpectedDifference is what other rules change, in numbers: of the customers who permit the purpose, what it may see."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -268,18 +276,62 @@ class ExpectedDifference(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SegmentsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___ExpectedMoves: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___ExpectedMoves | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CUSTOMERS_FIELD_NUMBER: _builtins.int
     CHANGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    WITHHELD_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    WITHHELD_TRAITS_FIELD_NUMBER: _builtins.int
+    WITHHELD_SEGMENTS_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     customers: _builtins.int
     """Customers that were looked at."""
     changed_customers: _builtins.int
     """Of those, how many have any other value."""
+    withheld_customers: _builtins.int
+    """Customers who don't permit the purpose, or wait to be erased: nothing of them is counted above."""
+    purpose: _builtins.str
+    """What it was counted for."""
     @_builtins.property
     def traits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """By trait, how many customers have another value of it, or one instead of none, or none instead of one. "*" has the values of
         all traits that aren't listed by name.
         """
+
+    @_builtins.property
+    def segments(self) -> _containers.MessageMap[_builtins.str, Global___ExpectedMoves]:
+        """By segment of either rules, who enters and who leaves. One that the other rules don't define has no members."""
+
+    @_builtins.property
+    def withheld_traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Traits that the rules name and the purpose may not see, or, of a computed one, not "events" or a trait that it looks at, by either
+        rules: nothing of them is counted. "*": there may be others that it may not see.
+        """
+
+    @_builtins.property
+    def withheld_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Segments that look at what the purpose may not see, by either rules."""
 
     def __init__(
         self,
@@ -287,14 +339,49 @@ class ExpectedDifference(_message.Message):
         customers: _builtins.int = ...,
         changed_customers: _builtins.int = ...,
         traits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        segments: _abc.Mapping[_builtins.str, Global___ExpectedMoves] | None = ...,
+        withheld_customers: _builtins.int = ...,
+        withheld_traits: _abc.Iterable[_builtins.str] | None = ...,
+        withheld_segments: _abc.Iterable[_builtins.str] | None = ...,
+        purpose: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_customers", b"changed_customers", "customers", b"customers", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_customers", b"changed_customers", "customers", b"customers", "purpose", b"purpose", "segments", b"segments", "traits", b"traits", "withheld_customers", b"withheld_customers", "withheld_segments", b"withheld_segments", "withheld_traits", b"withheld_traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpectedDifference: _TypeAlias = ExpectedDifference  # noqa: Y015
+
+@_typing.final
+class ExpectedMoves(_message.Message):
+    """ExpectedMoves is what other rules change of a segment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTERED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    entered: _builtins.int
+    """Customers who are in it by the other rules and not by those in force."""
+    left: _builtins.int
+    """The other way round."""
+    members: _builtins.int
+    """Customers who are in it by the other rules."""
+    def __init__(
+        self,
+        *,
+        entered: _builtins.int = ...,
+        left: _builtins.int = ...,
+        members: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered", b"entered", "left", b"left", "members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpectedMoves: _TypeAlias = ExpectedMoves  # noqa: Y015
 
 @_typing.final
 class SimulateRulesRequest(_message.Message):
@@ -308,9 +395,9 @@ class SimulateRulesRequest(_message.Message):
     document: _builtins.str
     """A JSON document (docs/profile-rules.md), at most 256,000 bytes."""
     examples: _builtins.int
-    """How many examples of changed values to give: default 10, at most 100."""
+    """How many examples to give, of changed values and of moves between segments: default 10, at most 100 of each."""
     purpose: _builtins.str
-    """What examples are looked at for. Their values are shown where this purpose and the customer permit it; without it none are."""
+    """What for. Exactly one."""
     def __init__(
         self,
         *,
@@ -336,6 +423,7 @@ class SimulateRulesResponse(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
     checked_states: _builtins.int
     """States that were looked at; merged customers have several."""
     states: _builtins.int
@@ -346,7 +434,11 @@ class SimulateRulesResponse(_message.Message):
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangedValue]:
-        """Some values that would change; in the last message only."""
+        """Some values that would change, spread over all; in the last message only. Asked again, they are the same."""
+
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangedMembership]:
+        """Some customers who would enter or leave a segment, likewise."""
 
     def __init__(
         self,
@@ -355,10 +447,11 @@ class SimulateRulesResponse(_message.Message):
         states: _builtins.int = ...,
         difference: Global___ExpectedDifference | None = ...,
         examples: _abc.Iterable[Global___ChangedValue] | None = ...,
+        moves: _abc.Iterable[Global___ChangedMembership] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_states", b"checked_states", "difference", b"difference", "examples", b"examples", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_states", b"checked_states", "difference", b"difference", "examples", b"examples", "moves", b"moves", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,23 +467,17 @@ class ChangedValue(_message.Message):
     TRAIT_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
-    WITHHELD_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
-    """The canonical customer, a UUID; empty when withheld."""
+    """The canonical customer, a UUID."""
     trait: _builtins.str
     """The trait's name."""
-    withheld: _builtins.str
-    """Why nothing but the trait is told, as a machine-readable word; empty when all is: "PURPOSE_MISSING", "NOT_IN_PURPOSE" (it may not
-    see the trait, or, of a computed one, "events" and the traits that it looks at), "CUSTOMER_ERASED" or "CUSTOMER_UNKNOWN" (since it
-    was looked at), or why the customer doesn't permit the purpose.
-    """
     @_builtins.property
     def before(self) -> Global___ChosenValue:
-        """What it is by the rules in force. Absent: nothing, or withheld."""
+        """What it is by the rules in force. Absent: nothing."""
 
     @_builtins.property
     def after(self) -> Global___ChosenValue:
-        """What it would be. Absent: nothing, or withheld."""
+        """What it would be. Absent: nothing."""
 
     def __init__(
         self,
@@ -399,15 +486,44 @@ class ChangedValue(_message.Message):
         trait: _builtins.str = ...,
         before: Global___ChosenValue | None = ...,
         after: Global___ChosenValue | None = ...,
-        withheld: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "customer_id", b"customer_id", "trait", b"trait", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "customer_id", b"customer_id", "trait", b"trait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChangedValue: _TypeAlias = ChangedValue  # noqa: Y015
+
+@_typing.final
+class ChangedMembership(_message.Message):
+    """ChangedMembership is a customer who would enter or leave a segment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    ENTERED_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The canonical customer, a UUID."""
+    segment: _builtins.str
+    """The segment's name."""
+    entered: _builtins.bool
+    """Whether the customer would enter it; else leave it."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        entered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "entered", b"entered", "segment", b"segment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangedMembership: _TypeAlias = ChangedMembership  # noqa: Y015
 
 @_typing.final
 class ChosenValue(_message.Message):
@@ -451,6 +567,7 @@ class ActivateRulesRequest(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ACTIVATED_BY_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the caller, at most 100 characters."""
     document: _builtins.str
@@ -459,6 +576,8 @@ class ActivateRulesRequest(_message.Message):
     """Why; 1 to 200 characters, kept in the clear: name nobody in it."""
     activated_by: _builtins.str
     """Who, as an id or a role, at most 100 characters; kept in the clear."""
+    purpose: _builtins.str
+    """What to count for what they change. Empty: nothing is counted."""
     def __init__(
         self,
         *,
@@ -466,10 +585,11 @@ class ActivateRulesRequest(_message.Message):
         document: _builtins.str = ...,
         reason: _builtins.str = ...,
         activated_by: _builtins.str = ...,
+        purpose: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_by", b"activated_by", "document", b"document", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_by", b"activated_by", "document", b"document", "purpose", b"purpose", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

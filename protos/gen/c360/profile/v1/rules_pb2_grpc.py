@@ -70,7 +70,7 @@ class ProfileRulesServiceServicer:
 
     def GetRules(self, request, context):
         """GetRules shows a version of the rules.
-        Errors: NOT_FOUND (RULES_UNKNOWN).
+        Errors: NOT_FOUND (RULES_UNKNOWN), INVALID_ARGUMENT (PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,29 +78,32 @@ class ProfileRulesServiceServicer:
 
     def ListRules(self, request, context):
         """ListRules lists the versions, latest first.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SimulateRules(self, request, context):
-        """SimulateRules tells what other rules would change, by making every profile by both. Nothing is written. A message comes for
-        every page of customers; the last one has the whole difference and the examples, permitted at that moment.
-        Errors: INVALID_ARGUMENT (RULES_INVALID, PURPOSE_UNKNOWN), RESOURCE_EXHAUSTED (SIMULATION_BUSY: another one is running),
-        UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
+        """SimulateRules tells what other rules would change, by making every profile by both and asking who is in which segment. Nothing is
+        written. It is made for a purpose: customers who don't permit it are left out, and counted; so is what it may not see, and named.
+        Messages come as it goes on, some 100 at most; the last one has the whole difference and the examples, permitted at that moment.
+        One goes on at a time, others wait for their turn, 10 at most.
+        Errors: INVALID_ARGUMENT (RULES_INVALID, PURPOSE_MISSING, PURPOSE_UNKNOWN), RESOURCE_EXHAUSTED (SIMULATION_BUSY: too many wait;
+        its metadata say what is at work, since when and how far), UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED
+        (STREAM_NOT_READ: one message wasn't within 20 s, or all of them within 60 s), DATA_LOSS (ENVELOPE_BROKEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ActivateRules(self, request, context):
-        """ActivateRules puts rules in force. It counts what they change, as SimulateRules does, a message a page; the last message has the
-        activated version, by which every profile is made from then on. What is kept for it is made anew behind that, in pages, by
+        """ActivateRules puts rules in force. Given a purpose, it counts before what they change, as SimulateRules does, waiting only for other
+        activations; without one it counts nothing and waits for nobody. The last message has the activated version, by which every profile is made from then on. What is kept for it is made anew behind that, in pages, by
         itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
-        Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY:
-        another activation is under way), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
+        Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID, PURPOSE_UNKNOWN),
+        FAILED_PRECONDITION (RULES_UNCHANGED), ABORTED (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (SIMULATION_BUSY), UNAVAILABLE
+        (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED (STREAM_NOT_READ), DATA_LOSS (ENVELOPE_BROKEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
