@@ -170,7 +170,7 @@ def _show(difference: dict[str, Any]) -> None:
     render.facts([(name, difference[field]) for name, field in counts])
     if difference["traits"] or difference["withheld_traits"]:
         rows = sorted(difference["traits"].items(), key=lambda item: (-item[1], item[0]))
-        rows += [(name, WITHHELD) for name in difference["withheld_traits"]]
+        rows += [("others" if name == "*" else name, WITHHELD) for name in difference["withheld_traits"]]
         render.table("Customers with another value", ("trait", "customers"), rows)
     if difference["segments"] or difference["withheld_segments"]:
         moves = [(name, one["entered"], one["left"], one["members"]) for name, one in sorted(difference["segments"].items())]

@@ -83,6 +83,7 @@ def test_rules_that_cannot_be_are_refused(c360: Command, tmp_path: Path) -> None
     for document in documents:
         refused = c360.run("whatif", written(tmp_path, document), "-P", "audit", code=1)
         assert "RULES_INVALID" in refused.stderr
+    assert "PURPOSE_MISSING" in c360.run("whatif", written(tmp_path, {}), "-P", "", code=1).stderr, "a count may tell of one person"
 
 
 def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_path: Path) -> None:
