@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import paging, render
+from services.cli import paging, render, weights
 from services.cli.notation import NamedIdentifier, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
 
@@ -111,6 +111,18 @@ def _show_pair(shown: dict[str, Any]) -> None:
     if shown["obstacles"]:
         rows = [(one["reason"], _obstacle(one), *_ground(one)) for one in shown["obstacles"]]
         render.table("What keeps them apart", ("reason", "what", *columns), rows)
+    matches = [ground["match"] for ground in (*shown["links"], *shown["obstacles"]) if ground["match"]]
+    for number, match in enumerate(matches):
+        if match not in matches[:number]:
+            _show_match(match)
+
+
+def _show_match(match: dict[str, Any]) -> None:
+    if match["comparison"]:
+        weights.show(match["comparison"])
+    if match["rivals"]:
+        rows = [(_hashed(rival["identifier"]), f"{rival['weight']:+.2f}") for rival in match["rivals"]]
+        render.table("Whom else one of the two could be", ("identifier", "bits"), rows)
 
 
 def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
@@ -120,8 +132,15 @@ def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
         return evidence["event_id"], evidence["source"], evidence["occur_time"], evidence["record_time"]
     if shown["decision_id"]:
         return shown["decision_id"], "by hand", "", ""
-    if shown.get("match"):
-        return f"alike by {shown['match']['weight']:.1f} bits", "match", "", ""
+    if shown["match"]:
+        compared = shown["match"]["comparison"]
+        said = [one["occur_time"] for side in ("one", "other") for one in compared[f"{side}_said_by"]] if compared else []
+        return (
+            f"alike by {shown['match']['weight']:.1f} bits",
+            "match",
+            max(said, default=""),
+            compared["match_time"] if compared else "",
+        )
     return "", "", "", ""
 
 
@@ -166,10 +185,10 @@ def _how(entry: dict[str, Any]) -> str:
         told.append(f"by rules v{entry['rules_version']}")
     if entry["match_model"]:
         told.append(f"match of {entry['match_weight']:.1f} bits, model {entry['match_model']}")
-    if len(entry["chain"]) > 1:
-        told.append(f"{' - '.join(entry['chain'])}, rules v{entry['rules_version']}")
-    elif entry["cause"] == "EVENT" and entry["type"] == "customer.merged":
+    if entry["cause"] == "EVENT" and entry["type"] == "customer.merged":
         told.append(f"seen together, rules v{entry['rules_version']}")
+    if len(entry["chain"]) > 1:
+        told.append("-".join(entry["chain"]))
     return "; ".join(told)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import identity_models, notation, paging, render
+from services.cli import identity_models, notation, paging, render, weights
 from services.cli.notation import Person
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, TimeoutS, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, KnownAt, PersonRef, TimeoutS, ValidAt, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import matching_pb2_grpc
@@ -35,24 +35,45 @@ OtherRef = Annotated[
 
 @app.command()
 def explain(
-    one: PersonRef, other: OtherRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+    one: PersonRef,
+    other: OtherRef,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Show what speaks for and against two being one person, in parts that add up. No value is shown."""
+    """Show what speaks for and against two being one person, in parts that add up. No value is shown.
+
+    Of a past instant it is told by the model and the rules of then. Matches are kept as they
+    were; of two that didn't match then it is told if the same is said of both since, else the
+    command fails with RECORDS_OF_THEN_UNKNOWN.
+
+    Examples:
+      c360 identity match explain email:ann@example.com card:77120
+      c360 identity match explain email:ann@example.com card:77120 --known-at -30d
+    """
     from c360.identity.v1 import matching_pb2
 
     from services.cli import messages
 
     request = matching_pb2.ExplainMatchRequest(
-        one=messages.customer_ref(one), other=messages.customer_ref(other), at_least_as_fresh=messages.newest(fresh)
+        one=messages.customer_ref(one),
+        other=messages.customer_ref(other),
+        as_of=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        at_least_as_fresh=messages.newest(fresh),
     )
     answer = _ask("ExplainMatch", request, timeout_s)
     if as_json:
         render.document(answer)
         return
+    if answer["unknown_comparisons"]:
+        render.note(f"of {answer['unknown_comparisons']} more pairs of records nobody knows what was said then")
     if not answer["comparisons"]:
         render.note("nothing that can be compared was said of one of them")
     for comparison in answer["comparisons"][:COMPARISONS_SHOWN]:
-        _show(comparison)
+        weights.show(comparison)
 
 
 @app.command("list")
@@ -127,17 +148,3 @@ def _list(method: str, request: Any, field: str, limit: int, timeout_s: float) -
     with connect("identity") as channel:
         stub: matching_pb2_grpc.MatchingServiceStub = matching_pb2_grpc.MatchingServiceStub(channel)
         yield from paging.entries(getattr(stub, method), request, field, limit, timeout_s)
-
-
-def _show(comparison: dict[str, Any]) -> None:
-    ends = " and ".join(f"{comparison[end]['customer_id']} ({comparison[end]['source']})" for end in ("one", "other"))
-    says = comparison["veto"] or {"link": "one person", "review": "a question for people"}.get(comparison["band"], "nothing")
-    rows = [("before anything is compared", "", f"{comparison['prior_weight']:+.2f}")]
-    for part in comparison["parts"]:
-        rows.append((part["comparison"], part["level"], f"{part['weight'] + part['term_weight']:+.2f}"))
-    rows.append(("together", says, f"{comparison['weight']:+.2f}"))
-    if comparison["unrivalled_weight"] != comparison["weight"]:
-        rows.append(
-            ("if neither could be anybody else", "each source has a person once", f"{comparison['unrivalled_weight']:+.2f}")
-        )
-    render.table(ends, ("comparison", "level", "bits"), rows)

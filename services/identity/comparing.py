@@ -13,7 +13,16 @@ from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.households import household_of
 from services.identity.records.likeness import Comparer, Kept, Likeness, RecordPair, record_pair
 from services.identity.records.proposing import Blocks, Key, Proposed, propose, withdrawn
-from services.identity.records.said import Said, Statements, decode_statements, encode_statements, latest, merge, person_of
+from services.identity.records.said import (
+    Said,
+    Statements,
+    decode_statements,
+    encode_statements,
+    latest,
+    merge,
+    person_of,
+    sayings,
+)
 from services.identity.tables import record_tables
 from services.identity.tables.record_tables import Changes, RecordRow
 from services.identity.tables.regions import Loaded
@@ -104,8 +113,9 @@ class Comparing:
         merged = merge(said, heard.statements)
         if row is not None and merged == said:
             return None
-        kept = self._keep(plan, record_id, heard, merged, key)
-        return kept if row is None or kept.person != person_of(said) else None
+        same = row is not None and person_of(merged) == person_of(said)
+        kept = self._keep(plan, record_id, heard, merged, key, row.same_since if row and same else None)
+        return None if same else kept
 
     async def again(self, rows: Mapping[bytes, RecordRow]) -> Plan:
         """Compares records that are known with all that they meet, as if they had just come."""
@@ -114,7 +124,7 @@ class Comparing:
         for record_id, row in rows.items():
             if (key := keys.get(row.customer)) is not None and (said := _open(row, key)):
                 heard = Heard(row.value_hash, row.source, row.customer, said)
-                changed[record_id] = self._keep(plan, record_id, heard, said, key)
+                changed[record_id] = self._keep(plan, record_id, heard, said, key, row.same_since)
         if changed:
             await self._compare(plan, changed, rows, ())
         return plan
@@ -132,9 +142,10 @@ class Comparing:
         }
         return (await self._likenesses(pairs, opened))[0]
 
-    def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey) -> Kept:
+    def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey, since: int | None) -> Kept:
+        """`since` when it says the same to all that it is compared with; None: from now on."""
         person = person_of(said)
-        kept = Kept(record_id, heard.value_hash, heard.source, person, latest(said.values()))
+        kept = Kept(record_id, heard.value_hash, heard.source, person, latest(said.values()), sayings(said.values()))
         household = household_of(person)
         plan.changes.records.append(
             RecordRow(
@@ -145,6 +156,7 @@ class Comparing:
                 sorted({self._hashed("block", key) for key in blocking.keys(person)}),
                 self._hashed("household", "\x1f".join(household)) if household else None,
                 key.seal(encode_statements(said), record_binding(record_id)),
+                since,
             )
         )
         plan.opened.append(kept)
@@ -209,7 +221,8 @@ class Comparing:
         opened = {}
         for record_id, row in rows.items():
             if row.customer in keys and (said := _open(row, keys[row.customer])) is not None:
-                opened[record_id] = Kept(record_id, row.value_hash, row.source, person_of(said), latest(said.values()))
+                evidence, by = latest(said.values()), sayings(said.values())
+                opened[record_id] = Kept(record_id, row.value_hash, row.source, person_of(said), evidence, by)
         return opened
 
     def _remember(self, kept: Kept) -> None:

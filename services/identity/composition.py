@@ -99,7 +99,7 @@ def compose(
         unifier=unifier,
         decider=Decider(pool, ledger, graph, now_us, new_id),
         expiry=Expiry(pool, ledger, settings.proposal_days, now_us, new_id),
-        explanations=Explanations(pool, ledger, graph, now_us),
+        explanations=Explanations(pool, ledger, graph, comparing, now_us),
         simulation=simulation,
         activator=Activator(pool, ledger, graph, simulation, now_us, new_id),
         matcher=matcher,

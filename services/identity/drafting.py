@@ -9,7 +9,7 @@ from services.identity.graph.causes import NOBODY, Causes, along
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Settled
-from services.identity.graph.resolve import Rejected
+from services.identity.graph.resolve import Link, Rejected
 from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables.regions import Loaded
@@ -52,12 +52,10 @@ async def draft_conclusions(
     new_id: NewId,
     rules: Rules,
     cause: Evidence,
-    model: str,
 ) -> None:
     """`resolved` is the earliest event at hand that resolves by an identifier, and `values` are the identifiers at hand, by hash.
 
-    What else has to be sealed anew is read from where it was said. `cause` is of what no event explains; `model` is the
-    version of the one in force.
+    What else has to be sealed anew is read from where it was said. `cause` is of what no event explains.
     """
     founded = [conclusion.customer for conclusion in settled.conclusions if isinstance(conclusion, Founded)]
     linked = [conclusion for conclusion in settled.conclusions if isinstance(conclusion, Linked)]
@@ -66,7 +64,7 @@ async def draft_conclusions(
     said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
     said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
     why = Causes(loaded.region, settled, rules, loaded.forced, cause)
-    writer = _Writer(loaded, drafting, said, why, resolved, now, new_id, model)
+    writer = _Writer(loaded, drafting, said, why, resolved, now, new_id)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
     writer.review(settled.partition.rejected)
@@ -98,10 +96,8 @@ class _Writer:
         resolved: Mapping[Node, Evidence],
         now: int,
         new_id: NewId,
-        model: str,
     ) -> None:
         self._loaded = loaded
-        self._model = model
         self._drafting = drafting
         self._said = said
         self._resolved = resolved
@@ -135,7 +131,7 @@ class _Writer:
         ends = self._node_of[customer], self._node_of[other]
         cause = self._why.path(*ends)
         links = self._why.chain(*ends)
-        weight = min((link.weight for link in links if link.weight is not None), default=None)
+        weakest = min((link for link in links if link.weight is not None), key=lambda link: link.weight or 0.0, default=None)
         for stream, end in ((customer, other), (other, customer)):
             number = self._loaded.region.known.founding_numbers[end]
             merged = events.CustomersMerged(
@@ -143,11 +139,17 @@ class _Writer:
                 other=end,
                 other_founding_number=number,
                 cause=cause.event_id,
-                match_weight=weight,
-                match_model=None if weight is None else self._model,
+                match_weight=weakest and weakest.weight,
+                match_model=weakest and self._weighed_by(weakest),
                 chain=tuple(node.namespace for node in along(links, self._node_of[stream])),
             )
             self._entry(events.MERGED, stream, merged, cause)
+
+    def _weighed_by(self, link: Link) -> str:
+        """The model; while another one is followed, matches are of both."""
+        ends = {link.strong.value_hash, link.weak.value_hash}
+        likes = [like for like in self._loaded.likenesses.values() if {like.one, like.other} == ends]
+        return max(likes, key=lambda like: (like.weight, like.unrivalled)).model
 
     def review(self, rejected: Sequence[Rejected]) -> None:
         """Proposes what people have to decide, once for two customers, and withdraws what nothing speaks for any more."""

@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.identity import recall, replayed
+from services.identity.comparing import Comparing
 from services.identity.domain.decision import Decision
 from services.identity.graph.explain import Explained, explain
 from services.identity.graph.facts import Node, Pair
+from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.recall import Instants, Told
-from services.identity.tables import decisions, erasures, rulebook, views
+from services.identity.recall import Instants, Recalled, Told
+from services.identity.records.likeness import Comparer
+from services.identity.tables import decisions, erasures, modelbook, rulebook, views
 from services.identity.tables.rulebook import Activation
 from services.identity.tables.views import Resolved
-from shared.errors import InvalidInput, NotFound
+from services.identity.weighing import Grounds, Weighed, Weighing
+from shared.errors import InvalidInput, WrongState
 from shared.events import customer as events
-from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
@@ -47,6 +50,7 @@ class Why:
     decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
     owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
     proposals: list[bytes] = field(default_factory=list)  # open ones, of the two
+    grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches
 
 
 @dataclass(slots=True)
@@ -72,11 +76,12 @@ class History:
 
 
 class Explanations:
-    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, clock: Clock) -> None:
+    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, comparing: Comparing, clock: Clock) -> None:
         self._pool = pool
         self._ledger = ledger
         self._graph = graph
         self._clock = clock
+        self._weighing = Weighing(comparing)
         self._turn = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def instants(self, as_of: int | None, known_at: int | None) -> Instants:
@@ -112,6 +117,7 @@ class Explanations:
             recalled = await recall.recall(connection, hashes, rules, instants, former)
             explained = await asyncio.to_thread(explain, recalled.standing(rules), first.node, second.node)
             why = Why(first, second, explained, rules, recalled.told, recalled.decisions)
+            why.grounds = await self._grounds(connection, why, recalled)
             shared = {node.value_hash for one in explained.obstacles if one.kind == "SHARED" for node in one.nodes}
             if shared:
                 why.owners = await recall.owners(connection, shared, rules, recalled.nodes, instants)
@@ -127,7 +133,7 @@ class Explanations:
             erased = await erasures.erased_among(connection, cluster)
             records = [record for member, stream in cluster.items() if member not in erased for record in stream]
             if not records:
-                raise NotFound("nobody knew this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+                raise replayed.nobody_yet(customer)
             hidden = await erasures.suppressions(connection, {h for r in records if (h := _hash_of(r)) is not None})
             others = {other for r in records if (other := getattr(r.entry.public(), "other", None)) is not None}
             gone = await erasures.erased_among(connection, others)
@@ -139,6 +145,42 @@ class Explanations:
         members = [member for member in cluster if member not in erased]
         told = list(_once(sorted(kept, key=lambda record: record.pos)))
         return History(members, told, namespaces, gone, decided, activations)
+
+    async def compare(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> tuple[list[Weighed], int]:
+        """Each record of one customer with each of the other, strongest first; and of how many pairs nobody knows what they were
+        at that instant. Where the two are one, what each said before they were merged is compared.
+
+        Raises InvalidInput (SAME_CUSTOMER), NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED,
+        RECORDS_OF_THEN_UNKNOWN).
+        """
+        async with self._snapshot() as connection:
+            ends = [await replayed.linked_at(connection, end, instants.known_at) for end in (one, other)]
+            if ends[0] == ends[1]:
+                raise InvalidInput("these two name one customer, also without any merge", reason="SAME_CUSTOMER")
+            sides = [await replayed.members_at(connection, end, instants.known_at) for end in ends]
+            if ends[1] in sides[0]:
+                sides = [[end] for end in ends]
+            matching = (await self._rules(connection, instants)).matching
+            if instants == recall.NOW:
+                told, unknown = await self._weighing.now(connection, sides, matching), 0
+            else:
+                activation = await modelbook.in_force(LogReader(connection), instants.known_at)
+                comparer = Comparer(activation.model, matching.review_weight, matching.exclusive)
+                told, unknown = await self._weighing.then(connection, sides, matching, comparer, instants)
+        if unknown and not told:
+            raise WrongState(
+                "what was said of these two at that instant isn't kept: they didn't match then, and it was said otherwise since",
+                reason="RECORDS_OF_THEN_UNKNOWN",
+            )
+        return sorted(told, key=lambda w: (-w.explanation.weight, w.one.value_hash, w.other.value_hash)), unknown
+
+    async def _grounds(self, connection: Any, why: Why, recalled: Recalled) -> dict[Link, Grounds]:
+        links = [*why.explained.links, *(one.link for one in why.explained.obstacles if one.link is not None)]
+        if not any(link.weight is not None for link in links):
+            return {}
+        partition = await asyncio.to_thread(recalled.standing(why.rules).partition, why.one.node, why.other.node)
+        group = {node for end in (why.one, why.other) for node in partition.group_of[end.node].nodes}
+        return await self._weighing.grounds(connection, links, recalled, group, why.rules.matching)
 
     async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
         rules = await self._rules(connection, instants)

@@ -70,7 +70,6 @@ class GraphWriter:
             self._new_id,
             self.rules,
             cause,
-            self.ledger.model.version,
         )
         return drafting
 

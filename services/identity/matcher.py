@@ -16,7 +16,7 @@ from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
 from services.identity.records.likeness import Comparer
 from services.identity.records.proposing import Key
-from services.identity.records.said import merge, read, record_id
+from services.identity.records.said import READ_BACK, merge, read, record_id
 from services.identity.tables import record_tables
 from services.identity.tables.outbox import Outbox
 from services.identity.tables.record_tables import NOTHING_CONSUMED, State
@@ -102,7 +102,7 @@ class Matcher:
         """
         async with self._step:
             state = (await self._stand())._replace(again=b"")
-            heard = await self._hear([entry for entry in entries if entry.type_id == events.IDENTIFIED.id])
+            heard = await self._hear([(READ_BACK, entry) for entry in entries])
             for part in _parts(heard):
                 await self._take(partial(self.comparing.plan, part, ()), state)
             self._news.set()
@@ -159,7 +159,7 @@ class Matcher:
         await self._take(lambda: self.comparing.again(rows), reached)
 
     async def _follow(self, units: Sequence[tuple[int, bytes]], returned: Collection[Key]) -> None:
-        entries = [entry for _, unit in units for entry in decode_unit(unit).entries if entry.type_id == events.IDENTIFIED.id]
+        entries = [(number, entry) for number, unit in units for entry in decode_unit(unit).entries]
         assert self._state is not None
         parts = _parts(await self._hear(entries)) or [{}]
         reached = self._state._replace(consumed=units[-1][0]) if units else self._state
@@ -167,13 +167,14 @@ class Matcher:
             last = number == len(parts) - 1
             await self._take(partial(self.comparing.plan, part, () if number else returned), reached if last else self._state)
 
-    async def _hear(self, entries: Sequence[Entry]) -> dict[bytes, Heard]:
-        """By record; what several events said of one is merged."""
-        keys = await self._vault.keys({entry.stream for entry in entries})
+    async def _hear(self, numbered: Sequence[tuple[int, Entry]]) -> dict[bytes, Heard]:
+        """By record; what several events said of one is merged. Entries come with the number of their unit."""
+        told = [(number, entry) for number, entry in numbered if entry.type_id == events.IDENTIFIED.id]
+        keys = await self._vault.keys({entry.stream for _, entry in told})
         found: dict[bytes, Heard] = {}
-        for entry in entries:
+        for number, entry in told:
             public, traits = entry.public(), _traits(entry, keys.get(entry.stream))
-            statements = read(traits, Evidence(min(entry.occurred_at, public.received_at), entry.event_id))
+            statements = read(traits, Evidence(min(entry.occurred_at, public.received_at), entry.event_id), number)
             if statements:
                 key = record_id(public.source, public.resolved_by)
                 if (before := found.get(key)) is not None and before.customer == entry.stream:

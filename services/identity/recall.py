@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
-from services.identity.records.likeness import Likeness, RecordPair, best
-from services.identity.tables import record_tables
+from services.identity.records.likeness import RecordPair, best
+from services.identity.tables import former_matches
+from services.identity.tables.former_matches import Matched
 from shared.errors import TooLarge
 from shared.instants import END_OF_TIME
 
@@ -59,6 +60,7 @@ class Recalled:
     nodes: dict[bytes, Node] = field(default_factory=dict)
     told: dict[bytes, Told] = field(default_factory=dict)
     decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
+    matches: dict[RecordPair, Matched] = field(default_factory=dict)
 
     def shared_hashes(self) -> set[bytes]:
         return {node.value_hash for node in self.shared}
@@ -70,7 +72,7 @@ class Recalled:
 async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False) -> Recalled:
     """`former`: these aren't the rules in force. Raises TooLarge (TOO_MANY_SIGHTINGS)."""
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
-    likenesses: dict[RecordPair, Likeness] = {}
+    matches: dict[RecordPair, Matched] = {}
     await _meet(pool, recalled, entering, rules, instants, former)
     if len(recalled.shared) > 1:
         await _take_together(pool, recalled, hashes, rules, instants, former)
@@ -80,16 +82,16 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
         rows += await _first_of(pool, (entering & recalled.crowded) - recalled.shared_hashes(), rules, instants)
         forced = await _decisions(pool, "(one = ANY($1) OR other = ANY($1)) AND kind = 'merge'", entering, instants)
         ends = {end for row in forced for end in row["ends"]}
-        likenesses |= await _likenesses_near(pool, entering - recalled.shared_hashes(), instants)
-        matched = {end for like in likenesses.values() for end in (like.one, like.other)}
+        matches |= await _matches_near(pool, entering - recalled.shared_hashes(), instants)
+        matched = {end for one in matches.values() for end in (one.like.one, one.like.other)}
         met = ({value_hash for row in rows for value_hash in row["nodes"]} | ends | matched) - recalled.nodes.keys()
         await _meet(pool, recalled, met, rules, instants, former)
         _take(recalled, rows)
         entering = ((met - recalled.shared_hashes()) | ends) - inside
     await _take_crowded(pool, recalled, (inside & recalled.crowded) - recalled.shared_hashes(), rules, instants, former)
-    inner = [like for like in likenesses.values() if recalled.nodes.keys() >= {like.one, like.other}]
-    recalled.facts.matched = best(inner, recalled.nodes)
-    recalled.facts.recorded_by |= await _recorded_by(pool, inside, recalled.nodes) if inner else {}
+    recalled.matches = {ids: one for ids, one in matches.items() if recalled.nodes.keys() >= {one.like.one, one.like.other}}
+    recalled.facts.matched = best((one.like for one in recalled.matches.values()), recalled.nodes)
+    recalled.facts.recorded_by |= await _recorded_by(pool, inside, recalled.nodes) if recalled.matches else {}
     for row in await _decisions(pool, "one = ANY($1) AND other = ANY($1)", inside, instants):
         _take_decision(recalled, row)
     return recalled
@@ -127,10 +129,10 @@ async def _first_of(pool: Any, hashes: Collection[bytes], rules: Rules, instants
     return rows
 
 
-async def _likenesses_near(pool: Any, hashes: Collection[bytes], instants: Instants) -> dict[RecordPair, Likeness]:
-    """Of what matches now, and did so by then. Weights are today's, and what did not match any more since is not kept."""
-    found = await record_tables.likenesses_near(pool, hashes, instants.known_at) if hashes else {}
-    return {ids: like for ids, like in found.items() if like.evidence.occurred_at <= instants.as_of}
+async def _matches_near(pool: Any, hashes: Collection[bytes], instants: Instants) -> dict[RecordPair, Matched]:
+    """What matched as it was known, where all that was compared had happened."""
+    found = await former_matches.near(pool, hashes, instants.known_at) if hashes else {}
+    return {ids: one for ids, one in found.items() if one.like.evidence.occurred_at <= instants.as_of}
 
 
 async def _recorded_by(pool: Any, hashes: Collection[bytes], nodes: dict[bytes, Node]) -> dict[Node, frozenset[str]]:

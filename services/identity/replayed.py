@@ -3,8 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
+from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION
+from services.identity.tables import erasures, views
+from shared.errors import NotFound
 from shared.events import customer as events
+from shared.ids import to_text
+from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record
 
 
@@ -17,6 +22,36 @@ async def customer_at(pool: Any, reader: LogReader, value_hash: bytes, known_at:
     )
     records = await reader.streams([(IDENTITY_PARTITION, row["customer"]) for row in rows], known_at)
     return linked_to(records, value_hash)
+
+
+async def linked_at(connection: Any, wanted: Node | bytes, known_at: int = END_OF_TIME) -> bytes:
+    """The customer that an identifier was linked to itself, which stays so when a merge is undone. Raises NotFound (IDENTIFIER_UNKNOWN)."""
+    if not isinstance(wanted, Node):
+        return wanted
+    if known_at == END_OF_TIME:
+        resolved = await views.resolve(connection, wanted.value_hash)
+        found = resolved.customer if resolved else None
+    else:
+        found = await customer_at(connection, LogReader(connection), wanted.value_hash, known_at)
+    if found is None:
+        raise views.unknown_identifier(wanted.namespace)
+    return found
+
+
+async def members_at(connection: Any, customer: bytes, known_at: int = END_OF_TIME) -> list[bytes]:
+    """Of the cluster that it was in, those that are present still. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+    present = await views.present_members(connection, customer)
+    if known_at == END_OF_TIME:
+        return present
+    cluster = await cluster_at(LogReader(connection), customer, known_at)
+    if not cluster:
+        raise nobody_yet(customer)
+    erased = await erasures.erased_among(connection, cluster)
+    return [member for member in cluster if member not in erased]
+
+
+def nobody_yet(customer: bytes) -> NotFound:
+    return NotFound("nobody knew this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
 def linked_to(records: Iterable[Record], value_hash: bytes) -> bytes | None:

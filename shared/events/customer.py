@@ -49,7 +49,7 @@ class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     other_founding_number: int
     cause: bytes  # id of the event or decision that made it so
     match_weight: float | None = None  # bits, of the weakest match in the chain that joins them
-    match_model: str | None = None  # digest of the model in force then; none without a match
+    match_model: str | None = None  # digest of the model that weighed it; none without a match
     chain: tuple[str, ...] = ()  # namespaces of the identifiers that join the two, one after the other
 
 

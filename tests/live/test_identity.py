@@ -54,6 +54,7 @@ VIEWS = (
     "blocks",
     "returned_blocks",
     "matches",
+    "former_matches",
     "matching",
     "resettling",
     "proposals",

@@ -5,7 +5,8 @@ from typing import Any
 from c360.identity.v1 import explanation_pb2 as pb
 from c360.identity.v1 import explanation_pb2_grpc, identity_pb2
 
-from services.identity.api.named import customer_or_node, node
+from services.identity.api.named import asked_instants, customer_or_node, node
+from services.identity.api.weights import hashed, match_ground
 from services.identity.explaining import Explanations, History, Why
 from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
@@ -17,7 +18,7 @@ from shared.ids import from_text, to_text
 from shared.instants import SECOND, to_timestamp
 from shared.log import Record
 from shared.positions import Progress
-from shared.rpc.edge import freshness, instant
+from shared.rpc.edge import freshness
 from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
@@ -63,19 +64,14 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
 
     async def _instants(self, request: Any, context: Any) -> Instants:
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-
-        def past(field: str) -> int | None:
-            given = field in request.DESCRIPTOR.fields_by_name and request.HasField(field)
-            return instant(getattr(request, field), field) if given else None
-
-        return await self._explanations.instants(past("as_of"), past("known_at"))
+        return await asked_instants(request, self._explanations)
 
 
 def _explained(why: Why) -> pb.ExplainPairResponse:
     message = pb.ExplainPairResponse(
         together=why.explained.together,
-        one=_hashed(why.one.node),
-        other=_hashed(why.other.node),
+        one=hashed(why.one.node),
+        other=hashed(why.other.node),
         one_customer_id=to_text(why.one.customer) if why.one.customer else "",
         other_customer_id=to_text(why.other.customer) if why.other.customer else "",
         obstacles=[_obstacle(why, obstacle) for obstacle in why.explained.obstacles],
@@ -91,18 +87,20 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
 
 
 def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
-    message = pb.ChainLink(to=_hashed(following), evidence=_evidence(why, link.evidence) if link.weight is None else None)
+    message = pb.ChainLink(to=hashed(following), evidence=_evidence(why, link.evidence) if link.weight is None else None)
     if link.weight is not None:
-        message.match.weight = link.weight
+        message.match.CopyFrom(match_ground(link, why.grounds.get(link), reached))
     elif link.evidence is None:
         message.decision_id = _text(why.decisions[pair(link.strong, link.weak)])
-    getattr(message, "from").CopyFrom(_hashed(reached))  # a keyword of Python
+    getattr(message, "from").CopyFrom(hashed(reached))  # a keyword of Python
     return message
 
 
 def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
-    message = pb.Obstacle(reason=obstacle.kind, identifiers=[_hashed(node) for node in obstacle.nodes])
-    if obstacle.link is not None and obstacle.link.weight is None:
+    message = pb.Obstacle(reason=obstacle.kind, identifiers=[hashed(node) for node in obstacle.nodes])
+    if obstacle.link is not None and obstacle.link.weight is not None:
+        message.match.CopyFrom(match_ground(obstacle.link, why.grounds.get(obstacle.link), obstacle.link.strong))
+    elif obstacle.link is not None:
         evidence = _evidence(why, obstacle.link.evidence)
         if evidence is not None:
             message.evidence.CopyFrom(evidence)
@@ -126,10 +124,6 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.limit = namespace.shared_after or 0 if counted else TWO_PEOPLE
             message.owners.update(owners)
     return message
-
-
-def _hashed(node: Node) -> pb.HashedIdentifier:
-    return pb.HashedIdentifier(namespace=node.namespace, value_hash=node.value_hash.hex())
 
 
 def _evidence(why: Why, evidence: Evidence | None) -> pb.EvidenceEvent | None:
@@ -159,7 +153,7 @@ def _entry(record: Record, history: History) -> pb.HistoryEntry:
         customer_id=to_text(entry.stream),
         other_customer_id=_text(history.other_of(record)),
         other_erased=history.about_erased(record),
-        identifier=_hashed(Node(history.namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
+        identifier=hashed(Node(history.namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
         cause_id=_text(said("cause")),
         subject_id=_text(said("merge_id", "proposal_id", "decision_id")),
         reason="" if hushed else said("reason", "state") or "",

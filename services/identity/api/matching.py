@@ -11,15 +11,16 @@ from c360.identity.v1 import matching_pb2 as pb
 from c360.identity.v1 import matching_pb2_grpc
 from msgspec.msgpack import Decoder
 
-from services.identity.api.named import linked_customer
+from services.identity.api.named import asked_instants, customer_or_node, linked_customer
+from services.identity.api.weights import comparison
+from services.identity.explaining import Explanations
 from services.identity.graph.difference import Difference
 from services.identity.graph_writer import GraphWriter
 from services.identity.matcher import Matcher
-from services.identity.matching.model import probability_of
-from services.identity.matching.veto import veto
 from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.model_simulating import ModelSimulation
-from services.identity.records.likeness import Kept, RecordPair
+from services.identity.recall import NOW
+from services.identity.records.likeness import RecordPair
 from services.identity.simulating import Progress as Looked
 from services.identity.tables import modelbook, record_tables, views
 from services.identity.tables.modelbook import ModelActivation
@@ -33,7 +34,6 @@ from shared.rpc.edge import freshness
 from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
 from shared.rpc.server import seconds_left
 
-RECORDS_EXPLAINED = 20  # of either side
 COMPARISONS_TOLD = 50
 EVENTS_READ_BACK = 1_000  # a page
 FIRST_PAGE = inf, (b"", b"")
@@ -49,6 +49,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         graph: GraphWriter,
         activator: ModelActivator,
         simulation: ModelSimulation,
+        explanations: Explanations,
     ) -> None:
         self._pool = pool
         self._lookup_key = lookup_key
@@ -57,6 +58,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         self._graph = graph
         self._activator = activator
         self._simulation = simulation
+        self._explanations = explanations
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         activations = await modelbook.history(self._graph.ledger.reader)
@@ -127,21 +129,14 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:
         await self._fresh(request, context)
-        ends = [await self._customer(end) for end in (request.one, request.other)]
-        if ends[0] == ends[1]:
-            raise InvalidInput("these two name one customer, also without any merge", reason="SAME_CUSTOMER")
-        clusters = [await views.present_members(self._pool, end) for end in ends]
-        if clusters[0] == clusters[1]:  # they are one by now
-            clusters = [[end] for end in ends]
-        sides = [await record_tables.of_customers(self._pool, cluster, RECORDS_EXPLAINED) for cluster in clusters]
-        opened = [await self._comparing.open(rows) for rows in sides]
-        told = [
-            self._comparison(one, other, sides[0][one.record_id], sides[1][other.record_id])
-            for one in opened[0].values()
-            for other in opened[1].values()
-        ]
-        told.sort(key=lambda comparison: (-comparison.weight, comparison.one.value_hash, comparison.other.value_hash))
-        return pb.ExplainMatchResponse(comparisons=told[:COMPARISONS_TOLD], model_version=self._comparing.comparer.model.version)
+        one, other = (customer_or_node(end, self._lookup_key) for end in (request.one, request.other))
+        instants = await asked_instants(request, self._explanations)
+        told, unknown = await self._explanations.compare(one, other, instants)
+        return pb.ExplainMatchResponse(
+            comparisons=[comparison(weighed) for weighed in told[:COMPARISONS_TOLD]],
+            model_version=self._comparing.comparer.model.version if instants == NOW else "",
+            unknown_comparisons=unknown,
+        )
 
     async def ListMatches(self, request: pb.ListMatchesRequest, context: Any) -> pb.ListMatchesResponse:
         page = Page(request, BY_WEIGHT)
@@ -181,31 +176,6 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
 
     async def _customer(self, named: CustomerRef) -> bytes:
         return await linked_customer(self._pool, named, self._lookup_key)
-
-    def _comparison(self, one: Kept, other: Kept, row: RecordRow, another: RecordRow) -> pb.RecordComparison:
-        comparer = self._comparing.comparer
-        if one.record_id > other.record_id:  # as they are compared, so that the sum is the same to the last bit
-            first, second = other.person, one.person
-        else:
-            first, second = one.person, other.person
-        explained = comparer.scorer.explain(first, second)
-        witnessed, forbidden = comparer.witnessed(one.person, other.person), veto(one.person, other.person)
-        band = None if forbidden else self._graph.rules.matching.band(explained.weight, explained.weight if witnessed else -inf)
-        return pb.RecordComparison(
-            one=_ref(row),
-            other=_ref(another),
-            weight=explained.weight,
-            probability=probability_of(explained.weight),
-            prior_weight=explained.prior_weight,
-            parts=[
-                pb.WeightPart(comparison=part.comparison, level=part.level, weight=part.weight, term_weight=part.term_weight)
-                for part in explained.parts
-            ],
-            band=band or "",
-            veto=forbidden or "",
-            witnessed=witnessed,
-            unrivalled_weight=comparer.scorer.weigh_twice(first, second)[1] if comparer.exclusive(one, other) else explained.weight,
-        )
 
 
 def _version(found: ModelActivation) -> pb.ModelVersion:

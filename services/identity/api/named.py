@@ -5,10 +5,12 @@ from typing import Any
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.common.v1.common_pb2 import Identifier as IdentifierMessage
 
+from services.identity.explaining import Explanations
 from services.identity.graph.facts import Node
+from services.identity.recall import Instants
 from services.identity.tables import views
 from shared.identifiers import Identifier, hash_of, normalise
-from shared.rpc.edge import named_customer
+from shared.rpc.edge import instant, named_customer
 
 
 def node(message: IdentifierMessage, lookup_key: bytes) -> Node:
@@ -20,6 +22,16 @@ def customer_or_node(ref: CustomerRef, lookup_key: bytes) -> bytes | Node:
     """A customer's id or an identifier, not looked up. Raises InvalidInput (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID)."""
     named = named_customer(ref)
     return _node(named, lookup_key) if isinstance(named, Identifier) else named
+
+
+async def asked_instants(request: Any, explanations: Explanations) -> Instants:
+    """Raises InvalidInput (INSTANT_INVALID, INSTANT_IN_FUTURE)."""
+
+    def past(field: str) -> int | None:
+        given = field in request.DESCRIPTOR.fields_by_name and request.HasField(field)
+        return instant(getattr(request, field), field) if given else None
+
+    return await explanations.instants(past("as_of"), past("known_at"))
 
 
 async def linked_customer(pool: Any, ref: CustomerRef, lookup_key: bytes) -> bytes:

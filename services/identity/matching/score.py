@@ -8,6 +8,8 @@ from collections.abc import Callable
 from math import log2
 from typing import NamedTuple
 
+import msgspec
+
 from services.identity.matching.model import Comparison, Level, Model
 from services.identity.matching.record import Person
 
@@ -36,6 +38,14 @@ class Explanation(NamedTuple):
     prior_weight: float
     parts: tuple[Part, ...]
     weight: float
+
+
+class Agreement(msgspec.Struct, frozen=True, array_like=True):
+    """How two records agree, without any value: of each comparison of a model the number of its level, and the bits that depend on values."""
+
+    levels: tuple[int, ...]
+    terms: dict[int, float]  # by number of the comparison: bits for how rare the values are
+    family: float  # bits
 
 
 class Scorer:
@@ -73,8 +83,24 @@ class Scorer:
         return total, self.model.family.odds(times, twin)
 
     def explain(self, one: Person, other: Person) -> Explanation:
-        parts = [_part(comparison, one, other) for comparison in self.model.comparisons]
-        parts.append(Part(FAMILY, FAMILY_LEVEL, family_weight(self._weigh(one, other)[1])))
+        return self.told(self.agreement(one, other))
+
+    def agreement(self, one: Person, other: Person) -> Agreement:
+        levels, terms = [], {}
+        for place, comparison in enumerate(self.model.comparisons):
+            levels.append(level_index(comparison.levels, one, other))
+            term = comparison.levels[levels[-1]].term
+            if term is not None:
+                terms[place] = term.weigh(one[term.column], other[term.column])
+        return Agreement(tuple(levels), terms, family_weight(self._weigh(one, other)[1]))
+
+    def told(self, agreement: Agreement) -> Explanation:
+        """Of records that were compared by this model, whatever has become of them."""
+        parts = []
+        for place, (comparison, number) in enumerate(zip(self.model.comparisons, agreement.levels, strict=True)):
+            level = comparison.levels[number]
+            parts.append(Part(comparison.name, level.label, level.weight, agreement.terms.get(place, 0.0), level.m, level.u))
+        parts.append(Part(FAMILY, FAMILY_LEVEL, agreement.family))
         total = self._prior
         for part in parts:
             total += part.weight + part.term_weight
@@ -96,12 +122,6 @@ def level_index(levels: tuple[Level, ...], one: Person, other: Person) -> int:
         if level.holds(one, other):
             return place
     return len(levels) - 1
-
-
-def _part(comparison: Comparison, one: Person, other: Person) -> Part:
-    level = level_of(comparison, one, other)
-    term = level.term.weigh(one[level.term.column], other[level.term.column]) if level.term else 0.0
-    return Part(comparison.name, level.label, level.weight, term, level.m, level.u)
 
 
 def _weigher(levels: tuple[Level, ...]) -> Weigh:

@@ -165,7 +165,8 @@ CREATE TABLE records (
     customer   bytea   NOT NULL,
     block_keys bytea[] NOT NULL,
     household  bytea,
-    sealed     bytea   NOT NULL
+    sealed     bytea   NOT NULL,
+    same_since int8    NOT NULL -- when it became known that this is said, up to what nobody compares
 );
 CREATE INDEX records_by_value ON records (value_hash);
 CREATE INDEX records_by_customer ON records (customer);
@@ -187,14 +188,26 @@ CREATE TABLE matches (
     unrivalled  float8 NOT NULL, -- bits, where neither could be anybody else; minus infinity: sources that may have a person twice
     witnessed   bool   NOT NULL,
     veto        text,
+    model       text   NOT NULL, -- version of the one that weighed
+    agreement   bytea  NOT NULL, -- numbers of its levels, and bits, that the weight is made of; no value
     occurred_at int8   NOT NULL, -- of the latest event of what was compared
     event_id    bytea  NOT NULL,
-    recorded_at int8   NOT NULL, -- since when the two match
+    said_by   bytea  NOT NULL, -- ids, instants and units of the events that said what was compared, of either side
+    recorded_at int8   NOT NULL, -- since when the two match so
     PRIMARY KEY (one, other)
 );
 CREATE INDEX matches_by_other ON matches (other);
 CREATE INDEX matches_by_one_hash ON matches (one_hash, other_hash);
 CREATE INDEX matches_by_other_hash ON matches (other_hash);
+-- as it was until it was weighed otherwise, or was none any more
+CREATE TABLE former_matches (
+    LIKE matches,
+    until int8 NOT NULL
+);
+CREATE INDEX former_matches_by_one ON former_matches (one);
+CREATE INDEX former_matches_by_other ON former_matches (other);
+CREATE INDEX former_matches_by_one_hash ON former_matches (one_hash);
+CREATE INDEX former_matches_by_other_hash ON former_matches (other_hash);
 CREATE TABLE matching (
     single   bool   PRIMARY KEY DEFAULT true CHECK (single),
     consumed int8   NOT NULL, -- the last unit of the outbox whose events are in the records
@@ -203,6 +216,7 @@ CREATE TABLE matching (
     again    bytea            -- up to which record all are compared again, by another model or from another floor on
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON records, blocks, returned_blocks, matches, matching TO c360_identity;
+GRANT SELECT, INSERT, DELETE ON former_matches TO c360_identity;
 """
 
 

@@ -6,12 +6,15 @@ from hashlib import sha256
 from math import inf
 from typing import NamedTuple
 
+import msgspec
+
 from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
 from services.identity.matching.family import NEARLY_THE_SAME
 from services.identity.matching.model import VERSION_DIGITS, Model
 from services.identity.matching.record import Person
-from services.identity.matching.score import Scorer, level_of
+from services.identity.matching.score import Agreement, Scorer, level_of
 from services.identity.matching.veto import Veto, veto
+from services.identity.records.said import Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,15 @@ class Kept:
     source: str
     person: Person
     evidence: Evidence  # the latest event of what is compared
+    said_by: tuple[Saying, ...] = ()  # all of them
 
     def __repr__(self) -> str:
         return f"<Kept {self.record_id.hex()} sealed>"
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode_agreement = msgspec.msgpack.Decoder(Agreement).decode
+_decode_sayings = msgspec.msgpack.Decoder(tuple[tuple[Saying, ...], tuple[Saying, ...]]).decode
 RecordPair = tuple[bytes, bytes]  # record ids, in order
 KNOWN_TO_MANY = frozenset({"given_name", "middle_initial", "family_name", "birth_date"})
 
@@ -41,7 +48,10 @@ class Likeness(NamedTuple):
     unrivalled: float  # as of `Match`
     witnessed: bool
     veto: Veto | None
+    model: str  # its version
+    agreement: bytes  # that the weight is made of (`score.Agreement`), encoded
     evidence: Evidence
+    said_by: bytes  # of the one and of the other, encoded
 
     @property
     def witnessed_weight(self) -> float:
@@ -49,7 +59,13 @@ class Likeness(NamedTuple):
 
     def says_as(self, other: "Likeness") -> bool:
         """An event that says again what is known changes nothing."""
-        return self[:6] == other[:6]
+        return self[:8] == other[:8]
+
+    def agreed(self) -> Agreement:
+        return _decode_agreement(self.agreement)
+
+    def sayings(self) -> tuple[tuple[Saying, ...], tuple[Saying, ...]]:
+        return _decode_sayings(self.said_by)
 
 
 class Comparer:
@@ -84,7 +100,19 @@ class Comparer:
             return None
         witnessed, forbidden = self.witnessed(one.person, other.person), veto(one.person, other.person)
         evidence = max(one.evidence, other.evidence)
-        return Likeness(one.value_hash, other.value_hash, weight, unrivalled, witnessed, forbidden, evidence)
+        agreement = _encode(self.scorer.agreement(one.person, other.person))
+        return Likeness(
+            one.value_hash,
+            other.value_hash,
+            weight,
+            unrivalled,
+            witnessed,
+            forbidden,
+            self.model.version,
+            agreement,
+            evidence,
+            _encode((one.said_by, other.said_by)),
+        )
 
     def exclusive(self, one: Kept, other: Kept) -> bool:
         """Whether each is of one record of the other's source at most."""

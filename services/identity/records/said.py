@@ -6,7 +6,7 @@ known, whatever their case, hyphens and underscores.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,7 @@ from services.identity.matching.record import Person, normalise
 from shared.privacy import Personal
 
 RECORD_ID_BYTES = 16
+READ_BACK = -1  # from an older log, where nobody tells any more which unit it was
 MAX_VALUE = 200  # characters; a longer one is a mistake, and says nothing
 
 # Field to the names that it goes by, the first that is there counts.
@@ -37,12 +38,21 @@ ADDRESS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class Saying(NamedTuple):
+    """An event that said something of what is compared, and the unit that handed it over."""
+
+    occurred_at: int
+    event_id: bytes
+    unit: int
+
+
 class Said(Personal, frozen=True, kw_only=True):
     """A field's parts, none when the source removed it, and the event that said so."""
 
     parts: dict[str, str] = {}
     occurred_at: int
     event_id: bytes
+    unit: int = READ_BACK  # of identity's outbox, that handed the event over
 
     @property
     def evidence(self) -> Evidence:
@@ -56,16 +66,16 @@ def record_id(source: str, value_hash: bytes) -> bytes:
     return hashlib.sha256(value_hash + source.encode()).digest()[:RECORD_ID_BYTES]
 
 
-def read(traits: Mapping[str, Any], evidence: Evidence) -> dict[str, Said]:
+def read(traits: Mapping[str, Any], evidence: Evidence, unit: int = READ_BACK) -> dict[str, Said]:
     """What of an event's traits is compared."""
     loose = {_loose(name): value for name, value in sorted(traits.items(), reverse=True)}
     found = {}
     for field, names in NAMES.items():
         if (name := next((name for name in names if name in loose), None)) is not None:
             text = _text(loose[name])
-            found[field] = _said({field: text} if text else {}, evidence)
+            found[field] = _said({field: text} if text else {}, evidence, unit)
     if (address := _address(loose)) is not None:
-        found["address"] = _said(address, evidence)
+        found["address"] = _said(address, evidence, unit)
     return found
 
 
@@ -90,8 +100,13 @@ def latest(statements: Iterable[Said]) -> Evidence:
     return max((said.evidence for said in statements if said.parts), default=Evidence(0, b""))
 
 
-def _said(parts: dict[str, str], evidence: Evidence) -> Said:
-    return Said(parts=parts, occurred_at=evidence.occurred_at, event_id=evidence.event_id)
+def sayings(statements: Iterable[Said]) -> tuple[Saying, ...]:
+    """The events that said what is compared, earliest first."""
+    return tuple(sorted({Saying(said.occurred_at, said.event_id, said.unit) for said in statements if said.parts}))
+
+
+def _said(parts: dict[str, str], evidence: Evidence, unit: int) -> Said:
+    return Said(parts=parts, occurred_at=evidence.occurred_at, event_id=evidence.event_id, unit=unit)
 
 
 def _loose(name: str) -> str:

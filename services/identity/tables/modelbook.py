@@ -78,9 +78,9 @@ async def history(reader: LogReader) -> list[ModelActivation]:
     return fold(await reader.streams([(PARTITION, MODEL_STREAM)]))
 
 
-async def in_force(reader: LogReader) -> ModelActivation:
+async def in_force(reader: LogReader, known_at: int = END_OF_TIME) -> ModelActivation:
     """Reads no other: a model may have two megabytes."""
-    return fold(await back_to(MODEL_ACTIVATED.id, reader, MODEL_STREAM, END_OF_TIME))[-1]
+    return fold(await back_to(MODEL_ACTIVATED.id, reader, MODEL_STREAM, known_at))[-1]
 
 
 def behind(activation: ModelActivation, records: Sequence[Record]) -> ModelActivation:

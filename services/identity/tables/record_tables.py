@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.identity.graph.facts import Evidence
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.records.likeness import Likeness, RecordPair
 from services.identity.records.proposing import Key
+from services.identity.tables import former_matches
 
 NOTHING_CONSUMED = -1
-RECORD = "SELECT record_id, value_hash, source, customer, block_keys, household, sealed FROM records"
+RECORD = "SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since FROM records"
 
 
 class RecordRow(NamedTuple):
@@ -21,6 +21,7 @@ class RecordRow(NamedTuple):
     block_keys: Sequence[Key]
     household: bytes | None
     sealed: bytes
+    same_since: int | None  # when it became known that this is said, up to what nobody compares; None: with what is being written
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ async def founders(pool: Any, hashes: Collection[bytes]) -> dict[bytes, bytes]:
 
 async def records(pool: Any, ids: Collection[bytes]) -> dict[bytes, RecordRow]:
     rows = await pool.fetch(
-        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed
+        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since
            FROM unnest($1::bytea[]) AS wanted (record_id) JOIN records USING (record_id)""",
         list(ids),
     )
@@ -111,30 +112,25 @@ async def returned(pool: Any, limit: int) -> list[Key]:
     return [row["block_key"] for row in await pool.fetch("SELECT block_key FROM returned_blocks LIMIT $1", limit)]
 
 
-LIKENESS = "SELECT one, other, one_hash, other_hash, weight, unrivalled, witnessed, veto, occurred_at, event_id FROM matches"
+LIKENESS = f"SELECT {former_matches.COLUMNS} FROM matches"  # noqa: S608
 
 
 async def likenesses_of(pool: Any, ids: Collection[bytes]) -> dict[RecordPair, Likeness]:
     """Of which one record or both are these."""
     rows = await pool.fetch(f"{LIKENESS} WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(ids))
-    return _likenesses(rows)
+    return former_matches.likenesses(rows)
 
 
 async def likenesses_between(pool: Any, ids: Collection[bytes]) -> dict[RecordPair, Likeness]:
     """Of which both records are these."""
-    return _likenesses(await pool.fetch(f"{LIKENESS} WHERE one = ANY($1::bytea[]) AND other = ANY($1::bytea[])", list(ids)))
+    rows = await pool.fetch(f"{LIKENESS} WHERE one = ANY($1::bytea[]) AND other = ANY($1::bytea[])", list(ids))
+    return former_matches.likenesses(rows)
 
 
 async def likenesses_among(pool: Any, hashes: Collection[bytes]) -> dict[RecordPair, Likeness]:
     """Of which both identifiers are these."""
     query = f"{LIKENESS} WHERE one_hash = ANY($1::bytea[]) AND other_hash = ANY($1::bytea[])"
-    return _likenesses(await pool.fetch(query, list(hashes)))
-
-
-async def likenesses_near(pool: Any, hashes: Collection[bytes], known_at: int) -> dict[RecordPair, Likeness]:
-    """Of which one identifier or both are these, and that match since an instant or longer."""
-    query = f"{LIKENESS} WHERE (one_hash = ANY($1::bytea[]) OR other_hash = ANY($1::bytea[])) AND recorded_at <= $2"
-    return _likenesses(await pool.fetch(query, list(hashes), known_at))
+    return former_matches.likenesses(await pool.fetch(query, list(hashes)))
 
 
 async def matched_with(pool: Any, hashes: Collection[bytes]) -> set[bytes]:
@@ -149,24 +145,9 @@ async def matched_with(pool: Any, hashes: Collection[bytes]) -> set[bytes]:
     return {row["found"] for row in rows}
 
 
-def _likenesses(rows: Iterable[Any]) -> dict[RecordPair, Likeness]:
-    return {
-        (row["one"], row["other"]): Likeness(
-            row["one_hash"],
-            row["other_hash"],
-            row["weight"],
-            row["unrivalled"],
-            row["witnessed"],
-            row["veto"],
-            Evidence(row["occurred_at"], row["event_id"]),
-        )
-        for row in rows
-    }
-
-
 async def save(connection: Any, changes: Changes, reached: State, recorded_at: int) -> None:
     """In the transaction that makes what follows from it known, at that instant."""
-    await _save_records(connection, changes.records)
+    await _save_records(connection, changes.records, recorded_at)
     await _save_blocks(connection, changes)
     await _save_matches(connection, changes, recorded_at)
     await connection.execute(
@@ -177,15 +158,16 @@ async def save(connection: Any, changes: Changes, reached: State, recorded_at: i
     )
 
 
-async def _save_records(connection: Any, rows: Sequence[RecordRow]) -> None:
+async def _save_records(connection: Any, rows: Sequence[RecordRow], recorded_at: int) -> None:
     if not rows:
         return
     await connection.executemany(
-        """INSERT INTO records (record_id, value_hash, source, customer, block_keys, household, sealed)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """INSERT INTO records (record_id, value_hash, source, customer, block_keys, household, sealed, same_since)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
            ON CONFLICT (record_id) DO UPDATE
-           SET block_keys = excluded.block_keys, household = excluded.household, sealed = excluded.sealed""",
-        rows,
+           SET block_keys = excluded.block_keys, household = excluded.household, sealed = excluded.sealed,
+               same_since = excluded.same_since""",
+        [row._replace(same_since=recorded_at) if row.same_since is None else row for row in rows],
     )
     await connection.execute(
         """UPDATE identifiers SET recorded_by = found.sources
@@ -217,6 +199,7 @@ def _flat(keys_of: Mapping[bytes, Iterable[Key]]) -> list[tuple[Key, bytes]]:
 
 
 async def _save_matches(connection: Any, changes: Changes, recorded_at: int) -> None:
+    await former_matches.keep(connection, [*changes.gone, *changes.likenesses], recorded_at)
     if changes.gone:
         await connection.execute(
             """DELETE FROM matches USING unnest($1::bytea[], $2::bytea[]) AS gone (one, other)
@@ -224,12 +207,12 @@ async def _save_matches(connection: Any, changes: Changes, recorded_at: int) -> 
             *zip(*changes.gone, strict=True),
         )
     await connection.executemany(
-        """INSERT INTO matches (one, other, one_hash, other_hash, weight, unrivalled, witnessed, veto, occurred_at, event_id, recorded_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-           ON CONFLICT (one, other) DO UPDATE
-           SET weight = excluded.weight, unrivalled = excluded.unrivalled, witnessed = excluded.witnessed, veto = excluded.veto,
-               occurred_at = excluded.occurred_at, event_id = excluded.event_id""",
-        [(*ids, *like[:6], *like.evidence, recorded_at) for ids, like in changes.likenesses.items()],
+        f"""INSERT INTO matches ({former_matches.COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            ON CONFLICT (one, other) DO UPDATE
+            SET weight = excluded.weight, unrivalled = excluded.unrivalled, witnessed = excluded.witnessed, veto = excluded.veto,
+                model = excluded.model, agreement = excluded.agreement, occurred_at = excluded.occurred_at,
+                event_id = excluded.event_id, said_by = excluded.said_by, recorded_at = excluded.recorded_at""",  # noqa: S608
+        [(*ids, *like[:8], *like.evidence, like.said_by, recorded_at) for ids, like in changes.likenesses.items()],
     )
 
 
@@ -251,6 +234,7 @@ async def forget(connection: Any, customers: Sequence[bytes], cap: int = MAX_BLO
         ids,
         cap,
     )
+    await former_matches.forget(connection, ids)
     await connection.execute(
         """WITH gone AS (DELETE FROM matches WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) RETURNING one_hash, other_hash),
                 ends AS (SELECT one_hash AS value_hash FROM gone UNION SELECT other_hash FROM gone)
@@ -272,7 +256,7 @@ async def matches_of(
     own = await pool.fetch("SELECT record_id FROM records WHERE customer = ANY($1::bytea[])", list(customers))
     query = f"""{LIKENESS} WHERE (one = ANY($1::bytea[]) OR other = ANY($1::bytea[])) AND (-weight, one, other) > (-$2::float8, $3, $4)
                 ORDER BY weight DESC, one, other LIMIT $5"""
-    return _likenesses(await pool.fetch(query, [row["record_id"] for row in own], after[0], *after[1], limit))
+    return former_matches.likenesses(await pool.fetch(query, [row["record_id"] for row in own], after[0], *after[1], limit))
 
 
 async def household(pool: Any, customers: Collection[bytes], after: tuple[int, bytes], limit: int) -> list[tuple[int, bytes]]:

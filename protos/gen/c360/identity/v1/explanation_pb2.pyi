@@ -5,6 +5,7 @@ Why who is who: the evidence behind every conclusion, what keeps two apart, and 
 
 from c360.common.v1 import common_pb2 as _common_pb2
 from c360.identity.v1 import identity_pb2 as _identity_pb2
+from c360.identity.v1 import matching_pb2 as _matching_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -209,20 +210,66 @@ class MatchGround(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WEIGHT_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    UNRIVALLED_BY_FIELD_NUMBER: _builtins.int
+    RIVALS_FIELD_NUMBER: _builtins.int
     weight: _builtins.float
-    """Weight of the evidence, in bits. MatchingService.ExplainMatch tells its parts, which add up to it."""
+    """Weight of the evidence, in bits: the sum of comparison.weight and unrivalled_by."""
+    unrivalled_by: _builtins.float
+    """Bits that it weighs more since neither could be anybody else, of sources that have each person once; else 0."""
+    @_builtins.property
+    def comparison(self) -> _matching_pb2.RecordComparison:
+        """What it was concluded from: the records that decide, their weight in parts, the model, what it is held against, and the events
+        that say so.
+        """
+
+    @_builtins.property
+    def rivals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rival]:
+        """Whom else either of the two could be, in a source that has the other too and each person once; strongest first, at most 20."""
+
     def __init__(
         self,
         *,
         weight: _builtins.float = ...,
+        comparison: _matching_pb2.RecordComparison | None = ...,
+        unrivalled_by: _builtins.float = ...,
+        rivals: _abc.Iterable[Global___Rival] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "rivals", b"rivals", "unrivalled_by", b"unrivalled_by", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MatchGround: _TypeAlias = MatchGround  # noqa: Y015
+
+@_typing.final
+class Rival(_message.Message):
+    """Rival is whom else one of two could be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    weight: _builtins.float
+    """Bits that speak for it."""
+    @_builtins.property
+    def identifier(self) -> Global___HashedIdentifier:
+        """Its identifier."""
+
+    def __init__(
+        self,
+        *,
+        identifier: Global___HashedIdentifier | None = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rival: _TypeAlias = Rival  # noqa: Y015
 
 @_typing.final
 class EvidenceEvent(_message.Message):
@@ -296,6 +343,7 @@ class Obstacle(_message.Message):
     OWNERS_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
     "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with is more
@@ -327,6 +375,10 @@ class Obstacle(_message.Message):
     def evidence(self) -> Global___EvidenceEvent:
         """All but SHARED, BLOCKED and CROWDED: the event that would have joined them; absent where only a decision or a match would have."""
 
+    @_builtins.property
+    def match(self) -> Global___MatchGround:
+        """How much alike they are, where a match would have joined them."""
+
     def __init__(
         self,
         *,
@@ -338,10 +390,11 @@ class Obstacle(_message.Message):
         owners: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         decision_id: _builtins.str = ...,
         evidence: Global___EvidenceEvent | None = ...,
+        match: Global___MatchGround | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "match", b"match"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "evidence", b"evidence", "identifiers", b"identifiers", "limit", b"limit", "namespace", b"namespace", "owners", b"owners", "reason", b"reason", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "evidence", b"evidence", "identifiers", b"identifiers", "limit", b"limit", "match", b"match", "namespace", b"namespace", "owners", b"owners", "reason", b"reason", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

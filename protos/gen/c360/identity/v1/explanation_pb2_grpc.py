@@ -64,7 +64,7 @@ class ExplanationServiceServicer:
 
     def ExplainPair(self, request, context):
         """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-        that day. Of matches those count that were known by then, with the weights that they have today.
+        that day. Of matches those count that were known by then, with the weights that they had.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
         INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -86,7 +86,7 @@ class ExplanationServiceServicer:
         """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
         With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
         the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
-        count that were known by then, with the weights that they have today.
+        count that were known by then, with the weights that they had.
         Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """

@@ -39,7 +39,7 @@ class ExplanationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExplanationServiceAsyncStub: ...
     ExplainPair: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ExplainPairRequest, _explanation_pb2.ExplainPairResponse]
     """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-    that day. Of matches those count that were known by then, with the weights that they have today.
+    that day. Of matches those count that were known by then, with the weights that they had.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
     FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -53,7 +53,7 @@ class ExplanationServiceStub:
     """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
     With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
     the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
-    count that were known by then, with the weights that they have today.
+    count that were known by then, with the weights that they had.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
     FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
@@ -69,7 +69,7 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainPair: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ExplainPairRequest, _explanation_pb2.ExplainPairResponse]  # type: ignore[assignment]
     """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-    that day. Of matches those count that were known by then, with the weights that they have today.
+    that day. Of matches those count that were known by then, with the weights that they had.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
     FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -83,7 +83,7 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
     With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
     the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
-    count that were known by then, with the weights that they have today.
+    count that were known by then, with the weights that they had.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
     FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
@@ -102,7 +102,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_pb2.ExplainPairResponse, _abc.Awaitable[_explanation_pb2.ExplainPairResponse]]:
         """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-        that day. Of matches those count that were known by then, with the weights that they have today.
+        that day. Of matches those count that were known by then, with the weights that they had.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
         INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -128,7 +128,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         """ResolveIdentifierAt finds the customer that an identifier named at a past instant.
         With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
         the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
-        count that were known by then, with the weights that they have today.
+        count that were known by then, with the weights that they had.
         Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """

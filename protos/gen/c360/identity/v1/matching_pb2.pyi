@@ -523,6 +523,8 @@ class ExplainMatchRequest(_message.Message):
     ONE_FIELD_NUMBER: _builtins.int
     OTHER_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def one(self) -> _common_pb2.CustomerRef:
         """One of the two."""
@@ -535,16 +537,26 @@ class ExplainMatchRequest(_message.Message):
     def at_least_as_fresh(self) -> _common_pb2.Position:
         """Wait, within the deadline, until this position is included."""
 
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then; now when absent."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then; now when absent."""
+
     def __init__(
         self,
         *,
         one: _common_pb2.CustomerRef | None = ...,
         other: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "one", b"one", "other", b"other"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "one", b"one", "other", b"other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "one", b"one", "other", b"other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -558,8 +570,11 @@ class ExplainMatchResponse(_message.Message):
 
     COMPARISONS_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COMPARISONS_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
-    """The model that weighed."""
+    """The model that weighed; of a past instant each comparison tells its own."""
+    unknown_comparisons: _builtins.int
+    """Pairs of records of which nobody knows what they were at the past instant: they didn't match then, and it was said otherwise since."""
     @_builtins.property
     def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordComparison]:
         """Of each record of one with each of the other, strongest first; at most 50. None where nothing was said of one of them."""
@@ -569,10 +584,11 @@ class ExplainMatchResponse(_message.Message):
         *,
         comparisons: _abc.Iterable[Global___RecordComparison] | None = ...,
         model_version: _builtins.str = ...,
+        unknown_comparisons: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "model_version", b"model_version", "unknown_comparisons", b"unknown_comparisons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -594,6 +610,13 @@ class RecordComparison(_message.Message):
     VETO_FIELD_NUMBER: _builtins.int
     WITNESSED_FIELD_NUMBER: _builtins.int
     UNRIVALLED_WEIGHT_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    LINK_WEIGHT_FIELD_NUMBER: _builtins.int
+    REVIEW_WEIGHT_FIELD_NUMBER: _builtins.int
+    WITNESS_ASKED_FIELD_NUMBER: _builtins.int
+    ONE_SAID_BY_FIELD_NUMBER: _builtins.int
+    OTHER_SAID_BY_FIELD_NUMBER: _builtins.int
+    MATCH_TIME_FIELD_NUMBER: _builtins.int
     weight: _builtins.float
     """Bits: the sum of prior_weight and of the weight and term_weight of all parts."""
     probability: _builtins.float
@@ -612,6 +635,14 @@ class RecordComparison(_message.Message):
     """Bits, where neither could be of anybody else: by it two sources that have each person once are linked or asked about, when all
     that is sure is linked. As weight, where one of them may have a person twice, or the rules ask for a witness.
     """
+    model_version: _builtins.str
+    """The model that weighed."""
+    link_weight: _builtins.float
+    """Bits, by the rules: from where on a pair is linked, and from where on people are asked."""
+    review_weight: _builtins.float
+    """Bits, by the rules: see link_weight."""
+    witness_asked: _builtins.bool
+    """Whether the rules ask for a witness."""
     @_builtins.property
     def one(self) -> Global___RecordRef:
         """One record."""
@@ -623,6 +654,18 @@ class RecordComparison(_message.Message):
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeightPart]:
         """What each comparison says; the last part, "family", is what is taken away because two of a family would look like this too."""
+
+    @_builtins.property
+    def one_said_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___Saying]:
+        """The events that said what is compared of `one`, earliest first. None where it is not known any more which of them were there."""
+
+    @_builtins.property
+    def other_said_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___Saying]:
+        """The same of `other`."""
+
+    @_builtins.property
+    def match_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the two match so, as our log knows it; absent where they don't match, or were compared for this answer."""
 
     def __init__(
         self,
@@ -637,14 +680,55 @@ class RecordComparison(_message.Message):
         veto: _builtins.str = ...,
         witnessed: _builtins.bool = ...,
         unrivalled_weight: _builtins.float = ...,
+        model_version: _builtins.str = ...,
+        link_weight: _builtins.float = ...,
+        review_weight: _builtins.float = ...,
+        witness_asked: _builtins.bool = ...,
+        one_said_by: _abc.Iterable[Global___Saying] | None = ...,
+        other_said_by: _abc.Iterable[Global___Saying] | None = ...,
+        match_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["match_time", b"match_time", "one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "one", b"one", "other", b"other", "parts", b"parts", "prior_weight", b"prior_weight", "probability", b"probability", "unrivalled_weight", b"unrivalled_weight", "veto", b"veto", "weight", b"weight", "witnessed", b"witnessed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "link_weight", b"link_weight", "match_time", b"match_time", "model_version", b"model_version", "one", b"one", "one_said_by", b"one_said_by", "other", b"other", "other_said_by", b"other_said_by", "parts", b"parts", "prior_weight", b"prior_weight", "probability", b"probability", "review_weight", b"review_weight", "unrivalled_weight", b"unrivalled_weight", "veto", b"veto", "weight", b"weight", "witness_asked", b"witness_asked", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordComparison: _TypeAlias = RecordComparison  # noqa: Y015
+
+@_typing.final
+class Saying(_message.Message):
+    """Saying is an event that said something of what is compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Its id, a UUID, as timelines show it."""
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened."""
+
+    @_builtins.property
+    def position(self) -> _common_pb2.Position:
+        """Where it stands, as its receipt tells; absent of events that were read back."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+        position: _common_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "occur_time", b"occur_time", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Saying: _TypeAlias = Saying  # noqa: Y015
 
 @_typing.final
 class RecordRef(_message.Message):

@@ -128,9 +128,11 @@ class MatchingServiceServicer:
 
     def ExplainMatch(self, request, context):
         """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
-        for and against one person, in parts that add up.
-        Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER), NOT_FOUND
-        (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        for and against one person, in parts that add up. As of a past instant by the model and the rules of then, where it is known what
+        was said then: of those that matched, and of those of whom the same is said since.
+        Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER, INSTANT_INVALID,
+        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED,
+        RECORDS_OF_THEN_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +140,8 @@ class MatchingServiceServicer:
 
     def ListMatches(self, request, context):
         """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
-        Errors: as ExplainMatch, without SAME_CUSTOMER; INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
+        (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

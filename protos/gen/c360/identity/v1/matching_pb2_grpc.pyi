@@ -59,13 +59,16 @@ class MatchingServiceStub:
     """
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
-    for and against one person, in parts that add up.
-    Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER), NOT_FOUND
-    (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    for and against one person, in parts that add up. As of a past instant by the model and the rules of then, where it is known what
+    was said then: of those that matched, and of those of whom the same is said since.
+    Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER, INSTANT_INVALID,
+    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED,
+    RECORDS_OF_THEN_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     ListMatches: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ListMatchesRequest, _matching_pb2.ListMatchesResponse]
     """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
-    Errors: as ExplainMatch, without SAME_CUSTOMER; INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
+    (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListHousehold: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ListHouseholdRequest, _matching_pb2.ListHouseholdResponse]
     """ListHousehold lists the customers of the same family name at the same address. They are no reason for a merge.
@@ -103,13 +106,16 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     """
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]  # type: ignore[assignment]
     """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
-    for and against one person, in parts that add up.
-    Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER), NOT_FOUND
-    (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    for and against one person, in parts that add up. As of a past instant by the model and the rules of then, where it is known what
+    was said then: of those that matched, and of those of whom the same is said since.
+    Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER, INSTANT_INVALID,
+    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED,
+    RECORDS_OF_THEN_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     ListMatches: _aio.UnaryUnaryMultiCallable[_matching_pb2.ListMatchesRequest, _matching_pb2.ListMatchesResponse]  # type: ignore[assignment]
     """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
-    Errors: as ExplainMatch, without SAME_CUSTOMER; INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
+    (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListHousehold: _aio.UnaryUnaryMultiCallable[_matching_pb2.ListHouseholdRequest, _matching_pb2.ListHouseholdResponse]  # type: ignore[assignment]
     """ListHousehold lists the customers of the same family name at the same address. They are no reason for a merge.
@@ -180,9 +186,11 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_matching_pb2.ExplainMatchResponse, _abc.Awaitable[_matching_pb2.ExplainMatchResponse]]:
         """ExplainMatch compares what was said of two customers, also when nothing proposed them: for each two records, what speaks
-        for and against one person, in parts that add up.
-        Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER), NOT_FOUND
-        (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        for and against one person, in parts that add up. As of a past instant by the model and the rules of then, where it is known what
+        was said then: of those that matched, and of those of whom the same is said since.
+        Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER, INSTANT_INVALID,
+        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED,
+        RECORDS_OF_THEN_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod
@@ -192,7 +200,8 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_matching_pb2.ListMatchesResponse, _abc.Awaitable[_matching_pb2.ListMatchesResponse]]:
         """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
-        Errors: as ExplainMatch, without SAME_CUSTOMER; INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
+        (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,138 @@
+"""A match is told as it was concluded, at any instant since: its parts, its model, and the events that say so."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from services.identity.composition import Parts
+from services.identity.graph.facts import Node
+from services.identity.matching.model import default
+from services.identity.matching.record import Person
+from services.identity.matching.score import Scorer
+from services.identity.recall import Instants
+from services.identity.records.likeness import Likeness, RecordPair
+from services.identity.tables import record_tables
+from services.identity.tables.modelbook import read
+from services.identity.weighing import Weighed
+from shared.errors import InvalidInput, NotFound, WrongState
+from shared.events.wire import decode_unit
+from tests.live.test_identity import Store, in_units, store
+from tests.live.test_matching import CAP, settled, traffic
+from tests.live.test_matching_models import activate, shifted
+
+__all__ = ["store"]  # the fixture
+
+Kept = dict[RecordPair, Likeness]
+
+
+@dataclass
+class Played:
+    """What was said and what matched at each instant, as it was while it was the present."""
+
+    store: Store
+    parts: Parts
+    matches: dict[int, Kept] = field(default_factory=dict)
+    persons: dict[int, dict[tuple[bytes, str], Person]] = field(default_factory=dict)  # by founding identifier and source
+    scorers: dict[int, Scorer] = field(default_factory=dict)
+
+    async def remember(self, scorer: Scorer) -> None:
+        rows = await record_tables.after(self.store.pool, b"", 1_000)
+        opened = await self.parts.matcher.comparing.open(rows)
+        now = self.parts.ledger.recording
+        self.matches[now] = await record_tables.likenesses_between(self.store.pool, rows.keys())
+        self.persons[now] = {(kept.value_hash, kept.source): kept.person for kept in opened.values()}
+        self.scorers[now] = scorer
+
+    def check(self, instant: int, weighed: Weighed) -> None:
+        """The sum of its parts is what the scorer said then, of what was said by then."""
+        total, explained = weighed.explanation.prior_weight, weighed.explanation
+        for part in explained.parts:
+            total += part.weight + part.term_weight
+        one, other = (self.persons[instant][side.value_hash, side.source] for side in (weighed.one, weighed.other))
+        scorer = self.scorers[instant]
+        assert total == explained.weight
+        assert explained.weight in (scorer.weigh(one, other), scorer.weigh(other, one))
+        assert explained.model == scorer.model.version
+
+    def some(self, amount: int) -> list[int]:
+        instants = sorted(self.matches)
+        return instants[1 :: max(1, len(instants) // amount)]
+
+
+async def play(store: Store, seed: int) -> Played:
+    """Halfway comes another model."""
+    random, scorer = Random(seed), Scorer(default())
+    played = Played(store, await store.parts(CAP))
+    await played.parts.model_activator.record_shipped()
+    units = in_units(random, traffic(random, 90))
+    for sequence, unit in enumerate(units, 1):
+        if sequence == len(units) // 2:
+            await activate(store, shifted(-2), "another")
+            played.parts, scorer = await store.parts(CAP), Scorer(read(shifted(-2)))
+        await played.parts.unifier.unify(unit, sequence, [])
+        await settled(played.parts.unifier, played.parts.matcher)
+        await played.remember(scorer)
+    return played
+
+
+async def events_by_unit(store: Store) -> dict[tuple[int, bytes], str]:
+    """The source of each event, by where it stands."""
+    units = await store.pool.fetch("SELECT number, unit FROM outbox")
+    entries = [(row["number"], entry) for row in units for entry in decode_unit(row["unit"]).entries]
+    return {(number, e.event_id): e.public().source for number, e in entries if e.type_id == "customer.identified"}
+
+
+async def test_a_match_of_any_instant_is_told_as_it_was_concluded(store: Store) -> None:
+    played = await play(store, 2)
+    where, last = await events_by_unit(store), max(played.matches)
+    changed = 0
+    for instant in played.some(6):
+        rows = await record_tables.records(store.pool, {i for ids in played.matches[instant] for i in ids})
+        for ids, like in list(played.matches[instant].items())[:12]:
+            one, other = (rows[i].customer for i in ids)
+            told, _ = await played.parts.explanations.compare(one, other, Instants(known_at=instant))
+            wanted = {(rows[i].value_hash, rows[i].source) for i in ids}
+            [weighed] = [w for w in told if {(w.one.value_hash, w.one.source), (w.other.value_hash, w.other.source)} == wanted]
+            played.check(instant, weighed)
+            assert (weighed.explanation.weight, weighed.witnessed, weighed.veto) == (like.weight, like.witnessed, like.veto)
+            for side in (weighed.one, weighed.other):
+                assert side.said_by
+                assert all(where[saying.unit, saying.event_id] == side.source for saying in side.said_by)
+            changed += played.matches[last].get(ids) != like
+    assert changed, "nothing had another weight later"
+
+
+async def test_a_match_in_a_chain_of_links_has_its_grounds(store: Store) -> None:
+    played, seen = await play(store, 3), 0
+    nodes = {
+        row["value_hash"]: Node(*row.values()) for row in await store.pool.fetch("SELECT namespace, value_hash FROM identifiers")
+    }
+    for instant in played.some(4):
+        for like in list(played.matches[instant].values())[:12]:
+            why = await played.parts.explanations.why(nodes[like.one], nodes[like.other], Instants(known_at=instant))
+            links = [*why.explained.links, *(one.link for one in why.explained.obstacles if one.link is not None)]
+            for link in links:
+                if link.weight is not None:
+                    seen += 1
+                    played.check(instant, why.grounds[link].weighed)
+                    assert why.grounds[link].weighed.explanation.weight == link.weight
+    assert seen
+
+
+async def test_what_is_not_known_of_then_is_not_told_from_what_is_said_now(store: Store) -> None:
+    """Of two that never matched it is told as long as both say the same; then it is refused."""
+    played, told_of, refused = await play(store, 2), 0, 0
+    rows = list((await record_tables.after(store.pool, b"", 1_000)).values())
+    for instant in played.some(4):
+        for one, other in zip(rows, rows[7:], strict=False):
+            try:
+                told, _ = await played.parts.explanations.compare(one.customer, other.customer, Instants(known_at=instant))
+            except (InvalidInput, NotFound):
+                continue  # one of them wasn't founded yet, or both are one customer's own
+            except WrongState as refusal:
+                refused += refusal.reason == "RECORDS_OF_THEN_UNKNOWN"
+                continue
+            told_of += len(told)
+            for weighed in told:
+                played.check(instant, weighed)
+    assert told_of
+    assert refused
