@@ -184,7 +184,7 @@ def _how(entry: dict[str, Any]) -> str:
     if entry["cause"] == "RULES":
         told.append(f"by rules v{entry['rules_version']}")
     if entry["match_model"]:
-        told.append(f"match of {entry['match_weight']:.1f} bits, model {entry['match_model']}")
+        told.append(f"match of {entry['match_weight']:.1f} bits, model #{entry['match_model'][:SHOWN_DIGITS]}")
     if entry["cause"] == "EVENT" and entry["type"] == "customer.merged":
         told.append(f"seen together, rules v{entry['rules_version']}")
     if len(entry["chain"]) > 1:

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.cli import render
 
+NO_WITNESS = "none: no number, and no address, telephone or mailbox beside nearly the same given name"
 SAYS = {"link": "one person", "review": "a question for people"}
 
 
@@ -37,6 +38,6 @@ def _held_against(comparison: dict[str, Any]) -> list[tuple[str, Any]]:
         ("weighed by model", comparison["model_version"]),
         ("one person from", f"{comparison['link_weight']:g} bits on{asked}"),
         ("a question from", f"{comparison['review_weight']:g} bits on"),
-        ("a witness", "yes, beside name and birth date" if comparison["witnessed"] else "none beside name and birth date"),
+        ("a witness", "yes" if comparison["witnessed"] else NO_WITNESS),
         ("match since", comparison["match_time"]),
     ]
