@@ -5,7 +5,7 @@ may not see isn't compared. Else counts would answer any question about a person
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -28,7 +28,9 @@ from shared.events.consent import PurposeDefined
 from shared.events.profile_rules import ProfileRulesDiffer
 from shared.instants import Clock, to_iso
 
-PAGE_STATES: Final = 100  # with their whole histories, when the rules need other states than are kept
+PAGE_STATES: Final = 100
+CUSTOMERS_AT_ONCE: Final = 20  # are compared; reads go on between
+EVENTS_AT_ONCE: Final = 5_000  # are in memory when the rules need other states than are kept, or those of one customer
 WAITING_AT_MOST: Final = 10  # one goes on at a time, as each makes all profiles twice; so many wait for their turn
 TOLD_AT_MOST: Final = 100  # times how far it is
 
@@ -156,11 +158,15 @@ class Simulation:
         outcomes = await self._batches.permitted(wanted, purpose)
         permitted = {customer: one for customer, one in outcomes.items() if not isinstance(one, Refused)}
         report.difference.withheld_customers += len(wanted) - len(permitted)
+        for some in _divided(permitted):
+            await self._compare_some(some, both, report)
+
+    async def _compare_some(self, permitted: Clusters, both: tuple[Rules, Rules], report: _Report) -> None:
         folded = await self._folded(permitted, both)
         at = self._clock()  # the same for both: some computed traits change with it
         old, new = [await self._chooser.records(clusters, rules, at) for clusters, rules in zip(folded, both, strict=True)]
         for customer in permitted:
-            await asyncio.sleep(0)  # reads go on meanwhile
+            await asyncio.sleep(0)
             records = (old[customer], new[customer])
             was, now = (
                 standing((one.state for one in clusters[customer].values()), record, rules, at).segments
@@ -183,6 +189,18 @@ class Simulation:
         clusters = {customer: cluster_of(customer, held) for customer in customers}
         outcomes = await self._batches.permitted(clusters, purpose)
         return {customer for customer, one in outcomes.items() if not isinstance(one, Refused)}
+
+
+def _divided(clusters: Clusters) -> Iterator[Clusters]:
+    some, events = dict[bytes, Mapping[bytes, Held]](), 0
+    for customer, cluster in clusters.items():
+        some[customer] = cluster
+        events += sum(one.version for one in cluster.values())
+        if len(some) >= CUSTOMERS_AT_ONCE or events >= EVENTS_AT_ONCE:
+            yield some
+            some, events = {}, 0
+    if some:
+        yield some
 
 
 def _stands_for(customer: bytes, cluster: Mapping[bytes, Held]) -> bool:

@@ -3,8 +3,9 @@
 What the fold keeps is what the rules need: `of` gives a history for other rules.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from services.profile.domain.fold import evolve_to, happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
@@ -16,6 +17,8 @@ from shared.log import LogReader, Record, Stretch
 from shared.log.reader import BEGINNING, NEWEST
 from shared.privacy import REDACTED
 from shared.vault import DataKey, Vault
+
+FOLDED_AT_ONCE: Final = 100  # events, a millisecond or ten: then others have a turn
 
 
 class History:
@@ -45,11 +48,13 @@ class History:
         records = await self._reader.history(wanted, recorded_since=since, known_at=known[1])
         return [record for record in records if counts(record, *one) != counts(record, *other)]
 
-    async def fold(self, records: Collection[Record], valid_at: int = END_OF_TIME) -> dict[bytes, Held]:
+    async def fold(self, records: Sequence[Record], valid_at: int = END_OF_TIME) -> dict[bytes, Held]:
         """By stream; what is sealed under a key that is gone stays redacted."""
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
         past: dict[bytes, Past] = {}
-        self._fold(past, records, valid_at, keys)
+        for first in range(0, len(records), FOLDED_AT_ONCE):
+            self._fold(past, records[first : first + FOLDED_AT_ONCE], valid_at, keys)
+            await asyncio.sleep(0)
         return {stream: found.held for stream, found in past.items()}
 
     async def states(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Held]:
@@ -63,7 +68,11 @@ class History:
         records = await self._reader.history([self._rest(stream, past) for stream in streams], known_at=known_at)
         taken: list[Snapshot] = []
         for stream, own in _by_stream(records):
-            taken += self.advance(past.setdefault(stream, Past()), own, keys.get(stream))
+            for one in self.advance(past.setdefault(stream, Past()), own, keys.get(stream)):
+                taken.append(one)
+                await asyncio.sleep(0)
+            if len(streams) > 1:
+                await asyncio.sleep(0)
         await self._snapshots.keep(taken)
         return past
 
