@@ -99,7 +99,7 @@ Version = Annotated[
         "--version",
         metavar="N",
         min=1,
-        max=2**63 - 1,
+        max=MOST,
         help="Instead of --known-at: as it was known once the customer's own stream had come to this version.",
     ),
 ]

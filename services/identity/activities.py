@@ -16,6 +16,7 @@ class Placed:
     event: RawEvent
     event_id: bytes
     resolved_by: bytes
+    also_named: tuple[bytes, ...]
     customer: bytes
 
 
@@ -24,6 +25,7 @@ def activity_entry(item: Placed, key: DataKey) -> Entry:
     public = events.Activity(
         source=event.source,
         resolved_by=item.resolved_by,
+        also_named=item.also_named,
         original_at=event.original_at,
         sent_at=event.sent_at,
         received_at=event.received_at,

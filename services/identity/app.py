@@ -161,7 +161,8 @@ class Unifier:
         customer_of = await self._settle(seen, unit)
         unit.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
         for event_id, one in seen.items():
-            unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, customer_of[event_id]))
+            others = tuple(node.value_hash for node in one.nodes if node != one.resolving)
+            unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, others, customer_of[event_id]))
         return unit
 
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:

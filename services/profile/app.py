@@ -106,7 +106,9 @@ class Profiles:
         value_hash = hash_of(identifier, self._vault.lookup_key)
         clusters = await self.clusters_as_of(await self._identifiers.ever(value_hash), instant)
         for customer, cluster in clusters.items():
-            if (own := cluster.past.get(customer)) is not None and value_hash in linked(own.held.state):
+            own = cluster.past.get(customer)
+            named = any(value_hash in one.held.state.named for one in cluster.past.values())
+            if named and own is not None and value_hash in linked(own.held.state):
                 return customer
         raise unknown_identifier(identifier)
 

@@ -148,7 +148,7 @@ class Walks:
             changes, old = compare(old, passed, Passing(old, passed)).all, passed
         happened = [record for record in step.records if happened_by(record.entry, walk.until.valid_at)]
         add(history, past, happened, keys)
-        if happened and not (old.told and not walk.rules.computed and not any(map(_changes_a_record, happened))):
+        if happened and not (old.told and not walk.rules.computed and not any(_changes_a_record(one, past) for one in happened)):
             new = await self._side(walk, past, step.at)
             changes += compare(old, new, Happening(walk.customer, old, new, map(_event, happened))).all
             old = new
@@ -244,8 +244,13 @@ def _members(customer: bytes, past: Mapping[bytes, Past]) -> set[bytes]:
     return members
 
 
-def _changes_a_record(record: Record) -> bool:
-    return record.entry.type_id not in events.ACTIVITY_IDS or record.entry.type_id == events.IDENTIFIED.id
+def _changes_a_record(record: Record, past: Mapping[bytes, Past]) -> bool:
+    """Unless it says nothing of a trait, and names no identifier for the first time."""
+    entry = record.entry
+    if entry.type_id not in events.ACTIVITY_IDS or entry.type_id == events.IDENTIFIED.id:
+        return True
+    public, named = entry.public(), past[entry.stream].held.state.named
+    return any(named.get(value_hash) == entry.occurred_at for value_hash in (public.resolved_by, *public.also_named))
 
 
 def _told(at: int, changes: Sequence[Change], after: Place | None) -> Iterable[Told]:

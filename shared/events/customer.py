@@ -19,7 +19,8 @@ class CustomerFounded(GraphFact, frozen=True, kw_only=True):
 
 
 class IdentifierLinked(GraphFact, frozen=True, kw_only=True):
-    """An identifier belongs to this customer from here on, until this event is taken back by its id."""
+    """An identifier belongs to this customer, until this event is taken back by its id; by what happened, from the first event on
+    that names it, whichever was the first to come."""
 
     namespace: str
     value_hash: bytes
@@ -130,10 +131,14 @@ class Activity(Public, frozen=True, kw_only=True):
 
     source: str
     resolved_by: bytes  # hash of the identifier it came here through
+    also_named: tuple[bytes, ...] = ()  # hashes of the other identifiers that it names
     original_at: int | None = None  # the client's clock
     sent_at: int | None = None  # the client's clock, when it sent
     received_at: int  # our clock
     flags: list[str] = []  # what is doubtful or odd about it, as public words such as "CLOCK_FAR_PAST"
+
+    def names(self, value_hash: bytes) -> bool:
+        return value_hash == self.resolved_by or value_hash in self.also_named
 
 
 class Identified(Personal, frozen=True, kw_only=True):
@@ -184,9 +189,10 @@ class Aliased(Personal, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}  # what else the call had at its top
 
 
-# Timeless: that two customers are one person was always so, whenever we learned it, and so were they there.
+# Timeless: that two customers are one person was always so, whenever we learned it, and so were they there; and that an
+# identifier is theirs, which is of use from the first event on that names it.
 FOUNDED = register("customer.founded", 1, CustomerFounded, timeless=True)
-LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue, timeless=False)
+LINKED = register("customer.linked", 1, IdentifierLinked, LinkedValue, timeless=True)
 UNLINKED = register("customer.unlinked", 1, IdentifierUnlinked, timeless=True)
 MERGED = register("customer.merged", 1, CustomersMerged, timeless=True)
 SPLIT = register("customer.split", 1, CustomersSplit, timeless=True)

@@ -21,6 +21,7 @@ FOLDS = {
     2: "a3fac2702a53c2e8b6e7c89fa07cb775b9b09e779b292fd319ac3a5a726cd7d1",
     3: "a4103ac31f8d874dad5975a206c76cbaf1f017601d5d8b2e08412714ec96709f",
     4: "52f6cf7f63d775c0a6cd03b7b2219a54aa3675831e20c372ffa1cf824fbba228",
+    5: "0c56756831b24de5e3d2e2dae3db81425aefe3c9051cc6ef83e009d8018a5964",
 }
 
 
@@ -29,7 +30,7 @@ def event(number: int, kind: EventType, public: Public, personal: Personal | Non
 
 
 def activity(source: str) -> events.Activity:
-    return events.Activity(source=source, resolved_by=b"h" * 16, received_at=5)
+    return events.Activity(source=source, resolved_by=b"h" * 16, also_named=(b"v",), received_at=5)
 
 
 HISTORY = [

@@ -160,8 +160,18 @@ def erased(stream: bytes) -> Entry:
     return make_entry(events.ERASED, stream, new_id(), 0, public)
 
 
-def tracked(stream: bytes, key: DataKey, at: int, name: str = "Order Completed", source: str = "web", **properties: Any) -> Entry:
-    public = events.Activity(source=source, resolved_by=b"h" * 16, received_at=at + SECOND)
+def tracked(
+    stream: bytes,
+    key: DataKey,
+    at: int,
+    name: str = "Order Completed",
+    source: str = "web",
+    naming: Iterable[str] = (),
+    **properties: Any,
+) -> Entry:
+    """`naming`: values of identifiers."""
+    named = tuple(derived_id(value.encode()) for value in naming)
+    public = events.Activity(source=source, resolved_by=b"h" * 16, also_named=named, received_at=at + SECOND)
     return make_entry(events.TRACKED, stream, new_id(), at, public, events.Tracked(name=name, properties=properties), key)
 
 

@@ -28,6 +28,7 @@ from tests.live.inside import Inside, founded, identified, linked, merged, new_i
 EVENTS = 100_000
 IDENTIFIERS = 10_000
 MERGES = 1_000
+EACH = IDENTIFIERS // MERGES  # identifiers of each of those who were merged
 STEP_US = 60 * SECOND
 SINCE = 80_000  # of the events: before them nothing is asked for
 TIMEOUT_S = 30
@@ -56,12 +57,17 @@ async def giant(inside: Inside) -> CustomerRef:
 def _life(streams: list[bytes], keys: dict[bytes, DataKey]) -> Iterator[Entry]:
     for number, stream in enumerate(streams):
         yield founded(stream, number)
-        yield from (linked(stream, keys[stream], f"{n}.{stream.hex()}@shop.example") for n in range(IDENTIFIERS // MERGES))
+        yield from (linked(stream, keys[stream], _address(stream, n)) for n in range(EACH))
         if number:
             yield from merged(streams[number - 1], stream, number)
     for number in range(EVENTS):
         stream = streams[0 if number % 2 else number % len(streams)]
-        yield tracked(stream, keys[stream], number * STEP_US, f"Step {number % 5}", "web" if number % 1_000 else "shop")
+        source, address = "web" if number % 1_000 else "shop", _address(stream, number // len(streams) // 2 % EACH)
+        yield tracked(stream, keys[stream], number * STEP_US, f"Step {number % 5}", source, [address])
+
+
+def _address(stream: bytes, number: int) -> str:
+    return f"{number}.{stream.hex()}@shop.example"
 
 
 async def pages(call: Any, request: Any) -> list[Any]:
@@ -75,7 +81,7 @@ async def pages(call: Any, request: Any) -> list[Any]:
 
 async def test_its_profile_says_what_was_cut_and_the_rest_is_listed(inside: Inside, giant: CustomerRef) -> None:
     profile = (await inside.calls.GetProfile(pb.GetProfileRequest(customer=giant, purpose="audit"), timeout=TIMEOUT_S)).profile
-    identifiers = IDENTIFIERS // MERGES * (MERGES + 1)
+    identifiers = EACH * (MERGES + 1)
     assert {cut.field: (cut.sent_count, cut.total_count) for cut in profile.truncated} == {
         "member_ids": (LISTED_AT_MOST, MERGES + 1),
         "identifiers": (LISTED_AT_MOST, identifiers),

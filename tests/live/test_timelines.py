@@ -51,7 +51,8 @@ async def write(inside: Inside, happened: list[tuple[int, int, str | None, str]]
     streams = [new_id(), new_id()]
     keys = await inside.keys(streams)
     births = [founded(stream, number, LAST) for number, stream in enumerate(streams)]  # founded late: by the first event that came
-    links = [linked(stream, keys[stream], stream.hex(), at=0) for stream in streams]
+    links = [linked(stream, keys[stream], stream.hex(), at=LAST) for stream in streams]
+    links += [tracked(stream, keys[stream], 0, "Page Read", naming=[stream.hex()]) for stream in streams]
     await inside.record([*births, *links, *(merged(streams[0], streams[1], 1, LAST) if join else ())])
 
     async def more(happened: list[tuple[int, int, str | None, str]]) -> None:

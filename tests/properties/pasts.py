@@ -24,7 +24,7 @@ traits = st.dictionaries(st.sampled_from(TRAITS), values, min_size=1)
 steps = st.one_of(
     st.tuples(st.just("identify"), who, when, st.sampled_from(SOURCES), traits),
     st.tuples(st.just("identify"), who, when, st.sampled_from(SOURCES), traits),
-    st.tuples(st.just("track"), who, when, st.sampled_from(SOURCES)),
+    st.tuples(st.just("track"), who, when, st.sampled_from(SOURCES), st.sampled_from(["", "a", "b", "c"])),
     st.tuples(st.just("link"), who, when, st.sampled_from(["a", "b", "c"])),
     st.tuples(st.just("unlink"), st.integers(0, 9), when),
     st.tuples(st.just("merge"), who, who, when),
@@ -53,11 +53,13 @@ class Teller:
     def play(self, step: tuple[Any, ...]) -> None:
         match step:
             case ("identify", one, at, source, sent):
-                self._event(one, at, events.IDENTIFIED, activity(source, self._number), events.Identified(traits=sent))
-            case ("track", one, at, source):
-                self._event(one, at, events.TRACKED, activity(source, self._number), events.Tracked(name="Order Completed"))
+                named = activity(source, self._number, *own(one))
+                self._event(one, at, events.IDENTIFIED, named, events.Identified(traits=sent))
+            case ("track", one, at, source, value):
+                self._track(one, at, source, *own(one), *([self._hash(value)] if value else []))
             case ("link", one, at, value):
-                value_hash = hash_of(Identifier("email", f"{value}@shop.example"), self.past.keys.lookup_key)
+                value_hash = self._hash(value)
+                self._track(one, at, "web", *own(one), value_hash)
                 public = events.IdentifierLinked(namespace="email", value_hash=value_hash, cause=b"")
                 link_id = self._event(one, at, events.LINKED, public, events.LinkedValue(value=f"{value}@shop.example"))
                 self._links.append((one, link_id, value_hash))
@@ -122,10 +124,22 @@ class Teller:
             public = events.CustomerFounded(founding_number=one)
             self._pending.append(make_entry(events.FOUNDED, CUSTOMERS[one], derived_id(b"founded", bytes([one])), at, public))
             self._event(one, at, events.LINKED, link, events.LinkedValue(value=f"user-{one}"))
+            self._track(one, at, "web", *own(one))
+
+    def _track(self, one: int, at: int, source: str, *named: bytes) -> None:
+        self._event(one, at, events.TRACKED, activity(source, self._number, *named), events.Tracked(name="Order Completed"))
+
+    def _hash(self, value: str) -> bytes:
+        return hash_of(Identifier("email", f"{value}@shop.example"), self.past.keys.lookup_key)
 
 
-def activity(source: str, received_at: int) -> events.Activity:
-    return events.Activity(source=source, resolved_by=b"h" * 16, received_at=received_at)
+def own(one: int) -> list[bytes]:
+    """Hash of the identifier that every event of a customer names."""
+    return [b"u%d" % one]
+
+
+def activity(source: str, received_at: int, resolved_by: bytes = b"h" * 16, *also_named: bytes) -> events.Activity:
+    return events.Activity(source=source, resolved_by=resolved_by, also_named=also_named, received_at=received_at)
 
 
 def or_end(instant: int | None) -> int:

@@ -35,12 +35,13 @@ def plain_profile(past: Past, customer: bytes, valid_at: int, known_at: int) -> 
     founding = {r.entry.stream: r for r in counted if isinstance(r.entry.public(), events.CustomerFounded)}
     oldest_first = sorted(members, key=lambda stream: founding[stream].entry.public().founding_number)
     opened = [(r, r.entry.public(), r.entry.personal(past.keys.held.get(r.entry.stream))) for r in counted]
+    happened = [r.entry.occurred_at for r, public, _ in opened if isinstance(public, events.Activity)]
     answer = Answer(
         members=oldest_first,
         traits=_traits([one for one in opened if one[0].entry.stream not in closed]),
-        identifiers=_identifiers(opened, closed),
-        founded_at=founding[oldest_first[0]].entry.occurred_at,
-        last_seen_at=max((r.entry.occurred_at for r, public, _ in opened if isinstance(public, events.Activity)), default=0),
+        identifiers=_named_by(opened, _identifiers(opened, closed)),
+        founded_at=min(happened, default=founding[oldest_first[0]].entry.occurred_at),
+        last_seen_at=max(happened, default=0),
         restricted=any(isinstance(public, events.CustomerRestricted) for _, public, _ in opened),
         version=len(counted),
         redacted=sum(1 for _, _, personal in opened if isinstance(personal, Redacted)),
@@ -92,10 +93,22 @@ def _identifiers(opened: list[tuple[Record, Any, Any]], closed: set[bytes]) -> d
     return {value_hash: value for _, value_hash, value in sorted(links)}
 
 
+def _named_by(opened: list[tuple[Record, Any, Any]], identifiers: dict[bytes, str | None]) -> dict[bytes, str | None]:
+    """It doesn't matter when it became known whose they are."""
+    named = {
+        value_hash
+        for _, public, _ in opened
+        if isinstance(public, events.Activity)
+        for value_hash in (public.resolved_by, *public.also_named)
+    }
+    return {value_hash: value for value_hash, value in identifiers.items() if value_hash in named}
+
+
 def plain_identifiers(past: Past, customer: bytes, valid_at: int, known_at: int) -> dict[bytes, str | None]:
-    """Of the customer's own stream."""
-    counted = [r for r in plain_events(past, customer, valid_at, known_at)[1] if r.entry.stream == customer]
-    return _identifiers([(r, r.entry.public(), r.entry.personal(past.keys.held.get(customer))) for r in counted], set())
+    """Of the customer's own stream, as far as any event of who was one with it names them."""
+    counted = plain_events(past, customer, valid_at, known_at)[1]
+    opened = [(r, r.entry.public(), r.entry.personal(past.keys.held.get(r.entry.stream))) for r in counted]
+    return _named_by(opened, _identifiers([one for one in opened if one[0].entry.stream == customer], set()))
 
 
 def _timeless(record: Record) -> bool:

@@ -79,7 +79,7 @@ def test_the_golden_value_is_the_most_recent_by_when_it_happened(history: list[E
 @given(histories, st.integers(0, 20))
 def test_a_valid_time_is_a_history_that_ends_there(history: list[Entry], valid_at: int) -> None:
     cut = [e for e in history if happened_by(e, valid_at)]
-    about_the_graph = (events.MERGED.id, events.SPLIT.id, events.UNLINKED.id)
+    about_the_graph = (events.MERGED.id, events.SPLIT.id, events.LINKED.id, events.UNLINKED.id)
     assert all(e.occurred_at <= valid_at or e.type_id in about_the_graph for e in cut)
     late_ignored = fold([e for e in cut if e.type_id not in about_the_graph])
     assert late_ignored.last_seen_at <= valid_at

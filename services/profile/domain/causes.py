@@ -189,6 +189,17 @@ class Happening:
                 for link_id, linked in sorted(state.identifiers.items(), reverse=True):
                     if linked.value_hash == value_hash and (cause := self._of_link(link_id, member, side)):
                         return cause
+        return self._of_naming(value_hash)
+
+    def _of_naming(self, value_hash: bytes) -> ByEvent | None:
+        """What is linked at both points is there from the first event on that names it."""
+        for side in (self._new, self._old):
+            naming = [c for c in self._counting(side) if isinstance(c.public, events.Activity) and c.public.names(value_hash)]
+            if naming:
+                return min(naming, key=_when)
+            for member, state in sorted(side.states.items()):
+                if value_hash in state.named and member not in self._stayed and (cause := self.of_member(member)):
+                    return cause
         return None
 
     def of_segment(self, name: str) -> ByEvent | None:

@@ -19,6 +19,7 @@ from services.profile.domain.state import (
     keep_within_limits,
     offer,
     remove,
+    see_named,
 )
 from shared.events import customer as events
 from shared.events.catalogue import Entry
@@ -44,8 +45,7 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
     `keeping` is what the rules need; all events of a state are added under the same one.
     """
     if isinstance(public, events.Activity):
-        if entry.occurred_at > state.last_seen_at:  # noqa: PLR1730 - a tenth of what one event costs, once for each
-            state.last_seen_at = entry.occurred_at
+        _see(state, entry.occurred_at, public)
         if isinstance(personal, events.Identified) and not state.erased:
             _take_traits(state, entry, public, personal, keeping)
         if keeping.computed is not None and isinstance(personal, Personal) and not state.erased:
@@ -71,6 +71,16 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         state.restricted = True
     elif isinstance(public, events.CustomerErased):
         close(state)
+
+
+def _see(state: State, occurred_at: int, public: events.Activity) -> None:
+    if occurred_at > state.last_seen_at:  # noqa: PLR1730 - a tenth of what one event costs, once for each
+        state.last_seen_at = occurred_at
+    if occurred_at < state.first_seen_at:  # noqa: PLR1730
+        state.first_seen_at = occurred_at
+    see_named(state, public.resolved_by, occurred_at)
+    for value_hash in public.also_named:
+        see_named(state, value_hash, occurred_at)
 
 
 def _part(state: State, shared_hashes: Iterable[bytes]) -> None:

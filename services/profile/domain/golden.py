@@ -22,6 +22,7 @@ from services.profile.domain.state import (
     state_hash,
 )
 from services.profile.domain.survivorship import judge
+from shared.instants import END_OF_TIME
 
 COMPUTED = "computed"  # the source of computed traits
 NO_EVENT = bytes(16)  # where none has counted yet
@@ -47,10 +48,11 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     members: list[bytes]
     traits: dict[str, GoldenTrait]
     identifiers: dict[bytes, LinkedIdentifier]
-    founded_at: int
+    founded_at: int  # when the first thing happened
     last_seen_at: int
     state_hash: str
     restricted: bool = False
+    named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it
 
     def __repr__(self) -> str:
         return f"<GoldenRecord of {len(self.members)} members sealed>"
@@ -62,8 +64,11 @@ def combine(states: dict[bytes, State]) -> State:
     oldest = min(states.values(), key=lambda state: state.founding_number)
     whole.founded_at = oldest.founded_at
     for state in states.values():
+        whole.first_seen_at = min(whole.first_seen_at, state.first_seen_at)
         whole.last_seen_at = max(whole.last_seen_at, state.last_seen_at)
         whole.identifiers |= state.identifiers
+        for value_hash, at in state.named.items():
+            whole.named[value_hash] = min(at, whole.named.get(value_hash, at))
         for merge_id, other in state.edges.items():
             join_edge(whole.edges, merge_id, other)
         whole.cut |= state.cut
@@ -94,18 +99,20 @@ def unconfirmed(states: Iterable[State], rules: Rules) -> set[VerifiedValue]:
 def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue] = (), at: int = 0) -> GoldenRecord:
     """The states are folded with what these rules keep; `verified` are those of `unconfirmed` that are.
 
-    Computed traits are as of `at`, or of the newest event that counts, whichever is later.
+    Computed traits are as of `at`, or of the newest event that counts, whichever is later. Those identifiers are there that an event
+    names which counts, whenever it was learnt that they are the customer's.
     """
     whole = combine(states)
     members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
     return GoldenRecord(
         members=members,
         traits=_survivors(whole, rules, verified) | _computed(whole, rules, at),
-        identifiers=linked(whole),
-        founded_at=whole.founded_at,
+        identifiers={h: one for h, one in linked(whole).items() if h in whole.named},
+        founded_at=whole.founded_at if whole.first_seen_at == END_OF_TIME else whole.first_seen_at,
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
         restricted=whole.restricted,
+        named=whole.named,
     )
 
 

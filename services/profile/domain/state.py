@@ -14,8 +14,11 @@ from services.profile.domain.computed import occurrences
 from services.profile.domain.computed.occurrences import Kept
 from services.profile.domain.said import Rank, Said, cut_middle, keep, sort
 from shared.ids import partition_of
+from shared.instants import END_OF_TIME
 
 MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
+
+MAX_NAMED = 10_000  # identifiers of a stream: who names ever new ones must not make a state that nobody can read
 
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -55,7 +58,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     through: int = 0  # up to which version of the stream all are in it. It tells in which order events came, so no hash has it
     beyond: set[int] = set()  # versions after that which are in it too: where some were left out, and only while it is read
     founding_number: int = -1
-    founded_at: int = 0
+    founded_at: int = 0  # of the event that came first
+    first_seen_at: int = END_OF_TIME
     last_seen_at: int = 0
     traits: dict[str, dict[str, Candidate]] = {}
     assertions: dict[str, dict[bytes, Said]] = {}  # by trait, then by event id: of the traits whose rule needs all
@@ -63,6 +67,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     removals: dict[str, Rank] = {}  # by trait: the latest that any source sent
     computed: dict[str, Kept] = {}  # by computed trait: of the events that count
     identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
+    named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it, whosever it is
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
     cut: set[bytes] = set()  # link ids and merge ids
     parted: set[bytes] = set()  # hashes of identifiers that turned out to be shared while they were this customer's
@@ -98,6 +103,7 @@ def fork(state: State) -> State:
         removals=dict(state.removals),
         computed={name: occurrences.fork(kept) for name, kept in state.computed.items()},
         identifiers=dict(state.identifiers),
+        named=dict(state.named),
         edges=dict(state.edges),
         cut=set(state.cut),
         parted=set(state.parted),
@@ -162,6 +168,15 @@ def join_assertions(state: State, other: State) -> None:
             state.overfull.add(name)
 
 
+def see_named(state: State, value_hash: bytes, occurred_at: int) -> None:
+    """An event that happened then names an identifier. Of too many the smallest hashes stay: a choice that no order of events can change."""
+    named = state.named
+    if occurred_at < named.get(value_hash, END_OF_TIME):
+        named[value_hash] = occurred_at
+        if len(named) > MAX_NAMED:
+            del named[max(named)]
+
+
 def join_edge(edges: dict[bytes, bytes], merge_id: bytes, other: bytes) -> None:
     """Of the two ends of a merge the same one stays, whichever comes first."""
     edges[merge_id] = max(other, edges.get(merge_id, b""))
@@ -175,10 +190,10 @@ def linked(state: State) -> dict[bytes, LinkedIdentifier]:
 def state_hash(state: State) -> str:
     """Hexadecimal SHA-256 over the state in an order of its own: equal states have equal hashes."""
     identifiers, edges = sorted(state.identifiers.items()), sorted(state.edges.items())
-    clocks = (state.founding_number, state.founded_at, state.last_seen_at)
+    clocks = (state.founding_number, state.founded_at, state.first_seen_at, state.last_seen_at)
     kept = {name: sorted(kept.items()) for name, kept in state.assertions.items()}
     traits = (state.traits, kept, state.overfull, state.removals)
-    graph = (identifiers, edges, state.cut, state.parted)
+    graph = (identifiers, sorted(state.named.items()), edges, state.cut, state.parted)
     content = (*clocks, *traits, state.computed, *graph, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 

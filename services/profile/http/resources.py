@@ -99,7 +99,8 @@ async def external_ids(read: Read, origins: Origins) -> dict[str, Any]:
     linked = sorted((found for found in released.identifiers if read.wanted.has(found.namespace)), key=_place)
     shown, cursor = _page(read, linked, _place)
     known = await origins.of_identifiers(read.profile.record.members, read.instant, [found.value_hash for found in shown])
-    data = [_external_id(found, known.get(found.value_hash)) for found in shown]
+    since = read.profile.record.named
+    data = [_external_id(found, known.get(found.value_hash), since.get(found.value_hash)) for found in shown]
     return {"data": data, "cursor": cursor} | ({"withheld": _withheld(released.withheld)} if read.wanted.verbose else {})
 
 
@@ -162,14 +163,16 @@ def _trait(trait: GoldenTrait, verified: bool) -> dict[str, Any]:
     }
 
 
-def _external_id(linked: LinkedIdentifier, origin: Origin | None) -> dict[str, Any]:
+def _external_id(linked: LinkedIdentifier, origin: Origin | None, named_at: int | None) -> dict[str, Any]:
+    if (created_at := named_at) is None and origin is not None:
+        created_at = origin.linked_at
     return {
         "id": linked.value,
         "type": linked.namespace,
         "collection": "users",
         "encoding": "none",
         "source_id": origin.source if origin else None,
-        "created_at": rfc3339(origin.linked_at) if origin else None,
+        "created_at": rfc3339(created_at) if created_at is not None else None,
         "first_message_id": to_text(origin.event_id) if origin and origin.event_id else None,
     }
 

@@ -488,7 +488,7 @@ class Profile(_message.Message):
 
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Identifier]:
-        """Identifiers whose namespace the purpose may see."""
+        """Identifiers whose namespace the purpose may see; as of a valid_at, those that an event names by then."""
 
     @_builtins.property
     def withheld(self) -> _containers.RepeatedCompositeFieldContainer[Global___Withheld]:
@@ -496,7 +496,7 @@ class Profile(_message.Message):
 
     @_builtins.property
     def found_time(self) -> _timestamp_pb2.Timestamp:
-        """When the first member was founded."""
+        """When the first thing happened, by valid time: whichever event was the first to come."""
 
     @_builtins.property
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
