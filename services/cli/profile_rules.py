@@ -111,7 +111,7 @@ def activate(
     try:
         with profile_rules() as stub:
             for last in stub.ActivateRules(request, timeout=timeout_s):
-                tell(last.checked_states, last.states)
+                tell(last)
     except NotReachable as failure:
         failure.hint = f"They may be in force: repeat the command with --request-id {request.request_id}"
         raise
@@ -150,7 +150,7 @@ def whatif(
     tell = _Told()
     with profile_rules() as stub:
         for last in stub.SimulateRules(request, timeout=timeout_s):
-            tell(last.checked_states, last.states)
+            tell(last)
     assert last is not None, "the first message comes before the first page"
     shown = messages.plain(last)
     if as_json:
@@ -195,10 +195,12 @@ class _Told:
     def __init__(self) -> None:
         self._steps = 0
 
-    def __call__(self, checked: int, of: int) -> None:
-        steps = checked * PROGRESS_LINES // max(of, 1)
+    def __call__(self, step: rules_pb2.SimulateRulesResponse | rules_pb2.ActivateRulesResponse) -> None:
+        if step.waiting:
+            render.note("other rules are being tried; these wait for their turn")
+        steps = step.checked_states * PROGRESS_LINES // max(step.states, 1)
         if steps > self._steps:
-            render.note(f"{checked} of {of} states looked at")
+            render.note(f"{step.checked_states} of {step.states} states looked at")
         self._steps = steps
 
 

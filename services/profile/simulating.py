@@ -46,6 +46,7 @@ class Progress(NamedTuple):
     found: ProfileRulesDiffer
     examples: Sequence[Change] = ()
     moves: Sequence[Move] = ()
+    waiting: bool = False  # for its turn
 
 
 class _Report:
@@ -100,6 +101,8 @@ class Simulation:
 
     async def rules(self, rules: Rules, examples: int, purpose: PurposeDefined) -> AsyncGenerator[Progress, None]:
         """Page by page; the last one has everything. Raises LimitExceeded (SIMULATION_BUSY), Unavailable, EnvelopeBroken."""
+        if self._free.locked() and self._waiting < WAITING_AT_MOST:
+            yield Progress(0, 0, ProfileRulesDiffer(), waiting=True)
         async with self._next_turn(purpose) as turn, aclosing(self._pages(rules, examples, purpose)) as pages:
             async for progress in pages:
                 turn.states, turn.of = progress.states, progress.of

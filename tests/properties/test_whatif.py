@@ -206,6 +206,7 @@ async def test_who_asks_waits_for_a_turn_and_is_refused_where_too_many_wait() ->
     first, *others = [world.simulation.rules(rules_of(read("{}"), 0), 1, AUDIT) for _ in range(4)]
     with patch.object(simulating, "WAITING_AT_MOST", 2):
         await anext(first)
+        assert [(await anext(one)).waiting for one in others[:2]] == [True, True], "they are told at once that they wait"
         waiting = [asyncio.ensure_future(anext(one)) for one in others[:2]]
         await asyncio.sleep(0)
         with pytest.raises(LimitExceeded, match=r"one for audit since .* which has looked at 0 of 1 states; 2 wait") as refused:

@@ -99,7 +99,8 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
                 if isinstance(step, Looked):
                     looked = step
                 activated = _version(step, purpose) if isinstance(step, Activation) else None
-                yield pb.ActivateRulesResponse(checked_states=looked.states, states=looked.of, activated=activated)
+                waiting = looked.waiting and activated is None
+                yield pb.ActivateRulesResponse(checked_states=looked.states, states=looked.of, activated=activated, waiting=waiting)
 
     async def ExplainTrait(self, request: pb.ExplainTraitRequest, context: Any) -> pb.ExplainTraitResponse:
         page = Page(request, BY_NUMBER)
@@ -167,6 +168,7 @@ def _simulated(looked: Looked) -> pb.SimulateRulesResponse:
         states=looked.of,
         difference=_difference(looked.found),
         examples=[_example(one) for one in looked.examples],
+        waiting=looked.waiting,
         moves=[
             pb.ChangedMembership(customer_id=to_text(one.customer), segment=one.segment, entered=one.entered)
             for one in looked.moves

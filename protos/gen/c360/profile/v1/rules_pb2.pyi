@@ -424,10 +424,13 @@ class SimulateRulesResponse(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     checked_states: _builtins.int
     """States that were looked at; merged customers have several."""
     states: _builtins.int
     """All there are."""
+    waiting: _builtins.bool
+    """Others are being tried, and it waits for its turn; in the first message only."""
     @_builtins.property
     def difference(self) -> Global___ExpectedDifference:
         """What was found so far; all of it in the last message. At most 1,000 traits by name."""
@@ -448,10 +451,11 @@ class SimulateRulesResponse(_message.Message):
         difference: Global___ExpectedDifference | None = ...,
         examples: _abc.Iterable[Global___ChangedValue] | None = ...,
         moves: _abc.Iterable[Global___ChangedMembership] | None = ...,
+        waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_states", b"checked_states", "difference", b"difference", "examples", b"examples", "moves", b"moves", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_states", b"checked_states", "difference", b"difference", "examples", b"examples", "moves", b"moves", "states", b"states", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -604,10 +608,13 @@ class ActivateRulesResponse(_message.Message):
     CHECKED_STATES_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
     ACTIVATED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     checked_states: _builtins.int
     """States that were looked at for the expected difference."""
     states: _builtins.int
     """All there are."""
+    waiting: _builtins.bool
+    """Others are being activated, and it waits for its turn; in the first message only."""
     @_builtins.property
     def activated(self) -> Global___RulesVersion:
         """In force; in the last message only."""
@@ -618,10 +625,11 @@ class ActivateRulesResponse(_message.Message):
         checked_states: _builtins.int = ...,
         states: _builtins.int = ...,
         activated: Global___RulesVersion | None = ...,
+        waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "checked_states", b"checked_states", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "checked_states", b"checked_states", "states", b"states", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
