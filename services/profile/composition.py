@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from services.profile.activating import Activator
 from services.profile.app import Profiles
 from services.profile.batches import Batches
+from services.profile.beginnings import Beginnings
 from services.profile.belonging import Belongings
 from services.profile.cache import LoadingCache
 from services.profile.changes import Changes
@@ -168,7 +169,16 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
-        keeper=Keeper(pool, Standings(vault, chooser, rulebook, partitions, now_us), rulebook, progress, hub, partitions, now_us),
+        keeper=Keeper(
+            pool,
+            Standings(vault, chooser, rulebook, partitions, now_us),
+            Beginnings(vault, chooser, partitions),
+            rulebook,
+            progress,
+            hub,
+            partitions,
+            now_us,
+        ),
         memberships=Memberships(pool),
         belongings=Belongings(profiles, now_us),
     )

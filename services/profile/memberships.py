@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from services.profile.domain.membership import Move, moves
+from services.profile.beginnings import Beginnings, Mover
+from services.profile.causes import RULES, TIME, Cause, begins_with, cause_of
+from services.profile.domain.membership import Move, is_timeless, moves
 from services.profile.domain.rules import Rules
 from services.profile.following import CONSENT
 from services.profile.hub import Hub
@@ -21,7 +23,6 @@ from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Change, Place
 from services.profile.tables.rulebook import Rulebook
-from shared.events import customer as events
 from shared.ids import partition_of
 from shared.instants import SECOND, Clock
 from shared.log import LogReader, Record
@@ -34,7 +35,6 @@ PAGE_EVENTS: Final = 100  # of each partition, in one transaction
 PAGE_CUSTOMERS: Final = 100  # of those that are looked at for time, rules or consent, in one transaction
 LOOKS_AGAIN_S: Final = 5.0  # at the longest, whatever is due: clocks are set
 GATHERING_S: Final = 0.05  # what comes within it is looked at together
-_TELLING: Final = {events.MERGED.id: "merge", events.SPLIT.id: "split", events.ERASED.id: "erased"}
 
 log = logger("segments")
 
@@ -43,18 +43,12 @@ class _Overtaken(Exception):
     """Another process goes by newer rules: this one has lost the log and doesn't know it yet."""
 
 
-class Cause(msgspec.Struct, frozen=True):
-    kind: str
-    valid_at: int
-    event_type: str = ""
-    event_id: bytes = b""
-
-
 class Keeper:
     def __init__(
         self,
         pool: Any,
         standings: Standings,
+        beginnings: Beginnings,
         rulebook: Rulebook,
         progress: Progress,
         hub: Hub,
@@ -63,6 +57,7 @@ class Keeper:
     ) -> None:
         self._pool = pool
         self._standings = standings
+        self._beginnings = beginnings
         self._rulebook = rulebook
         self._progress = progress
         self._hub = hub
@@ -117,9 +112,10 @@ class Keeper:
             decided, consent = await self._decided(connection, rules, place)
             causes = await self._causes(connection, seen, changed)
             now = self._clock()
-            await self._write(connection, rules, seen, causes)
+            await self._write(connection, rules, seen, self._by_rules(place, seen, causes))
             others = await self._standings.look(connection, rules, decided)
-            await self._write(connection, rules, others, dict.fromkeys(others.clusters, Cause("consent", now)))
+            causes = dict.fromkeys(others.clusters, Cause("consent", now))
+            await self._write(connection, rules, others, self._by_rules(place, others, causes))
             await memberships.move_to(connection, msgspec.structs.replace(place, consent=consent))
         for partition, next_pos in heads.items():
             self._progress.advance(_looked_at(f"profile/{partition}"), next_pos - 1)
@@ -175,7 +171,7 @@ class Keeper:
             else:
                 page = await memberships.streams_after(connection, place, PAGE_CUSTOMERS)
             seen = await self._standings.look(connection, rules, [stream for _, stream in page])
-            await self._write(connection, rules, seen, dict.fromkeys(seen.clusters, Cause("rules", self._clock())))
+            await self._write(connection, rules, seen, dict.fromkeys(seen.clusters, Cause(RULES, self._clock())))
             partition, stream = page[-1] if page else (0, b"")
             place = msgspec.structs.replace(place, filling=bool(page), partition=partition, stream=stream)
             await memberships.move_to(connection, place)
@@ -190,19 +186,20 @@ class Keeper:
 
     async def _pass_time(self, rules: Rules) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
-            if (await memberships.lock(connection)).rules_version != rules.version:
+            place = await memberships.lock(connection)
+            if place.rules_version != rules.version:
                 return True
             due = await memberships.take_due(connection, self._clock(), PAGE_CUSTOMERS)
             seen = await self._standings.look(connection, rules, due)
             causes = {
-                canonical: Cause("time", min(due[member] for member in cluster if member in due))
+                canonical: Cause(TIME, min(due[member] for member in cluster if member in due), alone=True)
                 for canonical, cluster in seen.clusters.items()
             }
-            await self._write(connection, rules, seen, causes)
+            await self._write(connection, rules, seen, self._by_rules(place, seen, causes))
             return len(due) >= PAGE_CUSTOMERS
 
     async def _causes(self, connection: Any, seen: Seen, changed: Mapping[bytes, int]) -> dict[bytes, Cause]:
-        """By canonical customer the newest of its events that were new; of those one that says who is one, if there is any."""
+        """By canonical customer, of whoever moves."""
         written = await memberships.written(connection, [member for cluster in seen.clusters.values() for member in cluster])
         moving = {c for c, cluster in seen.clusters.items() if moves(written, cluster, c, seen.standings[c].segments)}
         stretches = [
@@ -216,9 +213,21 @@ class Keeper:
         for record in records:
             by_stream.setdefault(record.entry.stream, []).append(record)
         return {
-            canonical: _cause([record for member in seen.clusters[canonical] for record in by_stream.get(member, ())])
+            canonical: cause_of([record for member in seen.clusters[canonical] for record in by_stream.get(member, ())])
             for canonical in moving
         }
+
+    def _by_rules(self, place: Place, seen: Seen, causes: Mapping[bytes, Cause]) -> Mapping[bytes, Cause]:
+        """Whoever wasn't looked at by new rules yet may enter or leave by them, whatever else there is of it."""
+        if not place.filling:
+            return causes
+        looked_at = {
+            canonical
+            for canonical, cluster in seen.clusters.items()
+            if all((partition_of(member, self._partitions), member) <= (place.partition, place.stream) for member in cluster)
+        }
+        rules = Cause(RULES, self._clock())
+        return {canonical: cause if canonical in looked_at else rules for canonical, cause in causes.items()}
 
     async def _write(self, connection: Any, rules: Rules, seen: Seen, causes: Mapping[bytes, Cause]) -> None:
         if not seen.clusters:
@@ -227,15 +236,48 @@ class Keeper:
         if erased := [m for cluster in seen.clusters.values() for m, one in cluster.items() if one.state.erased]:
             await memberships.forget(connection, erased)
         written, now = await memberships.written(connection, everybody), self._clock()
-        changes = [
-            _change(move, causes[canonical], rules.version, now)
+        found = {
+            canonical: moves(written, cluster, canonical, seen.standings[canonical].segments)
             for canonical, cluster in seen.clusters.items()
-            for move in moves(written, cluster, canonical, seen.standings[canonical].segments)
-        ]
-        if changes:
+        }
+        if moved := {canonical: own for canonical, own in found.items() if own}:
+            since = await self._since(connection, rules, seen, causes, moved, now)
+            changes = [
+                _change(
+                    move,
+                    causes[canonical],
+                    since.get((move.customer, move.segment), causes[canonical].valid_at),
+                    rules.version,
+                    now,
+                )
+                for canonical, own in moved.items()
+                for move in own
+            ]
             await memberships.write(connection, changes)
         due: dict[bytes, int | None] = dict.fromkeys(everybody)
         await memberships.set_due(connection, due | {canonical: one.due_at for canonical, one in seen.standings.items()})
+
+    async def _since(
+        self,
+        connection: Any,
+        rules: Rules,
+        seen: Seen,
+        causes: Mapping[bytes, Cause],
+        moved: Mapping[bytes, Sequence[Move]],
+        now: int,
+    ) -> dict[tuple[bytes, str], int]:
+        """By customer and segment, where what happened says it, and not what others came into force."""
+        heads = await memberships.heads(connection)
+        movers = {}
+        for canonical, own in moved.items():
+            cluster, cause = seen.clusters[canonical], causes[canonical]
+            wanted = {move.segment: move.entered for move in own if move.customer == canonical}
+            if wanted and cause.kind != RULES:
+                followed = {member: heads.get(partition_of(member, self._partitions), 0) for member in cluster}
+                begins = begins_with(cause, cluster, followed, is_timeless(rules, wanted))
+                movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
+        history = self._standings.history(connection, rules)
+        return await self._beginnings.of(history, LogReader(connection), rules, movers, now)
 
 
 def _looked_at(log: str) -> str:
@@ -243,19 +285,13 @@ def _looked_at(log: str) -> str:
     return f"segments/{log}"
 
 
-def _cause(records: Sequence[Record]) -> Cause:
-    telling = [record for record in records if record.entry.type_id in _TELLING] or records
-    entry = max(telling, key=lambda record: (record.recorded_at, record.partition, record.pos)).entry
-    return Cause(_TELLING.get(entry.type_id, "event"), entry.occurred_at, entry.kind, entry.event_id)
-
-
-def _change(move: Move, cause: Cause, rules_version: int, now: int) -> Change:
+def _change(move: Move, cause: Cause, valid_at: int, rules_version: int, now: int) -> Change:
     return Change(
         segment=move.segment,
         customer=move.customer,
         entered=move.entered,
         rules_version=rules_version,
-        valid_at=cause.valid_at,
+        valid_at=valid_at,
         recorded_at=now,
         cause=cause.kind,
         event_type=cause.event_type,

@@ -69,10 +69,13 @@ class Standings:
             standings[canonical] = Standing() if record is None else standing(states.values(), record, rules, now)
         return Seen(clusters, standings)
 
+    def history(self, connection: Any, rules: Rules) -> History:
+        snapshots = Snapshots(connection, self._partitions)
+        return History(LogReader(connection), self._vault, snapshots, self._partitions, rules.keeping)
+
     async def _held(self, connection: Any, streams: Collection[bytes]) -> dict[bytes, Held]:
         """What can't be opened with its key is no reason to stop for all others; it is refused wherever it is read."""
-        snapshots = Snapshots(connection, self._partitions)
-        history = History(LogReader(connection), self._vault, snapshots, self._partitions, self._rulebook.rules.keeping)
+        history = self.history(connection, self._rulebook.rules)
         states = States(connection, self._vault, history, self._rulebook, self._partitions)
         try:
             return await joined(streams, states.load)

@@ -210,7 +210,8 @@ async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_
     await activated(parts, command(RULES))
     await caught_up(parts.keeper)
     began = to_timestamp(now_us())
-    await inside.record([founded(stream, 1), identified(stream, keys[stream], 1, city="Kiel")])
+    late = identified(stream, keys[stream], 5 * SECOND, city="Kiel")
+    await inside.record([founded(stream, 1), late, tracked(stream, keys[stream], 9 * SECOND, "Cart Viewed")])
     number = partition_of(stream, parts.keeper._partitions)
     position = Position(log="profile", partition=number, number=parts.progress.applied(f"profile/{number}"))
     listed = pb.ListSegmentsRequest(purpose=allowed.name, at_least_as_fresh=[position])
@@ -229,7 +230,8 @@ async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_
     await caught_up(parts.keeper)
     segments, members, changes = await waiting
     assert {one.name: one.size if one.HasField("size") else None for one in segments.segments} == {"kiel": 1, "buyers": None}
-    assert len(members.members) == len(changes.changes) == 1
+    [member], [change] = members.members, changes.changes
+    assert member.enter_time == change.valid_time == to_timestamp(late.occurred_at), "not when the newest event happened"
     assert not any(one.HasField("size") for one in (await api.ListSegments(pb.ListSegmentsRequest(), None)).segments)
     asked = pb.ListSegmentSizesRequest(segment="kiel", purpose=allowed.name, from_time=began, page_size=1)
     asked.step.FromMicroseconds(max(now_us() - from_timestamp(began), SECOND))

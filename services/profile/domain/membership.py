@@ -74,6 +74,17 @@ def told_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bo
     return told
 
 
+def is_timeless(rules: Rules, segments: Iterable[str]) -> bool:
+    """Whether who is in these segments changes by events alone, and with each to the same at whatever instant it is asked."""
+    if rules.segments is None or rules.verifying:  # confirming a value is no event
+        return False
+    definitions, conditions = rules.segments.definitions.all, rules.segments.conditions
+    return all(
+        not conditions[name].crossings and not any(definitions[used].depends_on_time for used in conditions[name].uses)
+        for name in segments
+    )
+
+
 def looks_at(condition: Condition) -> frozenset[str]:
     """Names of the traits that being in the segment tells something of; EVERY_FIELD where that can't be read from the expression."""
     return frozenset(condition.uses) | taken_of(condition.when.tree.root, "traits")

@@ -15,6 +15,7 @@ from services.profile.domain.computed.document import (
     MAX_COMPUTED,
     MAX_TITLE_CHARACTERS,
     OF_NUMBERS,
+    OF_TIME,
     TOTALLED,
     UNIQUE,
     WITHOUT_VALUE,
@@ -56,6 +57,11 @@ class Definition:
     def traits(self) -> frozenset[str]:
         """Names of the traits in events that it tells something of; EVERY_FIELD where that can't be read."""
         return frozenset[str]().union(*(taken_of(one.tree.root, "event.traits") for one in (self.of, self.value) if one))
+
+    @property
+    def depends_on_time(self) -> bool:
+        """Whether its value may become another with no event."""
+        return not self.span.is_open or self.aggregate in OF_TIME
 
     def nothing_kept(self) -> Kept:
         most = 1 if self.aggregate in ("last", "time_since") else MAX_LISTED if self.aggregate == "unique_list" else MAX_OCCURRENCES

@@ -35,6 +35,7 @@ Aggregate = Literal[
 ]
 WITHOUT_VALUE: Final = ("count", "time_since")
 OF_NUMBERS: Final = ("sum", "min", "max", "average", "rfm", "lifetime_value")
+OF_TIME: Final = ("time_since", "rfm", "lifetime_value")  # what they give changes as time passes, also of all that ever happened
 TOTALLED: Final = ("count", "sum", "average", "rfm")  # without a window: of totals, which have no bound
 UNIQUE: Final = ("unique_list", "unique_count")
 MAX_COMPUTED: Final = 100  # definitions; each that counts an event costs some microseconds of it

@@ -216,7 +216,7 @@ class SegmentMember(_message.Message):
     """The canonical customer, a UUID."""
     @_builtins.property
     def enter_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when."""
+        """Since when without a break, by what was known when it was written: a late event counts from when it happened."""
 
     def __init__(
         self,
@@ -342,7 +342,7 @@ class MembershipChange(_message.Message):
     """Its type."""
     @_builtins.property
     def valid_time(self) -> _timestamp_pb2.Timestamp:
-        """When: the instant the event happened, that time had passed, or that everybody was looked at by other rules."""
+        """Since when without a break, by what was known at record_time; of rules, when everybody was looked at by them."""
 
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
