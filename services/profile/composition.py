@@ -142,6 +142,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     )
     batches, scans = (Batches(profiles, owners, cache, vault.lookup_key) for cache in (held, LoadingCache(states.load, 0)))
     simulation, counting = (Simulation(batches, chooser, states, history, vault.lookup_key, now_us) for _ in range(2))  # two lines
+    standings, beginnings = Standings(vault, chooser, rulebook, partitions, now_us), Beginnings(vault, chooser, partitions)
     activator = Activator(recorder, rulebook, states, counting, hub.everything_changed, now_us, id_maker(now_us))
     return Parts(
         progress=progress,
@@ -169,16 +170,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
-        keeper=Keeper(
-            pool,
-            Standings(vault, chooser, rulebook, partitions, now_us),
-            Beginnings(vault, chooser, partitions),
-            rulebook,
-            progress,
-            hub,
-            partitions,
-            now_us,
-        ),
+        keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us),
         memberships=Memberships(pool),
         belongings=Belongings(profiles, now_us),
     )
