@@ -55,6 +55,18 @@ def test_a_read_sees_the_write_whose_position_it_names(c360: Command, user: str)
     assert by_email["customer_id"] == by_id["customer_id"] == found["customer_id"]
 
 
+def test_a_version_shows_what_was_known_when_the_stream_had_come_to_it(c360: Command, user: str) -> None:
+    before = profile(c360, user, "--fresh", identify(c360, user, "first_name=Ann"))
+    profile(c360, user, "--fresh", identify(c360, user, "first_name=Anna"))
+    asked = ("--version", str(before["version"]))
+    assert profile(c360, user, *asked) == before
+    shown = c360.json("profile", "explain", f"user_id:{user}", "first_name", "--purpose", "service", *asked)
+    assert (shown["value"], shown["assertion_count"]) == ("Ann", 1)
+    assert (
+        "VERSION_UNKNOWN" in c360.run("profile", "get", f"user_id:{user}", "--purpose", "service", "--version", "99", code=1).stderr
+    )
+
+
 def test_tables_show_what_json_tells(c360: Command, user: str) -> None:
     position = identify(c360, user, "first_name=Ann")
     arguments = ("profile", "get", f"user_id:{user}", "--purpose", "service", "--fresh", position, "--timeout", TIMEOUT_S)

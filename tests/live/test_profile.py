@@ -354,3 +354,12 @@ def test_an_identifier_is_found_however_it_is_written(platform: Platform, write_
     by_email = platform.get_profile(by_identifier("email", f" {person.upper()}@shop.example"), "audit", position)
     assert by_email.customer_id == platform.resolve("user_id", person).customer_id
     assert Identifier(namespace="email", value=f"{person}@shop.example") in by_email.identifiers
+
+
+def test_an_event_that_comes_late_gives_what_it_would_have_given_in_time(platform: Platform, write_key: str, person: str) -> None:
+    email = f"{person}@shop.example"
+    platform.record(write_key, identify(person, ago(5), email=email, city="Kiel"))
+    position = platform.record(write_key, identify(person, ago(9), email=email, city="Bremen")).position
+    between = platform.get_profile(by_identifier("user_id", person), "audit", position, valid_at=ago(7))
+    assert {identifier.value for identifier in between.identifiers} == {person, email}
+    assert between.found_time.ToDatetime(UTC) == ago(9)

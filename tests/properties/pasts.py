@@ -1,5 +1,6 @@
 """Pasts of several customers for property tests: steps in the order in which our log learnt of them, and when they happened."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -41,12 +42,13 @@ instants = st.tuples(st.none() | st.integers(0, LATEST), st.none() | st.integers
 class Teller:
     """Plays steps into a past: founds who is new, and lets whoever is erased alone afterwards, as identity would."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: Past, customers: Sequence[bytes] = CUSTOMERS) -> None:
         self.past = past
+        self._customers = customers
         self._pending: list[Entry] = []
         self._number = 0
         self._founded: set[int] = set()
-        self._links: list[tuple[int, bytes, bytes]] = []
+        self.links: list[tuple[int, bytes, bytes]] = []
         self._merges: list[tuple[bytes, int, int]] = []
         self._gone: set[int] = set()
 
@@ -56,15 +58,15 @@ class Teller:
                 named = activity(source, self._number, *own(one))
                 self._event(one, at, events.IDENTIFIED, named, events.Identified(traits=sent))
             case ("track", one, at, source, value):
-                self._track(one, at, source, *own(one), *([self._hash(value)] if value else []))
+                self._track(one, at, source, *own(one), *([self.hash(value)] if value else []))
             case ("link", one, at, value):
-                value_hash = self._hash(value)
+                value_hash = self.hash(value)
                 self._track(one, at, "web", *own(one), value_hash)
                 public = events.IdentifierLinked(namespace="email", value_hash=value_hash, cause=b"")
                 link_id = self._event(one, at, events.LINKED, public, events.LinkedValue(value=f"{value}@shop.example"))
-                self._links.append((one, link_id, value_hash))
-            case ("unlink", index, at) if self._links:
-                one, link_id, value_hash = self._links[index % len(self._links)]
+                self.links.append((one, link_id, value_hash))
+            case ("unlink", index, at) if self.links:
+                one, link_id, value_hash = self.links[index % len(self.links)]
                 unlinked = events.IdentifierUnlinked(link_id=link_id, value_hash=value_hash, cause=b"")
                 self._event(one, at, events.UNLINKED, unlinked)
             case ("merge", one, other, at) if one != other:
@@ -72,7 +74,9 @@ class Teller:
             case ("split", index, at) if self._merges:
                 merge_id, one, other = self._merges[index % len(self._merges)]
                 for end, far in ((one, other), (other, one)):
-                    self._event(end, at, events.SPLIT, events.CustomersSplit(merge_id=merge_id, other=CUSTOMERS[far], cause=b""))
+                    self._event(
+                        end, at, events.SPLIT, events.CustomersSplit(merge_id=merge_id, other=self._customers[far], cause=b"")
+                    )
             case ("restrict", one, at):
                 self._event(one, at, events.RESTRICTED, events.CustomerRestricted(erasure_id=b"e"))
             case ("erase", one, at):
@@ -96,40 +100,41 @@ class Teller:
         self._found(one, at)
         self._found(other, at)
         for end, far in ((one, other), (other, one)):
-            public = events.CustomersMerged(merge_id=merge_id, other=CUSTOMERS[far], other_founding_number=far, cause=b"")
+            public = events.CustomersMerged(merge_id=merge_id, other=self._customers[far], other_founding_number=far, cause=b"")
             self._event(end, at, events.MERGED, public)
 
     def _erase(self, one: int, at: int) -> None:
         if one not in self._gone and one in self._founded:
-            erased = events.CustomerErased(erasure_id=b"e", policy="refuse", identifier_hashes=())
+            hashes = tuple(sorted({value_hash for linked, _, value_hash in self.links if linked == one}))
+            erased = events.CustomerErased(erasure_id=b"e", policy="refuse", identifier_hashes=hashes)
             self._event(one, at, events.ERASED, erased)
             self._gone.add(one)
             self.commit()
-            self.past.destroy_key(CUSTOMERS[one])
+            self.past.destroy_key(self._customers[one])
 
     def _event(self, one: int, at: int, kind: EventType, public: Public, personal: Personal | None = None) -> bytes:
         self._number += 1
         event_id = derived_id(b"event", self._number.to_bytes(4))
         if one not in self._gone:
             self._found(one, at)
-            key = self.past.key_of(CUSTOMERS[one]) if personal else None
-            self._pending.append(make_entry(kind, CUSTOMERS[one], event_id, at, public, personal, key))
+            key = self.past.key_of(self._customers[one]) if personal else None
+            self._pending.append(make_entry(kind, self._customers[one], event_id, at, public, personal, key))
         return event_id
 
     def _found(self, one: int, at: int) -> None:
         if one not in self._founded:
             self._founded.add(one)
-            self.past.key_of(CUSTOMERS[one])
+            self.past.key_of(self._customers[one])
             link = events.IdentifierLinked(namespace="user_id", value_hash=b"u%d" % one, cause=b"")
             public = events.CustomerFounded(founding_number=one)
-            self._pending.append(make_entry(events.FOUNDED, CUSTOMERS[one], derived_id(b"founded", bytes([one])), at, public))
+            self._pending.append(make_entry(events.FOUNDED, self._customers[one], derived_id(b"founded", bytes([one])), at, public))
             self._event(one, at, events.LINKED, link, events.LinkedValue(value=f"user-{one}"))
             self._track(one, at, "web", *own(one))
 
     def _track(self, one: int, at: int, source: str, *named: bytes) -> None:
         self._event(one, at, events.TRACKED, activity(source, self._number, *named), events.Tracked(name="Order Completed"))
 
-    def _hash(self, value: str) -> bytes:
+    def hash(self, value: str) -> bytes:
         return hash_of(Identifier("email", f"{value}@shop.example"), self.past.keys.lookup_key)
 
 
