@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.identity.matching import blocking
@@ -17,10 +17,12 @@ from services.identity.records.said import (
     Said,
     Statements,
     decode_statements,
+    disagree,
     encode_statements,
     latest,
     merge,
     person_of,
+    said_at,
     sayings,
 )
 from services.identity.tables import record_tables
@@ -44,6 +46,23 @@ class Heard:
     source: str
     customer: bytes
     statements: Statements
+    earliest: int  # when the first event of them happened
+    several: bool = False  # of several events; what was so between these isn't kept
+    disagreeing: bool = False  # they said different things of one field
+
+    def and_before(self, before: "Heard") -> "Heard":
+        return replace(
+            self,
+            statements=merge(before.statements, self.statements),
+            earliest=min(before.earliest, self.earliest),
+            several=True,
+            disagreeing=before.disagreeing or disagree(before.statements, self.statements),
+        )
+
+    def ordered_from(self, known: Statements, merged: Statements, same: bool) -> int:
+        """From when on it is known what was said when: all that came out of order, or at once with something else, is before."""
+        late = said_at(known.values()) if self.earliest < said_at(known.values()) else 0
+        return said_at(merged.values()) if self.disagreeing or (self.several and not same) else late
 
 
 @dataclass(slots=True)
@@ -100,6 +119,7 @@ class Comparing:
                 changed[record_id] = kept
         if changed or returned:
             await self._compare(plan, changed, before, returned)
+            plan.changes.said = {record_id: heard[record_id].earliest for record_id in changed}
         return plan
 
     def _merge(self, plan: Plan, record_id: bytes, heard: Heard, row: RecordRow | None, key: DataKey) -> Kept | None:
@@ -111,10 +131,11 @@ class Comparing:
         if said is None:
             return None
         merged = merge(said, heard.statements)
-        if row is not None and merged == said:
-            return None
         same = row is not None and person_of(merged) == person_of(said)
-        kept = self._keep(plan, record_id, heard, merged, key, row.same_since if row and same else None)
+        ordered_from = max(row.ordered_from if row else 0, heard.ordered_from(said, merged, same))
+        if row is not None and (merged, ordered_from) == (said, row.ordered_from):
+            return None
+        kept = self._keep(plan, record_id, heard, merged, key, row.same_since if row and same else None, ordered_from)
         return None if same else kept
 
     async def again(self, rows: Mapping[bytes, RecordRow]) -> Plan:
@@ -123,8 +144,8 @@ class Comparing:
         keys = await self._vault.keys({row.customer for row in rows.values()})
         for record_id, row in rows.items():
             if (key := keys.get(row.customer)) is not None and (said := _open(row, key)):
-                heard = Heard(row.value_hash, row.source, row.customer, said)
-                changed[record_id] = self._keep(plan, record_id, heard, said, key, row.same_since)
+                heard = Heard(row.value_hash, row.source, row.customer, said, 0)
+                changed[record_id] = self._keep(plan, record_id, heard, said, key, row.same_since, row.ordered_from)
         if changed:
             await self._compare(plan, changed, rows, ())
         return plan
@@ -142,21 +163,23 @@ class Comparing:
         }
         return (await self._likenesses(pairs, opened))[0]
 
-    def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey, since: int | None) -> Kept:
-        """`since` when it says the same to all that it is compared with; None: from now on."""
-        person = person_of(said)
-        kept = Kept(record_id, heard.value_hash, heard.source, person, latest(said.values()), sayings(said.values()))
-        household = household_of(person)
+    def _keep(
+        self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey, since: int | None, ordered_from: int
+    ) -> Kept:
+        """`since` when it says the same to all that it is compared with; None: from now on. As to `ordered_from`, `RecordRow`."""
+        kept = kept_of(record_id, heard.value_hash, heard.source, said)
+        household = household_of(kept.person)
         plan.changes.records.append(
             RecordRow(
                 record_id,
                 heard.value_hash,
                 heard.source,
                 heard.customer,
-                sorted({self._hashed("block", key) for key in blocking.keys(person)}),
+                sorted({self._hashed("block", key) for key in blocking.keys(kept.person)}),
                 self._hashed("household", "\x1f".join(household)) if household else None,
                 key.seal(encode_statements(said), record_binding(record_id)),
                 since,
+                ordered_from,
             )
         )
         plan.opened.append(kept)
@@ -173,7 +196,11 @@ class Comparing:
         known = await record_tables.likenesses_of(self._pool, changed.keys()) if changed else {}
         found, unknown = await self._likenesses(proposed.pairs, changed)
         plan.changes.gone = (known.keys() - found.keys() - unknown) | await self._withdrawn(proposed, changed.keys())
-        plan.changes.likenesses = {ids: like for ids, like in found.items() if ids not in known or not known[ids].says_as(like)}
+        plan.changes.likenesses = {
+            ids: like
+            for ids, like in found.items()
+            if ids not in known or not known[ids].says_as(like) or changed.keys() >= set(ids)  # between the two it was otherwise
+        }
         before = known | await record_tables.likenesses_between(self._pool, {one for ids in plan.changes.gone for one in ids})
         for like in [*plan.changes.likenesses.values(), *(before[ids] for ids in plan.changes.gone)]:
             plan.touched |= {like.one, like.other}
@@ -221,8 +248,7 @@ class Comparing:
         opened = {}
         for record_id, row in rows.items():
             if row.customer in keys and (said := _open(row, keys[row.customer])) is not None:
-                evidence, by = latest(said.values()), sayings(said.values())
-                opened[record_id] = Kept(record_id, row.value_hash, row.source, person_of(said), evidence, by)
+                opened[record_id] = kept_of(record_id, row.value_hash, row.source, said)
         return opened
 
     def _remember(self, kept: Kept) -> None:
@@ -233,6 +259,11 @@ class Comparing:
 
     def _hashed(self, what: str, value: str) -> bytes:
         return hmac.digest(self._vault.lookup_key, f"{what}\0{value}".encode(), hashlib.sha256)[:KEY_BYTES]
+
+
+def kept_of(record_id: bytes, value_hash: bytes, source: str, statements: Statements) -> Kept:
+    said = statements.values()
+    return Kept(record_id, value_hash, source, person_of(statements), latest(said), sayings(said), said_at(said))
 
 
 def _open(row: RecordRow, key: DataKey) -> dict[str, Said] | None:

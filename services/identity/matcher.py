@@ -16,7 +16,7 @@ from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
 from services.identity.records.likeness import Comparer
 from services.identity.records.proposing import Key
-from services.identity.records.said import READ_BACK, merge, read, record_id
+from services.identity.records.said import READ_BACK, read, record_id
 from services.identity.tables import record_tables
 from services.identity.tables.outbox import Outbox
 from services.identity.tables.record_tables import NOTHING_CONSUMED, State
@@ -176,10 +176,10 @@ class Matcher:
             public, traits = entry.public(), _traits(entry, keys.get(entry.stream))
             statements = read(traits, Evidence(min(entry.occurred_at, public.received_at), entry.event_id), number)
             if statements:
-                key = record_id(public.source, public.resolved_by)
-                if (before := found.get(key)) is not None and before.customer == entry.stream:
-                    statements = merge(before.statements, statements)
-                found[key] = Heard(public.resolved_by, public.source, entry.stream, statements)
+                key, happened = record_id(public.source, public.resolved_by), min(entry.occurred_at, public.received_at)
+                heard = Heard(public.resolved_by, public.source, entry.stream, statements, happened)
+                before = found.get(key)
+                found[key] = heard.and_before(before) if before is not None and before.customer == entry.stream else heard
         return found
 
     async def _take(self, make_plan: Callable[[], Awaitable[Plan]], reached: State) -> None:

@@ -130,9 +130,7 @@ async def _first_of(pool: Any, hashes: Collection[bytes], rules: Rules, instants
 
 
 async def _matches_near(pool: Any, hashes: Collection[bytes], instants: Instants) -> dict[RecordPair, Matched]:
-    """What matched as it was known, where all that was compared had happened."""
-    found = await former_matches.near(pool, hashes, instants.known_at) if hashes else {}
-    return {ids: one for ids, one in found.items() if one.like.evidence.occurred_at <= instants.as_of}
+    return await former_matches.near(pool, hashes, instants.known_at, instants.as_of) if hashes else {}
 
 
 async def _recorded_by(pool: Any, hashes: Collection[bytes], nodes: dict[bytes, Node]) -> dict[Node, frozenset[str]]:

@@ -102,16 +102,15 @@ class Weighing:
         What matched is kept. Else it is told only if both records say the same since then, up to what nobody compares.
         """
         rows = [await record_tables.of_customers(connection, side, RECORDS_EXPLAINED) for side in sides]
-        pairs = [(one, other) for one in rows[0] for other in rows[1]]
-        matched = await former_matches.between(connection, {i for ids in pairs for i in ids}, instants.known_at)
-        standing = {record_pair(*ids): match for ids in pairs if (match := matched.get(record_pair(*ids))) is not None}
-        happened = {ids: one for ids, one in standing.items() if one.like.evidence.occurred_at <= instants.as_of}
-        as_then = await self.matches(connection, happened, matching)
+        pairs, known = [(one, other) for one in rows[0] for other in rows[1]], rows[0] | rows[1]
+        matched = await former_matches.between(connection, known, instants.known_at, instants.as_of)
+        ordered = {i for i, row in known.items() if row.ordered_from <= instants.as_of}
+        standing = {ids for one, other in pairs if (ids := record_pair(one, other)) in matched and ordered >= set(ids)}
+        as_then = await self.matches(connection, {ids: matched[ids] for ids in standing}, matching)
         told = [
             as_then[ids].seen_from(rows[0][one].value_hash) for one, other in pairs if (ids := record_pair(one, other)) in as_then
         ]
-        rest = [ids for ids in pairs if record_pair(*ids) not in standing]
-        known = rows[0] | rows[1]
+        rest = [ids for ids in pairs if record_pair(*ids) not in matched]
         opened = await self._comparing.open({i: known[i] for ids in rest for i in ids})
         for one, other in rest:
             if all(i in opened and _said_then(known[i], opened[i], instants) for i in (one, other)):
@@ -162,7 +161,7 @@ def _without_sayings(side: Side) -> Side:
 
 
 def _said_then(row: RecordRow, kept: Kept, instants: Instants) -> bool:
-    return row.same_since is not None and row.same_since <= instants.known_at and kept.evidence.occurred_at <= instants.as_of
+    return row.same_since is not None and row.same_since <= instants.known_at and kept.said_at <= instants.as_of
 
 
 def _deciding(link: Link, recalled: Recalled) -> RecordPair | None:

@@ -1,7 +1,11 @@
 """A match is told as it was concluded, at any instant since: its parts, its model, and the events that say so."""
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from random import Random
+from typing import Any
+
+import pytest
 
 from services.identity.composition import Parts
 from services.identity.graph.facts import Node
@@ -10,13 +14,15 @@ from services.identity.matching.record import Person
 from services.identity.matching.score import Scorer
 from services.identity.recall import Instants
 from services.identity.records.likeness import Likeness, RecordPair
+from services.identity.records.said import Said, merge, person_of
+from services.identity.records.said import read as read_said
 from services.identity.tables import record_tables
 from services.identity.tables.modelbook import read
 from services.identity.weighing import Weighed
 from shared.errors import InvalidInput, NotFound, WrongState
-from shared.events.wire import decode_unit
-from tests.live.test_identity import Store, in_units, store
-from tests.live.test_matching import CAP, settled, traffic
+from shared.events.wire import RawEvent, decode_unit
+from tests.live.test_identity import Store, in_units, sighting_of, store
+from tests.live.test_matching import CAP, GIVEN, SURNAMES, misspelt, settled, traffic
 from tests.live.test_matching_models import activate, shifted
 
 __all__ = ["store"]  # the fixture
@@ -72,6 +78,43 @@ async def play(store: Store, seed: int) -> Played:
         await settled(played.parts.unifier, played.parts.matcher)
         await played.remember(scorer)
     return played
+
+
+def mostly_in_order(random: Random, amount: int) -> list[RawEvent]:
+    """Few people with two cards each, of whom much is said; some of it comes late, or is taken back."""
+    made = []
+    for number in range(amount):
+        person = random.randrange(4)
+        said: dict[str, Any] = {
+            "firstName": misspelt(random, GIVEN[person]),
+            "lastName": misspelt(random, SURNAMES[person]),
+            "birthday": f"1950-01-1{person}",
+            "address": {"street": f"{person} Lindenallee", "city": "Quedlinburg", "postal_code": "06484"},
+        }
+        at = max(1, 10 * number - (random.randrange(300) if random.random() < 0.03 else 0))
+        made.append(
+            RawEvent(
+                kind="identify",
+                message_id=f"message-{number}",
+                source="web",
+                external_ids=[("card", f"card-{person}-{random.randrange(2)}")],
+                traits={name: None if random.random() < 0.1 else value for name, value in said.items() if random.random() < 0.7},
+                occurred_at=at,
+                received_at=100_000,
+            )
+        )
+    return made
+
+
+def persons_as_of(raw: list[RawEvent], instant: int, key: bytes) -> dict[tuple[bytes, str], Person]:
+    """From all events that had happened, in whatever order they came; by founding identifier and source."""
+    said: dict[tuple[bytes, str], dict[str, Said]] = {}
+    for event in raw:
+        if event.occurred_at <= instant:
+            seen = sighting_of(event, key).seen()
+            record = seen.nodes[0].value_hash, event.source
+            said[record] = merge(said.get(record, {}), read_said(event.traits, seen.evidence))
+    return {record: person_of(found) for record, found in said.items()}
 
 
 async def events_by_unit(store: Store) -> dict[tuple[int, bytes], str]:
@@ -136,3 +179,35 @@ async def test_what_is_not_known_of_then_is_not_told_from_what_is_said_now(store
                 played.check(instant, weighed)
     assert told_of
     assert refused
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_is_told_as_of_an_instant_is_what_had_been_said(store: Store, seed: int) -> None:
+    """Though some of it came late, or was taken back; where nobody knows it is not told."""
+    random, scorer, parts = Random(seed), Scorer(default()), await store.parts()
+    raw = mostly_in_order(random, 120)
+    units = [raw[at : at + 2] for at in range(0, len(raw), 2)]
+    for sequence, unit in enumerate(units, 1):
+        await parts.unifier.unify(unit, sequence, [])
+        await settled(parts.unifier, parts.matcher)
+    rows = list((await record_tables.after(store.pool, b"", 1_000)).values())
+    told_of = past = unknown = 0
+    for as_of in range(100, 1_200, 100):
+        persons = persons_as_of(raw, as_of, store.vault.lookup_key)
+        for one, other in combinations(rows, 2):
+            try:
+                told, missing = await parts.explanations.compare(one.customer, other.customer, Instants(as_of=as_of))
+            except InvalidInput:
+                continue  # of one customer
+            except WrongState:
+                unknown += 1
+                continue
+            unknown += missing
+            for weighed in told:
+                ends = [persons[side.value_hash, side.source] for side in (weighed.one, weighed.other)]
+                assert weighed.explanation.weight in (scorer.weigh(*ends), scorer.weigh(*ends[::-1]))
+                told_of += 1
+                past += weighed.since is not None
+    assert told_of
+    assert past
+    assert unknown

@@ -166,7 +166,8 @@ CREATE TABLE records (
     block_keys bytea[] NOT NULL,
     household  bytea,
     sealed     bytea   NOT NULL,
-    same_since int8    NOT NULL -- when it became known that this is said, up to what nobody compares
+    same_since int8    NOT NULL, -- when it became known that this is said, up to what nobody compares
+    ordered_from int8 NOT NULL -- what was said before that, as it happened, came in another order: some of it isn't known
 );
 CREATE INDEX records_by_value ON records (value_hash);
 CREATE INDEX records_by_customer ON records (customer);
@@ -193,6 +194,7 @@ CREATE TABLE matches (
     occurred_at int8   NOT NULL, -- of the latest event of what was compared
     event_id    bytea  NOT NULL,
     said_by   bytea  NOT NULL, -- ids, instants and units of the events that said what was compared, of either side
+    stands_from int8   NOT NULL, -- when the latest of what was compared, or removed, had happened
     recorded_at int8   NOT NULL, -- since when the two match so
     PRIMARY KEY (one, other)
 );
@@ -202,7 +204,8 @@ CREATE INDEX matches_by_other_hash ON matches (other_hash);
 -- as it was until it was weighed otherwise, or was none any more
 CREATE TABLE former_matches (
     LIKE matches,
-    until int8 NOT NULL
+    until    int8 NOT NULL,
+    ended_at int8 NOT NULL -- when the first had happened of what was said otherwise
 );
 CREATE INDEX former_matches_by_one ON former_matches (one);
 CREATE INDEX former_matches_by_other ON former_matches (other);
@@ -216,7 +219,7 @@ CREATE TABLE matching (
     again    bytea            -- up to which record all are compared again, by another model or from another floor on
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON records, blocks, returned_blocks, matches, matching TO c360_identity;
-GRANT SELECT, INSERT, DELETE ON former_matches TO c360_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON former_matches TO c360_identity;
 """
 
 

@@ -27,6 +27,7 @@ class Kept:
     person: Person
     evidence: Evidence  # the latest event of what is compared
     said_by: tuple[Saying, ...] = ()  # all of them
+    said_at: int = 0  # when the latest of what it says happened, also if it removed something
 
     def __repr__(self) -> str:
         return f"<Kept {self.record_id.hex()} sealed>"
@@ -52,6 +53,7 @@ class Likeness(NamedTuple):
     agreement: bytes  # that the weight is made of (`score.Agreement`), encoded
     evidence: Evidence
     said_by: bytes  # of the one and of the other, encoded
+    stands_from: int  # when the latest of what they say had happened
 
     @property
     def witnessed_weight(self) -> float:
@@ -112,6 +114,7 @@ class Comparer:
             agreement,
             evidence,
             _encode((one.said_by, other.said_by)),
+            max(one.said_at, other.said_at),
         )
 
     def exclusive(self, one: Kept, other: Kept) -> bool:

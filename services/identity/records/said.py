@@ -100,6 +100,15 @@ def latest(statements: Iterable[Said]) -> Evidence:
     return max((said.evidence for said in statements if said.parts), default=Evidence(0, b""))
 
 
+def said_at(statements: Iterable[Said]) -> int:
+    """When the latest of it happened, also if it removed something."""
+    return max((said.occurred_at for said in statements), default=0)
+
+
+def disagree(one: Statements, other: Statements) -> bool:
+    return any(one[field].parts != other[field].parts for field in one.keys() & other.keys())
+
+
 def sayings(statements: Iterable[Said]) -> tuple[Saying, ...]:
     """The events that said what is compared, earliest first."""
     return tuple(sorted({Saying(said.occurred_at, said.event_id, said.unit) for said in statements if said.parts}))

@@ -10,7 +10,7 @@ from services.identity.records.proposing import Key
 from services.identity.tables import former_matches
 
 NOTHING_CONSUMED = -1
-RECORD = "SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since FROM records"
+RECORD = "SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since, ordered_from FROM records"
 
 
 class RecordRow(NamedTuple):
@@ -22,6 +22,7 @@ class RecordRow(NamedTuple):
     household: bytes | None
     sealed: bytes
     same_since: int | None  # when it became known that this is said, up to what nobody compares; None: with what is being written
+    ordered_from: int  # what was said before that came in another order, so that some of it isn't known
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Changes:
     blocked: dict[bytes, set[Key]] = field(default_factory=dict)
     gone: set[RecordPair] = field(default_factory=set)
     likenesses: dict[RecordPair, Likeness] = field(default_factory=dict)  # new, or of another weight
+    said: dict[bytes, int] = field(default_factory=dict)  # of records that say something else: when the first of it happened
     returned: Collection[Key] = ()  # that are dealt with
 
 
@@ -71,7 +73,8 @@ async def founders(pool: Any, hashes: Collection[bytes]) -> dict[bytes, bytes]:
 
 async def records(pool: Any, ids: Collection[bytes]) -> dict[bytes, RecordRow]:
     rows = await pool.fetch(
-        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since
+        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since,
+                  ordered_from
            FROM unnest($1::bytea[]) AS wanted (record_id) JOIN records USING (record_id)""",
         list(ids),
     )
@@ -162,11 +165,11 @@ async def _save_records(connection: Any, rows: Sequence[RecordRow], recorded_at:
     if not rows:
         return
     await connection.executemany(
-        """INSERT INTO records (record_id, value_hash, source, customer, block_keys, household, sealed, same_since)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        """INSERT INTO records (record_id, value_hash, source, customer, block_keys, household, sealed, same_since, ordered_from)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
            ON CONFLICT (record_id) DO UPDATE
            SET block_keys = excluded.block_keys, household = excluded.household, sealed = excluded.sealed,
-               same_since = excluded.same_since""",
+               same_since = excluded.same_since, ordered_from = excluded.ordered_from""",
         [row._replace(same_since=recorded_at) if row.same_since is None else row for row in rows],
     )
     await connection.execute(
@@ -199,7 +202,7 @@ def _flat(keys_of: Mapping[bytes, Iterable[Key]]) -> list[tuple[Key, bytes]]:
 
 
 async def _save_matches(connection: Any, changes: Changes, recorded_at: int) -> None:
-    await former_matches.keep(connection, [*changes.gone, *changes.likenesses], recorded_at)
+    await former_matches.keep(connection, [*changes.gone, *changes.likenesses], changes.said, recorded_at)
     if changes.gone:
         await connection.execute(
             """DELETE FROM matches USING unnest($1::bytea[], $2::bytea[]) AS gone (one, other)
@@ -207,12 +210,16 @@ async def _save_matches(connection: Any, changes: Changes, recorded_at: int) -> 
             *zip(*changes.gone, strict=True),
         )
     await connection.executemany(
-        f"""INSERT INTO matches ({former_matches.COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        f"""INSERT INTO matches ({former_matches.COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
             ON CONFLICT (one, other) DO UPDATE
             SET weight = excluded.weight, unrivalled = excluded.unrivalled, witnessed = excluded.witnessed, veto = excluded.veto,
                 model = excluded.model, agreement = excluded.agreement, occurred_at = excluded.occurred_at,
-                event_id = excluded.event_id, said_by = excluded.said_by, recorded_at = excluded.recorded_at""",  # noqa: S608
-        [(*ids, *like[:8], *like.evidence, like.said_by, recorded_at) for ids, like in changes.likenesses.items()],
+                event_id = excluded.event_id, said_by = excluded.said_by, stands_from = excluded.stands_from,
+                recorded_at = excluded.recorded_at""",  # noqa: S608
+        [
+            (*ids, *like[:8], *like.evidence, like.said_by, like.stands_from, recorded_at)
+            for ids, like in changes.likenesses.items()
+        ],
     )
 
 
