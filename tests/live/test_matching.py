@@ -167,14 +167,17 @@ async def test_who_is_erased_said_nothing_ever(store: Store, seed: int) -> None:
     random = Random(seed)
     raw = traffic(random, 100)
     unifier, matcher = await writers(store)
-    await unifier.unify(raw, 1, [])
-    await settled(unifier, matcher)
+    for sequence, part in enumerate((raw[:50], raw[50:]), 1):
+        await unifier.unify(part, sequence, [])
+        await settled(unifier, matcher)
     someone = random.choice(await store.pool.fetch("SELECT customer FROM records"))["customer"]
     members = await views.members(store.pool, someone)
     hashes = {h for found in (await erasures.identifiers_of(store.pool, members)).values() for h in found}
     async with store.pool.acquire() as connection, connection.transaction():
         await record_tables.forget(connection, members, CAP)
         await erasures.erase(connection, members, sorted(hashes), Suppression(b"e", "refuse", 1_000))
+    left_over = "SELECT count(*) FROM former_matches WHERE one NOT IN (SELECT record_id FROM records) OR other NOT IN (SELECT record_id FROM records)"
+    assert (await store.pool.fetchval(left_over), await store.pool.fetchval("SELECT count(*) > 0 FROM former_matches")) == (0, True)
     unifier.forget()
     matcher.forget()
     assert await record_tables.returned(store.pool, 1)
