@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DETAILS_SHOWN = 300  # characters: a table of whole documents can't be read; --json has them
 EARLIER: Final = "there are earlier events: raise --limit to see them"
+FLAGS: Final = ("verified", "cut")
 RECONNECTS_AT_MOST = 30  # in a row, without any state in between
 RECONNECT_DELAY_S = 1.0
 
@@ -216,6 +217,7 @@ def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None
             ("members", profile["member_ids"]),
             ("purpose", profile["purpose_version"]),
             ("version", profile["version"]),
+            ("rules", f"v{profile['rules_version']}"),
             ("founded", profile["found_time"]),
             ("last seen", profile["last_seen_time"]),
             ("identifiers", [f"{item['namespace']}:{item['value']}" for item in profile["identifiers"]]),
@@ -225,7 +227,7 @@ def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None
         ]
     )
     traits = [
-        (name, item["value"], item["source"], item["occur_time"], "verified" if item["verified"] else "")
+        (name, item["value"], item["source"], item["occur_time"], ", ".join(flag for flag in FLAGS if item[flag]))
         for name, item in profile["traits"].items()
     ]
     render.table("Traits", ("trait", "value", "source", "since", ""), traits)

@@ -23,7 +23,9 @@ from services.cli.options import (
 )
 from services.cli.paging import MORE, PAGE
 
-COLUMNS = ("value", "source", "happened", "received", "recorded", "event", "lost because")
+COLUMNS = ("value", "source", "occurred", "sent", "received", "recorded", "event", "lost because")
+COUNTS, WITHHELD = "(counts)", "(withheld)"  # in place of a value: nothing is taken of the event; the purpose may not see it
+NO_VALUE = "(none)"
 
 
 def explain(
@@ -41,6 +43,9 @@ def explain(
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Tell why a trait has its value: the rule, everything that sources said of it, and why each of the others lost.
+
+    Of each its four clocks: when it occurred, by the client's clock as we corrected it, and when it was sent, by the client's clock
+    as it was; when we received it, and when our log recorded it. Of a computed trait, the events that its value is made of.
 
     Examples:
       c360 profile explain email:ann@example.com plan --purpose audit
@@ -78,20 +83,37 @@ def explain(
 
 
 def _show(shown: dict[str, Any]) -> None:
-    whose = "" if shown["named"] else ", the default"
+    whose, is_computed = "" if shown["named"] else ", the default", "aggregate" in shown["rule"]
     facts = [
-        ("value", _text(shown["value"])),
+        ("value", NO_VALUE if shown["value"] is None else _text(shown["value"])),
         ("rule", f"{json.dumps(shown['rule'])}{whose}"),
         ("rules", f"v{shown['rules_version']}"),
-        ("assertions", shown["assertion_count"]),
+        ("made of", _made_of(shown) if is_computed else ""),
+        ("assertions", "" if is_computed else shown["assertion_count"]),
+        ("cut", "not all that there was could be considered" if shown["cut"] else ""),
     ]
-    render.facts([*facts, ("cut", "not all of them could be considered")] if shown["cut"] else facts)
-    render.table("What was said", COLUMNS, [_row(one) for one in shown["assertions"]])
+    render.facts(facts)
+    rows = [_row(one, shown["rule"] if is_computed else None) for one in shown["assertions"]]
+    render.table("What was counted" if is_computed else "What was said", COLUMNS, rows)
 
 
-def _row(one: dict[str, Any]) -> tuple[Any, ...]:
-    times = (one["occur_time"], one["receive_time"], one["record_time"])
-    return (_text(one["value"]), one["source"], *times, one["event_id"], "chosen" if one["chosen"] else one["lost"])
+def _made_of(shown: dict[str, Any]) -> str:
+    made_of = f"{shown['event_count']} events"
+    return made_of if shown["event_count"] <= shown["assertion_count"] else f"{made_of}; listed are the newest of them alone"
+
+
+def _row(one: dict[str, Any], definition: dict[str, Any] | None) -> tuple[Any, ...]:
+    times = (one["occur_time"], one["sent_time"], one["receive_time"], one["record_time"])
+    return (_value(one, definition), one["source"], *times, one["event_id"], "chosen" if one["chosen"] else one["lost"])
+
+
+def _value(one: dict[str, Any], definition: dict[str, Any] | None) -> str:
+    """Of an event that a computed trait is made of, what was taken of it."""
+    if one["lost"] == "TOO_LARGE":
+        return ""
+    if one["value"] is not None or definition is None or not one["chosen"]:
+        return _text(one["value"])
+    return WITHHELD if definition.get("value") else COUNTS
 
 
 def _text(value: Any) -> str:

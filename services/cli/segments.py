@@ -205,7 +205,10 @@ def of(
     if as_json:
         render.document(shown)
         return
-    render.table("Segments", ("segment",), [(name,) for name in shown["segments"]])
+    cut = set(shown["cut_segments"])
+    render.table("Segments", ("segment", ""), [(name, "cut" if name in cut else "") for name in shown["segments"]])
+    if beside := sorted(cut.difference(shown["segments"])):
+        render.note(f"judged by less than all that was said or done, and not in them by that: {', '.join(beside)}")
     if shown["withheld_segments"]:
         render.note(f"not in the purpose, whether in them or not: {', '.join(shown['withheld_segments'])}")
 

@@ -92,7 +92,7 @@ def _open_http(settings: ProfileSettings, parts: Parts, keyring: FileKeyring) ->
     if not settings.access_tokens_file:
         return []
     tokens = TokenFile(Path(settings.access_tokens_file))
-    door = ProfileDoor(parts.profiles, parts.timelines, parts.origins, parts.progress, tokens, keyring.lookup_key)
+    door = ProfileDoor(parts.profiles, parts.belongings, parts.timelines, parts.origins, parts.progress, tokens, keyring.lookup_key)
     return [HttpServer(settings.http_address, make_app(door, id_maker(now_us)), ReaderProtocol)]
 
 

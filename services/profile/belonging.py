@@ -4,7 +4,7 @@ import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, RulesChoice
-from services.profile.domain.membership import hidden_segments, standing
+from services.profile.domain.membership import hidden_segments, rests_on_less, standing
 from services.profile.domain.rules import Rules
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
@@ -12,10 +12,11 @@ from shared.instants import END_OF_TIME, Clock
 
 class Belonging(msgspec.Struct, frozen=True):
     """Names of segments, in order, by these rules. `withheld` are those of which the purpose may not see all that they look at,
-    whether the customer is in them or not."""
+    whether the customer is in them or not; so are `cut`, which look at a trait that not all could be considered of."""
 
     segments: list[str]
     withheld: list[str]
+    cut: list[str]
     rules: Rules
 
     def __repr__(self) -> str:
@@ -43,4 +44,6 @@ class Belongings:
         states = [one.state for one in held.values()]
         found = frozenset[str]() if erased else standing(states, profile.record, rules, at).segments
         hidden = hidden_segments(rules, purpose.may_see)
-        return Belonging(sorted(found - hidden), sorted(hidden), rules)
+        conditions = rules.segments.conditions if rules.segments is not None else {}
+        cut = {name for name, one in conditions.items() if name not in hidden and rests_on_less(one, profile.record)}
+        return Belonging(sorted(found - hidden), sorted(hidden), sorted(cut), rules)

@@ -5,7 +5,7 @@ from functools import reduce
 from typing import Final, Literal
 
 from services.profile.cache import LoadingCache
-from services.profile.domain.computed.aggregates import next_change
+from services.profile.domain.computed.aggregates import computed, next_change
 from services.profile.domain.computed.definitions import Definitions
 from services.profile.domain.computed.occurrences import Occurrence
 from services.profile.domain.computed.take import join
@@ -57,12 +57,12 @@ class Chooser:
             for customer, held in clusters.items()
         }
 
-    def counted(self, states: Sequence[State], rules: Rules, trait: str, by: int) -> list[Occurrence]:
-        """Of a computed trait, what its value is made of, as of then."""
+    def counted(self, states: Sequence[State], rules: Rules, trait: str, by: int) -> tuple[list[Occurrence], int]:
+        """Of a computed trait, what is kept of what its value is made of, as of then; and how much that is in all."""
         assert rules.computed is not None, "it has that trait"
-        kept = reduce(join, (state.computed for state in states)).get(trait)
+        definition, kept = rules.computed.all[trait], reduce(join, (state.computed for state in states)).get(trait)
         at = self._clock() if by == END_OF_TIME else by
-        return within(kept, rules.computed.all[trait].span, at) if kept else []
+        return (within(kept, definition.span, at), computed(kept, definition, at).counted) if kept else ([], 0)
 
     async def verified(self, records: Iterable[GoldenRecord], by: int) -> list[frozenset[str]]:
         """Of each record the names of the traits whose value the person has confirmed from that very address."""

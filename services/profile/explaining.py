@@ -43,12 +43,14 @@ class RecordedAssertion(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """`served` is the trait as a profile has it, if it has; assertions are the latest first."""
+    """`served` is the trait as a profile has it, if it has; assertions are the latest first. `events` is how many a computed trait's
+    value is made of, of which not all may be among them."""
 
     served: GoldenTrait | None
     explanation: Explanation
     rules: Rules
     assertions: list[RecordedAssertion]
+    events: int = 0
 
 
 class Explaining:
@@ -84,7 +86,7 @@ class Explaining:
         self, cluster: Cluster, profile: Profile, trait: str, assertions: list[RecordedAssertion], purpose: PurposeDefined
     ) -> Explained:
         """The events that its value is made of, each with what was taken of it; and what sources said under its name."""
-        counted = self._chooser.counted(
+        counted, in_all = self._chooser.counted(
             [past.held.state for past in cluster.past.values()], profile.rules, trait, cluster.instant.earlier
         )
         taken = {event_id: value for _, event_id, value in counted}
@@ -96,7 +98,7 @@ class Explaining:
         said = [one for one in assertions if one.assertion.event_id not in taken]
         found = not_served([one.assertion for one in said])
         ordered = sorted(made_of + said, key=lambda one: one.place, reverse=True)
-        return Explained(profile.record.traits.get(trait), found, profile.rules, ordered)
+        return Explained(profile.record.traits.get(trait), found, profile.rules, ordered, in_all)
 
     async def _assertions(self, streams: Sequence[bytes], instant: Instant, trait: str) -> list[RecordedAssertion]:
         places = [(partition_of(stream, self._partitions), stream) for stream in streams]

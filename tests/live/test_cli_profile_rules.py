@@ -90,7 +90,8 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     user, trait, name = f"user-{uuid4()}", f"plan_{uuid4().hex}", f"gold_{uuid4().hex}"
     before = c360.json("profile", "rules", "show")
     segment = {"when": f"traits.{trait} == 'gold'", "title": "Gold"}
-    activate(c360, written(tmp_path, before["document"] | {"segments": {name: segment}}))
+    told = {"of": "event.type == 'identify'", "aggregate": "count"}
+    activated = activate(c360, written(tmp_path, before["document"] | {"segments": {name: segment}, "computed": {"told": told}}))
     sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}=gold")
     profile = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
     fresh = ("--fresh", sent["positions"][0])
@@ -111,6 +112,9 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     assert c360.json("segments", "of", f"user_id:{user}", "-P", "audit")["segments"] == [name]
     assert c360.json("segments", "of", f"user_id:{user}", "-P", "service")["withheld_segments"] == [name]
     assert "NOT_IN_PURPOSE" in c360.run("segments", "members", name, "-P", "service", code=1).stderr
+    shown = c360.run("profile", "explain", f"user_id:{user}", "told", "-P", "audit").stdout
+    assert all(word in shown for word in ("1 events", "(counts)", "occurred", "sent", "received", "recorded", "chosen")), shown
+    assert f"v{activated['version']}" in c360.run("profile", "get", f"user_id:{user}", "-P", "audit").stdout
     shown = c360.run("whatif", written(tmp_path, before["document"]), "-P", "audit").stdout
     assert name in shown
     assert "leaves" in shown

@@ -114,7 +114,7 @@ async def test_a_batch_of_it_and_a_lookup_are_answered(inside: Inside, giant: Cu
 async def test_over_http_it_is_answered_too(inside: Inside, giant: CustomerRef, tmp_path: Path) -> None:
     parts, tokens = inside.parts, TokenFile(tmp_path / "tokens.json")
     token = tokens.add("auditor", "main", "audit", os.urandom)
-    door = ProfileDoor(parts.profiles, parts.timelines, parts.origins, parts.progress, tokens, b"key")
+    door = ProfileDoor(parts.profiles, parts.belongings, parts.timelines, parts.origins, parts.progress, tokens, b"key")
     base = f"http://door/v1/spaces/main/collections/users/profiles/{giant.customer_id}/"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url=base, auth=(token, ""), timeout=TIMEOUT_S) as client:
         ids = (await client.get("external_ids?limit=100")).json()["data"]

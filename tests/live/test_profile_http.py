@@ -102,12 +102,15 @@ def test_traits_are_as_segments_users_know_them_page_by_page(ask: Ask, ada: tupl
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-request-id"]
     body = answer.json()
+    assert body["cursor"]["limit"] == 20
+    assert not body["cursor"]["has_more"]
+    body = ask(f"user_id:{user}", "traits", limit=10).json()
     assert len(body["traits"]) == body["cursor"]["limit"] == 10
     assert body["cursor"]["has_more"]
     assert user not in body["cursor"]["url"]
     found = dict(body["traits"])
     while body["cursor"]["has_more"]:
-        body = ask(f"user_id:{user}", "traits", next=body["cursor"]["next"]).json()
+        body = ask(f"user_id:{user}", "traits", limit=10, next=body["cursor"]["next"]).json()
         assert not body["traits"].keys() & found.keys()
         found |= body["traits"]
     assert {name: value for name, value in found.items() if not name.startswith("trait_")} == {
@@ -339,7 +342,7 @@ def test_without_a_token_for_this_space_nobody_reads_anything(reader: Reader, ad
         ("user_id:x", "traits", {"valid_at": "yesterday"}, 400, "INSTANT_INVALID"),
         ("user_id:x", "traits", {"at_least_as_fresh": "ingest/0"}, 400, "POSITION_INVALID"),
         ("user_id:x", "traits", {"rules": "0"}, 400, "PARAMETER_INVALID"),
-        ("user_id:x", "traits", {"class": "audience"}, 400, "PARAMETER_INVALID"),
+        ("user_id:x", "traits", {"class": "audiences"}, 400, "PARAMETER_INVALID"),
         ("user_id:x", "traits", {"next": "x"}, 400, "PAGE_TOKEN_INVALID"),
         ("user_id:x", "events", {"start": "yesterday"}, 400, "INSTANT_INVALID"),
         ("user_id:x", "events", {"include": ",".join(map(str, range(201)))}, 400, "TOO_MANY_NAMES"),

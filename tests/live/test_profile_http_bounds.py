@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.profile.__main__ import _open_http
 from services.profile.app import Profiles
+from services.profile.belonging import Belongings
 from services.profile.composition import Parts, ProfileSettings
 from services.profile.http import door as bounds
 from services.profile.http.answers import ReaderProtocol
@@ -209,7 +210,8 @@ async def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(bounds, "FRESH_WAIT_S", 0.2)
     tokens, progress = TokenFile(tmp_path / "tokens.json"), Progress()
     token = tokens.add("one", "main", "service", bytes)
-    door = ProfileDoor(Profiles.__new__(Profiles), Timelines.__new__(Timelines), Origins.__new__(Origins), progress, tokens, b"key")
+    services = Profiles.__new__(Profiles), Belongings.__new__(Belongings), Timelines.__new__(Timelines), Origins.__new__(Origins)
+    door = ProfileDoor(*services, progress, tokens, b"key")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://door", auth=(token, "")) as client:
         yield client
 

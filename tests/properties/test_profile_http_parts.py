@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.app import Instant
+from services.profile.belonging import Belonging
 from services.profile.domain.golden import COMPUTED, GoldenRecord, GoldenTrait
 from services.profile.domain.rules_document import read, rules_of
 from services.profile.domain.state import linked
@@ -40,20 +41,28 @@ def asked(record: GoldenRecord, seeing: list[str], question: dict[str, Any]) -> 
     seeing=st.lists(names, min_size=1, max_size=8),
     include=st.none() | st.lists(names.filter(lambda name: "," not in name), min_size=1, max_size=4),
     limit=st.integers(1, 5),
-    computed=st.booleans(),
+    kind=st.sampled_from(["", "computed_trait", "audience"]),
+    entered=st.lists(names, unique=True, max_size=4),
     verbose=st.booleans(),
 )
 def test_the_pages_together_are_what_the_purpose_may_see_of_what_was_asked(
-    held: dict[str, Any], seeing: list[str], include: list[str] | None, limit: int, computed: bool, verbose: bool
+    held: dict[str, Any],
+    seeing: list[str],
+    include: list[str] | None,
+    limit: int,
+    kind: str,
+    entered: list[str],
+    verbose: bool,
 ) -> None:
     golden = {name: GoldenTrait(value, COMPUTED if name == "c" else "web", 0, b"e" * 16) for name, value in held.items()}
     record = GoldenRecord(STREAMS, golden, {}, 0, 0, "")
     question: dict[str, Any] = {"limit": limit, "verbose": str(verbose).lower()}
     question |= {"include": ",".join(include)} if include else {}
-    question |= {"class": "computed_trait"} if computed else {}
+    question |= {"class": kind} if kind else {}
+    belonging = Belonging(entered, [], [], RULES) if kind == "audience" else None
     found: list[tuple[str, Any]] = []
     while True:
-        answer = traits(asked(record, seeing, question), frozenset())
+        answer = traits(asked(record, seeing, question), frozenset(), belonging)
         assert len(answer["traits"]) <= limit
         found += answer["traits"].items()
         address = urlsplit(answer["cursor"]["url"])
@@ -63,7 +72,9 @@ def test_the_pages_together_are_what_the_purpose_may_see_of_what_was_asked(
             break
         assert answer["traits"], "a page that goes on has something"
         question = {name: value for name, [value] in parse_qs(address.query, strict_parsing=True).items()}
-    wanted = {n: v for n, v in held.items() if n in seeing and (not include or n in include) and (not computed or n == "c")}
+    told = {name: value for name, value in held.items() if name in seeing and (kind == "" or name == "c")}
+    wanted = dict.fromkeys(entered, True) if kind == "audience" else told
+    wanted = {name: value for name, value in wanted.items() if not include or name in include}
     assert len(found) == len(wanted)
     assert {name: told["value"] if verbose else told for name, told in found} == wanted
 

@@ -125,6 +125,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             assertions=[_assertion(one, explanation.lost.get(one.assertion.event_id, "")) for one in shown],
             assertion_count=len(found.assertions),
             next_page_token=token,
+            event_count=found.events,
         )
 
     def _purpose(self, name: str) -> PurposeDefined | None:

@@ -126,7 +126,10 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         asked = await instant_for(self._profiles, request, customer, purpose, asked)
         found = await self._belongings.of(customer, purpose, asked, choice)
         return pb.GetMembershipResponse(
-            segments=found.segments, withheld_segments=found.withheld, rules_version=found.rules.version
+            segments=found.segments,
+            withheld_segments=found.withheld,
+            rules_version=found.rules.version,
+            cut_segments=found.cut,
         )
 
     async def _fresh(self, request: Any, context: Any) -> None:

@@ -8,8 +8,8 @@ import msgspec
 
 from services.profile.domain.computed.aggregates import values
 from services.profile.domain.computed.take import join
-from services.profile.domain.expressions.tree import taken_of
-from services.profile.domain.golden import GoldenRecord
+from services.profile.domain.expressions.tree import EVERY_FIELD, taken_of
+from services.profile.domain.golden import COMPUTED, GoldenRecord
 from services.profile.domain.rules import Rules
 from services.profile.domain.segments import Condition, Known, members, next_change
 from services.profile.domain.state import State
@@ -82,6 +82,15 @@ def is_timeless(rules: Rules, segments: Iterable[str]) -> bool:
     return all(
         not conditions[name].crossings and not any(definitions[used].depends_on_time for used in conditions[name].uses)
         for name in segments
+    )
+
+
+def rests_on_less(condition: Condition, record: GoldenRecord) -> bool:
+    """Whether it looks at a trait of which not all could be considered."""
+    names = looks_at(condition)
+    return any(
+        trait.cut and (name in names or (EVERY_FIELD in names and trait.source != COMPUTED))
+        for name, trait in record.traits.items()
     )
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.profile.app import Instant, Profiles
+from services.profile.belonging import Belongings
 from services.profile.http import answers, resources
 from services.profile.http.activities import activities, filter_of
 from services.profile.http.address import Target, named, target_of
@@ -36,9 +37,17 @@ class ProfileDoor:
     """An ASGI application."""
 
     def __init__(
-        self, profiles: Profiles, timelines: Timelines, origins: Origins, progress: Progress, tokens: TokenFile, lookup_key: bytes
+        self,
+        profiles: Profiles,
+        belongings: Belongings,
+        timelines: Timelines,
+        origins: Origins,
+        progress: Progress,
+        tokens: TokenFile,
+        lookup_key: bytes,
     ) -> None:
         self._profiles = profiles
+        self._belongings = belongings
         self._timelines = timelines
         self._origins = origins
         self._progress = progress
@@ -108,7 +117,8 @@ class ProfileDoor:
         match target.part:
             case "traits":
                 verified = await self._profiles.verified(profile, instant) if wanted.verbose else frozenset()
-                return resources.traits(read, verified)
+                belonging = await self._belongings.of(customer, purpose, instant, choice) if read.asks_for_segments else None
+                return resources.traits(read, verified, belonging)
             case "external_ids":
                 return await resources.external_ids(read, self._origins)
             case "events":

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from services.profile.app import Instant
+from services.profile.belonging import Belonging
 from services.profile.domain.golden import NO_EVENT, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
-from services.profile.enforcement import Withheld, release
+from services.profile.enforcement import NOT_IN_PURPOSE, Withheld, release
 from services.profile.http.address import Target
 from services.profile.http.queries import Query, rfc3339
 from services.profile.origins import Origin, Origins
@@ -31,9 +32,10 @@ class Pages(msgspec.Struct, frozen=True):
 
 
 MEMBERS_MOST: Final = 500  # that are listed
-CLASSES: Final = ("", "computed_trait")
+AUDIENCE: Final = "audience"  # Segment's word for a segment
+CLASSES: Final = ("", "computed_trait", AUDIENCE)
 PAGES: Final = {
-    "traits": Pages(10, 200, msgspec.msgpack.Decoder(str)),
+    "traits": Pages(20, 200, msgspec.msgpack.Decoder(str)),
     "events": Pages(10, 100, msgspec.msgpack.Decoder(tuple[Number, Number, Partition, Number])),
     "external_ids": Pages(25, 100, msgspec.msgpack.Decoder(tuple[str, bytes])),  # no identifier stands in a page's address
 }
@@ -49,7 +51,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     include: frozenset[str] | None
     verbose: bool
-    computed: bool  # computed traits alone
+    kind: str  # one of CLASSES; empty: all traits, and segments that `include` names
     page: Page[Any] | None
 
     def has(self, name: str) -> bool:
@@ -61,7 +63,7 @@ def wanted_by(query: Query, part: str) -> Wanted:
     pages = PAGES.get(part)
     asked = Asked(query.limit(pages.default, pages.most), query.values.get("next", "")) if pages else None
     page = Page(asked, pages.places) if pages and asked else None
-    return Wanted(query.names("include"), query.flag("verbose"), bool(query.choice("class", CLASSES)), page)
+    return Wanted(query.names("include"), query.flag("verbose"), query.choice("class", CLASSES), page)
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -79,19 +81,36 @@ class Read(msgspec.Struct, frozen=True):
         assert self.wanted.page is not None, "this part has pages"
         return self.wanted.page
 
+    @property
+    def asks_for_segments(self) -> bool:
+        if self.target.part != "traits" or self.profile.rules.segments is None:
+            return False
+        named = self.wanted.include or frozenset()
+        return self.wanted.kind == AUDIENCE or (
+            not self.wanted.kind and bool(named & self.profile.rules.segments.conditions.keys())
+        )
+
     def __repr__(self) -> str:
         return f"<Read {self.target.part} sealed>"
 
 
-def traits(read: Read, verified: Collection[str]) -> dict[str, Any]:
-    released, rules = release(read.profile.record, read.purpose), read.profile.rules
+def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -> dict[str, Any]:
+    """A segment that the customer is in is a trait that is true, as Segment's users know it. A trait of its name comes first."""
+    released, rules, wanted = release(read.profile.record, read.purpose), read.profile.rules, read.wanted
     chosen = rules.computed.all if rules.computed else ()
-    names = sorted(name for name in released.traits if read.wanted.has(name) and (name in chosen or not read.wanted.computed))
-    shown, cursor = _page(read, names, lambda name: name)
-    if not read.wanted.verbose:
-        return {"traits": {name: released.traits[name].value for name in shown}, "cursor": cursor}
-    told = {name: _trait(released.traits[name], name in verified) for name in shown}
-    return {"traits": told, "withheld": _withheld(released.withheld), "cursor": cursor}
+    held = {name for name in released.traits if wanted.kind != AUDIENCE and (name in chosen or not wanted.kind)}
+    segments = set(belonging.segments) if belonging else set[str]()
+    shown, cursor = _page(read, sorted(name for name in held | segments if wanted.has(name)), lambda name: name)
+    cut = {name for name in held if released.traits[name].cut} | (set(belonging.cut) - held if belonging else set())
+    if not wanted.verbose:
+        values = {name: released.traits[name].value if name in held else True for name in shown}
+        return {"traits": values, "cursor": cursor} | ({"cut": told} if (told := [name for name in shown if name in cut]) else {})
+    told_of = {name: _trait(released.traits[name], name in verified) if name in held else _audience(name in cut) for name in shown}
+    withheld = [
+        *released.withheld,
+        *(Withheld(f"segment:{name}", NOT_IN_PURPOSE) for name in (belonging.withheld if belonging else ())),
+    ]
+    return {"traits": told_of, "withheld": _withheld(withheld), "cursor": cursor}
 
 
 async def external_ids(read: Read, origins: Origins) -> dict[str, Any]:
@@ -123,6 +142,7 @@ async def metadata(read: Read, origins: Origins) -> dict[str, Any]:
 def _more(read: Read) -> dict[str, Any]:
     """What GetProfile says besides."""
     profile, purpose = read.profile, read.purpose
+    released = release(profile.record, purpose)
     return {
         "customer_id": to_text(profile.record.members[0]),
         "member_ids": [to_text(member) for member in profile.record.members[:MEMBERS_MOST]],
@@ -133,7 +153,8 @@ def _more(read: Read) -> dict[str, Any]:
         "positions": [f"profile/{partition}/{pos}" for partition, pos in sorted(profile.positions.items()) if pos >= 0],
         "redacted_events": profile.redacted,
         "state_hash": profile.record.state_hash if purpose.may_see(ALL_TRAITS) else None,
-        "withheld": _withheld(release(profile.record, purpose).withheld),
+        "cut": sorted(name for name, trait in released.traits.items() if trait.cut),
+        "withheld": _withheld(released.withheld),
     }
 
 
@@ -161,6 +182,11 @@ def _trait(trait: GoldenTrait, verified: bool) -> dict[str, Any]:
         "verified": verified,
         "cut": trait.cut,
     }
+
+
+def _audience(cut: bool) -> dict[str, Any]:
+    """No event made it: it is true as of the instant that is asked for."""
+    return {"value": True, "source_id": AUDIENCE, "updated_at": None, "event_id": None, "verified": False, "cut": cut}
 
 
 def _external_id(linked: LinkedIdentifier, origin: Origin | None, named_at: int | None) -> dict[str, Any]:

@@ -717,6 +717,7 @@ class ExplainTraitResponse(_message.Message):
     ASSERTIONS_FIELD_NUMBER: _builtins.int
     ASSERTION_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     """The rule, as it stands in the document: a JSON object. Of a computed trait, its definition."""
     named: _builtins.bool
@@ -729,6 +730,8 @@ class ExplainTraitResponse(_message.Message):
     """How many there are in all."""
     next_page_token: _builtins.str
     """Empty on the last page."""
+    event_count: _builtins.int
+    """Of a computed trait, how many events its value is made of. At most the newest 1,000 of them are among the assertions."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value, as GetProfile serves it. Absent: there is none."""
@@ -748,10 +751,11 @@ class ExplainTraitResponse(_message.Message):
         assertions: _abc.Iterable[Global___Assertion] | None = ...,
         assertion_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        event_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion_count", b"assertion_count", "assertions", b"assertions", "cut", b"cut", "named", b"named", "next_page_token", b"next_page_token", "rule", b"rule", "rules_version", b"rules_version", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion_count", b"assertion_count", "assertions", b"assertions", "cut", b"cut", "event_count", b"event_count", "named", b"named", "next_page_token", b"next_page_token", "rule", b"rule", "rules_version", b"rules_version", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -560,6 +560,7 @@ class GetMembershipResponse(_message.Message):
     SEGMENTS_FIELD_NUMBER: _builtins.int
     WITHHELD_SEGMENTS_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
+    CUT_SEGMENTS_FIELD_NUMBER: _builtins.int
     rules_version: _builtins.int
     """By which version of the rules."""
     @_builtins.property
@@ -570,16 +571,23 @@ class GetMembershipResponse(_message.Message):
     def withheld_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of segments that look at traits which the purpose may not see, whether the customer is in them or not."""
 
+    @_builtins.property
+    def cut_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of segments, but for the withheld, that look at a trait of which not all could be considered (`cut` in the profile), whether
+        the customer is in them or not.
+        """
+
     def __init__(
         self,
         *,
         segments: _abc.Iterable[_builtins.str] | None = ...,
         withheld_segments: _abc.Iterable[_builtins.str] | None = ...,
         rules_version: _builtins.int = ...,
+        cut_segments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_version", b"rules_version", "segments", b"segments", "withheld_segments", b"withheld_segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_segments", b"cut_segments", "rules_version", b"rules_version", "segments", b"segments", "withheld_segments", b"withheld_segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
