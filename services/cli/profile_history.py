@@ -162,13 +162,18 @@ def _named(identifier: dict[str, Any]) -> str:
     return f"{identifier['namespace']}:{identifier['value']}"
 
 
+def _again(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
+    """The same value, which another event said."""
+    return " (again)" if old and new and _value(old) == _value(new) else ""
+
+
 def _there(what: str, name: str, is_there: bool) -> tuple[str, str, str]:
     return (what, "-", name) if is_there else (what, name, "-")
 
 
 # What of a change is told: what it is of, before, after.
 _TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
-    "trait": lambda one: (one["name"], _value(one["old"]), _value(one["new"])),
+    "trait": lambda one: (one["name"], _value(one["old"]), _value(one["new"]) + _again(one["old"], one["new"])),
     "identifier": lambda one: _there("identifier", _named(one["identifier"]), one["linked"]),
     "member": lambda one: _there("customer", one["customer_id"], one["joined"]),
     "segment": lambda one: _there("segment", one["name"], one["entered"]),
@@ -189,6 +194,7 @@ def _show(shown: dict[str, Any]) -> None:
             ("customer", (new or old)["customer_id"]),
             ("purpose", shown["purpose_version"]),
             ("version", f"{_of(old, 'version')} → {_of(new, 'version')}"),
+            ("rules", _rules(old, new)),
             ("last seen", f"{_of(old, 'last_seen_time')} → {_of(new, 'last_seen_time')}"),
             ("left out for their size", shown["cut_count"] or None),
         ]
@@ -196,10 +202,10 @@ def _show(shown: dict[str, Any]) -> None:
     columns = ("because of", "source", "happened", "known", "event")
     tables = (
         ("Traits", "trait", "traits", "trait"),
-        ("Identifiers", "", "identifiers", "identifier"),
-        ("Customers", "", "members", "member"),
-        ("Segments", "", "segments", "segment"),
-        ("Consent", "", "decided", "decided"),
+        ("Identifiers", "what", "identifiers", "identifier"),
+        ("Customers", "what", "members", "member"),
+        ("Segments", "what", "segments", "segment"),
+        ("Consent", "what", "decided", "decided"),
     )
     for title, name, field, kind in tables:
         rows = [(*_TOLD[kind](one), *_cause(one)) for one in shown[field]]
@@ -207,6 +213,11 @@ def _show(shown: dict[str, Any]) -> None:
             render.table(title, (name, "before", "after", *columns), rows)
     if shown["withheld"]:
         render.table("Withheld", ("field", "reason"), [(one["field"], one["reason"]) for one in shown["withheld"]])
+
+
+def _rules(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
+    versions = [f"v{standing['rules_version']}" for standing in (old, new) if standing is not None]
+    return " → ".join(dict.fromkeys(versions))
 
 
 def _of(standing: dict[str, Any] | None, field: str) -> str:

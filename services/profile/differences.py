@@ -4,8 +4,8 @@ import msgspec
 
 from services.profile.app import Cluster, Instant, Profiles
 from services.profile.choosing import THEN, Chooser, RulesChoice
-from services.profile.domain.causes import Happening, OtherRules, Passing
-from services.profile.domain.diff import ByEvent, Chained, Difference, Side, compare
+from services.profile.domain.causes import Chained, Happening, OtherRules, Passing
+from services.profile.domain.diff import ByEvent, Difference, Side, compare
 from services.profile.domain.rules import Rules
 from services.profile.profile import Profile
 from services.profile.sides import Sides
@@ -63,7 +63,7 @@ class Differences:
             compare(ruled, passed, Passing(ruled, passed)),
             compare(passed, new, Happening(customer, passed, new, happened)),
         ]
-        return compare(old, new, Chained(steps))
+        return compare(old, new, Chained(old, new, steps))
 
     async def _answered(self, customer: bytes, instant: Instant, choice: RulesChoice, erased: bool) -> Answered:
         rules = self._chooser.rules(choice, instant.known_at)

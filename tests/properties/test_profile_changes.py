@@ -249,5 +249,12 @@ async def test_a_difference_of_two_points_is_told_with_its_causes(
         assert applied(compared.difference.all, before) == after
         by_rules = [change for change in compared.difference.all if isinstance(change.cause, ByRules)]
         assert not by_rules or (choice == THEN and compared.old.rules.version != compared.new.rules.version)
+        for consent in compared.difference.decided:
+            taken = [
+                one
+                for one in (consent.old, consent.new)
+                if one and (one.decided_at <= old.earlier) != (one.decided_at <= new.earlier)
+            ]
+            assert not taken or isinstance(consent.cause, ByDecision)
         for change in compared.difference.all:
             require_real(story, change, old, new)

@@ -1,10 +1,10 @@
 """What made what differs between two answers: other rules, the passing of time and what the person decided, or events."""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from services.profile.domain.diff import ByDecision, ByEvent, ByRules, ByTime, Cause, Side, told_by_segment
+from services.profile.domain.diff import ByDecision, ByEvent, ByRules, ByTime, Cause, Difference, Side, told_by_segment
 from services.profile.domain.expressions.tree import EVERY_FIELD
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.said import Rank, assertions
@@ -78,7 +78,8 @@ class Passing:
     def of_decided(self, purpose: str) -> Cause | None:
         later = self._old if self._undone else self._new
         holds = later.decided.get(purpose)
-        return ByDecision(holds, self._undone) if holds is not None else None
+        came = holds is not None and self._first < holds.decided_at <= self._last
+        return ByDecision(holds, self._undone) if holds is not None and came else None
 
 
 class Happening:
@@ -229,6 +230,48 @@ class Happening:
         if cause is not None and cause.undone == (side is self._old):
             return cause
         return None if member in self._stayed else self.of_member(member)
+
+
+class Chained:
+    """Of a difference that came by several steps: the cause of the last one by which a thing changed.
+
+    A step may change what a later one changes back; what differs in the end was changed by one of them at the least. A decision
+    that was taken between the two answers is its own cause, also where its identifier was linked between them.
+    """
+
+    def __init__(self, old: Side, new: Side, steps: Sequence[Difference]) -> None:
+        self._whole = Passing(old, new)
+        self._found: dict[tuple[str, Any], Cause | None] = {}
+        self._counted: dict[str, tuple[bytes, ...]] = {}
+        for step in steps:
+            self._found |= _by_what(step)
+            self._counted |= {change.name: change.counted for change in step.traits}
+
+    def of_trait(self, name: str) -> Cause | None:
+        return self._found["trait", name]
+
+    def counted(self, name: str) -> tuple[bytes, ...]:
+        return self._counted[name]
+
+    def of_identifier(self, value_hash: bytes) -> Cause | None:
+        return self._found["identifier", value_hash]
+
+    def of_member(self, member: bytes) -> Cause | None:
+        return self._found["member", member]
+
+    def of_segment(self, name: str) -> Cause | None:
+        return self._found["segment", name]
+
+    def of_decided(self, purpose: str) -> Cause | None:
+        return self._whole.of_decided(purpose) or self._found["decided", purpose]
+
+
+def _by_what(step: Difference) -> Iterable[tuple[tuple[str, Any], Cause | None]]:
+    yield from ((("trait", change.name), change.cause) for change in step.traits)
+    yield from ((("identifier", change.value_hash), change.cause) for change in step.identifiers)
+    yield from ((("member", change.customer), change.cause) for change in step.members)
+    yield from ((("segment", change.name), change.cause) for change in step.segments)
+    yield from ((("decided", change.purpose), change.cause) for change in step.decided)
 
 
 def _changed(old: Side, new: Side, among: Collection[str]) -> set[str]:

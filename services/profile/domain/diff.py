@@ -1,6 +1,6 @@
 """What differs between two answers about one customer. What made each difference is told by its causes (`domain.causes`)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Protocol
 
 import msgspec
@@ -207,43 +207,3 @@ def told_by_segment(name: str, *sides: Side) -> frozenset[str]:
     """Names of the traits that being in it tells something of, by the rules of any of these."""
     defined = [side.rules.segments.conditions.get(name) for side in sides if side.rules.segments is not None]
     return frozenset[str]().union(*(looks_at(one) for one in defined if one is not None))
-
-
-class Chained:
-    """Of a difference that came by several steps: the cause of the last one by which a thing changed.
-
-    A step may change what a later one changes back; what differs in the end was changed by one of them at the least.
-    """
-
-    def __init__(self, steps: Sequence[Difference]) -> None:
-        self._found: dict[tuple[str, Any], Cause | None] = {}
-        self._counted: dict[str, tuple[bytes, ...]] = {}
-        for step in steps:
-            self._found |= _by_what(step)
-            self._counted |= {change.name: change.counted for change in step.traits}
-
-    def of_trait(self, name: str) -> Cause | None:
-        return self._found["trait", name]
-
-    def counted(self, name: str) -> tuple[bytes, ...]:
-        return self._counted[name]
-
-    def of_identifier(self, value_hash: bytes) -> Cause | None:
-        return self._found["identifier", value_hash]
-
-    def of_member(self, member: bytes) -> Cause | None:
-        return self._found["member", member]
-
-    def of_segment(self, name: str) -> Cause | None:
-        return self._found["segment", name]
-
-    def of_decided(self, purpose: str) -> Cause | None:
-        return self._found["decided", purpose]
-
-
-def _by_what(step: Difference) -> Iterable[tuple[tuple[str, Any], Cause | None]]:
-    yield from ((("trait", change.name), change.cause) for change in step.traits)
-    yield from ((("identifier", change.value_hash), change.cause) for change in step.identifiers)
-    yield from ((("member", change.customer), change.cause) for change in step.members)
-    yield from ((("segment", change.name), change.cause) for change in step.segments)
-    yield from ((("decided", change.purpose), change.cause) for change in step.decided)
