@@ -21,6 +21,7 @@ from services.profile.explaining import Explaining
 from services.profile.exports import Exports
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
+from services.profile.lapses import Lapses
 from services.profile.memberships import Keeper
 from services.profile.notices import Notices
 from services.profile.origins import Origins
@@ -93,6 +94,7 @@ class Parts:
     exports: Exports
     origins: Origins
     changes: Changes
+    lapses: Lapses
     purger: Purger
     keeper: Keeper
     memberships: Memberships
@@ -169,6 +171,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
+        lapses=Lapses(visibility, states, chooser, Sides(chooser, decisions), reader, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us),
         memberships=Memberships(pool),

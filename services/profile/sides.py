@@ -7,6 +7,7 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
+from services.profile.clusters import bound_hashes
 from services.profile.domain.computed.aggregates import next_change
 from services.profile.domain.computed.take import join
 from services.profile.domain.diff import Side
@@ -14,9 +15,9 @@ from services.profile.domain.golden import GoldenRecord, VerifiedValue, unconfir
 from services.profile.domain.membership import Standing, standing
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
-from services.profile.domain.state import State
+from services.profile.domain.state import Held, State
 from services.profile.tables.snapshots import NEVER, Past
-from shared.events.consent import DecisionRecorded, holding
+from shared.events.consent import DecisionRecorded, holding, outlives_parting
 
 
 class Sides:
@@ -24,10 +25,10 @@ class Sides:
         self._chooser = chooser
         self._decisions = decisions
 
-    async def of(self, customer: bytes, past: Mapping[bytes, Past], rules: Rules, at: int, *, erased: bool) -> Side:
+    async def of(self, customer: bytes, past: Mapping[bytes, Past], rules: Rules, at: int, *, whole: bool = True) -> Side:
         """Of the customers that were one, each as it was, folded for these rules. What is decided counts by `at`, as does time.
 
-        Of one who is `erased` by now, neither what was decided nor segments are told, whatever the instant.
+        Not `whole` it is without what was decided and segments: of one who is erased by now they aren't told, whatever the instant.
         """
         states = {member: one.held.state for member, one in past.items()}
         if all(one.latest_at == NEVER for one in past.values()):
@@ -35,8 +36,8 @@ class Sides:
         held = {customer: {member: one.held for member, one in past.items()}}
         record = (await self._chooser.records(held, rules, at))[customer]
         confirmed = await self._chooser.confirmations(unconfirmed(states.values(), rules) | _confirmable(record))
-        decisions = [] if erased else await self._decided(record)
-        place = Standing() if erased else standing(states.values(), record, rules, at)
+        decisions = await self._decided(held[customer]) if whole else []
+        place = standing(states.values(), record, rules, at) if whole else Standing()
         return Side(
             told=True,
             traits=record.traits,
@@ -51,9 +52,10 @@ class Sides:
             next_at=_next(at, [*confirmed.values(), *decisions], place, list(states.values()), rules),
         )
 
-    async def _decided(self, record: GoldenRecord) -> list[DecisionRecorded]:
-        found = await self._decisions.get(set(record.identifiers))
-        return [decision for decisions in found.values() for decision in decisions]
+    async def _decided(self, held: Mapping[bytes, Held]) -> list[DecisionRecorded]:
+        hashes = bound_hashes(held)
+        found = await self._decisions.get(hashes.keys())
+        return [d for bound, theirs in hashes.items() for d in found[bound] if theirs or outlives_parting(d)]
 
 
 def as_of_their_events(side: Side) -> Side:

@@ -192,7 +192,7 @@ class Walks:
 
     async def _side(self, walk: Walk, past: Mapping[bytes, Past], at: int, *, clocks: bool = False) -> Side:
         members = {member: past[member] for member in _members(walk.customer, past)}
-        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at).earlier, erased=walk.erased)
+        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at).earlier, whole=not walk.erased)
         return side if clocks else as_of_their_events(side)
 
 

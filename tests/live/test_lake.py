@@ -334,3 +334,28 @@ def test_an_export_that_is_interrupted_keeps_what_it_has_and_goes_on(shop: LakeS
     assert process.returncode in (0, 130)
     shop.export()
     assert shop.count("order_completed") == (400, 400)
+
+
+def test_what_time_or_a_confirmation_changes_is_a_row_of_its_own_once(shop: LakeShop, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.json"
+    counted = {"orders": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}}
+    rules.write_text(json.dumps({"traits": {"email": {"verified_first": True}}, "computed": counted}))
+    shop.c360.run("profile", "rules", "activate", str(rules), "--by", "us", "--reason", "windows")
+    user, first = shop.user("dee"), f"dee-{shop.mark}@example.com"
+    shop.send({"type": "identify", "userId": user, "traits": {"email": first}})
+    shop.send({"type": "track", "userId": user, "event": "Order Completed", "properties": {"total": 1}})
+    shop.send({"type": "identify", "userId": user, "traits": {"email": f"new-{first}"}})
+    customer = shop.c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", shop.position)["customer_id"]
+    confirmed = shop.c360.json("consent", "grant", f"email:{first}", "marketing", "--method", "link", "--confirmed")["decision_id"]
+
+    def rows() -> list[tuple[Any, ...]]:
+        shop.export()
+        found = f"SELECT traits, triggering_event_type, triggering_event_id FROM {shop.files('profile_traits_updates')}"
+        return duckdb.execute(f"{found} WHERE segment_id = '{customer}' ORDER BY seq").fetchall()
+
+    eventually(lambda: json.loads(rows()[-1][0]) == {"email": first, "orders": 0})
+    told = rows()
+    assert len(told) == len(set(told)), "each run tells it once"
+    by = {(kind, cause) for _, kind, cause in told if kind in ("time", "confirmed")}
+    assert by
+    assert by <= {("time", None), ("confirmed", confirmed)}, "one a run and customer: the last"

@@ -149,9 +149,9 @@ class Past:
             PARTITIONS,
         )
         self.batches = Batches(self.profiles, cast(Any, self), LoadingCache(self._states, 0), vault.lookup_key)
-        sides = Sides(chooser, decisions)
-        self.differences = Differences(self.profiles, chooser, self.history, sides)
-        self.walks = Walks(self.profiles, chooser, self.history, sides, reader, vault, PARTITIONS)
+        self.chooser, self.sides = chooser, Sides(chooser, decisions)
+        self.differences = Differences(self.profiles, chooser, self.history, self.sides)
+        self.walks = Walks(self.profiles, chooser, self.history, self.sides, reader, vault, PARTITIONS)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
 
     def key_of(self, stream: bytes) -> DataKey:

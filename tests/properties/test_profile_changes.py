@@ -1,6 +1,6 @@
 """Laws of what changed: what is told, done one by one, leads from answer to answer, whatever changed it; and the causes are real."""
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +22,9 @@ from services.profile.domain.diff import (
 )
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES, read, to_json
+from services.profile.lapses import Lapses
 from services.profile.tables.rulebook import RULES_STREAM
+from services.profile.visibility import Visibility
 from services.profile.walking import Order
 from shared.events import customer as events
 from shared.events.catalogue import make_entry
@@ -50,7 +52,7 @@ ADDRESSES = ["a@shop.example", "b@shop.example"]
 LATER = 1_000 * SECOND  # events are received then, so that they count when they happened
 Answer = dict[tuple[str, Any], Any]
 
-who = st.integers(0, 2)
+who = st.sampled_from([0, 0, 0, 1, 2])  # mostly one, so that there is much of her
 when = st.integers(1, 30).map(lambda seconds: seconds * SECOND)
 said = st.fixed_dictionaries({}, optional={"city": st.sampled_from(["Kiel", "Ulm", None]), "email": st.sampled_from(ADDRESSES)})
 deeds = st.one_of(
@@ -60,7 +62,9 @@ deeds = st.one_of(
     st.tuples(st.just("unlink"), st.integers(0, 9), when),
     st.tuples(st.just("merge"), who, who, when),
     st.tuples(st.just("split"), st.integers(0, 9), when),
+    st.tuples(st.just("identify"), who, when, st.just("web"), st.builds(lambda email: {"email": email}, st.sampled_from(ADDRESSES))),
     st.tuples(st.just("confirm"), st.sampled_from(ADDRESSES), when),
+    st.tuples(st.just("order"), who, when, st.integers(1, 3)),
     st.tuples(
         st.just("decide"), st.sampled_from([b"a", b"b", b"u0", b"u1"]), when, st.sampled_from(["letters", "ads"]),
         st.sampled_from(["granted", "withdrawn"]),
@@ -187,6 +191,11 @@ def without_clocks(answer: Answer) -> Answer:
     return {what: told for what, told in answer.items() if what != ("trait", "since")}
 
 
+def require_timed(change: Change) -> None:
+    assert isinstance(change, TraitChange | SegmentChange)
+    assert change.name in ("orders", "since", "frequent", "silent")
+
+
 def require_real(story: Story, change: Change, old: Instant, new: Instant) -> None:
     """An event or a decision that one of the two instants has and the other hasn't; of time and rules what they can change."""
     match change.cause:
@@ -200,8 +209,7 @@ def require_real(story: Story, change: Change, old: Instant, new: Instant) -> No
             assert decision in story.past.decisions[decision.identifier_hash]
             assert [decision.decided_at <= at.earlier for at in (old, new)] == [change.cause.undone, not change.cause.undone]
         case ByTime():
-            name = change.name if isinstance(change, TraitChange | SegmentChange) else None
-            assert name in ("orders", "since", "frequent", "silent")
+            require_timed(change)
             assert change.cause.undone == (new.earlier < old.earlier)
         case ByRules():
             assert isinstance(change, TraitChange | SegmentChange)
@@ -232,7 +240,9 @@ async def test_a_history_leads_through_every_answer_to_the_last(steps: list[Any]
             before, then = (
                 Instant(until.valid_at, at) if order == "known" else Instant(at, until.known_at) for at in (one.at - 1, one.at)
             )
-            if not isinstance(one.change.cause, ByTime):
+            if isinstance(one.change.cause, ByTime):
+                require_timed(one.change)  # clocks are read at the end, where no time has passed
+            else:
                 require_real(story, one.change, before, then)
 
 
@@ -258,3 +268,46 @@ async def test_a_difference_of_two_points_is_told_with_its_causes(
             assert not taken or isinstance(consent.cause, ByDecision)
         for change in compared.difference.all:
             require_real(story, change, old, new)
+
+
+class _States:
+    """As they are now."""
+
+    def __init__(self, past: Past) -> None:
+        self.load = past._states
+
+
+@given(stories, st.integers(0, 38), st.integers(0, 38))
+async def test_a_lapse_is_told_where_time_or_a_confirmation_changed_anything_and_is_what_was_known_then(
+    steps: list[Any], since_s: int, through_s: int
+) -> None:
+    story = Story(steps, ruled_at=0)
+    past, states = story.past, cast(Any, _States(story.past))
+    since, through = sorted((since_s * SECOND, through_s * SECOND))
+    lapses = Lapses(
+        Visibility(past.profiles, states), states, past.chooser, past.sides, cast(Any, past.log), past._settle, PARTITIONS
+    )
+    told = {lapse.members[0]: lapse for lapse in await lapses.between(CUSTOMERS, AUDIT, since, through)}
+    erased = {r.entry.stream for r in past.log.records if isinstance(r.entry.public(), events.CustomerErased)}
+    for customer in CUSTOMERS:
+        members = {record.entry.stream for record in plain_events(past, customer, 2**62, 2**62)[1]}
+        newest = max((record.recorded_at for record in past.log.records if record.entry.stream in members), default=0)
+        if lapse := told.get(customer):
+            assert since < lapse.changed_at <= through
+            assert lapse.at == max(lapse.changed_at, newest + 1)
+            assert not lapse.decision_id or any(
+                lapse.decision_id == d.decision_id for made in past.decisions.values() for d in made
+            )
+            assert set(lapse.members) == members
+            assert lapse.traits == values_of(await story.plain(customer, Instant(known_at=lapse.at), "now"))
+        assert customer not in told or not erased & members
+        if members and not erased & members and newest <= since:
+            before, after = [without_clocks(await story.plain(customer, Instant(known_at=at), "now")) for at in (since, through)]
+            if lapse is None and min(members, key=CUSTOMERS.index) == customer:
+                assert values_of(before) == values_of(after)
+            elif lapse is not None:
+                assert values_of(after) == {name: value for name, value in lapse.traits.items() if name != "since"}
+
+
+def values_of(answer: Answer) -> dict[str, Any]:
+    return {name: told[0] for (kind, name), told in answer.items() if kind == "trait"}

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from services.cli.lake.cells import Types
+from services.cli.lake.manifest import Passing
 from services.cli.lake.shapes import DAY_US, Row, event_rows
-from services.cli.lake.updates import canonical_row, link_row, traits_row
+from services.cli.lake.updates import canonical_row, lapse_row, link_row, traits_row
 
 if TYPE_CHECKING:
     from c360.profile.v1 import export_pb2
@@ -42,6 +43,7 @@ class Waiting:
         self.tables: dict[tuple[str, str], Columns] = {}
         self.erased: set[str] = set()
         self.positions: dict[int, int] = {}
+        self.passed: Passing | int | None = None  # of what changed with no event: how far it is in, wholly or up to a customer
         self.recorded_us = 0
         self.events = self.rows = self.size_bytes = 0
 
@@ -60,6 +62,10 @@ class Waiting:
                 self._add(traits_row(change.traits, self.types))
             case "erased_customer_id":
                 self.erased.add(change.erased_customer_id)
+
+    def take_lapse(self, traits: export_pb2.ExportedTraits, through_us: int) -> None:
+        self.size_bytes += traits.ByteSize()
+        self._add(lapse_row(traits, self.types, through_us))
 
     def _add(self, row: Row) -> None:
         place = (row.table, day_of(row.recorded_us))

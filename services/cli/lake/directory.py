@@ -22,7 +22,7 @@ import msgspec
 from services.cli.errors import Misused
 from services.cli.lake import parquet
 from services.cli.lake.buffers import Waiting
-from services.cli.lake.manifest import NAME, DataFile, Manifest, load, store, sync
+from services.cli.lake.manifest import NAME, DataFile, Manifest, Passing, load, store, sync
 from shared import faults
 
 STAGING, LOCK = ".staging", ".lock"
@@ -58,7 +58,8 @@ class Lake:
                 tables.setdefault(table, []).append(file)
         self._commit(
             tables,
-            next_positions=waiting.positions,
+            next_positions=waiting.positions or self.manifest.next_positions,
+            **_passed(waiting),
             recorded_through=_later(self.manifest.recorded_through, waiting.recorded_us),
             events=self.manifest.events + waiting.events,
         )
@@ -150,6 +151,12 @@ class Lake:
             changed |= {place.parent, place.parent.parent}
             faults.reach(AMID_MOVES)
         _sync(changed)  # only then may what is staged go
+
+
+def _passed(waiting: Waiting) -> dict[str, Any]:
+    if isinstance(waiting.passed, Passing):
+        return {"passing": waiting.passed}
+    return {} if waiting.passed is None else {"passing": None, "passed_us": waiting.passed}
 
 
 @contextmanager

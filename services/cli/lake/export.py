@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from services.cli.errors import CommandError, NotReachable
 from services.cli.lake.buffers import Waiting
 from services.cli.lake.directory import Lake
+from services.cli.lake.manifest import Passing
 from services.cli.telling import Teller
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Exporter:
         self._stop = stop
         self._teller = teller
         self.counts = Counts()
-        self._checked_at = -CHECK_EVERY_S
+        self._checked_at = self._refreshed_at = -CHECK_EVERY_S
 
     def once(self, request: export_pb2.ExportChangesRequest) -> None:
         """Up to the end of the log, or until it is stopped; what came until then is committed. Raises CommandError."""
@@ -97,6 +98,8 @@ class Exporter:
         self._commit()
         if failure is not None and not self._stop.asked:
             raise failure
+        if not self._stop.asked and time.monotonic() - self._refreshed_at >= CHECK_EVERY_S:
+            self._refresh()
 
     def follow(self, request: export_pb2.ExportChangesRequest, every_s: float) -> None:
         """Again and again, until it is stopped; while the service is away or busy, it tries on. Raises CommandError."""
@@ -121,6 +124,28 @@ class Exporter:
             self.counts.taken_out += len(gone)
         self._checked_at = time.monotonic()
 
+    def _refresh(self) -> None:
+        """What changed with no event. Stopped amid it, it keeps what is committed, and the next one goes on there."""
+        from services.cli.lake.lapses import lapsed_of
+
+        self._begin()
+        passed_us = 0
+        for lapsed in lapsed_of(self._lake.people(), self._lake.manifest, lambda: self._stop.asked):
+            for traits in lapsed.traits:
+                self._waiting.take_lapse(traits, lapsed.through_us)
+            passed_us = lapsed.through_us
+            if self._waiting.is_full:
+                self._waiting.passed = Passing(passed_us, lapsed.customer)
+                self._commit()
+                self._begin()
+        if self._stop.asked:
+            return
+        unfinished = self._lake.manifest.passing
+        if self._waiting.rows or unfinished is not None:
+            self._waiting.passed = passed_us or (unfinished.through_us if unfinished else 0)
+            self._commit()
+        self._refreshed_at = time.monotonic()
+
     def _begin(self) -> None:
         """`_open` are changes of an instant whose end hasn't come yet."""
         self._waiting = Waiting(self._lake.manifest.types())
@@ -141,7 +166,8 @@ class Exporter:
         self._teller.tell(answer.read_count / (answer.total_count or 1), f"{done:,} events, {self.counts.events_a_second:,}/s")
 
     def _commit(self) -> None:
-        if self._waiting.positions and self._waiting.positions != self._lake.manifest.next_positions:
+        moved = self._waiting.positions and self._waiting.positions != self._lake.manifest.next_positions
+        if moved or self._waiting.passed is not None:
             self._lake.commit(self._waiting)
             self.counts.add(self._waiting)
             self._lake.merge_small_files()

@@ -24,14 +24,23 @@ class DataFile(msgspec.Struct, frozen=True):
     columns: Types = {}
 
 
+class Passing(msgspec.Struct, frozen=True):
+    """Of what changed by then with no event, the rows of customers up to one, by id, are in the lake; the rest isn't yet."""
+
+    through_us: int
+    customer: str
+
+
 class Manifest(msgspec.Struct, kw_only=True):
-    """`next_positions` are, by partition of the log, the first that isn't in the lake yet."""
+    """`passed_us`: what changed by then with no event is in the lake. `next_positions` are, by partition of the log, the first that isn't in the lake yet."""
 
     format: Literal[1] = 1
     log: str  # which one: its installation and name
     purpose: str
     commit: int = 0
     next_positions: dict[int, int] = {}
+    passed_us: int = 0
+    passing: Passing | None = None
     recorded_through: str = ""  # the newest instant of recording that a row has
     events: int = 0  # of sources, ever taken
     tables: dict[str, list[DataFile]] = {}  # in the order in which they came

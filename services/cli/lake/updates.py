@@ -36,6 +36,13 @@ def canonical_row(canonical: export_pb2.ExportedCanonical) -> Row:
     return Row("id_graph_updates", cells["uuid_ts"], cells | {"canonical_segment_id": canonical.canonical_customer_id})
 
 
+def lapse_row(traits: export_pb2.ExportedTraits, types: dict[str, Types], through_us: int) -> Row:
+    """What changed with no event; `through_us` tells it from what is told of the same instant another time."""
+    row = traits_row(traits, types)
+    row.cells["id"] += f":{through_us}"
+    return row
+
+
 def traits_row(traits: export_pb2.ExportedTraits, types: dict[str, Types]) -> Row:
     """`types`, by table, grows with what is new."""
     table = "profile_traits_updates"
@@ -53,9 +60,9 @@ def _cells(customer_id: str, occasion: export_pb2.ExportedOccasion) -> dict[str,
         "timestamp": to_us(occasion.occur_time),
         "uuid_ts": recorded_us,
         "seq": recorded_us,
-        "log_partition": occasion.position.partition,
-        "log_position": occasion.position.number,
     }
+    if occasion.HasField("position"):
+        cells |= {"log_partition": occasion.position.partition, "log_position": occasion.position.number}
     cause = {
         "triggering_event_id": occasion.cause_id,
         "triggering_event_type": occasion.cause_type,

@@ -10,6 +10,7 @@ from c360.profile.v1 import export_pb2 as pb
 from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.changes import Because, Change, ChangePage, Erased
 from services.profile.enforcement import release, release_event
+from services.profile.lapses import Lapse
 from services.profile.sweep import Canonical, Link, Traits
 from shared.errors import InvalidInput
 from shared.events.catalogue import CATALOGUE
@@ -115,3 +116,17 @@ def _occasion(change: Because, purpose: PurposeDefined) -> pb.ExportedOccasion:
         occasion.cause_name = release_event(cause.public, cause.personal, purpose).name or ""
         occasion.cause_source = cause.public.source
     return occasion
+
+
+def lapse_message(lapse: Lapse) -> pb.ExportedTraits:
+    return pb.ExportedTraits(
+        customer_id=to_text(lapse.members[0]),
+        member_customer_ids=map(to_text, lapse.members),
+        traits=msgspec.json.encode(lapse.traits).decode(),
+        occasion=pb.ExportedOccasion(
+            occur_time=to_timestamp(lapse.changed_at),
+            record_time=to_timestamp(lapse.at),
+            cause_id=to_text(lapse.decision_id) if lapse.decision_id else "",
+            cause_type="confirmed" if lapse.decision_id else "time",
+        ),
+    )

@@ -7,16 +7,18 @@ from typing import Any
 from c360.profile.v1 import export_pb2 as pb
 from c360.profile.v1 import export_pb2_grpc
 
-from services.profile.api.changes import responses, wanted_positions
+from services.profile.api.changes import lapse_message, responses, wanted_positions
 from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.api.sending import taken_in_time
 from services.profile.app import Profiles
 from services.profile.changes import Changes
 from services.profile.enforcement import depends_on_the_person, reads_the_restricted
 from services.profile.exports import Exports, Interval, Page
+from services.profile.lapses import Lapses
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
 from shared.ids import from_text, to_text
+from shared.instants import to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness, instant
 from shared.rpc.server import DEFAULT_DEADLINE_S
@@ -25,10 +27,11 @@ SEND_TIMEOUT_S = 60.0  # for a part: who doesn't read holds up other exports
 
 
 class ExportApi(export_pb2_grpc.ExportServiceServicer):
-    def __init__(self, profiles: Profiles, exports: Exports, changes: Changes, progress: Progress) -> None:
+    def __init__(self, profiles: Profiles, exports: Exports, changes: Changes, lapses: Lapses, progress: Progress) -> None:
         self._profiles = profiles
         self._exports = exports
         self._changes = changes
+        self._lapses = lapses
         self._progress = progress
 
     async def ExportEvents(self, request: pb.ExportEventsRequest, context: Any) -> AsyncIterator[pb.ExportEventsResponse]:
@@ -56,6 +59,20 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         refused = await self._changes.refused([from_text(text, "customer") for text in request.customer_ids], purpose)
         can_end = depends_on_the_person(purpose) or not reads_the_restricted(purpose)
         return pb.CheckExportedResponse(refused_customer_ids=sorted(map(to_text, refused)), can_end=can_end)
+
+    async def RefreshExported(self, request: pb.RefreshExportedRequest, context: Any) -> pb.RefreshExportedResponse:
+        purpose = self._profiles.purpose(request.purpose)
+        since = instant(request.since, "since") if request.HasField("since") else 0
+        through = (
+            self._profiles.past(instant(request.through, "through"))
+            if request.HasField("through")
+            else await self._lapses.settled()
+        )
+        customers = [from_text(text, "customer") for text in request.customer_ids]
+        found = await self._lapses.between(customers, purpose, since, through)
+        return pb.RefreshExportedResponse(
+            traits=map(lapse_message, found), through=to_timestamp(through), can_lapse=self._lapses.can_be
+        )
 
 
 async def _responses(pages: AsyncGenerator[Page, None], purpose: PurposeDefined) -> AsyncGenerator[pb.ExportEventsResponse, None]:

@@ -582,3 +582,80 @@ class CheckExportedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckExportedResponse: _TypeAlias = CheckExportedResponse  # noqa: Y015
+
+@_typing.final
+class RefreshExportedRequest(_message.Message):
+    """RefreshExportedRequest names customers and two instants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose that they were exported for. Exactly one."""
+    @_builtins.property
+    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids, UUIDs; at most 1,000, and it may be none."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """What changed after it; default: whatever changed since the newest event of each."""
+
+    @_builtins.property
+    def through(self) -> _timestamp_pb2.Timestamp:
+        """Up to it; default: now."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        through: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "through", b"through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "purpose", b"purpose", "since", b"since", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshExportedRequest: _TypeAlias = RefreshExportedRequest  # noqa: Y015
+
+@_typing.final
+class RefreshExportedResponse(_message.Message):
+    """RefreshExportedResponse is what changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAITS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    CAN_LAPSE_FIELD_NUMBER: _builtins.int
+    can_lapse: _builtins.bool
+    """Whether anything can change so by the rules in force. If not, ExportChanges tells all that there is to know."""
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedTraits]:
+        """Of each customer that changed and may be seen, one: the traits from the last change on, or just after its newest event when that
+        was later. After 100 changes of one customer, those at the end. Its occasion has no event and no position; `cause_type` is "time",
+        or "confirmed" with the decision's id.
+        """
+
+    @_builtins.property
+    def through(self) -> _timestamp_pb2.Timestamp:
+        """Up to where it was looked."""
+
+    def __init__(
+        self,
+        *,
+        traits: _abc.Iterable[Global___ExportedTraits] | None = ...,
+        through: _timestamp_pb2.Timestamp | None = ...,
+        can_lapse: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["through", b"through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_lapse", b"can_lapse", "through", b"through", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshExportedResponse: _TypeAlias = RefreshExportedResponse  # noqa: Y015

@@ -50,6 +50,11 @@ class ExportServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedResponse.FromString,
                 _registered_method=True)
+        self.RefreshExported = channel.unary_unary(
+                '/c360.profile.v1.ExportService/RefreshExported',
+                request_serializer=c360_dot_profile_dot_v1_dot_export__pb2.RefreshExportedRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.RefreshExportedResponse.FromString,
+                _registered_method=True)
 
 
 class ExportServiceServicer:
@@ -96,6 +101,16 @@ class ExportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefreshExported(self, request, context):
+        """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
+        of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
+        is another at every instant, and no change.
+        Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +128,11 @@ def add_ExportServiceServicer_to_server(servicer, server):
                     servicer.CheckExported,
                     request_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedResponse.SerializeToString,
+            ),
+            'RefreshExported': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshExported,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_export__pb2.RefreshExportedRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_export__pb2.RefreshExportedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -197,6 +217,33 @@ class ExportService:
             '/c360.profile.v1.ExportService/CheckExported',
             c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_export__pb2.CheckExportedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshExported(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.ExportService/RefreshExported',
+            c360_dot_profile_dot_v1_dot_export__pb2.RefreshExportedRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_export__pb2.RefreshExportedResponse.FromString,
             options,
             channel_credentials,
             insecure,

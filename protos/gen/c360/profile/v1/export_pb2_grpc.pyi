@@ -61,6 +61,12 @@ class ExportServiceStub:
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
     (CONSENT_NOT_CONFIRMED).
     """
+    RefreshExported: _grpc.UnaryUnaryMultiCallable[_export_pb2.RefreshExportedRequest, _export_pb2.RefreshExportedResponse]
+    """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
+    of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
+    is another at every instant, and no change.
+    Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
+    """
 
 @_typing.type_check_only
 class ExportServiceAsyncStub(ExportServiceStub):
@@ -94,6 +100,12 @@ class ExportServiceAsyncStub(ExportServiceStub):
     """CheckExported says which of the customers that were exported for a purpose don't permit it any more, or are gone.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
     (CONSENT_NOT_CONFIRMED).
+    """
+    RefreshExported: _aio.UnaryUnaryMultiCallable[_export_pb2.RefreshExportedRequest, _export_pb2.RefreshExportedResponse]  # type: ignore[assignment]
+    """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
+    of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
+    is another at every instant, and no change.
+    Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
     """
 
 class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,6 +155,18 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         """CheckExported says which of the customers that were exported for a purpose don't permit it any more, or are gone.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_ID_INVALID, TOO_MANY_CUSTOMERS), UNAVAILABLE
         (CONSENT_NOT_CONFIRMED).
+        """
+
+    @_abc_1.abstractmethod
+    def RefreshExported(
+        self,
+        request: _export_pb2.RefreshExportedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_export_pb2.RefreshExportedResponse, _abc.Awaitable[_export_pb2.RefreshExportedResponse]]:
+        """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
+        of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
+        is another at every instant, and no change.
+        Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
         """
 
 def add_ExportServiceServicer_to_server(servicer: ExportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
