@@ -4,8 +4,9 @@ import msgspec
 
 from services.profile.app import Cluster, Instant, Profiles
 from services.profile.choosing import THEN, Chooser, RulesChoice
-from services.profile.domain.causes import Chained, Happening, OtherRules, Passing
+from services.profile.domain.causes import Chained, OtherRules, Passing
 from services.profile.domain.diff import ByEvent, Difference, Side, compare
+from services.profile.domain.happening import Happening
 from services.profile.domain.rules import Rules
 from services.profile.profile import Profile
 from services.profile.sides import Sides

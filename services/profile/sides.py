@@ -36,7 +36,7 @@ class Sides:
         held = {customer: {member: one.held for member, one in past.items()}}
         record = (await self._chooser.records(held, rules, at))[customer]
         confirmed = await self._chooser.confirmations(unconfirmed(states.values(), rules) | _confirmable(record))
-        decisions = await self._decided(held[customer]) if whole else []
+        decisions = await self._decided(held[customer], record) if whole else []
         place = standing(states.values(), record, rules, at) if whole else Standing()
         return Side(
             told=True,
@@ -52,8 +52,9 @@ class Sides:
             next_at=_next(at, [*confirmed.values(), *decisions], place, list(states.values()), rules),
         )
 
-    async def _decided(self, held: Mapping[bytes, Held]) -> list[DecisionRecorded]:
-        hashes = bound_hashes(held)
+    async def _decided(self, held: Mapping[bytes, Held], record: GoldenRecord) -> list[DecisionRecorded]:
+        """By the identifiers that were hers, and what was forbidden by those that parted from her."""
+        hashes = {bound: theirs for bound, theirs in bound_hashes(held).items() if bound in record.identifiers or not theirs}
         found = await self._decisions.get(hashes.keys())
         return [d for bound, theirs in hashes.items() for d in found[bound] if theirs or outlives_parting(d)]
 

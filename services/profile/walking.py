@@ -14,9 +14,10 @@ import msgspec
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, Chooser, RulesChoice
 from services.profile.clusters import unknown
-from services.profile.domain.causes import Happening, Passing
+from services.profile.domain.causes import Passing
 from services.profile.domain.diff import ByEvent, Change, Side, compare
 from services.profile.domain.fold import happened_by
+from services.profile.domain.happening import Happening
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import fork, reachable
 from services.profile.sides import Sides, as_of_their_events

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from services.profile.app import Instant
 from services.profile.choosing import THEN, RulesChoice
-from services.profile.domain.causes import COUNTED_AT_MOST
 from services.profile.domain.diff import (
     ByDecision,
     ByEvent,
@@ -20,6 +19,7 @@ from services.profile.domain.diff import (
     SegmentChange,
     TraitChange,
 )
+from services.profile.domain.happening import COUNTED_AT_MOST
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES, read, to_json
 from services.profile.lapses import Lapses
@@ -35,7 +35,7 @@ from shared.ids import derived_id, partition_of
 from shared.instants import SECOND
 from shared.log import Record
 from tests.properties.past_store import AUDIT, PARTITIONS, Past
-from tests.properties.pasts import CUSTOMERS, Teller, activity
+from tests.properties.pasts import CUSTOMERS, Teller, activity, own
 from tests.properties.plain_replay import plain_events, plain_refusal
 from tests.properties.test_profile_time import orders, walked
 
@@ -94,7 +94,7 @@ class Story(Teller):
         self.past.history = self.past.history.of(self.past.rulebook.rules.keeping)
 
     def order(self, one: int, at: int, total: int) -> None:
-        public = activity("shop", LATER)
+        public = activity("shop", LATER, *own(one))
         self._event(one, at, events.TRACKED, public, events.Tracked(name="Order Completed", properties={"total": total}))
 
     def confirm(self, address: str, at: int) -> None:

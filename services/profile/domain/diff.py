@@ -1,10 +1,11 @@
 """What differs between two answers about one customer. What made each difference is told by its causes (`domain.causes`)."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any, Protocol
 
 import msgspec
 
+from services.profile.domain.expressions.tree import EVERY_FIELD
 from services.profile.domain.golden import GoldenTrait, VerifiedValue
 from services.profile.domain.membership import NOWHERE, looks_at
 from services.profile.domain.rules import Rules
@@ -207,3 +208,9 @@ def told_by_segment(name: str, *sides: Side) -> frozenset[str]:
     """Names of the traits that being in it tells something of, by the rules of any of these."""
     defined = [side.rules.segments.conditions.get(name) for side in sides if side.rules.segments is not None]
     return frozenset[str]().union(*(looks_at(one) for one in defined if one is not None))
+
+
+def changed_traits(old: Side, new: Side, among: Collection[str]) -> set[str]:
+    """Names of golden traits that differ, of those, or of all where EVERY_FIELD is among them."""
+    names = {name for name in old.traits.keys() | new.traits.keys() if old.traits.get(name) != new.traits.get(name)}
+    return names if EVERY_FIELD in among else names & set(among)
