@@ -16,6 +16,10 @@ AFTER_COMMIT: Final = "after the commit"
 BEFORE_PUBLISH: Final = "before the publish"
 AFTER_PUBLISH: Final = "after the publish"  # the broker has it, and nobody was told
 POINTS: Final = (BEFORE_POSITION, AFTER_INSERT, BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH)
+# Of who keeps memberships of segments: changes are written; so is up to where they were looked for. Neither is committed.
+MEMBERSHIPS_WRITTEN: Final = "memberships written"
+PLACE_WRITTEN: Final = "place written"
+SEGMENT_POINTS: Final = (MEMBERSHIPS_WRITTEN, PLACE_WRITTEN)
 
 VARIABLE: Final = "C360_FAULT"
 
@@ -26,7 +30,7 @@ class UnknownPoint(Exception):
     """The variable names a point that isn't one."""
 
 
-def arm(environ: Mapping[str, str], points: Collection[str] = POINTS) -> None:
+def arm(environ: Mapping[str, str], points: Collection[str] = POINTS + SEGMENT_POINTS) -> None:
     """`points` are those that the process has. Raises UnknownPoint."""
     _left.clear()
     if text := environ.get(VARIABLE):

@@ -2,9 +2,10 @@
 
 import asyncio
 import base64
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, count, islice
 
 import pytest
 from c360.common.v1.common_pb2 import Position
@@ -18,6 +19,7 @@ from services.profile.composition import ProfileSettings, compose
 from services.profile.domain.golden import golden_record
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
+from services.stack.settings import whole_environment
 from services.stack.stack import Stack
 from shared.config import read_settings
 from shared.errors import InvalidInput, NotFound, NotFreshEnough, NotPermitted, Unavailable
@@ -189,6 +191,54 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
     assert await parts.memberships.sizes() == {"kiel": 1}, "nobody waits for the one who can't be looked at"
     assert (await history(inside, "kiel", one))[-1] == (False, "rules")
     assert keeper._resting_under is parts.rulebook.rules, "with no segments there is nothing to do"
+
+
+async def test_a_keeper_that_is_killed_between_what_it_writes_and_its_place_loses_and_doubles_nothing(
+    inside: Inside, servers: Stack
+) -> None:
+    await _emptied(inside)
+    parts, ids = inside.parts, (new_id() for _ in count())
+    streams = sorted(islice((one for one in ids if partition_of(one, parts.keeper._partitions) == 0), 4))  # a page takes one event
+    keys, (one, other, third, fourth) = await inside.keys(streams), streams
+    environment = whole_environment(servers.environment_of("profile"))
+    dying = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.live.dying_keeper",
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await inside.record(
+        [*(founded(stream, number) for number, stream in enumerate(streams)), identified(one, keys[one], 1, city="Kiel")]
+    )
+    await activated(parts, command(RULES))
+    await caught_up(parts.keeper)
+    await inside.record([tracked(other, keys[other], now_us())])
+    await caught_up(parts.keeper)
+
+    await inside.record([identified(stream, keys[stream], 2, city="Kiel") for stream in (other, third, fourth)])
+    await inside.record([*merged(one, other), identified(third, keys[third], 3, city="Bremen")])
+    assert await until_done(dying) > 1
+    assert (await agree(inside, streams))["kiel"] == {one, fourth}
+    assert await history(inside, "buyers", other) == [(True, "event"), (False, "merge")]
+    await activated(parts, command(RULES.replace("== 'Kiel'", "!= 'Kiel'")))
+    assert await until_done(dying) > 1
+    assert (await agree(inside, streams))["kiel"] == {third}
+    assert await history(inside, "kiel", one) == [(True, "rules"), (False, "rules")]
+    assert await history(inside, "kiel", fourth) == [(True, "event"), (False, "rules")]
+    assert await history(inside, "kiel", third) == [(True, "rules")]
+    assert not await history(inside, "kiel", other)
+    dying.stdin.close()  # type: ignore[union-attr]
+    assert await dying.wait() == 0
+
+
+async def until_done(dying: asyncio.subprocess.Process) -> int:
+    """How often it was killed."""
+    assert dying.stdin
+    assert dying.stdout
+    dying.stdin.write(b"\n")
+    return int(await dying.stdout.readline())
 
 
 class Deadline:

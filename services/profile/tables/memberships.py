@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.profile.domain.sizes import Settling
+from shared import faults
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ async def move_to(connection: Any, place: Place) -> None:
         "UPDATE segment_progress SET rules_version = $1, filling = $2, partition = $3, stream = $4, consent = $5",
         *msgspec.structs.astuple(place),
     )
+    faults.reach(faults.PLACE_WRITTEN)
 
 
 async def begin(connection: Any, rules_version: int, now: int) -> None:
@@ -120,6 +122,7 @@ async def write(connection: Any, changes: Sequence[Change]) -> None:
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
         [msgspec.structs.astuple(change)[:-1] for change in changes],
     )
+    faults.reach(faults.MEMBERSHIPS_WRITTEN)
 
 
 async def set_due(connection: Any, due: Mapping[bytes, int | None]) -> None:
