@@ -32,6 +32,7 @@ def why(
     """Tell why two are one customer, or all that keeps them apart. A is joined to B by a chain of evidence.
 
     Were all that keeps them apart gone, they would be one. Shows hashes; values are the profile's to serve, for a purpose.
+    Of a match it shows what it weighs, what it is held against, and the events that say so.
 
     Examples:
       c360 identity why email:ann@example.com user_id:u1

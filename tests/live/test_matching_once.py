@@ -7,15 +7,17 @@ import msgspec
 import pytest
 
 from services.identity.domain.rules_document import rules_of
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import divide
+from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import Matching
 from services.identity.matching.model import default
+from services.identity.recall import NOW
 from services.identity.records.likeness import Comparer
 from services.identity.tables import rulebook
 from tests.live.test_identity import Store, partition_of_store, sighting_of, store
 from tests.live.test_identity_rules import activate, activator
-from tests.live.test_matching import matched, matches_of_store, settled, traffic, writers
+from tests.live.test_matching import CAP, matched, matches_of_store, settled, traffic, writers
 
 __all__ = ["store"]  # the fixture
 
@@ -54,3 +56,29 @@ async def test_sources_that_are_named_later_are_as_if_they_had_always_been(store
         partition.add(node)
     groups = {frozenset(node.value_hash for node in group) for group in partition.groups()}
     assert await partition_of_store(store.pool) == groups - {frozenset({n.value_hash}) for n in partition.shared - resolving}
+    await check_grounds(store, facts, partition)
+
+
+async def check_grounds(store: Store, facts: Facts, partition: Partition) -> None:
+    """What neither having a rival adds is told, and whom else either could be: in a source that has the other, and each once."""
+    explanations = (await store.parts(CAP)).explanations
+    unrivalled = rivals = 0
+    for one, other in facts.matched:
+        why = await explanations.why(one, other, NOW)
+        for link in [*why.explained.links, *(one.link for one in why.explained.obstacles if one.link is not None)]:
+            if link.weight is None or link.weight == inf:
+                continue
+            grounds = why.grounds[link]
+            assert link.weight in (grounds.weighed.explanation.weight, grounds.weighed.unrivalled)
+            assert link.weight == grounds.weighed.unrivalled or not link.unrivalled
+            unrivalled += link.unrivalled
+            rivals += len(grounds.rivals)
+            group = partition.group_of[why.one.node].nodes | partition.group_of[why.other.node].nodes
+            for rival, _ in grounds.rivals:
+                assert rival not in group
+                assert any(
+                    pair(rival, end) in facts.matched and facts.recorded_by[rival] & facts.recorded_by[other]
+                    for end, other in ((link.strong, link.weak), (link.weak, link.strong))
+                )
+    assert unrivalled
+    assert rivals
