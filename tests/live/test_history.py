@@ -212,12 +212,15 @@ async def test_a_stream_is_read_by_versions_and_by_recorded_time(world: World) -
     second = await world.append(*(identified(one, key, number) for number in range(2)), identified(two, await world.key(two), 1))
     places = {stream: partition_of(stream, PARTITIONS) for stream in (one, two)}
 
-    async def versions(*stretches: Stretch, **limits: int) -> list[tuple[bytes, int]]:
+    async def versions(*stretches: Stretch, **limits: Any) -> list[tuple[bytes, int]]:
         return sorted((r.entry.stream, r.version) for r in await world.reader.history(stretches, **limits))
 
     assert await versions(Stretch(places[one], one, 2, 4)) == [(one, 2), (one, 3), (one, 4)]
     both = [Stretch(places[one], one, 5), Stretch(places[two], two)]
     assert await versions(*both) == sorted([(one, 5), (two, 1)])
+    for types, found in ((events.TIMED_IDS, [(one, 5), (two, 1)]), (events.TIMELESS_IDS, [])):
+        assert await versions(*both, types=types) == sorted(found)
+        assert await versions(both[0], types=types) == [place for place in found if place[0] == one]
     assert await versions(Stretch(places[one], one), recorded_since=second[0].recorded_at) == [(one, 4), (one, 5)]
     assert await versions(Stretch(places[one], one), known_at=first[0].recorded_at) == [(one, 1), (one, 2), (one, 3)]
     by_position = await world.reader.partition(places[one], first[0].pos, 100, last=first[1].pos)

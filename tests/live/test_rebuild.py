@@ -282,7 +282,7 @@ async def test_an_erasure_reaches_what_a_killed_maker_left(world: World) -> None
     stream = world.streams[0]
     await world.admin.execute("INSERT INTO profile_next.states SELECT * FROM profile.states WHERE stream = $1", stream)
     partition = partition_of(stream, world.partitions)
-    snapshot = "INSERT INTO profile_next.snapshots VALUES ($1, $2, 'x', 1, 0, 0, 0, 0, 0, 'x', 'x')"
+    snapshot = "INSERT INTO profile_next.snapshots VALUES ($1, $2, 'x', 1, 0, 0, 0, 0, 0, false, 'x', 'x')"
     await world.admin.execute(snapshot, partition, stream)
     await world.admin.execute("INSERT INTO profile_next.identifiers VALUES (0, 'x', $1)", stream)
     await forget(world.pool, [stream], world.partitions)

@@ -52,7 +52,14 @@ class Log:
     async def streams(self, streams: Sequence[tuple[int, bytes]], known_at: int = END_OF_TIME) -> list[Record]:
         return await self.history([Stretch(partition, stream) for partition, stream in streams], known_at=known_at)
 
-    async def history(self, stretches: Sequence[Stretch], *, recorded_since: int = 0, known_at: int = END_OF_TIME) -> list[Record]:
+    async def history(
+        self,
+        stretches: Sequence[Stretch],
+        *,
+        recorded_since: int = 0,
+        known_at: int = END_OF_TIME,
+        types: Collection[str] | None = None,
+    ) -> list[Record]:
         found = [
             record
             for stretch in stretches
@@ -60,6 +67,7 @@ class Log:
             if record.entry.stream == stretch.stream
             and stretch.first <= record.version <= stretch.last
             and recorded_since <= record.recorded_at <= known_at
+            and (types is None or record.entry.type_id in types)
         ]
         return sorted(found, key=lambda record: (record.partition, record.entry.stream, record.version))
 

@@ -29,6 +29,7 @@ CREATE TABLE {schema}.snapshots (
     first        int8  NOT NULL,
     earliest_at  int8  NOT NULL,
     latest_at    int8  NOT NULL,
+    timeless     bool  NOT NULL,
     envelope     bytea NOT NULL,
     seal         bytea NOT NULL,
     PRIMARY KEY (partition, stream, fold, version)

@@ -10,7 +10,8 @@ from typing import Any, Final
 from services.profile.domain.fold import evolve_to, happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held
-from services.profile.tables.snapshots import NEVER, Mark, Past, Snapshot, Snapshots
+from services.profile.tables.snapshots import Mark, Past, Snapshot, Snapshots
+from shared.events import customer as events
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
@@ -85,6 +86,11 @@ class History:
         marks = await self._marks_after(streams, past, known_at, keys)
         wanted = [stretch for stream in streams for stretch in self._stretches(stream, past.get(stream), marks[stream], valid_at)]
         records = await self._reader.history(wanted, known_at=known_at)
+        if passed := [
+            self._block(mark) for stream in streams for mark in marks[stream] if mark.earliest_at > valid_at and mark.timeless
+        ]:
+            records += await self._reader.history(passed, known_at=known_at, types=events.TIMELESS_IDS)
+            records.sort(key=lambda record: (record.entry.stream, record.version))
         if cold := self._without_marks(records, past, marks, keys):
             await self.known(cold, known_at)  # leaves the snapshots that the next read goes by
         for mark in (mark for found in marks.values() for mark in found):
@@ -102,7 +108,7 @@ class History:
         return marks
 
     def _stretches(self, stream: bytes, past: Past | None, marks: Iterable[Mark], valid_at: int) -> Iterator[Stretch]:
-        """What is after the snapshot, without the blocks of which nothing had happened by then."""
+        """What is after the snapshot, without the blocks of which nothing had happened by then: of them only what is timeless counts."""
         partition = partition_of(stream, self._partitions)
         first = past.held.version + 1 if past else 1
         for mark in marks:
@@ -111,6 +117,9 @@ class History:
                     yield Stretch(partition, stream, first, mark.first - 1)
                 first = mark.version + 1
         yield Stretch(partition, stream, first)
+
+    def _block(self, mark: Mark) -> Stretch:
+        return Stretch(partition_of(mark.stream, self._partitions), mark.stream, mark.first, mark.version)
 
     def _without_marks(
         self,
@@ -135,14 +144,17 @@ class History:
 
     def advance(self, past: Past, records: Iterable[Record], key: DataKey | None) -> Iterator[Snapshot]:
         """Adds a stream's next records, in order; gives the snapshots that are due on the way."""
-        first, earliest_at = past.held.version + 1, END_OF_TIME
+        first, earliest_at, timeless = past.held.version + 1, END_OF_TIME, False
         for record in records:
             _add(past, record, key, self._keeping)
-            earliest_at = min(earliest_at, NEVER if is_timeless(record.entry) else record.entry.occurred_at)
+            if is_timeless(record.entry):
+                timeless = True
+            else:
+                earliest_at = min(earliest_at, record.entry.occurred_at)
             if key is not None and self._snapshots.is_due(record.version):
-                mark = Mark(record.entry.stream, record.version, record.pos, record.recorded_at, first, earliest_at, past.latest_at)
-                yield self._snapshots.take(past.held, mark, key)
-                first, earliest_at = record.version + 1, END_OF_TIME
+                place = record.entry.stream, record.version, record.pos, record.recorded_at
+                yield self._snapshots.take(past.held, Mark(*place, first, earliest_at, past.latest_at, timeless), key)
+                first, earliest_at, timeless = record.version + 1, END_OF_TIME, False
 
     def add(self, past: Past, record: Record, key: DataKey | None) -> None:
         _add(past, record, key, self._keeping)

@@ -25,14 +25,14 @@ log = logger("snapshots")
 
 
 NEVER = -(2**63)  # before everything that happened
-PAST_COLUMNS = "version, pos, recorded_at, first, earliest_at, latest_at"
+PAST_COLUMNS = "version, pos, recorded_at, first, earliest_at, latest_at, timeless"
 
 
 class Mark(msgspec.Struct, frozen=True):
     """Where in a stream a snapshot stands, and what it tells of valid time without being opened.
 
-    Nothing in the versions `first` to `version` counts at an instant before `earliest_at`; everything up to `version` that isn't
-    timeless had happened by `latest_at`.
+    Of the versions `first` to `version` nothing had happened before `earliest_at`, and some are `timeless`; everything up to `version`
+    that isn't had happened by `latest_at`.
     """
 
     stream: bytes
@@ -42,6 +42,7 @@ class Mark(msgspec.Struct, frozen=True):
     first: int
     earliest_at: int
     latest_at: int
+    timeless: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -93,8 +94,8 @@ class Snapshots:
                 f"""WITH kept AS (SELECT partition, stream, envelope FROM states JOIN (SELECT DISTINCT * FROM unnest($1::int4[], $2::bytea[]))
                                   AS wanted (p, s) ON partition = p AND stream = s ORDER BY stream FOR SHARE OF states)
                    INSERT INTO snapshots (partition, stream, {PAST_COLUMNS}, envelope, seal, fold)
-                   SELECT *, $11 FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
-                                            $9::bytea[], $10::bytea[]) AS new (partition, stream)
+                   SELECT *, $12 FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
+                                            $9::bool[], $10::bytea[], $11::bytea[]) AS new (partition, stream)
                    WHERE NOT EXISTS (SELECT FROM kept WHERE kept.partition = new.partition AND kept.stream = new.stream
                                      AND length(kept.envelope) = 0)
                    ON CONFLICT DO NOTHING""",  # noqa: S608
@@ -106,6 +107,7 @@ class Snapshots:
                 [mark.first for mark in marks],
                 [mark.earliest_at for mark in marks],
                 [mark.latest_at for mark in marks],
+                [mark.timeless for mark in marks],
                 [one.envelope for one in taken],
                 [one.seal for one in taken],
                 self._fold,
@@ -173,7 +175,7 @@ class Snapshots:
 
 
 def snapshot_binding(mark: Mark, fold: bytes) -> bytes:
-    numbers = (mark.version, mark.pos, mark.recorded_at, mark.first, mark.earliest_at, mark.latest_at)
+    numbers = (mark.version, mark.pos, mark.recorded_at, mark.first, mark.earliest_at, mark.latest_at, int(mark.timeless))
     return b"snapshot" + mark.stream + fold + b"".join(number.to_bytes(8, signed=True) for number in numbers)
 
 
