@@ -181,6 +181,19 @@ _TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
 }
 
 
+# What is there or not: its title, its kind, its field, and the words for having come and gone.
+_MEMBERSHIPS = (
+    ("Identifiers", "identifier", "identifiers", ("linked", "gone")),
+    ("Customers", "member", "members", ("joined", "left")),
+    ("Segments", "segment", "segments", ("entered", "left")),
+)
+
+
+def _coming(told: tuple[str, str, str], came: str, went: str) -> tuple[str, str]:
+    _, before, after = told
+    return (came, after) if before == "-" else (went, before)
+
+
 def _check_other_clock(clock: Clock, valid_at: datetime | None, known_at: datetime | None) -> None:
     taken, given = ("--known-at", known_at) if clock is Clock.known else ("--valid-at", valid_at)
     if given is not None:
@@ -200,17 +213,15 @@ def _show(shown: dict[str, Any]) -> None:
         ]
     )
     columns = ("because of", "source", "happened", "known", "event")
-    tables = (
-        ("Traits", "trait", "traits", "trait"),
-        ("Identifiers", "what", "identifiers", "identifier"),
-        ("Customers", "what", "members", "member"),
-        ("Segments", "what", "segments", "segment"),
-        ("Consent", "what", "decided", "decided"),
-    )
-    for title, name, field, kind in tables:
-        rows = [(*_TOLD[kind](one), *_cause(one)) for one in shown[field]]
-        if rows or field == "traits":
-            render.table(title, (name, "before", "after", *columns), rows)
+    traits = [(*_TOLD["trait"](one), *_cause(one)) for one in shown["traits"]]
+    render.table("Traits", ("trait", "before", "after", *columns), traits)
+    decided = [(one["purpose"], *_TOLD["decided"](one)[1:], *_cause(one)) for one in shown["decided"]]
+    if decided:
+        render.table("Consent", ("purpose", "before", "after", *columns), decided)
+    for title, name, field, (came, went) in _MEMBERSHIPS:
+        rows = [_coming(_TOLD[name](one), came, went) + _cause(one) for one in shown[field]]
+        if rows:
+            render.table(title, ("", title.lower().removesuffix("s"), *columns), rows)
     if shown["withheld"]:
         render.table("Withheld", ("field", "reason"), [(one["field"], one["reason"]) for one in shown["withheld"]])
 

@@ -64,17 +64,21 @@ class Waiting:
                 self.erased.add(change.erased_customer_id)
 
     def take_lapse(self, traits: export_pb2.ExportedTraits, through_us: int) -> None:
+        """It is of no place in the log: an erasure before its instant may not have come yet."""
         self.size_bytes += traits.ByteSize()
-        self._add(lapse_row(traits, self.types, through_us))
+        self._put(lapse_row(traits, self.types, through_us))
 
     def _add(self, row: Row) -> None:
+        self._put(row)
+        self.recorded_us = max(self.recorded_us, row.recorded_us)
+
+    def _put(self, row: Row) -> None:
         place = (row.table, day_of(row.recorded_us))
         columns = self.tables.get(place)
         if columns is None:
             columns = self.tables[place] = Columns()
         columns.add(row.cells)
         self.rows += 1
-        self.recorded_us = max(self.recorded_us, row.recorded_us)
 
     @property
     def is_full(self) -> bool:

@@ -41,7 +41,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     next_positions: dict[int, int] = {}
     passed_us: int = 0
     passing: Passing | None = None
-    recorded_through: str = ""  # the newest instant of recording that a row has
+    recorded_through: str = ""  # the newest instant of recording that a row of the log has
     events: int = 0  # of sources, ever taken
     tables: dict[str, list[DataFile]] = {}  # in the order in which they came
 
