@@ -86,6 +86,7 @@ def timeline(
     purpose: PurposeOption,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", help="Only this kind, such as tracked, identified or merged. Repeatable."),
@@ -115,6 +116,7 @@ def timeline(
         purpose=purpose,
         valid_at=messages.timestamp(valid_at),
         known_at=messages.timestamp(known_at),
+        version=version or 0,
         kinds=kinds,
         at_least_as_fresh=messages.positions(fresh),
     )

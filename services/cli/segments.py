@@ -23,6 +23,7 @@ from services.cli.options import (
     Rules,
     TimeoutS,
     ValidAt,
+    Version,
     instant_parser,
     parsed_by,
 )
@@ -178,6 +179,7 @@ def of(
     purpose: PurposeOption,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     rules: Rules = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
@@ -197,6 +199,7 @@ def of(
         purpose=purpose,
         valid_at=messages.timestamp(valid_at),
         known_at=messages.timestamp(known_at),
+        version=version or 0,
         rules=messages.rules_choice(rules),
         at_least_as_fresh=messages.positions(fresh),
     )

@@ -1,6 +1,7 @@
 """Reads of many customers at once: every border is crossed once for all of them, and each has an outcome of its own."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,7 +21,7 @@ from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
 from services.profile.owners import Owners
 from services.profile.profile import Profile
-from shared.errors import CustomerError, NotFound, NotPermitted
+from shared.errors import CustomerError, NotFound, NotPermitted, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
 
@@ -32,6 +33,13 @@ class Seen(msgspec.Struct, frozen=True):
 
     profile: Profile
     verified: frozenset[str]
+
+
+class Point(NamedTuple):
+    """Whose profile, and as of when."""
+
+    customer: bytes
+    instant: Instant
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -51,17 +59,35 @@ class Batches:
         self._lookup_key = lookup_key
 
     async def outcomes(
-        self, named: Sequence[Named | CustomerError], purpose: PurposeDefined, instant: Instant = NOW, *, with_verified: bool
+        self,
+        named: Sequence[Named | CustomerError],
+        purpose: PurposeDefined,
+        instant: Instant = NOW,
+        versions: Sequence[int] = (),
+        *,
+        with_verified: bool,
     ) -> list[Seen | CustomerError]:
-        """Of each who is named its profile or why there is none, in their order; what is refused already stays so.
-
-        Raises Unavailable (CONSENT_NOT_CONFIRMED).
+        """Of each who is named its profile or why there is none, in their order; what is refused already stays so. Where `versions` has
+        another than 0, it is as of that one. Raises Unavailable (CONSENT_NOT_CONFIRMED).
         """
         found = await self.customers_of({one for one in named if isinstance(one, Identifier)})
         customers = [found[one] if isinstance(one, Identifier) else one for one in named]
-        wanted = {one for one in customers if isinstance(one, bytes)}
-        seen = await self.seen(wanted, purpose, instant, with_verified=with_verified)
-        return [_told(seen[one]) if isinstance(one, bytes) else one for one in customers]
+        pairs = zip(customers, versions or [0] * len(customers), strict=True)
+        asked = [await self._point(one, purpose, instant, version) if isinstance(one, bytes) else one for one, version in pairs]
+        wanted: dict[Instant, set[bytes]] = {}
+        for one in asked:
+            if isinstance(one, Point):
+                wanted.setdefault(one.instant, set()).add(one.customer)
+        seen = {at: await self.seen(several, purpose, at, with_verified=with_verified) for at, several in wanted.items()}
+        return [_told(seen[one.instant][one.customer]) if isinstance(one, Point) else one for one in asked]
+
+    async def _point(self, customer: bytes, purpose: PurposeDefined, instant: Instant, version: int) -> Point | CustomerError:
+        if not version:
+            return Point(customer, instant)
+        try:
+            return Point(customer, await self._profiles.at_version(customer, purpose, instant.valid_at, version))
+        except (NotFound, NotPermitted, WrongState) as refusal:
+            return refusal
 
     async def seen(
         self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant = NOW, *, with_verified: bool

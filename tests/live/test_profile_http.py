@@ -222,6 +222,8 @@ def test_the_past_is_read_as_over_grpc(ask: Ask, ada: tuple[str, str]) -> None:
     then = ask(f"user_id:{user}", "traits", at_least_as_fresh=position, valid_at=yesterday).json()["traits"]
     assert then == {"email": then["email"], "first_name": "Ada", "plan": "free"}
     assert ask(f"user_id:{user}", "traits", valid_at=yesterday, rules="now").json()["traits"] == then
+    assert ask(f"user_id:{user}", "traits", version=1, valid_at=yesterday).json()["traits"].items() <= then.items()
+    assert ask(f"user_id:{user}", "traits", version=99).json()["error"]["reason"] == "VERSION_UNKNOWN"
     no_rules = ask(f"user_id:{user}", "traits", rules=999)
     assert (no_rules.status_code, no_rules.json()["error"]["reason"]) == (404, "RULES_UNKNOWN")
     unknown = ask(f"user_id:{user}", "traits", known_at=yesterday)
@@ -342,6 +344,8 @@ def test_without_a_token_for_this_space_nobody_reads_anything(reader: Reader, ad
         ("user_id:x", "traits", {"valid_at": "yesterday"}, 400, "INSTANT_INVALID"),
         ("user_id:x", "traits", {"at_least_as_fresh": "ingest/0"}, 400, "POSITION_INVALID"),
         ("user_id:x", "traits", {"rules": "0"}, 400, "PARAMETER_INVALID"),
+        ("user_id:x", "traits", {"version": "0"}, 400, "PARAMETER_INVALID"),
+        ("user_id:x", "traits", {"version": "1", "known_at": "2026-01-01T00:00:00Z"}, 400, "INSTANT_AMBIGUOUS"),
         ("user_id:x", "traits", {"class": "audiences"}, 400, "PARAMETER_INVALID"),
         ("user_id:x", "traits", {"next": "x"}, 400, "PAGE_TOKEN_INVALID"),
         ("user_id:x", "events", {"start": "yesterday"}, 400, "INSTANT_INVALID"),

@@ -63,6 +63,20 @@ async def test_many_of_the_past_are_each_by_itself(
     assert found == [await asked(past, customer, purpose, instant) for customer in customers]
 
 
+@given(
+    pasts, st.none() | st.integers(0, 30), st.lists(st.tuples(st.sampled_from(ASKED), st.integers(0, 9)), min_size=1, max_size=6)
+)
+async def test_many_versions_are_each_by_itself(steps: list[Any], at: int | None, queries: list[tuple[bytes, int]]) -> None:
+    past, _ = await told(steps, 3)
+    instant, named, versions = Instant(or_end(at)), [one for one, _ in queries], [version for _, version in queries]
+    together = await past.batches.outcomes(named, AUDIT, instant, versions, with_verified=True)
+    found = [answer_of(one.profile) if isinstance(one, Seen) else one.reason for one in together]
+    assert found == [
+        await (at_version(past, one, instant.valid_at, version) if version else asked(past, one, AUDIT, instant))
+        for one, version in queries
+    ]
+
+
 @given(pasts, instants, st.sampled_from("abc"))
 async def test_an_identifier_named_then_whoever_had_it_then(steps: list[Any], at: Any, letter: str) -> None:
     past, teller = await told(steps, 3)

@@ -9,16 +9,22 @@ from services.profile.api.etags import Tag
 from services.profile.api.masks import Mask
 from services.profile.api.messages import profile_message, refusal_message
 from services.profile.batches import Named, Seen
+from services.profile.clocks import Instant
 from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME
 from shared.rpc.edge import named_customer
 
 QUERIES_AT_MOST = 100
 PAST_QUERIES_AT_MOST = 20  # of the past: each may have some hundred events folded for it, tens of milliseconds
 
 
-def named_each(queries: Sequence[pb.ProfileQuery], most: int) -> list[Named | CustomerError]:
-    """Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE)."""
+def named_each(queries: Sequence[pb.ProfileQuery], instant: Instant) -> list[Named | CustomerError]:
+    """Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_AMBIGUOUS)."""
+    by_version = any(query.version for query in queries)
+    if by_version and instant.known_at != END_OF_TIME:
+        raise InvalidInput("give known_at or versions, not both", reason="INSTANT_AMBIGUOUS")
+    most = QUERIES_AT_MOST if instant.is_now and not by_version else PAST_QUERIES_AT_MOST
     if not queries:
         raise InvalidInput("name at least one customer", reason="BATCH_EMPTY")
     if len(queries) > most:

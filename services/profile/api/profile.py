@@ -8,7 +8,7 @@ from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
 from services.profile.api.asking import customer_of, instant_for, instant_of
-from services.profile.api.batching import PAST_QUERIES_AT_MOST, QUERIES_AT_MOST, named_each, results
+from services.profile.api.batching import named_each, results
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.choices import rules_choice
 from services.profile.api.etags import Tag
@@ -92,10 +92,11 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)
-        named = named_each(request.queries, QUERIES_AT_MOST if instant.is_now else PAST_QUERIES_AT_MOST)
+        named, versions = named_each(request.queries, instant), [query.version for query in request.queries]
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        outcomes = await self._batches.outcomes(named, purpose, instant, with_verified=mask.wants_any_trait(CONFIRMABLE))
+        verified = mask.wants_any_trait(CONFIRMABLE)
+        outcomes = await self._batches.outcomes(named, purpose, instant, versions, with_verified=verified)
         return pb.BatchGetProfilesResponse(results=results(request.queries, outcomes, purpose, mask, self._tag))
 
     async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:

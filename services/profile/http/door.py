@@ -104,11 +104,13 @@ class ProfileDoor:
 
     async def _read(self, target: Target, query: Query, purpose_name: str) -> dict[str, Any]:
         wanted, happened, instant = resources.wanted_by(query, target.part), filter_of(query), self._instant(query)
-        choice = query.rules()
+        choice, version = query.rules(), query.version()
         person = named(target.person)
         await self._progress.wait_all(query.fresh(), FRESH_WAIT_S)
         purpose = self._profiles.purpose(purpose_name)
         customer = await self._profiles.customer_of(person) if isinstance(person, Identifier) else person
+        if version:
+            instant = await self._profiles.at_version(customer, purpose, instant.valid_at, version)
         if target.part == "events":  # the log itself knows what of it is of the past
             profile = await self._profiles.permit(customer, purpose)
         else:

@@ -15,7 +15,7 @@ from shared.errors import InvalidInput
 from shared.instants import EPOCH, from_iso
 from shared.positions import progress_name
 
-COMMON: Final = frozenset({"valid_at", "known_at", "at_least_as_fresh"})
+COMMON: Final = frozenset({"valid_at", "known_at", "version", "at_least_as_fresh"})
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "traits": COMMON | {"class", "include", "limit", "next", "rules", "verbose"},
     "external_ids": COMMON | {"include", "limit", "next", "verbose"},
@@ -73,6 +73,16 @@ class Query(msgspec.Struct, frozen=True):
         if len(found) > MAX_NAMES:
             raise InvalidInput(f"{name} names at most {MAX_NAMES}", reason="TOO_MANY_NAMES", limit=MAX_NAMES)
         return found or None
+
+    def version(self) -> int:
+        """0 when it isn't given. Raises InvalidInput (PARAMETER_INVALID, INSTANT_AMBIGUOUS)."""
+        if (text := self.values.get("version")) is None:
+            return 0
+        if not re.fullmatch("[1-9][0-9]{0,17}", text, re.ASCII):
+            raise InvalidInput("version is a whole number from 1", reason="PARAMETER_INVALID")
+        if "known_at" in self.values:
+            raise InvalidInput("give known_at or version, not both", reason="INSTANT_AMBIGUOUS")
+        return int(text)
 
     def rules(self) -> RulesChoice:
         """Raises InvalidInput (PARAMETER_INVALID)."""

@@ -189,8 +189,11 @@ class ProfileQuery(_message.Message):
 
     CUSTOMER_FIELD_NUMBER: _builtins.int
     UNLESS_ETAG_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     unless_etag: _builtins.str
     """As in GetProfile."""
+    version: _builtins.int
+    """Instead of the call's known_at, as in GetProfile: as it was known once this customer's own stream had come to this version."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
@@ -200,10 +203,11 @@ class ProfileQuery(_message.Message):
         *,
         customer: _common_pb2.CustomerRef | None = ...,
         unless_etag: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "unless_etag", b"unless_etag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "unless_etag", b"unless_etag", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
