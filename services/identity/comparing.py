@@ -14,6 +14,7 @@ from services.identity.matching.households import household_of
 from services.identity.records.likeness import Comparer, Kept, Likeness, RecordPair, record_pair
 from services.identity.records.proposing import Blocks, Key, Proposed, propose, withdrawn
 from services.identity.records.said import (
+    READ_BACK,
     Said,
     Statements,
     decode_statements,
@@ -26,7 +27,8 @@ from services.identity.records.said import (
     sayings,
 )
 from services.identity.tables import record_tables
-from services.identity.tables.record_tables import Changes, RecordRow
+from services.identity.tables.record_rows import RecordRow, Times
+from services.identity.tables.record_tables import Changes
 from services.identity.tables.regions import Loaded
 from shared.telemetry import logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
@@ -58,6 +60,10 @@ class Heard:
             several=True,
             disagreeing=before.disagreeing or disagree(before.statements, self.statements),
         )
+
+    @property
+    def read_back(self) -> bool:
+        return any(said.unit == READ_BACK for said in self.statements.values())
 
     def ordered_from(self, known: Statements, merged: Statements, same: bool) -> int:
         """From when on it is known what was said when: all that came out of order, or at once with something else, is before."""
@@ -118,8 +124,8 @@ class Comparing:
             if one.customer in keys and (kept := self._merge(plan, record_id, one, before.get(record_id), keys[one.customer])):
                 changed[record_id] = kept
         if changed or returned:
-            await self._compare(plan, changed, before, returned)
             plan.changes.said = {record_id: heard[record_id].earliest for record_id in changed}
+            await self._compare(plan, changed, before, returned)
         return plan
 
     def _merge(self, plan: Plan, record_id: bytes, heard: Heard, row: RecordRow | None, key: DataKey) -> Kept | None:
@@ -132,10 +138,11 @@ class Comparing:
             return None
         merged = merge(said, heard.statements)
         same = row is not None and person_of(merged) == person_of(said)
-        ordered_from = max(row.ordered_from if row else 0, heard.ordered_from(said, merged, same))
-        if row is not None and (merged, ordered_from) == (said, row.ordered_from):
+        before = row.times if row is not None else Times(known_since=0 if heard.read_back else None)
+        times = before._replace(ordered_from=max(before.ordered_from, heard.ordered_from(said, merged, same)))
+        if row is not None and (merged, times) == (said, before):
             return None
-        kept = self._keep(plan, record_id, heard, merged, key, row.same_since if row and same else None, ordered_from)
+        kept = self._keep(plan, record_id, heard, merged, key, times if same else times._replace(same_since=None))
         return None if same else kept
 
     async def again(self, rows: Mapping[bytes, RecordRow]) -> Plan:
@@ -145,7 +152,7 @@ class Comparing:
         for record_id, row in rows.items():
             if (key := keys.get(row.customer)) is not None and (said := _open(row, key)):
                 heard = Heard(row.value_hash, row.source, row.customer, said, 0)
-                changed[record_id] = self._keep(plan, record_id, heard, said, key, row.same_since, row.ordered_from)
+                changed[record_id] = self._keep(plan, record_id, heard, said, key, row.times)
         if changed:
             await self._compare(plan, changed, rows, ())
         return plan
@@ -163,10 +170,7 @@ class Comparing:
         }
         return (await self._likenesses(pairs, opened))[0]
 
-    def _keep(
-        self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey, since: int | None, ordered_from: int
-    ) -> Kept:
-        """`since` when it says the same to all that it is compared with; None: from now on. As to `ordered_from`, `RecordRow`."""
+    def _keep(self, plan: Plan, record_id: bytes, heard: Heard, said: Statements, key: DataKey, times: Times) -> Kept:
         kept = kept_of(record_id, heard.value_hash, heard.source, said)
         household = household_of(kept.person)
         plan.changes.records.append(
@@ -178,8 +182,7 @@ class Comparing:
                 sorted({self._hashed("block", key) for key in blocking.keys(kept.person)}),
                 self._hashed("household", "\x1f".join(household)) if household else None,
                 key.seal(encode_statements(said), record_binding(record_id)),
-                since,
-                ordered_from,
+                *times,
             )
         )
         plan.opened.append(kept)
@@ -199,7 +202,9 @@ class Comparing:
         plan.changes.likenesses = {
             ids: like
             for ids, like in found.items()
-            if ids not in known or not known[ids].says_as(like) or changed.keys() >= set(ids)  # between the two it was otherwise
+            if ids not in known
+            or not known[ids].says_as(like)
+            or plan.changes.said.keys() >= set(ids)  # between the two it was otherwise
         }
         before = known | await record_tables.likenesses_between(self._pool, {one for ids in plan.changes.gone for one in ids})
         for like in [*plan.changes.likenesses.values(), *(before[ids] for ids in plan.changes.gone)]:

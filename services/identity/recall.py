@@ -12,7 +12,7 @@ from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import RecordPair, best
-from services.identity.tables import former_matches
+from services.identity.tables import former_matches, record_rows
 from services.identity.tables.former_matches import Matched
 from shared.errors import TooLarge
 from shared.instants import END_OF_TIME
@@ -91,7 +91,9 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
     await _take_crowded(pool, recalled, (inside & recalled.crowded) - recalled.shared_hashes(), rules, instants, former)
     recalled.matches = {ids: one for ids, one in matches.items() if recalled.nodes.keys() >= {one.like.one, one.like.other}}
     recalled.facts.matched = best((one.like for one in recalled.matches.values()), recalled.nodes)
-    recalled.facts.recorded_by |= await _recorded_by(pool, inside, recalled.nodes) if recalled.matches else {}
+    if recalled.matches:
+        recorded_by = await record_rows.recorded_by(pool, inside, instants.known_at)
+        recalled.facts.recorded_by |= {recalled.nodes[value_hash]: sources for value_hash, sources in recorded_by.items()}
     for row in await _decisions(pool, "one = ANY($1) AND other = ANY($1)", inside, instants):
         _take_decision(recalled, row)
     return recalled
@@ -131,11 +133,6 @@ async def _first_of(pool: Any, hashes: Collection[bytes], rules: Rules, instants
 
 async def _matches_near(pool: Any, hashes: Collection[bytes], instants: Instants) -> dict[RecordPair, Matched]:
     return await former_matches.near(pool, hashes, instants.known_at, instants.as_of) if hashes else {}
-
-
-async def _recorded_by(pool: Any, hashes: Collection[bytes], nodes: dict[bytes, Node]) -> dict[Node, frozenset[str]]:
-    rows = await pool.fetch("SELECT value_hash, recorded_by FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes))
-    return {nodes[row["value_hash"]]: frozenset(row["recorded_by"]) for row in rows}
 
 
 async def _decisions(pool: Any, which: str, hashes: Collection[bytes], instants: Instants) -> list[Any]:

@@ -16,9 +16,9 @@ from services.identity.matching.veto import Veto, veto
 from services.identity.recall import Instants, Recalled
 from services.identity.records.likeness import Comparer, Kept, Likeness, RecordPair, record_pair
 from services.identity.records.said import Saying
-from services.identity.tables import former_matches, modelbook, record_tables
+from services.identity.tables import former_matches, modelbook, record_rows, record_tables
 from services.identity.tables.former_matches import Matched
-from services.identity.tables.record_tables import RecordRow
+from services.identity.tables.record_rows import RecordRow
 from shared.log import LogReader
 
 RECORDS_EXPLAINED = 20  # of either side
@@ -83,7 +83,7 @@ class Weighing:
 
     async def now(self, connection: Any, sides: list[list[bytes]], matching: Matching) -> list[Weighed]:
         """Each record of the one customers with each of the others, as they are now."""
-        rows = [await record_tables.of_customers(connection, side, RECORDS_EXPLAINED) for side in sides]
+        rows = [await record_rows.of_customers(connection, side, RECORDS_EXPLAINED) for side in sides]
         opened = [await self._comparing.open(side) for side in rows]
         found = await former_matches.between(connection, {i for side in opened for i in side})
         comparer, known = self._comparing.comparer, rows[0] | rows[1]
@@ -101,7 +101,7 @@ class Weighing:
 
         What matched is kept. Else it is told only if both records say the same since then, up to what nobody compares.
         """
-        rows = [await record_tables.of_customers(connection, side, RECORDS_EXPLAINED) for side in sides]
+        rows = [await record_rows.of_customers(connection, side, RECORDS_EXPLAINED, instants.known_at) for side in sides]
         pairs, known = [(one, other) for one in rows[0] for other in rows[1]], rows[0] | rows[1]
         matched = await former_matches.between(connection, known, instants.known_at, instants.as_of)
         ordered = {i for i, row in known.items() if row.ordered_from <= instants.as_of}

@@ -22,11 +22,13 @@ from services.identity.weighing import Weighed
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.wire import RawEvent, decode_unit
 from tests.live.test_identity import Store, in_units, sighting_of, store
+from tests.live.test_identity_explained import state_of
 from tests.live.test_matching import CAP, GIVEN, SURNAMES, misspelt, settled, traffic
 from tests.live.test_matching_models import activate, shifted
 
 __all__ = ["store"]  # the fixture
 
+LAST = 100_000  # all of it had happened by then
 Kept = dict[RecordPair, Likeness]
 
 
@@ -39,6 +41,7 @@ class Played:
     matches: dict[int, Kept] = field(default_factory=dict)
     persons: dict[int, dict[tuple[bytes, str], Person]] = field(default_factory=dict)  # by founding identifier and source
     scorers: dict[int, Scorer] = field(default_factory=dict)
+    states: dict[int, dict[Node, bytes]] = field(default_factory=dict)
 
     async def remember(self, scorer: Scorer) -> None:
         rows = await record_tables.after(self.store.pool, b"", 1_000)
@@ -47,6 +50,7 @@ class Played:
         self.matches[now] = await record_tables.likenesses_between(self.store.pool, rows.keys())
         self.persons[now] = {(kept.value_hash, kept.source): kept.person for kept in opened.values()}
         self.scorers[now] = scorer
+        self.states[now] = {node: resolved.canonical for node, resolved in (await state_of(self.store)).items()}
 
     def check(self, instant: int, weighed: Weighed) -> None:
         """The sum of its parts is what the scorer said then, of what was said by then."""
@@ -159,6 +163,16 @@ async def test_a_match_in_a_chain_of_links_has_its_grounds(store: Store) -> None
                     played.check(instant, why.grounds[link].weighed)
                     assert why.grounds[link].weighed.explanation.weight == link.weight
     assert seen
+
+
+async def test_who_was_one_by_a_match_was_so_as_it_was_known(store: Store) -> None:
+    """Concluded anew from the facts of then, by the model of then: another one came in between."""
+    played = await play(store, 4)
+    for instant in played.some(4):
+        for node, canonical in played.states[instant].items():
+            found = await played.parts.explanations.resolve(node, Instants(LAST, instant))
+            assert found.canonical == canonical
+    assert len({len(set(state.values())) for state in played.states.values()}) > 1
 
 
 async def test_what_is_not_known_of_then_is_not_told_from_what_is_said_now(store: Store) -> None:

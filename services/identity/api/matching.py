@@ -24,7 +24,7 @@ from services.identity.records.likeness import RecordPair
 from services.identity.simulating import Progress as Looked
 from services.identity.tables import modelbook, record_tables, views
 from services.identity.tables.modelbook import ModelActivation
-from services.identity.tables.record_tables import RecordRow
+from services.identity.tables.record_rows import RecordRow
 from shared.errors import InvalidInput, NotFound
 from shared.events.catalogue import Entry
 from shared.events.rules import RulesDiffer

@@ -166,8 +166,9 @@ CREATE TABLE records (
     block_keys bytea[] NOT NULL,
     household  bytea,
     sealed     bytea   NOT NULL,
-    same_since int8    NOT NULL, -- when it became known that this is said, up to what nobody compares
-    ordered_from int8 NOT NULL -- what was said before that, as it happened, came in another order: some of it isn't known
+    same_since   int8  NOT NULL, -- when it became known that this is said, up to what nobody compares
+    ordered_from int8  NOT NULL, -- what was said before that, as it happened, came in another order: some of it isn't known
+    known_since  int8  NOT NULL -- when it was there first
 );
 CREATE INDEX records_by_value ON records (value_hash);
 CREATE INDEX records_by_customer ON records (customer);

@@ -8,21 +8,9 @@ from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.records.likeness import Likeness, RecordPair
 from services.identity.records.proposing import Key
 from services.identity.tables import former_matches
+from services.identity.tables.record_rows import COLUMNS, RECORD, RecordRow
 
 NOTHING_CONSUMED = -1
-RECORD = "SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since, ordered_from FROM records"
-
-
-class RecordRow(NamedTuple):
-    record_id: bytes
-    value_hash: bytes
-    source: str
-    customer: bytes
-    block_keys: Sequence[Key]
-    household: bytes | None
-    sealed: bytes
-    same_since: int | None  # when it became known that this is said, up to what nobody compares; None: with what is being written
-    ordered_from: int  # what was said before that came in another order, so that some of it isn't known
 
 
 @dataclass(slots=True)
@@ -73,9 +61,7 @@ async def founders(pool: Any, hashes: Collection[bytes]) -> dict[bytes, bytes]:
 
 async def records(pool: Any, ids: Collection[bytes]) -> dict[bytes, RecordRow]:
     rows = await pool.fetch(
-        """SELECT record_id, value_hash, source, customer, block_keys, household, sealed, same_since,
-                  ordered_from
-           FROM unnest($1::bytea[]) AS wanted (record_id) JOIN records USING (record_id)""",
+        f"SELECT {COLUMNS} FROM unnest($1::bytea[]) AS wanted (record_id) JOIN records USING (record_id)",  # noqa: S608
         list(ids),
     )
     return {row["record_id"]: RecordRow(*row.values()) for row in rows}
@@ -165,12 +151,12 @@ async def _save_records(connection: Any, rows: Sequence[RecordRow], recorded_at:
     if not rows:
         return
     await connection.executemany(
-        """INSERT INTO records (record_id, value_hash, source, customer, block_keys, household, sealed, same_since, ordered_from)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        f"""INSERT INTO records ({COLUMNS})
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
            ON CONFLICT (record_id) DO UPDATE
            SET block_keys = excluded.block_keys, household = excluded.household, sealed = excluded.sealed,
-               same_since = excluded.same_since, ordered_from = excluded.ordered_from""",
-        [row._replace(same_since=recorded_at) if row.same_since is None else row for row in rows],
+               same_since = excluded.same_since, ordered_from = excluded.ordered_from""",  # noqa: S608
+        [row.recorded(recorded_at) for row in rows],
     )
     await connection.execute(
         """UPDATE identifiers SET recorded_by = found.sources
@@ -249,11 +235,6 @@ async def forget(connection: Any, customers: Sequence[bytes], cap: int = MAX_BLO
         ids,
         hashes,
     )
-
-
-async def of_customers(pool: Any, customers: Collection[bytes], limit: int) -> dict[bytes, RecordRow]:
-    rows = await pool.fetch(f"{RECORD} WHERE customer = ANY($1::bytea[]) ORDER BY record_id LIMIT $2", list(customers), limit)
-    return {row["record_id"]: RecordRow(*row.values()) for row in rows}
 
 
 async def matches_of(
