@@ -10,6 +10,7 @@ import msgspec
 from services.profile.choosing import Chooser
 from services.profile.domain.fold import is_timeless
 from services.profile.domain.golden import unconfirmed
+from services.profile.domain.membership import by_events_alone
 from services.profile.domain.rules import Rules
 from services.profile.domain.runs import Interval, Runs, pieces
 from services.profile.domain.state import Held
@@ -64,7 +65,9 @@ class Beginnings:
                 intervals = await self._intervals(history, {}, own)
                 found |= await self._runs(customer, mover, intervals, rules, now)
         for customer, mover in movers.items():
-            if mover.since is not None:
+            if mover.since is not None and by_events_alone(rules, mover.wanted):
+                found |= dict.fromkeys(((customer, segment) for segment in mover.wanted), min(mover.since, now))
+            elif mover.since is not None:
                 states = {member: one.state for member, one in mover.cluster.items()}
                 found |= await self._runs(customer, mover, [Interval(mover.since, states)], rules, now)
             elif customer in long:

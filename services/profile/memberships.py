@@ -13,7 +13,7 @@ import msgspec
 
 from services.profile.beginnings import Beginnings, Mover
 from services.profile.causes import RULES, TIME, Cause, begins_with, cause_of
-from services.profile.domain.membership import Move, is_timeless, moves
+from services.profile.domain.membership import Move, by_events_alone, moves
 from services.profile.domain.rules import Rules
 from services.profile.following import CONSENT
 from services.profile.hub import Hub
@@ -274,7 +274,7 @@ class Keeper:
             wanted = {move.segment: move.entered for move in own if move.customer == canonical}
             if wanted and cause.kind != RULES:
                 followed = {member: heads.get(partition_of(member, self._partitions), 0) for member in cluster}
-                begins = begins_with(cause, cluster, followed, is_timeless(rules, wanted))
+                begins = begins_with(cause, cluster, followed, by_events_alone(rules, wanted))
                 movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
         history = self._standings.history(connection, rules)
         return await self._beginnings.of(history, LogReader(connection), rules, movers, now)

@@ -14,7 +14,7 @@ from services.profile.causes import Cause, begins_with, cause_of
 from services.profile.clocks import Instant
 from services.profile.domain.golden import golden_record, unconfirmed
 from services.profile.domain.lineage import canonicals
-from services.profile.domain.membership import Standing, is_timeless, moves, standing
+from services.profile.domain.membership import Standing, by_events_alone, moves, standing
 from services.profile.domain.rules_document import RulesDocument, rules_of
 from services.profile.domain.state import Held
 from services.profile.tables.rulebook import Activation
@@ -125,7 +125,7 @@ class Kept:
                 if move.customer == canonical:
                     wanted[move.segment] = move.entered
             self.due = {member: at for member, at in self.due.items() if member not in cluster}
-            begins = begins_with(cause, cluster, dict.fromkeys(cluster, NEWEST), is_timeless(self.rules, wanted))
+            begins = begins_with(cause, cluster, dict.fromkeys(cluster, NEWEST), by_events_alone(self.rules, wanted))
             movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
             if found.due_at is not None:
                 self.due[canonical] = found.due_at

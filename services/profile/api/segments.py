@@ -141,7 +141,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
     async def _sizes(self, version: int, purpose_name: str) -> tuple[bool, dict[str, int]]:
         """Whether everybody was looked at by the rules in force; and if so, the sizes that the purpose may see, if there is one."""
         purpose = self._profiles.purpose(purpose_name) if purpose_name else None
-        before, sizes = await self._memberships.filled_for(), await self._memberships.sizes()
+        before, sizes = await self._memberships.filled_for(), await self._memberships.sizes() if purpose else {}
         segments = self._rulebook.version(version).rules.segments
         if not before == await self._memberships.filled_for() == version:
             return False, {}

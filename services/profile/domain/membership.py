@@ -74,7 +74,7 @@ def told_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bo
     return told
 
 
-def is_timeless(rules: Rules, segments: Iterable[str]) -> bool:
+def by_events_alone(rules: Rules, segments: Iterable[str]) -> bool:
     """Whether who is in these segments changes by events alone, and with each to the same at whatever instant it is asked."""
     if rules.segments is None or rules.verifying:  # confirming a value is no event
         return False
