@@ -76,6 +76,10 @@ def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_p
     then = ("--known-at", activated["record_time"])
     assert c360.json("profile", "get", *about, *then)["traits"][trait]["value"] == "gold", "the rules of then"
     assert c360.json("profile", "get", *about, *then, "--rules", "now")["traits"][trait]["value"] == "silver"
+    differs = ("profile", "diff", f"user_id:{user}", "--purpose", "audit", "--from", activated["record_time"], "--trait", trait)
+    [changed] = c360.json(*differs)["traits"]
+    assert (changed["old"]["value"], changed["new"]["value"]) == ("gold", "silver")
+    assert (changed["cause"]["kind"], changed["cause"]["rules_version"]) == ("rules", activated["version"] + 1)
 
 
 def test_rules_that_cannot_be_are_refused(c360: Command, tmp_path: Path) -> None:
@@ -110,6 +114,9 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     assert (change["change"], change["cause"], change["event_id"]) == ("entered", "event", profile["traits"][trait]["event_id"])
     assert "entered" in c360.run(*about).stdout
     assert c360.json("segments", "of", f"user_id:{user}", "-P", "audit")["segments"] == [name]
+    lines = c360.run("profile", "history", f"user_id:{user}", "-P", "audit", "--json").stdout.splitlines()
+    [entered] = [found for line in lines if (found := json.loads(line)["segment"])]
+    assert (entered["name"], entered["entered"], entered["cause"]["event_id"]) == (name, True, change["event_id"])
     assert c360.json("segments", "of", f"user_id:{user}", "-P", "service")["withheld_segments"] == [name]
     assert "NOT_IN_PURPOSE" in c360.run("segments", "members", name, "-P", "service", code=1).stderr
     shown = c360.run("profile", "explain", f"user_id:{user}", "told", "-P", "audit").stdout
