@@ -45,7 +45,8 @@ def explain(
     """Tell why a trait has its value: the rule, everything that sources said of it, and why each of the others lost.
 
     Of each its four clocks: when it occurred, by the client's clock as we corrected it, and when it was sent, by the client's clock
-    as it was; when we received it, and when our log recorded it. Of a computed trait, the events that its value is made of.
+    as it was; when we received it, and when our log recorded it. Of a computed trait, the events that its value is made of. Some
+    events are named by their end, and some instants without the day that they share with the first; --json has all of it.
 
     Examples:
       c360 profile explain email:ann@example.com plan --purpose audit
@@ -88,6 +89,7 @@ def _show(shown: dict[str, Any]) -> None:
         ("value", NO_VALUE if shown["value"] is None else _text(shown["value"])),
         ("rule", f"{json.dumps(shown['rule'])}{whose}"),
         ("rules", f"v{shown['rules_version']}"),
+        ("event", "" if is_computed else next((one["event_id"] for one in shown["assertions"] if one["chosen"]), "")),
         ("made of", _made_of(shown) if is_computed else ""),
         ("assertions", "" if is_computed else shown["assertion_count"]),
         ("cut", "not all that there was could be considered" if shown["cut"] else ""),
@@ -103,8 +105,16 @@ def _made_of(shown: dict[str, Any]) -> str:
 
 
 def _row(one: dict[str, Any], definition: dict[str, Any] | None) -> tuple[Any, ...]:
-    times = (one["occur_time"], one["sent_time"], one["receive_time"], one["record_time"])
-    return (_value(one, definition), one["source"], *times, one["event_id"], "chosen" if one["chosen"] else one["lost"])
+    occurred = one["occur_time"]
+    times = (occurred, _beside(occurred, one["sent_time"]), _beside(occurred, one["receive_time"]), one["record_time"])
+    event = f"…{one['event_id'][-8:]}"  # what they begin with can be the same
+    return (_value(one, definition), one["source"], *times, event, "chosen" if one["chosen"] else one["lost"])
+
+
+def _beside(occurred: str, instant: str | None) -> str:
+    """Without the day where it is the same: four whole instants fit no line. The first and the last can be asked for again."""
+    day, _, time = (instant or "").partition("T")
+    return time if occurred.startswith(f"{day}T") else instant or ""
 
 
 def _value(one: dict[str, Any], definition: dict[str, Any] | None) -> str:

@@ -599,7 +599,9 @@ class Trait(_message.Message):
     opt-in). Withdrawing the consent later doesn't undo that.
     """
     cut: _builtins.bool
-    """More was said of the trait than is kept for its rule, or than fits the value: it was chosen among the earliest and the latest."""
+    """More was said of the trait than is kept for its rule, or than fits the value: it was chosen among the earliest and the latest. Of a
+    computed trait: more events count than are kept, and it is of the newest.
+    """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value. Numbers are doubles."""
