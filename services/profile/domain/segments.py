@@ -94,10 +94,11 @@ def next_change(segments: Segments, known: Known, kept: Mapping[str, Kept]) -> i
     """The next instant after `now` at which the customer may enter or leave a segment with no event; None when there is none."""
     if not segments.conditions:
         return None
-    values = _values(segments, known)
     used = {name for condition in segments.conditions.values() for name in condition.uses if name in kept}
     found = [next_of(kept[name], segments.definitions.all[name], known.now) for name in used]
-    found += [next_crossing(condition.crossings, values, known.now) for condition in segments.conditions.values()]
+    if moving := [condition.crossings for condition in segments.conditions.values() if condition.crossings]:
+        values = _values(segments, known)
+        found += [next_crossing(crossings, values, known.now) for crossings in moving]
     return min((instant for instant in found if instant is not None), default=None)
 
 
