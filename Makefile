@@ -1,4 +1,8 @@
 # Every target works from a fresh clone: the environment is made when it is missing or the lock file changed.
+HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
+ifneq ($(HERE),$(realpath $(CURDIR)))
+$(error this Makefile works in its own directory: make -C $(HERE) $(MAKECMDGOALS))
+endif
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -205,7 +205,7 @@ async def _splits(writer: Writer) -> AsyncIterator[Result]:
     yield _p99("live merge by hand", in_process.merges)
     yield _p99("live split by hand", in_process.splits, 50)
     server = RpcServer("127.0.0.1:0")
-    api = DecisionApi(writer.pool, writer.decider, writer.vault.lookup_key, writer.progress)
+    api = DecisionApi(writer.pool, writer.ledger, writer.decider, writer.vault.lookup_key, writer.progress)
     server.add(add_DecisionServiceServicer_to_server, api, SERVICE_NAME)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

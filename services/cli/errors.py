@@ -61,7 +61,10 @@ def from_rpc_error(service: str, address: str, error: grpc.RpcError) -> CommandE
     message = error.details() or "the service gave no text"
     reason, facts = error_info(error)
     if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-        return Refused(reason or code.name, message, facts)
+        refused = Refused(reason or code.name, message, facts)
+        if reason == "IDENTIFIER_UNKNOWN" and service != "identity":
+            refused.hint = "`c360 identity resolve` tells whether it is nobody's because too many use it"
+        return refused
     if reason:
         return NotReachable(reason, message, facts)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

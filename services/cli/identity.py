@@ -115,8 +115,12 @@ def proposals(
         for proposal in listed:
             render.line(proposal)
         return
-    rows = [(p["propose_time"], p["state"], p["reason"], p["customer_ids"], p["proposal_id"]) for p in listed]
-    render.table("Proposals", ("proposed", "state", "reason", "customers", "proposal"), rows)
+    rows = [
+        (p["propose_time"], p["expire_time"] or p["close_time"], p["state"], p["reason"], p["customer_ids"], p["proposal_id"])
+        for p in listed
+    ]
+    ends = {State.OPEN: "expires", State.ALL: "expires or ended"}.get(state, "ended")
+    render.table("Proposals", ("proposed", ends, "state", "reason", "customers", "proposal"), rows)
 
 
 def _proposals(state: State, limit: int, fresh: Any, timeout_s: float) -> Iterator[identity_pb2.Proposal]:

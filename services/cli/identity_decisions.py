@@ -122,8 +122,10 @@ def decide(
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Accept or decline a proposal; `c360 identity proposals` lists them. It is a decision like any other."""
-    if accept is decline:
-        raise Misused("ANSWER_MISSING", "give one of --accept and --decline")
+    if accept and decline:
+        raise Misused("ANSWER_CONTRADICTORY", "--accept says that the two are one, --decline that they never are: give one of them")
+    if not accept and not decline:
+        raise Misused("ANSWER_MISSING", "say --accept (the two are one) or --decline (they never are)")
     from c360.identity.v1 import decision_pb2, decision_pb2_grpc
 
     from services.cli.client import connect
@@ -166,8 +168,11 @@ def decisions(
         for decision in listed:
             render.line(decision)
         return
-    rows = [(d["decide_time"], _word(d), d["customer_ids"], d["decided_by"], d["reason"], d["decision_id"]) for d in listed]
-    render.table("Decisions", ("decided", "what", "customers", "by", "why", "decision"), rows)
+    back = (("withdrawn", "withdraw_time"), ("withdrawn by", "withdrawn_by"), ("withdrawn because", "withdraw_reason"))
+    columns = {"decided": "decide_time", "what": "kind", "customers": "customer_ids", "by": "decided_by", "why": "reason"}
+    columns |= {**(dict(back) if withdrawn else {}), "decision": "decision_id"}
+    rows = [tuple(decision[field] for field in columns.values()) for decision in listed]
+    render.table("Decisions", tuple(columns), rows)
 
 
 def _decisions(request: decision_pb2.ListDecisionsRequest, limit: int, timeout_s: float) -> Iterator[decision_pb2.Decision]:

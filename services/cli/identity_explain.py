@@ -156,7 +156,7 @@ def _obstacle(shown: dict[str, Any]) -> str:
             return f"{shown['namespace']} keeps each person once, and has records of both"
         case "LOW_CERTAINTY":
             return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike, and not enough to be linked unasked"
-        case "SHARED" | "BLOCKED" | "CROWDED":
+        case "SHARED" | "CONTESTED" | "BLOCKED" | "CROWDED":
             return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} {_why_it_links_nobody(shown)}"
     kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
     by_decision = f", decision {shown['decision_id']}" if shown["evidence"] else ""
@@ -168,7 +168,10 @@ def _why_it_links_nobody(shown: dict[str, Any]) -> str:
         return "names nobody, by the rules"
     if shown["reason"] == "CROWDED":
         return f"was seen in more than {shown['limit']} ways, of which only the earliest count"
-    return f"is more than one person's: seen with {', '.join(f'{count} of {name}' for name, count in shown['owners'].items())}"
+    seen_with = ", ".join(f"{count} of {name}" for name, count in shown["owners"].items())
+    if shown["reason"] == "CONTESTED":
+        return f"is two people's whom nothing else joins{f': seen with {seen_with}' if seen_with else ''}"
+    return f"is too many people's, of {shown['limit']} at least: seen with {seen_with}"
 
 
 def _about(entry: dict[str, Any]) -> str:

@@ -25,7 +25,6 @@ from services.identity.follow import follow_ingest, replay
 from shared import bus
 from shared.bus.destructions import heed
 from shared.instants import now_us
-from shared.log import LogReader
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
@@ -68,10 +67,10 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
 
 def _answer(server: RpcServer, parts: Parts, pool: Any, vault: Vault, keyring: FileKeyring) -> None:
     key, progress, graph = vault.lookup_key, parts.progress, parts.unifier.graph
-    erasure_api = ErasureApi(pool, parts.eraser, parts.holds, keyring, progress)
-    api = IdentityApi(pool, LogReader(pool), key, progress, erasure_api)
+    erasure_api = ErasureApi(pool, parts.ledger, parts.eraser, parts.holds, keyring, progress)
+    api = IdentityApi(pool, parts.ledger, key, progress, erasure_api, parts.expiry)
     server.add(add_IdentityServiceServicer_to_server, api, "c360.identity.v1.IdentityService")
-    server.add(add_DecisionServiceServicer_to_server, DecisionApi(pool, parts.decider, key, progress), DECISIONS)
+    server.add(add_DecisionServiceServicer_to_server, DecisionApi(pool, parts.ledger, parts.decider, key, progress), DECISIONS)
     explanation_api = ExplanationApi(parts.explanations, key, progress)
     server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
     rules_api = RulesApi(pool, parts.ledger, parts.activator, parts.simulation, key, progress)

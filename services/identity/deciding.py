@@ -21,6 +21,7 @@ from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
+from services.identity.nobody import nobody
 from services.identity.reviewing import closing, open_proposal
 from services.identity.tables import decisions, erasures, views
 from services.identity.tables.regions import Loaded
@@ -43,7 +44,7 @@ class Decider:
         self._new_id = new_id
 
     async def decide(self, command: Decide) -> tuple[Decision, int]:
-        """Raises NotFound (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), InvalidInput (SAME_CUSTOMER), Conflict (REQUEST_ID_REUSED),
+        """Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), InvalidInput (SAME_CUSTOMER), Conflict (REQUEST_ID_REUSED),
         WrongState (CUSTOMER_ERASED, ALREADY_TOGETHER, NOT_TOGETHER, ALREADY_DECIDED, FORBIDDEN)."""
         async with self._ledger.turn():
             return await self._decide(command), self._ledger.next_unit - 1
@@ -162,7 +163,7 @@ class Decider:
     async def _node(self, party: Party) -> Node:
         if party.value_hash:
             if (found := await decisions.linked(self._pool, party.value_hash)) is None:
-                raise views.unknown_identifier()
+                raise await nobody(self._pool, Node("", party.value_hash), self._graph.rules)
             return found
         found = await decisions.founder_of(self._pool, party.customer)
         if found is None:
@@ -213,13 +214,13 @@ class Decider:
 def take(act: Act, loaded: Loaded, rules: Rules, one: Node, other: Node, evidence: Evidence) -> Cut:
     """Adds a decision to the facts, if what is there allows it; who asks what would happen hears the same refusals.
 
+    A merge that stands without effect is forbidden rather than decided already: what stands against it is named.
     Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), after which `loaded` is of no more use.
     """
     require_state(act, are_one(loaded.region, one, other))
     cut = stand_for(loaded.region, rules, one, other)
     decided, known = pair(*cut), loaded.forced if act == "merge" else loaded.forbidden
-    if decided in known:
-        raise WrongState("this was decided before", reason="ALREADY_DECIDED", decision_id=to_text(known[decided].event_id))
+    earlier = known.get(decided)
     loaded.decide(kind_of(act), decided, evidence)
     for forbidden in forbidding(loaded.region, rules, cut) if act == "merge" else ():
         raise WrongState(
@@ -227,6 +228,8 @@ def take(act: Act, loaded: Loaded, rules: Rules, one: Node, other: Node, evidenc
             reason="FORBIDDEN",
             decision_id=to_text(loaded.forbidden[forbidden].event_id),
         )
+    if earlier is not None:
+        raise WrongState("this was decided before", reason="ALREADY_DECIDED", decision_id=to_text(earlier.event_id))
     return cut
 
 

@@ -15,19 +15,21 @@ from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.nobody import nobody
 from services.identity.recall import Instants, Recalled, Told
 from services.identity.records.likeness import Comparer
 from services.identity.tables import decisions, erasures, modelbook, rulebook, views
 from services.identity.tables.rulebook import Activation
 from services.identity.tables.views import Resolved
 from services.identity.weighing import Grounds, Weighed, Weighing
-from shared.errors import InvalidInput, WrongState
+from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events import customer as events
 from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
 from shared.store.pool import snapshot
 
+COUNTED = ("SHARED", "CONTESTED")  # of what is so the owners are told
 MOST_AT_ONCE = 3  # requests under way; the connections that are left are the writer's and those of plain look-ups
 
 
@@ -40,7 +42,7 @@ class Named(NamedTuple):
 
 @dataclass(slots=True)
 class Why:
-    """`owners`, of shared values: {value hash: {stronger namespace: how many of its values it was seen with}}."""
+    """`owners`, of shared and contested values: {value hash: {stronger namespace: how many of its values it was seen with}}."""
 
     one: Named
     other: Named
@@ -92,7 +94,7 @@ class Explanations:
         return Instants(END_OF_TIME if as_of is None else as_of, settled)
 
     async def resolve(self, node: Node, instants: Instants) -> Resolved:
-        """Raises NotFound (IDENTIFIER_UNKNOWN): also of a customer that was erased since, which is told of at no instant."""
+        """Raises NotFound, as of `nobody`: also of a customer that was erased since, which is told of at no instant."""
         async with self._snapshot() as connection:
             if instants == recall.NOW:
                 found = await views.resolve(connection, node.value_hash)
@@ -100,8 +102,8 @@ class Explanations:
                 found = await _known_then(connection, node, instants.known_at)
             else:
                 found = await self._as_of(connection, node, instants)
-        if found is None:
-            raise views.unknown_identifier(node.namespace)
+            if found is None:
+                raise await self._nobody(connection, node, instants)
         return found
 
     async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
@@ -110,15 +112,14 @@ class Explanations:
         Raises NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS).
         """
         async with self._snapshot() as connection:
-            first, second = await _named(connection, one), await _named(connection, other)
+            first, second = [await _named(connection, end, self._graph.rules) for end in (one, other)]
             hashes = {first.node.value_hash, second.node.value_hash}
             rules = await self._rules(connection, instants)
-            former = rules.version != self._graph.rules.version
-            recalled = await recall.recall(connection, hashes, rules, instants, former)
+            recalled = await recall.recall(connection, hashes, rules, instants, self._is_former(rules))
             explained = await asyncio.to_thread(explain, recalled.standing(rules), first.node, second.node)
             why = Why(first, second, explained, rules, recalled.told, recalled.decisions)
             why.grounds = await self._grounds(connection, why, recalled)
-            shared = {node.value_hash for one in explained.obstacles if one.kind == "SHARED" for node in one.nodes}
+            shared = {node.value_hash for one in explained.obstacles if one.kind in COUNTED for node in one.nodes}
             if shared:
                 why.owners = await recall.owners(connection, shared, rules, recalled.nodes, instants)
             if not explained.together and first.customer and second.customer:
@@ -154,7 +155,7 @@ class Explanations:
         RECORDS_OF_THEN_UNKNOWN).
         """
         async with self._snapshot() as connection:
-            ends = [await replayed.linked_at(connection, end, instants.known_at) for end in (one, other)]
+            ends = [await self._linked_at(connection, end, instants) for end in (one, other)]
             if ends[0] == ends[1]:
                 raise InvalidInput("these two name one customer, also without any merge", reason="SAME_CUSTOMER")
             sides = [await replayed.members_at(connection, end, instants.known_at) for end in ends]
@@ -184,13 +185,15 @@ class Explanations:
 
     async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
         rules = await self._rules(connection, instants)
-        former = rules.version != self._graph.rules.version
-        recalled = await recall.recall(connection, [node.value_hash], rules, instants, former)
+        recalled = await recall.recall(connection, [node.value_hash], rules, instants, self._is_former(rules))
         standing = recalled.standing(rules)
         group = standing.partition(node).group_of[node].nodes
         founders = await _founders(connection, group, instants.known_at)
-        seen = node in recalled.shared or any(node in together for together in recalled.facts.together)
-        seen = seen or any(founder.node == node and founder.occurred_at <= instants.as_of for founder in founders)
+        seen = any(founder.node == node and founder.occurred_at <= instants.as_of for founder in founders)
+        if not seen and founders and node in standing.shared and len(group) == 1:  # it names who it founded, and nobody before
+            seen = await recall.resolved_by(connection, node, rules, instants)
+        elif not seen:
+            seen = node in recalled.shared or any(node in together for together in recalled.facts.together)
         if not seen or not founders:
             return None
         own = next((founder.customer for founder in founders if founder.node == node), founders[0].customer)
@@ -202,6 +205,21 @@ class Explanations:
         if instants.known_at == END_OF_TIME:
             return self._graph.rules
         return (await rulebook.known_at(LogReader(connection), instants.known_at)).rules
+
+    async def _linked_at(self, connection: Any, wanted: Node | bytes, instants: Instants) -> bytes:
+        """Raises NotFound, as of `nobody`."""
+        found = await replayed.linked_at(connection, wanted, instants.known_at)
+        if found is None:
+            assert isinstance(wanted, Node)
+            raise await self._nobody(connection, wanted, instants)
+        return found
+
+    async def _nobody(self, connection: Any, node: Node, instants: Instants) -> NotFound:
+        rules = await self._rules(connection, instants)
+        return await nobody(connection, node, rules, instants, self._is_former(rules))
+
+    def _is_former(self, rules: Rules) -> bool:
+        return rules.version != self._graph.rules.version
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:
@@ -242,11 +260,11 @@ async def _known_then(connection: Any, node: Node, known_at: int) -> Resolved | 
     return Resolved(customer, next(member for member in cluster if member not in erased))
 
 
-async def _named(connection: Any, wanted: Node | bytes) -> Named:
+async def _named(connection: Any, wanted: Node | bytes, rules: Rules) -> Named:
     if isinstance(wanted, Node):
         resolved = await views.resolve(connection, wanted.value_hash)
         if resolved is None and not await connection.fetchval("SELECT 1 FROM identifiers WHERE value_hash = $1", wanted.value_hash):
-            raise views.unknown_identifier(wanted.namespace)
+            raise await nobody(connection, wanted, rules)
         return Named(wanted, resolved.canonical if resolved else None)
     members = await views.present_members(connection, wanted)
     row = await connection.fetchrow("SELECT value_hash, namespace FROM identifiers WHERE customer = $1 AND own", wanted)

@@ -256,3 +256,26 @@ async def owners(
         if rules.rank(row["namespace"]) < rules.rank(nodes[row["value_hash"]].namespace):
             counted[row["value_hash"]][row["namespace"]] = row["owners"]
     return counted
+
+
+async def resolved_by(pool: Any, node: Node, rules: Rules, instants: Instants = NOW) -> bool:
+    """Whether this was the strongest identifier of an event that saw others too. Of two of one namespace either counts."""
+    place, listed = rules.rank(node.namespace)
+    found = await pool.fetchval(
+        f"""SELECT EXISTS (
+                SELECT FROM {_EVIDENCE}
+                WHERE nodes @> ARRAY[$1::bytea] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3 AND NOT EXISTS (
+                    SELECT FROM identifiers AS other
+                    WHERE other.value_hash = ANY(nodes) AND other.value_hash <> ALL($4::bytea[])
+                      AND coalesce(2 * array_position($5::text[], other.namespace) - 1, 2 * $6::int4) < $7::int4
+                )
+            )""",  # noqa: S608
+        node.value_hash,
+        instants.known_at,
+        instants.as_of,
+        list(rules.blocked),
+        [namespace.name for namespace in rules.namespaces],
+        rules.others_rank,
+        2 * place + listed,  # as `Rules.rank`, in one number
+    )
+    return bool(found)

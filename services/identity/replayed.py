@@ -24,18 +24,14 @@ async def customer_at(pool: Any, reader: LogReader, value_hash: bytes, known_at:
     return linked_to(records, value_hash)
 
 
-async def linked_at(connection: Any, wanted: Node | bytes, known_at: int = END_OF_TIME) -> bytes:
-    """The customer that an identifier was linked to itself, which stays so when a merge is undone. Raises NotFound (IDENTIFIER_UNKNOWN)."""
+async def linked_at(connection: Any, wanted: Node | bytes, known_at: int = END_OF_TIME) -> bytes | None:
+    """The customer that an identifier was linked to itself, which stays so when a merge is undone."""
     if not isinstance(wanted, Node):
         return wanted
     if known_at == END_OF_TIME:
         resolved = await views.resolve(connection, wanted.value_hash)
-        found = resolved.customer if resolved else None
-    else:
-        found = await customer_at(connection, LogReader(connection), wanted.value_hash, known_at)
-    if found is None:
-        raise views.unknown_identifier(wanted.namespace)
-    return found
+        return resolved.customer if resolved else None
+    return await customer_at(connection, LogReader(connection), wanted.value_hash, known_at)
 
 
 async def members_at(connection: Any, customer: bytes, known_at: int = END_OF_TIME) -> list[bytes]:

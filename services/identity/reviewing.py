@@ -51,6 +51,10 @@ class Expiry:
         self._clock = clock
         self._new_id = new_id
 
+    def expires_at(self, proposed_at: int) -> int:
+        """From when on an open proposal is closed."""
+        return proposed_at + self._days * DAY
+
     async def run(self) -> None:
         """Never returns; raises when a server is down."""
         while True:

@@ -74,7 +74,7 @@ class Terminal:
                 typed = typed.replace(name, json.loads(last)[field])
         done = self._run(typed)
         said = done.stdout + done.stderr
-        assert done.returncode == (1 if "IDENTIFIER_UNKNOWN" in said else 0), f"{command}\n{said}"
+        assert done.returncode == (1 if said.startswith("IDENTIFIER_") else 0), f"{command}\n{said}"
         self._wait_until_settled(said)
         return "".join(f"{line.rstrip()}\n" for line in said.splitlines() if line.strip())
 

@@ -66,7 +66,7 @@ def test_why_why_not_and_how_at_any_instant(c360: Command) -> None:
         ("LIMIT", {}),
     ]
     shown = c360.run("identity", "why", ann, ben).stdout
-    assert "2 of user_id" in shown
+    assert "SHARED" in shown
     assert family.mail not in shown + str(apart)
 
     # The tablet was Ann's: as of then, and as it was known then. Now it is nobody's.
@@ -74,7 +74,9 @@ def test_why_why_not_and_how_at_any_instant(c360: Command) -> None:
     assert c360.json("identity", "resolve", tablet, "--known-at", before)["customer_id"] == customer
     assert c360.json("identity", "resolve", tablet, "--as-of", "-90m")["customer_id"] == customer
     assert family.why(tablet, ann, "--as-of", "-90m")["together"]
-    assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "resolve", tablet, code=1).stderr
+    shared = c360.run("identity", "resolve", tablet, code=1).stderr
+    assert shared.startswith("IDENTIFIER_SHARED: ")
+    assert {"  owners: 2 of user_id", "  limit: 2"} <= set(shared.splitlines())
     assert "IDENTIFIER_UNKNOWN" in c360.run("identity", "resolve", mail, "--as-of", "-4h", code=1).stderr
     assert "INSTANT_IN_FUTURE" in c360.run("identity", "resolve", mail, "--as-of", "2999-01-01", code=1).stderr
 
@@ -126,8 +128,10 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
     forbidden = c360.json("identity", "forbid", ben, ann, *by)["decision"]["decision_id"]
     last = family.see("--user-id", family.ben, "-t", f"email={family.mail}")
     apart = family.why(ben, mail, "--fresh", last)["obstacles"]
-    assert [(one["reason"], one["decision_id"]) for one in apart] == [("SHARED", ""), ("FORBIDDEN", forbidden), ("LIMIT", "")]
+    assert [(one["reason"], one["decision_id"]) for one in apart] == [("CONTESTED", ""), ("FORBIDDEN", forbidden), ("LIMIT", "")]
     assert apart[1]["evidence"]["source"] == "demo"
+    for command in (("resolve", mail), ("merge", mail, ben, *by)):
+        assert c360.run("identity", *command, code=1).stderr.startswith("IDENTIFIER_CONTESTED: ")
     assert family.why(ben, ann, "--known-at", together)["together"]
 
 

@@ -14,15 +14,18 @@ from services.identity.explaining import Explanations
 from services.identity.graph.crowding import shared
 from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node
-from services.identity.graph.ownership import contests
+from services.identity.graph.ownership import contests, divide
+from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Rules
-from services.identity.ledger import Ledger
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.recall import Instants
 from services.identity.tables import erasures, rulebook, views
 from services.identity.tables.views import Resolved
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.wire import RawEvent
 from shared.instants import now_us
+from shared.log import LogReader
+from shared.log.reader import Stretch
 from tests.live.test_identity import Store, in_units, sighting_of, store, traffic
 
 __all__ = ["store"]  # the fixture
@@ -58,6 +61,11 @@ class Played:
             except NotFound:
                 continue
         return found
+
+    def resolving(self, as_of: int) -> set[Node]:
+        """What events resolved by that saw several identifiers."""
+        seen = [sighting_of(e, self.store.vault.lookup_key).seen() for e in self.raw if e.occurred_at <= as_of]
+        return {one.nodes[0] for one in seen if len(one.nodes) > 1}
 
     def facts(self, as_of: int) -> Facts:
         facts = Facts()
@@ -139,21 +147,42 @@ async def test_as_known_then_is_what_was_so_then(store: Store, seed: int) -> Non
         assert canonical(await played.state(Instants(LAST, instant))) == canonical(played.states[instant])
 
 
-@pytest.mark.parametrize("seed", range(2, 4))
+@pytest.mark.parametrize("seed", [3, 7])  # with values that are contested before any event is known by them
 async def test_as_of_an_instant_is_what_the_facts_that_had_happened_come_to(store: Store, rules: Rules, seed: int) -> None:
     played = await play(store, seed)
     numbers = {row["customer"]: row["founding_number"] for row in await store.pool.fetch("SELECT * FROM customers")}
     rows = await store.pool.fetch("SELECT * FROM identifiers WHERE own")
     own = {Node(row["namespace"], row["value_hash"]): row["customer"] for row in rows}
-    for as_of in (10, 200, 600, LAST):
+    first = [Stretch(IDENTITY_PARTITION, customer, 1, 1) for customer in own.values()]
+    founded_at = {record.entry.stream: record.entry.occurred_at for record in await LogReader(store.pool).history(first)}
+    told = set()
+    for as_of in (100, 200, 300, LAST):
         facts = played.facts(as_of)
-        partition = standing_on(facts, rules, shared(facts, rules)).partition()
+        partition = divide(facts, rules)
         found = canonical(await played.state(Instants(as_of=as_of)))
+        by_many = played.resolving(as_of)
         for node, group in partition.group_of.items():
+            if node in partition.shared and group.nodes == {node} and node not in by_many:
+                assert node not in found or founded_at[own[node]] <= as_of, "its customer wasn't founded yet: it is nobody's"
+                if node not in found:
+                    assert await why_nobody(played, node, as_of) == whose_not(node, partition)
+                continue
             founded = sorted((numbers[own[other]], own[other]) for other in group.nodes if other in own)
             assert found.get(node) == (founded[0][1] if founded else None)
+        told |= {whose_not(node, partition) for node in partition.shared - found.keys()}
         for node in found.keys() - partition.group_of.keys():
             assert found[node] == own[node], "it was seen, but with nothing else"
+    assert "IDENTIFIER_CONTESTED" in told
+
+
+async def why_nobody(played: Played, node: Node, as_of: int) -> str:
+    with pytest.raises(NotFound) as refused:
+        await played.explanations.resolve(node, Instants(as_of=as_of))
+    return refused.value.reason
+
+
+def whose_not(node: Node, partition: Partition) -> str:
+    return "IDENTIFIER_CONTESTED" if node in partition.contested else "IDENTIFIER_SHARED"
 
 
 @pytest.mark.parametrize("whose", ["user_id", "anonymous_id"])  # the latter may be the tablet, which was linked to people

@@ -44,6 +44,14 @@ def test_the_views_of_profile_are_made_anew_by_one_command(stack: Stack) -> None
     assert ended.returncode == 0, ended.stderr
 
 
+def test_from_another_directory_it_tells_how(tmp_path: Path) -> None:
+    command = ("make", "-f", str(ROOT / "Makefile"), "help")
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert f"make -C {ROOT} help" in ended.stderr
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert subprocess.run(["make", "-C", str(ROOT), "help"], cwd=tmp_path, capture_output=True, timeout=60).returncode == 0
+
+
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
     ended = run_make(tmp_path, "no-such-python")
     assert "help" in ended.stdout, "the list of targets needs no Python"

@@ -123,6 +123,7 @@ class Store:
         region.facts.matched = {found: match for found, match in whole.facts.matched.items() if found <= inside}
         region.facts.recorded_by = {node: found for node, found in whole.facts.recorded_by.items() if node in inside}
         region.shared = {node for node in inside | region.facts.nodes() if node in whole.shared}
+        region.contested = whole.contested & inside
         region.component_of = {node: whole.component_of[node] for node in inside if node in whole.component_of}
         known = whole.known
         region.known = Concluded(
@@ -148,6 +149,7 @@ class Store:
         mine_customers = set(region.known.own.values())
         known.edges = {m: e for m, e in known.edges.items() if mine_customers.isdisjoint(e)} | region.known.edges
         whole.shared = (whole.shared - inside) | (region.shared & (inside | region.facts.nodes()))
+        whole.contested = (whole.contested - inside) | region.contested
         whole.facts.together |= region.facts.together
         for together in region.facts.together:
             whole.component_of_sighting.pop(together, None)

@@ -1,15 +1,20 @@
 """Laws of decisions by hand, on messy data: taken back they were never made, and neither their order nor that of events matters."""
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.identity.deciding import take
 from services.identity.domain.decision import Act
-from services.identity.graph.facts import Node
+from services.identity.graph.facts import Evidence, Node, Pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import Rules
+from services.identity.tables.regions import Loaded
+from shared.errors import WrongState
+from shared.ids import from_text
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
 from tests.properties.test_identity_region import check, seen_of, without
@@ -78,6 +83,35 @@ def test_a_merge_by_hand_is_refused_or_takes_nobody_from_anybody(
     if one != other and store.decide("merge", one, other) is not None:
         after = customers_together(store.whole.known)
         assert all(any(group <= found for found in after) for group in before)
+
+
+@given(sightings, st.lists(acts, max_size=3), nodes, nodes, all_rules)
+def test_a_merge_that_cannot_be_is_refused_with_the_decision_that_stands_against_it(
+    seen: list[Sighting], decided: list[tuple[Act, Node, Node]], one: Node, other: Node, rules: Rules
+) -> None:
+    """Also when it was decided before and has no effect. Without all that it is refused for, it is taken."""
+    store = play(Store(rules), seen)
+    for act in [*decided, ("merge", one, other), ("split", one, other)]:
+        if act[1] != act[2]:
+            store.decide(*act)
+    if one == other or not {one, other} <= store.whole.known.links.keys():
+        return
+    while (against := standing_against(store, one, other)) is not None:
+        assert against in store.whole.facts.forbidden
+        store.withdraw("forbidden", against)
+
+
+def standing_against(store: Store, one: Node, other: Node) -> Pair | None:
+    """None: the merge is taken, or the two are one."""
+    loaded = Loaded(store.load({one, other}))
+    by_id = {hashlib.sha256(repr(sorted(found)).encode()).digest()[:16]: found for found in loaded.region.facts.forbidden}
+    loaded.forbidden = {found: Evidence(1, decision_id) for decision_id, found in by_id.items()}
+    loaded.forced = {found: Evidence(1, bytes(16)) for found in loaded.region.facts.forced}
+    try:
+        take("merge", loaded, store.rules, one, other, Evidence(2, b"another"))
+    except WrongState as refused:
+        return None if refused.reason == "ALREADY_TOGETHER" else by_id[from_text(refused.facts["decision_id"], "decision")]
+    return None
 
 
 @given(st.permutations([Node("user_id", bytes([number])) for number in range(3)]), all_rules)

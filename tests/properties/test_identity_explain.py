@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.identity.graph.crowding import shared
 from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
 from services.identity.graph.facts import Node, pair
+from services.identity.graph.ownership import contests
 from services.identity.graph.rules import Rules
 from tests.properties.components import component_of
 from tests.properties.test_identity_resolve import Decision, Sighting, decisions, facts_of, nodes, sightings
@@ -81,10 +82,10 @@ def test_what_keeps_them_apart_is_so(seen: list[Sighting], decided: list[Decisio
 
 def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bool:
     """Each as things stand when those told before it are gone."""
-    facts, rules, _, _ = standing
+    facts, rules = standing[:2]
     if obstacle.kind == "FORBIDDEN":
         return pair(*obstacle.nodes) in facts.forbidden
-    if obstacle.kind in ("SHARED", "BLOCKED", "CROWDED"):
+    if obstacle.kind in ("SHARED", "CONTESTED", "BLOCKED", "CROWDED"):
         return links_nobody(standing, obstacle)
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":
@@ -105,8 +106,11 @@ def links_nobody(standing: Standing, obstacle: Obstacle) -> bool:
     if obstacle.kind == "CROWDED":
         counts = Counter(node for together in standing.facts.together for node in together)
         return obstacle.nodes != () and all(counts[node] > standing.rules.max_sightings for node in obstacle.nodes)
-    blocked = {node.value_hash for node in obstacle.nodes} & standing.rules.blocked
-    return set(obstacle.nodes) <= standing.shared and bool(blocked) is (obstacle.kind == "BLOCKED")
+    [node] = obstacle.nodes
+    if obstacle.kind == "CONTESTED":
+        return node in contests(standing.facts, standing.rules, standing.shared - standing.contested).open
+    assert node not in standing.contested
+    return node in standing.shared and (node.value_hash in standing.rules.blocked) is (obstacle.kind == "BLOCKED")
 
 
 @given(sightings, decisions, all_rules, nodes, nodes)

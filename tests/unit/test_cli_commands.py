@@ -135,6 +135,15 @@ def test_a_wrong_command_is_a_usage_error(command: str) -> None:
     assert result.stderr != ""
 
 
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [((), "ANSWER_MISSING: say --accept"), (("--accept", "--decline"), "ANSWER_CONTRADICTORY: --accept says that the two are one")],
+)
+def test_a_proposal_is_answered_in_one_way(answers: tuple[str, ...], told: str) -> None:
+    result = run("identity", "decide", "01890a5d-ac96-774b-bcce-b302099a8057", *answers, "--by", "desk", "--reason", "why")
+    assert (result.exit_code, result.stderr.startswith(told)) == (2, True)
+
+
 def test_the_environment_names_addresses_before_the_stack_does(tmp_path: Path) -> None:
     (tmp_path / "endpoints.json").write_text(json.dumps({"profile": "127.0.0.1:7003", "ingest": "127.0.0.1:7001"}))
     environ = {"C360_DATA_DIR": str(tmp_path), "C360_PROFILE_ADDRESS": "profile:50053"}

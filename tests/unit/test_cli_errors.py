@@ -43,6 +43,11 @@ def test_a_refusal_shows_the_reason_the_message_and_the_facts() -> None:
     assert str(refused) == "CONSENT_WITHDRAWN: consent was withdrawn\n  purpose: marketing"
 
 
+def test_who_asks_the_profile_by_an_identifier_of_nobody_hears_who_knows_more() -> None:
+    unknown = failure(grpc.StatusCode.NOT_FOUND, "no customer has this identifier", ErrorInfo(reason="IDENTIFIER_UNKNOWN"))
+    assert "c360 identity resolve" in str(unknown)
+
+
 def test_without_details_the_status_is_the_reason() -> None:
     refused = failure(grpc.StatusCode.UNIMPLEMENTED, "")
     assert (refused.exit_code, refused.reason) == (1, "UNIMPLEMENTED")

@@ -10,7 +10,7 @@ from services.identity.api.named import customer_or_node, linked_customer
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
 from services.identity.graph.facts import Node
-from services.identity.ledger import IDENTITY_PARTITION
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.tables import decisions, views
 from shared.errors import InvalidInput, NotFound
 from shared.ids import from_text, to_text
@@ -26,8 +26,9 @@ ACCEPTED: Final = {pb.PROPOSAL_ANSWER_ACCEPT: True, pb.PROPOSAL_ANSWER_DECLINE: 
 
 
 class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
-    def __init__(self, pool: Any, decider: Decider, lookup_key: bytes, progress: Progress) -> None:
+    def __init__(self, pool: Any, ledger: Ledger, decider: Decider, lookup_key: bytes, progress: Progress) -> None:
         self._pool = pool
+        self._ledger = ledger
         self._decider = decider
         self._lookup_key = lookup_key
         self._progress = progress
@@ -75,7 +76,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         return await self._answer(*await self._decider.decide(command))
 
     async def _members(self, named: CustomerRef) -> list[bytes]:
-        customer = await linked_customer(self._pool, named, self._lookup_key)
+        customer = await linked_customer(self._pool, named, self._lookup_key, self._ledger.rules)
         members = await views.members(self._pool, customer)
         if not members:
             raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))

@@ -10,6 +10,7 @@ from services.identity.domain.erasure import EraseCustomer, Erasure, Stage
 from services.identity.erasing import Eraser
 from services.identity.graph.facts import Node
 from services.identity.holding import Hold, Holds
+from services.identity.ledger import Ledger
 from services.identity.tables import erasures, views
 from shared.errors import InvalidInput, NotFound
 from shared.events.erasure import Policy
@@ -36,8 +37,9 @@ STAGES: Final[dict[Stage, pb.ErasureStage.ValueType]] = {
 
 
 class ErasureApi:
-    def __init__(self, pool: Any, eraser: Eraser, holds: Holds, keyring: Keyring, progress: Progress) -> None:
+    def __init__(self, pool: Any, ledger: Ledger, eraser: Eraser, holds: Holds, keyring: Keyring, progress: Progress) -> None:
         self._pool = pool
+        self._ledger = ledger
         self._eraser = eraser
         self._holds = holds
         self._keyring = keyring
@@ -104,7 +106,7 @@ class ErasureApi:
 
     async def _customer(self, request: Any, context: Any) -> bytes:
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        return await linked_customer(self._pool, request.customer, self._keyring.lookup_key)
+        return await linked_customer(self._pool, request.customer, self._keyring.lookup_key, self._ledger.rules)
 
     def _message(self, erasure: Erasure) -> pb.Erasure:
         return pb.Erasure(

@@ -24,7 +24,6 @@ from shared.rpc.server import seconds_left
 
 JOINING = frozenset({events.LINKED.id, events.MERGED.id})
 CONCLUSIONS = JOINING | {events.UNLINKED.id, events.SPLIT.id}
-TWO_PEOPLE = 2  # from whom on a value is contested
 
 
 class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
@@ -119,10 +118,10 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
         case "ONE_PER_SOURCE":
             message.namespace = obstacle.namespace
         case "SHARED":
-            (node,), owners = obstacle.nodes, why.owners[obstacle.nodes[0].value_hash]
-            counted = node.value_hash in why.rules.blocked or why.rules.is_shared(node.namespace, list(owners.items()))
-            message.limit = namespace.shared_after or 0 if counted else TWO_PEOPLE
-            message.owners.update(owners)
+            message.limit = namespace.shared_after or 0
+            message.owners.update(why.owners[obstacle.nodes[0].value_hash])
+        case "CONTESTED":
+            message.owners.update(why.owners[obstacle.nodes[0].value_hash])
     return message
 
 

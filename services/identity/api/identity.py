@@ -7,13 +7,15 @@ from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity.api.erasure import ErasureApi
 from services.identity.api.named import node
-from services.identity.ledger import IDENTITY_PARTITION
+from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.nobody import nobody
+from services.identity.reviewing import Expiry
 from services.identity.tables import erasures, views
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
-from shared.log import LogReader, Record
+from shared.log import Record
 from shared.positions import Progress
 from shared.rpc.edge import freshness
 from shared.rpc.paging import BEFORE_ALL, BY_NUMBER, Page
@@ -31,9 +33,12 @@ DECIDED: Final = (events.MERGE_DECIDED.id, events.MERGE_FORBIDDEN.id)
 
 
 class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
-    def __init__(self, pool: Any, reader: LogReader, lookup_key: bytes, progress: Progress, erasure: ErasureApi) -> None:
+    def __init__(
+        self, pool: Any, ledger: Ledger, lookup_key: bytes, progress: Progress, erasure: ErasureApi, expiry: Expiry
+    ) -> None:
         self._pool = pool
-        self._reader = reader
+        self._ledger = ledger
+        self._expiry = expiry
         self._lookup_key = lookup_key
         self._progress = progress
         self._erasure = erasure
@@ -43,7 +48,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         resolved = await views.resolve(self._pool, identifier.value_hash)
         if resolved is None:
-            raise views.unknown_identifier(identifier.namespace)
+            raise await nobody(self._pool, identifier, self._ledger.rules)
         return pb.ResolveIdentifierResponse(
             customer_id=to_text(resolved.canonical),
             linked_customer_id=to_text(resolved.customer),
@@ -56,7 +61,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         members = await views.members(self._pool, customer)
         if not members:
             raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=request.customer_id)
-        records = await self._reader.streams([(IDENTITY_PARTITION, member) for member in members])
+        records = await self._ledger.reader.streams([(IDENTITY_PARTITION, member) for member in members])
         erasure_id = await erasures.erased_by(self._pool, customer)
         return pb.GetCustomerResponse(customer=_customer(members, records, erasure_id))
 
@@ -65,7 +70,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), page.after or BEFORE_ALL, page.wanted)
         shown, token = page.cut(rows, lambda row: (row.pos, row.proposal_id))
-        return pb.ListProposalsResponse(proposals=[_proposal(row) for row in shown], next_page_token=token)
+        return pb.ListProposalsResponse(proposals=[_proposal(row, self._expiry) for row in shown], next_page_token=token)
 
     async def EraseCustomer(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
         return await self._erasure.erase(request, context)
@@ -80,7 +85,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return await self._erasure.release_hold(request)
 
 
-def _proposal(row: views.ProposalRow) -> pb.Proposal:
+def _proposal(row: views.ProposalRow, expiry: Expiry) -> pb.Proposal:
     return pb.Proposal(
         proposal_id=to_text(row.proposal_id),
         customer_ids=[to_text(row.customer), to_text(row.other)],
@@ -90,6 +95,7 @@ def _proposal(row: views.ProposalRow) -> pb.Proposal:
         state=STATES[row.state],
         close_time=to_timestamp(row.closed_at) if row.closed_at is not None else None,
         decision_id=to_text(row.decision_id) if row.decision_id else "",
+        expire_time=to_timestamp(expiry.expires_at(row.proposed_at)) if row.state == "open" else None,
     )
 
 

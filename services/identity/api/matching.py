@@ -175,7 +175,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         await self._matcher.progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
 
     async def _customer(self, named: CustomerRef) -> bytes:
-        return await linked_customer(self._pool, named, self._lookup_key)
+        return await linked_customer(self._pool, named, self._lookup_key, self._graph.rules)
 
 
 def _version(found: ModelActivation) -> pb.ModelVersion:

@@ -7,6 +7,8 @@ from c360.common.v1.common_pb2 import Identifier as IdentifierMessage
 
 from services.identity.explaining import Explanations
 from services.identity.graph.facts import Node
+from services.identity.graph.rules import Rules
+from services.identity.nobody import nobody
 from services.identity.recall import Instants
 from services.identity.tables import views
 from shared.identifiers import Identifier, hash_of, normalise
@@ -34,16 +36,16 @@ async def asked_instants(request: Any, explanations: Explanations) -> Instants:
     return await explanations.instants(past("as_of"), past("known_at"))
 
 
-async def linked_customer(pool: Any, ref: CustomerRef, lookup_key: bytes) -> bytes:
+async def linked_customer(pool: Any, ref: CustomerRef, lookup_key: bytes, rules: Rules) -> bytes:
     """Of an identifier the customer that it is linked to itself, which stays so when a merge is undone.
 
-    Raises what `customer_or_node` does, and NotFound (IDENTIFIER_UNKNOWN)."""
+    Raises what `customer_or_node` does, and NotFound as of `nobody`."""
     named = customer_or_node(ref, lookup_key)
     if not isinstance(named, Node):
         return named
     resolved = await views.resolve(pool, named.value_hash)
     if resolved is None:
-        raise views.unknown_identifier(named.namespace)
+        raise await nobody(pool, named, rules)
     return resolved.customer
 
 

@@ -16,6 +16,7 @@ from services.identity.domain.rules_document import read, rules_of, to_json
 from services.identity.graph.difference import Difference
 from services.identity.graph.facts import Evidence, Node
 from services.identity.ledger import Ledger
+from services.identity.nobody import nobody
 from services.identity.simulating import Progress as Looked
 from services.identity.simulating import Simulation
 from services.identity.tables import decisions, resettling, rulebook, views
@@ -108,7 +109,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         named = customer_or_node(ref, self._lookup_key)
         if isinstance(named, Node):
             if (linked := await decisions.linked(self._pool, named.value_hash)) is None:
-                raise views.unknown_identifier(named.namespace)
+                raise await nobody(self._pool, named, self._ledger.rules)
             return linked
         await views.present_members(self._pool, named)
         if (found := await decisions.founder_of(self._pool, named)) is None:

@@ -43,7 +43,7 @@ class Difference:
     splits: int = 0
     links: int = 0
     unlinks: int = 0
-    shared: int = 0  # identifiers that would stop linking
+    shared: int = 0  # identifiers that would stop linking, shared or contested
     returned: int = 0  # identifiers that would link again
     examples: list[Example] = field(default_factory=list)
 
@@ -111,7 +111,9 @@ def copied(region: Region) -> Region:
 def changed(before: Region, after: Region, counted: Collection[Node] | None = None) -> Difference:
     """What became of a region, or of some identifiers in it."""
     was, now = before.known.links, after.known.links
-    nodes = set(counted) if counted is not None else was.keys() | now.keys() | before.shared | after.shared
+    nodes = (
+        set(counted) if counted is not None else was.keys() | now.keys() | before.shared | after.shared
+    )  # contested ones are in a component
     found = compare(
         {node: customer for node, customer in named(before).items() if node in nodes},
         {node: customer for node, customer in named(after).items() if node in nodes},
@@ -119,8 +121,9 @@ def changed(before: Region, after: Region, counted: Collection[Node] | None = No
     moved = [node for node in nodes if was.get(node) != now.get(node)]
     found.links = sum(node in now for node in moved)
     found.unlinks = sum(node in was for node in moved)
-    found.shared = len((after.shared - before.shared) & nodes)
-    found.returned = len((before.shared - after.shared) & nodes)
+    silent_before, silent_after = before.shared | before.contested, after.shared | after.contested
+    found.shared = len((silent_after - silent_before) & nodes)
+    found.returned = len((silent_before - silent_after) & nodes)
     return found
 
 

@@ -18,17 +18,20 @@ from services.identity.graph.ownership import contests
 from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
-Kind = Literal["FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED", "BLOCKED", "CROWDED"]
+Kind = Literal[
+    "FORBIDDEN", "LIMIT", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY", "SHARED", "CONTESTED", "BLOCKED", "CROWDED"
+]
 
 
 class Standing(NamedTuple):
     """All that a partition follows from; `shared` are values with too many owners, also owners that aren't among the facts, and
-    contested ones; `last` those that were contested until people decided."""
+    `contested` ones; `last` those that were contested until people decided."""
 
     facts: Facts
     rules: Rules
     shared: frozenset[Node]
     last: frozenset[Node] = frozenset()
+    contested: frozenset[Node] = frozenset()
 
     def partition(self, *alone: Node) -> Partition:
         """`alone` are there also when no fact is about them."""
@@ -42,15 +45,15 @@ class Standing(NamedTuple):
 def standing_on(facts: Facts, rules: Rules, outside: Collection[Node]) -> Standing:
     """`outside` are shared values, by all facts; what these facts contest comes with them."""
     found = contests(facts, rules, outside)
-    return Standing(facts, rules, frozenset(outside) | found.open, frozenset(found.settled))
+    return Standing(facts, rules, frozenset(outside) | found.open, frozenset(found.settled), frozenset(found.open))
 
 
 class Obstacle(NamedTuple):
     """What keeps two apart.
 
     FORBIDDEN: `nodes` are the pair that people keep apart, `link` what would join their groups. LIMIT: of `namespace`, one
-    customer may not have the values of both. SHARED, BLOCKED: `nodes` is the one value that both were seen with. ONE_PER_SOURCE:
-    `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough. CROWDED: `nodes` were seen
+    customer may not have the values of both. SHARED, CONTESTED, BLOCKED: `nodes` is the one value that both were seen with.
+    ONE_PER_SOURCE: `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough. CROWDED: `nodes` were seen
     in so many ways that those in which they would join the two count no more.
     """
 
@@ -76,8 +79,8 @@ def explain(standing: Standing, one: Node, other: Node) -> Explained:
 
 
 def without(standing: Standing, obstacle: Obstacle) -> Standing:
-    """As it would be if the decision were withdrawn, the limit or the bound lifted, or the value neither shared nor blocked."""
-    facts, rules, shared, last = standing
+    """As it would be if the decision were withdrawn, the limit or the bound lifted, or the value neither shared, contested nor blocked."""
+    facts, rules, shared, last, contested = standing
     match obstacle.kind:
         case "FORBIDDEN":
             facts = replace(facts, forbidden=facts.forbidden - {pair(*obstacle.nodes)})
@@ -88,7 +91,7 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
         case "BLOCKED":
             rules = msgspec.structs.replace(rules, blocked=rules.blocked - {node.value_hash for node in obstacle.nodes})
             shared = shared - set(obstacle.nodes)
-        case "SHARED":
+        case "SHARED" | "CONTESTED":
             shared = shared - set(obstacle.nodes)
         case "CROWDED":
             rules = msgspec.structs.replace(rules, max_sightings=_enough(facts))
@@ -99,7 +102,7 @@ def without(standing: Standing, obstacle: Obstacle) -> Standing:
             ends = pair(*obstacle.nodes)
             certain = facts.matched[ends]._replace(weight=inf, witnessed_weight=inf)
             facts = replace(facts, matched=facts.matched | {ends: certain})
-    return Standing(facts, rules, shared, last)
+    return Standing(facts, rules, shared, last, contested)
 
 
 def _without_limit(rules: Rules, namespace: Namespace) -> Rules:
@@ -202,7 +205,7 @@ def _by_absence(standing: Standing, link: Link) -> bool:
 
 
 def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
-    """Values with too many owners: those that both were seen with, or the two themselves when they were seen together.
+    """Values with too many owners, or with two: those that both were seen with, or the two themselves when they were seen together.
 
     What leads from one such value to another is not followed: everybody is a few kiosks away from everybody.
     """
@@ -210,11 +213,13 @@ def _shared_between(standing: Standing, one: Node, other: Node) -> list[Obstacle
     between = _shared_near(standing, _reached(links, one)) & _shared_near(standing, _reached(links, other))
     if {one, other} <= standing.shared and any({one, other} <= together for together in standing.facts.together):
         between |= {one, other}
-    return [Obstacle(_why_shared(standing.rules, node), (node,), node.namespace) for node in sorted(between)]
+    return [Obstacle(_why_shared(standing, node), (node,), node.namespace) for node in sorted(between)]
 
 
-def _why_shared(rules: Rules, node: Node) -> Kind:
-    return "BLOCKED" if node.value_hash in rules.blocked else "SHARED"
+def _why_shared(standing: Standing, node: Node) -> Kind:
+    if node in standing.contested:
+        return "CONTESTED"
+    return "BLOCKED" if node.value_hash in standing.rules.blocked else "SHARED"
 
 
 def _reached(links: dict[Node, list[Link]], start: Node) -> set[Node]:

@@ -40,12 +40,6 @@ async def next_founding_number(pool: Any) -> int:
     return 0 if newest is None else int(newest) + 1
 
 
-def unknown_identifier(namespace: str = "") -> NotFound:
-    """The namespace is told where it is known."""
-    told = {"namespace": namespace} if namespace else {}
-    return NotFound("no customer has this identifier", reason="IDENTIFIER_UNKNOWN", **told)
-
-
 Ownership = Literal["unspecified", "own", "shared", "contested"]
 
 

@@ -346,15 +346,16 @@ class Obstacle(_message.Message):
     MATCH_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
-    "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": what both were seen with is more
-    than one person's: too many own it, or two do whom nothing else joins. "ONE_PER_SOURCE": a source that keeps each person once has records of both.
+    "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": too many own
+    what both were seen with. "CONTESTED": two own it whom nothing else joins. "ONE_PER_SOURCE": a source that keeps each person
+    once has records of both.
     "LOW_CERTAINTY": they match, and not enough to be linked unasked. "BLOCKED": the rules say that what both were seen with
     names nobody. "CROWDED": a value was seen in so many ways that those which would join the two count no more.
     """
     namespace: _builtins.str
     """LIMIT: of which namespace. ONE_PER_SOURCE: which source."""
     limit: _builtins.int
-    """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on; 2 when two people are.
+    """LIMIT: how many values one customer may have. CLUSTER_TOO_LARGE: how many identifiers. SHARED: from how many owners on.
     CROWDED: how many of its sightings a value takes part in, the earliest.
     """
     window_seconds: _builtins.int
@@ -363,17 +364,17 @@ class Obstacle(_message.Message):
     """FORBIDDEN: the decision, a UUID."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedIdentifier]:
-        """FORBIDDEN: the two identifiers kept apart. SHARED, BLOCKED: the value. CROWDED: the values, one or more.
+        """FORBIDDEN: the two identifiers kept apart. SHARED, CONTESTED, BLOCKED: the value. CROWDED: the values, one or more.
         LOW_CERTAINTY: the two that match.
         """
 
     @_builtins.property
     def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """SHARED: how many values of each stronger namespace it was seen with. Of the sightings that it takes part in, so it may be more."""
+        """SHARED, CONTESTED: how many values of each stronger namespace it was seen with. Of the sightings that it takes part in, so it may be more."""
 
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
-        """All but SHARED, BLOCKED and CROWDED: the event that would have joined them; absent where only a decision or a match would have."""
+        """All but SHARED, CONTESTED, BLOCKED and CROWDED: the event that would have joined them; absent where only a decision or a match would have."""
 
     @_builtins.property
     def match(self) -> Global___MatchGround:

@@ -87,7 +87,8 @@ class ExplanationServiceServicer:
         With known_at alone it is what ResolveIdentifier would have answered then; with as_of, what the rules in force make of
         the events that had happened, or with both what the rules of that day make of those that were known. Of matches those
         count that were known by then, with the weights that they had.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN),
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (IDENTIFIER_UNKNOWN,
+        IDENTIFIER_SHARED, IDENTIFIER_CONTESTED, IDENTIFIER_BLOCKED; of that instant),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -467,10 +467,13 @@ class Proposal(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
-    """Why people have to decide, as a machine-readable word: "TWO_KNOWN_PEOPLE", "LIMIT_REACHED" or "CLUSTER_TOO_LARGE"."""
+    """Why people have to decide, as a machine-readable word: "TWO_KNOWN_PEOPLE", "LIMIT_REACHED", "CLUSTER_TOO_LARGE" or
+    "LOW_CERTAINTY".
+    """
     cause_event_id: _builtins.str
     """The id of the event whose identifiers proposed it."""
     state: Global___ProposalState.ValueType
@@ -489,6 +492,10 @@ class Proposal(_message.Message):
     def close_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended; absent while it is open."""
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is closed unless somebody decides; absent when it has ended."""
+
     def __init__(
         self,
         *,
@@ -500,10 +507,11 @@ class Proposal(_message.Message):
         state: Global___ProposalState.ValueType = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
         decision_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "propose_time", b"propose_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decision_id", b"decision_id", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decision_id", b"decision_id", "expire_time", b"expire_time", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

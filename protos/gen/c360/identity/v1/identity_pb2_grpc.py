@@ -79,7 +79,11 @@ class IdentityServiceServicer:
     def ResolveIdentifier(self, request, context):
         """ResolveIdentifier finds the customer that an identifier names now.
         An erased customer's identifiers name nobody: that they ever did is not told.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        What names nobody is told by its reason: IDENTIFIER_SHARED (too many use it; the metadata has "owners", how many, and
+        "limit", from how many on), IDENTIFIER_CONTESTED (two people use it whom nothing else joins), IDENTIFIER_BLOCKED (the rules say
+        so), IDENTIFIER_UNKNOWN (nobody has it). So wherever identity is asked by an identifier.
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+        IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

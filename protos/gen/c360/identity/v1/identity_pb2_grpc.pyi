@@ -36,7 +36,11 @@ class IdentityServiceStub:
     ResolveIdentifier: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ResolveIdentifierRequest, _identity_pb2.ResolveIdentifierResponse]
     """ResolveIdentifier finds the customer that an identifier names now.
     An erased customer's identifiers name nobody: that they ever did is not told.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    What names nobody is told by its reason: IDENTIFIER_SHARED (too many use it; the metadata has "owners", how many, and
+    "limit", from how many on), IDENTIFIER_CONTESTED (two people use it whom nothing else joins), IDENTIFIER_BLOCKED (the rules say
+    so), IDENTIFIER_UNKNOWN (nobody has it). So wherever identity is asked by an identifier.
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+    IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetCustomerRequest, _identity_pb2.GetCustomerResponse]
     """GetCustomer tells how a customer came to be: its members, identifiers and merges. Any id ever given out resolves.
@@ -77,7 +81,11 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     ResolveIdentifier: _aio.UnaryUnaryMultiCallable[_identity_pb2.ResolveIdentifierRequest, _identity_pb2.ResolveIdentifierResponse]  # type: ignore[assignment]
     """ResolveIdentifier finds the customer that an identifier names now.
     An erased customer's identifiers name nobody: that they ever did is not told.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    What names nobody is told by its reason: IDENTIFIER_SHARED (too many use it; the metadata has "owners", how many, and
+    "limit", from how many on), IDENTIFIER_CONTESTED (two people use it whom nothing else joins), IDENTIFIER_BLOCKED (the rules say
+    so), IDENTIFIER_UNKNOWN (nobody has it). So wherever identity is asked by an identifier.
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+    IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     GetCustomer: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetCustomerRequest, _identity_pb2.GetCustomerResponse]  # type: ignore[assignment]
     """GetCustomer tells how a customer came to be: its members, identifiers and merges. Any id ever given out resolves.
@@ -121,7 +129,11 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_identity_pb2.ResolveIdentifierResponse, _abc.Awaitable[_identity_pb2.ResolveIdentifierResponse]]:
         """ResolveIdentifier finds the customer that an identifier names now.
         An erased customer's identifiers name nobody: that they ever did is not told.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        What names nobody is told by its reason: IDENTIFIER_SHARED (too many use it; the metadata has "owners", how many, and
+        "limit", from how many on), IDENTIFIER_CONTESTED (two people use it whom nothing else joins), IDENTIFIER_BLOCKED (the rules say
+        so), IDENTIFIER_UNKNOWN (nobody has it). So wherever identity is asked by an identifier.
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID), NOT_FOUND (IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+        IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod

@@ -244,7 +244,7 @@ class RulesDifference(_message.Message):
     unlinks: _builtins.int
     """Identifiers that would be taken from the customer that they are linked to."""
     shared: _builtins.int
-    """Identifiers that would stop linking: shared by too many, or blocked."""
+    """Identifiers that would stop linking: shared by too many, contested by two, or blocked."""
     returned: _builtins.int
     """Identifiers that would link again."""
     @_builtins.property
