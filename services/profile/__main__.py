@@ -101,7 +101,7 @@ async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
 
 
 def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag, places: Places) -> None:
-    api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.hub, parts.batches, tag, parts.ready)
+    api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.watches, parts.batches, tag, parts.ready)
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
     history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")

@@ -35,14 +35,6 @@ class Hub:
     def is_watched(self) -> bool:
         return bool(self._watchers)
 
-    @contextmanager
-    def watching(self, streams: Collection[bytes], news: News) -> Iterator[None]:
-        self.watch(streams, news)
-        try:
-            yield
-        finally:
-            self.leave(streams, news)
-
     def watch(self, streams: Collection[bytes], news: News) -> None:
         for stream in streams:
             self._watchers[stream].add(news)

@@ -5,7 +5,7 @@ time. Both find the newest state, so a slow watcher skips what was between, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -33,7 +33,8 @@ GATHERING_S = 0.05  # what comes within it is looked at together: a round costs 
 class Look(msgspec.Struct, frozen=True):
     """What some customers may be shown. `old` of them have not changed since the places that the watcher came with.
 
-    `places` is where to go on when everything up to here was taken; None when more belongs to it.
+    `places` is where to go on when everything up to here was taken; None when more belongs to it. `since` counts what changed in
+    the caches before the look; one that `is_scan` was made without them.
     """
 
     purpose: PurposeDefined
@@ -41,10 +42,13 @@ class Look(msgspec.Struct, frozen=True):
     old: frozenset[bytes] = frozenset()
     places: Places | None = None
     events_behind: int = 0
+    since: int = 0
+    is_scan: bool = False
 
 
 class Watches:
-    """`scans` are batches that leave the caches alone, for customers whom nobody else reads now."""
+    """`scans` are batches that leave the caches alone, for customers whom nobody else reads now. `changes` counts what changed in
+    the caches that answers are made from."""
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Watches:
         reader: LogReader,
         progress: Progress,
         hub: Hub,
+        changes: Callable[[], int],
         clock: Clock,
         partitions: int,
     ) -> None:
@@ -67,6 +72,7 @@ class Watches:
         self._reader = reader
         self._progress = progress
         self._hub = hub
+        self._changes = changes
         self._clock = clock
         self._partitions = partitions
 
@@ -81,11 +87,11 @@ class Watches:
                 places, purpose = self._applied(), await self._permitted(purpose_name)
                 for few in _chunks(changed):
                     with noted() as reading:
-                        seen = await self._batches.seen(few, purpose, with_verified=with_verified)
-                    circle.watch({customer: members_of(outcome) for customer, outcome in seen.items()}, reading.until)
-                    # What the clock changes may have changed since then, too.
-                    compare = after and reading.until == END_OF_TIME
-                    yield Look(purpose, seen, await self._old(seen, purpose, after or {}) if compare else frozenset())
+                        look = await self._look(few, purpose, with_verified=with_verified)
+                    circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
+                    if after and reading.until == END_OF_TIME:  # what the clock changes may have changed since then, too
+                        look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
+                    yield look
                 yield Look(purpose, places=places)
                 after = None
                 changed = await circle.changed(RECHECK_S)
@@ -103,12 +109,36 @@ class Watches:
                 news.clear()
                 applied, purpose = self._applied(), await self._permitted(purpose_name)
                 for few in _chunks(await follower.page(applied, purpose)):
-                    batches = self._scans if follower.catches_up else self._batches
-                    yield Look(purpose, await batches.seen(few, purpose, with_verified=with_verified))
+                    yield await self._look(few, purpose, is_scan=follower.catches_up, with_verified=with_verified)
                 yield Look(purpose, places=follower.places(), events_behind=follower.behind(applied))
                 if not follower.is_behind(applied):
                     await wait_for_news(news, RECHECK_S)
                     await asyncio.sleep(GATHERING_S)
+
+    def unsaid(self) -> Places:
+        """The places of now of what isn't told with a profile: decisions, purposes, and rules."""
+        applied = self._applied()
+        return {name: applied[name] for name in (CONSENT, partition_name(partition_of(RULES_STREAM, self._partitions)))}
+
+    async def refused_since(self, since: Look, customers: Collection[bytes]) -> set[bytes]:
+        """Of customers that were looked at no earlier than that, those who may not be shown any more at this moment.
+
+        What is to be sent waits for its reader, and to whoever withdrew meanwhile it was confirmed that it holds. Raises InvalidInput,
+        Unavailable (CONSENT_NOT_CONFIRMED).
+        """
+        if await self._permitted(since.purpose.name) != since.purpose:
+            return set(customers)
+        if self._changes() == since.since:
+            return set()
+        batches = self._scans if since.is_scan else self._batches
+        clusters = await batches.clusters(customers, since.purpose)
+        return {customer for customer, found in clusters.items() if isinstance(found, Refused)}
+
+    async def _look(
+        self, customers: Collection[bytes], purpose: PurposeDefined, *, is_scan: bool = False, with_verified: bool
+    ) -> Look:
+        since, batches = self._changes(), self._scans if is_scan else self._batches
+        return Look(purpose, await batches.seen(customers, purpose, with_verified=with_verified), since=since, is_scan=is_scan)
 
     def _applied(self) -> Places:
         names = [*(partition_name(partition) for partition in range(self._partitions)), CONSENT]

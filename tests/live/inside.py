@@ -73,7 +73,7 @@ class Inside:
             parts.timelines,
             replayer,
             parts.progress,
-            parts.hub,
+            parts.watches,
             parts.batches,
             tagger(vault.lookup_key),
             parts.ready,

@@ -57,7 +57,9 @@ class Watching:
             else watches.some(purpose, customers, after, with_verified=True)
         )
         wanted = Wanted(MASK, frozenset(), customers is not None)
-        self._responses = Teller(wanted, resumed=after is not None, remembered=remembered).responses(self._noted(looks))
+        self._responses = Teller(wanted, watches.refused_since, resumed=after is not None, remembered=remembered).responses(
+            self._noted(looks)
+        )
 
     async def __aenter__(self) -> "Watching":
         self._task = asyncio.create_task(self._read())

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef
+from c360.profile.v1 import profile_pb2
 from c360.profile.v1 import watch_pb2 as pb
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
@@ -15,14 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.profile import following, watches
-from services.profile.api import watch
+from services.profile.api import profile, watch
+from services.profile.api.watching import Teller, Wanted
 from services.stack.stack import Stack
 from shared.events.catalogue import Entry
 from shared.events.consent import Outcome
 from shared.ids import derived_id, to_text
+from shared.instants import now_us
 from shared.vault import DataKey
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, restricted, tracked
-from tests.live.mirror import PATIENCE_S, POLL_S, Mirror, Watching, shown
+from tests.live.mirror import MASK, PATIENCE_S, POLL_S, Mirror, Watching, shown
+from tests.live.test_profile_rules import activated, command
 from tests.properties.people_read import decision, purpose
 
 PEOPLE = 3
@@ -158,6 +162,55 @@ async def test_a_watch_from_the_beginning_tells_of_everybody_once_and_of_those_i
         await watching.caught_up()
     assert mirror.profiles == {}
     assert mirror.gone == [(to_text(world.streams[0]), "CONSENT_WITHDRAWN")]
+
+
+async def test_what_waits_for_its_reader_is_looked_at_once_more_when_it_is_sent(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "CUSTOMERS_AT_ONCE", 100)  # all in one look, which is older than what is sent of it
+    world, mirror, note = World(inside, "consent"), Mirror(), "x" * 600_000
+    await world.begin()
+    for number in range(PEOPLE):
+        await world.play(("identify", number, note))
+        await world.play(("decide", number, "granted"))
+    looks = inside.parts.watches.all(world.purpose, None, with_verified=True)
+    responses = Teller(Wanted(MASK, frozenset(), named=False), inside.parts.watches.refused_since, resumed=False).responses(looks)
+    mirror.take(await anext(responses))
+    (shown,) = mirror.profiles
+    one, other = (number for number, stream in enumerate(world.streams) if to_text(stream) != shown)
+    await world.play(("decide", one, "withdrawn"))
+    await world.play(("erase", other))
+    async with asyncio.timeout(PATIENCE_S):
+        while len(mirror.gone) < 2:
+            mirror.take(await anext(responses))
+            assert mirror.profiles.keys() == {shown}, "withdrawn is withdrawn for the next message, whenever it was made"
+        await world.play(("decide", one, "granted"))
+        while to_text(world.streams[one]) not in mirror.profiles:
+            mirror.take(await anext(responses))
+    await responses.aclose()
+
+
+async def test_a_watch_of_one_tells_what_the_passing_of_time_changes_and_there_are_so_many_at_a_time(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "RECHECK_S", 0.05)
+    monkeypatch.setattr(profile, "WATCHES_AT_MOST", 1)
+    monkeypatch.setattr(profile, "REPLAYS_AT_MOST", 0)
+    rules = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}}}"""
+    await activated(inside.parts, command(rules))
+    await inside.define(purpose("contract", name="mirror"))
+    stream = new_id()
+    key = (await inside.keys([stream]))[stream]
+    await inside.record([founded(stream, 0), tracked(stream, key, now_us())])
+    request = profile_pb2.WatchProfileRequest(customer=CustomerRef(customer_id=to_text(stream)), purpose="mirror")
+    call = inside.calls.WatchProfile(request, timeout=PATIENCE_S)
+    assert (await call.read()).profile.traits["recent"].value.number_value == 1
+    assert (await refusal(inside.calls.WatchProfile(request, timeout=PATIENCE_S))).reason == "WATCHES_BUSY"
+    replay = profile_pb2.ReplayCustomerRequest(customer=request.customer, purpose="mirror")
+    assert (await refusal(inside.calls.ReplayCustomer(replay, timeout=PATIENCE_S))).reason == "REPLAYS_BUSY"
+    assert (await call.read()).profile.traits["recent"].value.number_value == 0, "no event came"
+    await inside.record([restricted(stream)])
+    assert (await refusal(call)).reason == "RESTRICTED"
 
 
 async def read_until(call: Any, mirror: Mirror, goal: set[str]) -> None:

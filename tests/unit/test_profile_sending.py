@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.profile.api.sending import taken_in_time
-from shared.errors import DeadlineExceeded
+from services.profile.api.sending import Running, taken_in_time
+from shared.errors import DeadlineExceeded, LimitExceeded
 
 
 class Numbers:
@@ -60,3 +60,20 @@ async def test_an_end_is_an_end() -> None:
         yield 2
 
     assert [number async for number in taken_in_time(two(), 30)] == [1, 2]
+
+
+async def test_there_are_no_more_streams_than_may_run_and_who_ended_or_was_given_up_leaves_room() -> None:
+    running = Running(lambda at_most: LimitExceeded("busy", limit=at_most))
+    ended, more = (taken_in_time(running.limited(Numbers().read(), 2), 30) for _ in range(2))
+    slow = Numbers()
+    given_up = taken_in_time(running.limited(slow.read(), 2), 0.01)
+    await anext(ended)
+    await anext(given_up)
+    with pytest.raises(LimitExceeded):
+        await anext(more)
+    await asyncio.wait_for(slow.closed.wait(), 10)
+    await ended.aclose()
+    others = [taken_in_time(running.limited(Numbers().read(), 2), 30) for _ in range(2)]
+    assert [await anext(other) for other in others] == [0, 0]
+    for other in others:
+        await other.aclose()

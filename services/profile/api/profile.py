@@ -1,6 +1,7 @@
 """The gRPC edge of profile: check, translate, call, translate."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,30 +15,34 @@ from services.profile.api.choices import rules_choice
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
+from services.profile.api.sending import Running, taken_in_time
 from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
+from services.profile.api.watching import states, too_slow, watches_busy
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Batches
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import release
-from services.profile.hub import Hub, News
 from services.profile.profile import Profile
 from services.profile.reading import noted
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
+from services.profile.watches import Watches
+from shared.errors import LimitExceeded
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.positions import Progress
-from shared.rpc.edge import freshness, progress_name
+from shared.rpc.edge import freshness
 from shared.rpc.paging import Page, token_of
 from shared.rpc.server import DEFAULT_DEADLINE_S, seconds_left
-from shared.waiting import wait_for_news
 
 # Of a request for which its answer is kept. What was asked as of an instant or a position is rarely asked again.
 ASKED_AGAIN = frozenset({"customer", "purpose", "read_mask", "unless_etag"})
-RECHECK_S = 5.0  # a watcher looks again even when nothing woke it, so that an expired lease ends what it may see
+WATCHES_AT_MOST = 2_000  # of one customer each, at a time; each holds a profile (3 MB at most) while it is being sent
+REPLAYS_AT_MOST = 4  # at a time: each holds up to 20,000 events until they were read, and a thread while it is made
+SEND_TIMEOUT_S = 30.0  # for a message: who doesn't read isn't waited for
 
 IDENTIFIER_PLACES = msgspec.msgpack.Decoder(tuple[str, bytes])  # by its hash: no identifier stands in a token
 MEMBER_PLACES = msgspec.msgpack.Decoder(bytes)
@@ -56,7 +61,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         timelines: Timelines,
         replayer: Replayer,
         progress: Progress,
-        hub: Hub,
+        watches: Watches,
         batches: Batches,
         tag: Tag,
         ready: ReadyAnswers,
@@ -65,10 +70,12 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         self._timelines = timelines
         self._replayer = replayer
         self._progress = progress
-        self._hub = hub
+        self._watches = watches
         self._batches = batches
         self._tag = tag
         self._ready = ready
+        self._watching = Running(watches_busy)
+        self._replaying = Running(replays_busy)
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
         since = self._ready.changes
@@ -138,33 +145,39 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
         # Not all of the deadline: that one is for the whole watch.
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
-        purpose_name = self._profiles.purpose(request.purpose).name
+        purpose = self._profiles.purpose(request.purpose)
         customer = await customer_of(self._profiles, request.customer)
-        seen = {progress_name(position): position.number for position in request.resume_after}
-        news, rules = News(), self._profiles.in_force
-        while True:
-            purpose = self._profiles.purpose(purpose_name)
-            news.take()
-            profile = await self._profiles.permit(customer, purpose)
-            with self._hub.watching(profile.record.members, news):
-                # Looked at before the watch began, so look again: a change between the two must not be missed.
-                profile = await self._profiles.permit(customer, purpose)
-                if _is_news(profile, seen) or profile.rules is not rules:
-                    rules = profile.rules
-                    seen = {f"profile/{partition}": pos for partition, pos in profile.positions.items()}
-                    verified = await self._profiles.verified(profile, Instant())
-                    yield pb.WatchProfileResponse(profile=profile_message(profile, purpose, verified))
-                await wait_for_news(news.event, RECHECK_S)
+        looks = self._watches.some(purpose.name, {customer}, self._places(request), with_verified=True)
+        responses = self._watching.limited(states(looks, self._watches.refused_since), WATCHES_AT_MOST)
+        async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_slow)) as taken:
+            async for response in taken:
+                yield response
+
+    def _places(self, request: pb.WatchProfileRequest) -> dict[str, int] | None:
+        """What a profile doesn't tell where it stands counts as known: decisions, and rules."""
+        after = dict(freshness(request.resume_after))
+        return {**self._watches.unsaid(), **after} if after else None
 
     async def ReplayCustomer(self, request: pb.ReplayCustomerRequest, context: Any) -> AsyncIterator[pb.ReplayCustomerResponse]:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        served = await self._profiles.permit_replay(await customer_of(self._profiles, request.customer), purpose)
-        steps, states = await self._replayer.replay(served.versions, served.rules.keeping)
+        customer = await customer_of(self._profiles, request.customer)
+        responses = self._replaying.limited(self._replayed(customer, purpose), REPLAYS_AT_MOST)
+        async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S)) as taken:
+            async for response in taken:
+                yield response
+
+    async def _replayed(self, customer: bytes, purpose: PurposeDefined) -> AsyncGenerator[pb.ReplayCustomerResponse, None]:
+        since = self._ready.changes
+        served = await self._profiles.permit_replay(customer, purpose)
+        steps, ends = await self._replayer.replay(served.versions, served.rules.keeping)
         hashes = purpose.may_see(ALL_TRAITS)  # as in GetProfile: else others could compare what they may not see
         for step in steps:
+            if since != self._ready.changes:  # the reader may have let it wait
+                since = self._ready.changes
+                await self._profiles.permit_past(customer, purpose)
             yield pb.ReplayCustomerResponse(step=replay_step(step, with_hash=hashes))
-        replayed = golden_record(states, served.rules)
+        replayed = golden_record(ends, served.rules)
         yield pb.ReplayCustomerResponse(
             outcome=pb.ReplayOutcome(
                 customer_id=to_text(replayed.members[0]),
@@ -187,8 +200,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return purpose, customer, await instant_for(self._profiles, request, customer, purpose, instant)
 
 
-def _is_news(profile: Profile, seen: dict[str, int]) -> bool:
-    return any(pos > seen.get(f"profile/{partition}", -1) for partition, pos in profile.positions.items())
+def replays_busy(at_most: int) -> LimitExceeded:
+    return LimitExceeded("as many replays as there may be are running; try again", reason="REPLAYS_BUSY", limit=at_most)
 
 
 def _place(linked: LinkedIdentifier) -> tuple[str, bytes]:

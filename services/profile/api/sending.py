@@ -3,15 +3,37 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import TypeVar
 
-from shared.errors import CustomerError, DeadlineExceeded
+from shared.errors import CustomerError, DeadlineExceeded, LimitExceeded
 
 T = TypeVar("T")
 
 
 def _not_read() -> CustomerError:
     return DeadlineExceeded("this stream was not read for too long; begin again", reason="STREAM_NOT_READ")
+
+
+class Running:
+    """How many streams of a kind run: from their first item asked for until they are closed, so who was given up doesn't count."""
+
+    def __init__(self, busy: Callable[[int], LimitExceeded]) -> None:
+        """`busy` makes what is told to one too many, from how many there may be."""
+        self._busy = busy
+        self._number = 0
+
+    async def limited(self, items: AsyncGenerator[T, None], at_most: int) -> AsyncGenerator[T, None]:
+        """As `items`. Raises what `busy` makes."""
+        async with aclosing(items):
+            if self._number >= at_most:
+                raise self._busy(at_most)
+            self._number += 1
+            try:
+                async for item in items:
+                    yield item
+            finally:
+                self._number -= 1
 
 
 async def taken_in_time(

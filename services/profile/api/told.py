@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 GONE = b"gone"
+UNSENT = b""  # no tag
 REMEMBERED = 20_000  # customers of a watcher, about 200 bytes each
 
 
@@ -28,6 +29,10 @@ class Told:
             return False
         # With the members: who was told that one is gone may still hold another whom she is joined with now.
         return self.is_news(members, GONE + reason.encode() + hashlib.blake2b(b"".join(members), digest_size=16).digest())
+
+    def take_back(self, customer: bytes) -> None:
+        """What was told of the canonical customer was not sent after all: the watcher may hold what was told before that."""
+        self._tags[customer] = UNSENT
 
     def _keep(self, customer: bytes, tag: bytes) -> bool:
         before = self._tags.get(customer)

@@ -9,8 +9,8 @@ from c360.profile.v1 import watch_pb2 as pb
 from c360.profile.v1 import watch_pb2_grpc
 
 from services.profile.api.masks import mask_of
-from services.profile.api.sending import taken_in_time
-from services.profile.api.watching import Teller, Wanted
+from services.profile.api.sending import Running, taken_in_time
+from services.profile.api.watching import Teller, Wanted, too_slow, watches_busy
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.domain.rules_document import CONFIRMABLE
@@ -33,7 +33,7 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         self._batches = batches
         self._watches = watches
         self._progress = progress
-        self._running = 0
+        self._running = Running(watches_busy)
 
     async def WatchProfiles(self, request: pb.WatchProfilesRequest, context: Any) -> AsyncIterator[pb.WatchProfilesResponse]:
         wanted, after = wanted_by(request), dict(freshness(request.resume_after)) or None
@@ -41,31 +41,16 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         self._profiles.purpose(request.purpose)
         customers, unknown = await self._customers(request.customers)
-        teller = Teller(wanted, resumed=after is not None, unknown=unknown)
+        teller = Teller(wanted, self._watches.refused_since, resumed=after is not None, unknown=unknown)
         looks = self._looks(request.purpose, customers if wanted.named else None, after, wanted)
 
-        def too_slow() -> LimitExceeded:
-            places = " ".join(f"{name}:{number}" for name, number in sorted(teller.taken.items()))
-            return LimitExceeded("this watch was not read for too long; go on from here", reason="WATCH_TOO_SLOW", positions=places)
+        def too_late() -> LimitExceeded:
+            return too_slow(positions=" ".join(f"{name}:{number}" for name, number in sorted(teller.taken.items())))
 
-        responses = self._counted(teller.responses(looks))
-        async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_slow)) as taken:
+        responses = self._running.limited(teller.responses(looks), WATCHES_AT_MOST)
+        async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_late)) as taken:
             async for response in taken:
                 yield response
-
-    async def _counted(
-        self, responses: AsyncGenerator[pb.WatchProfilesResponse, None]
-    ) -> AsyncGenerator[pb.WatchProfilesResponse, None]:
-        """Who doesn't read any more is none of those that run."""
-        if self._running >= WATCHES_AT_MOST:
-            raise LimitExceeded("as many watches as there may be are running", reason="WATCHES_BUSY", limit=WATCHES_AT_MOST)
-        self._running += 1
-        try:
-            async with aclosing(responses):
-                async for response in responses:
-                    yield response
-        finally:
-            self._running -= 1
 
     def _looks(
         self, purpose: str, customers: set[bytes] | None, after: dict[str, int] | None, wanted: Wanted

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 import msgspec
 from c360.common.v1 import common_pb2
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2, watch_pb2
+from google.protobuf.message import Message
 
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.masks import TRAITS, Mask
@@ -17,10 +18,12 @@ from services.profile.api.told import REMEMBERED, Told
 from services.profile.batches import Refused, Seen
 from services.profile.following import NOTHING, Places
 from services.profile.watches import Look, members_of
+from shared.errors import LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
 
 MESSAGE_BYTES = 1024 * 1024  # of changes; a profile alone may be larger
+CHANGES_AT_MOST = 500  # of a message: all of them are looked at once more when it is sent
 HEARTBEAT_S = 10.0  # a watcher to whom nothing is told still learns how far it is
 TAG_BYTES = 16
 UNKNOWN = "CUSTOMER_UNKNOWN"  # what the log has beside customers
@@ -34,11 +37,42 @@ class Wanted(msgspec.Struct, frozen=True):
     named: bool
 
 
-class Teller:
-    """`taken` is the newest place that the watcher can go on from for sure: what came with it has been taken."""
+# Of these customers, looked at no earlier than that, those who may not be shown any more.
+RefusedSince = Callable[[Look, Collection[bytes]], Awaitable[set[bytes]]]
 
-    def __init__(self, wanted: Wanted, *, resumed: bool, unknown: Sequence[CustomerRef] = (), remembered: int = REMEMBERED) -> None:
+
+class Part:
+    """Changes that are to be sent together, by canonical customer, and the look that the first of them is from, without what it saw."""
+
+    def __init__(self) -> None:
+        self.changes: dict[bytes, watch_pb2.ProfileChange] = {}
+        self.look: Look | None = None
+        self._bytes = 0
+
+    def is_full(self, change: watch_pb2.ProfileChange) -> bool:
+        """Whether this one doesn't fit."""
+        return len(self.changes) >= CHANGES_AT_MOST or (bool(self.changes) and self._bytes + change.ByteSize() > MESSAGE_BYTES)
+
+    def add(self, look: Look, customer: bytes, change: watch_pb2.ProfileChange) -> None:
+        self.look = self.look or msgspec.structs.replace(look, outcomes={})
+        self.changes[customer] = change
+        self._bytes += change.ByteSize()
+
+
+class Teller:
+    """What is sent was looked at once more just before. `taken` is the newest place that the watcher can go on from for sure: what came with it has been taken."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        refused_since: RefusedSince,
+        *,
+        resumed: bool,
+        unknown: Sequence[CustomerRef] = (),
+        remembered: int = REMEMBERED,
+    ) -> None:
         self._wanted = wanted
+        self._refused_since = refused_since
         self._told = Told(others=resumed, most=remembered)
         self._unknown = unknown
         self._due_at = 0.0
@@ -47,24 +81,31 @@ class Teller:
 
     async def responses(self, looks: AsyncGenerator[Look, None]) -> AsyncGenerator[watch_pb2.WatchProfilesResponse, None]:
         """The looks are closed with them."""
-        part: list[watch_pb2.ProfileChange] = []
-        size_bytes = 0
+        part = Part()
         async with aclosing(looks):
             async for look in looks:
-                for change in self._changes(look):
-                    if part and size_bytes + change.ByteSize() > MESSAGE_BYTES:
-                        yield watch_pb2.WatchProfilesResponse(changes=part)
-                        part, size_bytes = [], 0
-                    part.append(change)
-                    size_bytes += change.ByteSize()
-                if look.places is not None and (part or self._is_due(look.places)):
-                    yield self._whole(part, look.places, look.events_behind)
-                    part, size_bytes, self.taken = [], 0, look.places
+                for customer, change in self._changes(look):
+                    if part.is_full(change):
+                        yield watch_pb2.WatchProfilesResponse(changes=await self._still_shown(part))
+                        part = Part()
+                    part.add(look, customer, change)
+                if look.places is not None and (part.changes or self._is_due(look.places)):
+                    yield self._whole(await self._still_shown(part), look.places, look.events_behind)
+                    part, self.taken = Part(), look.places
 
-    def _changes(self, look: Look) -> Iterator[watch_pb2.ProfileChange]:
+    def _changes(self, look: Look) -> Iterator[tuple[bytes, watch_pb2.ProfileChange]]:
+        """By canonical customer."""
         for customer, outcome in look.outcomes.items():
             if change := self._change(outcome, look.purpose, old=customer in look.old):
-                yield change
+                yield members_of(outcome)[0], change
+
+    async def _still_shown(self, part: Part) -> list[watch_pb2.ProfileChange]:
+        """Who is left out is looked at again in a moment, for what she did, and then the watcher hears that she is gone."""
+        shown = {customer for customer, change in part.changes.items() if change.HasField("profile")}
+        refused = await self._refused_since(part.look, shown) if part.look is not None and shown else set[bytes]()
+        for customer in refused:
+            self._told.take_back(customer)
+        return [change for customer, change in part.changes.items() if customer not in refused or not change.HasField("profile")]
 
     def _whole(self, part: Sequence[watch_pb2.ProfileChange], places: Places, behind: int) -> watch_pb2.WatchProfilesResponse:
         unknown, self._unknown = self._unknown, ()
@@ -101,7 +142,40 @@ class Teller:
             whole = profile_message(seen.profile, purpose, seen.verified, Mask((TRAITS,), self._wanted.changed_traits))
             for name, trait in whole.traits.items():
                 told.profile.traits[name].CopyFrom(profile_pb2.Trait(value=trait.value, verified=trait.verified))
-        return hashlib.blake2b(told.SerializeToString(deterministic=True), digest_size=TAG_BYTES).digest()
+        return hash_of(told)
+
+
+async def states(
+    looks: AsyncGenerator[Look, None], refused_since: RefusedSince
+) -> AsyncGenerator[profile_pb2.WatchProfileResponse, None]:
+    """Of one customer, each that isn't what was sent before. The looks are closed with them. Raises what she is refused with."""
+    sent = b""
+    async with aclosing(looks):
+        async for look in looks:
+            for customer, outcome in look.outcomes.items():
+                if isinstance(outcome, Refused):
+                    raise outcome.refusal
+                response = profile_pb2.WatchProfileResponse(
+                    profile=profile_message(outcome.profile, look.purpose, outcome.verified)
+                )
+                tag = hash_of(response)
+                if tag == sent or customer in look.old:
+                    sent = tag
+                elif not await refused_since(look, [customer]):  # else the next look raises it
+                    sent = tag
+                    yield response
+
+
+def watches_busy(at_most: int) -> LimitExceeded:
+    return LimitExceeded("as many watches as there may be are running", reason="WATCHES_BUSY", limit=at_most)
+
+
+def too_slow(**facts: str) -> LimitExceeded:
+    return LimitExceeded("this watch was not read for too long; go on from the newest positions", reason="WATCH_TOO_SLOW", **facts)
+
+
+def hash_of(message: Message) -> bytes:
+    return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=TAG_BYTES).digest()
 
 
 def place_messages(places: Mapping[str, int]) -> list[common_pb2.Position]:
