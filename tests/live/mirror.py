@@ -9,11 +9,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import profile_message
-from services.profile.api.watching import Teller, Wanted
+from services.profile.api.watching import Teller, Wanted, customer_hash
 from services.profile.batches import Seen
 from services.profile.following import Places
 from services.profile.watches import Look
-from shared.ids import to_text
+from shared.ids import from_text, to_text
 from shared.rpc.edge import freshness
 from shared.waiting import end
 from tests.live.inside import Inside
@@ -31,7 +31,8 @@ class Mirror:
 
     def take(self, response: watch_pb2.WatchProfilesResponse) -> None:
         for change in response.changes:
-            for member in change.member_ids:
+            hashes = set(change.gone.customer_hashes)
+            for member in [*change.member_ids, *(kept for kept in self.profiles if customer_hash(from_text(kept, "")) in hashes)]:
                 self.profiles.pop(member, None)
             if change.HasField("profile"):
                 self.profiles[change.customer_id] = change.profile

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.profile import following, watches
-from services.profile.api import profile, watch
-from services.profile.api.watching import Teller, Wanted
+from services.profile.api import profile, watch, watching
+from services.profile.api.watching import Teller, Wanted, customer_hash
 from services.stack.stack import Stack
 from shared.events.catalogue import Entry
 from shared.events.consent import Outcome
@@ -164,14 +164,34 @@ async def test_a_watch_from_the_beginning_tells_of_everybody_once_and_of_those_i
     assert mirror.gone == [(to_text(world.streams[0]), "CONSENT_WITHDRAWN")]
 
 
+async def test_who_says_to_come_back_is_not_told_who_refuses(inside: Inside) -> None:
+    world = World(inside, "consent")
+    await world.begin()
+    for number, outcome in enumerate(("granted", "withdrawn", "granted")):
+        await world.play(("decide", number, outcome))
+    await world.play(("erase", 2))
+    forged = pb.WatchProfilesRequest(purpose=world.purpose)
+    forged.resume_after.add(log="consent", number=0)
+    call = inside.watches.WatchProfiles(forged, timeout=PATIENCE_S)
+    shown, refusing, told = to_text(world.streams[0]).encode(), world.streams[1:], b""
+    async with asyncio.timeout(PATIENCE_S):  # who holds a profile of them finds it by its hash
+        while shown not in told or not all(customer_hash(stream) in told for stream in refusing):
+            told += (await call.read()).SerializeToString()
+    call.cancel()
+    assert not any(stream in told or to_text(stream).encode() in told for stream in refusing)
+    assert not any(reason in told for reason in (b"CONSENT", b"ERASED"))
+
+
 async def test_what_waits_for_its_reader_is_looked_at_once_more_when_it_is_sent(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watches, "CUSTOMERS_AT_ONCE", 100)  # all in one look, which is older than what is sent of it
-    world, mirror, note = World(inside, "consent"), Mirror(), "x" * 600_000
+    monkeypatch.setattr(following, "PAGE_EVENTS", 100)
+    monkeypatch.setattr(watching, "MESSAGE_BYTES", 1)  # each is a message of its own
+    world, mirror = World(inside, "consent"), Mirror()
     await world.begin()
     for number in range(PEOPLE):
-        await world.play(("identify", number, note))
+        await world.play(("identify", number, "Kiel"))
         await world.play(("decide", number, "granted"))
     looks = inside.parts.watches.all(world.purpose, None, with_verified=True)
     responses = Teller(Wanted(MASK, frozenset(), named=False), inside.parts.watches.refused_since, resumed=False).responses(looks)

@@ -3,10 +3,18 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 GONE = b"gone"
 UNSENT = b""  # no tag
 REMEMBERED = 20_000  # customers of a watcher, about 200 bytes each
+
+
+class Tag(NamedTuple):
+    """`shown`: the watcher knows of whom it was told."""
+
+    of: bytes
+    shown: bool
 
 
 class Told:
@@ -15,29 +23,34 @@ class Told:
     def __init__(self, *, others: bool, most: int = REMEMBERED) -> None:
         self._others = others
         self._most = most
-        self._tags: OrderedDict[bytes, bytes] = OrderedDict()
+        self._tags: OrderedDict[bytes, Tag] = OrderedDict()
 
     def is_news(self, members: Sequence[bytes], tag: bytes) -> bool:
         """`tag` stands for what would be told of these, the canonical customer first. It counts as told."""
-        for other in members[1:]:
-            self._tags.pop(other, None)  # the watcher drops it, so it has to be told again after a split
-        return self._keep(members[0], tag)
+        return self._keep(members, Tag(tag, shown=True))
 
-    def is_gone(self, members: Sequence[bytes], reason: str, *, named: bool) -> bool:
-        """Whether it has to be told; of whom the watcher `named` always, once."""
-        if not (named or self._others or any(member in self._tags for member in members)):
+    def was_shown(self, members: Sequence[bytes]) -> bool:
+        """Whether it is remembered that the watcher was told of any of them by name."""
+        return any(self._tags[member].shown for member in members if member in self._tags)
+
+    def is_gone(self, members: Sequence[bytes], reason: str, *, by_name: bool) -> bool:
+        """Whether it has to be told, once; not by name only to who may hold what isn't remembered here."""
+        if not (by_name or self._others):
             return False
         # With the members: who was told that one is gone may still hold another whom she is joined with now.
-        return self.is_news(members, GONE + reason.encode() + hashlib.blake2b(b"".join(members), digest_size=16).digest())
+        tag = GONE + reason.encode() + hashlib.blake2b(b"".join(members), digest_size=16).digest()
+        return self._keep(members, Tag(tag, by_name))
 
     def take_back(self, customer: bytes) -> None:
         """What was told of the canonical customer was not sent after all: the watcher may hold what was told before that."""
-        self._tags[customer] = UNSENT
+        self._tags[customer] = Tag(UNSENT, shown=True)
 
-    def _keep(self, customer: bytes, tag: bytes) -> bool:
-        before = self._tags.get(customer)
-        self._tags[customer] = tag
-        self._tags.move_to_end(customer)
+    def _keep(self, members: Sequence[bytes], tag: Tag) -> bool:
+        for other in members[1:]:
+            self._tags.pop(other, None)  # the watcher drops it, so it has to be told again after a split
+        before = self._tags.get(members[0])
+        self._tags[members[0]] = tag
+        self._tags.move_to_end(members[0])
         if len(self._tags) > self._most:
             self._tags.popitem(last=False)
             self._others = True

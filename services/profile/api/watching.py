@@ -121,19 +121,23 @@ class Teller:
     def _change(self, outcome: Seen | Refused, purpose: PurposeDefined, *, old: bool) -> watch_pb2.ProfileChange | None:
         """None: the watcher has it already, or needn't know."""
         members = members_of(outcome)
-        change = watch_pb2.ProfileChange(
-            customer_id=to_text(members[0]), member_ids=[to_text(member) for member in members[:LISTED_AT_MOST]]
-        )
         if isinstance(outcome, Refused):
-            reason = outcome.refusal.reason
-            if (reason == UNKNOWN and not self._wanted.named) or not self._told.is_gone(members, reason, named=self._wanted.named):
-                return None
-            change.gone.reason = reason
-            return change
-        message = profile_message(outcome.profile, purpose, outcome.verified, self._wanted.mask)
-        change.profile.CopyFrom(message)
+            return self._gone(members, outcome.refusal.reason)
+        change = _change_of(members)
+        change.profile.CopyFrom(profile_message(outcome.profile, purpose, outcome.verified, self._wanted.mask))
         news = self._told.is_news(members, self._tag(change, outcome, purpose))
         return change if news and not old else None
+
+    def _gone(self, members: Sequence[bytes], reason: str) -> watch_pb2.ProfileChange | None:
+        """By name only to whom she was shown, or who named her: else whoever says to come back would be told who refuses."""
+        by_name = self._wanted.named or self._told.was_shown(members)
+        if (reason == UNKNOWN and not self._wanted.named) or not self._told.is_gone(members, reason, by_name=by_name):
+            return None
+        if by_name:
+            change = _change_of(members)
+            change.gone.reason = reason
+            return change
+        return watch_pb2.ProfileChange(gone=watch_pb2.Gone(customer_hashes=map(customer_hash, members[:LISTED_AT_MOST])))
 
     def _tag(self, change: watch_pb2.ProfileChange, seen: Seen, purpose: PurposeDefined) -> bytes:
         told = change
@@ -143,6 +147,17 @@ class Teller:
             for name, trait in whole.traits.items():
                 told.profile.traits[name].CopyFrom(profile_pb2.Trait(value=trait.value, verified=trait.verified))
         return hash_of(told)
+
+
+def customer_hash(customer: bytes) -> bytes:
+    """Of an id that has 74 random bits, so that only who has it can tell whose it is."""
+    return hashlib.sha256(to_text(customer).encode()).digest()
+
+
+def _change_of(members: Sequence[bytes]) -> watch_pb2.ProfileChange:
+    return watch_pb2.ProfileChange(
+        customer_id=to_text(members[0]), member_ids=[to_text(member) for member in members[:LISTED_AT_MOST]]
+    )
 
 
 async def states(

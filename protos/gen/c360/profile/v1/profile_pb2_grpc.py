@@ -146,8 +146,9 @@ class ProfileServiceServicer:
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
         Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
-        Errors: as GetProfile.
+        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+        Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
+        Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +157,9 @@ class ProfileServiceServicer:
     def ReplayCustomer(self, request, context):
         """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
         what is served. It shows no personal data; consent is checked none the less.
-        Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
+        Who takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_READ).
+        Errors: as GetProfile without the instants, FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000), RESOURCE_EXHAUSTED
+        (REPLAYS_BUSY: 4 are running).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,13 +74,16 @@ class ProfileServiceStub:
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
-    Errors: as GetProfile.
+    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+    Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
+    Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
     """
     ReplayCustomer: _grpc.UnaryStreamMultiCallable[_profile_pb2.ReplayCustomerRequest, _profile_pb2.ReplayCustomerResponse]
     """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
     what is served. It shows no personal data; consent is checked none the less.
-    Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
+    Who takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_READ).
+    Errors: as GetProfile without the instants, FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000), RESOURCE_EXHAUSTED
+    (REPLAYS_BUSY: 4 are running).
     """
 
 @_typing.type_check_only
@@ -129,13 +132,16 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
-    Errors: as GetProfile.
+    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+    Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
+    Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
     """
     ReplayCustomer: _aio.UnaryStreamMultiCallable[_profile_pb2.ReplayCustomerRequest, _profile_pb2.ReplayCustomerResponse]  # type: ignore[assignment]
     """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
     what is served. It shows no personal data; consent is checked none the less.
-    Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
+    Who takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_READ).
+    Errors: as GetProfile without the instants, FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000), RESOURCE_EXHAUSTED
+    (REPLAYS_BUSY: 4 are running).
     """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -223,8 +229,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
         Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED).
-        Errors: as GetProfile.
+        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+        Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
+        Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
         """
 
     @_abc_1.abstractmethod
@@ -235,7 +242,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_profile_pb2.ReplayCustomerResponse], _abc.AsyncIterator[_profile_pb2.ReplayCustomerResponse]]:
         """ReplayCustomer replays a customer version by version, apart from the code that serves reads, and says whether the result is
         what is served. It shows no personal data; consent is checked none the less.
-        Errors: as GetProfile without the instants, and FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000).
+        Who takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_READ).
+        Errors: as GetProfile without the instants, FAILED_PRECONDITION (TOO_MANY_EVENTS: more than 20,000), RESOURCE_EXHAUSTED
+        (REPLAYS_BUSY: 4 are running).
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -130,7 +130,7 @@ class ProfileChange(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
-    """The canonical customer, a UUID."""
+    """The canonical customer, a UUID. Empty where hashes stand for it (Gone)."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom it stands for, oldest first, UUIDs, at most 1,000: who keeps profiles by customer drops what is kept of the others."""
@@ -163,21 +163,30 @@ Global___ProfileChange: _TypeAlias = ProfileChange  # noqa: Y015
 
 @_typing.final
 class Gone(_message.Message):
-    """Gone says why a profile may not be seen any more: what was kept of it has to go."""
+    """Gone says that a profile may not be seen any more: what was kept of it has to go."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    CUSTOMER_HASHES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Machine-readable, as GetProfile would be refused: "CONSENT_WITHDRAWN", "CUSTOMER_ERASED", "RESTRICTED" ..."""
+    @_builtins.property
+    def customer_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """In place of who and why, where this watch doesn't know that the watcher was ever shown the profile (after a break, or of more than
+        20,000 customers): the SHA-256 of each member's id as text (lower case, with hyphens), at most 1,000. Who keeps a profile finds it by
+        them, whoever doesn't is told nothing.
+        """
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        customer_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_hashes", b"customer_hashes", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
