@@ -163,9 +163,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         profiles=profiles,
         ready=ready,
         batches=batches,
-        watches=Watches(
-            profiles, batches, scans, consents, identifiers, reader, progress, hub, lambda: ready.changes, now_us, partitions
-        ),
+        watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, ready, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, chooser, history, Sides(chooser, decisions)),
         walks=Walks(profiles, chooser, history, Sides(chooser, decisions), reader, vault, partitions),

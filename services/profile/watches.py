@@ -5,7 +5,7 @@ time. Both find the newest state, so a slow watcher skips what was between, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from services.profile.enforcement import depends_on_the_person
 from services.profile.following import CONSENT, NOTHING, Follower, Places, partition_name
 from services.profile.hub import Hub, News
 from services.profile.reading import noted
+from services.profile.ready import ReadyAnswers
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.rulebook import RULES_STREAM
@@ -47,8 +48,8 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Watches:
-    """`scans` are batches that leave the caches alone, for customers whom nobody else reads now. `changes` counts what changed in
-    the caches that answers are made from."""
+    """`scans` are batches that leave the caches alone, for customers whom nobody else reads now. `ready` counts what changed in the
+    caches that answers are made from."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class Watches:
         reader: LogReader,
         progress: Progress,
         hub: Hub,
-        changes: Callable[[], int],
+        ready: ReadyAnswers,
         clock: Clock,
         partitions: int,
     ) -> None:
@@ -72,7 +73,7 @@ class Watches:
         self._reader = reader
         self._progress = progress
         self._hub = hub
-        self._changes = changes
+        self._ready = ready
         self._clock = clock
         self._partitions = partitions
 
@@ -128,7 +129,7 @@ class Watches:
         """
         if await self._permitted(since.purpose.name) != since.purpose:
             return set(customers)
-        if self._changes() == since.since:
+        if self._ready.changes == since.since:
             return set()
         batches = self._scans if since.is_scan else self._batches
         clusters = await batches.clusters(customers, since.purpose)
@@ -137,7 +138,7 @@ class Watches:
     async def _look(
         self, customers: Collection[bytes], purpose: PurposeDefined, *, is_scan: bool = False, with_verified: bool
     ) -> Look:
-        since, batches = self._changes(), self._scans if is_scan else self._batches
+        since, batches = self._ready.changes, self._scans if is_scan else self._batches
         return Look(purpose, await batches.seen(customers, purpose, with_verified=with_verified), since=since, is_scan=is_scan)
 
     def _applied(self) -> Places:
