@@ -110,7 +110,7 @@ class Lapses:
         if not changed_at or _values(first, purpose) == _values(now, purpose):
             return None
         at = max(changed_at, 1 + await self._recorded_at(cluster))
-        told = now if at <= now.at else await side(at)
+        told = now if at == now.at else await side(at)  # what clocks say is as of then
         shown = {name: trait.value for name, trait in told.traits.items() if purpose.may_see(name)}
         return Lapse(members, shown, at, changed_at, decision_id)
 
