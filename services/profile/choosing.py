@@ -1,7 +1,6 @@
 """Chooses golden records by rules: which rules are meant, and what they have to know of what the person has confirmed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Final, Literal
 
 from services.profile.cache import LoadingCache
@@ -60,7 +59,7 @@ class Chooser:
     def counted(self, states: Sequence[State], rules: Rules, trait: str, by: int) -> tuple[list[Occurrence], int]:
         """Of a computed trait, what is kept of what its value is made of, as of then; and how much that is in all."""
         assert rules.computed is not None, "it has that trait"
-        definition, kept = rules.computed.all[trait], reduce(join, (state.computed for state in states)).get(trait)
+        definition, kept = rules.computed.all[trait], join(state.computed for state in states).get(trait)
         at = self._clock() if by == END_OF_TIME else by
         return (within(kept, definition.span, at), computed(kept, definition, at).counted) if kept else ([], 0)
 
@@ -100,5 +99,5 @@ def _next_change(states: Sequence[State], definitions: Definitions, at: int) -> 
     """Until when computed traits stay what they are at `at`, if no event comes."""
     if any(definition.aggregate == "time_since" for definition in definitions.all.values()):
         return at
-    kept = reduce(join, (state.computed for state in states))
+    kept = join(state.computed for state in states)
     return END_OF_TIME if (soonest := next_change(kept, definitions, at)) is None else soonest

@@ -1,7 +1,6 @@
 """What there is to tell of a customer at an instant, and until when that stays so if no event comes: for whoever compares instants."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 
 import msgspec
 
@@ -82,6 +81,6 @@ def _next(at: int, decisions: Iterable[DecisionRecorded], place: Standing, state
     instants = [decision.decided_at for decision in decisions]
     instants += [] if place.due_at is None else [place.due_at]
     if rules.computed is not None:
-        soonest = next_change(reduce(join, (state.computed for state in states)), rules.computed, at)
+        soonest = next_change(join(state.computed for state in states), rules.computed, at)
         instants += [] if soonest is None else [soonest]
     return min((instant for instant in instants if instant > at), default=None)

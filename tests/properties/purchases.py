@@ -1,6 +1,5 @@
 """What a customer did, for laws of computed traits: orders and visits at known instants, some late, some odd, some twice."""
 
-from functools import reduce
 from typing import Any
 
 import msgspec
@@ -88,7 +87,7 @@ def recorded_of(definitions: Definitions, records: list[tuple[int, Entry]]) -> d
     states: dict[bytes, State] = {}
     for version, entry in records:
         evolve_to(version, states.setdefault(entry.stream, State()), entry, *entry.parts(KEY), Keeping(computed=definitions))
-    return reduce(join, (state.computed for state in states.values()), dict[str, Kept]())
+    return join(state.computed for state in states.values())
 
 
 def once(history: list[Entry]) -> list[Entry]:

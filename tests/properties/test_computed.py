@@ -65,9 +65,9 @@ def test_joining_what_customers_keep_is_taking_all_their_events(history: list[En
         before = msgspec.msgpack.encode(apart)
         joined: dict[str, Kept] = {}
         for one in apart:
-            joined = join(joined, one)
-            assert join(one, joined) == joined, "joining again changes nothing"
-        assert joined == whole
+            joined = join([joined, one])
+            assert join([one, joined]) == joined, "joining again changes nothing"
+        assert joined == join(apart) == whole
         assert msgspec.msgpack.encode(apart) == before, "what is joined stays as it was"
 
 

@@ -80,7 +80,7 @@ def combine(states: dict[bytes, State]) -> State:
         for name, rank in state.removals.items():
             remove(whole.removals, name, rank)
         join_assertions(whole, state)
-        whole.computed = join(whole.computed, state.computed)
+    whole.computed = join(state.computed for state in states.values())
     keep_within_limits(whole)
     return whole
 

@@ -1,7 +1,6 @@
 """Who is in which segments, and what has to change of what was written of it. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import reduce
 from typing import Final
 
 import msgspec
@@ -35,7 +34,7 @@ def standing(states: Iterable[State], record: GoldenRecord, rules: Rules, at: in
     if rules.segments is None:
         return Standing()
     definitions = rules.segments.definitions
-    kept = reduce(join, (state.computed for state in states))
+    kept = join(state.computed for state in states)
     traits = {name: trait.value for name, trait in record.traits.items() if name not in definitions.all}
     known = Known(traits, values(kept, definitions, at), at)
     return Standing(members(rules.segments, known), next_change(rules.segments, known, kept))

@@ -52,17 +52,17 @@ def add(kept: Kept, occurrence: Occurrence, stream: bytes) -> None:
         kept.totals[whose] = plus(kept.totals.get(whose, NOTHING), value)
 
 
-def join(one: Kept, other: Kept) -> Kept:
-    """What is kept of the events of both. Neither changes."""
-    larger, smaller = (one, other) if len(one.occurrences) >= len(other.occurrences) else (other, one)
-    joined = fork(larger)
-    joined.cut_at = max(one.cut_at, other.cut_at)
-    for occurrence in smaller.occurrences:
-        _keep(joined, occurrence)
-    for stream, total in smaller.totals.items():  # of one stream the one that goes further has the other in it
-        joined.totals[stream] = max(total, joined.totals.get(stream, NOTHING), key=lambda one: one.count)
-    _trim(joined)
-    return joined
+def absorb(kept: Kept, other: Kept) -> None:
+    """In place: what is kept of the events of both. The other doesn't change."""
+    fewer = other.occurrences
+    if len(fewer) > len(kept.occurrences):
+        fewer, kept.occurrences = kept.occurrences, list(fewer)
+    kept.cut_at = max(kept.cut_at, other.cut_at)
+    for occurrence in fewer:
+        _keep(kept, occurrence)
+    for stream, total in other.totals.items():  # of one stream the one that goes further has the other in it
+        kept.totals[stream] = max(total, kept.totals.get(stream, NOTHING), key=lambda one: one.count)
+    _trim(kept)
 
 
 def fork(kept: Kept) -> Kept:

@@ -1,6 +1,6 @@
 """Takes events into what is kept for computed traits, and joins what was kept of customers that are one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.profile.domain.computed import occurrences
@@ -27,9 +27,17 @@ def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: 
         occurrences.add(held, (happened_at(entry, public), entry.event_id, value), entry.stream)
 
 
-def join(one: Mapping[str, Kept], other: Mapping[str, Kept]) -> dict[str, Kept]:
-    """What taking the events of both gives. Neither changes."""
-    joined = {name: occurrences.fork(held) for name, held in one.items()}
-    for name, held in other.items():
-        joined[name] = occurrences.join(joined[name], held) if name in joined else occurrences.fork(held)
+def join(all_kept: Iterable[Mapping[str, Kept]]) -> dict[str, Kept]:
+    """What taking the events of all gives. None changes; nor may what is given: what only one of them has is its own."""
+    joined: dict[str, Kept] = {}
+    forked: set[str] = set()
+    for kept in all_kept:
+        for name, held in kept.items():
+            if name not in joined:
+                joined[name] = held
+                continue
+            if name not in forked:  # once, however many there are: of a thousand customers that are one each copy would count
+                joined[name] = occurrences.fork(joined[name])
+                forked.add(name)
+            occurrences.absorb(joined[name], held)
     return joined
