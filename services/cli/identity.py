@@ -150,4 +150,5 @@ def _show_customer(shown: dict[str, Any]) -> None:
 
 def _cause(merge: dict[str, Any]) -> str:
     decision, event = merge["cause_decision_id"], merge["cause_event_id"]
-    return f"decision {decision}" if decision else f"event {event}"
+    match = f", match of {merge['match_weight']:.1f} bits" if merge["match_weight"] else ""
+    return f"decision {decision}{match}" if decision else f"event {event}{match}"

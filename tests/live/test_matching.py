@@ -331,7 +331,8 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         [merged] = [entry for entry in history(command, one) if entry["type"] == "customer.merged"]
         assert (merged["cause"], merged["chain"], merged["rules_version"]) == ("MATCH", ["anonymous_id"] * 2, 1)
         assert (merged["match_weight"], merged["match_model"]) == (link["match"]["weight"], COMPARER.model.version)
-        assert f"match of {explained['weight']:.1f} bits" in command.run("identity", "history", one).stdout
+        for told in ("history", "customer"):
+            assert f"match of {explained['weight']:.1f} bits" in command.run("identity", told, one).stdout
         apart = command.json("identity", "why", child, question)["obstacles"]
         assert [obstacle["reason"] for obstacle in apart] == ["LOW_CERTAINTY"]
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}

@@ -131,6 +131,7 @@ def _customer(members: list[bytes], records: list[Record], erasure_id: bytes | N
                 cause_event_id=to_text(public.cause) if public.cause and public.cause not in decided else "",
                 cause_decision_id=to_text(public.cause) if public.cause in decided else "",
                 merge_time=to_timestamp(record.recorded_at),
+                match_weight=public.match_weight,
             )
     customer.merges.extend(merges.values())
     return customer

@@ -358,12 +358,15 @@ class Merge(_message.Message):
     CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
     MERGE_TIME_FIELD_NUMBER: _builtins.int
     CAUSE_DECISION_ID_FIELD_NUMBER: _builtins.int
+    MATCH_WEIGHT_FIELD_NUMBER: _builtins.int
     merge_id: _builtins.str
     """The edge's id, a UUID."""
     cause_event_id: _builtins.str
     """The id of the event whose identifiers caused it, a UUID; empty when nothing but a decision did."""
     cause_decision_id: _builtins.str
     """The decision that caused it, a UUID; empty when an event did."""
+    match_weight: _builtins.float
+    """Bits, of the weakest match in the chain that joins the two; absent without a match (ExplainPair tells what it is made of)."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The two customers it joins, older first."""
@@ -380,12 +383,15 @@ class Merge(_message.Message):
         cause_event_id: _builtins.str = ...,
         merge_time: _timestamp_pb2.Timestamp | None = ...,
         cause_decision_id: _builtins.str = ...,
+        match_weight: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["merge_time", b"merge_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "match_weight", b"match_weight", "merge_time", b"merge_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_decision_id", b"cause_decision_id", "cause_event_id", b"cause_event_id", "customer_ids", b"customer_ids", "merge_id", b"merge_id", "merge_time", b"merge_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "cause_decision_id", b"cause_decision_id", "cause_event_id", b"cause_event_id", "customer_ids", b"customer_ids", "match_weight", b"match_weight", "merge_id", b"merge_id", "merge_time", b"merge_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__match_weight: _TypeAlias = _typing.Literal["match_weight"]  # noqa: Y015
+    _WhichOneofArgType__match_weight: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__match_weight) -> _WhichOneofReturnType__match_weight | None: ...
 
 Global___Merge: _TypeAlias = Merge  # noqa: Y015
 
