@@ -20,10 +20,10 @@ from services.identity.records.said import (
     decode_statements,
     disagree,
     encode_statements,
+    last_of,
     latest,
     merge,
     person_of,
-    said_at,
     sayings,
 )
 from services.identity.tables import record_tables
@@ -67,8 +67,10 @@ class Heard:
 
     def ordered_from(self, known: Statements, merged: Statements, same: bool) -> int:
         """From when on it is known what was said when: all that came out of order, or at once with something else, is before."""
-        late = said_at(known.values()) if self.earliest < said_at(known.values()) else 0
-        return said_at(merged.values()) if self.disagreeing or (self.several and not same) else late
+        last = last_of(known.values()).occurred_at
+        if self.disagreeing or (self.several and not same):
+            return last_of(merged.values()).occurred_at
+        return last if self.earliest < last else 0
 
 
 @dataclass(slots=True)
@@ -91,6 +93,9 @@ class Plan:
             if like.one in nodes and like.other in nodes:
                 loaded.likenesses[ids] = like
         loaded.match()
+        for kept in self.opened:
+            if kept.record_id in self.changes.said and kept.value_hash in nodes:
+                loaded.said_anew[nodes[kept.value_hash]] = kept.last
         return ()
 
 
@@ -268,7 +273,7 @@ class Comparing:
 
 def kept_of(record_id: bytes, value_hash: bytes, source: str, statements: Statements) -> Kept:
     said = statements.values()
-    return Kept(record_id, value_hash, source, person_of(statements), latest(said), sayings(said), said_at(said))
+    return Kept(record_id, value_hash, source, person_of(statements), latest(said), sayings(said), last_of(said))
 
 
 def _open(row: RecordRow, key: DataKey) -> dict[str, Said] | None:

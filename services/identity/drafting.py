@@ -63,7 +63,7 @@ async def draft_conclusions(
     drafting.keys |= await vault.keys({conclusion.customer for conclusion in linked} - drafting.keys.keys())
     said = await _said_before([one.node for one in linked if one.node.value_hash not in values], loaded, vault, reader)
     said |= {value_hash: identifier.value for value_hash, identifier in values.items()}
-    why = Causes(loaded.region, settled, rules, loaded.forced, cause)
+    why = Causes(loaded.region, settled, rules, loaded.forced, loaded.said_anew, cause)
     writer = _Writer(loaded, drafting, said, why, resolved, now, new_id)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
@@ -121,7 +121,7 @@ class _Writer:
             case Merged(merge_id, customer, other):
                 self._merge(merge_id, customer, other)
             case Split(merge_id, customer, other, shared_by_them):
-                cause = self._why.change_near(self._node_of[customer])
+                cause = self._why.change_near(self._node_of[customer], self._node_of[other])
                 shared_hashes = tuple(node.value_hash for node in shared_by_them)
                 for stream, end in ((customer, other), (other, customer)):
                     split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id, shared_hashes=shared_hashes)

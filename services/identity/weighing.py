@@ -161,7 +161,7 @@ def _without_sayings(side: Side) -> Side:
 
 
 def _said_then(row: RecordRow, kept: Kept, instants: Instants) -> bool:
-    return row.same_since is not None and row.same_since <= instants.known_at and kept.said_at <= instants.as_of
+    return row.same_since is not None and row.same_since <= instants.known_at and kept.last.occurred_at <= instants.as_of
 
 
 def _deciding(link: Link, recalled: Recalled) -> RecordPair | None:

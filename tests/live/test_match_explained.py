@@ -225,3 +225,39 @@ async def test_what_is_told_as_of_an_instant_is_what_had_been_said(store: Store,
     assert told_of
     assert past
     assert unknown
+
+
+def of_card(number: int, card: str, **said: Any) -> RawEvent:
+    traits = {
+        "lastName": "Oppenheimer",
+        "address": {"street": "12 Lindenallee", "city": "Quedlinburg", "postal_code": "06484"},
+        **said,
+    }
+    return RawEvent(
+        kind="identify",
+        message_id=f"message-{number}",
+        source="desk",
+        external_ids=[("card", card)],
+        traits=traits,
+        occurred_at=number,
+        received_at=10_000,
+    )
+
+
+async def test_who_is_no_match_any_more_is_split_by_what_was_said_then(store: Store) -> None:
+    """A merge and a split name the events that made them so."""
+    parts = await store.parts()
+    told = [
+        of_card(1, "one", firstName="Wilhelmine", birthday="1950-07-21"),
+        of_card(2, "two", firstName="Wilhelmina", birthday="1950-07-21"),
+        of_card(3, "two", firstName="Theodora", birthday="1990-09-02"),
+    ]
+    for sequence, event in enumerate(told, 1):
+        await parts.unifier.unify([event], sequence, [])
+        await settled(parts.unifier, parts.matcher)
+    [first] = await store.members("card", "one")
+    units = await events_by_unit(store)
+    ids = [event_id for _, event_id in sorted(units)]
+    history = await parts.explanations.history(first)
+    caused = [(r.entry.type_id, r.entry.public().cause, r.entry.occurred_at) for r in history.records[2:]]
+    assert caused == [("customer.merged", ids[1], 2), ("customer.split", ids[2], 3)]

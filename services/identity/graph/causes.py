@@ -51,13 +51,22 @@ def along(links: Iterable[Link], start: Node) -> list[Node]:
 
 
 class Causes:
-    """`decided` is when and by what pairs were forced; `otherwise` is the cause of what no evidence explains."""
+    """`decided` is when and by what pairs were forced, and `said_anew` by what identifiers match otherwise now; `otherwise` is the
+    cause of what no evidence explains.
+    """
 
     def __init__(
-        self, region: Region, settled: Settled, rules: Rules, decided: Mapping[Pair, Evidence], otherwise: Evidence = NOBODY
+        self,
+        region: Region,
+        settled: Settled,
+        rules: Rules,
+        decided: Mapping[Pair, Evidence],
+        said_anew: Mapping[Node, Evidence],
+        otherwise: Evidence = NOBODY,
     ) -> None:
         self.rules = rules
         self._decided = decided
+        self._said_anew = said_anew
         self._otherwise = otherwise
         self._region = region
         self._news = settled.news
@@ -77,10 +86,12 @@ class Causes:
         evidence = [one for one in found if one is not None]
         return max(evidence) if evidence else self._otherwise
 
-    def change_near(self, node: Node) -> Evidence:
-        """The event of the nearest fact that is new."""
-        reached, waiting = {node}, deque([node])
+    def change_near(self, *nodes: Node) -> Evidence:
+        """The event of the nearest fact that is new, or by which the nearest record says something else."""
+        reached, waiting = set(nodes), deque(nodes)
         while waiting:
+            if waiting[0] in self._said_anew:
+                return self._said_anew[waiting[0]]
             for together in sorted(self._seen_with.get(waiting.popleft(), ()), key=sorted):
                 if together in self._news:
                     return self._region.facts.together[together]

@@ -14,7 +14,7 @@ from services.identity.matching.model import VERSION_DIGITS, Model
 from services.identity.matching.record import Person
 from services.identity.matching.score import Agreement, Scorer, level_of
 from services.identity.matching.veto import Veto, veto
-from services.identity.records.said import Saying
+from services.identity.records.said import NOTHING_SAID, Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Kept:
     person: Person
     evidence: Evidence  # the latest event of what is compared
     said_by: tuple[Saying, ...] = ()  # all of them
-    said_at: int = 0  # when the latest of what it says happened, also if it removed something
+    last: Evidence = NOTHING_SAID  # the latest event that said something, also if it removed it
 
     def __repr__(self) -> str:
         return f"<Kept {self.record_id.hex()} sealed>"
@@ -114,7 +114,7 @@ class Comparer:
             agreement,
             evidence,
             _encode((one.said_by, other.said_by)),
-            max(one.said_at, other.said_at),
+            max(one.last, other.last).occurred_at,
         )
 
     def exclusive(self, one: Kept, other: Kept) -> bool:

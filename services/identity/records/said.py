@@ -15,6 +15,7 @@ from services.identity.matching.record import Person, normalise
 from shared.privacy import Personal
 
 RECORD_ID_BYTES = 16
+NOTHING_SAID = Evidence(0, b"")
 READ_BACK = -1  # from an older log, where nobody tells any more which unit it was
 MAX_VALUE = 200  # characters; a longer one is a mistake, and says nothing
 
@@ -97,12 +98,12 @@ def person_of(statements: Statements) -> Person:
 
 def latest(statements: Iterable[Said]) -> Evidence:
     """Of what is known: what was removed is compared with nothing."""
-    return max((said.evidence for said in statements if said.parts), default=Evidence(0, b""))
+    return max((said.evidence for said in statements if said.parts), default=NOTHING_SAID)
 
 
-def said_at(statements: Iterable[Said]) -> int:
-    """When the latest of it happened, also if it removed something."""
-    return max((said.occurred_at for said in statements), default=0)
+def last_of(statements: Iterable[Said]) -> Evidence:
+    """As `latest`, also if it removed something."""
+    return max((said.evidence for said in statements), default=NOTHING_SAID)
 
 
 def disagree(one: Statements, other: Statements) -> bool:

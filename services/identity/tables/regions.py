@@ -33,6 +33,7 @@ class Loaded:
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
     forbidden: dict[Pair, Evidence] = field(default_factory=dict)
     likenesses: dict[RecordPair, Likeness] = field(default_factory=dict)  # of which both ends are in the region
+    said_anew: dict[Node, Evidence] = field(default_factory=dict)  # whose records say something else, and by which event
 
     def decide(self, kind: Kind, decided: Pair, evidence: Evidence) -> None:
         facts = self.region.facts
