@@ -1,6 +1,6 @@
 """Reads of many customers at once: every border is crossed once for all of them, and each has an outcome of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +26,9 @@ from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
 
 Named = bytes | Identifier
+Within = Callable[
+    [Profile, Mapping[bytes, Held]], bool
+]  # whether a profile, made of these states, is one of those that are asked for
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -90,9 +93,17 @@ class Batches:
             return refusal
 
     async def seen(
-        self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant = NOW, *, with_verified: bool
+        self,
+        customers: Collection[bytes],
+        purpose: PurposeDefined,
+        instant: Instant = NOW,
+        *,
+        with_verified: bool,
+        within: Within | None = None,
     ) -> dict[bytes, Seen | Refused]:
-        profiles = await (self.profiles(customers, purpose) if instant.is_now else self.past(customers, purpose, instant))
+        """`within` asks of profiles of now."""
+        found = self.profiles(customers, purpose, within) if instant.is_now else self.past(customers, purpose, instant)
+        profiles = await found
         shown = {customer: profile for customer, profile in profiles.items() if isinstance(profile, Profile)}
         refused = {customer: one for customer, one in profiles.items() if isinstance(one, Refused)}
         verified = [frozenset[str]()] * len(shown)
@@ -114,8 +125,13 @@ class Batches:
             for identifier, value_hash in hashes.items()
         }
 
-    async def profiles(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Profile | Refused]:
-        """Each as `Profiles.permit` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+    async def profiles(
+        self, customers: Collection[bytes], purpose: PurposeDefined, within: Within | None = None
+    ) -> dict[bytes, Profile | Refused]:
+        """Each as `Profiles.permit` gives or refuses it; who isn't `within` is refused as `outside`.
+
+        Raises Unavailable (CONSENT_NOT_CONFIRMED), and what `within` does.
+        """
         while True:
             rules = self._profiles.in_force
             permitted = await self.clusters(customers, purpose)
@@ -123,7 +139,10 @@ class Batches:
             clusters = {customer: one for customer, one in permitted.items() if not isinstance(one, Refused)}
             profiles = await self._profiles.chosen(clusters, rules, Instant())
             if rules is self._profiles.in_force:  # else some of the states may be folded for others
-                return refused | profiles
+                return refused | {
+                    customer: one if within is None or within(one, clusters[customer]) else outside(one.record.members)
+                    for customer, one in profiles.items()
+                }
 
     async def past(self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant) -> dict[bytes, Profile | Refused]:
         """Each as `Profiles.profile` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
@@ -159,6 +178,11 @@ class Batches:
         return {
             customer: _permitted(customer, cluster, hashes[customer], purpose, decisions) for customer, cluster in clusters.items()
         }
+
+
+def outside(members: list[bytes]) -> Refused:
+    """For whatever reason: that isn't told."""
+    return Refused(NotFound("the customer is not in the segment, or not for this purpose", reason="NOT_IN_SEGMENT"), members)
 
 
 def _permitted(

@@ -4,8 +4,10 @@ import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, RulesChoice
-from services.profile.domain.membership import hidden_segments, rests_on_less, standing
+from services.profile.domain.membership import hidden_segments, looks_at, rests_on_less, standing
 from services.profile.domain.rules import Rules
+from services.profile.enforcement import NOT_IN_PURPOSE
+from shared.errors import NotFound, NotPermitted
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
 
@@ -21,6 +23,16 @@ class Belonging(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<Belonging to {len(self.segments)} segments sealed>"
+
+
+def require_sight_of(segment: str, rules: Rules, purpose: PurposeDefined) -> None:
+    """Being in a segment tells of what its condition looks at. Raises NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""
+    if rules.segments is None or segment not in rules.segments.conditions:
+        raise NotFound("the rules in force define no such segment", reason="SEGMENT_UNKNOWN")
+    if unseen := sorted(trait for trait in looks_at(rules.segments.conditions[segment]) if not purpose.may_see(trait)):
+        raise NotPermitted(
+            f"the segment tells of traits that {purpose.name} may not see", reason=NOT_IN_PURPOSE, traits=" ".join(unseen)
+        )
 
 
 class Belongings:

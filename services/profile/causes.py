@@ -5,7 +5,9 @@ from typing import Final
 
 import msgspec
 
+from services.profile.domain.membership import Move
 from services.profile.domain.state import Held
+from services.profile.tables.memberships import Change
 from shared.events import customer as events
 from shared.log import Record
 
@@ -43,3 +45,17 @@ def begins_with(cause: Cause, cluster: Mapping[bytes, Held], followed: Mapping[b
         return False
     last = max(one.state.last_seen_at for one in cluster.values())
     return last < cause.valid_at if cause.kind == TIME else timeless and last <= cause.valid_at
+
+
+def change_of(move: Move, cause: Cause, valid_at: int, rules_version: int, now: int) -> Change:
+    return Change(
+        segment=move.segment,
+        customer=move.customer,
+        entered=move.entered,
+        rules_version=rules_version,
+        valid_at=valid_at,
+        recorded_at=now,
+        cause=cause.kind,
+        event_type=cause.event_type,
+        event_id=cause.event_id,
+    )

@@ -109,7 +109,7 @@ class Parts:
 def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) -> Parts:
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
-    identifiers, consents = Identifiers(pool, partitions), Consents(pool, partitions)
+    identifiers, consents, members = Identifiers(pool, partitions), Consents(pool, partitions), Memberships(pool)
     history = History(reader, vault, Snapshots(pool, partitions), partitions)
     rulebook, run = Rulebook(reader, partitions), Run(settings.poison_run_limit)
     states = States(pool, vault, history, rulebook, partitions)
@@ -163,7 +163,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         profiles=profiles,
         ready=ready,
         batches=batches,
-        watches=Watches(profiles, batches, scans, consents, identifiers, reader, progress, hub, ready, now_us, partitions),
+        watches=Watches(profiles, batches, scans, consents, identifiers, members, reader, progress, hub, ready, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, chooser, history, Sides(chooser, decisions)),
         walks=Walks(profiles, chooser, history, Sides(chooser, decisions), reader, vault, partitions),
@@ -173,6 +173,6 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         lapses=Lapses(visibility, states, chooser, Sides(chooser, decisions), reader, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us),
-        memberships=Memberships(pool),
+        memberships=members,
         belongings=Belongings(profiles, now_us),
     )

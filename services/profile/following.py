@@ -5,6 +5,7 @@ from typing import Final
 from services.profile.batches import Batches
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.memberships import Memberships
 from services.profile.tables.rulebook import RULES_STREAM
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
@@ -12,7 +13,9 @@ from shared.log import LogReader
 
 PAGE_EVENTS = 1_000  # of each partition
 PAGE_DECISIONS = 500
+PAGE_MOVES = 500
 CONSENT: Final = "consent"
+SEGMENTS: Final = "segments"
 NOTHING: Final = -1  # the place before everything
 
 Places = dict[str, int]  # by the names of `Progress`, what is included
@@ -103,3 +106,27 @@ class Follower:
         rows = await self._consents.decided_after(self._consent, applied, PAGE_DECISIONS)
         self._consent = rows[-1][0] if len(rows) >= PAGE_DECISIONS else applied
         return set((await self._identifiers.customers_of({value_hash for _, value_hash in rows})).values())
+
+
+class Moves:
+    """A place in what is written of who entered and left a segment: what no event tells, above all the passing of time."""
+
+    def __init__(self, memberships: Memberships, segment: str, applied: int, after: Places | None) -> None:
+        """Of no segment there are none."""
+        self._memberships = memberships
+        self._segment = segment
+        self._included = applied if after is None else after.get(SEGMENTS, 0)
+
+    def places(self) -> Places:
+        return {SEGMENTS: self._included} if self._segment else {}
+
+    def is_behind(self, applied: int) -> bool:
+        return bool(self._segment) and self._included < applied
+
+    async def page(self, applied: int) -> set[bytes]:
+        """Whom to look at; the place is behind them then."""
+        if not self.is_behind(applied):
+            return set()
+        rows = await self._memberships.changed_after(self._segment, self._included, applied, PAGE_MOVES)
+        self._included = rows[-1][0] if len(rows) >= PAGE_MOVES else applied
+        return {customer for _, customer in rows}

@@ -12,16 +12,16 @@ from typing import Any, Final
 import msgspec
 
 from services.profile.beginnings import Beginnings, Mover
-from services.profile.causes import RULES, TIME, Cause, begins_with, cause_of
+from services.profile.causes import RULES, TIME, Cause, begins_with, cause_of, change_of
 from services.profile.domain.membership import Move, by_events_alone, moves
 from services.profile.domain.rules import Rules
-from services.profile.following import CONSENT
+from services.profile.following import CONSENT, SEGMENTS
 from services.profile.hub import Hub
 from services.profile.standings import RulesChanged, Seen, Standings
 from services.profile.tables import memberships
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
-from services.profile.tables.memberships import Change, Place
+from services.profile.tables.memberships import Place
 from services.profile.tables.rulebook import Rulebook
 from shared.ids import partition_of
 from shared.instants import SECOND, Clock
@@ -63,6 +63,7 @@ class Keeper:
         self._hub = hub
         self._partitions = partitions
         self._clock = clock
+        self._moved: set[bytes] = set()  # whoever follows them isn't told yet
         self._resting_under: Rules | None = None  # rules without segments, by which nobody is in any
 
     async def run(self) -> None:
@@ -91,12 +92,22 @@ class Keeper:
         if rules is self._resting_under:
             return False
         try:
-            return await self._follow(rules) | await self._fill(rules) | await self._pass_time(rules)
+            more = await self._follow(rules) | await self._fill(rules) | await self._pass_time(rules)
         except RulesChanged:
-            return True
+            more = True
         except _Overtaken:
             await asyncio.sleep(LOOKS_AGAIN_S)
             return False
+        await self._tell()
+        return more
+
+    async def _tell(self) -> None:
+        """Also after a restart, and of what another process wrote: whoever follows finds in the table who moved."""
+        newest = await memberships.newest(self._pool)
+        if newest > self._progress.applied(SEGMENTS):
+            self._progress.advance(SEGMENTS, newest)
+            self._hub.changed(self._moved)
+        self._moved = set()
 
     async def _patience_s(self) -> float:
         if self._resting_under is self._rulebook.rules:
@@ -243,7 +254,7 @@ class Keeper:
         if moved := {canonical: own for canonical, own in found.items() if own}:
             since = await self._since(connection, rules, seen, causes, moved, now)
             changes = [
-                _change(
+                change_of(
                     move,
                     causes[canonical],
                     since.get((move.customer, move.segment), causes[canonical].valid_at),
@@ -254,6 +265,7 @@ class Keeper:
                 for move in own
             ]
             await memberships.write(connection, changes)
+            self._moved |= {change.customer for change in changes}
         due: dict[bytes, int | None] = dict.fromkeys(everybody)
         await memberships.set_due(connection, due | {canonical: one.due_at for canonical, one in seen.standings.items()})
 
@@ -283,17 +295,3 @@ class Keeper:
 def _looked_at(log: str) -> str:
     """As Progress knows how far membership has followed a log."""
     return f"segments/{log}"
-
-
-def _change(move: Move, cause: Cause, valid_at: int, rules_version: int, now: int) -> Change:
-    return Change(
-        segment=move.segment,
-        customer=move.customer,
-        entered=move.entered,
-        rules_version=rules_version,
-        valid_at=valid_at,
-        recorded_at=now,
-        cause=cause.kind,
-        event_type=cause.event_type,
-        event_id=cause.event_id,
-    )

@@ -10,15 +10,21 @@ from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Seque
 import msgspec
 
 from services.profile.app import Profiles
-from services.profile.batches import Batches, Refused, Seen
+from services.profile.batches import Batches, Refused, Seen, Within, outside
+from services.profile.belonging import require_sight_of
+from services.profile.domain.membership import stands_in
+from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
-from services.profile.following import CONSENT, NOTHING, Follower, Places, partition_name
+from services.profile.following import CONSENT, NOTHING, SEGMENTS, Follower, Moves, Places, partition_name
 from services.profile.hub import Hub, News
+from services.profile.profile import Profile
 from services.profile.reading import noted
 from services.profile.ready import ReadyAnswers
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.memberships import Memberships
 from services.profile.tables.rulebook import RULES_STREAM
+from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME, Clock
@@ -58,6 +64,7 @@ class Watches:
         scans: Batches,
         consents: Consents,
         identifiers: Identifiers,
+        memberships: Memberships,
         reader: LogReader,
         progress: Progress,
         hub: Hub,
@@ -70,6 +77,7 @@ class Watches:
         self._scans = scans
         self._consents = consents
         self._identifiers = identifiers
+        self._memberships = memberships
         self._reader = reader
         self._progress = progress
         self._hub = hub
@@ -78,19 +86,19 @@ class Watches:
         self._partitions = partitions
 
     async def some(
-        self, purpose_name: str, customers: Collection[bytes], after: Places | None, *, with_verified: bool
+        self, purpose_name: str, customers: Collection[bytes], after: Places | None, *, with_verified: bool, segment: str = ""
     ) -> AsyncGenerator[Look, None]:
-        """First of all of these, then of those that changed."""
+        """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused."""
         circle = Circle(self._hub, self._clock)
         changed = set(customers)
         try:
             while True:
-                places, purpose = self._applied(), await self._permitted(purpose_name)
+                places, purpose = self._applied(), await self._permitted(purpose_name, segment)
                 for few in _chunks(changed):
                     with noted() as reading:
-                        look = await self._look(few, purpose, with_verified=with_verified)
+                        look = await self._look(few, purpose, segment, with_verified=with_verified)
                     circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
-                    if after and reading.until == END_OF_TIME:  # what the clock changes may have changed since then, too
+                    if after and reading.until == END_OF_TIME and not segment:  # else the clock may have changed something, too
                         look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
                     yield look
                 yield Look(purpose, places=places)
@@ -99,20 +107,27 @@ class Watches:
         finally:
             circle.leave()
 
-    async def all(self, purpose_name: str, after: Places | None, *, with_verified: bool) -> AsyncGenerator[Look, None]:
-        """Of everybody whom the log names behind `after`, in pages; from the beginning again when the purpose or the rules changed."""
+    async def all(
+        self, purpose_name: str, after: Places | None, *, with_verified: bool, segment: str = ""
+    ) -> AsyncGenerator[Look, None]:
+        """Of everybody whom the log names behind `after`, in pages; from the beginning again when the purpose or the rules changed.
+
+        Of a segment also of those who entered or left it without an event.
+        """
         follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, self._applied(), after)
         if after and await self._consents.defined_at(purpose_name) > after.get(CONSENT, NOTHING):
             follower.begin_again(self._applied())
+        moves = Moves(self._memberships, segment, self._progress.applied(SEGMENTS), after)
         news = asyncio.Event()
         with self._hub.following(news):
             while True:
                 news.clear()
-                applied, purpose = self._applied(), await self._permitted(purpose_name)
-                for few in _chunks(await follower.page(applied, purpose)):
-                    yield await self._look(few, purpose, is_scan=follower.catches_up, with_verified=with_verified)
-                yield Look(purpose, places=follower.places(), events_behind=follower.behind(applied))
-                if not follower.is_behind(applied):
+                applied, moved = self._applied(), self._progress.applied(SEGMENTS)
+                purpose = await self._permitted(purpose_name, segment)
+                for few in _chunks(await follower.page(applied, purpose) | await moves.page(moved)):
+                    yield await self._look(few, purpose, segment, is_scan=follower.catches_up, with_verified=with_verified)
+                yield Look(purpose, places=follower.places() | moves.places(), events_behind=follower.behind(applied))
+                if not (follower.is_behind(applied) or moves.is_behind(moved)):
                     await wait_for_news(news, RECHECK_S)
                     await asyncio.sleep(GATHERING_S)
 
@@ -136,18 +151,34 @@ class Watches:
         return {customer for customer, found in clusters.items() if isinstance(found, Refused)}
 
     async def _look(
-        self, customers: Collection[bytes], purpose: PurposeDefined, *, is_scan: bool = False, with_verified: bool
+        self, customers: Collection[bytes], purpose: PurposeDefined, segment: str, *, is_scan: bool = False, with_verified: bool
     ) -> Look:
         since, batches = self._ready.changes, self._scans if is_scan else self._batches
-        return Look(purpose, await batches.seen(customers, purpose, with_verified=with_verified), since=since, is_scan=is_scan)
+        within = self._within(segment, purpose) if segment else None
+        seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
+        if segment:
+            seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
+        return Look(purpose, seen, since=since, is_scan=is_scan)
+
+    def _within(self, segment: str, purpose: PurposeDefined) -> Within:
+        """Asks the condition itself, so that it is as fresh as the profile and of the same rules."""
+
+        def is_in(profile: Profile, cluster: Mapping[bytes, Held]) -> bool:
+            require_sight_of(segment, profile.rules, purpose)
+            states = [held.state for held in cluster.values()]
+            return stands_in(segment, states, profile.record, profile.rules, self._clock())
+
+        return is_in
 
     def _applied(self) -> Places:
         names = [*(partition_name(partition) for partition in range(self._partitions)), CONSENT]
         return {name: self._progress.applied(name) for name in names}
 
-    async def _permitted(self, name: str) -> PurposeDefined:
-        """The purpose as it is now. Raises InvalidInput, Unavailable (CONSENT_NOT_CONFIRMED)."""
+    async def _permitted(self, name: str, segment: str = "") -> PurposeDefined:
+        """The purpose as it is now. Raises InvalidInput, NotFound, NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""
         purpose = self._profiles.purpose(name)
+        if segment:
+            require_sight_of(segment, self._profiles.in_force, purpose)
         if depends_on_the_person(purpose):
             await self._profiles.confirmed_decisions(())
         return purpose
@@ -204,6 +235,13 @@ class Circle:
 
     def leave(self) -> None:
         self._hub.leave({RULES_STREAM, *(stream for streams in self._streams.values() for stream in streams)}, self._news)
+
+
+def _without_reason(outcome: Seen | Refused) -> Seen | Refused:
+    """Of who isn't in a segment it isn't told why, whether she left it or refuses; nor when there is no such customer."""
+    if isinstance(outcome, Seen) or isinstance(outcome.refusal, NotFound):
+        return outcome
+    return outside(outcome.members)
 
 
 def members_of(outcome: Seen | Refused) -> Sequence[bytes]:

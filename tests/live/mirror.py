@@ -46,16 +46,22 @@ class Watching:
     """A context manager. `customers` None: everybody."""
 
     def __init__(
-        self, inside: Inside, mirror: Mirror, purpose: str, customers: Collection[bytes] | None, remembered: int = 100
+        self,
+        inside: Inside,
+        mirror: Mirror,
+        purpose: str,
+        customers: Collection[bytes] | None,
+        remembered: int = 100,
+        segment: str = "",
     ) -> None:
         self._inside = inside
         self._mirror = mirror
         self._reached: Places = {}
         watches, after = inside.parts.watches, mirror.places
         looks = (
-            watches.all(purpose, after, with_verified=True)
+            watches.all(purpose, after, with_verified=True, segment=segment)
             if customers is None
-            else watches.some(purpose, customers, after, with_verified=True)
+            else watches.some(purpose, customers, after, with_verified=True, segment=segment)
         )
         wanted = Wanted(MASK, frozenset(), customers is not None)
         self._responses = Teller(wanted, watches.refused_since, resumed=after is not None, remembered=remembered).responses(

@@ -14,14 +14,13 @@ from services.profile.api.places import Places
 from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Profiles
 from services.profile.batches import Batches, Refused
-from services.profile.belonging import Belongings
+from services.profile.belonging import Belongings, require_sight_of
 from services.profile.domain.membership import looks_at, seen_by, told_by
 from services.profile.domain.sizes import instants, sizes
-from services.profile.enforcement import NOT_IN_PURPOSE
 from services.profile.memberships import Keeper
 from services.profile.tables.memberships import Change, Memberships
 from services.profile.tables.rulebook import Rulebook
-from shared.errors import NotFound, NotPermitted, Unavailable
+from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
@@ -153,13 +152,8 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
 
     def _purpose(self, segment: str, name: str) -> PurposeDefined:
         """Raises InvalidInput, Unavailable, NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""
-        purpose, segments = self._profiles.purpose(name), self._rulebook.rules.segments
-        if segments is None or segment not in segments.conditions:
-            raise NotFound("the rules in force define no such segment", reason="SEGMENT_UNKNOWN")
-        if unseen := sorted(trait for trait in looks_at(segments.conditions[segment]) if not purpose.may_see(trait)):
-            raise NotPermitted(
-                f"the segment tells of traits that {purpose.name} may not see", reason=NOT_IN_PURPOSE, traits=" ".join(unseen)
-            )
+        purpose = self._profiles.purpose(name)
+        require_sight_of(segment, self._rulebook.rules, purpose)
         return purpose
 
     async def _settled(self, version: int, wait_s: float) -> None:

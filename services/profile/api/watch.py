@@ -42,7 +42,7 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         self._profiles.purpose(request.purpose)
         customers, unknown = await self._customers(request.customers)
         teller = Teller(wanted, self._watches.refused_since, resumed=after is not None, unknown=unknown)
-        looks = self._looks(request.purpose, customers if wanted.named else None, after, wanted)
+        looks = self._looks(request, customers if wanted.named else None, after, wanted)
 
         def too_late() -> LimitExceeded:
             return too_slow(positions=" ".join(f"{name}:{number}" for name, number in sorted(teller.taken.items())))
@@ -53,12 +53,12 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
                 yield response
 
     def _looks(
-        self, purpose: str, customers: set[bytes] | None, after: dict[str, int] | None, wanted: Wanted
+        self, request: pb.WatchProfilesRequest, customers: set[bytes] | None, after: dict[str, int] | None, wanted: Wanted
     ) -> AsyncGenerator[Look, None]:
         verified = wanted.mask.wants_any_trait(CONFIRMABLE) or not wanted.changed_traits.isdisjoint(CONFIRMABLE)
         if customers is None:
-            return self._watches.all(purpose, after, with_verified=verified)
-        return self._watches.some(purpose, customers, after, with_verified=verified)
+            return self._watches.all(request.purpose, after, with_verified=verified, segment=request.segment)
+        return self._watches.some(request.purpose, customers, after, with_verified=verified, segment=request.segment)
 
     async def _customers(self, refs: Sequence[CustomerRef]) -> tuple[set[bytes], list[CustomerRef]]:
         """Who is named, and those of them who are nobody."""

@@ -90,6 +90,11 @@ def members(segments: Segments, known: Known) -> frozenset[str]:
     return frozenset(name for name, condition in segments.conditions.items() if condition.when.evaluate(values) is True)
 
 
+def is_member(segments: Segments, name: str, known: Known) -> bool:
+    """Whether the customer is in this one, which is defined."""
+    return segments.conditions[name].when.evaluate(_values(segments, known)) is True
+
+
 def next_change(segments: Segments, known: Known, kept: Mapping[str, Kept]) -> int | None:
     """The next instant after `now` at which the customer may enter or leave a segment with no event; None when there is none."""
     if not segments.conditions:

@@ -154,6 +154,11 @@ async def soonest_due(pool: Any) -> int | None:
     return found
 
 
+async def newest(pool: Any) -> int:
+    """The number of the newest change."""
+    return int(await pool.fetchval("SELECT coalesce(max(number), 0) FROM segment_changes"))
+
+
 async def forget(connection: Any, customers: Collection[bytes]) -> None:
     """As if they had never been in any segment."""
     for table in ("segment_members", "segment_changes", "segment_due"):
@@ -238,3 +243,14 @@ class Memberships:
             at_most,
         )
         return [Change(**dict(row)) for row in rows]
+
+    async def changed_after(self, segment: str, number: int, last: int, at_most: int) -> list[tuple[int, bytes]]:
+        """(number, customer) of changes behind one, up to `last`, in order."""
+        rows = await self._pool.fetch(
+            "SELECT number, customer FROM segment_changes WHERE segment = $1 AND number > $2 AND number <= $3 ORDER BY number LIMIT $4",
+            segment,
+            number,
+            last,
+            at_most,
+        )
+        return [(row["number"], row["customer"]) for row in rows]

@@ -33,8 +33,13 @@ class WatchProfilesRequest(_message.Message):
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose the profiles will be used for. Exactly one."""
+    segment: _builtins.str
+    """Only while they are in this segment: who enters is told with her profile; who leaves, or may not be seen any more, is told as gone
+    with the reason NOT_IN_SEGMENT, which doesn't say which of the two. Default: whoever they are.
+    """
     @_builtins.property
     def customers(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.CustomerRef]:
         """Whom: at most 1,000. Default: everybody whom the purpose may see. Who is named by an identifier is watched as the customer that
@@ -49,7 +54,7 @@ class WatchProfilesRequest(_message.Message):
 
     @_builtins.property
     def resume_after(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
-        """Newest positions of a watch for the same purpose, customers and mask; what they include isn't sent. Default: begin with all profiles."""
+        """Newest positions of a watch for the same purpose, customers, segment and mask; what they include isn't sent. Default: begin with all profiles."""
 
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
@@ -68,10 +73,11 @@ class WatchProfilesRequest(_message.Message):
         resume_after: _abc.Iterable[_common_pb2.Position] | None = ...,
         read_mask: _field_mask_pb2.FieldMask | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        segment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "changed_traits", b"changed_traits", "customers", b"customers", "purpose", b"purpose", "read_mask", b"read_mask", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "changed_traits", b"changed_traits", "customers", b"customers", "purpose", b"purpose", "read_mask", b"read_mask", "resume_after", b"resume_after", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,7 +176,9 @@ class Gone(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CUSTOMER_HASHES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Machine-readable, as GetProfile would be refused: "CONSENT_WITHDRAWN", "CUSTOMER_ERASED", "RESTRICTED" ..."""
+    """Machine-readable, as GetProfile would be refused: "CONSENT_WITHDRAWN", "CUSTOMER_ERASED", "RESTRICTED" ...; of a segment
+    that is watched always "NOT_IN_SEGMENT".
+    """
     @_builtins.property
     def customer_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """In place of who and why, where this watch doesn't know that the watcher was ever shown the profile (after a break, or of more than

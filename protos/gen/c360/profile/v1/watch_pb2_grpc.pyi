@@ -39,11 +39,14 @@ class WatchServiceStub:
     Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
     told once that she is gone, and why.
     What changes by the passing of time alone (computed traits with a window) is told of customers that are named, within some seconds;
-    who watches everybody is told with the customer's next event.
+    who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
+    is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
+    more, or by what the purpose may not see.
     To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH,
+    BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
+    (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED: come again with the newest positions), RESOURCE_EXHAUSTED (WATCHES_BUSY: 100 are running).
     """
 
@@ -58,11 +61,14 @@ class WatchServiceAsyncStub(WatchServiceStub):
     Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
     told once that she is gone, and why.
     What changes by the passing of time alone (computed traits with a window) is told of customers that are named, within some seconds;
-    who watches everybody is told with the customer's next event.
+    who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
+    is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
+    more, or by what the purpose may not see.
     To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-    BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH,
+    BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
+    (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE (NOT_FRESH_ENOUGH,
     CONSENT_NOT_CONFIRMED: come again with the newest positions), RESOURCE_EXHAUSTED (WATCHES_BUSY: 100 are running).
     """
 
@@ -80,11 +86,14 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
         told once that she is gone, and why.
         What changes by the passing of time alone (computed traits with a window) is told of customers that are named, within some seconds;
-        who watches everybody is told with the customer's next event.
+        who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
+        is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
+        more, or by what the purpose may not see.
         To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
         Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH,
+        BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
+        (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED: come again with the newest positions), RESOURCE_EXHAUSTED (WATCHES_BUSY: 100 are running).
         """
 

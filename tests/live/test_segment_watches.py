@@ -1,0 +1,110 @@
+"""Who keeps a segment's profiles by what a watch tells holds those of its members whom the purpose may see, whatever moves them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.profile import watches
+from services.stack.stack import Stack
+from shared.errors import NotFound, NotPermitted
+from shared.events.consent import Outcome
+from shared.ids import derived_id, to_text
+from shared.instants import now_us
+from shared.waiting import end
+from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
+from tests.live.mirror import PATIENCE_S, Mirror, Watching
+from tests.live.test_profile_rules import activated, command
+from tests.live.test_segments import _emptied
+from tests.properties.people_read import decision, purpose
+
+RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}},
+            "segments": {"kiel": {"when": "traits.city == 'Kiel'"}, "buyers": {"when": "computed.recent >= 1"}}}"""
+POLL_S = 0.005
+
+
+@pytest.fixture
+async def inside(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
+    monkeypatch.setattr(watches, "GATHERING_S", 0.0)
+    inside = await Inside.open(servers)
+    inside.confirm_consent()
+    await _emptied(inside)
+    keeping = asyncio.create_task(inside.parts.keeper.run())
+    yield inside
+    await end([keeping])
+    await _emptied(inside)
+    await inside.close()
+
+
+async def holds(mirror: Mirror, *streams: bytes) -> None:
+    """Soon."""
+    async with asyncio.timeout(PATIENCE_S):
+        while mirror.profiles.keys() != {to_text(stream) for stream in streams}:  # noqa: ASYNC110 - the mirror is what is tested
+            await asyncio.sleep(POLL_S)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_who_watches_a_segment_is_told_who_enters_and_leaves_by_whatever(inside: Inside, named: bool) -> None:
+    parts, streams = inside.parts, sorted(new_id() for _ in range(3))
+    one, other, refusing = streams
+    keys = await inside.keys(streams)
+    wanted = purpose("consent", "*", "events", name="mirror")
+    await inside.define(wanted)
+    for number, stream in enumerate(streams):
+        await inside.record([founded(stream, number), linked(stream, keys[stream], f"{number}@example.com")])
+    decided: list[Outcome] = ["granted", "granted", "withdrawn"]
+    for number, outcome in enumerate(decided):
+        await inside.decide(decision(derived_id(f"{number}@example.com".encode()), outcome, 1, purpose="mirror"))
+    await activated(parts, command(RULES))
+
+    def watching(mirror: Mirror, segment: str) -> Watching:
+        return Watching(inside, mirror, "mirror", streams if named else None, segment=segment)
+
+    kiel, buyers = Mirror(), Mirror()
+    async with watching(kiel, "kiel"), watching(buyers, "buyers"):
+        await inside.record(identified(stream, keys[stream], 1, city="Kiel") for stream in streams)
+        await holds(kiel, one, other)
+        await inside.record(tracked(stream, keys[stream], now_us()) for stream in (one, refusing))
+        await holds(buyers, one)
+        await holds(buyers)  # no event came
+        await inside.record([identified(one, keys[one], 2, city="Bremen")])
+        await holds(kiel, other)
+        await inside.record(merged(one, other))
+        await holds(kiel)
+        await inside.record(cut_off(one, other))
+        await holds(kiel, other)
+        await inside.decide(decision(derived_id(b"1@example.com"), "withdrawn", 2, purpose="mirror"))
+        await holds(kiel)
+        await inside.decide(decision(derived_id(b"1@example.com"), "granted", 3, purpose="mirror"))
+        await holds(kiel, other)
+        await activated(parts, command(RULES.replace("'Kiel'", "'Bremen'")))
+        await holds(kiel, one)
+        await inside.record([tracked(other, keys[other], now_us())])
+        await holds(buyers, other)
+    assert {reason for _, reason in kiel.gone} == {"NOT_IN_SEGMENT"}, "whether she left or refuses isn't told"
+    if not named:
+        assert to_text(refusing) not in {customer for customer, _ in kiel.gone + buyers.gone}
+
+    async with asyncio.timeout(PATIENCE_S):
+        while (await parts.memberships.sizes()).get("buyers"):  # noqa: ASYNC110 - while nobody watches
+            await asyncio.sleep(POLL_S)
+    async with watching(buyers, "buyers"):
+        await holds(buyers)
+    await inside.record([erased(one)])
+    async with watching(kiel, "kiel"):
+        await holds(kiel)
+
+
+async def test_a_watch_of_a_segment_ends_with_what_its_purpose_may_not_see(inside: Inside) -> None:
+    await inside.define(purpose("contract", "city", name="mirror"))
+    await activated(inside.parts, command(RULES))
+    with pytest.raises(NotPermitted, match="may not see"):
+        await anext(inside.parts.watches.all("mirror", None, with_verified=True, segment="buyers"))
+    with pytest.raises(NotFound, match="no such segment"):
+        await anext(inside.parts.watches.some("mirror", [new_id()], None, with_verified=True, segment="nowhere"))
+    watching = Watching(inside, Mirror(), "mirror", None, segment="kiel")
+    async with watching:
+        await watching.caught_up()
+        await activated(inside.parts, command(RULES.replace("traits.city == 'Kiel'", "has(traits.income)")))
+        with pytest.raises(NotPermitted, match="may not see"):
+            await asyncio.wait_for(watching._task, PATIENCE_S)
