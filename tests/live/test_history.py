@@ -194,12 +194,12 @@ async def test_of_who_is_erased_no_snapshot_stays_even_one_that_was_being_kept(w
     async with world.pool.acquire() as connection, connection.transaction():
         pid = await connection.fetchval("SELECT pg_backend_pid()")
         await connection.execute("UPDATE states SET envelope = '' WHERE partition = $1 AND stream = $2", partition, stream)
+        await Snapshots.purge(connection, [stream])
         keeping = asyncio.create_task(snapshots.keep([taken]))
         waits = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
         async with asyncio.timeout(10):
             while not keeping.done() and not await world.pool.fetchval(waits, pid):
                 pass
-        await Snapshots.purge(connection, [stream])
     await keeping
     await snapshots.keep([taken])
     assert await world.snapshots(stream) == []
