@@ -116,11 +116,19 @@ def proposals(
             render.line(proposal)
         return
     rows = [
-        (p["propose_time"], p["expire_time"] or p["close_time"], p["state"], p["reason"], p["customer_ids"], p["proposal_id"])
+        (
+            p["propose_time"],
+            p["expire_time"] or p["close_time"],
+            p["state"],
+            ", ".join([p["reason"], *p["doubts"]]),
+            "" if p["weight"] is None else f"{p['weight']:.2f}",
+            p["customer_ids"],
+            p["proposal_id"],
+        )
         for p in listed
     ]
     ends = {State.OPEN: "expires", State.ALL: "expires or ended"}.get(state, "ended")
-    render.table("Proposals", ("proposed", ends, "state", "reason", "customers", "proposal"), rows)
+    render.table("Proposals", ("proposed", ends, "state", "reason", "bits", "customers", "proposal"), rows)
 
 
 def _proposals(state: State, limit: int, fresh: Any, timeout_s: float) -> Iterator[identity_pb2.Proposal]:

@@ -13,6 +13,17 @@ from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, K
 if TYPE_CHECKING:
     pass
 
+DOUBTS = {  # why a match isn't certain
+    "WEIGHT": "less speaks for it than the rules ask for",
+    "WITNESS": "no witness (a national id, or an address, telephone or mailbox beside nearly the same given name)",
+    "OTHER_RECORDS": "other records of the two say less",
+    "RIVAL": "one of them could be somebody else as well",
+}
+VETOES = {
+    "NAME_AND_BIRTH_DISAGREE": "given name and birth date both disagree",
+    "NAME_AND_INITIAL_DISAGREE": "given name and middle initial both disagree",
+    "INITIAL_AND_BIRTH_DISAGREE": "middle initial and birth date both disagree",
+}
 SHOWN_DIGITS = 8  # of a hash: enough to tell a customer's identifiers apart
 
 _PARTY_HELP = "A customer id, or namespace:value such as email:ann@example.com."
@@ -94,13 +105,19 @@ def history(
 
 
 def _show_pair(shown: dict[str, Any]) -> None:
-    said = "one customer" if shown["together"] else "two" if shown["obstacles"] else "two, with nothing in common"
+    alike = shown["obstacles"] or shown["vetoes"] or shown["one_household"]
+    said = "one customer" if shown["together"] else "two" if alike else "two, with nothing in common"
     ends = [f"{_hashed(shown[end])}, of {shown[f'{end}_customer_id'] or 'nobody'}" for end in ("one", "other")]
     render.facts(
         [
             ("they are", said),
             ("A", ends[0]),
             ("B", ends[1]),
+            ("alike, and told apart", "; ".join(VETOES.get(veto, veto) for veto in shown["vetoes"])),
+            (
+                "household",
+                "of one: the same family name and address, which is no reason for a merge" if shown["one_household"] else "",
+            ),
             ("proposed to be merged", shown["proposal_ids"]),
             ("by rules of version", str(shown["rules_version"])),
         ]
@@ -155,7 +172,7 @@ def _obstacle(shown: dict[str, Any]) -> str:
         case "ONE_PER_SOURCE":
             return f"{shown['namespace']} keeps each person once, and has records of both"
         case "LOW_CERTAINTY":
-            return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike, and not enough to be linked unasked"
+            return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike: {'; '.join(DOUBTS.get(doubt, doubt) for doubt in shown['doubts'])}"
         case "SHARED" | "CONTESTED" | "BLOCKED" | "CROWDED":
             return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} {_why_it_links_nobody(shown)}"
     kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])

@@ -185,10 +185,17 @@ class _Writer:
         assert link.evidence is not None
         unique = rejected.reason == "LIMIT" and self._why.rules.of(rejected.namespace).limit == 1
         reason = "TWO_KNOWN_PEOPLE" if unique else "LIMIT_REACHED" if rejected.reason == "LIMIT" else rejected.reason
-        proposal = Proposal(self._new_id(), one, other, reason, link.evidence.event_id)
+        proposal = Proposal(self._new_id(), one, other, reason, link.evidence.event_id, link.weight, rejected.doubts)
         self._drafting.proposals.append(proposal)
         for stream, end in ((one, other), (other, one)):
-            public = events.MergeProposed(proposal_id=proposal.proposal_id, other=end, reason=reason, cause=proposal.cause)
+            public = events.MergeProposed(
+                proposal_id=proposal.proposal_id,
+                other=end,
+                reason=reason,
+                cause=proposal.cause,
+                match_weight=proposal.weight,
+                doubts=proposal.doubts,
+            )
             self._entry(events.MERGE_PROPOSED, stream, public, link.evidence)
 
     def _withdraw(self, proposal_id: bytes, one: bytes, other: bytes) -> None:

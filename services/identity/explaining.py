@@ -18,7 +18,7 @@ from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.nobody import nobody
 from services.identity.recall import Instants, Recalled, Told
 from services.identity.records.likeness import Comparer
-from services.identity.tables import decisions, erasures, modelbook, rulebook, views
+from services.identity.tables import decisions, erasures, modelbook, record_rows, rulebook, views
 from services.identity.tables.rulebook import Activation
 from services.identity.tables.views import Resolved
 from services.identity.weighing import Grounds, Weighed, Weighing
@@ -53,6 +53,8 @@ class Why:
     owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
     proposals: list[bytes] = field(default_factory=list)  # open ones, of the two
     grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches
+    vetoes: list[str] = field(default_factory=list)  # by which their records tell two apart that are alike
+    household: bool = False  # whether two live together, by what is said now
 
 
 @dataclass(slots=True)
@@ -124,6 +126,8 @@ class Explanations:
                 why.owners = await recall.owners(connection, shared, rules, recalled.nodes, instants)
             if not explained.together and first.customer and second.customer:
                 why.proposals = await views.proposals_between(connection, first.customer, second.customer)
+                why.household = await record_rows.live_together(connection, first.customer, second.customer)
+                why.vetoes = recalled.vetoes(recalled.standing(rules).partition(first.node, second.node), first.node, second.node)
         return why
 
     async def history(self, customer: bytes, known_at: int = END_OF_TIME) -> History:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
+from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import RecordPair, best
 from services.identity.tables import former_matches, record_rows
@@ -67,6 +68,14 @@ class Recalled:
 
     def standing(self, rules: Rules) -> Standing:
         return standing_on(self.facts, rules, self.shared)
+
+    def vetoes(self, partition: Partition, one: Node, other: Node) -> list[str]:
+        """What their records differ in that no weight overrules, of two groups whose records are alike."""
+        ours, theirs = ({node.value_hash for node in partition.group_of[end].nodes} for end in (one, other))
+        across = [
+            m.like for m in self.matches.values() if {m.like.one, m.like.other} & ours and {m.like.one, m.like.other} & theirs
+        ]
+        return sorted({like.veto for like in across if like.veto is not None})
 
 
 async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False) -> Recalled:

@@ -70,6 +70,8 @@ class MergeProposed(Public, frozen=True, kw_only=True):
     other: bytes
     reason: str
     cause: bytes
+    match_weight: float | None = None  # bits, of a match
+    doubts: tuple[str, ...] = ()  # why a match isn't certain, in identity's words
 
 
 class ProposalClosed(Public, frozen=True, kw_only=True):

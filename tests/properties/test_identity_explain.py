@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.identity.graph.crowding import shared
 from services.identity.graph.explain import Explained, Obstacle, Standing, explain, standing_on, without
-from services.identity.graph.facts import Node, pair
+from services.identity.graph.facts import Match, Node, pair
 from services.identity.graph.ownership import contests
 from services.identity.graph.rules import Rules
 from tests.properties.components import component_of
@@ -90,6 +90,7 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
     assert obstacle.link is not None
     if obstacle.kind == "LOW_CERTAINTY":
         match = facts.matched[pair(*obstacle.nodes)]
+        assert doubts_are_so(obstacle, match, rules)
         groups = standing.partition(*ends).group_of
         one, other = (groups[node] for node in obstacle.nodes)  # of many pairs, others may say less; or one may be somebody else
         asked = max(match.weight, match.unrivalled) >= rules.matching.review_weight
@@ -100,6 +101,18 @@ def is_so(standing: Standing, obstacle: Obstacle, ends: tuple[Node, Node]) -> bo
         limit = rules.of(obstacle.namespace).limit
         return limit is not None and sum(node.namespace == obstacle.namespace for node in facts.nodes() | set(ends)) > limit
     return len(facts.nodes()) > rules.max_cluster
+
+
+def doubts_are_so(obstacle: Obstacle, match: Match, rules: Rules) -> bool:
+    """It is told why a match isn't certain, and a witness is missed only where one would help."""
+    asked = rules.matching.link_weight
+    so = {
+        "WEIGHT": match.weight < asked,
+        "WITNESS": rules.matching.witness and match.witnessed_weight < asked,
+        "OTHER_RECORDS": True,  # of whole groups, as are rivals
+        "RIVAL": bool(rules.matching.one_per_source),
+    }
+    return obstacle.doubts != () and all(so[doubt] for doubt in obstacle.doubts)
 
 
 def links_nobody(standing: Standing, obstacle: Obstacle) -> bool:

@@ -174,7 +174,7 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
                 assert rules.matching.band(match.weight, match.witnessed_weight) == "link"
         else:
             assert any({link.strong, link.weak} <= nodes and link.evidence == at for nodes, at in facts.together.items())
-    for link, reason, namespace in found.rejected:
+    for link, reason, namespace, _ in found.rejected:
         assert reason != "LIMIT" or rules.of(namespace).limit is not None
         assert found.group_of[link.strong] is not found.group_of[link.weak]
 
@@ -293,7 +293,7 @@ def test_an_uncertain_match_is_a_question_where_its_ends_are_apart(
 ) -> None:
     facts = facts_of(seen, decided)
     found = divide(facts, rules)
-    asked = {pair(link.strong, link.weak) for link, reason, _ in found.rejected if reason == "LOW_CERTAINTY"}
+    asked = {pair(link.strong, link.weak) for link, reason, *_ in found.rejected if reason == "LOW_CERTAINTY"}
     for matched, match in facts.matched.items():
         one, other = (found.group_of[node] for node in matched)
         if matched in asked:

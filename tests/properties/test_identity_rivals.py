@@ -68,7 +68,7 @@ def bits(match: Match, unrivalled: bool) -> float:
 def test_who_could_be_nobody_else_is_linked_and_who_could_is_asked_about(found: Weights) -> None:
     facts = facts_of(found)
     partition = divide(facts, rules())
-    asked = {pair(link.strong, link.weak) for link, reason, _ in partition.rejected if reason == "LOW_CERTAINTY"}
+    asked = {pair(link.strong, link.weak) for link, reason, *_ in partition.rejected if reason == "LOW_CERTAINTY"}
     for ends, match in facts.matched.items():
         groups = [partition.group_of[node] for node in ends]
         if match.unrivalled >= REVIEW and all(len(group.nodes) == 1 for group in groups):

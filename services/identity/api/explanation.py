@@ -76,6 +76,8 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
         obstacles=[_obstacle(why, obstacle) for obstacle in why.explained.obstacles],
         proposal_ids=[to_text(proposal) for proposal in why.proposals],
         rules_version=why.rules.version,
+        vetoes=why.vetoes,
+        one_household=why.household,
     )
     reached = why.one.node
     for link in why.explained.links:
@@ -117,6 +119,8 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.limit = why.rules.max_sightings
         case "ONE_PER_SOURCE":
             message.namespace = obstacle.namespace
+        case "LOW_CERTAINTY":
+            message.doubts.extend(obstacle.doubts)
         case "SHARED":
             message.limit = namespace.shared_after or 0
             message.owners.update(why.owners[obstacle.nodes[0].value_hash])

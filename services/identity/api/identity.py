@@ -91,6 +91,8 @@ def _proposal(row: views.ProposalRow, expiry: Expiry) -> pb.Proposal:
         customer_ids=[to_text(row.customer), to_text(row.other)],
         reason=row.reason,
         cause_event_id=to_text(row.cause),
+        weight=row.weight,
+        doubts=row.doubts,
         propose_time=to_timestamp(row.proposed_at),
         state=STATES[row.state],
         close_time=to_timestamp(row.closed_at) if row.closed_at is not None else None,

@@ -65,6 +65,8 @@ class Proposal:
     other: bytes
     reason: str
     cause: bytes
+    weight: float | None = None  # bits, of a match
+    doubts: tuple[str, ...] = ()  # why a match isn't certain
 
 
 def admit(suppressions: Mapping[bytes, Suppression], sighting: Sighting, rules: Rules) -> Sighting | Suppression:

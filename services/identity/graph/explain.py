@@ -15,7 +15,7 @@ from services.identity.graph.causes import by_node, chain
 from services.identity.graph.crowding import Taking
 from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import contests
-from services.identity.graph.resolve import Link, Partition, Rejected, candidates, resolve
+from services.identity.graph.resolve import Doubt, Link, Partition, Rejected, candidates, resolve
 from services.identity.graph.rules import Namespace, Rules
 
 Kind = Literal[
@@ -61,6 +61,7 @@ class Obstacle(NamedTuple):
     nodes: tuple[Node, ...] = ()
     namespace: str = ""
     link: Link | None = None
+    doubts: tuple[Doubt, ...] = ()  # of low certainty
 
 
 class Explained(NamedTuple):
@@ -193,9 +194,9 @@ def _told(standing: Standing, partition: Partition, rejected: Rejected) -> Itera
         case "ONE_PER_SOURCE":
             yield Obstacle("ONE_PER_SOURCE", (), rejected.namespace, link)
             if _by_absence(standing, link):  # with the source's rule goes what they would be linked for
-                yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link)
+                yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link, ("WEIGHT",))
         case "LOW_CERTAINTY":
-            yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link)
+            yield Obstacle("LOW_CERTAINTY", tuple(sorted((link.strong, link.weak))), "", link, rejected.doubts)
 
 
 def _by_absence(standing: Standing, link: Link) -> bool:

@@ -132,9 +132,10 @@ def _people(nodes: Collection[Node], owners: Collection[str], people: Partition)
 def _questions(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:
     """The questions that contested values put: are these two people one?"""
     lenient = resolve(facts, rules, outside)
-    for link, reason, namespace in lenient.rejected:
+    for rejected in lenient.rejected:
+        link = rejected.link
         if link.weak in contested and not rules.of(link.weak.namespace).device:
             others = lenient.group_of[link.weak].nodes - contested
             other = min(others, key=lambda node: (rules.rank(node.namespace), node), default=link.strong)
             if partition.group_of[link.strong] is not partition.group_of[other]:
-                yield Rejected(link._replace(weak=other), reason, namespace)
+                yield rejected._replace(link=link._replace(weak=other))

@@ -17,6 +17,7 @@ from services.identity.graph.rules import Namespace, Rules
 TIMES_A_RIVAL = 20.0  # as likely as all others together has one to be whom a source that has each person once can have once only
 
 Reason = Literal["LIMIT", "FORBIDDEN", "CLUSTER_TOO_LARGE", "ONE_PER_SOURCE", "LOW_CERTAINTY"]
+Doubt = Literal["WEIGHT", "WITNESS", "OTHER_RECORDS", "RIVAL"]  # why a match isn't certain
 
 
 class Link(NamedTuple):
@@ -33,6 +34,7 @@ class Rejected(NamedTuple):
     link: Link
     reason: Reason
     namespace: str = ""  # whose limit, or which source's
+    doubts: tuple[Doubt, ...] = ()  # of low certainty
 
 
 @dataclass(slots=True)
@@ -175,8 +177,9 @@ def _reject_match(link: Link, partition: Partition, facts: Facts, rules: Rules) 
         for one, other in permutations((part, another))
         for rival in _rivals(partition, one, other, facts)
     ]
-    certain = odds > 0.0 and log2(odds) >= rules.matching.link_weight and odds >= TIMES_A_RIVAL * fsum(rivals)
-    return None if certain else Rejected(link, "LOW_CERTAINTY")
+    if odds <= 0.0 or log2(odds) < rules.matching.link_weight:
+        return Rejected(link, "LOW_CERTAINTY", "", ("OTHER_RECORDS",))
+    return Rejected(link, "LOW_CERTAINTY", "", ("RIVAL",)) if odds < TIMES_A_RIVAL * fsum(rivals) else None
 
 
 def _odds(partition: Partition, part: Group, another: Group, unrivalled: bool) -> float:
@@ -246,8 +249,16 @@ def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejecte
             strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
             link = Link(strong, weak, match.evidence, weight)
             both = one.sources & other.sources
-            asked.append(Rejected(link, "ONE_PER_SOURCE", min(both)) if both else Rejected(link, "LOW_CERTAINTY"))
+            doubts = _doubts(weight, match, rules)
+            asked.append(Rejected(link, "ONE_PER_SOURCE", min(both)) if both else Rejected(link, "LOW_CERTAINTY", "", doubts))
     return sorted(asked)
+
+
+def _doubts(weight: float, match: Match, rules: Rules) -> tuple[Doubt, ...]:
+    """Why it is asked, at this weight."""
+    asked = rules.matching.link_weight
+    too_little: tuple[Doubt, ...] = ("WEIGHT",) if weight < asked else ()
+    return (*too_little, "WITNESS") if rules.matching.witness and match.witnessed_weight < min(weight, asked) else too_little
 
 
 def _asking(found: Pair, match: Match, facts: Facts, rules: Rules) -> float | None:

@@ -240,6 +240,8 @@ def upgrade() -> None:
             other       bytea NOT NULL,
             reason      text  NOT NULL,
             cause       bytea NOT NULL,
+            weight      float8, -- bits, of a match
+            doubts      text[] NOT NULL, -- why it isn't certain
             proposed_at int8  NOT NULL,
             pos         int8  NOT NULL,
             state       text  NOT NULL DEFAULT 'open',

@@ -61,3 +61,16 @@ async def of_customers(pool: Any, customers: Collection[bytes], limit: int, know
         known_at,
     )
     return {row["record_id"]: RecordRow(*row.values()) for row in rows}
+
+
+async def live_together(pool: Any, one: bytes, other: bytes) -> bool:
+    """Whether sources say the same address and family name of two, or of whom they are merged with."""
+    found = await pool.fetchval(
+        """WITH members AS (SELECT customer, canonical FROM customers WHERE canonical IN (
+               SELECT canonical FROM customers WHERE customer IN ($1, $2))),
+           homes AS (SELECT canonical, household FROM members JOIN records USING (customer) WHERE household IS NOT NULL)
+           SELECT EXISTS (SELECT FROM homes GROUP BY household HAVING count(DISTINCT canonical) > 1)""",
+        one,
+        other,
+    )
+    return bool(found)

@@ -17,9 +17,12 @@ async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: in
     if not proposals:
         return
     await connection.executemany(
-        """INSERT INTO proposals (proposal_id, customer, other, reason, cause, proposed_at, pos)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)""",
-        [(one.proposal_id, one.customer, one.other, one.reason, one.cause, proposed_at, pos) for one in proposals],
+        """INSERT INTO proposals (proposal_id, customer, other, reason, cause, weight, doubts, proposed_at, pos)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
+        [
+            (one.proposal_id, one.customer, one.other, one.reason, one.cause, one.weight, list(one.doubts), proposed_at, pos)
+            for one in proposals
+        ],
     )
 
 
@@ -91,6 +94,8 @@ class ProposalRow(msgspec.Struct, frozen=True):
     other: bytes
     reason: str
     cause: bytes
+    weight: float | None
+    doubts: Sequence[str]
     proposed_at: int
     pos: int
     state: str

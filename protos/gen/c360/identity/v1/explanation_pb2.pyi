@@ -111,6 +111,8 @@ class ExplainPairResponse(_message.Message):
     OBSTACLES_FIELD_NUMBER: _builtins.int
     PROPOSAL_IDS_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
+    VETOES_FIELD_NUMBER: _builtins.int
+    ONE_HOUSEHOLD_FIELD_NUMBER: _builtins.int
     together: _builtins.bool
     """Whether the two are one customer."""
     one_customer_id: _builtins.str
@@ -119,6 +121,8 @@ class ExplainPairResponse(_message.Message):
     """The canonical customer that `other` belongs to now, a UUID; empty when it names nobody."""
     rules_version: _builtins.int
     """The version of the rules that this was concluded by."""
+    one_household: _builtins.bool
+    """When they are two: whether sources say the same family name and address of both now. Never a reason for a merge."""
     @_builtins.property
     def one(self) -> Global___HashedIdentifier:
         """The identifier that `one` stands for."""
@@ -141,6 +145,12 @@ class ExplainPairResponse(_message.Message):
     def proposal_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Proposals to merge the two that are to be decided, UUIDs."""
 
+    @_builtins.property
+    def vetoes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When they are two whose records are alike: what the records contradict each other in, which no weight overrules, such as
+        "NAME_AND_BIRTH_DISAGREE". Other links may join the two all the same.
+        """
+
     def __init__(
         self,
         *,
@@ -153,10 +163,12 @@ class ExplainPairResponse(_message.Message):
         obstacles: _abc.Iterable[Global___Obstacle] | None = ...,
         proposal_ids: _abc.Iterable[_builtins.str] | None = ...,
         rules_version: _builtins.int = ...,
+        vetoes: _abc.Iterable[_builtins.str] | None = ...,
+        one_household: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "obstacles", b"obstacles", "one", b"one", "one_customer_id", b"one_customer_id", "other", b"other", "other_customer_id", b"other_customer_id", "proposal_ids", b"proposal_ids", "rules_version", b"rules_version", "together", b"together"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "obstacles", b"obstacles", "one", b"one", "one_customer_id", b"one_customer_id", "one_household", b"one_household", "other", b"other", "other_customer_id", b"other_customer_id", "proposal_ids", b"proposal_ids", "rules_version", b"rules_version", "together", b"together", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -344,6 +356,7 @@ class Obstacle(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
+    DOUBTS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
     "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": too many own
@@ -380,6 +393,13 @@ class Obstacle(_message.Message):
     def match(self) -> Global___MatchGround:
         """How much alike they are, where a match would have joined them."""
 
+    @_builtins.property
+    def doubts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """LOW_CERTAINTY: why. "WEIGHT": less speaks for it than the rules ask for. "WITNESS": nothing that only the person could say agrees
+        (a national id, or an address, telephone or mailbox beside nearly the same given name). "OTHER_RECORDS": the other records of the
+        two say less. "RIVAL": one of the two could be somebody else as well; match.rivals names whom.
+        """
+
     def __init__(
         self,
         *,
@@ -392,10 +412,11 @@ class Obstacle(_message.Message):
         decision_id: _builtins.str = ...,
         evidence: Global___EvidenceEvent | None = ...,
         match: Global___MatchGround | None = ...,
+        doubts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "match", b"match"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "evidence", b"evidence", "identifiers", b"identifiers", "limit", b"limit", "match", b"match", "namespace", b"namespace", "owners", b"owners", "reason", b"reason", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "doubts", b"doubts", "evidence", b"evidence", "identifiers", b"identifiers", "limit", b"limit", "match", b"match", "namespace", b"namespace", "owners", b"owners", "reason", b"reason", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

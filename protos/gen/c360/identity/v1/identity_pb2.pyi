@@ -474,6 +474,8 @@ class Proposal(_message.Message):
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    DOUBTS_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
@@ -486,6 +488,8 @@ class Proposal(_message.Message):
     """Whether it is still to be decided, or how it ended."""
     decision_id: _builtins.str
     """The decision that accepted or declined it, a UUID; otherwise empty."""
+    weight: _builtins.float
+    """Of a match, what spoke for it when it was proposed, in bits; absent of others."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The two customers it would join."""
@@ -502,6 +506,10 @@ class Proposal(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When it is closed unless somebody decides; absent when it has ended."""
 
+    @_builtins.property
+    def doubts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """LOW_CERTAINTY: why it wasn't certain when it was proposed; as in Obstacle.doubts."""
+
     def __init__(
         self,
         *,
@@ -514,12 +522,16 @@ class Proposal(_message.Message):
         close_time: _timestamp_pb2.Timestamp | None = ...,
         decision_id: _builtins.str = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        weight: _builtins.float | None = ...,
+        doubts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decision_id", b"decision_id", "expire_time", b"expire_time", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decision_id", b"decision_id", "doubts", b"doubts", "expire_time", b"expire_time", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
 
