@@ -24,6 +24,7 @@ from services.identity.tables.views import Resolved
 from services.identity.weighing import Grounds, Weighed, Weighing
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events import customer as events
+from shared.events.catalogue import Public
 from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
@@ -74,6 +75,11 @@ class History:
     def other_of(self, record: Record) -> bytes | None:
         """The other customer, which has to be present still."""
         return None if self.about_erased(record) else getattr(record.entry.public(), "other", None)
+
+    def by_hand(self, decision_id: bytes, kind: type[Public]) -> Public | None:
+        """What these streams say of a decision: it stays when an erasure takes the decision itself."""
+        said = (public for r in self.records if isinstance(public := r.entry.public(), kind))
+        return next((public for public in said if getattr(public, "decision_id", None) == decision_id), None)
 
     def about_erased(self, record: Record) -> bool:
         return getattr(record.entry.public(), "other", None) in self.erased

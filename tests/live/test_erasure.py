@@ -245,6 +245,31 @@ def test_who_stays_is_told_that_a_proposal_is_closed_and_not_with_whom(platform:
     assert customer not in str(history) + str(timeline)
 
 
+def test_what_was_decided_about_who_is_erased_is_told_as_decided_to_who_stays(platform: Platform, key: str) -> None:
+    """Merged and split by hand; the decisions themselves go with the erasure."""
+    one, other = Person(), Person()
+    for person in (one, other):
+        platform.resolve(
+            "user_id", person.user, platform.record(key, identify({"email": person.email}, user_id=person.user)).position
+        )
+    merge_by_hand(platform, one, other)
+    platform.decisions.SplitCustomer(decision_pb2.SplitCustomerRequest(**about(one, other)), timeout=DEADLINE_S)
+    stays, leaves = (platform.resolve("user_id", person.user).customer_id for person in (one, other))
+    about_it = pb.EraseCustomerRequest(
+        request_id=str(uuid.uuid4()),
+        customer=CustomerRef(customer_id=leaves),
+        policy=REFUSE,
+        reason="she asked",
+        requested_by="clerk 7",
+    )
+    assert platform.identity.EraseCustomer(about_it, timeout=DEADLINE_S).erasure.stage == COMPLETED
+    asked = explanation_pb2.GetCustomerHistoryRequest(customer_id=stays)
+    history = platform.explanations.GetCustomerHistory(asked, timeout=DEADLINE_S)
+    told = {entry.type: (entry.cause, entry.decided_by) for entry in history.entries}
+    assert told[events.MERGED.id] == told[events.SPLIT.id] == ("DECISION", "crm-desk")
+    assert leaves not in str(history)
+
+
 def about(one: Person, other: Person) -> Any:
     """What a decision by hand about two people says."""
     customer, its = (CustomerRef(identifier=person.email_identifier()) for person in (one, other))

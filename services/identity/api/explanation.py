@@ -177,6 +177,8 @@ def _add_cause(message: pb.HistoryEntry, record: Record, history: History) -> No
         message.decided_by = (decision.withdrawn_by if back else decision.decided_by) or ""
         if not history.about_erased(record):
             message.reason = (decision.withdrawn_reason if back else decision.reason) or ""
+    elif (decided_by := _by_hand(record, history)) is not None:
+        message.cause, message.decided_by = "DECISION", decided_by
     elif any(public.cause == activation.event_id for activation in history.activations):
         message.cause = "RULES"
     elif public.cause:
@@ -186,6 +188,16 @@ def _add_cause(message: pb.HistoryEntry, record: Record, history: History) -> No
         if public.match_weight is not None:
             message.cause = "DECISION" if decision is not None else "MATCH"
             message.match_weight, message.match_model = public.match_weight, public.match_model or ""
+
+
+def _by_hand(record: Record, history: History) -> str | None:
+    """Who made it so, where the decision itself went with somebody who was erased."""
+    cause = record.entry.public().cause
+    kind = events.MergeDecided if record.entry.type_id in JOINING else events.MergeForbidden
+    if (made := history.by_hand(cause, kind)) is not None:
+        return str(made.decided_by)  # type: ignore[attr-defined]
+    back = history.by_hand(cause, events.DecisionWithdrawn)
+    return None if back is None else str(back.withdrawn_by)  # type: ignore[attr-defined]
 
 
 def _text(found: bytes | None) -> str:
