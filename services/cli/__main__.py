@@ -36,6 +36,7 @@ from services.cli.lake import command as lake
 from services.cli.profile_explain import explain
 from services.cli.profile_history import diff, history
 from services.cli.replay import replay
+from services.cli.segment_watch import watch as watch_segment
 from services.cli.status import status
 from services.cli.training import train
 
@@ -110,6 +111,7 @@ identity.app.add_typer(identity_matching.app, name="match")
 app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
 app.add_typer(parked.app, name="parked")
+segments.app.command()(watch_segment)
 app.add_typer(segments.app, name="segments")
 app.add_typer(sources.app, name="sources")
 app.add_typer(plans.app, name="plans")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from services.cli import paging, render
-from services.cli.errors import NotReachable
 from services.cli.notation import LogPosition
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -25,6 +23,7 @@ from services.cli.options import (
     Version,
     position_parser,
 )
+from services.cli.reconnecting import reconnecting
 
 if TYPE_CHECKING:
     from c360.profile.v1 import profile_pb2
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 DETAILS_SHOWN = 300  # characters: a table of whole documents can't be read; --json has them
 EARLIER: Final = "there are earlier events: raise --limit to see them"
 FLAGS: Final = ("verified", "cut")
-RECONNECTS_AT_MOST = 30  # in a row, without any state in between
-RECONNECT_DELAY_S = 1.0
 
 app = typer.Typer(no_args_is_help=True, help="Golden profiles: now, as of any past instant, and as they change.")
 
@@ -159,7 +156,7 @@ def watch(
     )
     before: dict[str, Any] | None = None
     try:
-        for number, profile in enumerate(_states(request), start=1):
+        for number, profile in enumerate(reconnecting(lambda: _stream(request)), start=1):
             shown = messages.plain(profile)
             render.line(shown) if as_json else _show(shown, before)
             before = shown
@@ -179,26 +176,8 @@ def _entries(request: profile_pb2.GetTimelineRequest, limit: int, timeout_s: flo
         yield from paging.entries(stub.GetTimeline, request, "entries", limit, timeout_s, EARLIER)
 
 
-def _states(request: profile_pb2.WatchProfileRequest) -> Iterator[profile_pb2.Profile]:
-    """Every new state; reconnects after the last one while the service is away, but not when it never was there."""
-    seen = False
-    failures = 0
-    while True:
-        try:
-            for profile in _stream(request):
-                yield profile
-                seen, failures = True, 0
-                del request.resume_after[:]
-                request.resume_after.extend(profile.positions)
-        except NotReachable:
-            failures += 1
-            if not seen or failures > RECONNECTS_AT_MOST:
-                raise
-            render.note("connection lost; connecting again")
-        time.sleep(RECONNECT_DELAY_S)
-
-
 def _stream(request: profile_pb2.WatchProfileRequest) -> Iterator[profile_pb2.Profile]:
+    """Begun again it goes on behind what was taken."""
     from c360.profile.v1 import profile_pb2_grpc
 
     from services.cli.client import connect
@@ -208,6 +187,8 @@ def _stream(request: profile_pb2.WatchProfileRequest) -> Iterator[profile_pb2.Pr
         try:
             for answer in call:
                 yield answer.profile
+                del request.resume_after[:]
+                request.resume_after.extend(answer.profile.positions)
         finally:
             call.cancel()
 

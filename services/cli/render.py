@@ -25,6 +25,11 @@ def line(data: Any) -> None:
     print(json.dumps(data, ensure_ascii=False, separators=(",", ":")), flush=True)
 
 
+def say(text: str) -> None:
+    """One item of a stream, for eyes."""
+    print(printable(text), flush=True)
+
+
 def note(text: str) -> None:
     """For people only: stdout stays clean for the pipe."""
     print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """`c360 profile rules`, `explain`, `whatif` and `segments` against the real services, on a trait that no other test knows."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -90,6 +91,21 @@ def test_rules_that_cannot_be_are_refused(c360: Command, tmp_path: Path) -> None
     assert "PURPOSE_MISSING" in c360.run("whatif", written(tmp_path, {}), "-P", "", code=1).stderr, "a count may tell of one person"
 
 
+def watched_until_interrupted(c360: Command, segment: str, user: str, trait: str, customer: str) -> None:
+    with c360.start("segments", "watch", segment, "-P", "audit", "--json") as watching:
+        try:
+            assert watching.stdout is not None
+            assert json.loads(watching.stdout.readline()) == {"customer_id": customer, "change": "in"}
+            c360.json("events", "identify", "-u", user, "-t", f"{trait}=silver")
+            assert json.loads(watching.stdout.readline()) == {"customer_id": customer, "change": "left"}
+            c360.json("events", "identify", "-u", user, "-t", f"{trait}=gold")
+            assert json.loads(watching.stdout.readline()) == {"customer_id": customer, "change": "entered"}
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(timeout=10) == 0
+        finally:
+            watching.kill()
+
+
 def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_path: Path) -> None:
     user, trait, name = f"user-{uuid4()}", f"plan_{uuid4().hex}", f"gold_{uuid4().hex}"
     before = c360.json("profile", "rules", "show")
@@ -122,6 +138,7 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     shown = c360.run("profile", "explain", f"user_id:{user}", "told", "-P", "audit").stdout
     assert all(word in shown for word in ("1 events", "(counts)", "occurred", "sent", "received", "recorded", "chosen")), shown
     assert f"v{activated['version']}" in c360.run("profile", "get", f"user_id:{user}", "-P", "audit").stdout
+    watched_until_interrupted(c360, name, user, trait, profile["customer_id"])
     shown = c360.run("whatif", written(tmp_path, before["document"]), "-P", "audit").stdout
     assert name in shown
     assert "leaves" in shown

@@ -36,6 +36,7 @@ def test_help_explains_the_exit_codes() -> None:
         "profile history",
         "profile diff",
         "profile watch",
+        "segments watch",
         "profile replay",
         "profile explain",
         "profile rules show",
