@@ -117,7 +117,7 @@ class Explanations:
     async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
         """Of identifiers, or of customers by their ids.
 
-        Raises NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS).
+        Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS).
         """
         async with self._snapshot() as connection:
             first, second = [await _named(connection, end, self._graph.rules) for end in (one, other)]
@@ -161,7 +161,7 @@ class Explanations:
         """Each record of one customer with each of the other, strongest first; and of how many pairs nobody knows what they were
         at that instant. Where the two are one, what each said before they were merged is compared.
 
-        Raises InvalidInput (SAME_CUSTOMER), NotFound (IDENTIFIER_UNKNOWN, CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED,
+        Raises InvalidInput (SAME_CUSTOMER), NotFound (CUSTOMER_UNKNOWN, and as `nobody`), WrongState (CUSTOMER_ERASED,
         RECORDS_OF_THEN_UNKNOWN).
         """
         async with self._snapshot() as connection:

@@ -334,7 +334,10 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         for told in ("history", "customer"):
             assert f"match of {explained['weight']:.1f} bits" in command.run("identity", told, one).stdout
         apart = command.json("identity", "why", child, question)["obstacles"]
-        assert [obstacle["reason"] for obstacle in apart] == ["LOW_CERTAINTY"]
+        assert [(obstacle["reason"], obstacle["doubts"]) for obstacle in apart] == [("LOW_CERTAINTY", ["WEIGHT", "WITNESS"])]
+        at_home = command.json("identity", "why", one, child)
+        assert (at_home["one_household"], at_home["obstacles"]) == (True, [])
+        assert "nothing in common" not in command.run("identity", "why", one, child).stdout
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}
         her = CustomerRef(customer_id=customers[2])
         home = matching_pb2.ListHouseholdRequest(customer=her, page_size=1)
@@ -353,8 +356,10 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         proposals = [
             json.loads(line) for line in command.run("identity", "proposals", "--json", "--limit", "500").stdout.splitlines()
         ]
-        asked = [one["reason"] for one in proposals if set(one["customer_ids"]) == {customers[2], customers[3]}]
-        assert asked == ["LOW_CERTAINTY"]
+        [asked] = [one for one in proposals if set(one["customer_ids"]) == {customers[2], customers[3]}]
+        assert (asked["reason"], asked["doubts"]) == ("LOW_CERTAINTY", ["WEIGHT", "WITNESS"])
+        assert asked["weight"] == apart[0]["match"]["weight"]
+        assert asked["expire_time"] > asked["propose_time"]
         assert command.json("identity", "match", "model")["version"] == COMPARER.model.version
         assert command.json("identity", "match", "read-back")["records"] >= 4
         assert [platform.resolve("anonymous_id", device).customer_id for device in devices] == customers

@@ -1,6 +1,7 @@
 """Who is who: when identifiers are seen together, then what is concluded."""
 
 from itertools import combinations, count
+from typing import cast
 
 import pytest
 
@@ -10,6 +11,10 @@ from services.identity.graph.facts import Evidence, Facts, Match, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import DEFAULT_RULES, LINK_WEIGHT
+from services.identity.matching.veto import Veto
+from services.identity.recall import Recalled
+from services.identity.records.likeness import Likeness
+from services.identity.tables.former_matches import Matched
 from tests.properties.graph_store import Store
 
 numbers = count(1)
@@ -122,6 +127,18 @@ def test_two_of_many_records_are_one_by_what_all_of_them_say(others_say: float, 
     partition = divide(facts, DEFAULT_RULES)
     assert (partition.group_of[ours[3]] is partition.group_of[theirs[3]]) is one
     assert {rejected.reason for rejected in partition.rejected} == (set() if one else {"LOW_CERTAINTY"})
+
+
+def test_a_veto_between_two_is_named_and_one_with_somebody_else_is_not() -> None:
+    """Two who are alike and contradict each other have that in common: it isn't nothing."""
+    ann, twin, other = (node(f"user_id:{name}") for name in ("ann", "twin", "other"))
+    recalled = Recalled()
+    for number, (end, veto) in enumerate(((twin, "NAME_AND_INITIAL_DISAGREE"), (other, "NAME_AND_BIRTH_DISAGREE"))):
+        like = Likeness(ann.value_hash, end.value_hash, 20.0, 20.0, True, cast(Veto, veto), "", b"", Evidence(1, b"1"), b"", 1)
+        recalled.matches[b"ann", bytes([number])] = Matched(like, since=1)
+    partition = recalled.standing(DEFAULT_RULES).partition(ann, twin, other)
+    assert recalled.vetoes(partition, twin, ann) == ["NAME_AND_INITIAL_DISAGREE"]
+    assert recalled.vetoes(partition, twin, other) == []
 
 
 def certain(weight: float) -> Match:
