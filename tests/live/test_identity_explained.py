@@ -10,7 +10,7 @@ from services.identity.composition import Parts
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.rules_document import document_of
 from services.identity.domain.sighting import Suppression
-from services.identity.explaining import Explanations
+from services.identity.explaining import COUNTED, Explanations
 from services.identity.graph.crowding import shared
 from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node
@@ -238,14 +238,15 @@ async def test_a_pair_is_explained_as_by_all_facts(store: Store, rules: Rules, s
             assert why.explained.together is expected.together
             assert times(why.explained) == times(expected)
             assert bool(why.explained.obstacles) is bool(expected.obstacles)
-            assert {o[:3] for o in why.explained.obstacles if o.kind == "SHARED"} == {
-                o[:3] for o in expected.obstacles if o.kind == "SHARED"
+            assert {o[:3] for o in why.explained.obstacles if o.kind in COUNTED} == {
+                o[:3] for o in expected.obstacles if o.kind in COUNTED
             }
             for obstacle in why.explained.obstacles:
-                if obstacle.kind == "SHARED":
+                if obstacle.kind in COUNTED:
                     [value] = obstacle.nodes
                     counted = list(why.owners[value.value_hash].items())
                     by_two = value in contests(facts, rules, shared(facts, rules)).open
+                    assert by_two is (obstacle.kind == "CONTESTED")
                     assert by_two or rules.is_shared(value.namespace, counted)
             for link in why.explained.links:
                 assert link.evidence is not None

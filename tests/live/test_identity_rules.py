@@ -170,7 +170,7 @@ async def test_what_is_explained_as_known_then_is_by_the_rules_of_that_day(store
     explanations = (await store.parts()).explanations
     found = [await explanations.why(one, other, Instants(known_at=known)) for known in (before, END_OF_TIME)]
     assert [why.rules.version for why in found] == [1, 2]
-    assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["SHARED", "LIMIT"], ["BLOCKED"]]
+    assert [[obstacle.kind for obstacle in why.explained.obstacles] for why in found] == [["CONTESTED", "LIMIT"], ["BLOCKED"]]
     known = await explanations.why(one, other, await explanations.instants(None, now_us()))
     assert known.explained == found[1].explained
     versions = await rulebook.history(LogReader(store.pool))
