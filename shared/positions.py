@@ -9,7 +9,7 @@ from shared.errors import InvalidInput, NotFreshEnough
 
 # A caller without a deadline still gets an answer.
 LONGEST_WAIT_S = 30.0
-LOGS = frozenset({"ingest", "customer", "profile", "consent", "segments"})
+LOGS = frozenset({"ingest", "customer", "profile", "consent", "segments", "settled"})
 
 
 def progress_name(log: str, partition: int) -> str:

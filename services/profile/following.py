@@ -16,6 +16,7 @@ PAGE_DECISIONS = 500
 PAGE_MOVES = 500
 CONSENT: Final = "consent"
 SEGMENTS: Final = "segments"
+SETTLED: Final = "settled"  # the newest version of the rules that everybody was looked at by for segments
 NOTHING: Final = -1  # the place before everything
 
 Places = dict[str, int]  # by the names of `Progress`, what is included
@@ -23,6 +24,11 @@ Places = dict[str, int]  # by the names of `Progress`, what is included
 
 def partition_name(partition: int) -> str:
     return f"profile/{partition}"
+
+
+def looked_at(log: str) -> str:
+    """As Progress knows how far membership has followed a log."""
+    return f"segments/{log}"
 
 
 class Follower:
@@ -111,22 +117,28 @@ class Follower:
 class Moves:
     """A place in what is written of who entered and left a segment: what no event tells, above all the passing of time."""
 
-    def __init__(self, memberships: Memberships, segment: str, applied: int, after: Places | None) -> None:
+    def __init__(self, memberships: Memberships, segment: str, applied: Places, after: Places | None) -> None:
         """Of no segment there are none."""
         self._memberships = memberships
         self._segment = segment
-        self._included = applied if after is None else after.get(SEGMENTS, 0)
+        start = applied if after is None else after
+        self._included, self._settled = start.get(SEGMENTS, 0), start.get(SETTLED, 0)
 
     def places(self) -> Places:
-        return {SEGMENTS: self._included} if self._segment else {}
+        return {SEGMENTS: self._included, SETTLED: self._settled} if self._segment else {}
 
-    def is_behind(self, applied: int) -> bool:
-        return bool(self._segment) and self._included < applied
+    def is_behind(self, applied: Places) -> bool:
+        return bool(self._segment) and self._included < applied[SEGMENTS]
 
-    async def page(self, applied: int) -> set[bytes]:
+    def settle(self, applied: Places) -> bool:
+        """Whether everybody was looked at by newer rules since: of who came and went before that look nothing is written."""
+        before, self._settled = self._settled, max(self._settled, applied[SETTLED])
+        return bool(self._segment) and before < self._settled
+
+    async def page(self, applied: Places) -> set[bytes]:
         """Whom to look at; the place is behind them then."""
         if not self.is_behind(applied):
             return set()
-        rows = await self._memberships.changed_after(self._segment, self._included, applied, PAGE_MOVES)
-        self._included = rows[-1][0] if len(rows) >= PAGE_MOVES else applied
+        rows = await self._memberships.changed_after(self._segment, self._included, applied[SEGMENTS], PAGE_MOVES)
+        self._included = rows[-1][0] if len(rows) >= PAGE_MOVES else applied[SEGMENTS]
         return {customer for _, customer in rows}

@@ -54,12 +54,14 @@ class Hub:
         finally:
             self._followers.discard(changed)
 
-    def changed(self, streams: Collection[bytes]) -> None:
+    def changed(self, streams: Collection[bytes], by: asyncio.Event | None = None) -> None:
+        """`by` is the follower who says so and needn't hear of it."""
         for stream in streams:
             for watcher in self._watchers.get(stream, ()):
                 watcher.tell(stream)
         for follower in self._followers:
-            follower.set()
+            if follower is not by:
+                follower.set()
 
     def everything_changed(self) -> None:
         """Purposes changed: every watcher looks again."""

@@ -15,7 +15,7 @@ from services.profile.beginnings import Beginnings, Mover
 from services.profile.causes import RULES, TIME, Cause, begins_with, cause_of, change_of
 from services.profile.domain.membership import Move, by_events_alone, moves
 from services.profile.domain.rules import Rules
-from services.profile.following import CONSENT, SEGMENTS
+from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, partition_name
 from services.profile.hub import Hub
 from services.profile.standings import RulesChanged, Seen, Standings
 from services.profile.tables import memberships
@@ -63,17 +63,19 @@ class Keeper:
         self._hub = hub
         self._partitions = partitions
         self._clock = clock
+        self._news = asyncio.Event()
+        self._names = [looked_at(name) for name in (*map(partition_name, range(partitions)), CONSENT)]
         self._moved: set[bytes] = set()  # whoever follows them isn't told yet
+        self._told: list[int] = []
         self._resting_under: Rules | None = None  # rules without segments, by which nobody is in any
 
     async def run(self) -> None:
         """Never returns; raises when a server is down, to be started over from what is committed."""
-        news = asyncio.Event()
-        with self._hub.following(news):
+        with self._hub.following(self._news):
             while True:
-                news.clear()
+                self._news.clear()
                 if not await self.step():
-                    await wait_for_news(news, await self._patience_s())
+                    await wait_for_news(self._news, await self._patience_s())
                     await asyncio.sleep(GATHERING_S)
 
     async def include(self, logs: Collection[str], timeout_s: float) -> None:
@@ -83,8 +85,8 @@ class Keeper:
         """
         if self._rulebook.rules.segments is None:
             return
-        names = [f"profile/{partition}" for partition in range(self._partitions)] + [CONSENT] * (CONSENT in logs)
-        await self._progress.wait_all([(_looked_at(name), self._progress.applied(name)) for name in names], timeout_s)
+        names = [partition_name(partition) for partition in range(self._partitions)] + [CONSENT] * (CONSENT in logs)
+        await self._progress.wait_all([(looked_at(name), self._progress.applied(name)) for name in names], timeout_s)
 
     async def step(self) -> bool:
         """Whether there is more to do at once."""
@@ -103,10 +105,11 @@ class Keeper:
 
     async def _tell(self) -> None:
         """Also after a restart, and of what another process wrote: whoever follows finds in the table who moved."""
-        newest = await memberships.newest(self._pool)
-        if newest > self._progress.applied(SEGMENTS):
-            self._progress.advance(SEGMENTS, newest)
-            self._hub.changed(self._moved)
+        self._progress.advance(SEGMENTS, await memberships.newest(self._pool))
+        places = [self._progress.applied(name) for name in (SEGMENTS, SETTLED, *self._names)]
+        if places != self._told:
+            self._told = places
+            self._hub.changed(self._moved, by=self._news)
         self._moved = set()
 
     async def _patience_s(self) -> float:
@@ -129,8 +132,8 @@ class Keeper:
             await self._write(connection, rules, others, self._by_rules(place, others, causes))
             await memberships.move_to(connection, msgspec.structs.replace(place, consent=consent))
         for partition, next_pos in heads.items():
-            self._progress.advance(_looked_at(f"profile/{partition}"), next_pos - 1)
-        self._progress.advance(_looked_at(CONSENT), consent)
+            self._progress.advance(looked_at(partition_name(partition)), next_pos - 1)
+        self._progress.advance(looked_at(CONSENT), consent)
         return more
 
     async def _begun(self, connection: Any, place: Place, rules: Rules) -> Place:
@@ -174,7 +177,7 @@ class Keeper:
         async with self._pool.acquire() as connection, connection.transaction():
             place = await memberships.lock(connection)
             if place.rules_version != rules.version or not place.filling:
-                self._rest(rules, place)  # after a restart
+                self._settle(rules, place)  # after a restart
                 return place.rules_version != rules.version
             if rules.segments is None:
                 page = [(0, customer) for customer in await memberships.somebody_after(connection, place, PAGE_CUSTOMERS)]
@@ -188,11 +191,14 @@ class Keeper:
             await memberships.move_to(connection, place)
             if not page:
                 await memberships.settle(connection, rules.version, self._clock())
-        self._rest(rules, place)
+        self._settle(rules, place)
         return bool(page)
 
-    def _rest(self, rules: Rules, place: Place) -> None:
-        if rules.segments is None and place.rules_version == rules.version and not place.filling:
+    def _settle(self, rules: Rules, place: Place) -> None:
+        if place.rules_version != rules.version or place.filling:
+            return
+        self._progress.advance(SETTLED, rules.version)
+        if rules.segments is None:
             self._resting_under = rules
 
     async def _pass_time(self, rules: Rules) -> bool:
@@ -290,8 +296,3 @@ class Keeper:
                 movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
         history = self._standings.history(connection, rules)
         return await self._beginnings.of(history, LogReader(connection), rules, movers, now)
-
-
-def _looked_at(log: str) -> str:
-    """As Progress knows how far membership has followed a log."""
-    return f"segments/{log}"

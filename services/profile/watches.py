@@ -12,13 +12,23 @@ import msgspec
 from services.profile.app import Profiles
 from services.profile.batches import Batches, Refused, Seen, Within, outside
 from services.profile.belonging import require_sight_of
-from services.profile.domain.membership import stands_in
+from services.profile.domain.membership import by_events_alone, standing_in
 from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
-from services.profile.following import CONSENT, NOTHING, SEGMENTS, Follower, Moves, Places, partition_name
+from services.profile.following import (
+    CONSENT,
+    NOTHING,
+    SEGMENTS,
+    SETTLED,
+    Follower,
+    Moves,
+    Places,
+    looked_at,
+    partition_name,
+)
 from services.profile.hub import Hub, News
 from services.profile.profile import Profile
-from services.profile.reading import noted
+from services.profile.reading import noted, steady_until
 from services.profile.ready import ReadyAnswers
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
@@ -114,20 +124,23 @@ class Watches:
 
         Of a segment also of those who entered or left it without an event.
         """
-        follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, self._applied(), after)
+        applied = self._followed(segment)
+        follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, applied, after)
         if after and await self._consents.defined_at(purpose_name) > after.get(CONSENT, NOTHING):
-            follower.begin_again(self._applied())
-        moves = Moves(self._memberships, segment, self._progress.applied(SEGMENTS), after)
+            follower.begin_again(self._followed(segment))
+        moves = Moves(self._memberships, segment, applied, after)
         news = asyncio.Event()
         with self._hub.following(news):
             while True:
                 news.clear()
-                applied, moved = self._applied(), self._progress.applied(SEGMENTS)
+                newest, applied = self._applied(), self._followed(segment)
                 purpose = await self._permitted(purpose_name, segment)
-                for few in _chunks(await follower.page(applied, purpose) | await moves.page(moved)):
+                if moves.settle(applied):
+                    follower.begin_again(applied)
+                for few in _chunks(await follower.page(applied, purpose) | await moves.page(applied)):
                     yield await self._look(few, purpose, segment, is_scan=follower.catches_up, with_verified=with_verified)
-                yield Look(purpose, places=follower.places() | moves.places(), events_behind=follower.behind(applied))
-                if not (follower.is_behind(applied) or moves.is_behind(moved)):
+                yield Look(purpose, places=follower.places() | moves.places(), events_behind=follower.behind(newest))
+                if not (follower.is_behind(applied) or moves.is_behind(applied)):
                     await wait_for_news(news, RECHECK_S)
                     await asyncio.sleep(GATHERING_S)
 
@@ -166,13 +179,27 @@ class Watches:
         def is_in(profile: Profile, cluster: Mapping[bytes, Held]) -> bool:
             require_sight_of(segment, profile.rules, purpose)
             states = [held.state for held in cluster.values()]
-            return stands_in(segment, states, profile.record, profile.rules, self._clock())
+            found = standing_in(segment, states, profile.record, profile.rules, self._clock())
+            if found.due_at is not None:
+                steady_until(found.due_at)
+            return segment in found.segments
 
         return is_in
 
     def _applied(self) -> Places:
         names = [*(partition_name(partition) for partition in range(self._partitions)), CONSENT]
         return {name: self._progress.applied(name) for name in names}
+
+    def _followed(self, segment: str) -> Places:
+        """What may be looked at. In whose segment time plays a part, only what the keeper of memberships has looked at before: of
+        who came and went between its looks nothing is written, so nobody else may have seen that."""
+        applied, rules = self._applied(), self._profiles.in_force
+        moved = {name: self._progress.applied(name) for name in (SEGMENTS, SETTLED)}
+        defined = rules.segments is not None and segment in rules.segments.conditions
+        if not defined or by_events_alone(rules, [segment]):
+            return applied | moved | {SETTLED: rules.version}
+        bounded = {name: min(number, self._progress.applied(looked_at(name))) for name, number in applied.items()}
+        return bounded | moved | ({} if rules.verifying else {CONSENT: applied[CONSENT]})
 
     async def _permitted(self, name: str, segment: str = "") -> PurposeDefined:
         """The purpose as it is now. Raises InvalidInput, NotFound, NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""

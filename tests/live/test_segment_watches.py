@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,7 +12,7 @@ from services.stack.stack import Stack
 from shared.errors import NotFound, NotPermitted
 from shared.events.consent import Outcome
 from shared.ids import derived_id, to_text
-from shared.instants import now_us
+from shared.instants import END_OF_TIME, SECOND, now_us
 from shared.waiting import end
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
 from tests.live.mirror import PATIENCE_S, Mirror, Watching
@@ -20,7 +22,18 @@ from tests.properties.people_read import decision, purpose
 
 RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}},
             "segments": {"kiel": {"when": "traits.city == 'Kiel'"}, "buyers": {"when": "computed.recent >= 1"}}}"""
+OTHER_RULES = RULES.replace(
+    '"kiel":', """"recent": {"when": "computed.recent >= 1"}, "valid": {"when": "traits.until > now"}, "kiel":"""
+)
 POLL_S = 0.005
+
+
+@asynccontextmanager
+async def held_up(inside: Inside) -> AsyncIterator[None]:
+    """The keeper of memberships waits, as for another process."""
+    async with inside.parts.keeper._pool.acquire() as connection, connection.transaction():
+        await connection.fetch("SELECT FROM segment_progress FOR UPDATE")
+        yield
 
 
 @pytest.fixture
@@ -93,6 +106,52 @@ async def test_who_watches_a_segment_is_told_who_enters_and_leaves_by_whatever(i
     await inside.record([erased(one)])
     async with watching(kiel, "kiel"):
         await holds(kiel)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_nobody_stays_in_a_mirror_who_came_and_went_before_memberships_were_looked_at(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setattr(watches, "RECHECK_S", 0.05)
+    parts, streams = inside.parts, sorted(new_id() for _ in range(3))
+    one, other, third = streams
+    keys, customers = await inside.keys(streams), streams if named else None
+    await inside.define(purpose("contract", "*", "events", name="mirror"))
+    await inside.record(founded(stream, number) for number, stream in enumerate(streams))
+    await activated(parts, command(RULES))
+    buyers, recent, valid = Mirror(), Mirror(), Mirror()
+    async with Watching(inside, buyers, "mirror", customers, segment="buyers") as watching:
+        await watching.caught_up()
+        async with held_up(inside):
+            await inside.record([tracked(one, keys[one], now_us())])
+            await passed(SECOND)
+        await watching.caught_up()
+        await holds(buyers)
+
+        await inside.record([tracked(other, keys[other], now_us())])
+        await holds(buyers, other)
+        until = datetime.fromtimestamp((now_us() + SECOND) / SECOND, UTC).isoformat()
+        await inside.record([identified(third, keys[third], 1, until=until)])
+        await watching.caught_up()
+        async with held_up(inside):
+            await activated(parts, command(OTHER_RULES))
+            async with (
+                Watching(inside, recent, "mirror", customers, segment="recent"),
+                Watching(inside, valid, "mirror", customers, segment="valid"),
+            ):
+                await holds(valid, third)
+                await passed(SECOND)
+        for mirror, segment in ((recent, "recent"), (valid, "valid")):  # they go on where they broke off
+            async with Watching(inside, mirror, "mirror", customers, segment=segment):
+                await holds(mirror)
+    assert not await parts.memberships.changes("valid", (), END_OF_TIME, 5), "else this shows nothing"
+
+
+async def passed(span_us: int) -> None:
+    """What began by now is over."""
+    until = now_us() + span_us
+    while now_us() <= until:  # noqa: ASYNC110 - the clock is what is waited for
+        await asyncio.sleep(POLL_S)
 
 
 async def test_a_watch_of_a_segment_ends_with_what_its_purpose_may_not_see(inside: Inside) -> None:

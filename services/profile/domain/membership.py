@@ -6,12 +6,11 @@ from typing import Final
 import msgspec
 
 from services.profile.domain.computed.aggregates import values
-from services.profile.domain.computed.occurrences import Kept
 from services.profile.domain.computed.take import join
 from services.profile.domain.expressions.tree import EVERY_FIELD, taken_of
 from services.profile.domain.golden import COMPUTED, GoldenRecord
 from services.profile.domain.rules import Rules
-from services.profile.domain.segments import Condition, Known, Segments, is_member, members, next_change
+from services.profile.domain.segments import Condition, Known, Segments, alone, members, next_change
 from services.profile.domain.state import State
 
 NOWHERE: Final[frozenset[str]] = frozenset()
@@ -34,21 +33,21 @@ def standing(states: Iterable[State], record: GoldenRecord, rules: Rules, at: in
     """Of the customer that these states are, whose golden record this is at that instant."""
     if rules.segments is None:
         return Standing()
-    known, kept = _known(states, record, rules.segments, at)
-    return Standing(members(rules.segments, known), next_change(rules.segments, known, kept))
+    return _standing(states, record, rules.segments, at)
 
 
-def stands_in(segment: str, states: Iterable[State], record: GoldenRecord, rules: Rules, at: int) -> bool:
+def standing_in(segment: str, states: Iterable[State], record: GoldenRecord, rules: Rules, at: int) -> Standing:
     """As `standing`, of one segment; of one that these rules don't define nobody is a member."""
     if rules.segments is None or segment not in rules.segments.conditions:
-        return False
-    return is_member(rules.segments, segment, _known(states, record, rules.segments, at)[0])
+        return Standing()
+    return _standing(states, record, alone(rules.segments, segment), at)
 
 
-def _known(states: Iterable[State], record: GoldenRecord, segments: Segments, at: int) -> tuple[Known, Mapping[str, Kept]]:
+def _standing(states: Iterable[State], record: GoldenRecord, segments: Segments, at: int) -> Standing:
     kept = join(state.computed for state in states)
     traits = {name: trait.value for name, trait in record.traits.items() if name not in segments.definitions.all}
-    return Known(traits, values(kept, segments.definitions, at), at), kept
+    known = Known(traits, values(kept, segments.definitions, at), at)
+    return Standing(members(segments, known), next_change(segments, known, kept))
 
 
 def moves(

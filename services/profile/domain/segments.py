@@ -9,7 +9,7 @@ A condition that can't be evaluated, because a trait is missing or of another ty
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -90,9 +90,9 @@ def members(segments: Segments, known: Known) -> frozenset[str]:
     return frozenset(name for name, condition in segments.conditions.items() if condition.when.evaluate(values) is True)
 
 
-def is_member(segments: Segments, name: str, known: Known) -> bool:
-    """Whether the customer is in this one, which is defined."""
-    return segments.conditions[name].when.evaluate(_values(segments, known)) is True
+def alone(segments: Segments, name: str) -> Segments:
+    """As if no other were defined."""
+    return replace(segments, conditions={name: segments.conditions[name]})
 
 
 def next_change(segments: Segments, known: Known, kept: Mapping[str, Kept]) -> int | None:

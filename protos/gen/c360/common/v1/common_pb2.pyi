@@ -28,7 +28,9 @@ class Position(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     log: _builtins.str
-    """Which log: "ingest", "customer", "profile", "consent" or "segments" (who enters and leaves); "source" says where a registration stands and is not waited for."""
+    """Which log: "ingest", "customer", "profile", "consent", "segments" (who enters and leaves) or "settled" (the version of the rules that
+    everybody was looked at by for segments); "source" says where a registration stands and is not waited for.
+    """
     partition: _builtins.int
     """Partition of that log, from 0."""
     number: _builtins.int
