@@ -12,6 +12,8 @@ import psycopg
 from psycopg import sql
 
 from shared.config import ConfigError, Partitions, read_settings
+from shared.instants import now_us
+from shared.log import merkle, notes
 from shared.store.migrate import upgrade
 from shared.vault import FileKeyring
 
@@ -47,6 +49,7 @@ def migrate(settings: MigrateSettings) -> None:
         upgrade(of_database(settings.admin_url, DATABASE), service, ROOT / service / "migrations")
     upgrade(of_database(settings.admin_url, VAULT_DATABASE), "vault", ROOT.parent / "shared" / "vault" / "migrations")
     _ensure_partitions(settings)
+    _sign_new_partitions(settings, FileKeyring(keyring))
     with psycopg.connect(of_database(settings.admin_url, VAULT_DATABASE), autocommit=True) as admin:
         admit(admin, FileKeyring(keyring).current_id)
 
@@ -98,6 +101,20 @@ def _ensure_partitions(settings: MigrateSettings) -> None:
                 sql.SQL("INSERT INTO {} (partition) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING").format(heads),
                 [wanted],
             )
+
+
+def _sign_new_partitions(settings: MigrateSettings, keyring: FileKeyring) -> None:
+    """Each partition has a checkpoint before its first event: where there is none later, it was removed, and nothing is signed."""
+    empty = "SELECT partition FROM {} AS head WHERE next_pos = 0 AND NOT EXISTS (SELECT FROM {} WHERE partition = head.partition)"
+    # Anew while it is empty: the keyring may have been exchanged for the one of a backup.
+    sign = """INSERT INTO {} (partition, tree_size, note, made_at) VALUES (%s, 0, %s, %s)
+              ON CONFLICT (partition, tree_size) DO UPDATE SET note = excluded.note"""
+    with psycopg.connect(of_database(settings.admin_url, DATABASE), autocommit=True) as admin:
+        for service in SERVICES:
+            heads, events, checkpoints = (sql.Identifier(service, name) for name in ("partition_heads", "events", "checkpoints"))
+            for (partition,) in admin.execute(sql.SQL(empty).format(heads, events)).fetchall():
+                tree = notes.Checkpoint(notes.origin_of(keyring.installation, service, partition), 0, merkle.EMPTY_ROOT)
+                admin.execute(sql.SQL(sign).format(checkpoints), [partition, notes.signed(tree.text(), keyring), now_us()])
 
 
 def main() -> int:

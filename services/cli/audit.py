@@ -53,8 +53,10 @@ def verify(
     """Check every event of every log: leaves, trees, heads, positions, versions, instants, checkpoints and their signatures.
 
     Exit code 0: nothing contradicts anything, 1: something does, and what is named. Of an event that no signed checkpoint covers
-    yet (one is made every minute, and by `c360 audit checkpoints`), the tables alone speak.
-    Whoever can write the databases and has the keyring could make history anew together with its checkpoints:
+    yet (one is made every minute, by `c360 audit checkpoints`, and when this command is done), the tables alone speak. Each service
+    is asked to sign what its log is, which it refuses when that isn't what it signed before.
+    What was signed is known from the tables, and to a service while it runs. Whoever can write the databases could remove the newest
+    checkpoints, make anew what only they covered, and have that signed after a restart; with the keyring, all of it at any time:
     only checkpoints that were kept elsewhere (`c360 audit checkpoints -o FOLDER`) tell, with --kept FOLDER.
     """
     from services.cli import verify as checks
@@ -179,11 +181,12 @@ def verdict(signed: int, events: int, trusted_key: bool, kept: bool) -> str:
     """What is known when nothing was found, and no more than that."""
     lines = [f"nothing contradicts anything: {signed} of {events} events are covered by a signed checkpoint"]
     if signed < events:
-        lines.append(
-            "the others could have been altered together with the tree; `c360 audit checkpoints` signs them as they are now"
-        )
+        lines.append("the others could have been altered together with the tree; from now on they are signed as they are")
     if not trusted_key:
         lines.append("without --key, the signatures are checked with the key that the services say is theirs")
     if not kept:
-        lines.append("without --kept, whoever has the keyring and the databases could have made all of it anew")
+        lines.append(
+            "without --kept, whoever writes the databases could have made anew what the newest checkpoints covered, and removed"
+            " these before a restart; with the keyring, all of it"
+        )
     return "\n".join(lines)

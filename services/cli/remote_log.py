@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from c360.log.v1 import log_pb2 as pb
 from c360.log.v1 import log_pb2_grpc
 
+from services.cli.errors import error_info
 from shared.events.catalogue import Entry
 from shared.log.merkle import Node
 from shared.log.placing import Head
@@ -33,6 +34,18 @@ class RemoteLog:
     def checkpoint(self, partition: int) -> str:
         """Signed now, or before if nothing has come since."""
         return str(self._stub.GetCheckpoint(pb.GetCheckpointRequest(partition=partition), timeout=self._timeout_s).note)
+
+    def refusal(self, partition: int) -> str:
+        """Why it would not be signed now; empty: it is."""
+        import grpc
+
+        try:
+            self.checkpoint(partition)
+        except grpc.RpcError as error:
+            if error_info(error)[0] != "LOG_DAMAGED":
+                raise
+            return str(error.details())
+        return ""
 
     def checkpoints(self, partition: int) -> Iterator[RawCheckpoint]:
         for page in self._stub.ReadCheckpoints(pb.ReadCheckpointsRequest(partition=partition, after_tree_size=-1)):

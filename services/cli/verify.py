@@ -80,9 +80,9 @@ def _check_partition(
     of_this = [note for note in kept if note.startswith(f"{origin}\n")]
     kept[:] = [note for note in kept if note not in of_this]
     # Checkpoints first: one that is made later may be of events that the head doesn't have yet.
-    checkpoints = [*log.checkpoints(partition), *map(_kept, of_this)]
+    stored = [*log.checkpoints(partition)]
     head = next((to_head(now) for now in log.describe().partitions if now.partition == partition), to_head(found))
-    audit = PartitionAudit(head, log.nodes(partition), checkpoints, origin, key, partitions)
+    audit = PartitionAudit(head, log.nodes(partition), [*stored, *map(_kept, of_this)], origin, key, partitions)
     progress.begin(f"{service}/{partition}", head.head.next_pos)
     count = 0
     for event in log.events(partition):
@@ -92,7 +92,12 @@ def _check_partition(
             progress.step(STEP_EVENTS)
     progress.step(count % STEP_EVENTS)
     findings = audit.finish()
-    return Checked(f"{service}/{partition}", count, audit.verified, len(checkpoints), findings)
+    if not stored:
+        findings.append(Finding("CHECKPOINTS_MISSING", None, None, "all were removed: there is one from before the first event on"))
+    # Last, so that `signed` is what was signed before.
+    if refused := log.refusal(partition):
+        findings.append(Finding("SIGNING_REFUSED", None, None, f"the service doesn't sign it any more: {refused}"))
+    return Checked(f"{service}/{partition}", count, audit.verified, len(stored) + len(of_this), findings)
 
 
 def _kept(note: str) -> RawCheckpoint:

@@ -22,6 +22,7 @@ from services.identity.api.rules import SERVICE_NAME as RULES
 from services.identity.api.rules import RulesApi
 from services.identity.composition import IdentitySettings, Parts, compose
 from services.identity.follow import follow_ingest, replay
+from services.identity.tables.erasures import version_of
 from shared import bus
 from shared.bus.destructions import heed
 from shared.instants import now_us
@@ -43,7 +44,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     client = await bus.connect(settings.nats_url, "identity")
     parts = compose(settings, pool, vault, keyring, client)
     _answer(server, parts, pool, vault, keyring)
-    checkpoints = serve_log(server, pool, "identity", keyring, now_us)
+    checkpoints = serve_log(server, pool, "identity", keyring, now_us, known=lambda stream: version_of(pool, stream))
     await server.start()
     await server.set_ready(True)
     try:

@@ -56,7 +56,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     _answer(server, parts, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
     doors = _open_http(settings, parts, keyring)
-    checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions)
+    checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions, parts.states.version_of)
 
     async def become_ready() -> None:
         await parts.consent.informed.wait()

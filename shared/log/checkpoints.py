@@ -1,10 +1,12 @@
 """Signs what a log is, at an interval and on demand, and never signs what contradicts an earlier signature.
 
 That last rule is what makes a checkpoint worth keeping (c2sp.org/tlog-checkpoint): before a partition's tree is signed, it
-must be proved to contain the tree that was signed before. Whoever rewrites history in the database gets no signature for it.
+must be proved to contain the tree that was signed before. What was signed is known from the database, and to the process that
+signed it. Whoever takes the newest checkpoints out of the database, and waits for a restart, can rewrite what only they covered.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shared.errors import InvalidInput, LogDamaged, NotFound
@@ -22,7 +24,13 @@ from shared.vault import Keyring
 ON_DEMAND_S = 1.0  # between two that somebody asks for: whoever reaches the port must not fill a table
 INTERVAL_S = 60.0  # what was recorded earlier than this before an intrusion is out of the intruder's reach
 
+Known = Callable[[bytes], Awaitable[int]]  # the newest version of a stream, as the service knows it beside its log; 0: not at all
+
 log = logger("checkpoints")
+
+
+async def nothing_known(stream: bytes) -> int:
+    return 0
 
 
 class Checkpoints:
@@ -31,12 +39,15 @@ class Checkpoints:
     `partitions` is how many the log has, from the settings: whoever writes the tables has no say in what is signed.
     """
 
-    def __init__(self, pool: Any, log_name: str, keyring: Keyring, clock: Clock, partitions: int = 1) -> None:
+    def __init__(
+        self, pool: Any, log_name: str, keyring: Keyring, clock: Clock, partitions: int = 1, known: Known = nothing_known
+    ) -> None:
         self._pool = pool
         self._log_name = log_name
         self._keyring = keyring
         self._clock = clock
         self.partitions = partitions
+        self._known = known
         self._prover = Prover(pool)
         self._coming: dict[int, asyncio.Task[str]] = {}  # by partition, those that are not begun yet
         self._rest_until: dict[int, float] = {}  # by partition, seconds of the loop's clock
@@ -77,7 +88,7 @@ class Checkpoints:
         return await self.make(partition)
 
     async def make(self, partition: int) -> str:
-        """The checkpoint of the partition as it is now; made when there is none yet. Raises NotFound, LogDamaged."""
+        """The checkpoint of the partition as it is now; made when there is none yet. Raises InvalidInput, LogDamaged."""
         # In this order: heads only grow, so what was signed before a head was read is never larger than it.
         before, note = await self._newest(partition)
         now = await self._current(partition)
@@ -106,19 +117,22 @@ class Checkpoints:
         """The stream's partition, and a signed statement of how far it went at the checkpoint of this size.
 
         That the newest event is in the tree is proved before it is signed; that there is none after it is accountable, as
-        whoever shows a later one in the same tree proves a lie.
+        whoever shows a later one in the same tree proves a lie. None is signed that the service itself knows better.
 
-        Raises what `at` does, LogDamaged when the log has other partitions than it should.
+        Raises what `at` and what is `known` do, LogDamaged when the log has other partitions than it should.
         """
         if await RawLog(self._pool).partitions() != [*range(self.partitions)]:
             raise LogDamaged("the log has other partitions than it should", expected=self.partitions)
         partition = partition_of(stream, self.partitions)
         checkpoint = await self.at(partition, size)
+        known = await self._known(stream)  # first: a stream only grows
         newest = await RawLog(self._pool).newest(partition, stream, size)
-        version, position = 0, None
+        version, position = (newest.record.version, newest.record.pos) if newest else (0, None)
+        if known > version and not await RawLog(self._pool).has_later(partition, stream, version + 1, size):
+            said = "the newest events of a stream are gone"
+            raise LogDamaged(said, partition=partition, tree_size=size, version=version, known_version=known)
         if newest is not None:
             await self._check_included(newest, checkpoint)
-            version, position = newest.record.version, newest.record.pos
         head = StreamHead(checkpoint, stream, version, position, self.partitions)
         return partition, notes.signed(head.text(), self._keyring)
 
@@ -128,8 +142,6 @@ class Checkpoints:
         return [partition for partition in range(self.partitions) if sizes.get(partition) != 0]
 
     async def _current(self, partition: int) -> Checkpoint:
-        if not 0 <= partition < self.partitions:
-            raise InvalidInput("this log has no such partition", reason="PARTITION_UNKNOWN", partition=partition)
         row = await self._pool.fetchrow("SELECT next_pos, merkle_frontier FROM partition_heads WHERE partition = $1", partition)
         if row is None:
             raise LogDamaged("the head of the partition is gone", partition=partition)
@@ -140,13 +152,19 @@ class Checkpoints:
         return Checkpoint(self.origin(partition), row["next_pos"], merkle.root_of(frontier))
 
     async def _newest(self, partition: int) -> tuple[Checkpoint, str]:
-        """The largest that was ever signed, and its note where it is at hand; the empty tree when there is none."""
+        """The largest that was ever signed, and its note where it is at hand. A log has one from before its first event on."""
+        if not 0 <= partition < self.partitions:
+            raise InvalidInput("this log has no such partition", reason="PARTITION_UNKNOWN", partition=partition)
         note = await self._pool.fetchval(
             "SELECT note FROM checkpoints WHERE partition = $1 ORDER BY tree_size DESC LIMIT 1", partition
         )
-        stored = self._open(partition, note) if note else Checkpoint(self.origin(partition), 0, merkle.EMPTY_ROOT)
-        remembered = self._signed.get(partition, stored)
-        return (remembered, "") if remembered.size > stored.size else (stored, note or "")
+        stored = self._open(partition, note) if note else None
+        remembered = self._signed.get(partition)
+        if remembered and (stored is None or remembered.size > stored.size):
+            return remembered, ""
+        if stored is None:
+            raise LogDamaged("the checkpoints of the partition are gone", partition=partition)
+        return stored, note
 
     def _open(self, partition: int, note: str) -> Checkpoint:
         try:

@@ -28,6 +28,8 @@ Code = Literal[
     "NODE_MISSING",
     "NODE_UNEXPECTED",
     "CHECKPOINT_ALTERED",
+    "CHECKPOINTS_MISSING",  # a log has one from before its first event on
+    "SIGNING_REFUSED",  # the service knows that the log isn't what it signed
 ]
 
 MAX_MIXTURE = 8  # of events and leaves that disagree in one block, so many are told apart one by one

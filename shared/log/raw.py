@@ -130,6 +130,19 @@ class RawLog:
         )
         return _to_raw(row) if row else None
 
+    async def has_later(self, partition: int, stream: bytes, version: int, size: int) -> bool:
+        """Whether the log has this version of a stream behind the first `size` events of its partition."""
+        return bool(
+            await self._pool.fetchval(
+                """SELECT EXISTS (SELECT FROM events JOIN partition_heads USING (partition)
+                                  WHERE partition = $1 AND stream = $2 AND version = $3 AND pos >= $4 AND pos < next_pos)""",
+                partition,
+                stream,
+                version,
+                size,
+            )
+        )
+
     async def nodes(self, partition: int) -> AsyncGenerator[list[Node], None]:
         """In the order of height and number."""
         after: tuple[int | None, int | None] = (None, None)

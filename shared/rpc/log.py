@@ -9,7 +9,7 @@ from c360.log.v1 import log_pb2_grpc
 
 from shared.ids import from_text, partition_of
 from shared.instants import Clock
-from shared.log.checkpoints import Checkpoints
+from shared.log.checkpoints import Checkpoints, Known, nothing_known
 from shared.log.prover import Prover
 from shared.log.raw import SMALLEST, RawEvent, RawLog
 from shared.rpc.server import RpcServer
@@ -19,9 +19,11 @@ PAGE_BYTES = 1024 * 1024  # of envelopes and headers; with one event of any size
 END = 2**63 - 1
 
 
-def serve_log(server: RpcServer, pool: Any, log: str, keyring: Keyring, clock: Clock, partitions: int = 1) -> Checkpoints:
+def serve_log(
+    server: RpcServer, pool: Any, log: str, keyring: Keyring, clock: Clock, partitions: int = 1, known: Known = nothing_known
+) -> Checkpoints:
     """Adds the LogService of the log that `log` names. Run what is returned in the background: it signs at an interval."""
-    checkpoints = Checkpoints(pool, log, keyring, clock, partitions)
+    checkpoints = Checkpoints(pool, log, keyring, clock, partitions, known)
     api = LogApi(log, RawLog(pool), Prover(pool), checkpoints)
     server.add(log_pb2_grpc.add_LogServiceServicer_to_server, api, "c360.log.v1.LogService")
     return checkpoints

@@ -13,6 +13,7 @@ from tests.e2e import tally
 from tests.e2e.client import Platform
 from tests.e2e.test_kill import wait_for_progress
 from tests.e2e.turmoil import turmoil
+from tests.live.command import Command
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -83,6 +84,7 @@ def test_a_backup_restored_without_the_broker_is_as_of_the_backup(directory: Pat
             after = second.finish()
         with Platform(stack.endpoints) as platform:
             again = tally.count(platform, tally.merged(sender.ledger for sender in first.senders))
+        Command(new).run("audit", "verify")
     assert before.problems == after.problems == again.problems == []
     assert after.visible == after.sent == after.acknowledged
     assert (again.visible, again.lost, again.doubled) == (before.visible, 0, 0)

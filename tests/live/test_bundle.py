@@ -24,6 +24,7 @@ from c360_verify.refusal import Refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.ids import to_text
 from shared.log import merkle, notes
 from tests.live.audited import Audited
 from tests.live.consent_shop import refusal
@@ -239,6 +240,29 @@ def test_an_erased_customer_can_be_proved_and_not_be_read(audited: Audited, read
 
 def count(report: Report) -> int:
     return sum(1 for _ in report.events())
+
+
+@pytest.mark.parametrize("log", ["identity", "profile"])
+async def test_a_stream_is_not_signed_shorter_than_its_service_knows_it(audited: Audited, log: str) -> None:
+    audited.c360.run("audit", "checkpoints")
+    with audited.tampering(log) as connection:
+        kept_in = "states" if log == "profile" else "customers"
+        stream = f"(SELECT {'stream' if log == 'profile' else 'customer'} FROM {kept_in} ORDER BY version DESC LIMIT 1)"
+        newest = f"DELETE FROM events WHERE (stream, version) = (SELECT stream, max(version) FROM events WHERE stream = {stream} GROUP BY 1)"
+        [gone] = connection.execute(f"{newest} RETURNING partition, stream, version").fetchall()
+        size = connection.execute("SELECT max(tree_size) FROM checkpoints WHERE partition = %s", [gone["partition"]]).fetchone()
+        assert size is not None
+        request = pb.GetStreamHeadRequest(stream_id=to_text(gone["stream"]), tree_size=size["max"])
+        async with grpc.aio.insecure_channel(getattr(audited.stack.endpoints, log)) as channel:
+            service: Any = LogServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError, match="newest events of a stream are gone"):
+                await service.GetStreamHead(request)
+            if log == "profile":
+                lower = "UPDATE states SET version = version + %s WHERE stream = %s"
+                connection.execute(lower, [-1, gone["stream"]])
+                with pytest.raises(grpc.aio.AioRpcError, match="what is stored was altered"):
+                    await service.GetStreamHead(request)
+                connection.execute(lower, [1, gone["stream"]])
 
 
 async def test_proofs_over_grpc_verify_against_signed_checkpoints(audited: Audited) -> None:

@@ -372,7 +372,7 @@ async def test_what_grew_is_signed_at_an_interval(pool: Any, servers: Stack) -> 
         await until_signed(pool, 41)
     finally:
         signing.cancel()
-    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == len(PARTITIONS) + 1
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints WHERE tree_size > 0") == len(PARTITIONS) + 1
 
 
 @pytest.mark.parametrize("change", ["event_id = '\\x00'", "version = 9", "pos = -1"])
@@ -392,6 +392,33 @@ async def test_a_newest_event_that_is_not_in_the_tree_is_not_signed(pool: Any, s
         await Checkpoints(OneConnection(admin), "profile", keyring, now_us, len(PARTITIONS)).stream_head(stream, 2)
     await tampering.rollback()
     await admin.close()
+
+
+async def test_a_stream_whose_newest_events_are_gone_is_not_signed_as_if_it_ended_there(pool: Any, servers: Stack) -> None:
+    """Their block isn't that of the newest one left, which still is in the tree."""
+    stream, partition = placed(1).entry.stream, placed(1).partition
+    others = [one for one in map(placed, range(2, 2000)) if one.partition == partition][:300]
+    log = await writer(pool)
+    await log.append([placed(1), *others, placed(1, version=2), placed(1, version=3)], {})
+    kept = FileKeyring(Path(servers.environment_of("profile")["C360_KEYRING_FILE"]))
+    known = [3]
+
+    async def version_of(stream: bytes) -> int:
+        return known[0]
+
+    signer = Checkpoints(pool, "profile", kept, now_us, len(PARTITIONS), version_of)
+    early = int((await signer.make(partition)).split("\n")[1])
+    await log.append([placed(1, version=4), *(one for one in map(placed, range(2000, 4000)) if one.partition == partition)], {})
+    late = int((await signer.make(partition)).split("\n")[1])
+    for size, version in ((early, "3"), (late, "4")):
+        known[0] = 4  # also of what came after the checkpoint
+        assert (await signer.stream_head(stream, size))[1].splitlines()[3] == version
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360", server_settings={"search_path": "profile"})
+    await admin.execute("DELETE FROM events WHERE stream = $1 AND version > 1", stream)
+    await admin.close()
+    for size in (early, late):
+        with pytest.raises(LogDamaged, match="newest events of a stream are gone"):
+            await signer.stream_head(stream, size)
 
 
 class OneConnection:
@@ -473,7 +500,7 @@ async def test_a_log_that_grew_and_was_signed_between_two_reads_is_no_damaged_lo
 
     note = await checkpoints(Meddling(pool, grow_and_sign), servers).make(partition)
     assert note.split("\n")[1] == "2"
-    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints WHERE tree_size > 0") == 2
 
 
 async def test_many_who_ask_at_once_get_one_new_checkpoint_that_has_what_was_there(pool: Any, servers: Stack) -> None:
@@ -485,7 +512,7 @@ async def test_many_who_ask_at_once_get_one_new_checkpoint_that_has_what_was_the
     await log.append([placed(1, version=2)], {})
     notes = await asyncio.gather(*(signer.on_demand(partition) for _ in range(50)))
     assert {note.split("\n")[1] for note in notes} == {"2"}
-    assert await pool.fetchval("SELECT count(*) FROM checkpoints") == 2
+    assert await pool.fetchval("SELECT count(*) FROM checkpoints WHERE tree_size > 0") == 2
     with pytest.raises(InvalidInput):
         await signer.on_demand(99)
 
@@ -506,7 +533,11 @@ async def test_what_contradicts_an_earlier_signature_is_never_signed(pool: Any, 
     for process in (signer, checkpoints(pool, servers)):
         with pytest.raises(LogDamaged):
             await process.make(partition)
-    await admin.execute("TRUNCATE checkpoints")
-    await admin.close()
-    with pytest.raises(LogDamaged):
-        await signer.make(partition)
+    saved = await admin.fetch("DELETE FROM checkpoints RETURNING *")
+    try:
+        for process in (signer, checkpoints(pool, servers)):
+            with pytest.raises(LogDamaged):
+                await process.make(partition)
+    finally:
+        await admin.copy_records_to_table("checkpoints", records=saved)
+        await admin.close()

@@ -90,6 +90,11 @@ async def versions_of(pool: Any, customers: Collection[bytes]) -> dict[bytes, in
     return {row["customer"]: row["version"] for row in rows}
 
 
+async def version_of(pool: Any, customer: bytes) -> int:
+    """0: no customer has this id."""
+    return (await versions_of(pool, [customer])).get(customer, 0)
+
+
 async def move_versions(connection: Any, versions: dict[bytes, int]) -> None:
     await connection.execute(
         """UPDATE customers AS c SET version = new.version FROM unnest($1::bytea[], $2::int8[]) AS new (customer, version)

@@ -64,6 +64,19 @@ class States:
             fold,
         )
 
+    async def version_of(self, stream: bytes) -> int:
+        """Of the state that is kept of a stream, which opens under no other; 0: there is none. Raises EnvelopeBroken."""
+        row = await self._pool.fetchrow(
+            "SELECT stream, version, pos, fold, envelope FROM states WHERE partition = $1 AND stream = $2",
+            partition_of(stream, self._partitions),
+            stream,
+        )
+        if row is None:
+            return 0
+        if row["envelope"] and (key := (await self._vault.keys([stream])).get(stream)):
+            _open(row, key)
+        return int(row["version"])
+
     async def count(self) -> int:
         return int(await self._pool.fetchval("SELECT count(*) FROM states"))
 

@@ -98,7 +98,8 @@ class LogServiceServicer:
     def GetCheckpoint(self, request, context):
         """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
         whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
-        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before, or
+        all its checkpoints are gone, which it has from before its first event on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +131,8 @@ class LogServiceServicer:
     def GetStreamHead(self, request, context):
         """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
         Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
-        stored of the stream is not in that tree, or the log has other partitions than it should.
+        stored of the stream is not in that tree, or is less than the service knows of, or the log has other partitions than it should.
+        DATA_LOSS (ENVELOPE_BROKEN): the state that tells how far it goes was altered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

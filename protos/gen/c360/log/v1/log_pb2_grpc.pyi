@@ -40,7 +40,8 @@ class LogServiceStub:
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetCheckpointRequest, _log_pb2.GetCheckpointResponse]
     """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
     whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
-    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before, or
+    all its checkpoints are gone, which it has from before its first event on.
     """
     ReadCheckpoints: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadCheckpointsRequest, _log_pb2.ReadCheckpointsResponse]
     """ReadCheckpoints streams all checkpoints of a partition, smallest tree first."""
@@ -55,7 +56,8 @@ class LogServiceStub:
     GetStreamHead: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetStreamHeadRequest, _log_pb2.GetStreamHeadResponse]
     """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
     Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
-    stored of the stream is not in that tree, or the log has other partitions than it should.
+    stored of the stream is not in that tree, or is less than the service knows of, or the log has other partitions than it should.
+    DATA_LOSS (ENVELOPE_BROKEN): the state that tells how far it goes was altered.
     """
     ReadEvents: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadEventsRequest, _log_pb2.ReadEventsResponse]
     """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
@@ -78,7 +80,8 @@ class LogServiceAsyncStub(LogServiceStub):
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_log_pb2.GetCheckpointRequest, _log_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
     whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
-    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before, or
+    all its checkpoints are gone, which it has from before its first event on.
     """
     ReadCheckpoints: _aio.UnaryStreamMultiCallable[_log_pb2.ReadCheckpointsRequest, _log_pb2.ReadCheckpointsResponse]  # type: ignore[assignment]
     """ReadCheckpoints streams all checkpoints of a partition, smallest tree first."""
@@ -93,7 +96,8 @@ class LogServiceAsyncStub(LogServiceStub):
     GetStreamHead: _aio.UnaryUnaryMultiCallable[_log_pb2.GetStreamHeadRequest, _log_pb2.GetStreamHeadResponse]  # type: ignore[assignment]
     """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
     Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
-    stored of the stream is not in that tree, or the log has other partitions than it should.
+    stored of the stream is not in that tree, or is less than the service knows of, or the log has other partitions than it should.
+    DATA_LOSS (ENVELOPE_BROKEN): the state that tells how far it goes was altered.
     """
     ReadEvents: _aio.UnaryStreamMultiCallable[_log_pb2.ReadEventsRequest, _log_pb2.ReadEventsResponse]  # type: ignore[assignment]
     """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
@@ -125,7 +129,8 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_log_pb2.GetCheckpointResponse, _abc.Awaitable[_log_pb2.GetCheckpointResponse]]:
         """GetCheckpoint signs what a partition is now, or returns the checkpoint that says so already. It signs at most once a second:
         whoever asks meanwhile waits for the next one, which has everything that was recorded before the call.
-        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): the log contradicts what was signed before, or
+        all its checkpoints are gone, which it has from before its first event on.
         """
 
     @_abc_1.abstractmethod
@@ -164,7 +169,8 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_log_pb2.GetStreamHeadResponse, _abc.Awaitable[_log_pb2.GetStreamHeadResponse]]:
         """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
         Errors: INVALID_ARGUMENT (STREAM_ID_INVALID), NOT_FOUND (CHECKPOINT_UNKNOWN), FAILED_PRECONDITION (LOG_DAMAGED): what is
-        stored of the stream is not in that tree, or the log has other partitions than it should.
+        stored of the stream is not in that tree, or is less than the service knows of, or the log has other partitions than it should.
+        DATA_LOSS (ENVELOPE_BROKEN): the state that tells how far it goes was altered.
         """
 
     @_abc_1.abstractmethod
