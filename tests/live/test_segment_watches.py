@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import cycle
+from typing import Any
 
 import pytest
+from c360.profile.v1 import segment_pb2 as pb
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from services.profile import watches
 from services.stack.stack import Stack
@@ -17,7 +22,8 @@ from shared.waiting import end
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
 from tests.live.mirror import PATIENCE_S, Mirror, Watching
 from tests.live.test_profile_rules import activated, command
-from tests.live.test_segments import _emptied
+from tests.live.test_segments import Deadline, _emptied, api_of
+from tests.live.test_watches import OUTCOMES, PEOPLE, World
 from tests.properties.people_read import decision, purpose
 
 RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}},
@@ -25,7 +31,20 @@ RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "ag
 OTHER_RULES = RULES.replace(
     '"kiel":', """"recent": {"when": "computed.recent >= 1"}, "valid": {"when": "traits.until > now"}, "kiel":"""
 )
+STORY = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}},
+            "segments": {"wanted": {"when": "computed.recent >= 1 || traits.city == 'Kiel'"}}}"""
 POLL_S = 0.005
+who = st.integers(0, PEOPLE - 1)
+steps = st.one_of(
+    st.tuples(st.just("identify"), who, st.sampled_from(["Kiel", "Bremen", None])),
+    st.tuples(st.just("order"), who),
+    st.tuples(st.just("merge"), who, who),
+    st.tuples(st.just("split"), who, who),
+    st.tuples(st.just("restrict"), who),
+    st.tuples(st.just("erase"), who),
+    st.tuples(st.just("decide"), who, st.sampled_from(OUTCOMES)),
+    st.tuples(st.sampled_from(["rules", "pass", "break", "catch up"])),
+)
 
 
 @asynccontextmanager
@@ -36,17 +55,31 @@ async def held_up(inside: Inside) -> AsyncIterator[None]:
         yield
 
 
-@pytest.fixture
-async def inside(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    monkeypatch.setattr(watches, "GATHERING_S", 0.0)
+@asynccontextmanager
+async def kept(servers: Stack) -> AsyncIterator[Inside]:
+    """Memberships are kept meanwhile."""
     inside = await Inside.open(servers)
     inside.confirm_consent()
     await _emptied(inside)
     keeping = asyncio.create_task(inside.parts.keeper.run())
-    yield inside
-    await end([keeping])
-    await _emptied(inside)
-    await inside.close()
+    try:
+        yield inside
+    finally:
+        await end([keeping])
+        await _emptied(inside)
+        await inside.close()
+
+
+@pytest.fixture
+async def inside(servers: Stack) -> AsyncIterator[Inside]:
+    async with kept(servers) as inside:
+        yield inside
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "GATHERING_S", 0.0)
+    monkeypatch.setattr(watches, "RECHECK_S", 0.2)
 
 
 async def holds(mirror: Mirror, *streams: bytes) -> None:
@@ -108,11 +141,59 @@ async def test_who_watches_a_segment_is_told_who_enters_and_leaves_by_whatever(i
         await holds(kiel)
 
 
-@pytest.mark.parametrize("named", [False, True])
-async def test_nobody_stays_in_a_mirror_who_came_and_went_before_memberships_were_looked_at(
-    inside: Inside, monkeypatch: pytest.MonkeyPatch, named: bool
+class Shop(World):
+    """Whose orders count for an instant, and whose rules change."""
+
+    def __init__(self, inside: Inside, legal_basis: Any) -> None:
+        super().__init__(inside, legal_basis)
+        self._cities = cycle(["Kiel", "Bremen"])
+
+    async def play(self, step: tuple[Any, ...]) -> None:
+        match step:
+            case "order", number:
+                stream = self.streams[number]
+                await self._inside.record([tracked(stream, self._keys[stream], now_us())])
+            case ("rules",):
+                await activated(self._inside.parts, command(STORY.replace("Kiel", next(self._cities))))
+            case ("pass",):
+                await passed(SECOND)
+            case _:
+                await super().play(step)
+
+    async def members(self) -> set[str]:
+        """Who is listed."""
+        request = pb.ListSegmentMembersRequest(segment="wanted", purpose=self.purpose)
+        return {one.customer_id for one in (await api_of(self._inside).ListSegmentMembers(request, Deadline(PATIENCE_S))).members}
+
+
+@settings(
+    max_examples=settings().max_examples // 25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(st.lists(steps, min_size=4, max_size=15), st.sampled_from(["contract", "consent"]), st.booleans(), st.sampled_from([1, 100]))
+async def test_a_mirror_of_a_segment_holds_who_is_listed(
+    servers: Stack, played: list[tuple[Any, ...]], legal_basis: Any, named: bool, remembered: int
 ) -> None:
-    monkeypatch.setattr(watches, "RECHECK_S", 0.05)
+    async with kept(servers) as inside:
+        shop, mirror = Shop(inside, legal_basis), Mirror()
+        await shop.begin()
+        for step in (("define", "*"), ("rules",)):
+            await shop.play(step)
+        customers, rest = shop.streams if named else None, [*played, ("catch up",)]
+        while rest:
+            async with Watching(inside, mirror, shop.purpose, customers, remembered, "wanted"):
+                while rest and (step := rest.pop(0)) != ("break",):
+                    if step != ("catch up",):
+                        await shop.play(step)
+                        continue
+                    async with asyncio.timeout(PATIENCE_S):
+                        while mirror.profiles.keys() != await shop.members():  # noqa: ASYNC110 - both sides move
+                            await asyncio.sleep(POLL_S)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_nobody_stays_in_a_mirror_who_came_and_went_before_memberships_were_looked_at(inside: Inside, named: bool) -> None:
     parts, streams = inside.parts, sorted(new_id() for _ in range(3))
     one, other, third = streams
     keys, customers = await inside.keys(streams), streams if named else None
