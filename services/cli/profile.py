@@ -259,4 +259,5 @@ def _shortened(text: str) -> str:
 
 def _stream_name(entry: dict[str, Any]) -> str:
     """The end of the id tells streams apart; the beginning of an id is its time of birth, often the same."""
-    return f"…{entry['customer_id'][-8:]} v{entry['version']}"
+    whose = f"…{entry['customer_id'][-8:]}" if entry["customer_id"] else "erased"
+    return f"{whose} v{entry['version']}"

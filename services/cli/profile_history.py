@@ -27,6 +27,7 @@ from services.cli.options import (
 if TYPE_CHECKING:
     from c360.profile.v1 import history_pb2
 
+ERASED = "somebody who was erased"
 SHORT_ID = 8  # characters from the end of an id: enough to tell two apart
 
 
@@ -175,7 +176,7 @@ def _there(what: str, name: str, is_there: bool) -> tuple[str, str, str]:
 _TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
     "trait": lambda one: (one["name"], _value(one["old"]), _value(one["new"]) + _again(one["old"], one["new"])),
     "identifier": lambda one: _there("identifier", _named(one["identifier"]), one["linked"]),
-    "member": lambda one: _there("customer", one["customer_id"], one["joined"]),
+    "member": lambda one: _there("customer", one["customer_id"] or ERASED, one["joined"]),
     "segment": lambda one: _there("segment", one["name"], one["entered"]),
     "decided": lambda one: (f"consent to {one['purpose']}", one["old_outcome"] or "-", one["new_outcome"] or "-"),
 }

@@ -144,7 +144,9 @@ class Profiles:
             cluster = await self.cluster_as_of(customer, instant)
             await self.permit_others(cluster.past, purpose)
             held = cluster.held(customer)
-        return Standing(oldest_first(held), sum(h.version for h in held.values()), newest_positions(held, self._partitions))
+        unnamed = await self.unnamed(customer, held)
+        members = [member for member in oldest_first(held) if member not in unnamed]
+        return Standing(members, sum(h.version for h in held.values()), newest_positions(held, self._partitions))
 
     async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
         """By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
@@ -172,6 +174,11 @@ class Profiles:
     async def erased_among(self, customers: Collection[bytes]) -> set[bytes]:
         held = await self._states.get(set(customers)) if customers else {}
         return {customer for customer, found in held.items() if found.state.erased}
+
+    async def unnamed(self, customer: bytes, others: Collection[bytes]) -> set[bytes]:
+        """Of these, whose ids no answer about the customer holds: whoever was erased, unless as one with her."""
+        erased = await self.erased_among(others)
+        return erased - (await joined([customer], self._states.get)).keys() if erased else erased
 
     async def permit_past(self, customer: bytes, purpose: PurposeDefined) -> bool:
         """As `permit`; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
@@ -251,9 +258,11 @@ class Profiles:
         return {one: Cluster(instant, rules, {member: past[member] for member in cluster_of(one, held)}) for one in customers}
 
     async def profile_as_of(self, customer: bytes, cluster: Cluster) -> Profile:
-        """Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
+        """Its members are those who may be named. Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
         profile = await self._chosen(cluster.held(customer), cluster.rules, cluster.instant)
-        return msgspec.structs.replace(profile, redacted=sum(one.redacted for one in cluster.past.values()))
+        record, unnamed = profile.record, await self.unnamed(customer, cluster.past)
+        record = msgspec.structs.replace(record, members=[member for member in record.members if member not in unnamed])
+        return msgspec.structs.replace(profile, record=record, redacted=sum(one.redacted for one in cluster.past.values()))
 
     async def at_version(self, customer: bytes, purpose: PurposeDefined, valid_at: int, version: int) -> Instant:
         """As it was known once this customer's own stream had come to a version, with all that was recorded at that instant.

@@ -1,5 +1,7 @@
 """What differs between two points in a customer's past, and what made the difference."""
 
+from collections.abc import Set
+
 import msgspec
 
 from services.profile.app import Cluster, Instant, Profiles
@@ -26,9 +28,12 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True):
+    """`unnamed`: whoever was erased and has a part in it; their ids aren't told."""
+
     old: Answered
     new: Answered
     difference: Difference
+    unnamed: Set[bytes]
 
 
 class Differences:
@@ -45,10 +50,12 @@ class Differences:
         erased = await self._profiles.permit_past(customer, purpose)
         before = await self._answered(customer, await self._profiles.settled(old), choice, erased)
         after = await self._answered(customer, await self._profiles.settled(new), choice, erased)
-        await self._profiles.permit_others(before.side.states.keys() | after.side.states.keys(), purpose)
+        members = before.side.states.keys() | after.side.states.keys()
+        await self._profiles.permit_others(members, purpose)
         if before.profile is None and after.profile is None:
             await self._profiles.as_of(customer, after.instant)  # which says so
-        return Compared(before, after, await self._difference(customer, before, after, erased))
+        difference = await self._difference(customer, before, after, erased)
+        return Compared(before, after, difference, await self._profiles.unnamed(customer, members))
 
     async def _difference(self, customer: bytes, before: Answered, after: Answered, erased: bool) -> Difference:
         """In three steps, of which each has causes of one kind: other rules, then another instant, then what came or went."""

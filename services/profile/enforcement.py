@@ -94,7 +94,7 @@ class ReleasedEvent(msgspec.Struct, frozen=True):
     traits: dict[str, Any] | None = None
     identifier: dict[str, Any] | None = None  # namespace: value
     sent_as: dict[str, Any] = {}  # canonical name: {"field", "value"} as the source sent them, where they differ
-    names_customers: bool = False  # those whom a merge is about, so far as they are not erased
+    names_customers: bool = False  # those whom a merge is about, as far as they may be named
 
     def __repr__(self) -> str:
         return "<ReleasedEvent sealed>"

@@ -24,7 +24,8 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Which streams are one customer, oldest first, the first canonical; their events in number; newest position per partition."""
+    """Which streams are one customer, oldest first, the first canonical, as far as they may be named; their events in number; newest
+    position per partition."""
 
     members: list[bytes]
     version: int

@@ -22,14 +22,20 @@ LOOKED_INTO = 2_000  # events at most that are opened for a page whose filter on
 class TimelineItem(msgspec.Struct, frozen=True):
     """`personal` is what the envelope held: a Personal, REDACTED, or None for kinds that have none.
 
-    `other` is the other customer of a merge, split or proposal, unless it was erased and this one wasn't.
+    `named` are the customers that it is about and that may be named: whose stream it is in, and the other one of a merge, split
+    or proposal. Of whoever was erased the id isn't told, unless it is asked for whoever was erased with her.
     """
 
     kind: str
     record: Record
     public: Any
     personal: Any
-    other: bytes | None = None
+    named: Sequence[bytes] = ()
+
+    @property
+    def customer(self) -> bytes | None:
+        """Whose stream it is in."""
+        return self.record.entry.stream if self.record.entry.stream in self.named else None
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -94,20 +100,20 @@ class Timelines:
         )
         most = LOOKED_INTO if wanted.looks_inside else limit
         records = await self._reader.happened(streams, which, most + 1)
-        items = await self._open(records[:most])
+        items = await self._open(customer, records[:most])
         found = [item for item in items if wanted.takes(item, purpose)]
         if len(found) > limit:
             return Stretch(found[:limit], place_of(found[limit - 1].record))
         return Stretch(found, place_of(records[most - 1]) if len(records) > most else None)
 
-    async def _open(self, records: Sequence[Record]) -> list[TimelineItem]:
+    async def _open(self, customer: bytes, records: Sequence[Record]) -> list[TimelineItem]:
         keys = await self._vault.keys({record.entry.stream for record in records})
-        erased = await self._profiles.erased_among([end for record in records for end in _ends(record)])
+        unnamed = await self._profiles.unnamed(customer, {end for record in records for end in _ends(record)})
         items = []
         for record in records:
-            other = next((end for end in _ends(record)[1:] if end not in erased or record.entry.stream in erased), None)
+            named = [end for end in _ends(record) if end not in unnamed]
             parts = record.entry.parts(keys.get(record.entry.stream))
-            items.append(TimelineItem(record.entry.kind, record, *parts, other))
+            items.append(TimelineItem(record.entry.kind, record, *parts, named))
         return items
 
 
@@ -116,9 +122,9 @@ def _types(kinds: Collection[str]) -> list[str] | None:
 
 
 def _ends(record: Record) -> list[bytes]:
-    """Of what is told to two customers: both, its own first; of all else none."""
+    """The customer whose stream it is in, and the other one of what is told to two."""
     other = getattr(record.entry.public(), "other", None)
-    return [] if other is None else [record.entry.stream, other]
+    return [record.entry.stream] if other is None else [record.entry.stream, other]
 
 
 def place_of(record: Record) -> Place:

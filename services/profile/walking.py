@@ -5,7 +5,7 @@ may have changed anything (`domain.diff`), by the rules of the last one.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from itertools import groupby
 from typing import Literal
 
@@ -49,11 +49,12 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Walked(msgspec.Struct, frozen=True):
-    """`rest`: where to go on; None at the end. There may be nothing told, and a rest all the same."""
+    """`rest`: where to go on; None at the end. There may be nothing told, and a rest all the same. `unnamed` as of `Compared`."""
 
     told: list[Told]
     rest: Place | None
     rules: Rules
+    unnamed: Set[bytes]
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -130,7 +131,8 @@ class Walks:
             told += _told(step.at, changes, after)
             looked, old = looked + (new is not old), new
             await asyncio.sleep(0)  # reads go on meanwhile
-        return Walked(told, None if course.is_last else (course.at + 1, b""), walk.rules)
+        rest = None if course.is_last else (course.at + 1, b"")
+        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, streams))
 
     async def _step(
         self,

@@ -16,6 +16,8 @@ from tests.properties.past_store import Past
 
 
 class Answer(msgspec.Struct, frozen=True):
+    """`members` are those who may be named."""
+
     members: list[bytes]
     traits: dict[str, tuple[Any, str, int, bytes]]  # value, source, when it happened, event
     identifiers: dict[bytes, str | None]
@@ -37,7 +39,7 @@ def plain_profile(past: Past, customer: bytes, valid_at: int, known_at: int) -> 
     opened = [(r, r.entry.public(), r.entry.personal(past.keys.held.get(r.entry.stream))) for r in counted]
     happened = [r.entry.occurred_at for r, public, _ in opened if isinstance(public, events.Activity)]
     answer = Answer(
-        members=oldest_first,
+        members=[member for member in oldest_first if member not in plain_unnamed(past, customer)],
         traits=_traits([one for one in opened if one[0].entry.stream not in closed]),
         identifiers=_named_by(opened, _identifiers(opened, closed)),
         founded_at=min(happened, default=founding[oldest_first[0]].entry.occurred_at),
@@ -47,6 +49,12 @@ def plain_profile(past: Past, customer: bytes, valid_at: int, known_at: int) -> 
         redacted=sum(1 for _, _, personal in opened if isinstance(personal, Redacted)),
     )
     return answer, counted
+
+
+def plain_unnamed(past: Past, customer: bytes) -> set[bytes]:
+    """Whoever was erased, but for who is one with the customer."""
+    erased = {r.entry.stream for r in past.log.records if isinstance(r.entry.public(), events.CustomerErased)}
+    return erased - component(past.log.records, customer)
 
 
 def plain_events(past: Past, customer: bytes, valid_at: int, known_at: int) -> tuple[set[bytes], list[Record]]:

@@ -34,7 +34,7 @@ def test_what_may_not_be_seen_is_withheld_whether_it_changed_or_not() -> None:
 
 
 def test_time_and_rules_are_causes_without_an_event() -> None:
-    message = change_message(Told(5, ENTERED, (5, b"")))
+    message = change_message(Told(5, ENTERED, (5, b"")), frozenset())
     assert (message.segment.entered, message.segment.cause.kind, message.segment.cause.event_id) == (True, "time", "")
-    told = change_message(Told(5, LETTERS, (5, b""))).decided.cause
+    told = change_message(Told(5, LETTERS, (5, b"")), frozenset()).decided.cause
     assert (told.kind, told.rules_version) == ("rules", 2)

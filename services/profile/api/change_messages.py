@@ -1,6 +1,6 @@
 """What changed in a profile as messages, as far as a purpose may see it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import TypeVar
 
 from c360.common.v1 import common_pb2
@@ -40,16 +40,18 @@ M = TypeVar("M", bound=Message)
 
 def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) -> pb.DiffProfileResponse:
     """`only`: traits by name; empty for all."""
-    found = compared.difference
+    found, unnamed = compared.difference, compared.unnamed
     left = _Left(ANSWER_BYTES)
     message = pb.DiffProfileResponse(
         old=_standing(compared.old),
         new=_standing(compared.new),
-        members=left.within(map(_member, found.members)),
-        identifiers=left.within(_identifier(one) for one in found.identifiers if may_tell(one, purpose)),
-        traits=left.within(_trait(one) for one in found.traits if may_tell(one, purpose) and (not only or one.name in only)),
-        segments=left.within(_segment(one) for one in found.segments if may_tell(one, purpose)),
-        decided=left.within(_decided(one) for one in found.decided if may_tell(one, purpose)),
+        members=left.within(_member(one, unnamed) for one in found.members),
+        identifiers=left.within(_identifier(one, unnamed) for one in found.identifiers if may_tell(one, purpose)),
+        traits=left.within(
+            _trait(one, unnamed) for one in found.traits if may_tell(one, purpose) and (not only or one.name in only)
+        ),
+        segments=left.within(_segment(one, unnamed) for one in found.segments if may_tell(one, purpose)),
+        decided=left.within(_decided(one, unnamed) for one in found.decided if may_tell(one, purpose)),
         withheld=withheld_messages(found.all, [compared.old.rules, compared.new.rules], purpose),
         purpose_version=f"{purpose.name}@{purpose.version}",
     )
@@ -57,19 +59,19 @@ def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) ->
     return message
 
 
-def change_message(told: Told) -> pb.DatedChange:
+def change_message(told: Told, unnamed: Set[bytes]) -> pb.DatedChange:
     message = pb.DatedChange(change_time=to_timestamp(told.at))
     match told.change:
         case TraitChange() as change:
-            message.trait.CopyFrom(_trait(change))
+            message.trait.CopyFrom(_trait(change, unnamed))
         case IdentifierChange() as change:
-            message.identifier.CopyFrom(_identifier(change))
+            message.identifier.CopyFrom(_identifier(change, unnamed))
         case MemberChange() as change:
-            message.member.CopyFrom(_member(change))
+            message.member.CopyFrom(_member(change, unnamed))
         case SegmentChange() as change:
-            message.segment.CopyFrom(_segment(change))
+            message.segment.CopyFrom(_segment(change, unnamed))
         case ConsentChange() as change:
-            message.decided.CopyFrom(_decided(change))
+            message.decided.CopyFrom(_decided(change, unnamed))
     return message
 
 
@@ -118,12 +120,12 @@ class _Left:
                 self.cut += 1
 
 
-def _trait(change: TraitChange) -> pb.TraitChange:
+def _trait(change: TraitChange, unnamed: Set[bytes]) -> pb.TraitChange:
     return pb.TraitChange(
         name=change.name,
         old=_value(change.old, change.old_verified),
         new=_value(change.new, change.new_verified),
-        cause=_cause(change.cause),
+        cause=_cause(change.cause, unnamed),
         counted_event_ids=map(to_text, change.counted),
     )
 
@@ -132,14 +134,18 @@ def _value(trait: GoldenTrait | None, verified: bool) -> profile_pb2.Trait | Non
     return None if trait is None else trait_message(trait, verified)
 
 
-def _identifier(change: IdentifierChange) -> pb.IdentifierChange:
+def _identifier(change: IdentifierChange, unnamed: Set[bytes]) -> pb.IdentifierChange:
     linked = change.linked
     named = common_pb2.Identifier(namespace=linked.namespace, value=linked.value or "")
-    return pb.IdentifierChange(identifier=named, linked=change.new is not None, cause=_cause(change.cause))
+    return pb.IdentifierChange(identifier=named, linked=change.new is not None, cause=_cause(change.cause, unnamed))
 
 
-def _member(change: MemberChange) -> pb.MemberChange:
-    return pb.MemberChange(customer_id=to_text(change.customer), joined=change.joined, cause=_cause(change.cause))
+def _member(change: MemberChange, unnamed: Set[bytes]) -> pb.MemberChange:
+    erased = change.customer in unnamed
+    customer_id = "" if erased else to_text(change.customer)
+    return pb.MemberChange(
+        customer_id=customer_id, joined=change.joined, cause=_cause(change.cause, unnamed), customer_erased=erased
+    )
 
 
 def _standing(answered: Answered) -> pb.Standing | None:
@@ -159,23 +165,23 @@ def _standing(answered: Answered) -> pb.Standing | None:
     )
 
 
-def _segment(change: SegmentChange) -> pb.SegmentChange:
-    return pb.SegmentChange(name=change.name, entered=change.entered, cause=_cause(change.cause))
+def _segment(change: SegmentChange, unnamed: Set[bytes]) -> pb.SegmentChange:
+    return pb.SegmentChange(name=change.name, entered=change.entered, cause=_cause(change.cause, unnamed))
 
 
-def _decided(change: ConsentChange) -> pb.ConsentChange:
+def _decided(change: ConsentChange, unnamed: Set[bytes]) -> pb.ConsentChange:
     return pb.ConsentChange(
         purpose=change.purpose,
         old_outcome=change.old.outcome if change.old else "",
         new_outcome=change.new.outcome if change.new else "",
-        cause=_cause(change.cause, decided="decided"),
+        cause=_cause(change.cause, unnamed, decided="decided"),
     )
 
 
-def _cause(cause: Cause | None, decided: str = "confirmed") -> pb.Cause | None:
+def _cause(cause: Cause | None, unnamed: Set[bytes], decided: str = "confirmed") -> pb.Cause | None:
     match cause:
         case ByEvent():
-            return _event(cause)
+            return _event(cause, unnamed)
         case ByDecision(decision=one):
             return pb.Cause(
                 event_id=to_text(one.decision_id), kind=decided, occur_time=to_timestamp(one.decided_at), undone=cause.undone
@@ -187,12 +193,12 @@ def _cause(cause: Cause | None, decided: str = "confirmed") -> pb.Cause | None:
     return None
 
 
-def _event(cause: ByEvent) -> pb.Cause:
+def _event(cause: ByEvent, unnamed: Set[bytes]) -> pb.Cause:
     entry = cause.entry
     message = pb.Cause(
         event_id=to_text(entry.event_id),
         kind=entry.kind,
-        customer_id=to_text(entry.stream),
+        customer_id="" if entry.stream in unnamed else to_text(entry.stream),
         occur_time=to_timestamp(entry.occurred_at),
         record_time=to_timestamp(cause.recorded_at),
         position=common_pb2.Position(log="profile", partition=cause.partition, number=cause.pos),

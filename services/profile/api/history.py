@@ -65,7 +65,7 @@ def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) ->
         if only and not (isinstance(told.change, TraitChange) and told.change.name in only):
             continue
         if may_tell(told.change, purpose):
-            message = change_message(told)
+            message = change_message(told, walked.unnamed)
             size_bytes += message.ByteSize()
             if shown and (len(shown) == size or size_bytes > ANSWER_BYTES):
                 rest = looked_at[-1].place

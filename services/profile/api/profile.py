@@ -131,7 +131,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._profiles.permit_past(customer, purpose)
         members, _ = await self._profiles.members(customer, instant.known_at)
         await self._profiles.permit_others(members, purpose)
-        shown, token = page.cut([member for member in sorted(members) if page.after is None or member > page.after], bytes)
+        named = sorted(set(members) - await self._profiles.unnamed(customer, members))
+        shown, token = page.cut([member for member in named if page.after is None or member > page.after], bytes)
         return pb.ListMembersResponse(member_ids=[to_text(member) for member in shown], next_page_token=token)
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:

@@ -62,7 +62,7 @@ def timeline_message(item: TimelineItem, purpose: PurposeDefined) -> pb.Timeline
         occur_time=to_timestamp(entry.occurred_at),
         record_time=to_timestamp(record.recorded_at),
         details=to_struct(_details(item, released)),
-        customer_id=to_text(entry.stream),
+        customer_id=to_text(item.customer) if item.customer else "",
         version=record.version,
         redacted=item.personal is REDACTED,
         position=common_pb2.Position(log="profile", partition=record.partition, number=record.pos),
@@ -79,5 +79,5 @@ def timeline_message(item: TimelineItem, purpose: PurposeDefined) -> pb.Timeline
 
 def _details(item: TimelineItem, released: ReleasedEvent) -> dict[str, Any]:
     if released.names_customers:
-        return {"customer_ids": [to_text(end) for end in (item.record.entry.stream, item.other) if end is not None]}
+        return {"customer_ids": [to_text(one) for one in item.named]}
     return released.traits or released.properties or released.identifier or {}

@@ -390,7 +390,7 @@ class Standing(_message.Message):
     version: _builtins.int
     """Number of events the profile is made of."""
     member_count: _builtins.int
-    """How many customers are joined in it."""
+    """How many customers are joined in it, without whoever was erased since."""
     redacted_events: _builtins.int
     """Events whose personal part can't be read any more because the customer was erased."""
     rules_version: _builtins.int
@@ -518,10 +518,13 @@ class MemberChange(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ERASED_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
-    """The customer, a UUID."""
+    """The customer, a UUID; empty for somebody who was erased."""
     joined: _builtins.bool
     """Whether it is a member at the second point; if not, it was at the first."""
+    customer_erased: _builtins.bool
+    """It was erased since, and another person than the customer that is asked for."""
     @_builtins.property
     def cause(self) -> Global___Cause:
         """The merge or split; of the customer itself, what was first known of it."""
@@ -532,10 +535,11 @@ class MemberChange(_message.Message):
         customer_id: _builtins.str = ...,
         joined: _builtins.bool = ...,
         cause: Global___Cause | None = ...,
+        customer_erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "customer_id", b"customer_id", "joined", b"joined"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "customer_erased", b"customer_erased", "customer_id", b"customer_id", "joined", b"joined"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -636,7 +640,7 @@ class Cause(_message.Message):
     source: _builtins.str
     """The source that sent it; empty where there was none."""
     customer_id: _builtins.str
-    """The member whose stream it is in, a UUID."""
+    """The member whose stream it is in, a UUID; empty for somebody who was erased."""
     undone: _builtins.bool
     """It counts at the first point and not at the second: the second is before it."""
     rules_version: _builtins.int

@@ -404,7 +404,9 @@ class LookupCustomerResponse(_message.Message):
     """Number of events that its profile is made of."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The customers joined in it, itself included, oldest first, UUIDs; of more than 1,000 the oldest (see ListMembers)."""
+        """The customers joined in it, itself included, oldest first, UUIDs; of more than 1,000 the oldest (see ListMembers). In an answer
+        about the past, whoever was erased since isn't named, here and in `customer_id`.
+        """
 
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
@@ -484,7 +486,9 @@ class Profile(_message.Message):
     """The version of the rules that it was made by."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Every customer joined in it, oldest first, UUIDs."""
+        """Every customer joined in it, oldest first, UUIDs. In an answer about the past, whoever was erased since isn't named, here and in
+        `customer_id`; their events count in `version` and `redacted_events`.
+        """
 
     @_builtins.property
     def traits(self) -> _containers.MessageMap[_builtins.str, Global___Trait]:
@@ -804,7 +808,7 @@ class ListMembersResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs, by id."""
+        """UUIDs, by id; not of whoever was erased since."""
 
     def __init__(
         self,
@@ -973,7 +977,7 @@ class TimelineEntry(_message.Message):
     source: _builtins.str
     """The source that sent it."""
     customer_id: _builtins.str
-    """The member whose stream it is in, a UUID."""
+    """The member whose stream it is in, a UUID; empty for somebody who was erased and was one with the customer then."""
     version: _builtins.int
     """Its version in that stream, from 1."""
     redacted: _builtins.bool
