@@ -19,7 +19,7 @@ from shared.log import Record
 from shared.log.records import readable_fields
 from shared.telemetry import logger
 from shared.vault import Vault
-from shared.vault.vault import EPOCHS_END
+from shared.vault.vault import EPOCHS_END, QUARANTINE_END
 
 log = logger("erasing")
 
@@ -69,7 +69,10 @@ class Sweep:
         for report in reports:
             kept.update(report.kept)
         return StoresPurged(
-            purges=tuple(purges), kept={what: n for what, n in kept.items() if n}, epoch_keys_until=self._epochs.until()
+            purges=tuple(purges),
+            kept={what: n for what, n in kept.items() if n},
+            epoch_keys_until=self._epochs.until(),
+            quarantine_keys_until=self._epochs.quarantine_until(),
         )
 
     async def waits_in_quarantine(self, value_hash: bytes) -> bool:
@@ -84,6 +87,7 @@ class Sweep:
             "vault_leftovers": erasure.keys,
             "broker_ciphertext": len(erasure.streams),
             "ingest_epoch_keys": len(await self._vault.epochs_before(EPOCHS_END)),
+            "quarantine_leftovers": len(await self._vault.quarantine_days_before(QUARANTINE_END)),
             "parked_messages": await self._ledger.parked.count(),
         }
 

@@ -16,11 +16,11 @@ from shared.events.erasure import Policy
 from shared.events.promotion import identifiers_of
 from shared.events.wire import RawEvent, event_id_of
 from shared.identifiers import hash_of
-from shared.instants import SECOND, Clock
+from shared.instants import Clock
 from shared.telemetry import logger
 from shared.vault import Vault
+from shared.vault.vault import QUARANTINE_KEPT_US
 
-KEPT_US: Final = 90 * 24 * 3600 * SECOND  # long enough to correct a plan; then nobody waits for the event any more
 PAGE_EVENTS: Final = 500
 EXPIRE_S: Final = 3_600.0
 
@@ -205,7 +205,9 @@ class Quarantine:
 
     async def expire(self) -> int:
         """Gives up what has waited too long; how many there were."""
-        done = await self._pool.fetch("DELETE FROM quarantine WHERE received_at < $1 RETURNING 1", self._clock() - KEPT_US)
+        done = await self._pool.fetch(
+            "DELETE FROM quarantine WHERE received_at < $1 RETURNING 1", self._clock() - QUARANTINE_KEPT_US
+        )
         return len(done)
 
     async def _require_room(self, events: Sequence[Quarantined]) -> None:

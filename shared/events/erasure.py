@@ -19,6 +19,7 @@ Remains = Literal[
     "suppressions",
     "parked_messages",
     "ingest_epoch_keys",
+    "quarantine_leftovers",
     "broker_ciphertext",
     "vault_leftovers",
 ]
@@ -72,6 +73,7 @@ class StoresPurged(Public, frozen=True, kw_only=True):
     purges: tuple[Purge, ...]
     kept: dict[str, int] = {}  # what remains, and how many; any word, because a newer release may have recorded it
     epoch_keys_until: int = 0  # when the last ingest epoch key that existed then will be destroyed
+    quarantine_keys_until: int = 0  # and the last of the quarantine's days
 
 
 class ErasureCompleted(Public, frozen=True, kw_only=True):

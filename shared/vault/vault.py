@@ -25,7 +25,9 @@ EPOCH_OWNER = b"ingest epoch"
 EPOCHS_END = EPOCH_OWNER + b"\xff" * 4
 EPOCHS_IN_USE = 5  # keys to seal with: this epoch's, the next one's, one that just ended; and of the quarantine two
 QUARANTINE_US = DAY  # how long one key of the quarantine is used
+QUARANTINE_KEPT_US = 90 * DAY  # how long what it seals waits: long enough to correct a plan; then nobody waits for it any more
 QUARANTINE_OWNER = b"quarantine"
+QUARANTINE_END = QUARANTINE_OWNER + b"\xff" * 4
 
 log = logger("vault")
 
@@ -171,10 +173,15 @@ class Vault:
 
     async def epochs_before(self, end: bytes) -> list[bytes]:
         """Owners of the epoch keys that still exist of epochs before `end`."""
+        return await self._existing(EPOCH_OWNER, end)
+
+    async def quarantine_days_before(self, end: bytes) -> list[bytes]:
+        """Owners of the keys of the quarantine that still exist of days before `end`."""
+        return await self._existing(QUARANTINE_OWNER, end)
+
+    async def _existing(self, first: bytes, end: bytes) -> list[bytes]:
         rows = await self._pool.fetch(
-            "SELECT owner FROM vault.data_keys WHERE owner >= $1 AND owner < $2 AND wrapped IS NOT NULL ORDER BY owner",
-            EPOCH_OWNER,
-            end,
+            "SELECT owner FROM vault.data_keys WHERE owner >= $1 AND owner < $2 AND wrapped IS NOT NULL ORDER BY owner", first, end
         )
         return [row["owner"] for row in rows]
 

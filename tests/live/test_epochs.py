@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.identity.broker import purge_consumed
-from services.identity.epochs import EPOCH_KEY_AGE_US, Epochs
+from services.identity.epochs import EPOCH_KEY_AGE_US, QUARANTINE_KEY_AGE_US, Epochs
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.tables.outbox import Outbox
 from services.stack.stack import Stack
@@ -21,7 +21,7 @@ from shared.parked import ParkedTable
 from shared.positions import Progress
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
-from shared.vault.vault import EPOCH_US, EPOCHS_END, epoch_owner
+from shared.vault.vault import EPOCH_US, EPOCHS_END, QUARANTINE_US, epoch_owner, quarantine_owner
 from tests.live.erasing import Person
 from tests.live.parking import is_parked, park_message, remove_parked
 
@@ -90,6 +90,19 @@ async def test_an_epoch_that_waits_to_be_read_keeps_its_key_however_old(client: 
     ledger.position = last
     await epochs.destroy_before(OLD)
     assert await left(vault, waiting) == []
+
+
+async def test_a_day_of_the_quarantine_of_which_nothing_can_wait_any_more_loses_its_key(
+    client: Client, vault: Vault, ledger: Settled
+) -> None:
+    over = quarantine_owner(NOW - QUARANTINE_KEY_AGE_US - QUARANTINE_US)
+    waits = quarantine_owner(NOW - QUARANTINE_KEY_AGE_US)
+    await vault.create_keys([over, waits], 1)
+    epochs = Epochs(client, ledger, vault, lambda: NOW)
+    assert await epochs.destroy_quarantine_days() == 1
+    assert await vault.quarantine_days_before(quarantine_owner(NOW)) == [waits]
+    assert await vault.destroyed([over]) == {over: NOW}
+    assert await epochs.destroy_quarantine_days() == 0
 
 
 async def test_what_is_parked_goes_when_the_key_it_is_sealed_under_is_gone_or_would_be(

@@ -54,6 +54,9 @@ def test_whom_only_the_quarantine_knows_is_erased_and_held_no_more(c360: Command
     certified = json.loads(erased["certificate"].split("\n", 1)[1].split("\n\n")[0])
     assert certified["scope"] == {"customer_ids": [], "identifiers": 1}
     assert {"store": "ingest.quarantine", "purged": 1} in certified["stores"]
+    [kept] = [exception for exception in certified["exceptions"] if exception["what"] == "quarantine_leftovers"]
+    assert kept["amount"] >= 1
+    assert kept["until"] > certified["certified_at"]
     assert waiting(c360, desk) == {"others"}
     assert desk.send(seen("again", person)).results[0].status == pb.EVENT_STATUS_QUARANTINED  # as it answers anybody
     assert waiting(c360, desk) == {"others"}

@@ -18,11 +18,16 @@ GROUNDS: Mapping[str, str] = {
     "consent_decisions": "evidence of what was decided, bound to keyed hashes of identifiers (GDPR Art. 7(1), 17(3)(e))",
     "suppressions": "keyed hashes of identifiers, so that nothing brings the customer back",
     "parked_messages": "could not be applied, so nobody knows whom they are about; sealed under the keys of their hours, and gone with them",
-    "ingest_epoch_keys": "messages accepted meanwhile, and deleted ones that the broker has not overwritten, are sealed under them",
+    "ingest_epoch_keys": "messages accepted meanwhile, and deleted ones that the broker has not overwritten, are sealed under them; "
+    "a message that names the customer and comes after this is refused, and stays for as long as its own hour's key: as long "
+    "after it came as `until` is after this",
+    "quarantine_leftovers": "dead rows, write-ahead log and backups of the quarantine, of events that ever waited there, replayed "
+    "or deleted, are sealed under the keys of its days",
     "broker_ciphertext": "CUSTOMER and its outbox keep what was sealed under the destroyed keys until it is of age",
     "vault_leftovers": "wrapped copies in dead rows, write-ahead log and backups of the vault, until its key-encryption key is retired",
 }
 GONE_WITH_EPOCHS = ("ingest_epoch_keys", "parked_messages")
+GONE_WITH_DAYS = ("quarantine_leftovers",)
 
 
 class GroundUnknown(Exception):
@@ -65,6 +70,8 @@ def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:
     exception: dict[str, Any] = {"what": what, "amount": amount, "ground": GROUNDS[what]}
     if what in GONE_WITH_EPOCHS:
         exception["until"] = to_iso(erasure.epoch_keys_until)
+    if what in GONE_WITH_DAYS:
+        exception["until"] = to_iso(erasure.quarantine_keys_until)
     return exception
 
 

@@ -63,6 +63,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     purges: tuple[Purge, ...] = ()
     kept: dict[str, int] = {}
     epoch_keys_until: int = 0
+    quarantine_keys_until: int = 0
     certificate: str = ""
     completed_at: int = 0
     refused: int = 0
@@ -103,9 +104,8 @@ def evolve(erasure: Erasure, event: Public, at: int) -> Erasure:
         case KeysDestroyed():
             return msgspec.structs.replace(counted, stage="keys_destroyed", keys=event.keys, keys_destroyed_at=at)
         case StoresPurged():
-            return msgspec.structs.replace(
-                counted, stage="purged", purges=event.purges, kept=event.kept, epoch_keys_until=event.epoch_keys_until
-            )
+            until = {"epoch_keys_until": event.epoch_keys_until, "quarantine_keys_until": event.quarantine_keys_until}
+            return msgspec.structs.replace(counted, stage="purged", purges=event.purges, kept=event.kept, **until)
         case ErasureCompleted():
             return msgspec.structs.replace(counted, stage="completed", certificate=event.certificate, completed_at=at)
         case ReimportRefused():
