@@ -54,7 +54,7 @@ def erase(
 ) -> None:
     """Destroy everything personal about a customer and all that is merged with it, for ever.
 
-    Prints the signed certificate. Who has no customer is erased by an identifier that events in the quarantine name. A legal hold queues the erasure (exit code 4); it runs when the hold is released.
+    Prints the signed certificate. Identifiers that were only ever seen with the customer's go with it; customers that are only proposed to be the same person stay, and are named. Who has no customer is erased by an identifier that events in the quarantine name. A legal hold queues the erasure (exit code 4); it runs when the hold is released.
 
     Example:
       c360 customer erase email:ann@example.com --reason "GDPR Art. 17, ticket 4711" -o certificate.txt
@@ -216,6 +216,8 @@ def _show(erasure: identity_pb2.Erasure, as_json: bool) -> None:
         return
     names = ("stage", "request_id", "customer_id", "policy", "reason", "request_time", "complete_time", "hold_ids", "verifier_key")
     render.facts([(name.replace("_", " "), shown[name]) for name in names])
+    if erasure.proposed_customer_ids:
+        render.note("not erased, though proposed to be the same person: " + ", ".join(erasure.proposed_customer_ids))
     if erasure.certificate:
         print(f"\n{erasure.certificate}", end="")
 

@@ -7,6 +7,7 @@ requested -> (queued ->) begun -> keys_destroyed -> purged -> completed
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import nats.errors
@@ -19,9 +20,10 @@ from services.identity.epochs import Epochs
 from services.identity.graph_writer import GraphWriter
 from services.identity.holding import holds_on
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
-from services.identity.reviewing import closing
+from services.identity.reviewing import others, withdrawn
 from services.identity.sweep import Sweep
 from services.identity.tables import erasures, record_tables, views
+from services.identity.tables.leftovers import leftovers
 from shared.bus.connection import BROKER_DOWN, RETRY_S
 from shared.bus.destructions import announce
 from shared.errors import Fenced, WrongState
@@ -183,22 +185,32 @@ class Eraser:
             members = await self._members(erasure)
             if await erasures.erased_by(self._pool, erasure.customer) is not None:
                 # It was queued, then merged with another customer that was erased: what is left is to look again.
-                return await self._record(erasure, events.BEGUN, self._begun(members, 0, 0, 0))
+                return await self._record(erasure, events.BEGUN, self._begun(members))
+            hashes = await erasures.identifiers_of(self._pool, members)
+            left = await leftovers(self._pool, members, list(chain.from_iterable(hashes.values())))
+            members += left
             if holds := await holds_on(self._pool, members):
                 return erasure if erasure.stage == "queued" else await self._queue(erasure, members[0], holds)
             now = self._clock()
             suppression = Suppression(erasure.erasure_id, erasure.policy, now)
-            hashes = await erasures.identifiers_of(self._pool, members)
-            linked = [value_hash for found in hashes.values() for value_hash in found]
+            hashes |= await erasures.identifiers_of(self._pool, left)
+            linked = list(chain.from_iterable(hashes.values()))
             unlinked = sorted({erasure.identifier} - {b"", *linked})
-            told = await self._proposals_closed(members, now)
+            proposals = await views.open_proposals_about(self._pool, members)
+            told = withdrawn(proposals, members, now, self._new_id)
             told += [self._closing(erasure, member, hashes[member], now) for member in members]
 
             async def write_views(connection: Any) -> None:
                 await erasures.erase(connection, members, linked, suppression, unlinked)
 
-            records = await record_tables.remaining(self._pool, members)
-            event = self._begun(members, len(linked) + len(unlinked), records, 1 if members else 0)
+            event = self._begun(
+                members,
+                units=1 if members else 0,
+                identifiers=len(linked) + len(unlinked),
+                records=await record_tables.remaining(self._pool, members),
+                leftovers=tuple(left),
+                proposed=others(proposals, members),
+            )
             try:
                 return await self._record(erasure, events.BEGUN, event, told, write_views)
             finally:
@@ -211,23 +223,15 @@ class Eraser:
         found = await views.resolve(self._pool, erasure.identifier)
         return await views.members(self._pool, found.customer) if found else []
 
-    def _begun(self, members: Sequence[bytes], identifiers: int, records: int, units: int) -> events.ErasureBegun:
-        last_unit = self._ledger.next_unit + units - 1
-        return events.ErasureBegun(streams=tuple(members), identifiers=identifiers, records=records, unit=last_unit)
+    def _begun(self, members: Sequence[bytes], units: int = 0, identifiers: int = 0, **found: Any) -> events.ErasureBegun:
+        unit = self._ledger.next_unit + units - 1
+        return events.ErasureBegun(streams=tuple(members), identifiers=identifiers, unit=unit, **found)
 
     def _closing(self, erasure: Erasure, member: bytes, hashes: Sequence[bytes], at: int) -> Entry:
         public = customer_events.CustomerErased(
             erasure_id=erasure.erasure_id, policy=erasure.policy, identifier_hashes=tuple(sorted(hashes))
         )
         return self._entry(customer_events.ERASED, member, at, public)
-
-    async def _proposals_closed(self, members: Sequence[bytes], at: int) -> list[Entry]:
-        """Told to those that were to be merged with who is erased, and stay."""
-        proposals = await views.open_proposals_about(self._pool, members)
-        entries = [
-            entry for one in proposals for entry in closing(one.proposal_id, one.customer, one.other, "withdrawn", at, self._new_id)
-        ]
-        return [entry for entry in entries if entry.stream not in members]
 
     async def _queue(self, erasure: Erasure, member: bytes, holds: tuple[bytes, ...]) -> Erasure:
         """The customer that was named, or else `member`, is told, which restricts all that it is merged with, for as long as it is."""

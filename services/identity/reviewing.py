@@ -1,7 +1,7 @@
 """The review queue: what becomes of proposals. open -> accepted, declined, expired or withdrawn."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from services.identity.domain.decision import Decision
@@ -18,6 +18,7 @@ from shared.log.writer import Versioned
 
 LOOK_S = 3600.0  # how often to look for what has expired
 PAGE_PROPOSALS = 500  # a transaction
+MAX_OTHERS = 100  # customers that an erasure names as proposed to be the same person
 
 
 async def open_proposal(pool: Any, proposal_id: bytes, answered: Decision | None = None) -> ProposalRow:
@@ -39,6 +40,18 @@ def closing(
         public = events.ProposalClosed(proposal_id=proposal_id, other=end, state=state, decision_id=decision_id)
         told.append(make_entry(events.PROPOSAL_CLOSED, stream, new_id(), at, public))
     return told
+
+
+def withdrawn(proposals: Sequence[ProposalRow], gone: Collection[bytes], at: int, new_id: NewId) -> list[Entry]:
+    """Told to those that were to be merged with who is erased, and stay."""
+    entries = [entry for one in proposals for entry in closing(one.proposal_id, one.customer, one.other, "withdrawn", at, new_id)]
+    return [entry for entry in entries if entry.stream not in gone]
+
+
+def others(proposals: Sequence[ProposalRow], gone: Collection[bytes]) -> tuple[bytes, ...]:
+    """Who was proposed to be one with who is erased, and stays; of the oldest proposals first, at most MAX_OTHERS."""
+    ends = dict.fromkeys(end for one in proposals for end in (one.customer, one.other))
+    return tuple(end for end in ends if end not in gone)[:MAX_OTHERS]
 
 
 class Expiry:

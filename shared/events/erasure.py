@@ -52,6 +52,8 @@ class ErasureBegun(Public, frozen=True, kw_only=True):
     identifiers: int
     unit: int  # of CUSTOMER, that tells the other services
     records: int = 0  # what was kept of them to be compared
+    leftovers: tuple[bytes, ...] = ()  # of the streams, those whose identifiers were only ever seen with hers
+    proposed: tuple[bytes, ...] = ()  # customers that stay, and were proposed to be one with her
 
 
 class KeysDestroyed(Public, frozen=True, kw_only=True):

@@ -125,6 +125,8 @@ class ErasureApi:
             certificate=erasure.certificate,
             verifier_key=verifier(self._keyring) if erasure.certificate else "",
             refused_events=erasure.refused,
+            leftover_customer_ids=[to_text(stream) for stream in erasure.leftovers],
+            proposed_customer_ids=[to_text(customer) for customer in erasure.proposed],
         )
 
 

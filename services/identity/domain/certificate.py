@@ -47,7 +47,7 @@ def text_of(erasure: Erasure, now: int) -> str:
         },
         "policy": erasure.policy,
         "begun_at": to_iso(erasure.begun_at),
-        "scope": {"customer_ids": [to_text(stream) for stream in erasure.streams], "identifiers": erasure.identifiers},
+        "scope": _scope(erasure),
         "keys": {"destroyed": erasure.keys, "destroyed_at": to_iso(erasure.keys_destroyed_at)},
         "stores": [{"store": purge.store, "purged": purge.rows} for purge in erasure.purges],
         "replay_check": {
@@ -62,6 +62,13 @@ def text_of(erasure: Erasure, now: int) -> str:
 
 def _named(erasure: Erasure) -> dict[str, str]:
     return {"identifier_hash": erasure.identifier.hex()} if erasure.identifier else {"customer_id": to_text(erasure.canonical)}
+
+
+def _scope(erasure: Erasure) -> dict[str, Any]:
+    scope: dict[str, Any] = {"customer_ids": [to_text(stream) for stream in erasure.streams], "identifiers": erasure.identifiers}
+    if erasure.leftovers:
+        scope["of_identifiers_only_seen_with_these"] = [to_text(stream) for stream in erasure.leftovers]
+    return scope
 
 
 def _exception(what: str, amount: int, erasure: Erasure) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[bytes, ...] = ()
     identifiers: int = 0
     records: int = 0
+    leftovers: tuple[bytes, ...] = ()
+    proposed: tuple[bytes, ...] = ()
     unit: int = -1
     keys: int = 0
     keys_destroyed_at: int = 0
@@ -99,8 +101,7 @@ def evolve(erasure: Erasure, event: Public, at: int) -> Erasure:
         case ErasureQueued():
             return msgspec.structs.replace(counted, stage="queued", holds=event.holds)
         case ErasureBegun():
-            told = {"streams": event.streams, "identifiers": event.identifiers, "records": event.records, "unit": event.unit}
-            return msgspec.structs.replace(counted, stage="begun", begun_at=at, **told)
+            return msgspec.structs.replace(counted, stage="begun", begun_at=at, **msgspec.structs.asdict(event))
         case KeysDestroyed():
             return msgspec.structs.replace(counted, stage="keys_destroyed", keys=event.keys, keys_destroyed_at=at)
         case StoresPurged():

@@ -680,6 +680,8 @@ class Erasure(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     VERIFIER_KEY_FIELD_NUMBER: _builtins.int
     REFUSED_EVENTS_FIELD_NUMBER: _builtins.int
+    LEFTOVER_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    PROPOSED_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     erasure_id: _builtins.str
     """Its id, a UUID."""
     request_id: _builtins.str
@@ -720,6 +722,18 @@ class Erasure(_message.Message):
     def hold_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The holds it waits for, or waited for last, UUIDs."""
 
+    @_builtins.property
+    def leftover_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the erased customers, those that held nothing but identifiers only ever seen with the person's, which a limit kept apart.
+        UUIDs, at most 1,000; there may be more, which have an open proposal and are named below.
+        """
+
+    @_builtins.property
+    def proposed_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Customers that an open proposal said may be the same person, and that were not erased: events are about them, or their
+        identifiers were seen without the person's. Whoever decides that they are hers erases them too. UUIDs, at most 100.
+        """
+
     def __init__(
         self,
         *,
@@ -738,10 +752,12 @@ class Erasure(_message.Message):
         certificate: _builtins.str = ...,
         verifier_key: _builtins.str = ...,
         refused_events: _builtins.int = ...,
+        leftover_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        proposed_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "complete_time", b"complete_time", "request_time", b"request_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "certificate", b"certificate", "complete_time", b"complete_time", "customer_id", b"customer_id", "erased_customer_ids", b"erased_customer_ids", "erasure_id", b"erasure_id", "hold_ids", b"hold_ids", "policy", b"policy", "reason", b"reason", "refused_events", b"refused_events", "request_id", b"request_id", "request_time", b"request_time", "requested_by", b"requested_by", "stage", b"stage", "verifier_key", b"verifier_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "certificate", b"certificate", "complete_time", b"complete_time", "customer_id", b"customer_id", "erased_customer_ids", b"erased_customer_ids", "erasure_id", b"erasure_id", "hold_ids", b"hold_ids", "leftover_customer_ids", b"leftover_customer_ids", "policy", b"policy", "proposed_customer_ids", b"proposed_customer_ids", "reason", b"reason", "refused_events", b"refused_events", "request_id", b"request_id", "request_time", b"request_time", "requested_by", b"requested_by", "stage", b"stage", "verifier_key", b"verifier_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
