@@ -37,7 +37,7 @@ from services.profile.tables.rulebook import RULES_STREAM
 from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
-from shared.instants import END_OF_TIME, Clock
+from shared.instants import Clock
 from shared.log import LogReader
 from shared.positions import Progress
 from shared.waiting import wait_for_news
@@ -108,7 +108,7 @@ class Watches:
                     with noted() as reading:
                         look = await self._look(few, purpose, segment, with_verified=with_verified)
                     circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
-                    if after and reading.until == END_OF_TIME and not segment:  # else the clock may have changed something, too
+                    if after and not (segment or self._profiles.in_force.told_by_clocks):  # else time may have changed it, too
                         look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
                     yield look
                 yield Look(purpose, places=places)

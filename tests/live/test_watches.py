@@ -224,11 +224,17 @@ async def test_a_watch_of_one_tells_what_the_passing_of_time_changes_and_there_a
     await inside.record([founded(stream, 0), tracked(stream, key, now_us())])
     request = profile_pb2.WatchProfileRequest(customer=CustomerRef(customer_id=to_text(stream)), purpose="mirror")
     call = inside.calls.WatchProfile(request, timeout=PATIENCE_S)
-    assert (await call.read()).profile.traits["recent"].value.number_value == 1
+    first = (await call.read()).profile
+    assert first.traits["recent"].value.number_value == 1
     assert (await refusal(inside.calls.WatchProfile(request, timeout=PATIENCE_S))).reason == "WATCHES_BUSY"
     replay = profile_pb2.ReplayCustomerRequest(customer=request.customer, purpose="mirror")
     assert (await refusal(inside.calls.ReplayCustomer(replay, timeout=PATIENCE_S))).reason == "REPLAYS_BUSY"
     assert (await call.read()).profile.traits["recent"].value.number_value == 0, "no event came"
+    monkeypatch.setattr(profile, "WATCHES_AT_MOST", 2)
+    again = profile_pb2.WatchProfileRequest(customer=request.customer, purpose="mirror", resume_after=first.positions)
+    resumed = inside.calls.WatchProfile(again, timeout=PATIENCE_S)
+    assert (await resumed.read()).profile.traits["recent"].value.number_value == 0, "it ran out during the break"
+    resumed.cancel()
     await inside.record([restricted(stream)])
     assert (await refusal(call)).reason == "RESTRICTED"
 

@@ -63,6 +63,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return self.traits.get(trait, self.default)
 
     @property
+    def told_by_clocks(self) -> bool:
+        """Whether a profile may become another one with no event."""
+        return self.computed is not None and any(one.depends_on_time for one in self.computed.all.values())
+
+    @property
     def named(self) -> frozenset[str]:
         """The traits that they say something of."""
         return frozenset(self.traits).union(self.computed.all if self.computed else ())
