@@ -1,7 +1,7 @@
 """Identity's use cases: unify a unit of events, and replay what was parked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from services.identity.domain.erasure import evolve as evolve_erasure
 from services.identity.domain.familiar import Familiar
 from services.identity.domain.sighting import Sighting, Suppression, admit, sighting_of
 from services.identity.drafting import Drafting
+from services.identity.graph.conclude import Founded, Linked
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen, Settled
 from services.identity.graph_writer import GraphWriter
@@ -26,7 +27,7 @@ from shared.instants import Clock
 from shared.log.writer import Versioned
 from shared.parked import Parked
 from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, EVENTS_PARKED, EVENTS_SUPPRESSED, UNIT_EVENTS, UNIT_SECONDS, logger
-from shared.vault import EnvelopeBroken, Vault
+from shared.vault import DataKey, EnvelopeBroken, Vault
 
 log = logger("identity")
 
@@ -44,6 +45,13 @@ class Unit:
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
     suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # of all that isn't familiar
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
+
+    def written_to(self) -> set[bytes]:
+        """The customers whose keys it takes, but for those that it founds."""
+        concluded = self.settled.conclusions if self.settled else ()
+        founded = {one.customer for one in concluded if isinstance(one, Founded)}
+        linked = {one.customer for one in concluded if isinstance(one, Linked)}
+        return linked.union(item.customer for item in self.placed) - founded
 
 
 class Unifier:
@@ -100,13 +108,12 @@ class Unifier:
     async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Also) -> None:
         with UNIT_SECONDS.labels("identity").time():
             fresh = await self._not_seen(raw)
-            unit = await self._place(fresh)
-            drafting = Drafting()
+            unit, keys = await self._place_all(fresh)
+            drafting = Drafting(keys=keys)
             if unit.settled is not None:
                 await self.graph.draft(unit.loaded, unit.settled, unit.resolved, self._values(fresh), drafting)
-            keys = drafting.keys | await self._vault.keys({item.customer for item in unit.placed} - drafting.keys.keys())
             for item in unit.placed:
-                drafting.entries.append(activity_entry(item, keys[item.customer]))
+                drafting.entries.append(activity_entry(item, drafting.keys[item.customer]))
             await self._refuse(drafting, unit.refusals)
             await self._commit(drafting, unit, sequence, also)
         UNIT_EVENTS.labels("identity").observe(len(raw))
@@ -153,10 +160,34 @@ class Unifier:
             del by_id[event_id]
         return by_id
 
-    async def _place(self, fresh: dict[bytes, RawEvent]) -> Unit:
+    async def _place_all(self, fresh: dict[bytes, RawEvent]) -> tuple[Unit, dict[bytes, DataKey]]:
+        """And the keys of those that are written to. Of a customer whose key is destroyed nothing is taken, as of one that is
+        erased: data that is restored from a backup may not know of it yet (`Eraser` closes it).
+
+        Raises EnvelopeBroken when a key is missing all the same.
+        """
+        gone: dict[bytes, Suppression] = {}
+        while True:
+            unit = await self._place(fresh, gone)
+            wanted = unit.written_to()
+            keys = await self._vault.keys(wanted)
+            if len(keys) == len(wanted):
+                return unit, keys
+            more = await self._of_destroyed(wanted - keys.keys())
+            if more.keys() <= gone.keys():
+                raise EnvelopeBroken("a customer has no key")
+            gone |= more
+
+    async def _of_destroyed(self, customers: Collection[bytes]) -> dict[bytes, Suppression]:
+        """By identifier hash. What was asked for when they were erased isn't known here, so nothing of theirs comes back."""
+        destroyed = await self._vault.destroyed(customers)
+        hashes = await erasures.identifiers_of(self._pool, destroyed)
+        return {h: Suppression(b"", "refuse", at) for customer, at in destroyed.items() for h in hashes[customer]}
+
+    async def _place(self, fresh: dict[bytes, RawEvent], gone: Mapping[bytes, Suppression]) -> Unit:
         """An event belongs to its strongest identifier's customer, whoever that turns out to be joined with."""
         unit = Unit()
-        sightings = await self._admit([self._sighting(event_id, event) for event_id, event in fresh.items()], unit)
+        sightings = await self._admit([self._sighting(event_id, event) for event_id, event in fresh.items()], unit, gone)
         seen = {sighting.event_id: sighting.seen() for sighting in sightings}
         customer_of = await self._settle(seen, unit)
         unit.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
@@ -169,11 +200,11 @@ class Unifier:
         occurred_at = min(event.occurred_at, event.received_at)
         return sighting_of(event_id, identifiers_of(event), occurred_at, self.graph.rules, self._vault.lookup_key)
 
-    async def _admit(self, sightings: Sequence[Sighting], unit: Unit) -> list[Sighting]:
+    async def _admit(self, sightings: Sequence[Sighting], unit: Unit, gone: Mapping[bytes, Suppression]) -> list[Sighting]:
         """What was erased may have been seen often before, so this comes first."""
         unsure = self._familiar.unsure(sightings)
         hashes = {value_hash for sighting in unsure for value_hash, _ in sighting.identifiers}
-        unit.suppressions = await erasures.suppressions(self._pool, hashes) if hashes else {}
+        unit.suppressions = (await erasures.suppressions(self._pool, hashes) if hashes else {}) | dict(gone)
         if not unit.suppressions:
             return list(sightings)
         admitted = []

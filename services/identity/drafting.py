@@ -218,8 +218,8 @@ class _Writer:
         return self._resolved.get(node) or self._why.change_near(node)
 
     def _entry(self, kind: EventType, stream: bytes, public: Public, cause: Evidence, personal: Personal | None = None) -> Entry:
-        """It happened when its cause did."""
-        at = self._now if cause == NOBODY else cause.occurred_at
-        entry = make_entry(kind, stream, self._new_id(), at, public, personal, self._drafting.keys.get(stream))
+        """It happened when its cause did. To whom no key is left, nothing personal is said: it could not be read."""
+        at, key = self._now if cause == NOBODY else cause.occurred_at, self._drafting.keys.get(stream)
+        entry = make_entry(kind, stream, self._new_id(), at, public, personal if key is not None else None, key)
         self._drafting.take(self._loaded.versions, entry)
         return entry

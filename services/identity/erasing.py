@@ -20,6 +20,7 @@ from services.identity.epochs import Epochs
 from services.identity.graph_writer import GraphWriter
 from services.identity.holding import holds_on
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
+from services.identity.restored import keys_brought_back, lost_erasures, part, save_parting, taken
 from services.identity.reviewing import others, withdrawn
 from services.identity.sweep import Sweep
 from services.identity.tables import erasures, record_tables, views
@@ -131,7 +132,7 @@ class Eraser:
 
     async def run(self) -> None:
         """Never returns; raises when a server is down, to be started over from what is recorded."""
-        await self._destroy_again()
+        await self._mend_restored()
         while True:
             self._news.clear()
             answered = [await self._try(erasure) for erasure in await erasures.unfinished(self._pool)]
@@ -153,13 +154,15 @@ class Eraser:
             log.error("an erasure can't go on", erasure=to_text(erasure.erasure_id), exc_info=error)
         return True
 
-    async def _destroy_again(self) -> None:
-        """A vault restored from a backup may hold keys that were destroyed since."""
-        under_way = {stream for erasure in await erasures.unfinished(self._pool) for stream in erasure.streams}
-        async for streams in erasures.erased_streams(self._pool):
-            if back := sorted(set(streams) - (await self._vault.destroyed(streams)).keys() - under_way):
-                await self._destroy(back)
-                log.error("keys of erased customers were back; destroyed again", keys=len(back))
+    async def _mend_restored(self) -> None:
+        """Where the database or the vault was restored from a backup, what was erased since is erased again."""
+        async for back in keys_brought_back(self._pool, self._vault):
+            await self._destroy(back)
+            log.error("keys of erased customers were back; destroyed again", keys=len(back))
+        async for command in lost_erasures(self._pool, self._vault):
+            with contextlib.suppress(WrongState):  # another one that is under way erases it
+                await self.erase(command)
+                log.error("a customer whose key is destroyed was back; erasing it again", customer=to_text(command.customer))
 
     async def _finish(self, erasure: Erasure) -> None:
         while True:
@@ -182,26 +185,29 @@ class Eraser:
         """Tells the customer apart: in one transaction its identifiers are suppressed and its streams closed."""
         async with self._ledger.turn():
             [erasure] = await erasures.get(self._pool, [erasure.erasure_id])
-            members = await self._members(erasure)
+            cluster = await self._members(erasure)
+            members, again = await taken(self._vault, erasure.customer, cluster)  # again: when no hold kept them
             if await erasures.erased_by(self._pool, erasure.customer) is not None:
                 # It was queued, then merged with another customer that was erased: what is left is to look again.
                 return await self._record(erasure, events.BEGUN, self._begun(members))
             hashes = await erasures.identifiers_of(self._pool, members)
-            left = await leftovers(self._pool, members, list(chain.from_iterable(hashes.values())))
+            beside = await leftovers(self._pool, members, list(chain.from_iterable(hashes.values())))
+            left, _ = await taken(self._vault, erasure.customer, beside)
             members += left
-            if holds := await holds_on(self._pool, members):
+            if not again and (holds := await holds_on(self._pool, members)):
                 return erasure if erasure.stage == "queued" else await self._queue(erasure, members[0], holds)
-            now = self._clock()
-            suppression = Suppression(erasure.erasure_id, erasure.policy, now)
+            suppression = Suppression(erasure.erasure_id, erasure.policy, now := self._clock())
             hashes |= await erasures.identifiers_of(self._pool, left)
             linked = list(chain.from_iterable(hashes.values()))
             unlinked = sorted({erasure.identifier} - {b"", *linked})
             proposals = await views.open_proposals_about(self._pool, members)
-            told = withdrawn(proposals, members, now, self._new_id)
+            parted = await part(self._pool, cluster, members, now, self._new_id)
+            told = parted.told + withdrawn(proposals, members, now, self._new_id)
             told += [self._closing(erasure, member, hashes[member], now) for member in members]
 
             async def write_views(connection: Any) -> None:
                 await erasures.erase(connection, members, linked, suppression, unlinked)
+                await save_parting(connection, parted)
 
             event = self._begun(
                 members,

@@ -8,7 +8,7 @@ it is KEY_AGE_S old.
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import asyncpg
@@ -28,6 +28,7 @@ QUARANTINE_US = DAY  # how long one key of the quarantine is used
 QUARANTINE_KEPT_US = 90 * DAY  # how long what it seals waits: long enough to correct a plan; then nobody waits for it any more
 QUARANTINE_OWNER = b"quarantine"
 QUARANTINE_END = QUARANTINE_OWNER + b"\xff" * 4
+PAGE_OWNERS = 10_000
 
 log = logger("vault")
 
@@ -134,6 +135,15 @@ class Vault:
             "SELECT owner, destroyed_at FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NULL", list(owners)
         )
         return {row["owner"]: row["destroyed_at"] for row in rows}
+
+    async def all_destroyed(self) -> AsyncGenerator[list[bytes], None]:
+        """The owners of all keys that are destroyed, also of epochs, in pages."""
+        last = b""
+        while rows := await self._pool.fetch(
+            "SELECT owner FROM vault.data_keys WHERE wrapped IS NULL AND owner > $1 ORDER BY owner LIMIT $2", last, PAGE_OWNERS
+        ):
+            last = rows[-1]["owner"]
+            yield [row["owner"] for row in rows]
 
     def forget(self, owners: Collection[bytes]) -> None:
         """They were destroyed, here or in another process."""

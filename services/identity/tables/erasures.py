@@ -1,6 +1,6 @@
 """Identity's read models of erasures: `erasures`, and the `suppressions` they leave."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ async def waiting_for(pool: Any, customers: Collection[bytes]) -> Erasure | None
     return decode_erasure(found) if found else None
 
 
-async def erased_streams(pool: Any) -> AsyncIterator[list[bytes]]:
+async def erased_streams(pool: Any) -> AsyncGenerator[list[bytes], None]:
     """The streams of every customer that was ever erased, in pages."""
     last = b""
     while rows := await pool.fetch(
@@ -61,6 +61,14 @@ async def erased_streams(pool: Any) -> AsyncIterator[list[bytes]]:
     ):
         last = rows[-1]["customer"]
         yield [row["customer"] for row in rows]
+
+
+async def present_among(pool: Any, customers: Collection[bytes]) -> list[bytes]:
+    """Those of these that are customers, and not erased."""
+    rows = await pool.fetch(
+        "SELECT customer FROM customers WHERE customer = ANY($1::bytea[]) AND erased_by IS NULL ORDER BY customer", list(customers)
+    )
+    return [row["customer"] for row in rows]
 
 
 async def erased_by(pool: Any, customer: bytes) -> bytes | None:

@@ -36,7 +36,8 @@ def upgrade() -> None:
             destroyed_at int8,
             CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL)),
             CHECK ((wrapped IS NULL) = (key_id IS NULL))
-        )
+        );
+        CREATE INDEX destroyed ON data_keys (owner) WHERE wrapped IS NULL
     """)
     for service in ("ingest", "identity", "profile"):
         op.execute(f"GRANT USAGE ON SCHEMA vault TO c360_{service}")
