@@ -165,7 +165,7 @@ def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
 def _obstacle(shown: dict[str, Any]) -> str:
     match shown["reason"]:
         case "LIMIT":
-            within = f" first seen within {shown['window_seconds']} s" if shown["window_seconds"] else ""
+            within = f" first seen within {shown['window_seconds'] / 86_400:g} days" if shown["window_seconds"] else ""
             return f"at most {shown['limit']} of {shown['namespace']} belong to one customer{within}"
         case "CLUSTER_TOO_LARGE":
             return f"at most {shown['limit']} identifiers belong to one customer"
