@@ -201,7 +201,8 @@ def _how(entry: dict[str, Any]) -> str:
     """By what was seen, by a match, by hand or by other rules; through which identifiers."""
     told = []
     if entry["cause"] == "DECISION":
-        told.append(": ".join(part for part in (f"by hand, {entry['decided_by']}", entry["reason"]) if part))
+        who = ", ".join(part for part in ("by hand", entry["decided_by"]) if part)
+        told.append(": ".join(part for part in (who, entry["reason"]) if part))
     if entry["cause"] == "RULES":
         told.append(f"by rules v{entry['rules_version']}")
     if entry["match_model"]:

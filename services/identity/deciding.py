@@ -103,10 +103,11 @@ class Decider:
         one, other = await self._node(command.one), await self._node(command.other)
         if one == other:
             raise InvalidInput("a decision is about two customers, and these two names are of one", reason="SAME_CUSTOMER")
+        evidence = Evidence(self._clock(), derived_id(b"decision", command.request_id.encode()))
         taken: list[Decision] = []
 
         def amend(loaded: Loaded) -> Sequence[Entry]:
-            decision = self._take(command, loaded, one, other)
+            decision = self._take(command, loaded, one, other, evidence)
             taken.append(decision)
             return [*self._told(decision), *self._closing(decision, loaded)]
 
@@ -116,13 +117,11 @@ class Decider:
                 state: events.ProposalEnd = "accepted" if command.kind == "merge" else "declined"
                 await views.close_proposals(connection, [command.proposal_id], state, taken[0].decided_at, taken[0].decision_id)
 
-        decision_id = derived_id(b"decision", command.request_id.encode())
-        await self._graph.resettle([one.value_hash, other.value_hash], amend, also, cause=Evidence(self._clock(), decision_id))
+        await self._graph.resettle([one.value_hash, other.value_hash], amend, also, cause=evidence)
         return taken[0]
 
-    def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node) -> Decision:
+    def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node, evidence: Evidence) -> Decision:
         """Checks the decision against what is, and adds it to the facts."""
-        evidence = Evidence(self._clock(), derived_id(b"decision", command.request_id.encode()))
         cut = take(command.act, loaded, self._graph.rules, one, other, evidence)
         return Decision(
             decision_id=evidence.event_id,

@@ -8,8 +8,9 @@ from services.identity.domain.sighting import Proposal
 from services.identity.graph.causes import NOBODY, Causes, along
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.ownership import is_question
 from services.identity.graph.region import Settled
-from services.identity.graph.resolve import Link, Rejected
+from services.identity.graph.resolve import Link, Partition, Rejected
 from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables.regions import Loaded
@@ -67,7 +68,7 @@ async def draft_conclusions(
     writer = _Writer(loaded, drafting, said, why, resolved, now, new_id)
     for conclusion in settled.conclusions:
         writer.write(conclusion)
-    writer.review(settled.partition.rejected)
+    writer.review(settled.partition)
 
 
 async def _said_before(nodes: Sequence[Node], loaded: Loaded, vault: Vault, reader: LogReader) -> dict[bytes, str]:
@@ -151,12 +152,12 @@ class _Writer:
         likes = [like for like in self._loaded.likenesses.values() if {like.one, like.other} == ends]
         return max(likes, key=lambda like: (like.weight, like.unrivalled)).model
 
-    def review(self, rejected: Sequence[Rejected]) -> None:
+    def review(self, partition: Partition) -> None:
         """Proposes what people have to decide, once for two customers, and withdraws what nothing speaks for any more."""
         canonical = self._loaded.region.known.canonical()
         grounds: dict[frozenset[bytes], tuple[Rejected, bytes, bytes]] = {}
-        for one in rejected:
-            if (two := self._proposable(one)) is not None:
+        for one in partition.rejected:
+            if is_question(one, partition, self._why.rules) and (two := self._ends(one.link)) is not None:
                 clusters = frozenset(canonical[end] for end in two)
                 grounds.setdefault(clusters, (one, min(two), max(two)))
         proposed = set()
@@ -169,16 +170,10 @@ class _Writer:
             if len(clusters) > 1 and clusters not in proposed:
                 self._propose(*ground)
 
-    def _proposable(self, rejected: Rejected) -> tuple[bytes, bytes] | None:
-        """The two customers; a device that known people share says nothing about them."""
-        link, known = rejected.link, self._loaded.region.known.links
-        if rejected.reason in ("FORBIDDEN", "ONE_PER_SOURCE") or link.evidence is None:
-            return None
-        if link.weight is None and self._why.rules.of(link.weak.namespace).device:
-            return None
-        if link.strong not in known or link.weak not in known:
-            return None
-        return known[link.strong], known[link.weak]
+    def _ends(self, link: Link) -> tuple[bytes, bytes] | None:
+        """The two customers; None while one of them is nobody's."""
+        known = self._loaded.region.known.links
+        return (known[link.strong], known[link.weak]) if link.strong in known and link.weak in known else None
 
     def _propose(self, rejected: Rejected, one: bytes, other: bytes) -> None:
         link = rejected.link

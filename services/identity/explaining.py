@@ -70,6 +70,7 @@ class History:
     namespaces: dict[bytes, str]
     erased: set[bytes] = field(default_factory=set)
     decisions: dict[bytes, Decision] = field(default_factory=dict)  # those that caused any of it, by id
+    spent: set[bytes] = field(default_factory=set)  # ids of those that caused any of it and went with an erasure
     activations: list[Activation] = field(default_factory=list)  # all versions of the rules
 
     def other_of(self, record: Record) -> bytes | None:
@@ -146,16 +147,16 @@ class Explanations:
             if not records:
                 raise replayed.nobody_yet(customer)
             hidden = await erasures.suppressions(connection, {h for r in records if (h := _hash_of(r)) is not None})
-            others = {other for r in records if (other := getattr(r.entry.public(), "other", None)) is not None}
-            gone = await erasures.erased_among(connection, others)
+            gone = await erasures.erased_among(connection, {o for r in records if (o := getattr(r.entry.public(), "other", None))})
             causes = {cause for r in records if (cause := getattr(r.entry.public(), "cause", None))}
             decided = await decisions.of_ids(connection, causes)
+            spent = await decisions.spent_among(connection, causes - decided.keys())
             activations = await rulebook.history(LogReader(connection))
         kept = [r for r in records if (h := _hash_of(r)) is None or h not in hidden or r.recorded_at > hidden[h].erased_at]
         namespaces = {r.entry.public().value_hash: r.entry.public().namespace for r in kept if r.entry.type_id == events.LINKED.id}
         members = [member for member in cluster if member not in erased]
         told = list(_once(sorted(kept, key=lambda record: record.pos)))
-        return History(members, told, namespaces, gone, decided, activations)
+        return History(members, told, namespaces, gone, decided, spent, activations)
 
     async def compare(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> tuple[list[Weighed], int]:
         """Each record of one customer with each of the other, strongest first; and of how many pairs nobody knows what they were

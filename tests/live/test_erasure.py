@@ -247,14 +247,16 @@ def test_who_stays_is_told_that_a_proposal_is_closed_and_not_with_whom(platform:
 
 def test_what_was_decided_about_who_is_erased_is_told_as_decided_to_who_stays(platform: Platform, key: str) -> None:
     """Merged and split by hand; the decisions themselves go with the erasure."""
-    one, other = Person(), Person()
-    for person in (one, other):
+    one, other, third = Person(), Person(), Person()
+    for person in (third, one, other):
         platform.resolve(
             "user_id", person.user, platform.record(key, identify({"email": person.email}, user_id=person.user)).position
         )
+    merge_by_hand(platform, third, one)
     merge_by_hand(platform, one, other)
-    platform.decisions.SplitCustomer(decision_pb2.SplitCustomerRequest(**about(one, other)), timeout=DEADLINE_S)
-    stays, leaves = (platform.resolve("user_id", person.user).customer_id for person in (one, other))
+    for person in (other, third):
+        platform.decisions.SplitCustomer(decision_pb2.SplitCustomerRequest(**about(one, person)), timeout=DEADLINE_S)
+    stays, leaves, beside = (platform.resolve("user_id", person.user).customer_id for person in (one, other, third))
     about_it = pb.EraseCustomerRequest(
         request_id=str(uuid.uuid4()),
         customer=CustomerRef(customer_id=leaves),
@@ -268,6 +270,10 @@ def test_what_was_decided_about_who_is_erased_is_told_as_decided_to_who_stays(pl
     told = {entry.type: (entry.cause, entry.decided_by) for entry in history.entries}
     assert told[events.MERGED.id] == told[events.SPLIT.id] == ("DECISION", "crm-desk")
     assert leaves not in str(history)
+    asked = explanation_pb2.GetCustomerHistoryRequest(customer_id=beside)  # whom these decisions weren't about
+    history = platform.explanations.GetCustomerHistory(asked, timeout=DEADLINE_S)
+    concluded = {entry.cause for entry in history.entries if entry.type in (events.MERGED.id, events.SPLIT.id)}
+    assert concluded == {"DECISION"}
 
 
 def about(one: Person, other: Person) -> Any:

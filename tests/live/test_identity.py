@@ -396,6 +396,30 @@ async def test_a_proposal_expires_when_nobody_decides_and_comes_again_when_the_t
     await check_proposals(store.pool)
 
 
+async def test_people_are_asked_of_the_browser_that_is_one_too_many(store: Store) -> None:
+    unifier = await store.unifier()
+    browsers = [event_of(str(n), anonymous_id=f"browser-{n}") for n in range(1, 102)]
+    logins = [event_of(str(n + 200), user_id="ann", anonymous_id=f"browser-{n}") for n in range(1, 102)]
+    await unifier.unify([*browsers, *logins], 1, [])
+    [asked] = await views.proposals(store.pool, "open", (-1, b""), 10)
+    [last] = await store.members("anonymous_id", "browser-101")
+    assert (asked.reason, last in (asked.customer, asked.other)) == ("LIMIT_REACHED", True)
+
+
+async def test_what_a_decision_made_so_happened_when_it_was_made(store: Store) -> None:
+    unifier, decider, _ = await store.started()
+    await unifier.unify([event_of("1", user_id="ann"), event_of("2", user_id="bea")], 1, [])
+    ann, bea = (Party(value_hash=store.hash_of("user_id", name)) for name in ("ann", "bea"))
+    acts: list[Act] = ["merge", "split"]
+    for act in acts:
+        made = Decide(request_id=act, act=act, one=ann, other=bea, decided_by="desk", reason="looked at it")
+        decision, _ = await decider.decide(made)
+        told = [record.entry for record in await LogReader(store.pool).partition(0, 0, 10_000)]
+        of_it = [e for e in told if decision.decision_id in (getattr(e.public(), name, b"") for name in ("cause", "decision_id"))]
+        assert len(of_it) == 4
+        assert {entry.occurred_at for entry in of_it} == {decision.decided_at}
+
+
 def names(message_id: str, user_id: str, email: str, device: str | None = None) -> RawEvent:
     return RawEvent(
         kind="identify",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.identity.graph.crowding import crowded, shared
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
-from services.identity.graph.ownership import contests, divide
+from services.identity.graph.ownership import contests, divide, is_question
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Matching, Namespace, Rules
 from tests.properties.components import component_of
@@ -27,6 +27,9 @@ TIGHT = Rules(
     matching=Matching(link_weight=6.0, review_weight=1.0, one_per_source=("crm",)),
 )
 
+FEW_DEVICES = msgspec.structs.replace(
+    TIGHT, namespaces=(Namespace(name="user_id", limit=1), Namespace(name="anonymous_id", limit=2, device=True)), max_cluster=4
+)
 CROWDED = msgspec.structs.replace(TIGHT, max_sightings=2)
 EXCLUSIVE = msgspec.structs.replace(
     TIGHT, matching=Matching(link_weight=6.0, review_weight=1.0, witness=False, one_per_source=("crm", "shop"))
@@ -177,6 +180,22 @@ def test_every_link_is_justified_and_every_refusal_has_a_reason(
     for link, reason, namespace, _ in found.rejected:
         assert reason != "LIMIT" or rules.of(namespace).limit is not None
         assert found.group_of[link.strong] is not found.group_of[link.weak]
+
+
+@given(sightings, decisions, st.sampled_from([TIGHT, FEW_DEVICES]))
+def test_what_a_device_would_join_is_asked_unless_it_is_two_known_people(
+    seen: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    found = divide(facts_of(seen, decided), rules)
+    for rejected in found.rejected:
+        link, reason = rejected.link, rejected.reason
+        if reason == "FORBIDDEN" or link.weight is not None or link.weak.namespace != "anonymous_id":
+            continue
+        kinds = [found.group_of[node].values.keys() for node in (link.strong, link.weak)]
+        if {"anonymous_id"} in kinds:
+            assert is_question(rejected, found, rules)
+        if all("user_id" in names for names in kinds):
+            assert not is_question(rejected, found, rules)
 
 
 @given(sightings, decisions, all_rules, nodes)

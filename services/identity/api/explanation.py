@@ -179,6 +179,8 @@ def _add_cause(message: pb.HistoryEntry, record: Record, history: History) -> No
             message.reason = (decision.withdrawn_reason if back else decision.reason) or ""
     elif (decided_by := _by_hand(record, history)) is not None:
         message.cause, message.decided_by = "DECISION", decided_by
+    elif public.cause in history.spent:
+        message.cause = "DECISION"
     elif any(public.cause == activation.event_id for activation in history.activations):
         message.cause = "RULES"
     elif public.cause:
@@ -186,7 +188,7 @@ def _add_cause(message: pb.HistoryEntry, record: Record, history: History) -> No
     if record.entry.type_id == events.MERGED.id:
         message.chain.extend(public.chain)
         if public.match_weight is not None:
-            message.cause = "DECISION" if decision is not None else "MATCH"
+            message.cause = message.cause if message.cause == "DECISION" else "MATCH"
             message.match_weight, message.match_model = public.match_weight, public.match_model or ""
 
 

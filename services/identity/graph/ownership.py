@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.identity.graph.crowding import shared, taking_part
 from services.identity.graph.facts import Facts, Node
-from services.identity.graph.resolve import Partition, Rejected, resolve
+from services.identity.graph.resolve import Partition, Rejected, breaks_limit, resolve
 from services.identity.graph.rules import Rules
 
 Seen = Mapping[Node, set[Node]]
@@ -127,6 +127,21 @@ def _people(nodes: Collection[Node], owners: Collection[str], people: Partition)
     return max(
         (len({id(people.group_of[node]) for node in known if name in people.part_of[node].values}) for name in owners), default=0
     )
+
+
+def is_question(rejected: Rejected, partition: Partition, rules: Rules) -> bool:
+    """Whether people are asked if the two are one: not what was answered, by them or by a source that keeps each person once.
+
+    A device that known people share says nothing about them. Of what its own limit or a bound keeps out people are asked.
+    """
+    link = rejected.link
+    if rejected.reason in ("FORBIDDEN", "ONE_PER_SOURCE"):
+        return False
+    if link.weight is not None or not rules.of(link.weak.namespace).device:
+        return True
+    one, other = (partition.group_of[node].values for node in (link.strong, link.weak))
+    both = [name for name in one.keys() & other.keys() if not rules.of(name).device]
+    return not any(breaks_limit(rules.of(name), one[name] + other[name]) for name in both)
 
 
 def _questions(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:

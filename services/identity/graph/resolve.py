@@ -160,7 +160,7 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
         known = _anchored(name, part, one, rules) and _anchored(name, another, other, rules)
         by_part = known or rules.of(name).limit != 1
         values = _together(name, part, another) if by_part else _together(name, one, other)
-        if _breaks_limit(rules.of(name), values):
+        if breaks_limit(rules.of(name), values):
             return Rejected(link, "LIMIT", name)
     if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
@@ -232,9 +232,7 @@ def _join_parts(partition: Partition, link: Link, facts: Facts, rules: Rules) ->
         return
     if link.weight is not None and _reject_match(link, partition, facts, rules) is not None:
         return
-    if not any(
-        _breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()
-    ):
+    if not any(breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()):
         _join(partition.part_of, part, another)
 
 
@@ -273,7 +271,8 @@ def _across(decided: Pair, one: Group, other: Group) -> bool:
     return not (decided.isdisjoint(one.nodes) or decided.isdisjoint(other.nodes))
 
 
-def _breaks_limit(namespace: Namespace, first_seen: list[int]) -> bool:
+def breaks_limit(namespace: Namespace, first_seen: list[int]) -> bool:
+    """`first_seen` is when each of the values was first seen, in any order."""
     limit = namespace.limit
     if limit is None or len(first_seen) <= limit:
         return False

@@ -147,9 +147,10 @@ CREATE INDEX decisions_by_other ON decisions (other);
 CREATE INDEX decisions_by_customer ON decisions (customer);
 CREATE INDEX decisions_by_other_customer ON decisions (other_customer);
 CREATE INDEX decisions_by_time ON decisions (decided_at, decision_id);
--- of decisions that an erasure removed: their requests are not to be carried out again
+-- of decisions that an erasure removed: their requests are not to be carried out again, and what they caused was decided
 CREATE TABLE spent_requests (
-    request_id text PRIMARY KEY
+    request_id  text  PRIMARY KEY,
+    decision_id bytea NOT NULL UNIQUE
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON decisions TO c360_identity;
 GRANT SELECT, INSERT ON spent_requests TO c360_identity;

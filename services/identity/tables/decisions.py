@@ -54,6 +54,12 @@ async def is_spent(pool: Any, request_id: str) -> bool:
     return bool(await pool.fetchval("SELECT EXISTS (SELECT FROM spent_requests WHERE request_id = $1)", request_id))
 
 
+async def spent_among(pool: Any, decision_ids: Collection[bytes]) -> set[bytes]:
+    """Of these ids those of decisions that went with an erasure."""
+    query = "SELECT decision_id FROM spent_requests WHERE decision_id = ANY($1::bytea[])"
+    return {row["decision_id"] for row in await pool.fetch(query, list(decision_ids))}
+
+
 async def of_withdrawal(pool: Any, request_id: str) -> Decision | None:
     query = f"SELECT {COLUMNS} FROM decisions WHERE withdraw_request_id = $1"  # noqa: S608
     return _decision(await pool.fetchrow(query, request_id))
@@ -102,15 +108,17 @@ async def clusters(pool: Any, decision: Decision) -> list[Cluster]:
 
 
 async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes]) -> set[bytes]:
-    """Removes those of which one end is erased, all but their request ids; returns the hashes of all their ends.
+    """Removes those of which one end is erased, all but their ids and those of their requests; returns the hashes of all their ends.
 
     Where only the customer is erased whose stream told of it, whom the end is linked to now stands for it.
     """
     gone = await connection.fetch(
-        "DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[]) RETURNING one, other, request_id",
+        """DELETE FROM decisions WHERE one = ANY($1::bytea[]) OR other = ANY($1::bytea[])
+           RETURNING one, other, request_id, decision_id""",
         list(hashes),
     )
-    await connection.execute("INSERT INTO spent_requests SELECT unnest($1::text[])", [row["request_id"] for row in gone])
+    spent = [row["request_id"] for row in gone], [row["decision_id"] for row in gone]
+    await connection.execute("INSERT INTO spent_requests SELECT * FROM unnest($1::text[], $2::bytea[])", *spent)
     for end, customer in (("one", "customer"), ("other", "other_customer")):
         await connection.execute(
             f"""UPDATE decisions SET {customer} = linked.customer FROM identifiers AS linked

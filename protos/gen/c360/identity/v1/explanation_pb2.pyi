@@ -539,7 +539,7 @@ class HistoryEntry(_message.Message):
     was erased since.
     """
     decided_by: _builtins.str
-    """Of a decision, and of what it caused: who made or withdrew it."""
+    """Of a decision, and of what it caused: who made or withdrew it. Empty where it went with an erasure and was about others."""
     other_erased: _builtins.bool
     """The other customer was erased since: its id isn't told, and whose it was is nobody's to know any more."""
     cause: _builtins.str
