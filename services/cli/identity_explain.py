@@ -44,6 +44,7 @@ def why(
 
     Were all that keeps them apart gone, they would be one. Shows hashes; values are the profile's to serve, for a purpose.
     Of a match it shows what it weighs, what it is held against, and the events that say so.
+    Of a past instant it tells of who was known then: of no household, and with --as-of of no proposals.
 
     Examples:
       c360 identity why email:ann@example.com user_id:u1

@@ -14,7 +14,7 @@ from services.identity.graph.facts import Node, Pair
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
-from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.ledger import Ledger
 from services.identity.nobody import nobody
 from services.identity.recall import Instants, Recalled, Told
 from services.identity.records.likeness import Comparer
@@ -27,7 +27,6 @@ from shared.events import customer as events
 from shared.events.catalogue import Public
 from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
-from shared.log.reader import Stretch
 from shared.store.pool import snapshot
 
 COUNTED = ("SHARED", "CONTESTED")  # of what is so the owners are told
@@ -52,10 +51,10 @@ class Why:
     told: dict[bytes, Told] = field(default_factory=dict)  # by event id
     decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
     owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
-    proposals: list[bytes] = field(default_factory=list)  # open ones, of the two
+    proposals: list[bytes] = field(default_factory=list)  # of the two, open as it was known; none as of an instant
     grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches
     vetoes: list[str] = field(default_factory=list)  # by which their records tell two apart that are alike
-    household: bool = False  # whether two live together, by what is said now
+    household: bool = False  # whether two live together, by what is said now; told of no past instant
 
 
 @dataclass(slots=True)
@@ -105,23 +104,18 @@ class Explanations:
     async def resolve(self, node: Node, instants: Instants) -> Resolved:
         """Raises NotFound, as of `nobody`: also of a customer that was erased since, which is told of at no instant."""
         async with self._snapshot() as connection:
-            if instants == recall.NOW:
-                found = await views.resolve(connection, node.value_hash)
-            elif instants.as_of == END_OF_TIME:
-                found = await _known_then(connection, node, instants.known_at)
-            else:
-                found = await self._as_of(connection, node, instants)
+            found = await self._resolved(connection, node, instants)
             if found is None:
                 raise await self._nobody(connection, node, instants)
         return found
 
     async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
-        """Of identifiers, or of customers by their ids.
+        """Of identifiers, or of customers by their ids; both have to be known as of these instants.
 
         Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS).
         """
         async with self._snapshot() as connection:
-            first, second = [await _named(connection, end, self._graph.rules) for end in (one, other)]
+            first, second = [await self._named(connection, end, instants) for end in (one, other)]
             hashes = {first.node.value_hash, second.node.value_hash}
             rules = await self._rules(connection, instants)
             recalled = await recall.recall(connection, hashes, rules, instants, self._is_former(rules))
@@ -132,8 +126,9 @@ class Explanations:
             if shared:
                 why.owners = await recall.owners(connection, shared, rules, recalled.nodes, instants)
             if not explained.together and first.customer and second.customer:
-                why.proposals = await views.proposals_between(connection, first.customer, second.customer)
-                why.household = await record_rows.live_together(connection, first.customer, second.customer)
+                why.proposals = await _proposals(connection, first.customer, second.customer, instants)
+                if instants == recall.NOW:  # where people lived then isn't kept
+                    why.household = await record_rows.live_together(connection, first.customer, second.customer)
                 why.vetoes = recalled.vetoes(recalled.standing(rules).partition(first.node, second.node), first.node, second.node)
         return why
 
@@ -194,12 +189,42 @@ class Explanations:
         group = {node for end in (why.one, why.other) for node in partition.group_of[end.node].nodes}
         return await self._weighing.grounds(connection, links, recalled, group, why.rules.matching)
 
+    async def _named(self, connection: Any, wanted: Node | bytes, instants: Instants) -> Named:
+        """As `resolve` tells it. What is shared, contested or blocked is nobody's, and explained all the same."""
+        if isinstance(wanted, Node):
+            resolved = await self._resolved(connection, wanted, instants)
+            if resolved is None and not await self._is_known(connection, wanted, instants):
+                raise await self._nobody(connection, wanted, instants)
+            return Named(wanted, resolved.canonical if resolved else None)
+        members = await replayed.members_at(connection, wanted, instants.known_at)
+        row = await connection.fetchrow("SELECT namespace, value_hash FROM identifiers WHERE customer = $1 AND own", wanted)
+        node = Node(row["namespace"], row["value_hash"])
+        if instants.as_of == END_OF_TIME:
+            return Named(node, members[0])
+        resolved = await self._as_of(connection, node, instants)
+        if resolved is None:
+            raise replayed.nobody_yet(wanted)
+        return Named(node, resolved.canonical)
+
+    async def _is_known(self, connection: Any, node: Node, instants: Instants) -> bool:
+        """Of an identifier that names nobody."""
+        if not await connection.fetchval("SELECT 1 FROM identifiers WHERE value_hash = $1", node.value_hash):
+            return False
+        return instants == recall.NOW or (await self._nobody(connection, node, instants)).reason != "IDENTIFIER_UNKNOWN"
+
+    async def _resolved(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
+        if instants == recall.NOW:
+            return await views.resolve(connection, node.value_hash)
+        if instants.as_of == END_OF_TIME:
+            return await replayed.resolved_at(connection, node, instants.known_at)
+        return await self._as_of(connection, node, instants)
+
     async def _as_of(self, connection: Any, node: Node, instants: Instants) -> Resolved | None:
         rules = await self._rules(connection, instants)
         recalled = await recall.recall(connection, [node.value_hash], rules, instants, self._is_former(rules))
         standing = recalled.standing(rules)
         group = standing.partition(node).group_of[node].nodes
-        founders = await _founders(connection, group, instants.known_at)
+        founders = await replayed.founders(connection, group, instants.known_at)
         seen = any(founder.node == node and founder.occurred_at <= instants.as_of for founder in founders)
         if not seen and founders and node in standing.shared and len(group) == 1:  # it names who it founded, and nobody before
             seen = await recall.resolved_by(connection, node, rules, instants)
@@ -239,47 +264,13 @@ class Explanations:
             yield connection
 
 
-class Founder(NamedTuple):
-    founding_number: int
-    customer: bytes
-    node: Node
-    occurred_at: int
-
-
-async def _founders(connection: Any, group: Iterable[Node], known_at: int) -> list[Founder]:
-    """The customers that these identifiers founded, as far as it was known; oldest first."""
-    nodes = {node.value_hash: node for node in group}
-    rows = await connection.fetch(
-        "SELECT value_hash, customer FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
-    )
-    node_of = {row["customer"]: nodes[row["value_hash"]] for row in rows}
-    first = [Stretch(IDENTITY_PARTITION, customer, 1, 1) for customer in node_of]
-    records = await LogReader(connection).history(first, known_at=known_at)
-    entries = [record.entry for record in records]
-    return sorted(Founder(e.public().founding_number, e.stream, node_of[e.stream], e.occurred_at) for e in entries)
-
-
-async def _known_then(connection: Any, node: Node, known_at: int) -> Resolved | None:
-    reader = LogReader(connection)
-    customer = await replayed.customer_at(connection, reader, node.value_hash, known_at)
-    if customer is None:
-        return None
-    cluster = await replayed.cluster_at(reader, customer, known_at)
-    erased = await erasures.erased_among(connection, cluster)
-    if customer in erased:
-        return None
-    return Resolved(customer, next(member for member in cluster if member not in erased))
-
-
-async def _named(connection: Any, wanted: Node | bytes, rules: Rules) -> Named:
-    if isinstance(wanted, Node):
-        resolved = await views.resolve(connection, wanted.value_hash)
-        if resolved is None and not await connection.fetchval("SELECT 1 FROM identifiers WHERE value_hash = $1", wanted.value_hash):
-            raise await nobody(connection, wanted, rules)
-        return Named(wanted, resolved.canonical if resolved else None)
-    members = await views.present_members(connection, wanted)
-    row = await connection.fetchrow("SELECT value_hash, namespace FROM identifiers WHERE customer = $1 AND own", wanted)
-    return Named(Node(row["namespace"], row["value_hash"]), members[0])
+async def _proposals(connection: Any, one: bytes, other: bytes, instants: Instants) -> list[bytes]:
+    """A proposal asks about what was known: when it happened says nothing of it."""
+    if instants.as_of != END_OF_TIME:
+        return []
+    if instants == recall.NOW:
+        return await views.proposals_between(connection, one, other)
+    return await replayed.proposals_between(connection, one, other, instants.known_at)
 
 
 def _hash_of(record: Record) -> bytes | None:

@@ -1,16 +1,18 @@
 """Who was who as it was known at an instant: what was concluded by then, replayed from the streams of customers."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables import erasures, views
+from services.identity.tables.views import Resolved
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.ids import to_text
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record
+from shared.log.reader import Stretch
 
 
 async def customer_at(pool: Any, reader: LogReader, value_hash: bytes, known_at: int) -> bytes | None:
@@ -46,8 +48,51 @@ async def members_at(connection: Any, customer: bytes, known_at: int = END_OF_TI
     return [member for member in cluster if member not in erased]
 
 
+async def resolved_at(connection: Any, node: Node, known_at: int) -> Resolved | None:
+    """What `views.resolve` would have found."""
+    reader = LogReader(connection)
+    customer = await customer_at(connection, reader, node.value_hash, known_at)
+    if customer is None:
+        return None
+    cluster = await cluster_at(reader, customer, known_at)
+    erased = await erasures.erased_among(connection, cluster)
+    if customer in erased:
+        return None
+    return Resolved(customer, next(member for member in cluster if member not in erased))
+
+
+async def proposals_between(connection: Any, one: bytes, other: bytes, known_at: int) -> list[bytes]:
+    """What `views.proposals_between` would have found, of the customers that are present still."""
+    ones, others = [await members_at(connection, end, known_at) for end in (one, other)]
+    kinds = [events.MERGE_PROPOSED.id, events.PROPOSAL_CLOSED.id]
+    records = await LogReader(connection).of_types([(IDENTITY_PARTITION, member) for member in ones], kinds, known_at)
+    between = sorted((record for record in records if record.entry.public().other in others), key=lambda record: record.pos)
+    closed = {r.entry.public().proposal_id for r in between if r.entry.type_id == events.PROPOSAL_CLOSED.id}
+    return [found for r in between if (found := r.entry.public().proposal_id) not in closed]
+
+
+class Founder(NamedTuple):
+    founding_number: int
+    customer: bytes
+    node: Node
+    occurred_at: int
+
+
+async def founders(connection: Any, group: Iterable[Node], known_at: int) -> list[Founder]:
+    """The customers that these identifiers founded, as far as it was known; oldest first."""
+    nodes = {node.value_hash: node for node in group}
+    rows = await connection.fetch(
+        "SELECT value_hash, customer FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
+    )
+    node_of = {row["customer"]: nodes[row["value_hash"]] for row in rows}
+    first = [Stretch(IDENTITY_PARTITION, customer, 1, 1) for customer in node_of]
+    records = await LogReader(connection).history(first, known_at=known_at)
+    entries = [record.entry for record in records]
+    return sorted(Founder(e.public().founding_number, e.stream, node_of[e.stream], e.occurred_at) for e in entries)
+
+
 def nobody_yet(customer: bytes) -> NotFound:
-    return NotFound("nobody knew this customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+    return NotFound("there was no such customer by then", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
 def linked_to(records: Iterable[Record], value_hash: bytes) -> bytes | None:

@@ -86,7 +86,10 @@ def test_why_why_not_and_how_at_any_instant(c360: Command) -> None:
     assert entries[-1]["cause_id"] not in ("", entries[-2]["cause_id"])
     assert [entry["type"] for entry in family.history(ann, "--known-at", before)] == [entry["type"] for entry in entries[:-1]]
     assert "customer.unlinked" in c360.run("identity", "history", ann).stdout
-    assert "two, with nothing in common" in c360.run("identity", "why", mail, ben, "--as-of", "-90m").stdout
+    assert c360.run("identity", "why", mail, ben, "--as-of", "-90m", code=1).stderr.startswith("IDENTIFIER_UNKNOWN")
+    third = family.see("--anonymous-id", f"{family.tablet}-other", "--at", "-2h")
+    other = (f"anonymous_id:{family.tablet}-other", "--fresh", third)
+    assert "two, with nothing in common" in c360.run("identity", "why", mail, *other, "--as-of", "-90m").stdout
 
 
 def test_a_decision_is_named_as_the_reason(c360: Command) -> None:

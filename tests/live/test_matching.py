@@ -300,6 +300,12 @@ def check_ground(command: Command, one: str, other: str, explained: Any, match: 
     assert all(text in shown for text in ("birth_date", "12 bits on, with a witness", ground["one_said_by"][0]["event_id"]))
 
 
+def check_home_of_then(command: Command, one: str, other: str, instant: str) -> None:
+    """Where people lived isn't kept: of no past instant it is told that they live together; and before, nobody knew them."""
+    assert not command.json("identity", "why", one, other, "--known-at", instant)["one_household"]
+    assert command.run("identity", "why", one, other, "--known-at", "-1d", code=1).stderr.startswith("IDENTIFIER_UNKNOWN")
+
+
 def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stack: Stack) -> None:
     """Two sources know Wilhelmine by no common identifier; her daughter lives with her; of one more only the name is known."""
     with Platform(stack.endpoints) as platform:
@@ -338,6 +344,7 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         at_home = command.json("identity", "why", one, child)
         assert (at_home["one_household"], at_home["obstacles"]) == (True, [])
         assert "nothing in common" not in command.run("identity", "why", one, child).stdout
+        check_home_of_then(command, one, child, link["match"]["comparison"]["match_time"])
         assert set(command.json("identity", "match", "household", one)) == {customers[0], customers[2]}
         her = CustomerRef(customer_id=customers[2])
         home = matching_pb2.ListHouseholdRequest(customer=her, page_size=1)

@@ -116,13 +116,15 @@ class ExplainPairResponse(_message.Message):
     together: _builtins.bool
     """Whether the two are one customer."""
     one_customer_id: _builtins.str
-    """The canonical customer that `one` belongs to now, a UUID; empty when it names nobody."""
+    """The canonical customer that `one` belongs to, as of the instants that were given, a UUID; empty when it names nobody."""
     other_customer_id: _builtins.str
-    """The canonical customer that `other` belongs to now, a UUID; empty when it names nobody."""
+    """The canonical customer that `other` belongs to, as of the instants that were given, a UUID; empty when it names nobody."""
     rules_version: _builtins.int
     """The version of the rules that this was concluded by."""
     one_household: _builtins.bool
-    """When they are two: whether sources say the same family name and address of both now. Never a reason for a merge."""
+    """When they are two: whether sources say the same family name and address of both now; false with as_of or known_at, since
+    it isn't kept where people lived. Never a reason for a merge.
+    """
     @_builtins.property
     def one(self) -> Global___HashedIdentifier:
         """The identifier that `one` stands for."""
@@ -143,7 +145,7 @@ class ExplainPairResponse(_message.Message):
 
     @_builtins.property
     def proposal_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Proposals to merge the two that are to be decided, UUIDs."""
+        """Proposals to merge the two that were to be decided by what was known at known_at, UUIDs; none with as_of."""
 
     @_builtins.property
     def vetoes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -64,7 +64,8 @@ class ExplanationServiceServicer:
 
     def ExplainPair(self, request, context):
         """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-        that day. Of matches those count that were known by then, with the weights that they had.
+        that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
+        instants that are given, as ResolveIdentifierAt tells it.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
         INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).

@@ -39,7 +39,8 @@ class ExplanationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExplanationServiceAsyncStub: ...
     ExplainPair: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ExplainPairRequest, _explanation_pb2.ExplainPairResponse]
     """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-    that day. Of matches those count that were known by then, with the weights that they had.
+    that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
+    instants that are given, as ResolveIdentifierAt tells it.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
     FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -70,7 +71,8 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainPair: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ExplainPairRequest, _explanation_pb2.ExplainPairResponse]  # type: ignore[assignment]
     """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-    that day. Of matches those count that were known by then, with the weights that they had.
+    that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
+    instants that are given, as ResolveIdentifierAt tells it.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
     INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
     FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
@@ -104,7 +106,8 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_pb2.ExplainPairResponse, _abc.Awaitable[_explanation_pb2.ExplainPairResponse]]:
         """ExplainPair tells why two customers or identifiers are one, or all that keeps them apart; with known_at by the rules of
-        that day. Of matches those count that were known by then, with the weights that they had.
+        that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
+        instants that are given, as ResolveIdentifierAt tells it.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
         INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
         FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).

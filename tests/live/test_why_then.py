@@ -1,0 +1,68 @@
+"""Why two were one or two at a past instant, on a real PostgreSQL: of who was known then, and of what was proposed by then."""
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from services.identity.explaining import Why
+from services.identity.graph.facts import Node
+from services.identity.recall import Instants
+from shared.errors import NotFound
+from tests.live.test_identity import Store, store
+from tests.live.test_identity_explained import LAST, Played, play, some
+
+__all__ = ["store"]  # the fixture
+
+NOBODY_S = ("IDENTIFIER_SHARED", "IDENTIFIER_CONTESTED")  # it was seen, and why tells by whom
+
+
+async def why_of(played: Played, one: Node | bytes, other: Node | bytes, instant: int) -> Why:
+    return await played.explanations.why(one, other, Instants(known_at=instant))
+
+
+def asked_of(played: Played, instant: int, why: Why) -> set[bytes]:
+    ends = {why.one.customer, why.other.customer}
+    return {proposal for proposal, customers in played.asked[instant].items() if customers == ends}
+
+
+async def test_the_two_and_what_was_proposed_of_them_are_those_of_then(store: Store) -> None:
+    played, random = await play(store, 4, decisions=True), Random(4)
+    for instant in some(played, 6):
+        then = played.states[instant]
+        for one, other in (random.sample(sorted(then), 2) for _ in range(6)):
+            why = await why_of(played, one, other, instant)
+            assert (why.one.customer, why.other.customer) == (then[one].canonical, then[other].canonical)
+            assert why.explained.together is (why.one.customer == why.other.customer)
+            assert set(why.proposals) == (set() if why.explained.together else asked_of(played, instant, why))
+        for two in [sorted(customers) for customers in played.asked[instant].values()]:
+            why = await why_of(played, two[0], two[1], instant)
+            assert [why.one.customer, why.other.customer] == two
+            assert set(why.proposals) == asked_of(played, instant, why)
+    asked = [played.asked[instant].keys() for instant in some(played, 6)]
+    assert any(one - two for one, two in pairwise(asked)), "none was closed"
+    assert any(two - one for one, two in pairwise(asked)), "none was proposed later"
+
+
+async def test_who_was_not_known_then_is_refused_as_when_she_is_resolved(store: Store) -> None:
+    played, refused = await play(store, 4), set()
+    first, last = min(played.states), max(played.states)
+    someone, now = min(played.states[first]), played.states[last]
+    unknown_first = sorted(now.keys() - played.states[first].keys())[:12]
+    for instants in (Instants(known_at=first), Instants(LAST, first), Instants(as_of=100)):
+        then = await played.state(instants)
+        for end in (end for end in unknown_first if someone in then and end not in then):
+            with pytest.raises(NotFound) as nobody:
+                await played.explanations.resolve(end, instants)
+            if nobody.value.reason in NOBODY_S:
+                assert (await played.explanations.why(someone, end, instants)).other.customer is None
+                continue
+            with pytest.raises(NotFound) as unknown:
+                await played.explanations.why(someone, end, instants)
+            assert unknown.value.reason == nobody.value.reason == "IDENTIFIER_UNKNOWN"
+            refused.add(instants)
+    assert refused
+    customer = next(r.customer for r in now.values() if r.customer not in {k.customer for k in played.states[first].values()})
+    with pytest.raises(NotFound) as nobody:
+        await why_of(played, customer, someone, first)
+    assert nobody.value.reason == "CUSTOMER_UNKNOWN"
