@@ -5,8 +5,12 @@ from typing import Final
 
 import msgspec
 
-from services.profile.domain.membership import Move
-from services.profile.domain.state import Held
+from services.profile.domain.expressions.tree import EVERY_FIELD
+from services.profile.domain.happening import said
+from services.profile.domain.membership import Move, looks_at
+from services.profile.domain.rules import Rules
+from services.profile.domain.segments import Condition
+from services.profile.domain.state import Held, State
 from services.profile.tables.memberships import Change
 from shared.events import customer as events
 from shared.log import Record
@@ -17,22 +21,53 @@ _TELLING: Final = {events.MERGED.id: "merge", events.SPLIT.id: "split", events.E
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """`alone`: nothing else can have changed anything, so far as is known from what was read for it."""
+    """`alone`: nothing else can have changed anything, so far as is known from what was read for it.
+
+    `among`: of what happened together each, the newest first.
+    """
 
     kind: str
     valid_at: int
     event_type: str = ""
     event_id: bytes = b""
     alone: bool = False
+    among: tuple["Cause", ...] = ()
 
 
 def cause_of(records: Sequence[Record]) -> Cause:
     """The newest of a customer's events that were new; of those one that says who is one, if there is any."""
     activities = [record for record in records if record.entry.type_id in events.ACTIVITY_IDS]
     telling = [record for record in records if record.entry.type_id in _TELLING]
-    newest = max(telling or activities or records, key=lambda record: (record.recorded_at, record.partition, record.pos))
-    entry, alone = newest.entry, not telling and len(activities) == 1
-    return Cause(_TELLING.get(entry.type_id, "event"), entry.occurred_at, entry.kind, entry.event_id, alone)
+    newest_first = sorted(telling or activities or records, key=_place, reverse=True)
+    among = [
+        Cause(_TELLING.get(r.entry.type_id, "event"), r.entry.occurred_at, r.entry.kind, r.entry.event_id) for r in newest_first
+    ]
+    if telling:
+        return among[0]
+    return msgspec.structs.replace(among[0], alone=len(activities) == 1, among=tuple(among))
+
+
+def because(cause: Cause, segment: str, rules: Rules, cluster: Mapping[bytes, Held]) -> Cause:
+    """Of what happened together the newest by which what the segment looks at is as it is; where that isn't kept, the newest."""
+    condition = None if rules.segments is None else rules.segments.conditions.get(segment)
+    if condition is None or len(cause.among) < 2:
+        return cause
+    kept = _looked_at({member: one.state for member, one in cluster.items()}, condition)
+    return next((one for one in cause.among if one.event_id in kept), cause)
+
+
+def _looked_at(states: Mapping[bytes, State], condition: Condition) -> set[bytes]:
+    """Ids of the events that say what the condition looks at, as far as they are kept."""
+    names = looks_at(condition) - condition.uses
+    if EVERY_FIELD in names:
+        names = frozenset(name for one in states.values() for name in (*one.traits, *one.assertions, *one.removals))
+    counted = (one.computed[name] for one in states.values() for name in condition.uses & one.computed.keys())
+    found = {event_id for kept in counted for _, event_id, _ in kept.occurrences}
+    return found | {event_id for name in names for _, event_id, _ in said(states, name)}
+
+
+def _place(record: Record) -> tuple[int, int, int]:
+    return record.recorded_at, record.partition, record.pos
 
 
 def begins_with(cause: Cause, cluster: Mapping[bytes, Held], followed: Mapping[bytes, int], timeless: bool) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from services.profile.beginnings import Beginnings, Mover
-from services.profile.causes import RULES, TIME, Cause, begins_with, cause_of, change_of
+from services.profile.causes import RULES, TIME, Cause, because, begins_with, cause_of, change_of
 from services.profile.domain.membership import Move, by_events_alone, moves
 from services.profile.domain.rules import Rules
 from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, partition_name
@@ -260,15 +260,10 @@ class Keeper:
         if moved := {canonical: own for canonical, own in found.items() if own}:
             since = await self._since(connection, rules, seen, causes, moved, now)
             changes = [
-                change_of(
-                    move,
-                    causes[canonical],
-                    since.get((move.customer, move.segment), causes[canonical].valid_at),
-                    rules.version,
-                    now,
-                )
+                change_of(move, cause, since.get((move.customer, move.segment), cause.valid_at), rules.version, now)
                 for canonical, own in moved.items()
                 for move in own
+                for cause in [because(causes[canonical], move.segment, rules, seen.clusters[canonical])]
             ]
             await memberships.write(connection, changes)
             self._moved |= {change.customer for change in changes}

@@ -147,10 +147,13 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
     assert await history(inside, "kiel", one) == [(True, "rules")]
     looked_at = [now_us()]
 
-    order = tracked(other, keys[other], now_us())
-    await inside.record([identified(other, keys[other], 2, city="Kiel"), order])
+    settled, order = identified(other, keys[other], 2, city="Kiel"), tracked(other, keys[other], now_us())
+    await inside.record([settled, order])
     await caught_up(keeper)
-    assert (await parts.memberships.changes("buyers", [other], END_OF_TIME, 5))[0].event_id == order.event_id
+    assert [(await parts.memberships.changes(name, [other], END_OF_TIME, 1))[0].event_id for name in ("kiel", "buyers")] == [
+        settled.event_id,
+        order.event_id,
+    ]
 
     await left_by_time(inside)
     assert await history(inside, "buyers", other) == [(True, "event"), (False, "time")]

@@ -65,11 +65,11 @@ class Happening:
     def _of_sent(self, name: str) -> ByEvent | None:
         for side in (self._new, self._old):
             trait = side.traits.get(name)
-            said = sorted(_said(side.states, name), reverse=True)
+            told = sorted(said(side.states, name), reverse=True)
             if cause := self._of_winner(trait, side):
                 return cause
-            chosen = [one for one in said if trait is not None and one[1] == trait.event_id]
-            for _, event_id, member in [*chosen, *said]:  # the value itself; else what outdid it, or took it away
+            chosen = [one for one in told if trait is not None and one[1] == trait.event_id]
+            for _, event_id, member in [*chosen, *told]:  # the value itself; else what outdid it, or took it away
                 if cause := self._of_said(event_id, member, side):
                     return cause
             for _, _, member in chosen:
@@ -163,7 +163,7 @@ class Happening:
         return None if member in self._stayed else self.of_member(member)
 
 
-def _said(states: Mapping[bytes, State], name: str) -> Iterator[tuple[Rank, bytes, bytes]]:
+def said(states: Mapping[bytes, State], name: str) -> Iterator[tuple[Rank, bytes, bytes]]:
     """What the members' states keep of a trait: (rank, event, member)."""
     for member, state in states.items():
         latest = [one.rank for one in state.traits.get(name, {}).values()]
