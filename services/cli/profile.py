@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -21,6 +22,7 @@ from services.cli.options import (
     TimeoutS,
     ValidAt,
     Version,
+    instant_parser,
     position_parser,
 )
 from services.cli.reconnecting import reconnecting
@@ -88,6 +90,18 @@ def timeline(
         list[str] | None,
         typer.Option("--kind", help="Only this kind, such as tracked, identified or merged. Repeatable."),
     ] = None,
+    sources: Annotated[list[str] | None, typer.Option("--source", help="Only what this source sent. Repeatable.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Only events of this name, such as Order Completed, where the purpose may see it. Repeatable."),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what happened at or after it: ISO 8601, or an age."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what happened before it.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many events to show, latest first.")] = 50,
     details: Annotated[
         bool, typer.Option("--details", help="Show what each event carried, long ones cut; --json has all.")
@@ -103,6 +117,7 @@ def timeline(
     Examples:
       c360 profile timeline user_id:u1 --purpose audit
       c360 profile timeline user_id:u1 --purpose audit --known-at 2026-03-03T10:02:11.000052Z --kind merged
+      c360 profile timeline user_id:u1 --purpose audit --source shop --name "Order Completed" --since -30d
     """
     from c360.profile.v1 import profile_pb2
 
@@ -115,6 +130,10 @@ def timeline(
         known_at=messages.timestamp(known_at),
         version=version or 0,
         kinds=kinds,
+        sources=sources,
+        names=names,
+        since_time=messages.timestamp(since),
+        until_time=messages.timestamp(until),
         at_least_as_fresh=messages.positions(fresh),
     )
     entries = _entries(request, limit, timeout_s)

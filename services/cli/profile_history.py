@@ -21,6 +21,7 @@ from services.cli.options import (
     Rules,
     TimeoutS,
     ValidAt,
+    Version,
     instant_parser,
 )
 
@@ -44,6 +45,16 @@ From = Annotated[
 To = Annotated[
     datetime | None, typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The second point. Default: now.")
 ]
+FromVersion = Annotated[
+    int | None,
+    typer.Option(
+        "--from-version", metavar="N", min=1, max=MOST, help="Instead of --from: once the customer's stream had come to it."
+    ),
+]
+ToVersion = Annotated[
+    int | None,
+    typer.Option("--to-version", metavar="N", min=1, max=MOST, help="Instead of --to: once the customer's stream had come to it."),
+]
 
 
 def diff(
@@ -52,9 +63,12 @@ def diff(
     purpose: PurposeOption,
     since: From = None,
     until: To = None,
+    since_version: FromVersion = None,
+    until_version: ToVersion = None,
     clock: ByClock = Clock.known,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     rules: Rules = None,
     traits: Annotated[list[str] | None, typer.Option("--trait", metavar="NAME", help="Only this trait. Repeatable.")] = None,
     fresh: Fresh = None,
@@ -63,11 +77,12 @@ def diff(
 ) -> None:
     """Tell what differs in a profile between two points, and what made each difference: an event, a decision, time or other rules.
 
-    The instants are of what our log knew, or with --clock happened of what had happened; --valid-at or --known-at sets the
-    other clock for both points. From a later point to an earlier one, it tells what would have to be undone.
+    The instants are of what our log knew, or with --clock happened of what had happened; --valid-at or --known-at (or
+    --version) sets the other clock for both points. From a later point to an earlier one, it tells what would have to be undone.
 
     Examples:
       c360 profile diff user_id:u1 --purpose audit --from -7d
+      c360 profile diff user_id:u1 --purpose audit --from-version 3 --to-version 7
       c360 profile diff user_id:u1 --purpose audit --from -30d --to -7d --clock happened --known-at 2026-03-03T10:02:11Z
     """
     from c360.profile.v1 import history_pb2, history_pb2_grpc
@@ -75,16 +90,17 @@ def diff(
     from services.cli import messages
     from services.cli.client import connect
 
-    def point(instant: datetime | None) -> history_pb2.Point:
+    def point(instant: datetime | None, at_version: int | None) -> history_pb2.Point:
         happened, known = (valid_at, instant) if clock is Clock.known else (instant, known_at)
-        return history_pb2.Point(valid_at=messages.timestamp(happened), known_at=messages.timestamp(known))
+        times = {"valid_at": messages.timestamp(happened), "known_at": messages.timestamp(known)}
+        return history_pb2.Point(**times, version=at_version or version or 0)
 
-    _check_other_clock(clock, valid_at, known_at)
+    _check_clock(clock, valid_at, known_at, version, (since_version, until_version))
     request = history_pb2.DiffProfileRequest(
         customer=messages.customer_ref(person),
         purpose=purpose,
-        old=point(since),
-        new=point(until),
+        old=point(since, since_version),
+        new=point(until, until_version),
         rules=messages.rules_choice(rules),
         traits=traits,
         at_least_as_fresh=messages.positions(fresh),
@@ -104,6 +120,7 @@ def history(
     ] = Clock.known,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     rules: Rules = None,
     traits: Annotated[list[str] | None, typer.Option("--trait", metavar="NAME", help="Only this trait. Repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many changes to show, earliest first.")] = 500,
@@ -113,8 +130,8 @@ def history(
 ) -> None:
     """Tell how a profile came to be: every change of it, earliest first, with what made it.
 
-    As it came to be known, or with --clock happened as it came to be, by what is known now. --valid-at and --known-at say up to
-    where. What changed by time alone stands at the instant at which it did; how long ago something was is told when it happens and
+    As it came to be known, or with --clock happened as it came to be, by what is known now. --valid-at and --known-at (or
+    --version) say up to where. What changed by time alone stands at the instant at which it did; how long ago something was is told when it happens and
     at the end. With --json: one line each. What every event said, used or not, is in `c360 profile timeline`.
 
     Examples:
@@ -129,7 +146,7 @@ def history(
         customer=messages.customer_ref(person),
         purpose=purpose,
         order=history_pb2.CHANGE_ORDER_KNOWN if clock is Clock.known else history_pb2.CHANGE_ORDER_HAPPENED,
-        until=history_pb2.Point(valid_at=messages.timestamp(valid_at), known_at=messages.timestamp(known_at)),
+        until=history_pb2.Point(valid_at=messages.timestamp(valid_at), known_at=messages.timestamp(known_at), version=version or 0),
         rules=messages.rules_choice(rules),
         traits=traits,
         at_least_as_fresh=messages.positions(fresh),
@@ -195,7 +212,14 @@ def _coming(told: tuple[str, str, str], came: str, went: str) -> tuple[str, str]
     return (came, after) if before == "-" else (went, before)
 
 
-def _check_other_clock(clock: Clock, valid_at: datetime | None, known_at: datetime | None) -> None:
+def _check_clock(
+    clock: Clock, valid_at: datetime | None, known_at: datetime | None, version: int | None, between: tuple[int | None, int | None]
+) -> None:
+    """What the two points say can't be said for both besides."""
+    if clock is Clock.known and version is not None:
+        raise typer.BadParameter("--version is of both points, with --clock happened; of one it is --from-version or --to-version")
+    if clock is Clock.happened and any(between):
+        raise typer.BadParameter("--from-version and --to-version are of what our log knew; --version is of both points")
     taken, given = ("--known-at", known_at) if clock is Clock.known else ("--valid-at", valid_at)
     if given is not None:
         raise typer.BadParameter(f"{taken} is what --from and --to say here")

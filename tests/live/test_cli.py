@@ -62,6 +62,16 @@ def test_a_version_shows_what_was_known_when_the_stream_had_come_to_it(c360: Com
     assert profile(c360, user, *asked) == before
     shown = c360.json("profile", "explain", f"user_id:{user}", "first_name", "--purpose", "service", *asked)
     assert (shown["value"], shown["assertion_count"]) == ("Ann", 1)
+    about, versions = (
+        (f"user_id:{user}", "--purpose", "service", "--trait", "first_name"),
+        ("--from-version", str(before["version"])),
+    )
+    [changed] = c360.json("profile", "diff", *about, *versions)["traits"]
+    assert (changed["old"]["value"], changed["new"]["value"]) == ("Ann", "Anna")
+    assert c360.json("profile", "diff", *about, *versions, "--to-version", versions[1])["traits"] == []
+    assert c360.json("profile", "diff", *about, "--clock", "happened", *asked)["traits"] == []
+    lines = c360.run("profile", "history", *about, *asked, "--json").stdout.splitlines()
+    assert [json.loads(line)["trait"]["new"]["value"] for line in lines] == ["Ann"]
     assert (
         "VERSION_UNKNOWN" in c360.run("profile", "get", f"user_id:{user}", "--purpose", "service", "--version", "99", code=1).stderr
     )
@@ -94,6 +104,10 @@ def test_history_is_a_table_with_both_clocks(c360: Command, user: str) -> None:
     shown = c360.run("profile", "timeline", f"user_id:{user}", *options, "--timeout", TIMEOUT_S).stdout
     for expected in ("happened", "known", "tracked", "Order Completed", '"total": 12.5'):
         assert expected in shown
+    order = ("--source", "demo", "--name", "Order Completed", "--since", "-3h", "--until", "-1h")
+    assert "Order Completed" in c360.run("profile", "timeline", f"user_id:{user}", *options, *order).stdout
+    for other in (("--source", "shop"), ("--name", "Seen"), ("--since", "-1h"), ("--until", "-3h")):
+        assert "Order Completed" not in c360.run("profile", "timeline", f"user_id:{user}", *options, *other).stdout
 
 
 def test_long_details_are_cut_for_eyes_only(c360: Command, user: str) -> None:

@@ -101,6 +101,8 @@ def test_every_command_explains_itself(command: str) -> None:
         "profile get email:ann@example.com --purpose service --valid-at tomorrow",
         "profile get email:ann@example.com --purpose service --fresh 42",
         "profile timeline email:ann@example.com --purpose service --limit 0",
+        "profile diff email:ann@example.com --purpose service --version 3",
+        "profile diff email:ann@example.com --purpose service --from-version 3 --clock happened",
         "consent record email:ann@example.com marketing maybe",
         "consent withdraw 01890a5d-ac96-774b-bcce-b302099a8057 marketing",
         "consent define newsletter --basis whim --traits email",
