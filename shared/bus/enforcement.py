@@ -55,6 +55,7 @@ class Lease:
         self._applied = applied
         self._clock = clock
         self._until = float("-inf")
+        self._told = float("-inf")  # the lease whose end the log has
         self._news = asyncio.Event()
 
     def holds(self) -> bool:
@@ -66,10 +67,8 @@ class Lease:
     async def run(self) -> None:
         while True:
             self._news.clear()
-            held = self.holds()
             await self._ask()
-            if held != self.holds():
-                log.warning("the lease to serve what needs consent", holds=self.holds())
+            self._tell_end()
             await wait_for_news(self._news, RENEW_S)
 
     async def _ask(self) -> None:
@@ -77,7 +76,21 @@ class Lease:
         with contextlib.suppress(*BROKER_DOWN):
             answer = await self._client.request(SUBJECT, encode(Renewal(self._reader, self._applied())), timeout=REQUEST_S)
             if answer.data != BEHIND:
-                self._until = asked + LEASE_S
+                self._extend(asked + LEASE_S)
+
+    def _extend(self, until: float) -> None:
+        self._tell_end()
+        ended, self._until = self._until, until
+        if ended == float("-inf"):
+            log.info("the lease to serve what needs consent is held")
+        elif self._told == ended:
+            log.warning("the lease to serve what needs consent is held again", without_it_s=round(self._clock() - ended, 1))
+
+    def _tell_end(self) -> None:
+        """Once, when it is noticed: between renewals nothing looks."""
+        if not self.holds() and self._told != self._until:
+            self._told = self._until
+            log.warning("the lease to serve what needs consent has run out: what needs it is refused")
 
     async def leave(self) -> None:
         """Serve nothing afterwards."""
