@@ -60,10 +60,7 @@ class Sides:
 
 def as_of_their_events(side: Side) -> Side:
     """Without what a clock says at every instant anew: how long ago something was is told as it was when it happened."""
-    if side.rules.computed is None:
-        return side
-    clocks = {name for name, definition in side.rules.computed.all.items() if definition.aggregate == "time_since"}
-    read = {name: msgspec.structs.replace(side.traits[name], value=0) for name in clocks & side.traits.keys()}
+    read = {name: msgspec.structs.replace(side.traits[name], value=0) for name in side.rules.clocks & side.traits.keys()}
     return msgspec.structs.replace(side, traits={**side.traits, **read}) if read else side
 
 

@@ -1,6 +1,7 @@
 """Who keeps profiles by what a watch tells holds what reads give, whatever happens, however often the watch breaks."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -216,7 +217,11 @@ async def test_a_watch_of_one_tells_what_the_passing_of_time_changes_and_there_a
     monkeypatch.setattr(watches, "RECHECK_S", 0.05)
     monkeypatch.setattr(profile, "WATCHES_AT_MOST", 1)
     monkeypatch.setattr(profile, "REPLAYS_AT_MOST", 0)
-    rules = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "1s"}}}"""
+    ordered = (
+        "event.name == 'Order Completed'"  # and how long ago isn't told each second: the first that is told is the window's end
+    )
+    recent, since = {"of": ordered, "aggregate": "count", "window": "2s"}, {"of": ordered, "aggregate": "time_since"}
+    rules = json.dumps({"computed": {"recent": recent, "since": since}})
     await activated(inside.parts, command(rules))
     await inside.define(purpose("contract", name="mirror"))
     stream = new_id()

@@ -135,5 +135,5 @@ def test_a_tag_is_the_same_exactly_as_long_as_the_answer_is(before: list[Entry],
         return profile_message(seen.profile, contract, seen.verified, mask)
 
     one, other = message(before), message(after)
-    assert (TAG(one, contract, mask) == TAG(other, contract, mask)) == (one == other)
-    assert tagger(b"another installation")(one, contract, mask) != TAG(one, contract, mask)
+    assert (TAG(one, SHIPPED_RULES, contract, mask) == TAG(other, SHIPPED_RULES, contract, mask)) == (one == other)
+    assert tagger(b"another installation")(one, SHIPPED_RULES, contract, mask) != TAG(one, SHIPPED_RULES, contract, mask)

@@ -65,7 +65,7 @@ def _result(
     if isinstance(outcome, CustomerError):
         return pb.ProfileResult(refusal=refusal_message(outcome))
     message = profile_message(outcome.profile, purpose, outcome.verified, mask)
-    etag = tag(message, purpose, mask)
+    etag = tag(message, outcome.profile.rules, purpose, mask)
     if etag == query.unless_etag:
         return pb.ProfileResult(etag=etag, not_modified=True)
     return pb.ProfileResult(profile=message, etag=etag)

@@ -10,6 +10,7 @@ from services.profile.api.bounds import LISTED_AT_MOST, bounded
 from services.profile.api.masks import WHOLE, Mask
 from services.profile.api.values import to_value
 from services.profile.domain.golden import GoldenTrait
+from services.profile.domain.rules import Rules
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import Released, release
 from services.profile.profile import Profile
@@ -66,6 +67,17 @@ def profile_message(profile: Profile, purpose: PurposeDefined, verified: frozens
     view = View(profile, release(profile.record, purpose), purpose, verified, mask)
     message = pb.Profile(**{field: FIELDS[field](view) for field in mask.fields})
     return bounded(message, {field: count(view) for field, count in LISTS.items() if field in mask.fields})
+
+
+def as_of_its_events(message: pb.Profile, rules: Rules) -> pb.Profile:
+    """What is compared with what was told: of a trait that is a reading of the clock its newest event stands for the value."""
+    if not (clocks := rules.clocks & message.traits.keys()):
+        return message
+    steady = pb.Profile()
+    steady.CopyFrom(message)
+    for name in clocks:
+        steady.traits[name].ClearField("value")
+    return steady
 
 
 def position_messages(positions: Mapping[int, int]) -> list[common_pb2.Position]:

@@ -92,7 +92,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
         message = profile_message(profile, purpose, verified, mask)
-        etag = self._tag(message, purpose, mask)
+        etag = self._tag(message, profile.rules, purpose, mask)
         if etag == request.unless_etag:
             return Made(pb.GetProfileResponse(etag=etag, not_modified=True), profile, purpose)
         return Made(pb.GetProfileResponse(profile=message, etag=etag), profile, purpose)

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.masks import TRAITS, Mask
-from services.profile.api.messages import profile_message
+from services.profile.api.messages import as_of_its_events, profile_message
 from services.profile.api.told import REMEMBERED, Told
 from services.profile.batches import Refused, Seen
 from services.profile.following import NOTHING, Places
@@ -140,12 +140,15 @@ class Teller:
         return watch_pb2.ProfileChange(gone=watch_pb2.Gone(customer_hashes=map(customer_hash, members[:LISTED_AT_MOST])))
 
     def _tag(self, change: watch_pb2.ProfileChange, seen: Seen, purpose: PurposeDefined) -> bytes:
-        told = change
-        if self._wanted.changed_traits:
-            told = watch_pb2.ProfileChange(customer_id=change.customer_id, member_ids=change.member_ids)
-            whole = profile_message(seen.profile, purpose, seen.verified, Mask((TRAITS,), self._wanted.changed_traits))
-            for name, trait in whole.traits.items():
-                told.profile.traits[name].CopyFrom(profile_pb2.Trait(value=trait.value, verified=trait.verified))
+        rules = seen.profile.rules
+        told = watch_pb2.ProfileChange(customer_id=change.customer_id, member_ids=change.member_ids)
+        if not self._wanted.changed_traits:
+            told.profile.CopyFrom(as_of_its_events(change.profile, rules))
+            return hash_of(told)
+        whole = profile_message(seen.profile, purpose, seen.verified, Mask((TRAITS,), self._wanted.changed_traits))
+        for name, trait in whole.traits.items():
+            shown = {"occur_time": trait.occur_time} if name in rules.clocks else {"value": trait.value}
+            told.profile.traits[name].CopyFrom(profile_pb2.Trait(**shown, verified=trait.verified))
         return hash_of(told)
 
 
@@ -173,7 +176,7 @@ async def states(
                 response = profile_pb2.WatchProfileResponse(
                     profile=profile_message(outcome.profile, look.purpose, outcome.verified)
                 )
-                tag = hash_of(response)
+                tag = hash_of(as_of_its_events(response.profile, outcome.profile.rules))
                 if tag == sent or customer in look.old:
                     sent = tag
                 elif not await refused_since(look, [customer]):  # else the next look raises it

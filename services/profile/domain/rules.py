@@ -68,6 +68,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return self.computed is not None and any(one.depends_on_time for one in self.computed.all.values())
 
     @property
+    def clocks(self) -> frozenset[str]:
+        """The computed traits that say how long ago something was: other values at every instant, of the same event."""
+        all_of_them = self.computed.all.items() if self.computed is not None else ()
+        return frozenset(name for name, definition in all_of_them if definition.aggregate == "time_since")
+
+    @property
     def named(self) -> frozenset[str]:
         """The traits that they say something of."""
         return frozenset(self.traits).union(self.computed.all if self.computed else ())

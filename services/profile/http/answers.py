@@ -63,14 +63,23 @@ def tag_key(lookup_key: bytes) -> bytes:
     return hmac.digest(lookup_key, b"http etag", "sha256")
 
 
-def found(content: dict[str, Any], known: str, key: bytes) -> Response:
+class Content(msgspec.Struct, frozen=True):
+    """What is answered, and the same as of its events: an answer is another one when this is."""
+
+    told: dict[str, Any]
+    as_of_its_events: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "<Content sealed>"
+
+
+def found(content: Content, known: str, key: bytes) -> Response:
     """`known` is what the caller has (If-None-Match). The tag is keyed: a plain hash would say what is in the answer to whoever guesses it."""
-    body = encode(content)
-    tag = f'"{hmac.digest(key, body, "sha256")[:ETAG_BYTES].hex()}"'
+    tag = f'"{hmac.digest(key, encode(content.as_of_its_events), "sha256")[:ETAG_BYTES].hex()}"'
     headers = CACHING | {"etag": tag}
     if _is_known(tag, known):
         return Response(status_code=304, headers=headers)
-    return Response(body, 200, headers, media_type="application/json")
+    return Response(encode(content.told), 200, headers, media_type="application/json")
 
 
 def health() -> Response:

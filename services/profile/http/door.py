@@ -1,7 +1,7 @@
 """The HTTP edge of profile: who asks, what for, and what of it they get. It decides nothing that the gRPC edge doesn't decide alike."""
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -102,7 +102,7 @@ class ProfileDoor:
             raise NotAuthenticated("this access token is not known, or no longer", reason="TOKEN_INVALID")
         return token
 
-    async def _read(self, target: Target, query: Query, purpose_name: str) -> dict[str, Any]:
+    async def _read(self, target: Target, query: Query, purpose_name: str) -> answers.Content:
         wanted, happened, instant = resources.wanted_by(query, target.part), filter_of(query), self._instant(query)
         choice, version = query.rules(), query.version()
         person = named(target.person)
@@ -120,12 +120,16 @@ class ProfileDoor:
             case "traits":
                 verified = await self._profiles.verified(profile, instant) if wanted.verbose else frozenset()
                 belonging = await self._belongings.of(customer, purpose, instant, choice) if read.asks_for_segments else None
-                return resources.traits(read, verified, belonging)
+                told = resources.traits(read, verified, belonging)
+                steady = resources.as_of_its_events(read)
+                return answers.Content(told, told if steady is read else resources.traits(steady, verified, belonging))
             case "external_ids":
-                return await resources.external_ids(read, self._origins)
+                told = await resources.external_ids(read, self._origins)
             case "events":
-                return await activities(read, self._timelines, happened)
-        return await resources.metadata(read, self._origins)
+                told = await activities(read, self._timelines, happened)
+            case _:
+                told = await resources.metadata(read, self._origins)
+        return answers.Content(told, told)
 
     def _instant(self, query: Query) -> Instant:
         def past(name: str) -> int:

@@ -94,6 +94,17 @@ class Read(msgspec.Struct, frozen=True):
         return f"<Read {self.target.part} sealed>"
 
 
+def as_of_its_events(read: Read) -> Read:
+    """With the newest event's instant for how long ago that was, which is another at every read."""
+    record = read.profile.record
+    clocks = {name: record.traits[name] for name in read.profile.rules.clocks & record.traits.keys()}
+    if not clocks:
+        return read
+    said = {name: msgspec.structs.replace(trait, value=trait.occurred_at) for name, trait in clocks.items()}
+    steady = msgspec.structs.replace(record, traits={**record.traits, **said})
+    return msgspec.structs.replace(read, profile=msgspec.structs.replace(read.profile, record=steady))
+
+
 def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -> dict[str, Any]:
     """A segment that the customer is in is a trait that is true, as Segment's users know it. A trait of its name comes first."""
     released, rules, wanted = release(read.profile.record, read.purpose), read.profile.rules, read.wanted

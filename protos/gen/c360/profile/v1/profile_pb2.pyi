@@ -105,7 +105,8 @@ class GetProfileResponse(_message.Message):
     NOT_MODIFIED_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """Tag of this answer: opaque, the same exactly as long as the answer to this purpose and mask is the same, whatever changes it
-    (events, merges, consent, the purpose, rules). `version`, `positions` and `last_seen_time` change with every event: who wants
+    (events, merges, consent, the purpose, rules), but for how long ago something was (time_since): of that its occur_time and
+    event_id count, and not the value, which is another one each second. `version`, `positions` and `last_seen_time` change with every event: who wants
     a tag that lasts doesn't ask for them.
     """
     not_modified: _builtins.bool

@@ -74,7 +74,8 @@ class ProfileServiceStub:
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some
+    seconds, but for how long ago something was: that a reader can tell from its occur_time.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
     Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
     """
@@ -132,7 +133,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
     reader is slow. With resume_after it stays silent until something after those positions has changed.
     Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+    erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some
+    seconds, but for how long ago something was: that a reader can tell from its occur_time.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
     Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
     """
@@ -229,7 +231,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
         reader is slow. With resume_after it stays silent until something after those positions has changed.
         Consent is checked for every message: when it ends, the stream ends with PERMISSION_DENIED; when the customer is
-        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some seconds.
+        erased, with FAILED_PRECONDITION (CUSTOMER_ERASED). Computed traits that change by the passing of time alone are told within some
+        seconds, but for how long ago something was: that a reader can tell from its occur_time.
         Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW): go on from the newest profile's positions.
         Errors: as GetProfile, and RESOURCE_EXHAUSTED (WATCHES_BUSY: 2,000 are running).
         """

@@ -49,7 +49,7 @@ class WatchProfilesRequest(_message.Message):
     @_builtins.property
     def changed_traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only when the value of one of these traits, whether it is verified, or who belongs to the customer has changed. At most 100.
-        Default: whenever the answer is another one.
+        Default: whenever the answer is another one. How long ago something was (time_since) changes with its newest event, and not by itself.
         """
 
     @_builtins.property
