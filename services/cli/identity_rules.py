@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
@@ -14,7 +15,18 @@ import typer
 from services.cli import render
 from services.cli.errors import Misused, NotReachable
 from services.cli.notation import LogPosition, Person, parse_person
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
+from services.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    MOST,
+    AsJson,
+    AsOf,
+    Fresh,
+    KnownAt,
+    PersonRef,
+    RequestId,
+    TimeoutS,
+    parsed_by,
+)
 
 if TYPE_CHECKING:
     from c360.identity.v1 import rules_pb2, rules_pb2_grpc
@@ -78,7 +90,7 @@ def list_rules(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S)
 @simulation.command("rules")
 @app.command()
 def check(file: RulesFile, as_json: AsJson = False, timeout_s: TimeoutS = LONG_TIMEOUT_S) -> None:
-    """Tell what other rules would change, with examples. Nothing is written."""
+    """Tell what other rules would change now, with examples; they are tried on no past instant. Nothing is written."""
     from c360.identity.v1 import rules_pb2
 
     found: rules_pb2.CheckRulesResponse | None = None
@@ -139,25 +151,51 @@ def import_rules(
 
 @simulation.command("merge")
 def simulate_merge(
-    one: PersonRef, other: OtherRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+    one: PersonRef,
+    other: OtherRef,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell what would happen if two customers were merged by hand."""
-    _simulate("MERGE", one, other, fresh, as_json, timeout_s)
+    """Tell what would happen if two customers were merged by hand, now or at a past instant.
+
+    --as-of alone is the past with today's knowledge and rules; --known-at alone is what this command would have said then.
+    """
+    _show(_simulated("MERGE", one, other, as_of, known_at, fresh, timeout_s), as_json)
 
 
 @simulation.command("forbid")
 def simulate_forbid(
-    one: PersonRef, other: OtherRef, fresh: Fresh = None, as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+    one: PersonRef,
+    other: OtherRef,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell what would happen if two customers were forbidden to be one, or one were split.
+    """Tell what would happen if two customers were forbidden to be one, or one were split, now or at a past instant.
 
-    Example:
+    --as-of alone is the past with today's knowledge and rules; --known-at alone is what this command would have said then.
+
+    Examples:
       c360 identity simulate forbid email:ann@example.com user_id:bob
+      c360 identity simulate forbid email:ann@example.com user_id:bob --known-at -7d
     """
-    _simulate("FORBID", one, other, fresh, as_json, timeout_s)
+    _show(_simulated("FORBID", one, other, as_of, known_at, fresh, timeout_s), as_json)
 
 
-def _simulate(decision: str, one: Person, other: Person, fresh: list[LogPosition] | None, as_json: bool, timeout_s: float) -> None:
+def _simulated(
+    decision: str,
+    one: Person,
+    other: Person,
+    as_of: datetime | None,
+    known_at: datetime | None,
+    fresh: list[LogPosition] | None,
+    timeout_s: float,
+) -> rules_pb2.RulesDifference:
     from c360.identity.v1 import rules_pb2
 
     from services.cli import messages
@@ -167,9 +205,11 @@ def _simulate(decision: str, one: Person, other: Person, fresh: list[LogPosition
         one=messages.customer_ref(one),
         other=messages.customer_ref(other),
         at_least_as_fresh=messages.newest(fresh),
+        as_of=messages.timestamp(as_of),
+        known_at=messages.timestamp(known_at),
     )
     with _rules() as stub:
-        _show(stub.Simulate(request, timeout=timeout_s).difference, as_json)
+        return stub.Simulate(request, timeout=timeout_s).difference
 
 
 def _show(difference: rules_pb2.RulesDifference, as_json: bool) -> None:

@@ -74,7 +74,7 @@ def _answer(server: RpcServer, parts: Parts, pool: Any, vault: Vault, keyring: F
     server.add(add_DecisionServiceServicer_to_server, DecisionApi(pool, parts.ledger, parts.decider, key, progress), DECISIONS)
     explanation_api = ExplanationApi(parts.explanations, key, progress)
     server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
-    rules_api = RulesApi(pool, parts.ledger, parts.activator, parts.simulation, key, progress)
+    rules_api = RulesApi(pool, parts.ledger, parts.activator, parts.simulation, parts.explanations, key, progress)
     server.add(add_RulesServiceServicer_to_server, rules_api, RULES)
     matching_api = MatchingApi(pool, key, parts.matcher, graph, parts.model_activator, parts.model_simulation, parts.explanations)
     server.add(add_MatchingServiceServicer_to_server, matching_api, "c360.identity.v1.MatchingService")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from services.identity import recall, replayed
 from services.identity.comparing import Comparing
-from services.identity.domain.decision import Decision
+from services.identity.domain.decision import Decision, Kind
 from services.identity.graph.explain import Explained, explain
 from services.identity.graph.facts import Node, Pair
 from services.identity.graph.resolve import Link
@@ -49,7 +49,7 @@ class Why:
     explained: Explained
     rules: Rules
     told: dict[bytes, Told] = field(default_factory=dict)  # by event id
-    decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
+    decisions: dict[tuple[Kind, Pair], bytes] = field(default_factory=dict)  # ids, by what they force or forbid
     owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
     proposals: list[bytes] = field(default_factory=list)  # of the two, open as it was known; none as of an instant
     grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
+from services.identity.domain.decision import Kind
 from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.resolve import Partition
@@ -60,7 +61,7 @@ class Recalled:
     crowded: set[bytes] = field(default_factory=set)
     nodes: dict[bytes, Node] = field(default_factory=dict)
     told: dict[bytes, Told] = field(default_factory=dict)
-    decisions: dict[Pair, bytes] = field(default_factory=dict)  # ids, by what they force or forbid
+    decisions: dict[tuple[Kind, Pair], bytes] = field(default_factory=dict)  # ids, by what they force or forbid
     matches: dict[RecordPair, Matched] = field(default_factory=dict)
 
     def shared_hashes(self) -> set[bytes]:
@@ -78,12 +79,17 @@ class Recalled:
         return sorted({like.veto for like in across if like.veto is not None})
 
 
-async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False) -> Recalled:
-    """`former`: these aren't the rules in force. Raises TooLarge (TOO_MANY_SIGHTINGS)."""
+async def recall(
+    pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW, former: bool = False, between: bool = True
+) -> Recalled:
+    """`former`: these aren't the rules in force. `between`: also what shared and crowded values were seen in that joins nobody.
+
+    Raises TooLarge (TOO_MANY_SIGHTINGS).
+    """
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
     matches: dict[RecordPair, Matched] = {}
     await _meet(pool, recalled, entering, rules, instants, former)
-    if len(recalled.shared) > 1:
+    if between and len(recalled.shared) > 1:
         await _take_together(pool, recalled, hashes, rules, instants, former)
     while entering:
         inside |= entering
@@ -97,7 +103,8 @@ async def recall(pool: Any, hashes: Collection[bytes], rules: Rules, instants: I
         await _meet(pool, recalled, met, rules, instants, former)
         _take(recalled, rows)
         entering = ((met - recalled.shared_hashes()) | ends) - inside
-    await _take_crowded(pool, recalled, (inside & recalled.crowded) - recalled.shared_hashes(), rules, instants, former)
+    if between:
+        await _take_crowded(pool, recalled, (inside & recalled.crowded) - recalled.shared_hashes(), rules, instants, former)
     recalled.matches = {ids: one for ids, one in matches.items() if recalled.nodes.keys() >= {one.like.one, one.like.other}}
     recalled.facts.matched = best((one.like for one in recalled.matches.values()), recalled.nodes)
     if recalled.matches:
@@ -160,7 +167,7 @@ def _take_decision(recalled: Recalled, row: Any) -> None:
         return
     decided = pair(*(recalled.nodes[end] for end in row["ends"]))
     (recalled.facts.forced if row["kind"] == "merge" else recalled.facts.forbidden).add(decided)
-    recalled.decisions[decided] = row["decision_id"]
+    recalled.decisions[row["kind"], decided] = row["decision_id"]
 
 
 async def _take_together(

@@ -1,8 +1,9 @@
 """Who was who as it was known at an instant: what was concluded by then, replayed from the streams of customers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from services.identity.graph.conclude import Concluded
 from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables import erasures, views
@@ -24,6 +25,44 @@ async def customer_at(pool: Any, reader: LogReader, value_hash: bytes, known_at:
     )
     records = await reader.streams([(IDENTITY_PARTITION, row["customer"]) for row in rows], known_at)
     return linked_to(records, value_hash)
+
+
+async def concluded_at(connection: Any, nodes: Collection[Node], known_at: int) -> Concluded:
+    """What was concluded of these identifiers, without customers who were erased since."""
+    node_of = {node.value_hash: node for node in nodes}
+    rows = await connection.fetch(
+        """SELECT value_hash, customer, own FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND customer IS NOT NULL
+           UNION SELECT value_hash, customer, false FROM former_links WHERE value_hash = ANY($1::bytea[])""",
+        list(node_of),
+    )
+    customers = {row["customer"] for row in rows}
+    present = sorted(customers - await erasures.erased_among(connection, customers))
+    known = concluded(await LogReader(connection).streams([(IDENTITY_PARTITION, one) for one in present], known_at), node_of)
+    known.own = {
+        node_of[row["value_hash"]]: row["customer"] for row in rows if row["own"] and row["customer"] in known.founding_numbers
+    }
+    return known
+
+
+def concluded(records: Iterable[Record], node_of: Mapping[bytes, Node]) -> Concluded:
+    """`records` are streams, each in its order: their links of these identifiers, and the merges among them."""
+    known, links = Concluded(), dict[bytes, tuple[Node, bytes]]()
+    for record in records:
+        entry, public = record.entry, record.entry.public()
+        if entry.type_id == events.FOUNDED.id:
+            known.founding_numbers[entry.stream] = public.founding_number
+        elif entry.type_id == events.LINKED.id and public.value_hash in node_of:
+            links[entry.event_id] = node_of[public.value_hash], entry.stream
+        elif entry.type_id == events.UNLINKED.id:
+            links.pop(public.link_id, None)
+        elif entry.type_id == events.MERGED.id:
+            known.edges[public.merge_id] = entry.stream, public.other
+        elif entry.type_id == events.SPLIT.id:
+            known.edges.pop(public.merge_id, None)
+    known.links = dict(links.values())
+    known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if known.founding_numbers.keys() >= set(ends)}
+    known.next_founding_number = max(known.founding_numbers.values(), default=-1) + 1
+    return known
 
 
 async def linked_at(connection: Any, wanted: Node | bytes, known_at: int = END_OF_TIME) -> bytes | None:

@@ -1,22 +1,28 @@
 """What other rules or a decision would change: the pure function on copies of what is stored, in pages; nothing is written."""
 
-from collections.abc import AsyncGenerator, Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator
+from typing import Any, Final, NamedTuple
 
-from services.identity.domain.decision import Cut, Kind
+from services.identity import recall, replayed
+from services.identity.deciding import take
+from services.identity.domain.decision import Act, Kind, are_one
 from services.identity.graph.difference import Difference, difference
-from services.identity.graph.facts import pair
-from services.identity.graph.region import Region
+from services.identity.graph.facts import Evidence, Node, pair
+from services.identity.graph.ownership import contests
+from services.identity.graph.region import Region, settle
 from services.identity.graph.rules import Rules
+from services.identity.nobody import nobody
+from services.identity.recall import NOW, Instants
 from services.identity.tables import regions, resettling, sharing
 from services.identity.tables.regions import Loaded
 from shared.ids import NewId
+from shared.instants import END_OF_TIME
 from shared.store.pool import snapshot
 
 PAGE_IDENTIFIERS = 200  # and what their components hold besides: bounds memory, and how long the loop is kept
 KNOWN_VERDICTS = 100_000  # on shared identifiers, about 100 bytes each
 
-Take = Callable[[Loaded], Cut]  # adds a decision to the facts, or refuses
+NOT_DECIDED: Final = Evidence(0, bytes(16))  # no event tells of it
 
 
 class Progress(NamedTuple):
@@ -46,17 +52,43 @@ class Simulation:
             done, settled_to = done + len(page), page[-1]
             yield Progress(done, max(done, total), found)
 
-    async def decision(self, touched: Collection[bytes], kind: Kind, take: Take, rules: Rules) -> Difference:
-        """Of a decision about these value hashes, under the rules in force. Raises what `take` does."""
+    async def decision(
+        self, kind: Kind, one: Node, other: Node, rules: Rules, instants: Instants = NOW, former: bool = False
+    ) -> Difference:
+        """Of a decision about two under these rules; `former`: they aren't in force any more.
+
+        Raises what `take` does; of a past instant also NotFound (as of `nobody`), TooLarge (TOO_MANY_SIGHTINGS).
+        """
         async with snapshot(self._pool) as connection:
-            loaded = await regions.load(connection, touched, 0, rules)
-        decided = pair(*take(loaded))
+            if instants == NOW:
+                loaded = await regions.load(connection, {one.value_hash, other.value_hash}, 0, rules)
+            else:
+                loaded = await self._then(connection, (one, other), rules, instants, former)
+        act: Act = "merge" if kind == "merge" else "split" if are_one(loaded.region, one, other) else "forbid"
+        decided = pair(*take(act, loaded, rules, one, other, NOT_DECIDED))
         loaded.undecide(kind, decided)
 
         def amend(region: Region) -> None:
             (region.facts.forced if kind == "merge" else region.facts.forbidden).add(decided)
 
         return difference(loaded.region, rules, self._new_id, amend)
+
+    async def _then(self, connection: Any, ends: tuple[Node, Node], rules: Rules, instants: Instants, former: bool) -> Loaded:
+        """What `regions.load` would have found; as of an instant, what these rules make of what had happened by then."""
+        recalled = await recall.recall(connection, {e.value_hash for e in ends}, rules, instants, former, between=False)
+        facts, shared = recalled.facts, recalled.shared
+        inside = (facts.nodes() - shared).union(ends, *facts.forced)
+        region = Region(facts, await replayed.concluded_at(connection, inside, instants.known_at), shared)
+        region.contested = contests(facts, rules, shared).open
+        if instants.as_of != END_OF_TIME:
+            settle(region, [], rules, self._new_id)
+        for end in ends:
+            if end not in region.known.links:
+                raise await nobody(connection, end, rules, instants, former)
+        loaded = Loaded(region)
+        for (kind, decided), decision_id in recalled.decisions.items():
+            loaded.decide(kind, decided, Evidence(0, decision_id))
+        return loaded
 
     async def _closed(self, connection: Any, page: list[bytes], rules: Rules, verdicts: dict[bytes, bool]) -> Loaded:
         """Whole components, of what links now and of what would under these rules."""

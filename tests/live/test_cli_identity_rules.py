@@ -1,6 +1,7 @@
 """`c360 identity rules` and `simulate` against the real services: what is activated is what profiles follow."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -43,6 +44,7 @@ def test_profiles_follow_rules_that_are_checked_and_activated_and_their_return(c
     refused = c360.run("identity", "simulate", "merge", f"user_id:{user}", f"email:{email}", code=1)
     assert "ALREADY_TOGETHER" in refused.stderr  # as the decision itself would be
 
+    then = datetime.now(UTC).isoformat()
     before = c360.json("identity", "rules", "show")
     changed = json.loads(json.dumps(before["document"]))
     next(rule for rule in changed["namespaces"] if rule["name"] == "email")["blocked"] = [email.upper()]
@@ -61,6 +63,9 @@ def test_profiles_follow_rules_that_are_checked_and_activated_and_their_return(c
         return set(c360.json("profile", "get", f"user_id:{user}", "--purpose", "service")["traits"])
 
     eventually(lambda: traits() == {"email", "first_name"})
+    asked = ("identity", "simulate", "forbid", f"user_id:{user}", f"email:{email}", "--known-at")
+    assert c360.json(*asked, then) == apart
+    assert "IDENTIFIER_UNKNOWN" in c360.run(*asked, "-2h", code=1).stderr
     again = c360.run("identity", "rules", "activate", str(file), *WHY, code=1)
     assert "RULES_UNCHANGED" in again.stderr
 

@@ -92,7 +92,7 @@ def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
     if link.weight is not None:
         message.match.CopyFrom(match_ground(link, why.grounds.get(link), reached))
     elif link.evidence is None:
-        message.decision_id = _text(why.decisions[pair(link.strong, link.weak)])
+        message.decision_id = _text(why.decisions["merge", pair(link.strong, link.weak)])
     getattr(message, "from").CopyFrom(hashed(reached))  # a keyword of Python
     return message
 
@@ -108,7 +108,7 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
     namespace = why.rules.of(obstacle.namespace)
     match obstacle.kind:
         case "FORBIDDEN":
-            message.decision_id = _text(why.decisions[pair(*obstacle.nodes)])
+            message.decision_id = _text(why.decisions["forbid", pair(*obstacle.nodes)])
         case "LIMIT":
             message.namespace = obstacle.namespace
             message.limit = namespace.limit or 0

@@ -8,19 +8,20 @@ from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import rules_pb2 as pb
 from c360.identity.v1 import rules_pb2_grpc
 
+from services.identity import replayed
 from services.identity.activating import ActivateRules, Activator
-from services.identity.api.named import customer_or_node
-from services.identity.deciding import take
-from services.identity.domain.decision import Act, Cut, Kind, are_one
+from services.identity.api.named import asked_instants, customer_or_node
+from services.identity.domain.decision import Kind
 from services.identity.domain.rules_document import read, rules_of, to_json
+from services.identity.explaining import Explanations
 from services.identity.graph.difference import Difference
-from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.facts import Node
 from services.identity.ledger import Ledger
 from services.identity.nobody import nobody
+from services.identity.recall import NOW, Instants
 from services.identity.simulating import Progress as Looked
 from services.identity.simulating import Simulation
-from services.identity.tables import decisions, resettling, rulebook, views
-from services.identity.tables.regions import Loaded
+from services.identity.tables import decisions, resettling, rulebook
 from services.identity.tables.rulebook import Activation
 from shared.errors import InvalidInput, NotFound
 from shared.events.rules import RulesDiffer
@@ -31,17 +32,24 @@ from shared.rpc.edge import freshness
 from shared.rpc.server import seconds_left
 
 SERVICE_NAME: Final = "c360.identity.v1.RulesService"
-NOT_DECIDED: Final = Evidence(0, bytes(16))  # no event tells of it
 
 
 class RulesApi(rules_pb2_grpc.RulesServiceServicer):
     def __init__(
-        self, pool: Any, ledger: Ledger, activator: Activator, simulation: Simulation, lookup_key: bytes, progress: Progress
+        self,
+        pool: Any,
+        ledger: Ledger,
+        activator: Activator,
+        simulation: Simulation,
+        explanations: Explanations,
+        lookup_key: bytes,
+        progress: Progress,
     ) -> None:
         self._pool = pool
         self._ledger = ledger
         self._activator = activator
         self._simulation = simulation
+        self._explanations = explanations
         self._lookup_key = lookup_key
         self._progress = progress
 
@@ -91,29 +99,30 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         if request.decision not in (pb.SIMULATED_DECISION_MERGE, pb.SIMULATED_DECISION_FORBID):
             raise InvalidInput("say what would be decided: merge or forbid", reason="DECISION_MISSING")
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        one, other = await self._node(request.one), await self._node(request.other)
+        instants = await asked_instants(request, self._explanations)
+        one, other = await self._node(request.one, instants), await self._node(request.other, instants)
         if one == other:
             raise InvalidInput("name two identifiers, or two customers", reason="SAME_CUSTOMER")
-        rules, merge = self._ledger.rules, request.decision == pb.SIMULATED_DECISION_MERGE
-
-        def decide(loaded: Loaded) -> Cut:
-            act: Act = "merge" if merge else "split" if are_one(loaded.region, one, other) else "forbid"
-            return take(act, loaded, rules, one, other, NOT_DECIDED)
-
-        kind: Kind = "merge" if merge else "forbid"
-        found = await self._simulation.decision([one.value_hash, other.value_hash], kind, decide, rules)
+        kind: Kind = "merge" if request.decision == pb.SIMULATED_DECISION_MERGE else "forbid"
+        rules = (await rulebook.known_at(self._ledger.reader, instants.known_at)).rules
+        former = rules.version != self._ledger.rules.version
+        found = await self._simulation.decision(kind, one, other, rules, instants, former)
         return pb.SimulateResponse(difference=_difference(found))
 
-    async def _node(self, ref: CustomerRef) -> Node:
+    async def _node(self, ref: CustomerRef, instants: Instants) -> Node:
         """The identifier itself, or the one that founded the customer."""
         named = customer_or_node(ref, self._lookup_key)
         if isinstance(named, Node):
-            if (linked := await decisions.linked(self._pool, named.value_hash)) is None:
+            found: Node | None = named
+            if instants == NOW and await decisions.linked(self._pool, named.value_hash) is None:
                 raise await nobody(self._pool, named, self._ledger.rules)
-            return linked
-        await views.present_members(self._pool, named)
-        if (found := await decisions.founder_of(self._pool, named)) is None:
+        else:
+            await replayed.members_at(self._pool, named, instants.known_at)  # or it is unknown, or erased
+            found = await decisions.founder_of(self._pool, named)
+        if found is None:
             raise AssertionError("a customer that is there was founded by an identifier")
+        if instants != NOW:
+            await self._explanations.resolve(found, instants)  # or it named nobody
         return found
 
 

@@ -434,6 +434,8 @@ class SimulateRequest(_message.Message):
     ONE_FIELD_NUMBER: _builtins.int
     OTHER_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     decision: Global___SimulatedDecision.ValueType
     """What would be decided about them."""
     @_builtins.property
@@ -448,6 +450,14 @@ class SimulateRequest(_message.Message):
     def at_least_as_fresh(self) -> _common_pb2.Position:
         """Wait, within the deadline, until this position is included."""
 
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then; now when absent."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then; now when absent."""
+
     def __init__(
         self,
         *,
@@ -455,10 +465,12 @@ class SimulateRequest(_message.Message):
         one: _common_pb2.CustomerRef | None = ...,
         other: _common_pb2.CustomerRef | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "one", b"one", "other", b"other"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "decision", b"decision", "one", b"one", "other", b"other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "decision", b"decision", "known_at", b"known_at", "one", b"one", "other", b"other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,9 +53,12 @@ class RulesServiceStub:
     """
     Simulate: _grpc.UnaryUnaryMultiCallable[_rules_pb2.SimulateRequest, _rules_pb2.SimulateResponse]
     """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
-    Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
-    what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+    With known_at it is by the rules of that instant, and known_at alone is what would have been answered then; with as_of alone
+    it is by those in force. An erased customer is told of at no instant.
+    Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
+    INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+    IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
+    and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
     """
 
 @_typing.type_check_only
@@ -83,9 +86,12 @@ class RulesServiceAsyncStub(RulesServiceStub):
     """
     Simulate: _aio.UnaryUnaryMultiCallable[_rules_pb2.SimulateRequest, _rules_pb2.SimulateResponse]  # type: ignore[assignment]
     """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
-    Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
-    what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+    With known_at it is by the rules of that instant, and known_at alone is what would have been answered then; with as_of alone
+    it is by those in force. An erased customer is told of at no instant.
+    Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
+    INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+    IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
+    and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
     """
 
 class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -140,9 +146,12 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.SimulateResponse, _abc.Awaitable[_rules_pb2.SimulateResponse]]:
         """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
-        Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER),
-        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, and
-        what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+        With known_at it is by the rules of that instant, and known_at alone is what would have been answered then; with as_of alone
+        it is by those in force. An erased customer is told of at no instant.
+        Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
+        INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
+        IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
+        and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
         """
 
 def add_RulesServiceServicer_to_server(servicer: RulesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
