@@ -84,6 +84,46 @@ def test_the_type_is_known_before_anything_is_evaluated() -> None:
         LANGUAGE.compile("event.name", "segments.x.when", Kind.BOOL)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("event.properties.at >\n now - duration('30d')", "computed.x.of, line 2, column 16: a duration is written in hours"),
+        ("event.properties.at > timestamp('2026-11-01')", "line 1, column 32: an instant is written with its time and offset"),
+        ("instant('soon') < now", "line 1, column 8: an instant is written such as"),
+        ("event.occurred_at.getHours('Europe/Berln') < 25", "line 1, column 28: a time zone is named such as"),
+        ("event.properties.at.getHours('Europe/Berln') < 25", "line 1, column 30: a time zone is named such as"),
+        ("event.name.matches('(')", "line 1, column 20: a pattern is a regular expression"),
+        ("event.properties.items.exists(item, item.sku.matches('('))", "line 1, column 54: a pattern"),
+        ("event.properties.total > int('x')", "line 1, column 29: this has no value"),
+        ("event.properties.a + event.properties.b", "line 1, column 20: true or false is due here"),
+        ("dyn('x')", "line 1, column 4: true or false is due here"),
+        ("event.type == 'a' ? event.properties.b * event.properties.a : -event.properties.c", "true or false is due here"),
+        ("has(event.properties.a) && !(-event.properties.a)", "line 1, column 30: true or false is due here"),
+    ],
+)
+def test_what_can_never_hold_is_told_with_its_place(text: str, told: str) -> None:
+    expression = LANGUAGE.compile(text, "computed.x.of", Kind.BOOL, Kind.DYN)
+    with pytest.raises(InvalidInput, match=re.escape(told)) as caught:
+        LANGUAGE.check(expression, "computed.x.of", is_condition=True)
+    assert caught.value.reason == "RULES_INVALID"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "event.properties.a",
+        "event.properties['a']",
+        "event.properties.items[0].a || event.properties.b",
+        "event.type == 'a' ? event.properties.b : -event.properties.c",
+        "event.name.matches('^a+$') && event.occurred_at.getHours('+02:00') == 1",
+        "event.properties.at.getHours('Europe/Berlin') == 1 && now - instant('2026-01-31') > duration('1h')",
+        "event.properties.items.all(item, item.a)",
+    ],
+)
+def test_what_may_hold_of_some_data_is_taken(text: str) -> None:
+    LANGUAGE.check(LANGUAGE.compile(text, "computed.x.of", Kind.BOOL, Kind.DYN), "computed.x.of", is_condition=True)
+
+
 def test_a_macro_ends_after_its_rounds() -> None:
     crowded = LANGUAGE.values(ORDER | {"event.properties": {"items": list(range(60_000))}})
     assert LANGUAGE.compile("event.properties.items.exists(a, a < 0)", "x").evaluate(crowded) is None

@@ -23,6 +23,19 @@ from shared.errors import InvalidInput
         ('{"traits": {"address": {"rule": "first", "by_field": true, "type": "text"}}}', "by_field is for objects"),
         ('{"traits": {"city": {"verified_first": true}}}', "email and phone"),
         ('{"default": {"verified_first": true}}', "email and phone"),
+        ('{"traits": {"plan": {}, "pl\\u0061n": {"rule": "first"}}}', "plan stands twice"),
+        ('{"segments": {"new": {"when": "true"}, "new": {"when": "false"}}}', "new stands twice"),
+        ('{"traits": {}, "segments": {}, "traits": {}}', "traits stands twice"),
+        (
+            '{"segments": {"new": {"when": "traits.signed_up_at > now - duration(\'30d\')"}}}',
+            "segments.new.when, line 1, column 37: a duration",
+        ),
+        ('{"segments": {"sum": {"when": "traits.a + traits.b"}}}', "segments.sum.when, line 1, column 10: true or false"),
+        ('{"computed": {"n": {"of": "event.name.matches(\'(\')", "aggregate": "count"}}}', "computed.n.of, line 1, column 20"),
+        (
+            '{"computed": {"n": {"of": "true", "value": "int(\'x\')", "aggregate": "sum"}}}',
+            "computed.n.value, line 1, column 4: this has no value",
+        ),
         ('{"traits": {"plan": {"rule": "first"}}, "default": {"rule": "first"}}' + " " * 256_000, "256000 bytes"),
     ],
 )

@@ -39,6 +39,7 @@ def test_of_a_blocked_value_the_keyed_hash_of_its_normal_form_is_kept() -> None:
         ('[{"name": "*", "shared_after": -1}]', "shared_after is 1"),
         ('[{"name": "*", "window_days": 7}]', "needs a limit"),
         ('[{"name": "*", "unknown": 7}]', "unknown"),
+        ('[{"name": "*", "limit": 7, "limit": 8}]', "limit stands twice"),
         ('[{"name": "*"}, {"name": "a b"}]', "letters"),
         ('[{"name": "*"}, {"name": "email", "blocked": ["ann"]}]', "blocked value 1 of email"),
         ('[{"name": "*"}, {"name": "email", "blocked_hashes": ["ann"]}]', "hexadecimal"),

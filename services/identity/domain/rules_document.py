@@ -21,6 +21,7 @@ from services.identity.graph.rules import MAX_CLUSTER_IDENTIFIERS, MAX_SIGHTINGS
 from shared.errors import InvalidInput
 from shared.identifiers import HASH_BYTES, NAMESPACE, PLACEHOLDERS, ZEROS, hash_of, normalise
 from shared.instants import DAY
+from shared.keys_once import require_keys_once
 
 OTHERS: Final = "*"
 MAX_DOCUMENT_BYTES: Final = 1_000_000  # it is an event of the log
@@ -64,6 +65,7 @@ def read(text: str, key: bytes) -> RulesDocument:
         raise _invalid(str(error)) from None
     except msgspec.DecodeError:
         raise _invalid("not JSON") from None
+    require_keys_once(text, reason="RULES_INVALID")
     kept = tuple(_without_values(rule, key) for rule in document.namespaces)
     document = msgspec.structs.replace(document, namespaces=kept)
     _check(document)

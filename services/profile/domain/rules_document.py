@@ -24,6 +24,7 @@ from services.profile.domain.rules import Rules, TraitRule, keeping_of
 from services.profile.domain.segments import Section as SegmentSection
 from services.profile.domain.segments import compile_section as compile_segments
 from shared.errors import InvalidInput
+from shared.keys_once import require_keys_once
 
 MAX_DOCUMENT_BYTES: Final = 256_000  # it is an event of the log, and every version stays in memory
 MAX_RULES: Final = 1_000  # a profile has no more traits
@@ -54,6 +55,7 @@ def read(text: str) -> RulesDocument:
         raise _invalid(str(error)) from None
     except msgspec.DecodeError:
         raise _invalid("not JSON") from None
+    require_keys_once(text, reason="RULES_INVALID")
     _check(document)
     return document
 
@@ -96,13 +98,24 @@ def _check(document: RulesDocument) -> None:
     if document.default.verified_first:
         raise _invalid(f"verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
     _check_rule("default", document.default)
-    compile_segments(document.segments, compile_computed(document.computed))
+    _check_expressions(document)
     for name, rule in document.traits.items():
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             raise _invalid(f"a trait's name has 1 to {MAX_NAME_CHARACTERS} characters")
         if rule.verified_first and name not in CONFIRMABLE:
             raise _invalid(f"{name}: verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
         _check_rule(name, rule)
+
+
+def _check_expressions(document: RulesDocument) -> None:
+    definitions = compile_computed(document.computed)
+    for name, definition in definitions.all.items():
+        definitions.language.check(definition.of, f"computed.{name}.of", is_condition=True)
+        if definition.value is not None:
+            definitions.language.check(definition.value, f"computed.{name}.value", is_condition=False)
+    segments = compile_segments(document.segments, definitions)
+    for name, condition in segments.conditions.items():
+        segments.language.check(condition.when, f"segments.{name}.when", is_condition=True)
 
 
 def _check_rule(name: str, rule: TraitRule) -> None:

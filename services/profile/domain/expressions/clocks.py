@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from services.profile.domain.expressions.language import COMPARISONS, Expression, Language, Values, invalid
+from services.profile.domain.expressions.possible import CONNECTIVES
 from services.profile.domain.expressions.tree import Node, call
 
-_CONNECTIVES = frozenset({"_&&_", "_||_", "!_", "_?_:_"})
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -49,7 +49,7 @@ def _instants(crossing: Crossing, values: Values, now: int) -> tuple[int, ...]:
 def _moving(node: Node, clocks: frozenset[str], where: str) -> Iterator[tuple[int, Node]]:
     if not _has_clock(node, clocks):
         return
-    if node.kind == "call" and node.name in _CONNECTIVES:
+    if node.kind == "call" and node.name in CONNECTIVES:
         for child in node.children:
             yield from _moving(child, clocks, where)
     elif node.kind == "call" and node.name in COMPARISONS:

@@ -11,7 +11,8 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 from services.profile.domain.expressions.bounds import MAX_CHARACTERS, objections
-from services.profile.domain.expressions.tree import Node, Tree, call, constant, read, with_children, write
+from services.profile.domain.expressions.possible import Constant, constants, constants_below, never_boolean
+from services.profile.domain.expressions.tree import Node, Tree, call, constant, listed, read, with_children, write
 from shared.errors import InvalidInput
 from shared.instants import EPOCH
 
@@ -113,6 +114,33 @@ class Language:
             raise invalid(where, objection)
         return self._with_instants(text, tree)
 
+    def check(self, expression: Expression, where: str, *, is_condition: bool) -> None:
+        """Raises InvalidInput (RULES_INVALID) where it can't come to anything, whatever it is given.
+
+        Of what is taken only, not of what was once: which time zones there are depends on the machine.
+        """
+        tree = read(self._environment.compile(expression.text).serialize())
+        for part in never_boolean(tree, is_condition):
+            raise invalid(
+                _place(where, expression.text, tree.position_of(part)), "true or false is due here, and this is never either"
+            )
+        if (found := self._without_value(expression, list(constants(tree.root)))) is not None:
+            raise invalid(_place(where, expression.text, tree.position_of(found.part)), found.hint)
+
+    def _without_value(self, expression: Expression, found: list[Constant]) -> Constant | None:
+        """One of them, as far inside as there is one. All are asked at once: what makes an expression costs 100 times what it does."""
+        if not found or not self._has_error(expression, found):
+            return None
+        if len(found) == 1:
+            return self._without_value(expression, list(constants_below(found[0].part))) or found[0]
+        half = len(found) // 2
+        return self._without_value(expression, found[:half]) or self._without_value(expression, found[half:])
+
+    def _has_error(self, expression: Expression, found: list[Constant]) -> bool:
+        asked = listed(tuple(_reading_instants(expression.tree, one.stands_for) for one in found), 0)
+        result = self.derived(expression, asked)._compiled.eval(self._environment.Activation({}))
+        return bool(result.type() == Kind.ERROR)
+
     def derived(self, expression: Expression, root: Node) -> Expression:
         """Another expression made of nodes of one that was compiled."""
         return Expression(expression.text, self._environment.deserialize(write(expression.tree, root)), expression.tree)
@@ -162,6 +190,11 @@ def _as_instant(node: Node) -> Node:
     rest = call("_?_:_", (has_offset, constant("", own + 5), constant("Z", own + 6)), own + 7)
     suffix = call("_?_:_", (is_date, constant("T00:00:00Z", own + 8), rest), own + 9)
     return call("timestamp", (call("_+_", (node, suffix), own + 10),), own + 11)
+
+
+def _place(where: str, text: str, position: int) -> str:
+    before = text[:position]
+    return f"{where}, line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))}"
 
 
 def _told(where: str, error: str) -> tuple[str, str]:

@@ -9,9 +9,10 @@ from services.profile.domain.expressions.wire import counted, fields, framed, me
 _ID, _CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = 2, 3, 4, 5, 6, 7, 8, 9
 _CONST_STRING = 6
 _ANY_VALUE = 2  # of google.protobuf.Any, in which the compiler hands the tree over
-_CHECKED_TYPES, _CHECKED_EXPR = 3, 4
+_CHECKED_TYPES, _CHECKED_EXPR, _CHECKED_SOURCE = 3, 4, 5
+_POSITIONS = 4  # of SourceInfo
 _DYN, _PRIMITIVE, _WELL_KNOWN = 1, 3, 5
-_TIMESTAMP, _NUMERIC = 2, (2, 3, 4)  # of WellKnownType; of PrimitiveType: int64, uint64, double
+_TIMESTAMP, _BOOL, _NUMERIC = 2, 1, (2, 3, 4)  # of WellKnownType; of PrimitiveType: bool; int64, uint64, double
 _NEW_IDS = 1_000_000  # of nodes that are written here: no expression has as many
 
 EVERY_FIELD: Final = "*"
@@ -46,7 +47,7 @@ class Node(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """`types` are of nodes, by id, as far as the compiler knows them: "timestamp", "number", "dyn" or another."""
+    """`types` are of nodes, by id, as far as the compiler knows them: "timestamp", "number", "bool", "dyn" or another."""
 
     root: Node
     types: dict[int, str]
@@ -54,6 +55,11 @@ class Tree(NamedTuple):
 
     def type_of(self, node: Node) -> str:
         return self.types.get(node.id, "other")
+
+    def position_of(self, node: Node) -> int:
+        """Where it stands in the text, in characters from 0 on."""
+        positions = messages(message(self.data, _CHECKED_SOURCE), _POSITIONS)
+        return next((number_in(pair, 2) for pair in positions if number_in(pair, 1) == node.id), 0)
 
 
 def read(serialized: bytes) -> Tree:
@@ -79,6 +85,12 @@ def call(function: str, arguments: tuple[Node, ...], number: int) -> Node:
     content = framed(2, function.encode()) + b"".join(framed(3, argument.data) for argument in arguments)
     node_id = _NEW_IDS + number
     return Node(node_id, "call", function, None, arguments, counted(_ID, node_id) + framed(_CALL, content))
+
+
+def listed(items: tuple[Node, ...], number: int) -> Node:
+    content = b"".join(framed(1, item.data) for item in items)
+    node_id = _NEW_IDS + number
+    return Node(node_id, "list", "", None, items, counted(_ID, node_id) + framed(_LIST, content))
 
 
 def constant(text: str, number: int) -> Node:
@@ -130,6 +142,8 @@ def _type(data: bytes) -> str:
             return "dyn"
         if number == _WELL_KNOWN and content == _TIMESTAMP:
             return "timestamp"
+        if number == _PRIMITIVE and content == _BOOL:
+            return "bool"
         if number == _PRIMITIVE and content in _NUMERIC:
             return "number"
     return "other"
