@@ -219,6 +219,7 @@ def _show(profile: dict[str, Any], before: dict[str, Any] | None = None) -> None
             ("members", profile["member_ids"]),
             ("purpose", profile["purpose_version"]),
             ("version", profile["version"]),
+            ("redacted events", profile["redacted_events"] or None),
             ("rules", f"v{profile['rules_version']}"),
             ("founded", profile["found_time"]),
             ("last seen", profile["last_seen_time"]),

@@ -214,6 +214,8 @@ def of(
         render.note(f"judged by less than all that was said or done, and not in them by that: {', '.join(beside)}")
     if shown["withheld_segments"]:
         render.note(f"not in the purpose, whether in them or not: {', '.join(shown['withheld_segments'])}")
+    if shown["redacted_segments"]:
+        render.note(f"can't be told any more, as events were erased: {', '.join(shown['redacted_segments'])}")
 
 
 def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float, why: str = NOT_PERMITTED) -> list[dict[str, Any]]:

@@ -260,9 +260,9 @@ class Profiles:
     async def profile_as_of(self, customer: bytes, cluster: Cluster) -> Profile:
         """Its members are those who may be named. Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
         profile = await self._chosen(cluster.held(customer), cluster.rules, cluster.instant)
-        record, unnamed = profile.record, await self.unnamed(customer, cluster.past)
+        record, unnamed = cluster.told(profile.record), await self.unnamed(customer, cluster.past)
         record = msgspec.structs.replace(record, members=[member for member in record.members if member not in unnamed])
-        return msgspec.structs.replace(profile, record=record, redacted=sum(one.redacted for one in cluster.past.values()))
+        return msgspec.structs.replace(profile, record=record, redacted=cluster.redacted)
 
     async def at_version(self, customer: bytes, purpose: PurposeDefined, valid_at: int, version: int) -> Instant:
         """As it was known once this customer's own stream had come to a version, with all that was recorded at that instant.

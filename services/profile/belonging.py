@@ -14,12 +14,14 @@ from shared.instants import END_OF_TIME, Clock
 
 class Belonging(msgspec.Struct, frozen=True):
     """Names of segments, in order, by these rules. `withheld` are those of which the purpose may not see all that they look at,
-    whether the customer is in them or not; so are `cut`, which look at a trait that not all could be considered of."""
+    whether the customer is in them or not; so are `cut`, which look at a trait that not all could be considered of, and `redacted`: of
+    which it can't be told, as events that may count for them are gone."""
 
     segments: list[str]
     withheld: list[str]
     cut: list[str]
     rules: Rules
+    redacted: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Belonging to {len(self.segments)} segments sealed>"
@@ -54,8 +56,10 @@ class Belongings:
             profile = await self._profiles.profile_as_of(customer, cluster)
         at = self._clock() if instant.earlier == END_OF_TIME else instant.earlier
         states = [one.state for one in held.values()]
-        found = frozenset[str]() if erased else standing(states, profile.record, rules, at).segments
         hidden = hidden_segments(rules, purpose.may_see)
         conditions = rules.segments.conditions if rules.segments is not None else {}
+        if erased or cluster.redacted:
+            return Belonging([], sorted(hidden), [], rules, sorted(conditions.keys() - hidden))
+        found = standing(states, profile.record, rules, at).segments
         cut = {name for name, one in conditions.items() if name not in hidden and rests_on_less(one, profile.record)}
         return Belonging(sorted(found - hidden), sorted(hidden), sorted(cut), rules)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import msgspec
 
 from services.profile.clocks import Instant
+from services.profile.domain.golden import GoldenRecord, without_computed
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, reachable
 from services.profile.enforcement import require_permission, require_unrestricted
@@ -21,6 +22,15 @@ class Cluster(msgspec.Struct, frozen=True):
     instant: Instant
     rules: Rules
     past: Mapping[bytes, Past]
+
+    @property
+    def redacted(self) -> int:
+        """Events that count and whose personal part is gone."""
+        return sum(one.redacted for one in self.past.values())
+
+    def told(self, record: GoldenRecord) -> GoldenRecord:
+        """Of what was computed nothing, where some of what it was computed from may be gone."""
+        return without_computed(record, self.rules) if self.redacted else record
 
     def held(self, customer: bytes) -> dict[bytes, Held]:
         """By stream. Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""

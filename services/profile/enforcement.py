@@ -63,6 +63,7 @@ def require_permission(purpose: PurposeDefined, decisions: Iterable[DecisionReco
 
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
     withheld = {Withheld(name, NOT_IN_PURPOSE) for name in record.traits if not purpose.may_see(name)}
+    withheld |= {Withheld(name, REDACTED if purpose.may_see(name) else NOT_IN_PURPOSE) for name in record.redacted}
     withheld |= {
         Withheld(f"identifier:{linked.namespace}", NOT_IN_PURPOSE)
         for linked in record.identifiers.values()

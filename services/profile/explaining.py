@@ -13,9 +13,9 @@ from services.profile.domain.fold import happened_by
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion
-from services.profile.enforcement import NOT_IN_PURPOSE, sees_what_it_is_made_of
+from services.profile.enforcement import NOT_IN_PURPOSE, REDACTED, sees_what_it_is_made_of
 from services.profile.profile import Profile
-from shared.errors import NotFound, NotPermitted
+from shared.errors import NotFound, NotPermitted, WrongState
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
@@ -62,7 +62,7 @@ class Explaining:
         self._partitions = partitions
 
     async def trait(self, customer: bytes, trait: str, purpose: PurposeDefined, instant: Instant, choice: RulesChoice) -> Explained:
-        """Raises what `Profiles.profile` does, NotPermitted (NOT_IN_PURPOSE), NotFound (TRAIT_UNKNOWN)."""
+        """Raises what `Profiles.profile` does, NotPermitted (NOT_IN_PURPOSE), NotFound (TRAIT_UNKNOWN), WrongState (REDACTED)."""
         if instant.is_now:
             await self._profiles.permit(customer, purpose)
         else:
@@ -77,6 +77,8 @@ class Explaining:
         is_computed = profile.rules.computed is not None and trait in profile.rules.computed.all
         if not assertions and not is_computed:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
+        if trait in profile.record.redacted:
+            raise WrongState("events that the trait may have been computed from were erased", reason=REDACTED)
         if is_computed:
             return await self._computed(cluster, profile, trait, assertions, purpose)
         found = await self._explain([one.assertion for one in assertions], trait, profile, instant)

@@ -86,6 +86,9 @@ class Log:
         found = [record for record in await self.streams(streams, known_at) if record.recorded_at >= since]
         return sorted(found, key=lambda record: (record.recorded_at, record.partition, record.pos))[:limit]
 
+    async def of_types(self, streams: Sequence[tuple[int, bytes]], type_ids: Collection[str], known_at: int) -> list[Record]:
+        return [record for record in await self.streams(streams, known_at) if record.entry.type_id in type_ids]
+
     async def anything_happened(self, streams: Sequence[tuple[int, bytes]], by_then: Happened) -> bool:
         found = await self.streams(streams, by_then.known_at)
         return any(r.entry.occurred_at <= by_then.valid_at and r.entry.type_id not in by_then.timeless for r in found)

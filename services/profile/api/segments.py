@@ -129,6 +129,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             withheld_segments=found.withheld,
             rules_version=found.rules.version,
             cut_segments=found.cut,
+            redacted_segments=found.redacted,
         )
 
     async def _fresh(self, request: Any, context: Any) -> None:

@@ -53,6 +53,7 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     state_hash: str
     restricted: bool = False
     named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it
+    redacted: frozenset[str] = frozenset()  # names of traits that can't be told, as events that may count for them are gone
 
     def __repr__(self) -> str:
         return f"<GoldenRecord of {len(self.members)} members sealed>"
@@ -114,6 +115,15 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
         restricted=whole.restricted,
         named=whole.named,
     )
+
+
+def without_computed(record: GoldenRecord, rules: Rules) -> GoldenRecord:
+    """As it is told where events are redacted: what the others amount to isn't what was computed then."""
+    if rules.computed is None:
+        return record
+    names = frozenset(rules.computed.all)
+    kept = {name: trait for name, trait in record.traits.items() if name not in names}
+    return msgspec.structs.replace(record, traits=kept, redacted=names)
 
 
 def _survivors(whole: State, rules: Rules, verified: Collection[VerifiedValue]) -> dict[str, GoldenTrait]:

@@ -9,7 +9,7 @@ from services.profile.app import Instant
 from services.profile.belonging import Belonging
 from services.profile.domain.golden import NO_EVENT, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
-from services.profile.enforcement import NOT_IN_PURPOSE, Withheld, release
+from services.profile.enforcement import NOT_IN_PURPOSE, REDACTED, Withheld, release
 from services.profile.http.address import Target
 from services.profile.http.queries import Query, rfc3339
 from services.profile.origins import Origin, Origins
@@ -120,6 +120,7 @@ def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -
     withheld = [
         *released.withheld,
         *(Withheld(f"segment:{name}", NOT_IN_PURPOSE) for name in (belonging.withheld if belonging else ())),
+        *(Withheld(f"segment:{name}", REDACTED) for name in (belonging.redacted if belonging else ())),
     ]
     return {"traits": told_of, "withheld": _withheld(withheld), "cursor": cursor}
 

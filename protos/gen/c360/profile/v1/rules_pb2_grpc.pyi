@@ -64,7 +64,8 @@ class ProfileRulesServiceStub:
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
     the others was not. It reads everything that was ever said of the customer.
     Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
-    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE).
+    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: it is computed, and
+    of what it was computed from something was erased).
     """
 
 @_typing.type_check_only
@@ -103,7 +104,8 @@ class ProfileRulesServiceAsyncStub(ProfileRulesServiceStub):
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
     the others was not. It reads everything that was ever said of the customer.
     Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
-    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE).
+    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: it is computed, and
+    of what it was computed from something was erased).
     """
 
 class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -169,7 +171,8 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
         the others was not. It reads everything that was ever said of the customer.
         Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
-        TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE).
+        TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: it is computed, and
+        of what it was computed from something was erased).
         """
 
 def add_ProfileRulesServiceServicer_to_server(servicer: ProfileRulesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

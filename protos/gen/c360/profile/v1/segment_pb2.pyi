@@ -561,6 +561,7 @@ class GetMembershipResponse(_message.Message):
     WITHHELD_SEGMENTS_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     CUT_SEGMENTS_FIELD_NUMBER: _builtins.int
+    REDACTED_SEGMENTS_FIELD_NUMBER: _builtins.int
     rules_version: _builtins.int
     """By which version of the rules."""
     @_builtins.property
@@ -577,6 +578,12 @@ class GetMembershipResponse(_message.Message):
         the customer is in them or not.
         """
 
+    @_builtins.property
+    def redacted_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of segments, but for the withheld, of which it can't be told any more: all, where events of then are redacted because the
+        customer, or whoever was one with the customer then, was erased since.
+        """
+
     def __init__(
         self,
         *,
@@ -584,10 +591,11 @@ class GetMembershipResponse(_message.Message):
         withheld_segments: _abc.Iterable[_builtins.str] | None = ...,
         rules_version: _builtins.int = ...,
         cut_segments: _abc.Iterable[_builtins.str] | None = ...,
+        redacted_segments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_segments", b"cut_segments", "rules_version", b"rules_version", "segments", b"segments", "withheld_segments", b"withheld_segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_segments", b"cut_segments", "redacted_segments", b"redacted_segments", "rules_version", b"rules_version", "segments", b"segments", "withheld_segments", b"withheld_segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
