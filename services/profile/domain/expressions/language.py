@@ -104,9 +104,9 @@ class Language:
             raise invalid(where, f"an expression has at most {MAX_CHARACTERS} characters")
         try:
             compiled = self._environment.compile(text)
+            kind = compiled.return_type()
         except RuntimeError as error:
             raise invalid(*_told(where, str(error))) from None
-        kind = compiled.return_type()
         if wanted and kind not in wanted:
             raise invalid(where, f"it has to be {' or '.join(one.name().lower() for one in wanted)}, and is {kind.name().lower()}")
         tree = read(compiled.serialize())
@@ -138,7 +138,10 @@ class Language:
 
     def _has_error(self, expression: Expression, found: list[Constant]) -> bool:
         asked = listed(tuple(_reading_instants(expression.tree, one.stands_for) for one in found), 0)
-        result = self.derived(expression, asked)._compiled.eval(self._environment.Activation({}))
+        try:
+            result = self.derived(expression, asked)._compiled.eval(self._environment.Activation({}))
+        except RuntimeError:  # as where an instant stands in a map that is written out
+            return True
         return bool(result.type() == Kind.ERROR)
 
     def derived(self, expression: Expression, root: Node) -> Expression:
@@ -201,6 +204,6 @@ def _told(where: str, error: str) -> tuple[str, str]:
     """The place and the reason, without the picture that the compiler draws."""
     found = _PLACE.search(error)
     if found is None:
-        return where, "this can't be compiled: it is nested too deeply (32 levels at most)"
+        return where, "this can't be compiled: it is nested too deeply (32 levels at most), or a map has keys that can't be any"
     line, column, why = found.groups()
     return (where if int(line) < 0 else f"{where}, line {line}, column {column}"), why
