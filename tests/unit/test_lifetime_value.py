@@ -145,3 +145,25 @@ def test_too_little_to_learn_from_is_said(tmp_path: Path) -> None:
     assert "1 customers bought on a second day; it takes 30 at least" in few.stderr
     none = run(str(export), "--event", "Bought", "--value", "order.total", "--out", str(tmp_path / "model.json"))
     assert "none of the files has an event Bought with a number in properties.order.total" in none.stderr
+
+
+def test_what_is_wrong_with_a_fit_is_told_with_its_reason(tmp_path: Path) -> None:
+    unreadable, few = tmp_path / "events.json", tmp_path / "few.jsonl"
+    unreadable.write_text("not json")
+    few.write_text("")
+    for path, out in ((unreadable, tmp_path / "model.json"), (few, tmp_path / "model.json")):
+        command = (
+            sys.executable,
+            "-m",
+            "services.profile.lifetime",
+            str(path),
+            "--event",
+            "Order",
+            "--value",
+            "total",
+            "--out",
+            str(out),
+        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("FILE_UNREADABLE: ")

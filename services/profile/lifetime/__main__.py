@@ -15,19 +15,32 @@ def main() -> int:
         from services.profile.lifetime.fit import NotFitted, fit
         from services.profile.lifetime.holdout import check
     except ImportError as missing:
-        print(f"fitting needs the extra: pip install 'customer360[lifetime]' ({missing.name} is missing)", file=sys.stderr)
+        print(
+            f"EXTRA_MISSING: fitting needs the extra: pip install 'customer360[lifetime]' ({missing.name} is missing)",
+            file=sys.stderr,
+        )
         return 2
     try:
         spent = read(asked.files, frozenset(asked.event), asked.value)
         fitted = fit(table_of(spent), asked.name or ", ".join(path.name for path in asked.files))
         checked = check(spent, asked.holdout_days)
     except ImportError as missing:
-        print(f"reading Parquet needs the extra: pip install 'customer360[lifetime]' ({missing.name} is missing)", file=sys.stderr)
+        print(
+            f"EXTRA_MISSING: reading Parquet needs the extra: pip install 'customer360[lifetime]' ({missing.name} is missing)",
+            file=sys.stderr,
+        )
         return 2
-    except (NotReadable, NotFitted) as failure:
-        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+    except NotReadable as failure:
+        print(f"FILE_UNREADABLE: {failure}", file=sys.stderr)
+        return 2
+    except NotFitted as failure:
+        print(f"NOT_FITTED: {failure}", file=sys.stderr)
         return 1
-    asked.out.write_bytes(msgspec.json.format(msgspec.json.encode(fitted.model), indent=1) + b"\n")
+    try:
+        asked.out.write_bytes(msgspec.json.format(msgspec.json.encode(fitted.model), indent=1) + b"\n")
+    except OSError as failure:
+        print(f"FILE_UNWRITABLE: {asked.out}: {failure.strerror}; --out says where the model goes", file=sys.stderr)
+        return 2
     print(f"model of {fitted.model.customers:,} customers in {asked.out}; {fitted.repeating:,} of them bought again")
     print(checked)
     return 0
