@@ -271,6 +271,15 @@ def test_a_decision_brings_a_value_that_was_contested_and_takes_nobodys_place() 
         assert before | {*forced} <= divide(facts, rules).group_of[other].nodes
 
 
+def test_what_people_joined_past_a_limit_keeps_nothing_of_another_time_out() -> None:
+    """What was found to fall out: a phone of another time, when people brought a second one of the same."""
+    user, phone, second, later = Node("user_id", b"1"), *(Node("phone", bytes([number])) for number in range(3))
+    facts = facts_of([(frozenset({user, phone}), 0), (frozenset({second}), 0), (frozenset({second, later}), 11)])
+    assert divide(facts, TIGHT).group_of[second].nodes == {second, later}
+    facts.forced.add(pair(user, second))
+    assert divide(facts, TIGHT).group_of[user].nodes == {user, phone, second, later}
+
+
 def test_two_with_one_mailbox_have_it_together_once_people_decided_that_they_are_one() -> None:
     user, other, mail = Node("user_id", b"1"), Node("user_id", b"2"), Node("email", b"1")
     facts = hand_made([user, mail], [other, mail])

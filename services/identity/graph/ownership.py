@@ -141,7 +141,7 @@ def is_question(rejected: Rejected, partition: Partition, rules: Rules) -> bool:
         return True
     one, other = (partition.group_of[node].values for node in (link.strong, link.weak))
     both = [name for name in one.keys() & other.keys() if not rules.of(name).device]
-    return not any(breaks_limit(rules.of(name), one[name] + other[name]) for name in both)
+    return not any(breaks_limit(rules.of(name), one[name], other[name]) for name in both)
 
 
 def _questions(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:

@@ -159,8 +159,8 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
     for name in sorted(one.values.keys() & other.values.keys()):
         known = _anchored(name, part, one, rules) and _anchored(name, another, other, rules)
         by_part = known or rules.of(name).limit != 1
-        values = _together(name, part, another) if by_part else _together(name, one, other)
-        if breaks_limit(rules.of(name), values):
+        mine, theirs = (part, another) if by_part else (one, other)
+        if breaks_limit(rules.of(name), mine.values.get(name, []), theirs.values.get(name, [])):
             return Rejected(link, "LIMIT", name)
     if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
@@ -221,10 +221,6 @@ def _anchored(name: str, part: Group, group: Group, rules: Rules) -> bool:
     return len(part.nodes) == len(group.nodes) or min(map(rules.rank, part.values)) < rules.rank(name)
 
 
-def _together(name: str, one: Group, other: Group) -> list[int]:
-    return one.values.get(name, []) + other.values.get(name, [])
-
-
 def _join_parts(partition: Partition, link: Link, facts: Facts, rules: Rules) -> None:
     """Also inside of a group, unless it would break a limit or bound by itself."""
     part, another = partition.part_of[link.strong], partition.part_of[link.weak]
@@ -232,7 +228,8 @@ def _join_parts(partition: Partition, link: Link, facts: Facts, rules: Rules) ->
         return
     if link.weight is not None and _reject_match(link, partition, facts, rules) is not None:
         return
-    if not any(breaks_limit(rules.of(name), _together(name, part, another)) for name in part.values.keys() & another.values.keys()):
+    both = part.values.keys() & another.values.keys()
+    if not any(breaks_limit(rules.of(name), part.values[name], another.values[name]) for name in both):
         _join(partition.part_of, part, another)
 
 
@@ -271,15 +268,19 @@ def _across(decided: Pair, one: Group, other: Group) -> bool:
     return not (decided.isdisjoint(one.nodes) or decided.isdisjoint(other.nodes))
 
 
-def breaks_limit(namespace: Namespace, first_seen: list[int]) -> bool:
-    """`first_seen` is when each of the values was first seen, in any order."""
+def breaks_limit(namespace: Namespace, mine: list[int], theirs: list[int]) -> bool:
+    """Of two sides, by when each of their values was first seen, in any order: whether values of both are too many.
+
+    What is too much of one side alone was joined by people, and is no reason to keep from it what is of another time.
+    """
     limit = namespace.limit
-    if limit is None or len(first_seen) <= limit:
+    if limit is None or len(mine) + len(theirs) <= limit:
         return False
     if namespace.window_us is None:
         return True
-    times = sorted(first_seen)
-    return any(late - early <= namespace.window_us for early, late in zip(times, times[limit:], strict=False))
+    times = sorted([(at, True) for at in mine] + [(at, False) for at in theirs])
+    runs = (times[first : first + limit + 1] for first in range(len(times) - limit))
+    return any(run[-1][0] - run[0][0] <= namespace.window_us and len({side for _, side in run}) > 1 for run in runs)
 
 
 def _join(group_of: dict[Node, Group], one: Group, other: Group) -> None:
