@@ -105,11 +105,11 @@ class Told:
         for customer in self.customers:
             wanted = self.plain(customer, instant, now=instant.is_now)
             try:
-                found: Any = (await self.inside.parts.belongings.of(customer, AUDIT, instant, "now")).segments
+                belonging = await self.inside.parts.belongings.of(customer, AUDIT, instant, "now")
+                found: Any = (belonging.segments, belonging.redacted)
             except CustomerError as refused:
                 found = refused.reason
-            gone = plain_refusal(self.past, customer, AUDIT, now=True) == "CUSTOMER_ERASED"
-            assert found == (wanted if isinstance(wanted, str) else ["kiel"] if not gone and lives_in_kiel(wanted[0]) else [])
+            assert found == (wanted if isinstance(wanted, str) else in_kiel(wanted[0]))
 
     async def lookups(self, instant: Instant) -> None:
         for letter in LETTERS:
@@ -128,6 +128,13 @@ class Told:
                 wanted = self.plain(customer, instant, now=instant.is_now)
                 named.add(wanted if isinstance(wanted, str) else to_text(wanted[0].members[0]))
         return named or {"IDENTIFIER_UNKNOWN"}
+
+
+def in_kiel(answer: Answer) -> tuple[list[str], list[str]]:
+    """Whether in the segment, and whether that can't be known: who was one with somebody that was erased since."""
+    if answer.redacted:
+        return [], ["kiel"]
+    return ["kiel"] if lives_in_kiel(answer) else [], []
 
 
 def stamp(request: Any, instant: Instant) -> None:
