@@ -1,6 +1,7 @@
 """Batches on their way, and a door that refuses, breaks off and comes back."""
 
 import json
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -54,6 +55,19 @@ def test_rows_of_a_person_go_in_order_and_none_is_left() -> None:
         own = [number for number in map(int, seen) if number % 37 == person]
         assert own == sorted(own)
     assert lanes.position == "ingest/0/5000"
+
+
+def test_ctrl_c_is_raised_where_no_lock_is_held_and_a_second_one_at_once() -> None:
+    lanes, before = Lanes(lambda stop: Sink([])), signal.getsignal(signal.SIGINT)
+    with lanes.interruptible():
+        signal.raise_signal(signal.SIGINT)
+        lanes.add(entry(), Mapped("a", b"0"))  # goes on
+        with pytest.raises(KeyboardInterrupt):
+            lanes.look()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    lanes.stop(ENDED_AFTER_S)
 
 
 def test_a_batch_that_never_fills_goes_when_the_file_is_far_ahead() -> None:

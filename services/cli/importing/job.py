@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -120,14 +120,15 @@ class Job:
                 rate = (counts.rows - rows_before) / max(time.monotonic() - began, 0.001)
                 teller.tell(self._share(), f"{counts.rows:,} rows, {counts.rejected:,} rejected, {rate:,.0f} rows/s")
 
-            try:
-                Run(mapper, self.ledger, self.lanes or Nowhere(), self._save, told).whole(
-                    self.rows.read(self.mapping.columns(), self.ledger.place)
-                )
-            except BaseException:
-                self._end(finished=False)
-                teller.note(f"ended early, after {self.counts.rows:,} rows: {self._told()}")
-                raise
+            with self.lanes.interruptible() if self.lanes else nullcontext():
+                try:
+                    Run(mapper, self.ledger, self.lanes or Nowhere(), self._save, told).whole(
+                        self.rows.read(self.mapping.columns(), self.ledger.place)
+                    )
+                except BaseException:
+                    self._end(finished=False)
+                    teller.note(f"ended early, after {self.counts.rows:,} rows: {self._told()}")
+                    raise
         if _stamp(self.opened) != stamp:
             raise Misused("FILE_CHANGED", f"{self.options.file} was written to while it was imported")
         self._end(finished=True)

@@ -4,9 +4,11 @@ is refused and sent again in between, they arrive in the order of the file."""
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from services.cli.importing.door import Answer, Stopped
@@ -99,6 +101,28 @@ class Lanes:
         """Raises what went wrong in a lane."""
         if self._failure is not None:
             raise self._failure
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C is raised by the next `look`: in the middle of a lock that is shared with the lanes it could leave it held for ever.
+
+        A second one is raised at once.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.SIG_IGN:  # started in the background of a shell
+            yield
+            return
+
+        def ask(*_: object) -> None:
+            if isinstance(self._failure, KeyboardInterrupt):
+                raise KeyboardInterrupt
+            self._failure = KeyboardInterrupt()
+
+        signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def stop(self, wait_s: float) -> None:
         """Sends nothing more; waits for the answers to what is on its way."""
