@@ -39,7 +39,7 @@ async def test_the_two_and_what_was_proposed_of_them_are_those_of_then(store: St
             why = await why_of(played, two[0], two[1], instant)
             assert [why.one.customer, why.other.customer] == two
             assert set(why.proposals) == asked_of(played, instant, why)
-    asked = [played.asked[instant].keys() for instant in some(played, 6)]
+    asked = [played.asked[instant].keys() for instant in sorted(played.asked)]
     assert any(one - two for one, two in pairwise(asked)), "none was closed"
     assert any(two - one for one, two in pairwise(asked)), "none was proposed later"
 
