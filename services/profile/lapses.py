@@ -23,7 +23,6 @@ from shared.log import LogReader, Stretch
 
 REFRESHED_AT_MOST: Final = 1_000  # customers of one call, whose states are loaded together
 STEPS_AT_MOST: Final = 100  # instants of one customer that are looked at; beyond them it is the end that counts
-_BY_TIME: Final = ("rfm", "lifetime_value")  # without a window too
 
 
 class Lapse(msgspec.Struct, frozen=True):
@@ -61,9 +60,7 @@ class Lapses:
     @property
     def can_be(self) -> bool:
         """Whether anything can change without an event by the rules in force."""
-        rules = self._chooser.in_force
-        definitions = rules.computed.all.values() if rules.computed is not None else ()
-        return bool(rules.verifying) or any(not d.span.is_open or d.aggregate in _BY_TIME for d in definitions)
+        return bool(self._chooser.in_force.verifying) or self._chooser.in_force.moved_by_time
 
     async def settled(self) -> int:
         """An instant by which nothing more will be recorded."""

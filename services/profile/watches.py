@@ -108,7 +108,7 @@ class Watches:
                     with noted() as reading:
                         look = await self._look(few, purpose, segment, with_verified=with_verified)
                     circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
-                    if after and not (segment or self._profiles.in_force.told_by_clocks):  # else time may have changed it, too
+                    if after and not (segment or self._profiles.in_force.moved_by_time):  # else time may have changed it, too
                         look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
                     yield look
                 yield Look(purpose, places=places)

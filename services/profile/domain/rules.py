@@ -63,15 +63,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return self.traits.get(trait, self.default)
 
     @property
-    def told_by_clocks(self) -> bool:
-        """Whether a profile may become another one with no event."""
-        return self.computed is not None and any(one.depends_on_time for one in self.computed.all.values())
-
-    @property
     def clocks(self) -> frozenset[str]:
         """The computed traits that say how long ago something was: other values at every instant, of the same event."""
         all_of_them = self.computed.all.items() if self.computed is not None else ()
         return frozenset(name for name, definition in all_of_them if definition.aggregate == "time_since")
+
+    @property
+    def moved_by_time(self) -> bool:
+        """Whether a computed trait, other than those, may become another one with no event."""
+        all_of_them = self.computed.all.items() if self.computed is not None else ()
+        return any(definition.depends_on_time for name, definition in all_of_them if name not in self.clocks)
 
     @property
     def named(self) -> frozenset[str]:
