@@ -144,7 +144,7 @@ Change = TraitChange | IdentifierChange | MemberChange | SegmentChange | Consent
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Each in an order of its own: traits, segments and purposes by name, identifiers by namespace, members by id.
+    """Each in an order of its own: traits, segments and purposes by name, identifiers by namespace, members as they came.
 
     Without a cause is what no single event of the customer made: what is beyond a limit.
     """
@@ -183,9 +183,7 @@ def compare(old: Side, new: Side, causes: Causes) -> Difference:
             if (was := old.traits.get(name)) != (now := new.traits.get(name)) or (name in old.verified) != (name in new.verified)
         ],
         identifiers=sorted(_identifiers(old, new, causes), key=lambda change: (change.linked.namespace, change.value_hash)),
-        members=[
-            MemberChange(member, member in new.members, causes.of_member(member)) for member in sorted(old.members ^ new.members)
-        ],
+        members=sorted(_members(old, new, causes), key=_came),
         segments=[
             SegmentChange(name, name in new.segments, told_by_segment(name, old, new), causes.of_segment(name))
             for name in sorted(old.segments ^ new.segments)
@@ -196,6 +194,17 @@ def compare(old: Side, new: Side, causes: Causes) -> Difference:
             if (held := old.decided.get(purpose)) != (holds := new.decided.get(purpose))
         ],
     )
+
+
+def _members(old: Side, new: Side, causes: Causes) -> Iterator[MemberChange]:
+    for member in old.members ^ new.members:
+        yield MemberChange(member, member in new.members, causes.of_member(member))
+
+
+def _came(change: MemberChange) -> tuple[int, int, int, bytes]:
+    """One founded and joined at one instant was founded before."""
+    cause = change.cause
+    return (*((cause.recorded_at, cause.partition, cause.pos) if isinstance(cause, ByEvent) else (0, 0, 0)), change.customer)
 
 
 def _identifiers(old: Side, new: Side, causes: Causes) -> Iterator[IdentifierChange]:
