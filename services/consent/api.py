@@ -6,8 +6,8 @@ from c360.common.v1.common_pb2 import Identifier, Position
 from c360.consent.v1 import consent_pb2 as pb
 from c360.consent.v1 import consent_pb2_grpc
 
-from services.consent import domain
 from services.consent.app import CONSENT_PARTITION, Checked, Consent
+from services.consent.domain import ledger
 from services.consent.views import Placed
 from shared import identifiers
 from shared.errors import InvalidInput
@@ -77,9 +77,9 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         value_hash = identifiers.hash_of(named, self._lookup_key)
         return await self._consent.check_identifier(request.purpose, value_hash, _instant(request))
 
-    def _to_command(self, request: pb.RecordDecisionRequest) -> domain.RecordDecision:
+    def _to_command(self, request: pb.RecordDecisionRequest) -> ledger.RecordDecision:
         identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)
-        return domain.RecordDecision(
+        return ledger.RecordDecision(
             request_id=request.request_id,
             identifier_hash=identifiers.hash_of(identifier, self._lookup_key),
             namespace=identifier.namespace,
@@ -94,15 +94,15 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         return identifiers.hash_of(identifiers.normalise(identifier.namespace, identifier.value), self._lookup_key)
 
 
-def _instant(request: pb.CheckRequest | pb.ListDecisionsRequest) -> domain.Instant:
-    return domain.Instant(
+def _instant(request: pb.CheckRequest | pb.ListDecisionsRequest) -> ledger.Instant:
+    return ledger.Instant(
         instant(request.valid_at, "valid_at") if request.HasField("valid_at") else END_OF_TIME,
         instant(request.known_at, "known_at") if request.HasField("known_at") else END_OF_TIME,
     )
 
 
-def _define_purpose(request: pb.DefinePurposeRequest) -> domain.DefinePurpose:
-    return domain.DefinePurpose(
+def _define_purpose(request: pb.DefinePurposeRequest) -> ledger.DefinePurpose:
+    return ledger.DefinePurpose(
         request_id=request.request_id,
         name=request.purpose.name,
         description=request.purpose.description,

@@ -7,8 +7,20 @@ from typing import Any
 
 import msgspec
 
-from services.consent import domain, views
-from services.consent.domain import NOW, DefinePurpose, Instant, RecordDecision
+from services.consent import views
+from services.consent.domain.ledger import (
+    NOW,
+    READY_PURPOSES,
+    DefinePurpose,
+    Instant,
+    RecordDecision,
+    check_past,
+    check_purpose_name,
+    define_purpose,
+    fold,
+    record_decision,
+    unknown_purpose,
+)
 from services.consent.persons import Persons
 from services.consent.views import Decisions, E, Placed, Purposes
 from shared.bus.enforcement import Roll
@@ -63,12 +75,12 @@ class Consent:
         """Those that nobody has defined yet."""
         async with self._turn():
             known = {placed.event.name for placed in await self.purposes.newest()}
-        for command in domain.READY_PURPOSES:
+        for command in READY_PURPOSES:
             if command.name not in known:
                 await self._define(command)
 
     async def define_purpose(self, command: DefinePurpose, timeout_s: float) -> Placed[PurposeDefined]:
-        """Answered when every reader goes by it. Raises what domain.define_purpose does, and DeadlineExceeded."""
+        """Answered when every reader goes by it. Raises what define_purpose does, and DeadlineExceeded."""
         until = asyncio.get_running_loop().time() + timeout_s
         placed = await self._define(command)
         await self._enforced(placed.pos, until, {})
@@ -77,8 +89,8 @@ class Consent:
     async def _define(self, command: DefinePurpose) -> Placed[PurposeDefined]:
         async with self._turn() as now:
             newest, earlier = await self.purposes.named(command.name), await self.purposes.of_request(command.request_id)
-            ledger = domain.fold(placed.event for placed in (newest, earlier) if placed)
-            for event in domain.define_purpose(ledger, command):
+            ledger = fold(placed.event for placed in (newest, earlier) if placed)
+            for event in define_purpose(ledger, command):
                 stream = purpose_stream(event.name)
                 return await self._append(event, make_entry(PURPOSE_DEFINED, stream, self._new_id(), now, event))
         assert earlier is not None, "no event means that it was defined before"
@@ -87,7 +99,7 @@ class Consent:
     async def record_decision(self, command: RecordDecision, timeout_s: float) -> tuple[Placed[DecisionRecorded], int]:
         """The decision, and how many live readers enforce it.
 
-        Raises what domain.record_decision does, and DeadlineExceeded (NOT_YET_ENFORCED): it is recorded, but some reader
+        Raises what record_decision does, and DeadlineExceeded (NOT_YET_ENFORCED): it is recorded, but some reader
         may still serve without it; the same command waits again.
         """
         until = asyncio.get_running_loop().time() + timeout_s
@@ -106,8 +118,8 @@ class Consent:
     async def _record(self, command: RecordDecision) -> Placed[DecisionRecorded]:
         async with self._turn() as now:
             purpose, earlier = await self.purposes.named(command.purpose), await self.decisions.of_request(command.request_id)
-            ledger = domain.fold(placed.event for placed in (purpose, earlier) if placed)
-            for event in domain.record_decision(ledger, command, now, self._new_id):
+            ledger = fold(placed.event for placed in (purpose, earlier) if placed)
+            for event in record_decision(ledger, command, now, self._new_id):
                 stream = decisions_stream(event.identifier_hash)
                 entry = make_entry(DECISION_RECORDED, stream, self._new_id(), event.decided_at, event)
                 return await self._append(event, entry)
@@ -140,7 +152,7 @@ class Consent:
 
     async def settled(self, instant: Instant) -> Instant:
         """What is known by then stays the same. Raises InvalidInput (INSTANT_IN_FUTURE)."""
-        domain.check_past(instant, self._clock())
+        check_past(instant, self._clock())
         if instant.known_at == END_OF_TIME:
             return instant
         return Instant(instant.valid_at, await self._writer.settle(instant.known_at))
@@ -149,9 +161,9 @@ class Consent:
         return Checked(purpose, judge(purpose, await self.decisions.about(purpose.name, bound, instant)))
 
     async def _known_purpose(self, name: str, known_at: int) -> PurposeDefined:
-        domain.check_purpose_name(name)
+        check_purpose_name(name)
         if (placed := await self.purposes.named(name, known_at)) is None:
-            raise domain.unknown_purpose()
+            raise unknown_purpose()
         return placed.event
 
     async def read_outbox(self, first: int, limit: int) -> list[tuple[int, bytes]]:

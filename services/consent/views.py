@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from services.consent.domain import NOW, Instant
+from services.consent.domain.ledger import NOW, Instant
 from shared.errors import TooLarge
 from shared.events.catalogue import encode
 from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure, outlives_parting

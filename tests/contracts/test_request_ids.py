@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.consent.domain import DefinePurpose, RecordDecision
+from services.consent.domain.ledger import DefinePurpose, RecordDecision
 from services.identity.activating import ActivateRules
 from services.identity.domain.decision import Decide, Party
 from services.identity.domain.erasure import EraseCustomer

@@ -4,8 +4,16 @@ from typing import Any
 
 import pytest
 
-from services.consent import domain
-from services.consent.domain import CLOCK_TOLERANCE, DefinePurpose, Event, RecordDecision, fold
+from services.consent.domain.ledger import (
+    CLOCK_TOLERANCE,
+    READY_PURPOSES,
+    DefinePurpose,
+    Event,
+    RecordDecision,
+    define_purpose,
+    fold,
+    record_decision,
+)
 from shared.errors import Conflict, CustomerError, InvalidInput
 from shared.events.consent import ALL_TRAITS, DecisionRecorded, PurposeDefined
 from shared.instants import SECOND
@@ -40,11 +48,11 @@ def a_command(**changes: Any) -> RecordDecision:
 
 
 def define(given: list[Event], command: DefinePurpose) -> list[PurposeDefined]:
-    return domain.define_purpose(fold(given), command)
+    return define_purpose(fold(given), command)
 
 
 def decide(given: list[Event], command: RecordDecision, now: int = NOW) -> list[DecisionRecorded]:
-    return domain.record_decision(fold(given), command, now, lambda: ID)
+    return record_decision(fold(given), command, now, lambda: ID)
 
 
 NEWSLETTER = define([], a_definition())[0]
@@ -190,7 +198,7 @@ def test_a_decision_out_of_form_is_refused(changes: dict[str, Any], expected: st
 
 
 def test_the_ready_purposes_can_all_be_defined() -> None:
-    defined = [event for command in domain.READY_PURPOSES for event in define([], command)]
+    defined = [event for command in READY_PURPOSES for event in define([], command)]
     assert {purpose.name: purpose.legal_basis for purpose in defined} == {
         "service": "contract",
         "marketing": "consent",

@@ -1,0 +1,1 @@
+"""What may be defined, decided and said by a signal. Pure."""
