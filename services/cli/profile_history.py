@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from c360.profile.v1 import history_pb2
 
 ERASED = "somebody who was erased"
+WITHHELD = "withheld: redacted"
 SHORT_ID = 8  # characters from the end of an id: enough to tell two apart
 
 
@@ -40,7 +41,12 @@ class Clock(StrEnum):
 ByClock = Annotated[Clock, typer.Option("--clock", help="What the instants mean: what our log knew by then, or what had happened.")]
 From = Annotated[
     datetime | None,
-    typer.Option("--from", metavar="INSTANT", parser=instant_parser, help="The first point: ISO 8601, now, or an age such as -2h."),
+    typer.Option(
+        "--from",
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="The first point: ISO 8601 (UTC without an offset), now, or an age such as -2h.",
+    ),
 ]
 To = Annotated[
     datetime | None, typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The second point. Default: now.")
@@ -189,12 +195,20 @@ def _there(what: str, name: str, is_there: bool) -> tuple[str, str, str]:
     return (what, "-", name) if is_there else (what, name, "-")
 
 
+def _as_far_as_told(one: dict[str, Any], told: tuple[str, str, str]) -> tuple[str, str, str]:
+    """At one of the points it can't be told: that it isn't there says nothing."""
+    what, before, after = told
+    return (what, WITHHELD if before == "-" else before, WITHHELD if after == "-" else after) if one["redacted"] else told
+
+
 # What of a change is told: what it is of, before, after.
 _TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
-    "trait": lambda one: (one["name"], _value(one["old"]), _value(one["new"]) + _again(one["old"], one["new"])),
+    "trait": lambda one: _as_far_as_told(
+        one, (one["name"], _value(one["old"]), _value(one["new"]) + _again(one["old"], one["new"]))
+    ),
     "identifier": lambda one: _there("identifier", _named(one["identifier"]), one["linked"]),
     "member": lambda one: _there("customer", one["customer_id"] or ERASED, one["joined"]),
-    "segment": lambda one: _there("segment", one["name"], one["entered"]),
+    "segment": lambda one: _as_far_as_told(one, _there("segment", one["name"], one["entered"])),
     "decided": lambda one: (f"consent to {one['purpose']}", one["old_outcome"] or "-", one["new_outcome"] or "-"),
 }
 
@@ -209,6 +223,8 @@ _MEMBERSHIPS = (
 
 def _coming(told: tuple[str, str, str], came: str, went: str) -> tuple[str, str]:
     _, before, after = told
+    if WITHHELD in (before, after):
+        return WITHHELD, after if before == WITHHELD else before
     return (came, after) if before == "-" else (went, before)
 
 

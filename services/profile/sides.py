@@ -10,7 +10,7 @@ from services.profile.clusters import bound_hashes
 from services.profile.domain.computed.aggregates import next_change
 from services.profile.domain.computed.take import join
 from services.profile.domain.diff import Side
-from services.profile.domain.golden import GoldenRecord, VerifiedValue, unconfirmed
+from services.profile.domain.golden import GoldenRecord, VerifiedValue, unconfirmed, without_computed
 from services.profile.domain.membership import Standing, standing
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
@@ -24,19 +24,24 @@ class Sides:
         self._chooser = chooser
         self._decisions = decisions
 
-    async def of(self, customer: bytes, past: Mapping[bytes, Past], rules: Rules, at: int, *, whole: bool = True) -> Side:
+    async def of(
+        self, customer: bytes, past: Mapping[bytes, Past], rules: Rules, at: int, *, whole: bool = True, erased: bool = False
+    ) -> Side:
         """Of the customers that were one, each as it was, folded for these rules. What is decided counts by `at`, as does time.
 
-        Not `whole` it is without what was decided and segments: of one who is erased by now they aren't told, whatever the instant.
+        Not `whole` it is without what was decided and segments. Where events are redacted it is without what they may have counted for:
+        what was computed, and segments. Of one who is `erased` by now none of that is told, whatever the instant.
         """
         states = {member: one.held.state for member, one in past.items()}
         if all(one.latest_at == NEVER for one in past.values()):
             return Side(states=states, rules=rules, at=at)
         held = {customer: {member: one.held for member, one in past.items()}}
+        redacted = erased or any(one.redacted for one in past.values())
         record = (await self._chooser.records(held, rules, at))[customer]
+        record = without_computed(record, rules) if redacted else record
         confirmed = await self._chooser.confirmations(unconfirmed(states.values(), rules) | _confirmable(record))
-        decisions = await self._decided(held[customer], record) if whole else []
-        place = standing(states.values(), record, rules, at) if whole else Standing()
+        decisions = await self._decided(held[customer], record) if whole and not erased else []
+        place = standing(states.values(), record, rules, at) if whole and not redacted else Standing()
         return Side(
             told=True,
             traits=record.traits,
@@ -48,7 +53,8 @@ class Sides:
             states=states,
             rules=rules,
             at=at,
-            next_at=_next(at, [*confirmed.values(), *decisions], place, list(states.values()), rules),
+            next_at=_next(at, [*confirmed.values(), *decisions], place, [] if redacted else list(states.values()), rules),
+            redacted=redacted,
         )
 
     async def _decided(self, held: Mapping[bytes, Held], record: GoldenRecord) -> list[DecisionRecorded]:

@@ -49,12 +49,16 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Walked(msgspec.Struct, frozen=True):
-    """`rest`: where to go on; None at the end. There may be nothing told, and a rest all the same. `unnamed` as of `Compared`."""
+    """`rest`: where to go on; None at the end. There may be nothing told, and a rest all the same. `unnamed` as of `Compared`.
+
+    `redacted`: at some instant it isn't told what was computed, or which segments she was in.
+    """
 
     told: list[Told]
     rest: Place | None
     rules: Rules
     unnamed: Set[bytes]
+    redacted: bool
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -125,14 +129,14 @@ class Walks:
         keys = await self._vault.keys(streams)
         told: list[Told] = []
         old = await self._side(walk, past, start)
-        looked = 0
+        looked, redacted = 0, old.redacted
         while len(told) < limit and looked < INSTANTS_A_PAGE and (step := course.next(old)):
             changes, new = await self._step(walk, history, past, keys, old, step, course.is_last)
             told += _told(step.at, changes, after)
-            looked, old = looked + (new is not old), new
+            looked, old, redacted = looked + (new is not old), new, redacted or new.redacted
             await asyncio.sleep(0)  # reads go on meanwhile
         rest = None if course.is_last else (course.at + 1, b"")
-        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, streams))
+        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, streams), redacted)
 
     async def _step(
         self,
@@ -151,7 +155,10 @@ class Walks:
             changes, old = compare(old, passed, Passing(old, passed)).all, passed
         happened = [record for record in step.records if happened_by(record.entry, walk.until.valid_at)]
         add(history, past, happened, keys)
-        if happened and not (old.told and not walk.rules.computed and not any(_changes_a_record(one, past) for one in happened)):
+        known = past.keys() if old.redacted else keys
+        if happened and not (
+            old.told and not walk.rules.computed and not any(_changes_a_record(one, past, known) for one in happened)
+        ):
             new = await self._side(walk, past, step.at)
             changes += compare(old, new, Happening(walk.customer, old, new, map(_event, happened))).all
             old = new
@@ -195,7 +202,7 @@ class Walks:
 
     async def _side(self, walk: Walk, past: Mapping[bytes, Past], at: int, *, clocks: bool = False) -> Side:
         members = {member: past[member] for member in _members(walk.customer, past)}
-        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at).earlier, whole=not walk.erased)
+        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at).earlier, erased=walk.erased)
         return side if clocks else as_of_their_events(side)
 
 
@@ -247,10 +254,10 @@ def _members(customer: bytes, past: Mapping[bytes, Past]) -> set[bytes]:
     return members
 
 
-def _changes_a_record(record: Record, past: Mapping[bytes, Past]) -> bool:
-    """Unless it says nothing of a trait, and names no identifier for the first time."""
+def _changes_a_record(record: Record, past: Mapping[bytes, Past], readable: Collection[bytes]) -> bool:
+    """Unless it says nothing of a trait, names no identifier for the first time, and is of a stream that is readable."""
     entry = record.entry
-    if entry.type_id not in events.ACTIVITY_IDS or entry.type_id == events.IDENTIFIED.id:
+    if entry.type_id not in events.ACTIVITY_IDS or entry.type_id == events.IDENTIFIED.id or entry.stream not in readable:
         return True
     public, named = entry.public(), past[entry.stream].held.state.named
     return any(named.get(value_hash) == entry.occurred_at for value_hash in (public.resolved_by, *public.also_named))

@@ -34,6 +34,7 @@ from shared.identifiers import hash_of, normalise
 from shared.ids import derived_id, partition_of
 from shared.instants import SECOND
 from shared.log import Record
+from shared.privacy import Redacted
 from tests.properties.past_store import AUDIT, PARTITIONS, Past
 from tests.properties.pasts import CUSTOMERS, Teller, activity, own
 from tests.properties.plain_replay import plain_events, plain_refusal
@@ -130,14 +131,20 @@ class Story(Teller):
         found: Answer = {("trait", name): (trait.value, trait.event_id) for name, trait in record.traits.items()}
         found |= {("member", member): True for member in record.members}
         found |= {("identifier", value_hash): (linked.value,) for value_hash, linked in record.identifiers.items()}
-        if any(isinstance(r.entry.public(), events.CustomerErased) and r.entry.stream == customer for r in self.past.log.records):
+        erased = any(
+            isinstance(r.entry.public(), events.CustomerErased) and r.entry.stream == customer for r in self.past.log.records
+        )
+        redacted = erased or any(isinstance(r.entry.personal(self.past.keys.held.get(r.entry.stream)), Redacted) for r in counted)
+        if redacted and rules.computed is not None:
+            found = {what: told for what, told in found.items() if what[0] != "trait" or what[1] not in rules.computed.all}
+        if erased:
             return found
         for bound in record.identifiers:
             for decision in self.past.decisions.get(bound, []):
                 holds = found.get(("decided", decision.purpose))
                 if decision.decided_at <= clock and (holds is None or _precedence(decision) > _precedence(holds)):
                     found["decided", decision.purpose] = decision
-        return found | {("segment", name): True for name in _segments(record.traits, clock) if rules.segments}
+        return found | {("segment", name): True for name in _segments(record.traits, clock) if rules.segments and not redacted}
 
 
 def _activation(at: int) -> Record:

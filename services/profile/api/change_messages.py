@@ -1,6 +1,6 @@
 """What changed in a profile as messages, as far as a purpose may see it."""
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from typing import TypeVar
 
 from c360.common.v1 import common_pb2
@@ -23,7 +23,7 @@ from services.profile.domain.diff import (
     SegmentChange,
     TraitChange,
 )
-from services.profile.domain.golden import GoldenTrait
+from services.profile.domain.golden import GoldenTrait, computed_names
 from services.profile.domain.membership import hidden_segments
 from services.profile.domain.rules import Rules
 from services.profile.enforcement import EVENTS_FIELD, NOT_IN_PURPOSE, REDACTED
@@ -33,6 +33,7 @@ from shared.events.consent import PurposeDefined
 from shared.ids import to_text
 from shared.instants import to_timestamp
 
+SEGMENT = "segment:"  # and its name: as it is withheld
 ANSWER_BYTES = 3 * 1024 * 1024  # below the four megabytes that gRPC clients take by default
 
 M = TypeVar("M", bound=Message)
@@ -41,7 +42,7 @@ M = TypeVar("M", bound=Message)
 def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) -> pb.DiffProfileResponse:
     """`only`: traits by name; empty for all."""
     found, unnamed = compared.difference, compared.unnamed
-    left = _Left(ANSWER_BYTES)
+    left, rules = _Left(ANSWER_BYTES), [compared.old.rules, compared.new.rules]
     message = pb.DiffProfileResponse(
         old=_standing(compared.old),
         new=_standing(compared.new),
@@ -52,7 +53,12 @@ def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) ->
         ),
         segments=left.within(_segment(one, unnamed) for one in found.segments if may_tell(one, purpose)),
         decided=left.within(_decided(one, unnamed) for one in found.decided if may_tell(one, purpose)),
-        withheld=withheld_messages(found.all, [compared.old.rules, compared.new.rules], purpose),
+        withheld=withheld_messages(
+            found.all,
+            rules,
+            purpose,
+            redacted_names(rules, only) if compared.old.side.redacted or compared.new.side.redacted else (),
+        ),
         purpose_version=f"{purpose.name}@{purpose.version}",
     )
     message.cut_count = left.cut
@@ -90,9 +96,19 @@ def may_tell(change: Change, purpose: PurposeDefined) -> bool:
     return True
 
 
-def withheld_messages(changes: Iterable[Change], rules: Iterable[Rules], purpose: PurposeDefined) -> list[profile_pb2.Withheld]:
+def redacted_names(rules: Iterable[Rules], only: Collection[str]) -> set[str]:
+    """What can't be told where events are redacted, as it is withheld; of traits that are named, those alone."""
+    traits = {name for one in rules for name in computed_names(one)}
+    segments = {f"{SEGMENT}{name}" for one in rules if one.segments for name in one.segments.conditions}
+    return traits & set(only) if only else traits | segments
+
+
+def withheld_messages(
+    changes: Iterable[Change], rules: Iterable[Rules], purpose: PurposeDefined, redacted: Iterable[str] = ()
+) -> list[profile_pb2.Withheld]:
     """Of segments and of what was decided all that the purpose may not see, changed or not: that it changed would tell of it."""
-    names = {(f"segment:{name}", NOT_IN_PURPOSE) for one in rules for name in hidden_segments(one, purpose.may_see)}
+    names = {(f"{SEGMENT}{name}", NOT_IN_PURPOSE) for one in rules for name in hidden_segments(one, purpose.may_see)}
+    names |= {(name, REDACTED) for name in redacted if _may_be_named(name, purpose) and (name, NOT_IN_PURPOSE) not in names}
     names |= set() if purpose.may_see(EVENTS_FIELD) else {("consent", NOT_IN_PURPOSE)}
     for change in changes:
         if isinstance(change, TraitChange) and not purpose.may_see(change.name):
@@ -102,6 +118,10 @@ def withheld_messages(changes: Iterable[Change], rules: Iterable[Rules], purpose
         elif isinstance(change, IdentifierChange) and change.linked.value is None:
             names.add((f"identifier:{change.linked.namespace}", REDACTED))
     return [profile_pb2.Withheld(field=field, reason=reason) for field, reason in sorted(names)]
+
+
+def _may_be_named(redacted: str, purpose: PurposeDefined) -> bool:
+    return redacted.startswith(SEGMENT) or purpose.may_see(redacted)
 
 
 class _Left:
@@ -127,6 +147,7 @@ def _trait(change: TraitChange, unnamed: Set[bytes]) -> pb.TraitChange:
         new=_value(change.new, change.new_verified),
         cause=_cause(change.cause, unnamed),
         counted_event_ids=map(to_text, change.counted),
+        redacted=change.redacted,
     )
 
 
@@ -166,7 +187,7 @@ def _standing(answered: Answered) -> pb.Standing | None:
 
 
 def _segment(change: SegmentChange, unnamed: Set[bytes]) -> pb.SegmentChange:
-    return pb.SegmentChange(name=change.name, entered=change.entered, cause=_cause(change.cause, unnamed))
+    return pb.SegmentChange(name=change.name, entered=change.entered, cause=_cause(change.cause, unnamed), redacted=change.redacted)
 
 
 def _decided(change: ConsentChange, unnamed: Set[bytes]) -> pb.ConsentChange:

@@ -6,7 +6,14 @@ from c360.profile.v1 import history_pb2 as pb
 from c360.profile.v1 import history_pb2_grpc
 
 from services.profile.api.asking import customer_of, instant_for, instant_of
-from services.profile.api.change_messages import ANSWER_BYTES, change_message, diff_message, may_tell, withheld_messages
+from services.profile.api.change_messages import (
+    ANSWER_BYTES,
+    change_message,
+    diff_message,
+    may_tell,
+    redacted_names,
+    withheld_messages,
+)
 from services.profile.api.choices import rules_choice
 from services.profile.app import Profiles
 from services.profile.differences import Differences
@@ -61,6 +68,7 @@ def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) ->
     shown: list[pb.DatedChange] = []
     looked_at: list[Told] = []
     size_bytes, rest = 0, walked.rest
+    redacted = redacted_names([walked.rules], only) if walked.redacted else ()
     for told in walked.told:
         if only and not (isinstance(told.change, TraitChange) and told.change.name in only):
             continue
@@ -75,6 +83,6 @@ def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) ->
     return pb.ListProfileChangesResponse(
         changes=shown,
         next_page_token=token_of(rest) if rest else "",
-        withheld=withheld_messages((told.change for told in looked_at), () if only else [walked.rules], purpose),
+        withheld=withheld_messages((told.change for told in looked_at), () if only else [walked.rules], purpose, redacted),
         purpose_version=f"{purpose.name}@{purpose.version}",
     )

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.profile.domain.expressions.tree import EVERY_FIELD
-from services.profile.domain.golden import GoldenTrait, VerifiedValue
+from services.profile.domain.golden import GoldenTrait, VerifiedValue, computed_names
 from services.profile.domain.membership import NOWHERE, looks_at
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES
@@ -19,7 +19,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     """One of the two answers, and the states of those who were one by then, which may be so before anything had happened.
 
     `at` is the clock of what counts by the passing of time and of decisions; `next_at` the next instant at which these two alone
-    may give another answer, None when they never do.
+    may give another answer, None when they never do. `redacted`: it is without what was computed and without segments, as events
+    that may count for them are gone.
     """
 
     told: bool = False
@@ -33,6 +34,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = SHIPPED_RULES
     at: int = 0
     next_at: int | None = None
+    redacted: bool = False
 
     @property
     def members(self) -> Set[bytes]:
@@ -77,7 +79,10 @@ Cause = ByEvent | ByDecision | ByTime | ByRules
 
 
 class TraitChange(msgspec.Struct, frozen=True):
-    """`counted`: of a computed trait, the events that count for it at one of the points only, latest first, as far as they are kept."""
+    """`counted`: of a computed trait, the events that count for it at one of the points only, latest first, as far as they are kept.
+
+    `redacted`, here and of a segment: at one of the points it can't be told.
+    """
 
     name: str
     old: GoldenTrait | None
@@ -86,6 +91,7 @@ class TraitChange(msgspec.Struct, frozen=True):
     old_verified: bool = False
     new_verified: bool = False
     counted: tuple[bytes, ...] = ()
+    redacted: bool = False
 
     def __repr__(self) -> str:
         return f"<TraitChange of {self.name} sealed>"
@@ -123,6 +129,7 @@ class SegmentChange(msgspec.Struct, frozen=True):
     entered: bool  # or left
     looks_at: Set[str]
     cause: Cause | None
+    redacted: bool = False
 
     def __repr__(self) -> str:
         return f"<SegmentChange of {self.name} sealed>"
@@ -176,16 +183,13 @@ class Causes(Protocol):
 
 
 def compare(old: Side, new: Side, causes: Causes) -> Difference:
+    redacted = old.redacted or new.redacted
     return Difference(
-        traits=[
-            TraitChange(name, was, now, causes.of_trait(name), name in old.verified, name in new.verified, causes.counted(name))
-            for name in sorted(old.traits.keys() | new.traits.keys())
-            if (was := old.traits.get(name)) != (now := new.traits.get(name)) or (name in old.verified) != (name in new.verified)
-        ],
+        traits=list(_traits(old, new, causes)),
         identifiers=sorted(_identifiers(old, new, causes), key=lambda change: (change.linked.namespace, change.value_hash)),
         members=sorted(_members(old, new, causes), key=_came),
         segments=[
-            SegmentChange(name, name in new.segments, told_by_segment(name, old, new), causes.of_segment(name))
+            SegmentChange(name, name in new.segments, told_by_segment(name, old, new), causes.of_segment(name), redacted)
             for name in sorted(old.segments ^ new.segments)
         ],
         decided=[
@@ -194,6 +198,14 @@ def compare(old: Side, new: Side, causes: Causes) -> Difference:
             if (held := old.decided.get(purpose)) != (holds := new.decided.get(purpose))
         ],
     )
+
+
+def _traits(old: Side, new: Side, causes: Causes) -> Iterator[TraitChange]:
+    computed = computed_names(old.rules) | computed_names(new.rules) if old.redacted or new.redacted else frozenset[str]()
+    for name in sorted(old.traits.keys() | new.traits.keys()):
+        was, now, verified = old.traits.get(name), new.traits.get(name), (name in old.verified, name in new.verified)
+        if was != now or verified[0] != verified[1]:
+            yield TraitChange(name, was, now, causes.of_trait(name), *verified, causes.counted(name), name in computed)
 
 
 def _members(old: Side, new: Side, causes: Causes) -> Iterator[MemberChange]:

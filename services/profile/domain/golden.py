@@ -117,11 +117,14 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
     )
 
 
+def computed_names(rules: Rules) -> frozenset[str]:
+    return frozenset(rules.computed.all) if rules.computed is not None else frozenset()
+
+
 def without_computed(record: GoldenRecord, rules: Rules) -> GoldenRecord:
     """As it is told where events are redacted: what the others amount to isn't what was computed then."""
-    if rules.computed is None:
+    if not (names := computed_names(rules)):
         return record
-    names = frozenset(rules.computed.all)
     kept = {name: trait for name, trait in record.traits.items() if name not in names}
     return msgspec.structs.replace(record, traits=kept, redacted=names)
 

@@ -438,8 +438,11 @@ class TraitChange(_message.Message):
     NEW_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     COUNTED_EVENT_IDS_FIELD_NUMBER: _builtins.int
+    REDACTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The trait's name."""
+    redacted: _builtins.bool
+    """That it is absent at one of the points says nothing: events that may count for it were erased, and it can't be told."""
     @_builtins.property
     def old(self) -> _profile_pb2.Trait:
         """At the first point; absent when there was none."""
@@ -466,10 +469,11 @@ class TraitChange(_message.Message):
         new: _profile_pb2.Trait | None = ...,
         cause: Global___Cause | None = ...,
         counted_event_ids: _abc.Iterable[_builtins.str] | None = ...,
+        redacted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "new", b"new", "old", b"old"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "counted_event_ids", b"counted_event_ids", "name", b"name", "new", b"new", "old", b"old"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "counted_event_ids", b"counted_event_ids", "name", b"name", "new", b"new", "old", b"old", "redacted", b"redacted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,10 +558,13 @@ class SegmentChange(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ENTERED_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    REDACTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The segment's name."""
     entered: _builtins.bool
     """Whether the customer is in it at the second point; if not, it was at the first."""
+    redacted: _builtins.bool
+    """At one of the points it can't be told whether the customer was in it: events that may count for it were erased."""
     @_builtins.property
     def cause(self) -> Global___Cause:
         """What made the difference: of several events the latest that changed what the segment looks at."""
@@ -568,10 +575,11 @@ class SegmentChange(_message.Message):
         name: _builtins.str = ...,
         entered: _builtins.bool = ...,
         cause: Global___Cause | None = ...,
+        redacted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "entered", b"entered", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "entered", b"entered", "name", b"name", "redacted", b"redacted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
