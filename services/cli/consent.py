@@ -39,7 +39,7 @@ At = Annotated[
     typer.Option(
         metavar="INSTANT",
         parser=instant_parser,
-        help="When the person decided: ISO 8601 or an age such as -2h. Default: now.",
+        help="When the person decided: ISO 8601 (UTC without an offset) or an age such as -2h. Default: now.",
     ),
 ]
 Method = Annotated[str, typer.Option(help="How it was captured, such as web-form or call-centre.")]

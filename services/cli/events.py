@@ -50,7 +50,11 @@ ExternalIds = Annotated[
 ]
 At = Annotated[
     datetime | None,
-    typer.Option(metavar="INSTANT", parser=instant_parser, help="When it happened: ISO 8601 or an age such as -2h. Default: now."),
+    typer.Option(
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="When it happened: ISO 8601 (UTC without an offset) or an age such as -2h. Default: now.",
+    ),
 ]
 MessageId = Annotated[str, typer.Option("--message-id", help="Repeating it has no second effect. Made up when absent.")]
 PAIR_HELP = "A value is JSON where it is JSON (12.5, true, null, '\"1010\"'), else text. Repeatable."

@@ -82,7 +82,7 @@ ValidAt = Annotated[
     typer.Option(
         metavar="INSTANT",
         parser=instant_parser,
-        help="Only what had happened by then: ISO 8601, now, or an age such as -2h. Default: now.",
+        help="Only what had happened by then: ISO 8601 (UTC without an offset), now, or an age such as -2h. Default: now.",
     ),
 ]
 KnownAt = Annotated[
@@ -90,7 +90,7 @@ KnownAt = Annotated[
     typer.Option(
         metavar="INSTANT",
         parser=instant_parser,
-        help="Only what our log knew by then: ISO 8601, now, or an age such as -2h. Default: now.",
+        help="Only what our log knew by then: ISO 8601 (UTC without an offset), now, or an age such as -2h. Default: now.",
     ),
 ]
 Version = Annotated[
@@ -118,7 +118,7 @@ AsOf = Annotated[
         "--as-of",
         metavar="INSTANT",
         parser=instant_parser,
-        help="Only what had happened by then: ISO 8601, now, or an age such as -2h. Default: now.",
+        help="Only what had happened by then: ISO 8601 (UTC without an offset), now, or an age such as -2h. Default: now.",
     ),
 ]
 Fresh = Annotated[

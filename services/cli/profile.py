@@ -97,10 +97,15 @@ def timeline(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what happened at or after it: ISO 8601, or an age."),
+        typer.Option(
+            metavar="INSTANT",
+            parser=instant_parser,
+            help="Only what happened at or after it: ISO 8601 (UTC without an offset), or an age.",
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what happened before it.")
+        datetime | None,
+        typer.Option(metavar="INSTANT", parser=instant_parser, help="Only what happened before it, UTC without an offset."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many events to show, latest first.")] = 50,
     details: Annotated[

@@ -49,7 +49,8 @@ From = Annotated[
     ),
 ]
 To = Annotated[
-    datetime | None, typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The second point. Default: now.")
+    datetime | None,
+    typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The second point, UTC without an offset. Default: now."),
 ]
 FromVersion = Annotated[
     int | None,

@@ -38,10 +38,16 @@ Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")]
 Sizes = Annotated[str, typer.Option("--purpose", "-P", metavar="NAME", help="What sizes will be used for; none without it.")]
 Since = Annotated[
     datetime | None,
-    typer.Option("--from", metavar="INSTANT", parser=instant_parser, help="The first instant. Default: 30 steps before the last."),
+    typer.Option(
+        "--from",
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="The first instant, UTC without an offset. Default: 30 steps before the last.",
+    ),
 ]
 Until = Annotated[
-    datetime | None, typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The last instant. Default: now.")
+    datetime | None,
+    typer.Option("--to", metavar="INSTANT", parser=instant_parser, help="The last instant, UTC without an offset. Default: now."),
 ]
 Step = Annotated[
     timedelta | None,

@@ -69,9 +69,20 @@ def test_an_offset_whose_plus_was_not_encoded_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["2026-01-01T00:00:00", "2026-01-01", "2026-W01-1", "20260101T000000Z", "2026-01-01T00:00Z", "2026-01-01T00:00:60Z", "now", ""],
+)
+def test_an_instant_says_its_offset_or_is_refused(text: str) -> None:
+    """Nobody knows whose midnight is meant."""
+    with pytest.raises(InvalidInput, match="offset from UTC") as refused:
+        Query({"valid_at": text}, ()).instant("valid_at")
+    assert refused.value.reason == "INSTANT_INVALID"
+
+
+@pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("valid-at=2026-01-01", "PARAMETER_UNKNOWN"),
+        ("valid-at=2026-01-01T00:00:00Z", "PARAMETER_UNKNOWN"),
         ("limit=1&limit=2", "PARAMETER_REPEATED"),
         ("a" * 400, "PARAMETER_UNKNOWN"),
         ("&".join(["at_least_as_fresh=ingest/0/1"] * 400), "QUERY_INVALID"),

@@ -1,4 +1,4 @@
-"""No number that is typed is too large, too small or no number at all for what it is put into: that is a usage error."""
+"""What numbers and instants say of themselves. No number that is typed is too large, too small or no number at all for what it is put into: that is a usage error."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +28,14 @@ NUMBERS = [
     for path, command in commands(typer.main.get_command(app))
     for parameter in command.params
     if parameter.type_descriptor.annotation in (int, float)
+]
+
+
+INSTANTS = [
+    (path, parameter)
+    for path, command in commands(typer.main.get_command(app))
+    for parameter in command.params
+    if parameter.metavar == "INSTANT"
 ]
 
 
@@ -74,3 +82,8 @@ def test_a_source_with_a_wrong_limit_is_not_made(option: str) -> None:
     result = CliRunner().invoke(app, ["sources", "create", "s2", *option.split()])
     assert (result.exit_code, result.stdout) == (2, "")
     assert option.split(maxsplit=1)[0] in result.stderr
+
+
+@pytest.mark.parametrize(("path", "parameter"), INSTANTS, ids=names)
+def test_every_instant_says_in_which_time_zone_it_is_taken(path: tuple[str, ...], parameter: Any) -> None:
+    assert "UTC without an offset" in parameter.help

@@ -31,11 +31,19 @@ moment_parser = parsed_by(_instant)
 
 Since = Annotated[
     datetime | None,
-    typer.Option(metavar="INSTANT", parser=moment_parser, help="Only what our log took from then on: ISO 8601 or an age."),
+    typer.Option(
+        metavar="INSTANT",
+        parser=moment_parser,
+        help="Only what our log took from then on: ISO 8601 (UTC without an offset) or an age.",
+    ),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option(metavar="INSTANT", parser=moment_parser, help="Only what our log took before then. Default: up to now."),
+    typer.Option(
+        metavar="INSTANT",
+        parser=moment_parser,
+        help="Only what our log took before then, UTC without an offset. Default: up to now.",
+    ),
 ]
 
 

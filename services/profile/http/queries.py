@@ -26,6 +26,7 @@ REPEATABLE: Final = "at_least_as_fresh"
 MAX_PARAMETERS: Final = 300  # as many positions as there may be partitions, and the rest
 MAX_NAMES: Final = 200  # in `include` and `exclude`
 MAX_NUMBER: Final = 2**63 - 1
+RFC3339: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 POSITION: Final = re.compile(r"([a-z]{1,16})/([0-9]{1,3})/([0-9]{1,19})")
 RESOLUTION: Final = timedelta(microseconds=1)
 
@@ -40,15 +41,22 @@ class Query(msgspec.Struct, frozen=True):
         return f"<Query {' '.join(sorted(self.values))} sealed>"
 
     def instant(self, name: str) -> int | None:
-        """Microseconds since 1970. Raises InvalidInput (INSTANT_INVALID)."""
+        """Microseconds since 1970. Without an offset it is refused: guessed wrong, it would answer with another hour's data.
+
+        Raises InvalidInput (INSTANT_INVALID).
+        """
         if (text := self.values.get(name)) is None:
             return None
-        if "T" in text:
-            text = text.replace(" ", "+")  # an offset's plus that wasn't encoded
+        text = text.upper().replace(" ", "+")  # an offset's plus that wasn't encoded
         try:
-            return from_iso(text)
+            if RFC3339.fullmatch(text):
+                return from_iso(text)
         except (ValueError, OverflowError):
-            raise InvalidInput(f"{name} is an instant such as 2026-03-03T10:02:11Z (RFC 3339)", reason="INSTANT_INVALID") from None
+            pass
+        raise InvalidInput(
+            f"{name} is an instant with its offset from UTC (RFC 3339), such as 2026-03-03T10:02:11Z or 2026-03-03T11:02:11+01:00",
+            reason="INSTANT_INVALID",
+        )
 
     def flag(self, name: str) -> bool:
         """Raises InvalidInput (PARAMETER_INVALID)."""
