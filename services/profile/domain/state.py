@@ -12,6 +12,7 @@ import msgspec
 
 from services.profile.domain.computed import occurrences
 from services.profile.domain.computed.occurrences import Kept
+from services.profile.domain.ranked import Ranked
 from services.profile.domain.said import Rank, Said, cut_middle, keep, sort
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
@@ -49,10 +50,11 @@ class LinkedIdentifier(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return f"<LinkedIdentifier {self.namespace} sealed>"
 
 
-class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+class State(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
     """What one stream amounts to. Traits are by name, then by source; edges lead to other customers of the cluster.
 
     What was linked or merged is never taken out: `cut` has what was taken back, so that the order of events doesn't matter.
+    Of what is full, `__dict__` has the order of its keys while events are added; it is neither kept, copied nor compared.
     """
 
     through: int = 0  # up to which version of the stream all are in it. It tells in which order events came, so no hash has it
@@ -90,6 +92,7 @@ def close(state: State) -> None:
     """Nothing personal is left, and none comes any more."""
     state.erased, state.traits, state.assertions, state.overfull, state.removals = True, {}, {}, set(), {}
     state.identifiers, state.computed, state.parted = {}, {}, set()
+    state.__dict__.clear()
 
 
 def fork(state: State) -> State:
@@ -124,17 +127,27 @@ def admits(state: State, version: int) -> bool:
     return True
 
 
-def keep_within_limits(state: State) -> None:
-    """Of too many traits those stay whose names have the smallest hash: a choice that no order of events can change."""
+def keep_within_limits(state: State, told: Iterable[str] | None = None) -> None:
+    """Of too many traits those stay whose names have the smallest hash. `told`: since the last time, only these may have come in."""
     if len(state.traits) + len(state.assertions) + len(state.removals) <= MAX_TRAITS:
         return
-    names = state.traits.keys() | state.assertions.keys() | state.removals.keys()
-    if len(names) <= MAX_TRAITS:
-        return
-    for name in sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[MAX_TRAITS:]:
+    ranked: Ranked[str] | None = state.__dict__.get("traits") if told is not None else None
+    if ranked is None:
+        names = state.traits.keys() | state.assertions.keys() | state.removals.keys()
+        if len(names) <= MAX_TRAITS:
+            return
+        state.__dict__["traits"] = ranked = Ranked(names, _rank_of_name)
+    for name in told or ():
+        if name in state.traits or name in state.assertions or name in state.removals:
+            ranked.add(name)
+    for name in ranked.beyond(MAX_TRAITS):
         for held in (state.traits, state.assertions, state.removals):
             held.pop(name, None)
         state.overfull.discard(name)
+
+
+def _rank_of_name(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -> None:
@@ -174,7 +187,20 @@ def see_named(state: State, value_hash: bytes, occurred_at: int) -> None:
     if occurred_at < named.get(value_hash, END_OF_TIME):
         named[value_hash] = occurred_at
         if len(named) > MAX_NAMED:
-            del named[max(named)]
+            _make_room(state, value_hash)
+
+
+def _rank_of_hash(value_hash: bytes) -> bytes:
+    return value_hash
+
+
+def _make_room(state: State, newest: bytes) -> None:
+    ranked: Ranked[bytes] | None = state.__dict__.get("named")
+    if ranked is None:
+        state.__dict__["named"] = ranked = Ranked(state.named, _rank_of_hash)
+    ranked.add(newest)
+    for value_hash in ranked.beyond(MAX_NAMED):
+        del state.named[value_hash]
 
 
 def join_edge(edges: dict[bytes, bytes], merge_id: bytes, other: bytes) -> None:
