@@ -1,5 +1,6 @@
 """The single writer of the customer log: takes units of CUSTOMER, appends them and updates the views, as one transaction."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from shared.log import LogWriter, Record
 from shared.log.turns import Turns
 from shared.log.writer import Versioned, ViewsReplaced
 from shared.parked import Parked, ParkedTable
+from shared.pieces import AT_ONCE
 from shared.poison import Poison, Run
 from shared.positions import Progress
 from shared.telemetry import EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
@@ -184,6 +186,8 @@ class Recorder:
                     self._run.good()
                 except Poison as poison:
                     self._park(change, _parked(message.sequence, part, entry, poison.reason))
+                if not len(change.events) % AT_ONCE:
+                    await asyncio.sleep(0)
         if self._run.length == 0:  # a good one came after them
             for one in change.parked:
                 one.run = 0

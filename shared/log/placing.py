@@ -65,19 +65,23 @@ class Placed(msgspec.Struct, frozen=True):
         return [(*place, version) for place, version in self.before.items() if version and known.get(place) != version]
 
 
-def place(heads: Mapping[int, Head], events: Sequence[Versioned], consumed: Consumed, recorded_at: int) -> Placed:
-    """`recorded_at` is later than all that is recorded.
+def leaves_of(events: Sequence[Versioned], recorded_at: int) -> list[bytes]:
+    return [leaf_of(event.entry, event.version, recorded_at) for event in events]
+
+
+def place(
+    heads: Mapping[int, Head], events: Sequence[Versioned], leaves: list[bytes], consumed: Consumed, recorded_at: int
+) -> Placed:
+    """`leaves` are those of the events; `recorded_at` is later than all that is recorded.
 
     Raises VersionGap when a stream's versions don't follow each other, LogDamaged when a head can't be one of ours.
     """
     next_pos = {partition: head.next_pos for partition, head in heads.items()}
-    records, leaves = [], []
+    records = []
     by_partition: dict[int, list[bytes]] = {partition: [] for partition in heads}
-    for event in events:
+    for event, leaf in zip(events, leaves, strict=True):
         partition = event.partition
         records.append(Record(partition, next_pos[partition], event.version, recorded_at, event.entry))
-        leaf = leaf_of(event.entry, event.version, recorded_at)
-        leaves.append(leaf)
         by_partition[partition].append(leaf)
         next_pos[partition] += 1
     after, nodes = {}, []

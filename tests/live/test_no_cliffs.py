@@ -1,9 +1,11 @@
 """One customer with more of everything than anybody should have is still answered, within a message, and what is cut is said."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -12,7 +14,9 @@ from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from services.profile import record
 from services.profile.api.bounds import LISTED_AT_MOST
+from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import MAX_TRAITS
 from services.profile.http.door import ProfileDoor
 from services.profile.http.resources import MEMBERS_MOST
@@ -22,6 +26,9 @@ from shared.events.catalogue import Entry
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.instants import SECOND
+from shared.log import placing, writer
+from shared.log.records import leaf_of, to_row
+from shared.pieces import AT_ONCE
 from shared.vault import DataKey
 from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
 
@@ -154,3 +161,35 @@ async def test_a_page_of_large_events_ends_where_a_message_does(inside: Inside, 
     )
     entries = [entry for page in await pages(inside.calls.GetTimeline, request) for entry in page.entries]
     assert [entry.occur_time.nanos // 1_000 for entry in entries] == list(range(199, -1, -1))
+
+
+async def test_others_have_their_turn_after_every_so_many_events_of_a_large_unit(inside: Inside) -> None:
+    stream, large = new_id(), 950
+    key = (await inside.keys([stream]))[stream]
+    done, most, over = 0, 0, False
+
+    def counted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: Any) -> Any:
+            nonlocal done
+            done += 1
+            return work(*arguments)
+
+        return count
+
+    async def others() -> None:
+        nonlocal done, most
+        while not over:
+            most, done = max(most, done), 0
+            await asyncio.sleep(0)
+
+    unit = [founded(stream, 0), *(tracked(stream, key, number) for number in range(large))]
+    with (
+        patch.object(record, "evolve_to", counted(evolve_to)),
+        patch.object(placing, "leaf_of", counted(leaf_of)),
+        patch.object(writer, "to_row", counted(to_row)),
+    ):
+        turns = asyncio.create_task(others())
+        await inside.record(unit)
+        over = True
+        await turns
+    assert 0 < most <= 2 * AT_ONCE, "the end of one thing and the beginning of the next"

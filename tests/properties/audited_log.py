@@ -11,7 +11,7 @@ from shared.log.audit import PartitionAudit
 from shared.log.findings import Finding
 from shared.log.merkle import Node
 from shared.log.notes import Checkpoint
-from shared.log.placing import Head, Versioned, place
+from shared.log.placing import Head, Versioned, leaves_of, place
 from shared.log.raw import RawCheckpoint, RawEvent, RawHead
 from shared.log.records import leaf_of
 
@@ -48,7 +48,8 @@ class AuditedLog:
                 self.sign()
 
     def append(self, count: int) -> None:
-        placed = place({0: self.head}, [self._next(len(self.events) + at) for at in range(count)], {}, NOW)
+        new = [self._next(len(self.events) + at) for at in range(count)]
+        placed = place({0: self.head}, new, leaves_of(new, NOW), {}, NOW)
         self.head = placed.heads[0]
         self.events += [RawEvent(record, leaf) for record, leaf in zip(placed.records, placed.leaves, strict=True)]
         self.nodes += [node for _, node in placed.nodes]

@@ -1,6 +1,6 @@
 """Table `states`: the state of each stream, sealed under its customer's key."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
 from shared.events.catalogue import encode
 from shared.ids import partition_of
+from shared.pieces import BYTES_AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
 LOOKED_AT = 2_000  # rows of a query that goes through the table: no statement may take long
@@ -40,7 +41,10 @@ class States:
         )
         keys = await self._vault.keys(row["stream"] for row in rows)
         usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold"] == fold_digest(keeping)]
-        found = {row["stream"]: Held(_open(row, keys[row["stream"]]), row["version"], row["pos"]) for row in usable}
+        found, pieces = dict[bytes, Held](), Pieces(BYTES_AT_ONCE)
+        for row in usable:
+            found[row["stream"]] = Held(_open(row, keys[row["stream"]]), row["version"], row["pos"])
+            await pieces.done(len(row["envelope"]))
         if rest := {row["stream"] for row in rows} - found.keys():
             folded = await self._history.of(keeping).states(rest)
             for stream in folded.keys() - keys.keys():
@@ -60,7 +64,7 @@ class States:
             streams,
             [changed[stream].version for stream in streams],
             [changed[stream].pos for stream in streams],
-            [_seal(changed[stream], stream, keys.get(stream), fold) for stream in streams],
+            await _sealed(changed, streams, keys, fold),
             fold,
         )
 
@@ -111,9 +115,17 @@ class States:
             list(held),
             [one.version for one in held.values()],
             [one.pos for one in held.values()],
-            [_seal(one, stream, keys.get(stream), fold) for stream, one in held.items()],
+            await _sealed(held, held, keys, fold),
             fold,
         )
+
+
+async def _sealed(held: Mapping[bytes, Held], streams: Iterable[bytes], keys: Mapping[bytes, DataKey], fold: bytes) -> list[bytes]:
+    sealed, pieces = list[bytes](), Pieces(BYTES_AT_ONCE)
+    for stream in streams:
+        sealed.append(_seal(held[stream], stream, keys.get(stream), fold))
+        await pieces.done(len(sealed[-1]))
+    return sealed
 
 
 def _seal(held: Held, stream: bytes, key: DataKey | None, fold: bytes) -> bytes:

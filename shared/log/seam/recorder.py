@@ -27,7 +27,7 @@ from psycopg.types.json import Jsonb
 from shared.errors import Fenced, VersionGap
 from shared.ids import partition_of
 from shared.instants import Clock, now_us
-from shared.log.placing import NODE_COLUMNS, Head, Placed, Versioned, head_of, next_instant, place
+from shared.log.placing import NODE_COLUMNS, Head, Placed, Versioned, head_of, leaves_of, next_instant, place
 from shared.log.reader import NEWEST
 from shared.log.records import COLUMNS, STORED_COLUMNS, Record, to_record, to_row
 from shared.log.seam.datastore import Datastore
@@ -163,7 +163,8 @@ class PartitionRecorder(ProcessRecorder):
                 raise DataError(f"the stream doesn't belong to partition {self._partition} of {self._partitions}")
             events.append(Versioned(self._partition, stored.originator_version, entry))
         try:
-            return place({self._partition: head}, events, consumed, next_instant([head], self._clock()))
+            recorded_at = next_instant([head], self._clock())
+            return place({self._partition: head}, events, leaves_of(events, recorded_at), consumed, recorded_at)
         except VersionGap as gap:
             raise IntegrityError(str(gap)) from gap
 
