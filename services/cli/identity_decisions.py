@@ -169,9 +169,9 @@ def decisions(
             render.line(decision)
         return
     back = (("withdrawn", "withdraw_time"), ("withdrawn by", "withdrawn_by"), ("withdrawn because", "withdraw_reason"))
-    columns = {"decided": "decide_time", "what": "kind", "customers": "customer_ids", "by": "decided_by", "why": "reason"}
+    columns = {"decided": "decide_time", "what": "kind", "customers": "sides", "by": "decided_by", "why": "reason"}
     columns |= {**(dict(back) if withdrawn else {}), "decision": "decision_id"}
-    rows = [tuple(decision[field] for field in columns.values()) for decision in listed]
+    rows = [tuple({**decision, "sides": _sides(decision)}[field] for field in columns.values()) for decision in listed]
     render.table("Decisions", tuple(columns), rows)
 
 
@@ -225,6 +225,14 @@ def _show(answer: Any, as_json: bool) -> None:
     render.facts([(_word(decision), decision["decision_id"]), ("position", shown["position"])])
     rows = [(cluster["customer_id"], cluster["member_ids"]) for cluster in shown["customers"]]
     render.table("Customers now", ("customer", "members"), rows)
+
+
+def _sides(decision: dict[str, Any]) -> str:
+    """The two customers; where one had both, what of it was told apart."""
+    one, other = decision["customer_ids"]
+    if one != other:
+        return f"{one}, {other}"
+    return f"{one}: {' and '.join(map(render.hashed, decision['identifiers']))}"
 
 
 def _word(decision: dict[str, Any]) -> str:

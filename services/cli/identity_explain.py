@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from services.cli import paging, render, weights
 from services.cli.notation import NamedIdentifier, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
-
-if TYPE_CHECKING:
-    pass
 
 DOUBTS = {  # why a match isn't certain
     "WEIGHT": "less speaks for it than the rules ask for",
@@ -24,7 +21,6 @@ VETOES = {
     "NAME_AND_INITIAL_DISAGREE": "given name and middle initial both disagree",
     "INITIAL_AND_BIRTH_DISAGREE": "middle initial and birth date both disagree",
 }
-SHOWN_DIGITS = 8  # of a hash: enough to tell a customer's identifiers apart
 
 _PARTY_HELP = "A customer id, or namespace:value such as email:ann@example.com."
 One = Annotated[Person, typer.Argument(metavar="A", parser=parsed_by(parse_person), help=_PARTY_HELP)]
@@ -108,7 +104,7 @@ def history(
 def _show_pair(shown: dict[str, Any]) -> None:
     alike = shown["obstacles"] or shown["vetoes"] or shown["one_household"]
     said = "one customer" if shown["together"] else "two" if alike else "two, with nothing in common"
-    ends = [f"{_hashed(shown[end])}, of {shown[f'{end}_customer_id'] or 'nobody'}" for end in ("one", "other")]
+    ends = [f"{render.hashed(shown[end])}, of {shown[f'{end}_customer_id'] or 'nobody'}" for end in ("one", "other")]
     render.facts(
         [
             ("they are", said),
@@ -125,22 +121,42 @@ def _show_pair(shown: dict[str, Any]) -> None:
     )
     columns = ("because of", "source", "happened", "known")
     if shown["links"]:
-        rows = [(_hashed(link["from"]), _hashed(link["to"]), *_ground(link)) for link in shown["links"]]
+        rows = [(render.hashed(link["from"]), render.hashed(link["to"]), *_ground(link)) for link in shown["links"]]
         render.table("From A to B", ("identifier", "linked with", *columns), rows)
     if shown["obstacles"]:
         rows = [(one["reason"], _obstacle(one), *_ground(one)) for one in shown["obstacles"]]
         render.table("What keeps them apart", ("reason", "what", *columns), rows)
+    for owned in (one for one in shown["obstacles"] if one["owned_by"]):
+        _show_owners(owned)
+    _show_decisions([*shown["links"], *shown["obstacles"]])
     matches = [ground["match"] for ground in (*shown["links"], *shown["obstacles"]) if ground["match"]]
     for number, match in enumerate(matches):
         if match not in matches[:number]:
             _show_match(match)
 
 
+def _show_decisions(grounds: list[dict[str, Any]]) -> None:
+    made = [decision for one in grounds for name in ("decision", "merge_decision") if (decision := one.get(name))]
+    columns = {"decided": "decide_time", "by": "decided_by", "why": "reason"}
+    columns |= {"answers proposal": "proposal_id", "decision": "decision_id"}
+    if rows := {decision["decision_id"]: [decision[name] for name in columns.values()] for decision in made}:
+        render.table("Decided by hand", tuple(columns), rows.values())
+
+
+def _show_owners(obstacle: dict[str, Any]) -> None:
+    rows = [(render.hashed(owner["owner"]), *_ground(owner)) for owner in obstacle["owned_by"]]
+    counted = sum(obstacle["owners"].values())
+    some = f", the first {len(rows)} of {counted}" if counted > len(rows) else ""
+    render.table(
+        f"Whose {render.hashed(obstacle['identifiers'][0])} is{some}", ("owner", "because of", "source", "happened", "known"), rows
+    )
+
+
 def _show_match(match: dict[str, Any]) -> None:
     if match["comparison"]:
         weights.show(match["comparison"])
     if match["rivals"]:
-        rows = [(_hashed(rival["identifier"]), f"{rival['weight']:+.2f}") for rival in match["rivals"]]
+        rows = [(render.hashed(rival["identifier"]), f"{rival['weight']:+.2f}") for rival in match["rivals"]]
         render.table("Whom else one of the two could be", ("identifier", "bits"), rows)
 
 
@@ -149,8 +165,10 @@ def _ground(shown: dict[str, Any]) -> tuple[str, ...]:
     if shown["evidence"]:
         evidence = shown["evidence"]
         return evidence["event_id"], evidence["source"], evidence["occur_time"], evidence["record_time"]
-    if shown["decision_id"]:
-        return shown["decision_id"], "by hand", "", ""
+    if decision := shown.get("merge_decision") or shown["decision"]:
+        return decision["decision_id"], "by hand", "", decision["decide_time"]
+    if since := shown.get("blocked_since"):
+        return f"rules v{since['version']}", "", "", since["activate_time"]
     if shown["match"]:
         compared = shown["match"]["comparison"]
         said = [one["occur_time"] for side in ("one", "other") for one in compared[f"{side}_said_by"]] if compared else []
@@ -173,17 +191,18 @@ def _obstacle(shown: dict[str, Any]) -> str:
         case "ONE_PER_SOURCE":
             return f"{shown['namespace']} keeps each person once, and has records of both"
         case "LOW_CERTAINTY":
-            return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} are alike: {'; '.join(DOUBTS.get(doubt, doubt) for doubt in shown['doubts'])}"
+            return f"{' and '.join(render.hashed(one) for one in shown['identifiers'])} are alike: {'; '.join(DOUBTS.get(doubt, doubt) for doubt in shown['doubts'])}"
         case "SHARED" | "CONTESTED" | "BLOCKED" | "CROWDED":
-            return f"{' and '.join(_hashed(one) for one in shown['identifiers'])} {_why_it_links_nobody(shown)}"
-    kept_apart = " and ".join(_hashed(one) for one in shown["identifiers"])
-    by_decision = f", decision {shown['decision_id']}" if shown["evidence"] else ""
-    return f"{kept_apart} are kept apart{by_decision}"
+            return f"{' and '.join(render.hashed(one) for one in shown['identifiers'])} {_why_it_links_nobody(shown)}"
+    kept_apart = " and ".join(render.hashed(one) for one in shown["identifiers"])
+    elsewhere = shown["evidence"] or shown["merge_decision"] or shown["match"]  # what would join them takes the columns that follow
+    return f"{kept_apart} are kept apart" + (f", decision {shown['decision']['decision_id']}" if elsewhere else "")
 
 
 def _why_it_links_nobody(shown: dict[str, Any]) -> str:
     if shown["reason"] == "BLOCKED":
-        return "names nobody, by the rules"
+        since = shown["blocked_since"]
+        return f"names nobody, by the rules from v{since['version']} on ({since['activated_by']}: {since['reason']})"
     if shown["reason"] == "CROWDED":
         return f"was seen in more than {shown['limit']} ways, of which only the earliest count"
     seen_with = ", ".join(f"{count} of {name}" for name, count in shown["owners"].items())
@@ -194,7 +213,7 @@ def _why_it_links_nobody(shown: dict[str, Any]) -> str:
 
 def _about(entry: dict[str, Any]) -> str:
     other = "somebody who was erased" if entry["other_erased"] else entry["other_customer_id"]
-    told = [other, _hashed(entry["identifier"]), *(() if entry["cause"] else (entry["reason"], entry["decided_by"]))]
+    told = [other, render.hashed(entry["identifier"]), *(() if entry["cause"] else (entry["reason"], entry["decided_by"]))]
     return ", ".join(part for part in told if part)
 
 
@@ -207,14 +226,9 @@ def _how(entry: dict[str, Any]) -> str:
     if entry["cause"] == "RULES":
         told.append(f"by rules v{entry['rules_version']}")
     if entry["match_model"]:
-        told.append(f"match of {entry['match_weight']:.1f} bits, model #{entry['match_model'][:SHOWN_DIGITS]}")
+        told.append(f"match of {entry['match_weight']:.1f} bits, model #{entry['match_model'][: render.SHOWN_DIGITS]}")
     if entry["cause"] == "EVENT" and entry["type"] == "customer.merged":
         told.append(f"seen together, rules v{entry['rules_version']}")
     if len(entry["chain"]) > 1:
         told.append("-".join(entry["chain"]))
     return "; ".join(told)
-
-
-def _hashed(identifier: dict[str, Any] | None) -> str:
-    """Short, for eyes: --json has the whole hash."""
-    return f"{identifier['namespace']} #{identifier['value_hash'][:SHOWN_DIGITS]}" if identifier else ""

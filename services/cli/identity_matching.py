@@ -9,7 +9,7 @@ import typer
 
 from services.cli import identity_models, notation, paging, render, weights
 from services.cli.notation import Person
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, KnownAt, PersonRef, TimeoutS, ValidAt, parsed_by
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import matching_pb2_grpc
@@ -37,7 +37,7 @@ OtherRef = Annotated[
 def explain(
     one: PersonRef,
     other: OtherRef,
-    valid_at: ValidAt = None,
+    as_of: AsOf = None,
     known_at: KnownAt = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
@@ -60,7 +60,7 @@ def explain(
     request = matching_pb2.ExplainMatchRequest(
         one=messages.customer_ref(one),
         other=messages.customer_ref(other),
-        as_of=messages.timestamp(valid_at),
+        as_of=messages.timestamp(as_of),
         known_at=messages.timestamp(known_at),
         at_least_as_fresh=messages.newest(fresh),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 160  # in a pipe or a file, where COLUMNS doesn't say otherwise; rich would fold every table at 80 columns
+
+SHOWN_DIGITS = 8  # of a hash: enough to tell a customer's identifiers apart
 
 
 def document(data: Any) -> None:
@@ -85,6 +87,11 @@ def as_text(value: Any) -> str:
 def printable(text: str) -> str:
     """A trait may hold anything a stranger typed into a form, escape sequences included."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def hashed(identifier: Mapping[str, str] | None) -> str:
+    """An identifier without its value, short, for eyes: --json has the whole hash."""
+    return f"{identifier['namespace']} #{identifier['value_hash'][:SHOWN_DIGITS]}" if identifier else ""
 
 
 def _console() -> Console:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.identity import recall, replayed
+from services.identity.behind import Behind, behind
 from services.identity.comparing import Comparing
-from services.identity.domain.decision import Decision, Kind
+from services.identity.domain.decision import Decision
 from services.identity.graph.explain import Explained, explain
-from services.identity.graph.facts import Node, Pair
+from services.identity.graph.facts import Node
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
@@ -29,7 +30,6 @@ from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader, Record
 from shared.store.pool import snapshot
 
-COUNTED = ("SHARED", "CONTESTED")  # of what is so the owners are told
 MOST_AT_ONCE = 3  # requests under way; the connections that are left are the writer's and those of plain look-ups
 
 
@@ -42,15 +42,12 @@ class Named(NamedTuple):
 
 @dataclass(slots=True)
 class Why:
-    """`owners`, of shared and contested values: {value hash: {stronger namespace: how many of its values it was seen with}}."""
-
     one: Named
     other: Named
     explained: Explained
     rules: Rules
     told: dict[bytes, Told] = field(default_factory=dict)  # by event id
-    decisions: dict[tuple[Kind, Pair], bytes] = field(default_factory=dict)  # ids, by what they force or forbid
-    owners: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    behind: Behind = field(default_factory=Behind)
     proposals: list[bytes] = field(default_factory=list)  # of the two, open as it was known; none as of an instant
     grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches
     vetoes: list[str] = field(default_factory=list)  # by which their records tell two apart that are alike
@@ -120,11 +117,9 @@ class Explanations:
             rules = await self._rules(connection, instants)
             recalled = await recall.recall(connection, hashes, rules, instants, self._is_former(rules))
             explained = await asyncio.to_thread(explain, recalled.standing(rules), first.node, second.node)
-            why = Why(first, second, explained, rules, recalled.told, recalled.decisions)
+            why = Why(first, second, explained, rules, recalled.told)
+            why.behind = await behind(connection, explained, recalled, rules, instants)
             why.grounds = await self._grounds(connection, why, recalled)
-            shared = {node.value_hash for one in explained.obstacles if one.kind in COUNTED for node in one.nodes}
-            if shared:
-                why.owners = await recall.owners(connection, shared, rules, recalled.nodes, instants)
             if not explained.together and first.customer and second.customer:
                 why.proposals = await _proposals(connection, first.customer, second.customer, instants)
                 if instants == recall.NOW:  # where people lived then isn't kept

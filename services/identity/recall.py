@@ -34,6 +34,17 @@ _EVIDENCE = """
     ) AS known
 """
 
+# What values ($1) were seen with, in the earliest $4 sightings of each; $5 are blocked.
+_BESIDE = f"""
+    SELECT wanted.wanted, beside.value_hash, beside.namespace, seen.occurred_at, seen.event_id, seen.source, seen.recorded_at
+    FROM unnest($1::bytea[]) AS wanted CROSS JOIN LATERAL (
+        SELECT nodes, known.* FROM {_EVIDENCE}
+        WHERE nodes @> ARRAY[wanted.wanted] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
+        ORDER BY known.occurred_at, known.event_id LIMIT $4
+    ) AS seen CROSS JOIN unnest(seen.nodes) AS other JOIN identifiers AS beside ON beside.value_hash = other
+    WHERE beside.value_hash <> wanted.wanted AND beside.value_hash <> ALL ($5::bytea[])
+"""  # noqa: S608
+
 
 class Instants(NamedTuple):
     """as_of: only what had happened by then. known_at: only what our log knew by then. Either alone, or both."""
@@ -153,13 +164,9 @@ async def _matches_near(pool: Any, hashes: Collection[bytes], instants: Instants
 
 async def _decisions(pool: Any, which: str, hashes: Collection[bytes], instants: Instants) -> list[Any]:
     """Those in force as it was known. That two are one or two was always so, whenever it was decided."""
-    rows: list[Any] = await pool.fetch(
-        f"""SELECT decision_id, kind, ARRAY[one, other] AS ends FROM decisions
-            WHERE {which} AND decided_at <= $2 AND (withdrawn_at IS NULL OR withdrawn_at > $2)""",  # noqa: S608
-        list(hashes),
-        instants.known_at,
-    )
-    return rows
+    query = f"""SELECT decision_id, kind, ARRAY[one, other] AS ends FROM decisions
+                WHERE {which} AND decided_at <= $2 AND (withdrawn_at IS NULL OR withdrawn_at > $2)"""  # noqa: S608
+    return list(await pool.fetch(query, list(hashes), instants.known_at))
 
 
 def _take_decision(recalled: Recalled, row: Any) -> None:
@@ -250,28 +257,23 @@ async def owners(
 ) -> dict[bytes, dict[str, int]]:
     """{value hash: {stronger namespace: how many of its values it was seen with}}, in the sightings that it takes part in."""
     counted: dict[bytes, dict[str, int]] = {value_hash: {} for value_hash in hashes}
-    rows = await pool.fetch(
-        f"""SELECT shared.value_hash, owner.namespace, count(DISTINCT owner.value_hash) AS owners
-            FROM unnest($1::bytea[]) AS shared (value_hash)
-            CROSS JOIN LATERAL (
-                SELECT nodes FROM {_EVIDENCE}
-                WHERE nodes @> ARRAY[shared.value_hash] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
-                ORDER BY known.occurred_at, known.event_id LIMIT $4
-            ) AS seen
-            CROSS JOIN unnest(seen.nodes) AS other (value_hash)
-            JOIN identifiers AS owner ON owner.value_hash = other.value_hash
-            WHERE owner.value_hash <> ALL ($5::bytea[])
-            GROUP BY 1, 2""",  # noqa: S608
-        list(hashes),
-        instants.known_at,
-        instants.as_of,
-        rules.max_sightings,
-        list(rules.blocked),
-    )
-    for row in rows:
-        if rules.rank(row["namespace"]) < rules.rank(nodes[row["value_hash"]].namespace):
-            counted[row["value_hash"]][row["namespace"]] = row["owners"]
+    query = f"SELECT wanted, namespace, count(DISTINCT value_hash) AS owners FROM ({_BESIDE}) AS beside GROUP BY 1, 2"  # noqa: S608
+    for row in await pool.fetch(query, *_beside(hashes, rules, instants)):
+        if rules.rank(row["namespace"]) < rules.rank(nodes[row["wanted"]].namespace):
+            counted[row["wanted"]][row["namespace"]] = row["owners"]
     return counted
+
+
+async def seen_with(pool: Any, hashes: Collection[bytes], rules: Rules, instants: Instants = NOW) -> list[Any]:
+    """What these were seen with in the sightings that they take part in, each by its earliest event; nothing that is blocked."""
+    query = (
+        f"SELECT DISTINCT ON (wanted, value_hash) * FROM ({_BESIDE}) AS beside ORDER BY wanted, value_hash, occurred_at, event_id"  # noqa: S608
+    )
+    return list(await pool.fetch(query, *_beside(hashes, rules, instants)))
+
+
+def _beside(hashes: Collection[bytes], rules: Rules, instants: Instants) -> tuple[Any, ...]:
+    return list(hashes), instants.known_at, instants.as_of, rules.max_sightings, list(rules.blocked)
 
 
 async def resolved_by(pool: Any, node: Node, rules: Rules, instants: Instants = NOW) -> bool:

@@ -65,8 +65,11 @@ def test_why_why_not_and_how_at_any_instant(c360: Command) -> None:
         ("SHARED", {"user_id": 2}),
         ("LIMIT", {}),
     ]
+    owned = [(one["owner"]["namespace"], one["evidence"]["source"]) for one in apart["obstacles"][0]["owned_by"]]
+    assert owned == [("user_id", "demo")] * 2
     shown = c360.run("identity", "why", ann, ben).stdout
     assert "SHARED" in shown
+    assert all(one["evidence"]["event_id"] in shown for one in apart["obstacles"][0]["owned_by"])
     assert family.mail not in shown + str(apart)
 
     # The tablet was Ann's: as of then, and as it was known then. Now it is nobody's.
@@ -104,8 +107,10 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
     merged = c360.json("identity", "merge", ben, mail, *by)["decision"]["decision_id"]
     told = family.why(ben, mail)
     assert told["together"]
-    assert merged in [link["decision_id"] for link in told["links"]]
-    assert merged in c360.run("identity", "why", ben, mail).stdout
+    [decision] = [link["decision"] for link in told["links"] if link["decision"]]
+    assert (decision["decision_id"], decision["decided_by"], decision["reason"]) == (merged, "crm-desk", "ticket 4711")
+    shown = c360.run("identity", "why", ben, mail).stdout
+    assert all(word in shown for word in (merged, "crm-desk", "ticket 4711", decision["decide_time"]))
     assert ("customer.merge_decided", "ticket 4711", "crm-desk") in [
         (entry["type"], entry["reason"], entry["decided_by"]) for entry in family.history(ann)
     ]
@@ -131,11 +136,15 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
     forbidden = c360.json("identity", "forbid", ben, ann, *by)["decision"]["decision_id"]
     last = family.see("--user-id", family.ben, "-t", f"email={family.mail}")
     apart = family.why(ben, mail, "--fresh", last)["obstacles"]
-    assert [(one["reason"], one["decision_id"]) for one in apart] == [("CONTESTED", ""), ("FORBIDDEN", forbidden), ("LIMIT", "")]
+    assert [one["reason"] for one in apart] == ["CONTESTED", "FORBIDDEN", "LIMIT"]
+    assert {one["owner"]["namespace"] for one in apart[0]["owned_by"]} == {"user_id"}
+    assert (apart[1]["decision"]["decision_id"], apart[1]["decision"]["decided_by"]) == (forbidden, "crm-desk")
     assert apart[1]["evidence"]["source"] == "demo"
+    assert apart[1]["decision"]["decide_time"] in c360.run("identity", "why", ben, mail).stdout
     for command in (("resolve", mail), ("merge", mail, ben, *by)):
         assert c360.run("identity", *command, code=1).stderr.startswith("IDENTIFIER_CONTESTED: ")
-    assert family.why(ben, ann, "--known-at", together)["together"]
+    then = family.why(ben, ann, "--known-at", together)
+    assert [link["decision"]["decision_id"] for link in then["links"] if link["decision"]] == [merged]
 
 
 def test_who_is_erased_is_explained_at_no_instant(c360: Command) -> None:

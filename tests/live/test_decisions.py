@@ -153,6 +153,9 @@ def test_the_founder_split_off_still_resolves_and_events_go_to_the_right_side(
     )
     apart = platform.decisions.SplitCustomer(request, timeout=DEADLINE_S)
     assert len(apart.customers) == 2
+    assert [one.namespace for one in apart.decision.identifiers] == ["user_id", "anonymous_id"], (
+        "of one customer, so its id tells nothing"
+    )
     her, its = (platform.resolve(name, value) for name, value in (("user_id", ann.user), ("anonymous_id", ann.device)))
     assert its.customer_id == ann.customer != her.customer_id
     position = ann.happens(track("on the device", anonymous_id=ann.device))
@@ -237,6 +240,8 @@ def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platf
     assert proposal_id in c360.run("identity", "proposals", "--state", "declined", "--json", "--limit", "10000").stdout
     decision_id = declined["decision"]["decision_id"]
     assert decision_id in c360.run("identity", "decisions", f"user_id:{ann.user}").stdout
+    told = [one["decision"] for one in c360.json("identity", "why", *sorted(two))["obstacles"] if one["decision"]]
+    assert [(one["proposal_id"], one["reason"]) for one in told] == [(proposal_id, "a shared mailbox")]
     withdrawn = c360.json("identity", "withdraw", decision_id, "--by", "desk", "--reason", "looked again")
     merged = c360.json("identity", "merge", *sorted(two), "--by", "desk", "--reason", os.urandom(4).hex())
     assert len(withdrawn["customers"]) == 2

@@ -6,12 +6,13 @@ from random import Random
 import msgspec
 import pytest
 
+from services.identity.behind import MOST_OWNERS
 from services.identity.composition import Parts
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.rules_document import document_of
 from services.identity.domain.sighting import Suppression
-from services.identity.explaining import COUNTED, Explanations
-from services.identity.graph.crowding import shared
+from services.identity.explaining import Explanations, Why
+from services.identity.graph.crowding import Taking, shared
 from services.identity.graph.explain import Explained, explain, standing_on
 from services.identity.graph.facts import Facts, Node
 from services.identity.graph.ownership import contests, divide
@@ -32,6 +33,7 @@ __all__ = ["store"]  # the fixture
 
 LAST = 1_000  # all of it happened by then
 FEW = msgspec.structs.replace(DEFAULT_RULES, max_sightings=3)
+COUNTED = ("SHARED", "CONTESTED")  # of what is so the owners are told
 State = dict[Node, Resolved]
 
 
@@ -233,6 +235,31 @@ def times(explained: Explained) -> list[int]:
     return [link.evidence.occurred_at for link in explained.links if link.evidence is not None]
 
 
+def owned(why: Why, value: Node) -> dict[Node, int]:
+    """Whose a value is, and when each was first seen with it."""
+    told = why.behind.owned[value.value_hash]
+    assert len(told.earliest) == min(MOST_OWNERS, sum(told.counts.values()))
+    assert all(owner.told.source == "web" for owner in told.earliest)
+    return {owner.node: owner.evidence.occurred_at for owner in told.earliest}
+
+
+def expected_owners(facts: Facts, rules: Rules, value: Node, contested: bool) -> dict[Node, int]:
+    taking, outside = Taking(facts, rules), shared(facts, rules)
+    first: dict[Node, int] = {}
+    for together, evidence in facts.together.items():
+        if value in taking.part(together, evidence):
+            for node in together - {value}:
+                first[node] = min(evidence.occurred_at, first.get(node, evidence.occurred_at))
+    rank, rule = rules.rank(value.namespace), rules.of(value.namespace)
+    if not contested:
+        return {node: at for node, at in first.items() if rules.rank(node.namespace) < rank}
+    return {
+        node: at
+        for node, at in first.items()
+        if node not in outside and (node.namespace in rule.owned_by or (rules.of(node.namespace).device and not rule.device))
+    }
+
+
 @pytest.mark.parametrize("seed", range(4, 5))
 async def test_a_pair_is_explained_as_by_all_facts(store: Store, rules: Rules, seed: int) -> None:
     played, random = await play(store, seed), Random(seed)
@@ -254,10 +281,11 @@ async def test_a_pair_is_explained_as_by_all_facts(store: Store, rules: Rules, s
             for obstacle in why.explained.obstacles:
                 if obstacle.kind in COUNTED:
                     [value] = obstacle.nodes
-                    counted = list(why.owners[value.value_hash].items())
+                    counted = list(why.behind.owned[value.value_hash].counts.items())
                     by_two = value in contests(facts, rules, shared(facts, rules)).open
                     assert by_two is (obstacle.kind == "CONTESTED")
                     assert by_two or rules.is_shared(value.namespace, counted)
+                    assert owned(why, value) == expected_owners(facts, rules, value, by_two)
             for link in why.explained.links:
                 assert link.evidence is not None
                 assert why.told[link.evidence.event_id].source == "web"

@@ -1,16 +1,20 @@
 """Why two were one or two at a past instant, on a real PostgreSQL: of who was known then, and of what was proposed by then."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from random import Random
 
+import msgspec
 import pytest
 
+from services.identity.domain.rules_document import RulesDocument
 from services.identity.explaining import Why
 from services.identity.graph.facts import Node
-from services.identity.recall import Instants
+from services.identity.recall import NOW, Instants
+from services.identity.tables import rulebook
 from shared.errors import NotFound
 from tests.live.test_identity import Store, store
 from tests.live.test_identity_explained import LAST, Played, play, some
+from tests.live.test_identity_rules import activate
 
 __all__ = ["store"]  # the fixture
 
@@ -66,3 +70,24 @@ async def test_who_was_not_known_then_is_refused_as_when_she_is_resolved(store: 
     with pytest.raises(NotFound) as nobody:
         await why_of(played, customer, someone, first)
     assert nobody.value.reason == "CUSTOMER_UNKNOWN"
+
+
+async def test_a_blocked_value_names_the_rules_from_which_on_it_is(store: Store) -> None:
+    """Blocked by the second version and the third, given back by the fourth, blocked again by the fifth."""
+    played = await play(store, 4)
+    people = [node for node in sorted(played.states[max(played.states)]) if node.namespace == "user_id"]
+    whys = [await played.explanations.why(one, other, NOW) for one, other in combinations(people, 2)]
+    why, value = next((w, o.nodes[0]) for w in whys for o in w.explained.obstacles if o.kind in ("SHARED", "CONTESTED"))
+    for version, since in ((2, 2), (3, 2), (4, None), (5, 5)):
+        document = rules_blocking([value.value_hash.hex()] if since else [], 100 + version)
+        activated = await activate(store, document, f"version {version}")
+        then = Instants(known_at=activated.recorded_at)
+        told = await (await store.parts()).explanations.why(why.one.node, why.other.node, then)
+        found = {value_hash: one.version for value_hash, one in told.behind.blocked_since.items()}
+        assert found == ({value.value_hash: since} if since else {})
+
+
+def rules_blocking(hashes: list[str], max_cluster: int) -> RulesDocument:
+    shipped = rulebook.SHIPPED.document
+    first = msgspec.structs.replace(shipped.namespaces[0], blocked_hashes=tuple(hashes))
+    return msgspec.structs.replace(shipped, namespaces=(first, *shipped.namespaces[1:]), max_cluster=max_cluster)

@@ -1,5 +1,6 @@
 """The gRPC edge of decisions by hand."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from c360.common.v1.common_pb2 import CustomerRef, Position
@@ -7,6 +8,7 @@ from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1 import decision_pb2_grpc
 
 from services.identity.api.named import customer_or_node, linked_customer
+from services.identity.api.weights import hashed
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
 from services.identity.graph.facts import Node
@@ -61,7 +63,8 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         members = await self._members(request.customer) if request.HasField("customer") else []
         rows = await decisions.page(self._pool, members, page.after or BEFORE_ALL, page.wanted, request.include_withdrawn)
         shown, token = page.cut(rows, lambda row: (row.decided_at, row.decision_id))
-        return pb.ListDecisionsResponse(decisions=[_message(row) for row in shown], next_page_token=token)
+        ends = await decisions.ends(self._pool, shown)
+        return pb.ListDecisionsResponse(decisions=[_message(row, ends) for row in shown], next_page_token=token)
 
     async def _decide(self, act: Act, request: Any, context: Any) -> dict[str, Any]:
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
@@ -89,7 +92,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
     async def _answer(self, decision: Decision, unit: int) -> dict[str, Any]:
         found = await decisions.clusters(self._pool, decision)
         return {
-            "decision": _message(decision),
+            "decision": _message(decision, await decisions.ends(self._pool, [decision])),
             "customers": [
                 pb.Cluster(customer_id=to_text(one.customer), member_ids=[to_text(member) for member in one.members])
                 for one in found
@@ -98,7 +101,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         }
 
 
-def _message(decision: Decision) -> pb.Decision:
+def _message(decision: Decision, ends: Mapping[bytes, Node]) -> pb.Decision:
     return pb.Decision(
         decision_id=to_text(decision.decision_id),
         request_id=decision.request_id,
@@ -111,4 +114,7 @@ def _message(decision: Decision) -> pb.Decision:
         withdraw_time=to_timestamp(decision.withdrawn_at) if decision.withdrawn_at is not None else None,
         withdrawn_by=decision.withdrawn_by or "",
         withdraw_reason=decision.withdrawn_reason or "",
+        identifiers=[
+            hashed(ends[end]) for end in (decision.one, decision.other) if end in ends
+        ],  # who was erased meanwhile has none
     )

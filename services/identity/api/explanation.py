@@ -6,12 +6,15 @@ from c360.identity.v1 import explanation_pb2 as pb
 from c360.identity.v1 import explanation_pb2_grpc, identity_pb2
 
 from services.identity.api.named import asked_instants, customer_or_node, node
+from services.identity.api.rules import version_message
 from services.identity.api.weights import hashed, match_ground
+from services.identity.behind import Owned, by_hand
+from services.identity.domain.decision import Decision
 from services.identity.explaining import Explanations, History, Why
 from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
-from services.identity.recall import Instants
+from services.identity.recall import Instants, Told
 from services.identity.tables.rulebook import in_force_at
 from shared.events import customer as events
 from shared.ids import from_text, to_text
@@ -88,11 +91,13 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
 
 
 def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
-    message = pb.ChainLink(to=hashed(following), evidence=_evidence(why, link.evidence) if link.weight is None else None)
+    message = pb.ChainLink(to=hashed(following))
     if link.weight is not None:
         message.match.CopyFrom(match_ground(link, why.grounds.get(link), reached))
-    elif link.evidence is None:
-        message.decision_id = _text(why.decisions["merge", pair(link.strong, link.weak)])
+    elif link.evidence is not None:
+        message.evidence.CopyFrom(_seen(why, link.evidence))
+    else:
+        message.decision.CopyFrom(_decision(why.behind.decided["merge", pair(link.strong, link.weak)]))
     getattr(message, "from").CopyFrom(hashed(reached))  # a keyword of Python
     return message
 
@@ -101,14 +106,15 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
     message = pb.Obstacle(reason=obstacle.kind, identifiers=[hashed(node) for node in obstacle.nodes])
     if obstacle.link is not None and obstacle.link.weight is not None:
         message.match.CopyFrom(match_ground(obstacle.link, why.grounds.get(obstacle.link), obstacle.link.strong))
-    elif obstacle.link is not None:
-        evidence = _evidence(why, obstacle.link.evidence)
-        if evidence is not None:
-            message.evidence.CopyFrom(evidence)
+    elif obstacle.link is not None and by_hand(obstacle.link):
+        merged = why.behind.decided["merge", pair(obstacle.link.strong, obstacle.link.weak)]
+        message.merge_decision.CopyFrom(_decision(merged))
+    elif obstacle.link is not None and obstacle.link.evidence is not None:
+        message.evidence.CopyFrom(_seen(why, obstacle.link.evidence))
     namespace = why.rules.of(obstacle.namespace)
     match obstacle.kind:
         case "FORBIDDEN":
-            message.decision_id = _text(why.decisions["forbid", pair(*obstacle.nodes)])
+            message.decision.CopyFrom(_decision(why.behind.decided["forbid", pair(*obstacle.nodes)]))
         case "LIMIT":
             message.namespace = obstacle.namespace
             message.limit = namespace.limit or 0
@@ -121,18 +127,35 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.namespace = obstacle.namespace
         case "LOW_CERTAINTY":
             message.doubts.extend(obstacle.doubts)
-        case "SHARED":
-            message.limit = namespace.shared_after or 0
-            message.owners.update(why.owners[obstacle.nodes[0].value_hash])
-        case "CONTESTED":
-            message.owners.update(why.owners[obstacle.nodes[0].value_hash])
+        case "SHARED" | "CONTESTED":
+            message.limit = (namespace.shared_after or 0) if obstacle.kind == "SHARED" else 0
+            _add_owners(message, why.behind.owned[obstacle.nodes[0].value_hash])
+        case "BLOCKED":
+            message.blocked_since.CopyFrom(version_message(why.behind.blocked_since[obstacle.nodes[0].value_hash]))
     return message
 
 
-def _evidence(why: Why, evidence: Evidence | None) -> pb.EvidenceEvent | None:
-    if evidence is None:
-        return None
-    told = why.told[evidence.event_id]
+def _add_owners(message: pb.Obstacle, owned: Owned) -> None:
+    message.owners.update(owned.counts)
+    for owner in owned.earliest:
+        message.owned_by.add(owner=hashed(owner.node), evidence=_evidence(owner.evidence, owner.told))
+
+
+def _decision(made: Decision) -> pb.DecisionGround:
+    return pb.DecisionGround(
+        decision_id=to_text(made.decision_id),
+        decided_by=made.decided_by,
+        reason=made.reason,
+        decide_time=to_timestamp(made.decided_at),
+        proposal_id=_text(made.proposal_id),
+    )
+
+
+def _seen(why: Why, evidence: Evidence) -> pb.EvidenceEvent:
+    return _evidence(evidence, why.told[evidence.event_id])
+
+
+def _evidence(evidence: Evidence, told: Told) -> pb.EvidenceEvent:
     return pb.EvidenceEvent(
         event_id=to_text(evidence.event_id),
         source=told.source,

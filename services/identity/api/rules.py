@@ -62,7 +62,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         under_way, total = await resettling.under_way(self._pool), await resettling.count(self._pool)
         is_it = under_way is not None and under_way.version == found.version
         return pb.GetRulesResponse(
-            rules=_version(found),
+            rules=version_message(found),
             document=to_json(found.document),
             settled_identifiers=under_way.identifiers if under_way is not None and is_it else total,
             identifiers=total,
@@ -70,7 +70,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         )
 
     async def ListRules(self, request: pb.ListRulesRequest, context: Any) -> pb.ListRulesResponse:
-        return pb.ListRulesResponse(rules=[_version(one) for one in await rulebook.history(self._ledger.reader)])
+        return pb.ListRulesResponse(rules=[version_message(one) for one in await rulebook.history(self._ledger.reader)])
 
     async def CheckRules(self, request: pb.CheckRulesRequest, context: Any) -> AsyncIterator[pb.CheckRulesResponse]:
         document = read(request.document, self._lookup_key)
@@ -93,7 +93,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
                     yield pb.ActivateRulesResponse(checked_identifiers=step.identifiers, identifiers=step.of)
                 else:
                     total = step.expected.identifiers
-                    yield pb.ActivateRulesResponse(checked_identifiers=total, identifiers=total, activated=_version(step))
+                    yield pb.ActivateRulesResponse(checked_identifiers=total, identifiers=total, activated=version_message(step))
 
     async def Simulate(self, request: pb.SimulateRequest, context: Any) -> pb.SimulateResponse:
         if request.decision not in (pb.SIMULATED_DECISION_MERGE, pb.SIMULATED_DECISION_FORBID):
@@ -126,7 +126,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         return found
 
 
-def _version(found: Activation) -> pb.RulesVersion:
+def version_message(found: Activation) -> pb.RulesVersion:
     return pb.RulesVersion(
         version=found.version,
         activate_time=to_timestamp(found.activated_at) if found.activated_at else None,

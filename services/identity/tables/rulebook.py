@@ -44,9 +44,9 @@ SHIPPED: Final = Activation(
 )
 
 
-async def history(reader: LogReader) -> list[Activation]:
-    """Every version, oldest first; the last one is in force."""
-    return fold(await reader.streams([(PARTITION, RULES_STREAM)]))
+async def history(reader: LogReader, instant: int = END_OF_TIME) -> list[Activation]:
+    """Every version as it was known at an instant, oldest first; the last one is in force."""
+    return fold(await reader.streams([(PARTITION, RULES_STREAM)], instant))
 
 
 async def known_at(reader: LogReader, instant: int = END_OF_TIME) -> Activation:
@@ -99,3 +99,11 @@ def fold(records: Sequence[Record], before: Activation | None = None) -> list[Ac
 def in_force_at(activations: Sequence[Activation], pos: int) -> Activation:
     """By which rules the event at a position of identity's log was concluded."""
     return next((one for one in reversed(activations) if one.pos < pos), activations[0])
+
+
+def blocked_since(activations: Sequence[Activation], value_hash: bytes, version: int) -> Activation:
+    """From which version on a value was blocked by all versions up to this one, which blocks it."""
+    since = activations[version - 1]
+    while since.version > 1 and value_hash in (before := activations[since.version - 2]).rules.blocked:
+        since = before
+    return since

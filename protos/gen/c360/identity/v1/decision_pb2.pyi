@@ -4,6 +4,7 @@ isort:skip_file
 Decisions by hand about who is who: that two customers are one, or never are; and the review of what was proposed."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.identity.v1 import explanation_pb2 as _explanation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -552,6 +553,7 @@ class Decision(_message.Message):
     WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
     WITHDRAWN_BY_FIELD_NUMBER: _builtins.int
     WITHDRAW_REASON_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID; the cause of what follows from it."""
     request_id: _builtins.str
@@ -580,6 +582,10 @@ class Decision(_message.Message):
     def withdraw_time(self) -> _timestamp_pb2.Timestamp:
         """When it was taken back; absent while it stands."""
 
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.HashedIdentifier]:
+        """The two identifiers that it says are one or two, without their values: for a customer stands its strongest."""
+
     def __init__(
         self,
         *,
@@ -594,10 +600,11 @@ class Decision(_message.Message):
         withdraw_time: _timestamp_pb2.Timestamp | None = ...,
         withdrawn_by: _builtins.str = ...,
         withdraw_reason: _builtins.str = ...,
+        identifiers: _abc.Iterable[_explanation_pb2.HashedIdentifier] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "decide_time", b"decide_time", "decided_by", b"decided_by", "decision_id", b"decision_id", "kind", b"kind", "proposal_id", b"proposal_id", "reason", b"reason", "request_id", b"request_id", "withdraw_reason", b"withdraw_reason", "withdraw_time", b"withdraw_time", "withdrawn_by", b"withdrawn_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "decide_time", b"decide_time", "decided_by", b"decided_by", "decision_id", b"decision_id", "identifiers", b"identifiers", "kind", b"kind", "proposal_id", b"proposal_id", "reason", b"reason", "request_id", b"request_id", "withdraw_reason", b"withdraw_reason", "withdraw_time", b"withdraw_time", "withdrawn_by", b"withdrawn_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from c360.identity.v1 import identity_pb2 as c360_dot_identity_dot_v1_dot_identity__pb2
 from c360.identity.v1 import matching_pb2 as c360_dot_identity_dot_v1_dot_matching__pb2
+from c360.identity.v1 import rules_pb2 as c360_dot_identity_dot_v1_dot_rules__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"c360/identity/v1/explanation.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1f\x63\x33\x36\x30/identity/v1/identity.proto\x1a\x1f\x63\x33\x36\x30/identity/v1/matching.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x10HashedIdentifier\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nvalue_hash\x18\x02 \x01(\t\"\xf8\x01\n\x12\x45xplainPairRequest\x12(\n\x03one\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xee\x02\n\x13\x45xplainPairResponse\x12\x10\n\x08together\x18\x01 \x01(\x08\x12/\n\x03one\x18\x02 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x31\n\x05other\x18\x03 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x17\n\x0fone_customer_id\x18\x04 \x01(\t\x12\x19\n\x11other_customer_id\x18\x05 \x01(\t\x12*\n\x05links\x18\x06 \x03(\x0b\x32\x1b.c360.identity.v1.ChainLink\x12-\n\tobstacles\x18\x07 \x03(\x0b\x32\x1a.c360.identity.v1.Obstacle\x12\x14\n\x0cproposal_ids\x18\x08 \x03(\t\x12\x15\n\rrules_version\x18\t \x01(\x05\x12\x0e\n\x06vetoes\x18\n \x03(\t\x12\x15\n\rone_household\x18\x0b \x01(\x08\"\xe3\x01\n\tChainLink\x12\x30\n\x04\x66rom\x18\x01 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12.\n\x02to\x18\x02 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x31\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x1f.c360.identity.v1.EvidenceEvent\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\x12,\n\x05match\x18\x05 \x01(\x0b\x32\x1d.c360.identity.v1.MatchGround\"\x95\x01\n\x0bMatchGround\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x36\n\ncomparison\x18\x02 \x01(\x0b\x32\".c360.identity.v1.RecordComparison\x12\x15\n\runrivalled_by\x18\x03 \x01(\x01\x12\'\n\x06rivals\x18\x04 \x03(\x0b\x32\x17.c360.identity.v1.Rival\"O\n\x05Rival\x12\x36\n\nidentifier\x18\x01 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"\x92\x01\n\rEvidenceEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfa\x02\n\x08Obstacle\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x37\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x16\n\x0ewindow_seconds\x18\x05 \x01(\x03\x12\x36\n\x06owners\x18\x06 \x03(\x0b\x32&.c360.identity.v1.Obstacle.OwnersEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x07 \x01(\t\x12\x31\n\x08\x65vidence\x18\x08 \x01(\x0b\x32\x1f.c360.identity.v1.EvidenceEvent\x12,\n\x05match\x18\t \x01(\x0b\x32\x1d.c360.identity.v1.MatchGround\x12\x0e\n\x06\x64oubts\x18\n \x03(\t\x1a-\n\x0bOwnersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xba\x01\n\x19GetCustomerHistoryRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12,\n\x08known_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x8f\x01\n\x1aGetCustomerHistoryResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12/\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x1e.c360.identity.v1.HistoryEntry\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\xbb\x03\n\x0cHistoryEntry\x12\x0c\n\x04type\x18\x01 \x01(\t\x12.\n\noccur_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x19\n\x11other_customer_id\x18\x05 \x01(\t\x12\x36\n\nidentifier\x18\x06 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x10\n\x08\x63\x61use_id\x18\x07 \x01(\t\x12\x12\n\nsubject_id\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\ndecided_by\x18\n \x01(\t\x12\x14\n\x0cother_erased\x18\x0b \x01(\x08\x12\r\n\x05\x63\x61use\x18\x0c \x01(\t\x12\r\n\x05\x63hain\x18\r \x03(\t\x12\x19\n\x0cmatch_weight\x18\x0e \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0bmatch_model\x18\x0f \x01(\t\x12\x15\n\rrules_version\x18\x10 \x01(\x05\x42\x0f\n\r_match_weight\"\xda\x01\n\x1aResolveIdentifierAtRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x01(\x0b\x32\x18.c360.common.v1.Position\"~\n\x1bResolveIdentifierAtResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x1a\n\x12linked_customer_id\x18\x02 \x01(\t\x12.\n\townership\x18\x03 \x01(\x0e\x32\x1b.c360.identity.v1.Ownership2\xd5\x02\n\x12\x45xplanationService\x12Z\n\x0b\x45xplainPair\x12$.c360.identity.v1.ExplainPairRequest\x1a%.c360.identity.v1.ExplainPairResponse\x12o\n\x12GetCustomerHistory\x12+.c360.identity.v1.GetCustomerHistoryRequest\x1a,.c360.identity.v1.GetCustomerHistoryResponse\x12r\n\x13ResolveIdentifierAt\x12,.c360.identity.v1.ResolveIdentifierAtRequest\x1a-.c360.identity.v1.ResolveIdentifierAtResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"c360/identity/v1/explanation.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1f\x63\x33\x36\x30/identity/v1/identity.proto\x1a\x1f\x63\x33\x36\x30/identity/v1/matching.proto\x1a\x1c\x63\x33\x36\x30/identity/v1/rules.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x10HashedIdentifier\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nvalue_hash\x18\x02 \x01(\t\"\xf8\x01\n\x12\x45xplainPairRequest\x12(\n\x03one\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xee\x02\n\x13\x45xplainPairResponse\x12\x10\n\x08together\x18\x01 \x01(\x08\x12/\n\x03one\x18\x02 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x31\n\x05other\x18\x03 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x17\n\x0fone_customer_id\x18\x04 \x01(\t\x12\x19\n\x11other_customer_id\x18\x05 \x01(\t\x12*\n\x05links\x18\x06 \x03(\x0b\x32\x1b.c360.identity.v1.ChainLink\x12-\n\tobstacles\x18\x07 \x03(\x0b\x32\x1a.c360.identity.v1.Obstacle\x12\x14\n\x0cproposal_ids\x18\x08 \x03(\t\x12\x15\n\rrules_version\x18\t \x01(\x05\x12\x0e\n\x06vetoes\x18\n \x03(\t\x12\x15\n\rone_household\x18\x0b \x01(\x08\"\x82\x02\n\tChainLink\x12\x30\n\x04\x66rom\x18\x01 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12.\n\x02to\x18\x02 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x31\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x1f.c360.identity.v1.EvidenceEvent\x12\x32\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32 .c360.identity.v1.DecisionGround\x12,\n\x05match\x18\x05 \x01(\x0b\x32\x1d.c360.identity.v1.MatchGround\"\x8f\x01\n\x0e\x44\x65\x63isionGround\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\ndecided_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bproposal_id\x18\x05 \x01(\t\"\x95\x01\n\x0bMatchGround\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x36\n\ncomparison\x18\x02 \x01(\x0b\x32\".c360.identity.v1.RecordComparison\x12\x15\n\runrivalled_by\x18\x03 \x01(\x01\x12\'\n\x06rivals\x18\x04 \x03(\x0b\x32\x17.c360.identity.v1.Rival\"O\n\x05Rival\x12\x36\n\nidentifier\x18\x01 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"\x92\x01\n\rEvidenceEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x04\n\x08Obstacle\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x37\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x16\n\x0ewindow_seconds\x18\x05 \x01(\x03\x12\x36\n\x06owners\x18\x06 \x03(\x0b\x32&.c360.identity.v1.Obstacle.OwnersEntry\x12\x32\n\x08\x64\x65\x63ision\x18\x07 \x01(\x0b\x32 .c360.identity.v1.DecisionGround\x12\x31\n\x08\x65vidence\x18\x08 \x01(\x0b\x32\x1f.c360.identity.v1.EvidenceEvent\x12,\n\x05match\x18\t \x01(\x0b\x32\x1d.c360.identity.v1.MatchGround\x12\x0e\n\x06\x64oubts\x18\n \x03(\t\x12\x31\n\x08owned_by\x18\x0b \x03(\x0b\x32\x1f.c360.identity.v1.OwnerEvidence\x12\x35\n\rblocked_since\x18\x0c \x01(\x0b\x32\x1e.c360.identity.v1.RulesVersion\x12\x38\n\x0emerge_decision\x18\r \x01(\x0b\x32 .c360.identity.v1.DecisionGround\x1a-\n\x0bOwnersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"u\n\rOwnerEvidence\x12\x31\n\x05owner\x18\x01 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x31\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1f.c360.identity.v1.EvidenceEvent\"\xba\x01\n\x19GetCustomerHistoryRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12,\n\x08known_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x8f\x01\n\x1aGetCustomerHistoryResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12/\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x1e.c360.identity.v1.HistoryEntry\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\xbb\x03\n\x0cHistoryEntry\x12\x0c\n\x04type\x18\x01 \x01(\t\x12.\n\noccur_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x19\n\x11other_customer_id\x18\x05 \x01(\t\x12\x36\n\nidentifier\x18\x06 \x01(\x0b\x32\".c360.identity.v1.HashedIdentifier\x12\x10\n\x08\x63\x61use_id\x18\x07 \x01(\t\x12\x12\n\nsubject_id\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\ndecided_by\x18\n \x01(\t\x12\x14\n\x0cother_erased\x18\x0b \x01(\x08\x12\r\n\x05\x63\x61use\x18\x0c \x01(\t\x12\r\n\x05\x63hain\x18\r \x03(\t\x12\x19\n\x0cmatch_weight\x18\x0e \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0bmatch_model\x18\x0f \x01(\t\x12\x15\n\rrules_version\x18\x10 \x01(\x05\x42\x0f\n\r_match_weight\"\xda\x01\n\x1aResolveIdentifierAtRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x01(\x0b\x32\x18.c360.common.v1.Position\"~\n\x1bResolveIdentifierAtResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x1a\n\x12linked_customer_id\x18\x02 \x01(\t\x12.\n\townership\x18\x03 \x01(\x0e\x32\x1b.c360.identity.v1.Ownership2\xd5\x02\n\x12\x45xplanationService\x12Z\n\x0b\x45xplainPair\x12$.c360.identity.v1.ExplainPairRequest\x1a%.c360.identity.v1.ExplainPairResponse\x12o\n\x12GetCustomerHistory\x12+.c360.identity.v1.GetCustomerHistoryRequest\x1a,.c360.identity.v1.GetCustomerHistoryResponse\x12r\n\x13ResolveIdentifierAt\x12,.c360.identity.v1.ResolveIdentifierAtRequest\x1a-.c360.identity.v1.ResolveIdentifierAtResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,34 +38,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OBSTACLE_OWNERSENTRY']._loaded_options = None
   _globals['_OBSTACLE_OWNERSENTRY']._serialized_options = b'8\001'
-  _globals['_HASHEDIDENTIFIER']._serialized_start=184
-  _globals['_HASHEDIDENTIFIER']._serialized_end=241
-  _globals['_EXPLAINPAIRREQUEST']._serialized_start=244
-  _globals['_EXPLAINPAIRREQUEST']._serialized_end=492
-  _globals['_EXPLAINPAIRRESPONSE']._serialized_start=495
-  _globals['_EXPLAINPAIRRESPONSE']._serialized_end=861
-  _globals['_CHAINLINK']._serialized_start=864
-  _globals['_CHAINLINK']._serialized_end=1091
-  _globals['_MATCHGROUND']._serialized_start=1094
-  _globals['_MATCHGROUND']._serialized_end=1243
-  _globals['_RIVAL']._serialized_start=1245
-  _globals['_RIVAL']._serialized_end=1324
-  _globals['_EVIDENCEEVENT']._serialized_start=1327
-  _globals['_EVIDENCEEVENT']._serialized_end=1473
-  _globals['_OBSTACLE']._serialized_start=1476
-  _globals['_OBSTACLE']._serialized_end=1854
-  _globals['_OBSTACLE_OWNERSENTRY']._serialized_start=1809
-  _globals['_OBSTACLE_OWNERSENTRY']._serialized_end=1854
-  _globals['_GETCUSTOMERHISTORYREQUEST']._serialized_start=1857
-  _globals['_GETCUSTOMERHISTORYREQUEST']._serialized_end=2043
-  _globals['_GETCUSTOMERHISTORYRESPONSE']._serialized_start=2046
-  _globals['_GETCUSTOMERHISTORYRESPONSE']._serialized_end=2189
-  _globals['_HISTORYENTRY']._serialized_start=2192
-  _globals['_HISTORYENTRY']._serialized_end=2635
-  _globals['_RESOLVEIDENTIFIERATREQUEST']._serialized_start=2638
-  _globals['_RESOLVEIDENTIFIERATREQUEST']._serialized_end=2856
-  _globals['_RESOLVEIDENTIFIERATRESPONSE']._serialized_start=2858
-  _globals['_RESOLVEIDENTIFIERATRESPONSE']._serialized_end=2984
-  _globals['_EXPLANATIONSERVICE']._serialized_start=2987
-  _globals['_EXPLANATIONSERVICE']._serialized_end=3328
+  _globals['_HASHEDIDENTIFIER']._serialized_start=214
+  _globals['_HASHEDIDENTIFIER']._serialized_end=271
+  _globals['_EXPLAINPAIRREQUEST']._serialized_start=274
+  _globals['_EXPLAINPAIRREQUEST']._serialized_end=522
+  _globals['_EXPLAINPAIRRESPONSE']._serialized_start=525
+  _globals['_EXPLAINPAIRRESPONSE']._serialized_end=891
+  _globals['_CHAINLINK']._serialized_start=894
+  _globals['_CHAINLINK']._serialized_end=1152
+  _globals['_DECISIONGROUND']._serialized_start=1155
+  _globals['_DECISIONGROUND']._serialized_end=1298
+  _globals['_MATCHGROUND']._serialized_start=1301
+  _globals['_MATCHGROUND']._serialized_end=1450
+  _globals['_RIVAL']._serialized_start=1452
+  _globals['_RIVAL']._serialized_end=1531
+  _globals['_EVIDENCEEVENT']._serialized_start=1534
+  _globals['_EVIDENCEEVENT']._serialized_end=1680
+  _globals['_OBSTACLE']._serialized_start=1683
+  _globals['_OBSTACLE']._serialized_end=2256
+  _globals['_OBSTACLE_OWNERSENTRY']._serialized_start=2211
+  _globals['_OBSTACLE_OWNERSENTRY']._serialized_end=2256
+  _globals['_OWNEREVIDENCE']._serialized_start=2258
+  _globals['_OWNEREVIDENCE']._serialized_end=2375
+  _globals['_GETCUSTOMERHISTORYREQUEST']._serialized_start=2378
+  _globals['_GETCUSTOMERHISTORYREQUEST']._serialized_end=2564
+  _globals['_GETCUSTOMERHISTORYRESPONSE']._serialized_start=2567
+  _globals['_GETCUSTOMERHISTORYRESPONSE']._serialized_end=2710
+  _globals['_HISTORYENTRY']._serialized_start=2713
+  _globals['_HISTORYENTRY']._serialized_end=3156
+  _globals['_RESOLVEIDENTIFIERATREQUEST']._serialized_start=3159
+  _globals['_RESOLVEIDENTIFIERATREQUEST']._serialized_end=3377
+  _globals['_RESOLVEIDENTIFIERATRESPONSE']._serialized_start=3379
+  _globals['_RESOLVEIDENTIFIERATRESPONSE']._serialized_end=3505
+  _globals['_EXPLANATIONSERVICE']._serialized_start=3508
+  _globals['_EXPLANATIONSERVICE']._serialized_end=3849
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Why who is who: the evidence behind every conclusion, what keeps two apart, and 
 from c360.common.v1 import common_pb2 as _common_pb2
 from c360.identity.v1 import identity_pb2 as _identity_pb2
 from c360.identity.v1 import matching_pb2 as _matching_pb2
+from c360.identity.v1 import rules_pb2 as _rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -178,17 +179,15 @@ Global___ExplainPairResponse: _TypeAlias = ExplainPairResponse  # noqa: Y015
 
 @_typing.final
 class ChainLink(_message.Message):
-    """ChainLink joins two identifiers. Exactly one of evidence, decision_id and match is its ground."""
+    """ChainLink joins two identifiers. Exactly one of evidence, decision and match is its ground."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FROM_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
-    DECISION_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
-    decision_id: _builtins.str
-    """The decision that merged them, a UUID; empty when events did."""
     @_builtins.property
     def to(self) -> Global___HashedIdentifier:
         """The end nearer to `other`."""
@@ -196,6 +195,10 @@ class ChainLink(_message.Message):
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
         """The earliest event that saw them together."""
+
+    @_builtins.property
+    def decision(self) -> Global___DecisionGround:
+        """The decision that merged them; absent when an event or a match did."""
 
     @_builtins.property
     def match(self) -> Global___MatchGround:
@@ -206,16 +209,56 @@ class ChainLink(_message.Message):
         *,
         to: Global___HashedIdentifier | None = ...,
         evidence: Global___EvidenceEvent | None = ...,
-        decision_id: _builtins.str = ...,
+        decision: Global___DecisionGround | None = ...,
         match: Global___MatchGround | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "from", b"from", "match", b"match", "to", b"to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "evidence", b"evidence", "from", b"from", "match", b"match", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "evidence", b"evidence", "from", b"from", "match", b"match", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "evidence", b"evidence", "from", b"from", "match", b"match", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChainLink: _TypeAlias = ChainLink  # noqa: Y015
+
+@_typing.final
+class DecisionGround(_message.Message):
+    """DecisionGround is what people decided, as of the instants that were given: whether it was taken back since isn't told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    PROPOSAL_ID_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """Its id, a UUID."""
+    decided_by: _builtins.str
+    """Who decided."""
+    reason: _builtins.str
+    """Why."""
+    proposal_id: _builtins.str
+    """The proposal that it accepted or declined, a UUID; empty when there was none."""
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        decided_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        proposal_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "decided_by", b"decided_by", "decision_id", b"decision_id", "proposal_id", b"proposal_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionGround: _TypeAlias = DecisionGround  # noqa: Y015
 
 @_typing.final
 class MatchGround(_message.Message):
@@ -355,10 +398,13 @@ class Obstacle(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
-    DECISION_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
     DOUBTS_FIELD_NUMBER: _builtins.int
+    OWNED_BY_FIELD_NUMBER: _builtins.int
+    BLOCKED_SINCE_FIELD_NUMBER: _builtins.int
+    MERGE_DECISION_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"FORBIDDEN": people decided it. "LIMIT": one customer would have more values of a namespace than it may.
     "CLUSTER_TOO_LARGE": one customer would have more identifiers than it may. "SHARED": too many own
@@ -375,8 +421,6 @@ class Obstacle(_message.Message):
     """
     window_seconds: _builtins.int
     """LIMIT: within how many seconds these may have been first seen; 0: ever."""
-    decision_id: _builtins.str
-    """FORBIDDEN: the decision, a UUID."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedIdentifier]:
         """FORBIDDEN: the two identifiers kept apart. SHARED, CONTESTED, BLOCKED: the value. CROWDED: the values, one or more.
@@ -385,7 +429,13 @@ class Obstacle(_message.Message):
 
     @_builtins.property
     def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """SHARED, CONTESTED: how many values of each stronger namespace it was seen with. Of the sightings that it takes part in, so it may be more."""
+        """SHARED: how many values of each stronger namespace it was seen with; CONTESTED: of each that tells whose it is, and how many devices.
+        Of the sightings that it takes part in, so it may be more.
+        """
+
+    @_builtins.property
+    def decision(self) -> Global___DecisionGround:
+        """FORBIDDEN: the decision."""
 
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
@@ -402,6 +452,20 @@ class Obstacle(_message.Message):
         two say less. "RIVAL": one of the two could be somebody else as well; match.rivals names whom.
         """
 
+    @_builtins.property
+    def owned_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerEvidence]:
+        """SHARED, CONTESTED: by which events they own it whom `owners` counts. Of the strongest namespaces first, of one the earliest first;
+        at most 20.
+        """
+
+    @_builtins.property
+    def blocked_since(self) -> _rules_pb2.RulesVersion:
+        """BLOCKED: the version of the rules from which on it is."""
+
+    @_builtins.property
+    def merge_decision(self) -> Global___DecisionGround:
+        """FORBIDDEN: the decision that would have joined them; absent where an event or a match would have."""
+
     def __init__(
         self,
         *,
@@ -411,18 +475,51 @@ class Obstacle(_message.Message):
         limit: _builtins.int = ...,
         window_seconds: _builtins.int = ...,
         owners: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-        decision_id: _builtins.str = ...,
+        decision: Global___DecisionGround | None = ...,
         evidence: Global___EvidenceEvent | None = ...,
         match: Global___MatchGround | None = ...,
         doubts: _abc.Iterable[_builtins.str] | None = ...,
+        owned_by: _abc.Iterable[Global___OwnerEvidence] | None = ...,
+        blocked_since: _rules_pb2.RulesVersion | None = ...,
+        merge_decision: Global___DecisionGround | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "match", b"match"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_since", b"blocked_since", "decision", b"decision", "evidence", b"evidence", "match", b"match", "merge_decision", b"merge_decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "doubts", b"doubts", "evidence", b"evidence", "identifiers", b"identifiers", "limit", b"limit", "match", b"match", "namespace", b"namespace", "owners", b"owners", "reason", b"reason", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_since", b"blocked_since", "decision", b"decision", "doubts", b"doubts", "evidence", b"evidence", "identifiers", b"identifiers", "limit", b"limit", "match", b"match", "merge_decision", b"merge_decision", "namespace", b"namespace", "owned_by", b"owned_by", "owners", b"owners", "reason", b"reason", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Obstacle: _TypeAlias = Obstacle  # noqa: Y015
+
+@_typing.final
+class OwnerEvidence(_message.Message):
+    """OwnerEvidence is an owner of a value, and why it is one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def owner(self) -> Global___HashedIdentifier:
+        """The owner."""
+
+    @_builtins.property
+    def evidence(self) -> Global___EvidenceEvent:
+        """The earliest event that saw it with the value."""
+
+    def __init__(
+        self,
+        *,
+        owner: Global___HashedIdentifier | None = ...,
+        evidence: Global___EvidenceEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerEvidence: _TypeAlias = OwnerEvidence  # noqa: Y015
 
 @_typing.final
 class GetCustomerHistoryRequest(_message.Message):
