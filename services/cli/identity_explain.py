@@ -140,7 +140,7 @@ def _show_decisions(grounds: list[dict[str, Any]]) -> None:
     columns = {"decided": "decide_time", "by": "decided_by", "why": "reason"}
     columns |= {"answers proposal": "proposal_id", "decision": "decision_id"}
     if rows := {decision["decision_id"]: [decision[name] for name in columns.values()] for decision in made}:
-        render.table("Decided by hand", tuple(columns), rows.values())
+        render.table("Decided by hand", tuple(columns), sorted(rows.values()))
 
 
 def _show_owners(obstacle: dict[str, Any]) -> None:

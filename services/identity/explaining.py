@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.identity import recall, replayed
-from services.identity.behind import Behind, behind
 from services.identity.comparing import Comparing
 from services.identity.domain.decision import Decision
 from services.identity.graph.explain import Explained, explain
@@ -15,6 +14,7 @@ from services.identity.graph.facts import Node
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
+from services.identity.grounding import Grounded, ground
 from services.identity.ledger import Ledger
 from services.identity.nobody import nobody
 from services.identity.recall import Instants, Recalled, Told
@@ -47,7 +47,7 @@ class Why:
     explained: Explained
     rules: Rules
     told: dict[bytes, Told] = field(default_factory=dict)  # by event id
-    behind: Behind = field(default_factory=Behind)
+    grounded: Grounded = field(default_factory=Grounded)  # by what the obstacles and decisions are so
     proposals: list[bytes] = field(default_factory=list)  # of the two, open as it was known; none as of an instant
     grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches
     vetoes: list[str] = field(default_factory=list)  # by which their records tell two apart that are alike
@@ -118,7 +118,7 @@ class Explanations:
             recalled = await recall.recall(connection, hashes, rules, instants, self._is_former(rules))
             explained = await asyncio.to_thread(explain, recalled.standing(rules), first.node, second.node)
             why = Why(first, second, explained, rules, recalled.told)
-            why.behind = await behind(connection, explained, recalled, rules, instants)
+            why.grounded = await ground(connection, explained, recalled, rules, instants)
             why.grounds = await self._grounds(connection, why, recalled)
             if not explained.together and first.customer and second.customer:
                 why.proposals = await _proposals(connection, first.customer, second.customer, instants)

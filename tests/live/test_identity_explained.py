@@ -6,7 +6,6 @@ from random import Random
 import msgspec
 import pytest
 
-from services.identity.behind import MOST_OWNERS
 from services.identity.composition import Parts
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.rules_document import document_of
@@ -18,6 +17,7 @@ from services.identity.graph.facts import Facts, Node
 from services.identity.graph.ownership import contests, divide
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Rules
+from services.identity.grounding import MOST_OWNERS
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.recall import Instants
 from services.identity.tables import erasures, rulebook, views
@@ -237,7 +237,7 @@ def times(explained: Explained) -> list[int]:
 
 def owned(why: Why, value: Node) -> dict[Node, int]:
     """Whose a value is, and when each was first seen with it."""
-    told = why.behind.owned[value.value_hash]
+    told = why.grounded.owned[value.value_hash]
     assert len(told.earliest) == min(MOST_OWNERS, sum(told.counts.values()))
     assert all(owner.told.source == "web" for owner in told.earliest)
     return {owner.node: owner.evidence.occurred_at for owner in told.earliest}
@@ -281,7 +281,7 @@ async def test_a_pair_is_explained_as_by_all_facts(store: Store, rules: Rules, s
             for obstacle in why.explained.obstacles:
                 if obstacle.kind in COUNTED:
                     [value] = obstacle.nodes
-                    counted = list(why.behind.owned[value.value_hash].counts.items())
+                    counted = list(why.grounded.owned[value.value_hash].counts.items())
                     by_two = value in contests(facts, rules, shared(facts, rules)).open
                     assert by_two is (obstacle.kind == "CONTESTED")
                     assert by_two or rules.is_shared(value.namespace, counted)

@@ -83,7 +83,7 @@ async def test_a_blocked_value_names_the_rules_from_which_on_it_is(store: Store)
         activated = await activate(store, document, f"version {version}")
         then = Instants(known_at=activated.recorded_at)
         told = await (await store.parts()).explanations.why(why.one.node, why.other.node, then)
-        found = {value_hash: one.version for value_hash, one in told.behind.blocked_since.items()}
+        found = {value_hash: one.version for value_hash, one in told.grounded.blocked_since.items()}
         assert found == ({value.value_hash: since} if since else {})
 
 

@@ -8,12 +8,12 @@ from c360.identity.v1 import explanation_pb2_grpc, identity_pb2
 from services.identity.api.named import asked_instants, customer_or_node, node
 from services.identity.api.rules import version_message
 from services.identity.api.weights import hashed, match_ground
-from services.identity.behind import Owned, by_hand
 from services.identity.domain.decision import Decision
 from services.identity.explaining import Explanations, History, Why
 from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
+from services.identity.grounding import Owned, by_hand
 from services.identity.recall import Instants, Told
 from services.identity.tables.rulebook import in_force_at
 from shared.events import customer as events
@@ -97,7 +97,7 @@ def _link(why: Why, link: Link, reached: Node, following: Node) -> pb.ChainLink:
     elif link.evidence is not None:
         message.evidence.CopyFrom(_seen(why, link.evidence))
     else:
-        message.decision.CopyFrom(_decision(why.behind.decided["merge", pair(link.strong, link.weak)]))
+        message.decision.CopyFrom(_decision(why.grounded.decided["merge", pair(link.strong, link.weak)]))
     getattr(message, "from").CopyFrom(hashed(reached))  # a keyword of Python
     return message
 
@@ -107,14 +107,14 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
     if obstacle.link is not None and obstacle.link.weight is not None:
         message.match.CopyFrom(match_ground(obstacle.link, why.grounds.get(obstacle.link), obstacle.link.strong))
     elif obstacle.link is not None and by_hand(obstacle.link):
-        merged = why.behind.decided["merge", pair(obstacle.link.strong, obstacle.link.weak)]
+        merged = why.grounded.decided["merge", pair(obstacle.link.strong, obstacle.link.weak)]
         message.merge_decision.CopyFrom(_decision(merged))
     elif obstacle.link is not None and obstacle.link.evidence is not None:
         message.evidence.CopyFrom(_seen(why, obstacle.link.evidence))
     namespace = why.rules.of(obstacle.namespace)
     match obstacle.kind:
         case "FORBIDDEN":
-            message.decision.CopyFrom(_decision(why.behind.decided["forbid", pair(*obstacle.nodes)]))
+            message.decision.CopyFrom(_decision(why.grounded.decided["forbid", pair(*obstacle.nodes)]))
         case "LIMIT":
             message.namespace = obstacle.namespace
             message.limit = namespace.limit or 0
@@ -129,9 +129,9 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.doubts.extend(obstacle.doubts)
         case "SHARED" | "CONTESTED":
             message.limit = (namespace.shared_after or 0) if obstacle.kind == "SHARED" else 0
-            _add_owners(message, why.behind.owned[obstacle.nodes[0].value_hash])
+            _add_owners(message, why.grounded.owned[obstacle.nodes[0].value_hash])
         case "BLOCKED":
-            message.blocked_since.CopyFrom(version_message(why.behind.blocked_since[obstacle.nodes[0].value_hash]))
+            message.blocked_since.CopyFrom(version_message(why.grounded.blocked_since[obstacle.nodes[0].value_hash]))
     return message
 
 

@@ -1,4 +1,4 @@
-"""What stands behind an explanation: who owns a value that links nobody and by which events, since when the rules block it, and
+"""What an explanation rests on: who owns a value that links nobody and by which events, since when the rules block it, and
 who decided what was decided by hand. All as of the instants that are asked, each loaded in one batch. Reads only.
 """
 
@@ -37,7 +37,7 @@ class Owned(NamedTuple):
 
 
 @dataclass(slots=True)
-class Behind:
+class Grounded:
     """`owned` and `blocked_since` are by value hash; `decided` by what it forces or forbids."""
 
     owned: dict[bytes, Owned] = field(default_factory=dict)
@@ -45,8 +45,8 @@ class Behind:
     decided: dict[tuple[Kind, Pair], Decision] = field(default_factory=dict)
 
 
-async def behind(connection: Any, explained: Explained, recalled: Recalled, rules: Rules, instants: Instants) -> Behind:
-    found = Behind(decided=await _decided(connection, explained, recalled))
+async def ground(connection: Any, explained: Explained, recalled: Recalled, rules: Rules, instants: Instants) -> Grounded:
+    found = Grounded(decided=await _decided(connection, explained, recalled))
     values = {kind: _values(explained.obstacles, kind) for kind in ("SHARED", "CONTESTED", "BLOCKED")}
     if values["SHARED"] or values["CONTESTED"]:
         found.owned = await _owned(connection, values["SHARED"], values["CONTESTED"], recalled, rules, instants)
