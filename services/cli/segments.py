@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,17 +78,19 @@ def list_segments(
 
     asked = segment_pb2.ListSegmentsRequest(purpose=purpose, at_least_as_fresh=messages.positions(fresh))
     with _segments() as stub:
-        settled = True
+        progress = ""
 
         def call(request: Any, timeout: float) -> Any:
-            nonlocal settled
+            nonlocal progress
             answer = stub.ListSegments(request, timeout=timeout)
-            settled = answer.settled
+            looked_at = f"{answer.looked_at_customers:,} of {answer.customers:,}" if answer.customers else "not yet any"
+            progress = "" if answer.settled else looked_at
             return answer
 
         found = list(_plain(paging.entries(call, asked, "segments", limit, timeout_s)))
-    if not settled:
-        render.note("not everybody was looked at by the rules in force yet")
+    if progress:
+        waiting = ", ".join(one["name"] for one in found if not one["settled"])
+        render.note(f"by the rules in force {progress} customers were looked at for: {waiting}")
     _show(found, as_json, "Segments", {"segment": "name", "customers": "size", "when": "when", "title": "title"})
 
 
@@ -175,7 +178,11 @@ def size(
     with _segments() as stub:
         found = list(_plain(paging.entries(stub.ListSegmentSizes, request, "sizes", limit, timeout_s)))
     columns = {"when": "record_time", "customers": "size", "not known": "unknown", "rules": "rules_version"}
-    _show(found, as_json, "Sizes", columns)
+    known = found if as_json else list(dropwhile(lambda one: one["unknown"] == "not_begun", found))
+    if before := len(found) - len(known):
+        render.note(f"nothing was written of segments before: {before} earlier instant{'s' * (before > 1)} left out")
+    if known or not found:
+        _show(known, as_json, "Sizes", columns)
 
 
 @app.command()

@@ -6,33 +6,34 @@ of two processes one waits. With no segments there is nothing to do and the log 
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
 
-from services.profile.beginnings import Beginnings, Mover
-from services.profile.causes import RULES, TIME, Cause, because, begins_with, cause_of, change_of
-from services.profile.domain.membership import Move, by_events_alone, moves
+from services.profile.beginnings import Beginnings
+from services.profile.causes import TIME, Cause
+from services.profile.domain.membership import differing
 from services.profile.domain.rules import Rules
+from services.profile.domain.rules_document import SHIPPED_RULES
+from services.profile.domain.segments import only
 from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, partition_name
 from services.profile.hub import Hub
-from services.profile.standings import RulesChanged, Seen, Standings
+from services.profile.membership_writer import MembershipWriter
+from services.profile.standings import RulesChanged, Standings
 from services.profile.tables import memberships
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Place
 from services.profile.tables.rulebook import Rulebook
-from shared.ids import partition_of
 from shared.instants import SECOND, Clock
-from shared.log import LogReader, Record
-from shared.log.reader import Stretch
+from shared.log import LogReader
 from shared.positions import Progress
 from shared.telemetry import logger
 from shared.waiting import wait_for_news
 
 PAGE_EVENTS: Final = 100  # of each partition, in one transaction
-PAGE_CUSTOMERS: Final = 100  # of those that are looked at for time, rules or consent, in one transaction
+PAGE_CUSTOMERS: Final = 250  # of those that are looked at for time, rules or consent, in one transaction
 LOOKS_AGAIN_S: Final = 5.0  # at the longest, whatever is due: clocks are set
 GATHERING_S: Final = 0.05  # what comes within it is looked at together
 
@@ -57,7 +58,7 @@ class Keeper:
     ) -> None:
         self._pool = pool
         self._standings = standings
-        self._beginnings = beginnings
+        self._writer = MembershipWriter(standings, beginnings, partitions, clock)
         self._rulebook = rulebook
         self._progress = progress
         self._hub = hub
@@ -122,14 +123,14 @@ class Keeper:
         async with self._pool.acquire() as connection, connection.transaction():
             place = await self._begun(connection, await memberships.lock(connection), rules)
             more, changed, heads = await self._changed(connection)
-            seen = await self._standings.look(connection, rules, changed)
+            seen = await self._standings.look(connection, rules, rules.segments, changed)
             decided, consent = await self._decided(connection, rules, place)
-            causes = await self._causes(connection, seen, changed)
+            causes = await self._writer.causes(connection, seen, changed)
             now = self._clock()
-            await self._write(connection, rules, seen, self._by_rules(place, seen, causes))
-            others = await self._standings.look(connection, rules, decided)
+            self._moved |= await self._writer.write(connection, rules, place, seen, causes)
+            others = await self._standings.look(connection, rules, rules.segments, decided)
             causes = dict.fromkeys(others.clusters, Cause("consent", now))
-            await self._write(connection, rules, others, self._by_rules(place, others, causes))
+            self._moved |= await self._writer.write(connection, rules, place, others, causes)
             await memberships.move_to(connection, msgspec.structs.replace(place, consent=consent))
         for partition, next_pos in heads.items():
             self._progress.advance(looked_at(partition_name(partition)), next_pos - 1)
@@ -137,18 +138,21 @@ class Keeper:
         return more
 
     async def _begun(self, connection: Any, place: Place, rules: Rules) -> Place:
-        """When these rules are new, everybody is to be looked at by them. Raises _Overtaken when they are older."""
+        """When these rules are new, everybody is to be looked at for what differs by them. Raises _Overtaken when they are older."""
         if place.rules_version > rules.version:
             raise _Overtaken
         if place.rules_version == rules.version:
             return place
-        before = self._rulebook.version(place.rules_version).rules.segments if place.rules_version else None
-        if before is None:  # nobody followed until now, and all are looked at anyway
+        before = self._rulebook.version(place.rules_version).rules if place.rules_version else SHIPPED_RULES
+        consent = place.consent
+        if before.segments is None:  # nobody followed until now
             await memberships.skip_to_the_end(connection)
-        log.info("everybody is looked at for segments", rules=rules.version)
-        await memberships.begin(connection, rules.version, self._clock())
-        consent = self._progress.applied(CONSENT) if before is None else place.consent
-        return Place(rules_version=rules.version, filling=True, partition=0, stream=b"", consent=consent)
+            consent = self._progress.applied(CONSENT)
+        wanted = differing(before, rules).union(place.differing)
+        if wanted:
+            log.info("everybody is looked at for segments", rules=rules.version, segments=len(wanted))
+        new = Place(rules_version=rules.version, consent=consent, differing=tuple(sorted(wanted)))
+        return await memberships.begin(connection, new, self._clock())
 
     async def _changed(self, connection: Any) -> tuple[bool, Counter[bytes], dict[int, int]]:
         """Whether there is more, {stream: events} of the next pages of the log, which then are behind, and where the ones after begin."""
@@ -176,26 +180,27 @@ class Keeper:
         """A page of everybody, by rules that are new."""
         async with self._pool.acquire() as connection, connection.transaction():
             place = await memberships.lock(connection)
-            if place.rules_version != rules.version or not place.filling:
+            if place.rules_version != rules.version or not place.differing:
                 self._settle(rules, place)  # after a restart
                 return place.rules_version != rules.version
-            if rules.segments is None:
-                page = [(0, customer) for customer in await memberships.somebody_after(connection, place, PAGE_CUSTOMERS)]
-                await memberships.set_due(connection, dict.fromkeys((customer for _, customer in page), None))
+            segments = None if rules.segments is None else only(rules.segments, place.differing)
+            if segments is None or not segments.conditions:  # none of them is defined any more
+                page = [(0, one) for one in await memberships.somebody_after(connection, place, PAGE_CUSTOMERS)]
             else:
                 page = await memberships.streams_after(connection, place, PAGE_CUSTOMERS)
-            seen = await self._standings.look(connection, rules, [stream for _, stream in page])
-            await self._write(connection, rules, seen, dict.fromkeys(seen.clusters, Cause(RULES, self._clock())))
+            seen = await self._standings.look(connection, rules, segments, [stream for _, stream in page])
+            self._moved |= await self._writer.write_differing(connection, rules, place, seen)
             partition, stream = page[-1] if page else (0, b"")
-            place = msgspec.structs.replace(place, filling=bool(page), partition=partition, stream=stream)
-            await memberships.move_to(connection, place)
+            place = msgspec.structs.replace(place, partition=partition, stream=stream, looked_at=place.looked_at + len(page))
             if not page:
+                place = Place(rules_version=rules.version, consent=place.consent)
                 await memberships.settle(connection, rules.version, self._clock())
+            await memberships.move_to(connection, place)
         self._settle(rules, place)
         return bool(page)
 
     def _settle(self, rules: Rules, place: Place) -> None:
-        if place.rules_version != rules.version or place.filling:
+        if place.rules_version != rules.version or place.differing:
             return
         self._progress.advance(SETTLED, rules.version)
         if rules.segments is None:
@@ -207,87 +212,10 @@ class Keeper:
             if place.rules_version != rules.version:
                 return True
             due = await memberships.take_due(connection, self._clock(), PAGE_CUSTOMERS)
-            seen = await self._standings.look(connection, rules, due)
+            seen = await self._standings.look(connection, rules, rules.segments, due)
             causes = {
                 canonical: Cause(TIME, min(due[member] for member in cluster if member in due), alone=True)
                 for canonical, cluster in seen.clusters.items()
             }
-            await self._write(connection, rules, seen, self._by_rules(place, seen, causes))
+            self._moved |= await self._writer.write(connection, rules, place, seen, causes)
             return len(due) >= PAGE_CUSTOMERS
-
-    async def _causes(self, connection: Any, seen: Seen, changed: Mapping[bytes, int]) -> dict[bytes, Cause]:
-        """By canonical customer, of whoever moves."""
-        written = await memberships.written(connection, [member for cluster in seen.clusters.values() for member in cluster])
-        moving = {c for c, cluster in seen.clusters.items() if moves(written, cluster, c, seen.standings[c].segments)}
-        stretches = [
-            Stretch(partition_of(member, self._partitions), member, one.version - changed[member] + 1, one.version)
-            for canonical in moving
-            for member, one in seen.clusters[canonical].items()
-            if member in changed
-        ]
-        records = await LogReader(connection).history(stretches) if stretches else []
-        by_stream: dict[bytes, list[Record]] = {}
-        for record in records:
-            by_stream.setdefault(record.entry.stream, []).append(record)
-        return {
-            canonical: cause_of([record for member in seen.clusters[canonical] for record in by_stream.get(member, ())])
-            for canonical in moving
-        }
-
-    def _by_rules(self, place: Place, seen: Seen, causes: Mapping[bytes, Cause]) -> Mapping[bytes, Cause]:
-        """Whoever wasn't looked at by new rules yet may enter or leave by them, whatever else there is of it."""
-        if not place.filling:
-            return causes
-        looked_at = {
-            canonical
-            for canonical, cluster in seen.clusters.items()
-            if all((partition_of(member, self._partitions), member) <= (place.partition, place.stream) for member in cluster)
-        }
-        rules = Cause(RULES, self._clock())
-        return {canonical: cause if canonical in looked_at else rules for canonical, cause in causes.items()}
-
-    async def _write(self, connection: Any, rules: Rules, seen: Seen, causes: Mapping[bytes, Cause]) -> None:
-        if not seen.clusters:
-            return
-        everybody = [member for cluster in seen.clusters.values() for member in cluster]
-        if erased := [m for cluster in seen.clusters.values() for m, one in cluster.items() if one.state.erased]:
-            await memberships.forget(connection, erased)
-        written, now = await memberships.written(connection, everybody), self._clock()
-        found = {
-            canonical: moves(written, cluster, canonical, seen.standings[canonical].segments)
-            for canonical, cluster in seen.clusters.items()
-        }
-        if moved := {canonical: own for canonical, own in found.items() if own}:
-            since = await self._since(connection, rules, seen, causes, moved, now)
-            changes = [
-                change_of(move, cause, since.get((move.customer, move.segment), cause.valid_at), rules.version, now)
-                for canonical, own in moved.items()
-                for move in own
-                for cause in [because(causes[canonical], move.segment, rules, seen.clusters[canonical])]
-            ]
-            await memberships.write(connection, changes)
-            self._moved |= {change.customer for change in changes}
-        due: dict[bytes, int | None] = dict.fromkeys(everybody)
-        await memberships.set_due(connection, due | {canonical: one.due_at for canonical, one in seen.standings.items()})
-
-    async def _since(
-        self,
-        connection: Any,
-        rules: Rules,
-        seen: Seen,
-        causes: Mapping[bytes, Cause],
-        moved: Mapping[bytes, Sequence[Move]],
-        now: int,
-    ) -> dict[tuple[bytes, str], int]:
-        """By customer and segment, where what happened says it, and not what others came into force."""
-        heads = await memberships.heads(connection)
-        movers = {}
-        for canonical, own in moved.items():
-            cluster, cause = seen.clusters[canonical], causes[canonical]
-            wanted = {move.segment: move.entered for move in own if move.customer == canonical}
-            if wanted and cause.kind != RULES:
-                followed = {member: heads.get(partition_of(member, self._partitions), 0) for member in cluster}
-                begins = begins_with(cause, cluster, followed, by_events_alone(rules, wanted))
-                movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
-        history = self._standings.history(connection, rules)
-        return await self._beginnings.of(history, LogReader(connection), rules, movers, now)

@@ -1,17 +1,19 @@
 """Where customers belong: which of them are one now, and the segments that each is in, by the rules in force."""
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from services.profile.choosing import Chooser
 from services.profile.clusters import joined
-from services.profile.domain.golden import golden_record, unconfirmed
+from services.profile.domain.golden import unconfirmed
 from services.profile.domain.lineage import canonicals
-from services.profile.domain.membership import Standing, standing
+from services.profile.domain.membership import Standing, standing_by
 from services.profile.domain.rules import Rules
+from services.profile.domain.segments import Segments
 from services.profile.domain.state import Held
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
@@ -22,6 +24,8 @@ from shared.instants import END_OF_TIME, Clock
 from shared.log import LogReader
 from shared.telemetry import logger
 from shared.vault import EnvelopeBroken, Vault
+
+AT_ONCE_S: Final = 0.002  # of looking at customers; then reads go on
 
 log = logger("segments")
 
@@ -48,8 +52,8 @@ class Standings:
         self._partitions = partitions
         self._clock = clock
 
-    async def look(self, connection: Any, rules: Rules, streams: Collection[bytes]) -> Seen:
-        """The customers that these streams belong to, as they are now. Raises RulesChanged."""
+    async def look(self, connection: Any, rules: Rules, segments: Segments | None, streams: Collection[bytes]) -> Seen:
+        """The customers that these streams belong to, as they are now, and where in these segments of the rules. Raises RulesChanged."""
         if not streams:
             return Seen({}, {})
         held = await self._held(connection, streams)
@@ -60,13 +64,16 @@ class Standings:
         confirmed = await self._chooser.confirmed(unconfirmed((held[member].state for member in lineage), rules), END_OF_TIME)
         if rules is not self._rulebook.rules:  # else some of the states may be folded for others
             raise RulesChanged
-        now, standings = self._clock(), {}
+        now, standings, since = self._clock(), {}, time.perf_counter()
         for canonical, cluster in clusters.items():
             states = {member: one.state for member, one in cluster.items()}
-            await asyncio.sleep(0)  # reads go on meanwhile
-            gone = rules.segments is None or any(state.erased for state in states.values())
-            record = None if gone else golden_record(states, rules, confirmed, now)
-            standings[canonical] = Standing() if record is None else standing(states.values(), record, rules, now)
+            if time.perf_counter() - since > AT_ONCE_S:
+                await asyncio.sleep(0)
+                since = time.perf_counter()
+            erased = any(state.erased for state in states.values())
+            standings[canonical] = (
+                Standing() if segments is None or erased else standing_by(states, rules, segments, confirmed, now)
+            )
         return Seen(clusters, standings)
 
     def history(self, connection: Any, rules: Rules) -> History:

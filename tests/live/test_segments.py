@@ -49,7 +49,7 @@ async def _emptied(inside: Inside) -> None:
     pool = inside.parts.keeper._pool
     for table in TABLES:
         await pool.execute(f"DELETE FROM {table}")
-    await pool.execute("UPDATE segment_progress SET rules_version = 0, filling = false, consent = 0")
+    await pool.execute("UPDATE segment_progress SET rules_version = 0, differing = '{}', consent = 0")
 
 
 async def caught_up(keeper: memberships.Keeper) -> None:
@@ -142,7 +142,7 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
 
     await activated(parts, command(RULES))
     await caught_up(keeper)
-    assert await parts.memberships.filled_for() == 2
+    assert (await parts.memberships.place()).rules_version == 2
     assert (await agree(inside, streams))["kiel"] == {one}
     assert await history(inside, "kiel", one) == [(True, "rules")]
     looked_at = [now_us()]

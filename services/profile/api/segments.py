@@ -15,10 +15,11 @@ from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings, require_sight_of
-from services.profile.domain.membership import looks_at, seen_by, told_by
+from services.profile.domain.membership import differing, looks_at, seen_by, told_by
+from services.profile.domain.rules import Rules
 from services.profile.domain.sizes import instants, sizes
 from services.profile.memberships import Keeper
-from services.profile.tables.memberships import Change, Memberships
+from services.profile.tables.memberships import Change, Memberships, Place
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
@@ -59,15 +60,29 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         page = Page(request, BY_NAME)
         await self._fresh(request, context)
         in_force = self._rulebook.in_force
-        settled, sizes = await self._sizes(in_force.version, request.purpose)
+        purpose = self._profiles.purpose(request.purpose) if request.purpose else None
+        place = await self._memberships.place()
+        sizes = await self._memberships.sizes() if purpose else {}
+        unsettled = self._unsettled(in_force.rules, place, await self._memberships.place())
+        seen = _seen(in_force.rules, purpose) - unsettled
         found = sorted(in_force.document.segments.items())
         rows = [(name, segment) for name, segment in found if page.after is None or name > page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one[0])
         return pb.ListSegmentsResponse(
-            segments=[pb.Segment(name=name, title=one.title, when=one.when, size=sizes.get(name)) for name, one in shown],
+            segments=[
+                pb.Segment(
+                    name=name,
+                    title=one.title,
+                    when=one.when,
+                    size=sizes.get(name, 0) if name in seen else None,
+                    settled=name not in unsettled,
+                )
+                for name, one in shown
+            ],
             next_page_token=token,
             rules_version=in_force.version,
-            settled=settled,
+            settled=not unsettled,
+            **(_progress(in_force.rules, place) if unsettled else {}),
         )
 
     async def ListSegmentSizes(self, request: pb.ListSegmentSizesRequest, context: Any) -> pb.ListSegmentSizesResponse:
@@ -78,7 +93,9 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         rows = instants(first, asked.last, asked.step, page.wanted)
         grown = await self._memberships.grown(request.segment, rows) if rows else {}
         seen = seen_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
-        found, token = page.cut(sizes(rows, grown, await self._memberships.settlings(), seen.get), lambda one: (one.at, b""))
+        found, token = page.cut(
+            sizes(rows, grown, await self._memberships.settlings(request.segment), seen.get), lambda one: (one.at, b"")
+        )
         return pb.ListSegmentSizesResponse(sizes=map(size_message, found), next_page_token=token)
 
     async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
@@ -86,10 +103,10 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         await self._fresh(request, context)
         purpose = self._purpose(request.segment, request.purpose)
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
-        version = self._rulebook.in_force.version
-        await self._settled(version, seconds_left(context))
+        rules = self._rulebook.rules
+        place = await self._settled(request.segment, rules, seconds_left(context))
         rows = await self._memberships.members(request.segment, after, page.wanted)
-        await self._settled(version, 0)  # others that came into force meanwhile had written some of them
+        await self._settled(request.segment, rules, 0, place)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
         permitted = await self._permitted([one.customer for one in found], purpose)
         shown = [one for one in found if one.customer in permitted]
@@ -138,37 +155,56 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             await self._progress.wait_all(positions, seconds_left(context))
             await self._keeper.include({log for log, _ in positions}, seconds_left(context))
 
-    async def _sizes(self, version: int, purpose_name: str) -> tuple[bool, dict[str, int]]:
-        """Whether everybody was looked at by the rules in force; and if so, the sizes that the purpose may see, if there is one."""
-        purpose = self._profiles.purpose(purpose_name) if purpose_name else None
-        before, sizes = await self._memberships.filled_for(), await self._memberships.sizes() if purpose else {}
-        segments = self._rulebook.version(version).rules.segments
-        if not before == await self._memberships.filled_for() == version:
-            return False, {}
-        if purpose is None or segments is None:
-            return True, {}
-        return True, {
-            name: sizes.get(name, 0) for name, one in segments.conditions.items() if all(map(purpose.may_see, looks_at(one)))
-        }
-
     def _purpose(self, segment: str, name: str) -> PurposeDefined:
         """Raises InvalidInput, Unavailable, NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""
         purpose = self._profiles.purpose(name)
         require_sight_of(segment, self._rulebook.rules, purpose)
         return purpose
 
-    async def _settled(self, version: int, wait_s: float) -> None:
+    async def _settled(self, segment: str, rules: Rules, wait_s: float, since: Place | None = None) -> Place:
         """What is written may be of a condition of before, which the purpose was not judged by. Raises Unavailable (SEGMENTS_NOT_SETTLED)."""
         until = asyncio.get_running_loop().time() + wait_s
-        while await self._memberships.filled_for() != version:
+        while True:
+            place = await self._memberships.place()
+            if segment not in self._unsettled(rules, since or place, place):
+                return place
             if asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(SETTLED_EVERY_S)
                 continue
-            raise Unavailable("not everybody was looked at by the rules in force yet; try again", reason="SEGMENTS_NOT_SETTLED")
+            raise Unavailable(
+                "not everybody was looked at for it by the rules in force yet; try again",
+                reason="SEGMENTS_NOT_SETTLED",
+                **_progress(rules, place),
+            )
+
+    def _unsettled(self, rules: Rules, since: Place, now: Place) -> frozenset[str]:
+        """Segments of which not all that was written at one time between these places is by these rules."""
+        defined = frozenset(rules.segments.conditions) if rules.segments is not None else frozenset[str]()
+        found = {*since.differing, *now.differing}
+        for version in range(since.rules_version, now.rules_version + 1):
+            if not 1 <= version <= len(self._rulebook.activations):
+                return defined
+            if version != rules.version:
+                found |= differing(self._rulebook.version(version).rules, rules)
+        return defined & found
 
     async def _permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
         clusters = await self._batches.clusters(customers, purpose)
         return {customer for customer, found in clusters.items() if not isinstance(found, Refused)}
+
+
+def _seen(rules: Rules, purpose: PurposeDefined | None) -> set[str]:
+    """Names of the segments whose size it may see."""
+    if purpose is None or rules.segments is None:
+        return set()
+    return {name for name, one in rules.segments.conditions.items() if all(map(purpose.may_see, looks_at(one)))}
+
+
+def _progress(rules: Rules, place: Place) -> dict[str, int]:
+    """How far everybody is looked at; nobody, while the look by these rules hasn't begun."""
+    begun = place.rules_version == rules.version
+    looked_at = place.looked_at if begun else 0
+    return {"looked_at_customers": looked_at, "customers": max(looked_at, place.customers) if begun else 0}
 
 
 def _change(one: Change) -> pb.MembershipChange:

@@ -107,7 +107,7 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
     members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
     return GoldenRecord(
         members=members,
-        traits=_survivors(whole, rules, verified) | _computed(whole, rules, at),
+        traits=_survivors(whole, rules, verified, None) | _computed(whole, rules, at),
         identifiers={h: one for h, one in linked(whole).items() if h in whole.named},
         founded_at=whole.founded_at if whole.first_seen_at == END_OF_TIME else whole.first_seen_at,
         last_seen_at=whole.last_seen_at,
@@ -129,9 +129,20 @@ def without_computed(record: GoldenRecord, rules: Rules) -> GoldenRecord:
     return msgspec.structs.replace(record, traits=kept, redacted=names)
 
 
-def _survivors(whole: State, rules: Rules, verified: Collection[VerifiedValue]) -> dict[str, GoldenTrait]:
+def surviving(
+    states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue], names: Collection[str] | None
+) -> dict[str, GoldenTrait]:
+    """As in the golden record, of the traits of these names, and without the computed ones."""
+    whole = next(iter(states.values())) if len(states) == 1 else combine(states)
+    return _survivors(whole, rules, verified, names)
+
+
+def _survivors(
+    whole: State, rules: Rules, verified: Collection[VerifiedValue], names: Collection[str] | None
+) -> dict[str, GoldenTrait]:
     found: dict[str, GoldenTrait] = {}
-    for name in sorted(whole.traits.keys() | whole.assertions.keys()):
+    said = whole.traits.keys() | whole.assertions.keys()
+    for name in sorted(said if names is None else said.intersection(names)):
         rule, removed = rules.of(name), whole.removals.get(name)
         if rule.rule == "most_recent" and not rule.needs_all:
             trait = _most_recent(whole.traits[name], removed)

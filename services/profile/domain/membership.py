@@ -7,10 +7,10 @@ import msgspec
 
 from services.profile.domain.computed.aggregates import values
 from services.profile.domain.computed.take import join
-from services.profile.domain.expressions.tree import EVERY_FIELD, taken_of
-from services.profile.domain.golden import COMPUTED, GoldenRecord
+from services.profile.domain.expressions.tree import EVERY_FIELD
+from services.profile.domain.golden import COMPUTED, GoldenRecord, GoldenTrait, VerifiedValue, surviving
 from services.profile.domain.rules import Rules
-from services.profile.domain.segments import Condition, Known, Segments, alone, members, next_change
+from services.profile.domain.segments import Condition, Known, Segments, members, next_change, only
 from services.profile.domain.state import State
 
 NOWHERE: Final[frozenset[str]] = frozenset()
@@ -33,19 +33,28 @@ def standing(states: Iterable[State], record: GoldenRecord, rules: Rules, at: in
     """Of the customer that these states are, whose golden record this is at that instant."""
     if rules.segments is None:
         return Standing()
-    return _standing(states, record, rules.segments, at)
+    return _standing(states, record.traits, rules.segments, at)
+
+
+def standing_by(
+    states: dict[bytes, State], rules: Rules, segments: Segments, verified: Collection[VerifiedValue], at: int
+) -> Standing:
+    """As `standing`, of `segments` of these rules; of the golden record no more is made than they look at."""
+    names = frozenset[str]().union(*(one.sent for one in segments.conditions.values()))
+    record = surviving(states, rules, verified, None if EVERY_FIELD in names else names)
+    return _standing(states.values(), record, segments, at)
 
 
 def standing_in(segment: str, states: Iterable[State], record: GoldenRecord, rules: Rules, at: int) -> Standing:
     """As `standing`, of one segment; of one that these rules don't define nobody is a member."""
     if rules.segments is None or segment not in rules.segments.conditions:
         return Standing()
-    return _standing(states, record, alone(rules.segments, segment), at)
+    return _standing(states, record.traits, only(rules.segments, [segment]), at)
 
 
-def _standing(states: Iterable[State], record: GoldenRecord, segments: Segments, at: int) -> Standing:
+def _standing(states: Iterable[State], record: Mapping[str, GoldenTrait], segments: Segments, at: int) -> Standing:
     kept = join(state.computed for state in states)
-    traits = {name: trait.value for name, trait in record.traits.items() if name not in segments.definitions.all}
+    traits = {name: trait.value for name, trait in record.items() if name not in segments.definitions.all}
     known = Known(traits, values(kept, segments.definitions, at), at)
     return Standing(members(segments, known), next_change(segments, known, kept))
 
@@ -59,6 +68,26 @@ def moves(
     found += [Move(canonical, segment, False) for segment in was - wanted]
     found += [Move(other, segment, False) for other in cluster if other != canonical for segment in written.get(other, ())]
     return sorted(found)
+
+
+def differing(old: Rules, new: Rules) -> frozenset[str]:
+    """Names of segments, of either, in which somebody may be by one of the rules and not by the other."""
+    conditions = [one.segments.conditions if one.segments is not None else {} for one in (old, new)]
+    both = conditions[0].keys() & conditions[1].keys()
+    same = {name for name in both if _says_the_same(conditions[0][name], conditions[1][name], old, new)}
+    return frozenset((conditions[0].keys() | conditions[1].keys()) - same)
+
+
+def _says_the_same(one: Condition, other: Condition, old: Rules, new: Rules) -> bool:
+    """Whether it is the same condition, and all that it looks at is made in the same way."""
+    if one.when.text != other.when.text:
+        return False
+    was, now = (rules.computed.all if rules.computed is not None else {} for rules in (old, new))
+    if any(was[name].meaning != now[name].meaning for name in one.uses):
+        return False
+    if EVERY_FIELD in one.sent:  # what is sent under the name of a computed trait isn't looked at
+        return (old.default, old.traits) == (new.default, new.traits) and was.keys() == now.keys()
+    return all(old.of(name) == new.of(name) and (name in was) is (name in now) for name in one.sent)
 
 
 def seen_by(defining: Iterable[Rules], segment: str, may_see: Callable[[str], bool]) -> dict[int, bool]:
@@ -105,7 +134,7 @@ def rests_on_less(condition: Condition, record: GoldenRecord) -> bool:
 
 def looks_at(condition: Condition) -> frozenset[str]:
     """Names of the traits that being in the segment tells something of; EVERY_FIELD where that can't be read from the expression."""
-    return frozenset(condition.uses) | taken_of(condition.when.tree.root, "traits")
+    return condition.uses | condition.sent
 
 
 def hidden_segments(rules: Rules, may_see: Callable[[str], bool]) -> set[str]:

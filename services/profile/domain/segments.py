@@ -8,7 +8,7 @@ A condition that can't be evaluated, because a trait is missing or of another ty
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -20,6 +20,7 @@ from services.profile.domain.computed.definitions import Definition, Definitions
 from services.profile.domain.computed.occurrences import Kept
 from services.profile.domain.expressions.clocks import Crossing, crossings, next_crossing
 from services.profile.domain.expressions.language import Expression, Kind, Language, Values, instant_of, invalid
+from services.profile.domain.expressions.tree import taken_of
 
 MAX_SEGMENTS: Final = 200  # each is weighed whenever a customer changes
 MAX_TITLE_CHARACTERS: Final = 500
@@ -46,12 +47,13 @@ Section = dict[str, Segment]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A segment's, compiled. `uses` are the computed traits that it looks at."""
+    """A segment's, compiled. `uses` are the computed traits that it looks at, `sent` the others; EVERY_FIELD where that can't be read."""
 
     name: str
     when: Expression
     crossings: list[Crossing]
     uses: frozenset[str]
+    sent: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,9 @@ def members(segments: Segments, known: Known) -> frozenset[str]:
     return frozenset(name for name, condition in segments.conditions.items() if condition.when.evaluate(values) is True)
 
 
-def alone(segments: Segments, name: str) -> Segments:
-    """As if no other were defined."""
-    return replace(segments, conditions={name: segments.conditions[name]})
+def only(segments: Segments, names: Collection[str]) -> Segments:
+    """As if no others than these were defined."""
+    return replace(segments, conditions={name: one for name, one in segments.conditions.items() if name in names})
 
 
 def next_change(segments: Segments, known: Known, kept: Mapping[str, Kept]) -> int | None:
@@ -125,6 +127,7 @@ def _compile(name: str, segment: Segment, language: Language, definitions: Defin
             for node in when.tree.root.walk()
             if node.kind == "identifier" and _COMPUTED in node.name
         ),
+        sent=taken_of(when.tree.root, "traits"),
     )
 
 

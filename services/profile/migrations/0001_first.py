@@ -103,16 +103,19 @@ SEGMENTS = """
 CREATE TABLE segment_progress (
     one           bool  PRIMARY KEY DEFAULT true CHECK (one),
     rules_version int4  NOT NULL,
-    filling       bool  NOT NULL,
     partition     int4  NOT NULL,
     stream        bytea NOT NULL,
-    consent       int8  NOT NULL
+    consent       int8  NOT NULL,
+    differing     text[] NOT NULL,
+    looked_at     int8  NOT NULL,
+    customers     int8  NOT NULL
 );
-INSERT INTO segment_progress (rules_version, filling, partition, stream, consent) VALUES (0, false, 0, '', 0);
+INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0);
 CREATE TABLE segment_settlings (
-    rules_version int4 PRIMARY KEY,
-    begun_at      int8 NOT NULL,
-    settled_at    int8
+    rules_version int4   PRIMARY KEY,
+    begun_at      int8   NOT NULL,
+    settled_at    int8,
+    differing     text[] NOT NULL
 );
 CREATE TABLE segment_heads (
     partition int4 PRIMARY KEY,

@@ -2,7 +2,7 @@
 segment, since when and why, when time alone may change it, by which rules since when, and up to where the log was followed."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,13 +11,19 @@ from shared import faults
 
 
 class Place(msgspec.Struct, frozen=True):
-    """How far membership is: the version of the rules it goes by; while `filling`, up to which stream everybody was looked at."""
+    """How far membership is: the version of the rules it goes by; and while segments are `differing` from what rules of before made of
+    them, up to which stream everybody was looked at for those, and how many of all `customers` that is."""
 
     rules_version: int
-    filling: bool
-    partition: int
-    stream: bytes
-    consent: int
+    partition: int = 0
+    stream: bytes = b""
+    consent: int = 0
+    differing: tuple[str, ...] = ()
+    looked_at: int = 0
+    customers: int = 0
+
+
+PLACE: Final = ", ".join(Place.__struct_fields__)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,26 +51,34 @@ class Member(msgspec.Struct, frozen=True):
 
 async def lock(connection: Any) -> Place:
     """Whoever has it is the only one that writes memberships, until its transaction ends."""
-    row = await connection.fetchrow("SELECT rules_version, filling, partition, stream, consent FROM segment_progress FOR UPDATE")
-    return Place(**dict(row))
+    return _place(await connection.fetchrow(f"SELECT {PLACE} FROM segment_progress FOR UPDATE"))  # noqa: S608
+
+
+def _place(row: Any) -> Place:
+    return Place(**dict(row) | {"differing": tuple(row["differing"])})
 
 
 async def move_to(connection: Any, place: Place) -> None:
     await connection.execute(
-        "UPDATE segment_progress SET rules_version = $1, filling = $2, partition = $3, stream = $4, consent = $5",
+        f"UPDATE segment_progress SET ({PLACE}) = ($1, $2, $3, $4, $5, $6, $7)",  # noqa: S608
         *msgspec.structs.astuple(place),
     )
     faults.reach(faults.PLACE_WRITTEN)
 
 
-async def begin(connection: Any, rules_version: int, now: int) -> None:
-    """From now on everybody is looked at by these rules."""
+async def begin(connection: Any, place: Place, now: int) -> Place:
+    """From now on memberships go by its rules; everybody is looked at for the segments that are differing, if there are any."""
     await connection.execute(
-        """INSERT INTO segment_settlings (rules_version, begun_at) VALUES ($1, $2)
-           ON CONFLICT (rules_version) DO UPDATE SET begun_at = excluded.begun_at, settled_at = NULL""",
-        rules_version,
+        """INSERT INTO segment_settlings (rules_version, begun_at, settled_at, differing) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (rules_version) DO UPDATE
+           SET begun_at = excluded.begun_at, settled_at = excluded.settled_at, differing = excluded.differing""",
+        place.rules_version,
         now,
+        None if place.differing else now,
+        place.differing,
     )
+    customers = await connection.fetchval("SELECT count(*) FROM states") if place.differing else 0
+    return msgspec.structs.replace(place, customers=customers)
 
 
 async def settle(connection: Any, rules_version: int, now: int) -> None:
@@ -117,10 +131,11 @@ async def write(connection: Any, changes: Sequence[Change]) -> None:
         [change.customer for change in entered],
         [change.valid_at for change in entered],
     )
-    await connection.executemany(
+    columns = zip(*(msgspec.structs.astuple(change)[:-1] for change in changes), strict=True)
+    await connection.execute(
         """INSERT INTO segment_changes (segment, customer, entered, rules_version, valid_at, recorded_at, cause, event_type, event_id)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
-        [msgspec.structs.astuple(change)[:-1] for change in changes],
+           SELECT * FROM unnest($1::text[], $2::bytea[], $3::bool[], $4::int4[], $5::int8[], $6::int8[], $7::text[], $8::text[], $9::bytea[])""",
+        *columns,
     )
     faults.reach(faults.MEMBERSHIPS_WRITTEN)
 
@@ -135,6 +150,16 @@ async def set_due(connection: Any, due: Mapping[bytes, int | None]) -> None:
            ON CONFLICT (customer) DO UPDATE SET due_at = excluded.due_at WHERE segment_due.due_at <> excluded.due_at""",
         list(sometime),
         list(sometime.values()),
+    )
+
+
+async def set_due_by(connection: Any, due: Mapping[bytes, int]) -> None:
+    """{customer: when}, at the latest."""
+    await connection.execute(
+        """INSERT INTO segment_due (customer, due_at) SELECT * FROM unnest($1::bytea[], $2::int8[])
+           ON CONFLICT (customer) DO UPDATE SET due_at = excluded.due_at WHERE segment_due.due_at > excluded.due_at""",
+        list(due),
+        list(due.values()),
     )
 
 
@@ -166,11 +191,11 @@ async def forget(connection: Any, customers: Collection[bytes]) -> None:
 
 
 async def somebody_after(connection: Any, place: Place, at_most: int) -> list[bytes]:
-    """Of whom anything is written that may change."""
+    """Who is written to be in a segment that is differing."""
     rows = await connection.fetch(
-        """SELECT customer FROM segment_members WHERE customer > $1 UNION SELECT customer FROM segment_due WHERE customer > $1
-           ORDER BY customer LIMIT $2""",
+        """SELECT DISTINCT customer FROM segment_members WHERE customer > $1 AND segment = ANY($2) ORDER BY customer LIMIT $3""",
         place.stream,
+        place.differing,
         at_most,
     )
     return [row["customer"] for row in rows]
@@ -196,14 +221,16 @@ class Memberships:
         rows = await self._pool.fetch("SELECT segment, count(*) AS size FROM segment_members GROUP BY segment")
         return {row["segment"]: row["size"] for row in rows}
 
-    async def filled_for(self) -> int:
-        """The version of the rules that everybody was looked at by; 0 while that isn't so."""
-        row = await self._pool.fetchrow("SELECT rules_version, filling FROM segment_progress")
-        return 0 if row["filling"] else int(row["rules_version"])
+    async def place(self) -> Place:
+        return _place(await self._pool.fetchrow(f"SELECT {PLACE} FROM segment_progress"))  # noqa: S608
 
-    async def settlings(self) -> list[Settling]:
-        """Oldest first."""
-        rows = await self._pool.fetch("SELECT * FROM segment_settlings ORDER BY begun_at, rules_version")
+    async def settlings(self, segment: str) -> list[Settling]:
+        """Oldest first. By rules in which it doesn't differ from those before it goes on as it was."""
+        rows = await self._pool.fetch(
+            """SELECT rules_version, begun_at, CASE WHEN $1 = ANY(differing) THEN settled_at ELSE begun_at END AS settled_at
+               FROM segment_settlings ORDER BY begun_at, rules_version""",
+            segment,
+        )
         return [Settling(**dict(row)) for row in rows]
 
     async def grown(self, segment: str, instants: Sequence[int]) -> dict[int, int]:

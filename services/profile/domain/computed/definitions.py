@@ -63,6 +63,12 @@ class Definition:
         """Whether its value may become another with no event."""
         return not self.span.is_open or self.aggregate in OF_TIME
 
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """All that its value follows from: of two that are equal in it the values are, too."""
+        of, value = self.of.text, self.value and self.value.text
+        return of, value, self.aggregate, self.span, self.recency_us, self.scores, self.model, self.horizon_us
+
     def nothing_kept(self) -> Kept:
         most = 1 if self.aggregate in ("last", "time_since") else MAX_LISTED if self.aggregate == "unique_list" else MAX_OCCURRENCES
         return Kept(_how(self.aggregate, self.span), self.span.horizon_us, most)

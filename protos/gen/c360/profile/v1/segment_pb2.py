@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/profile/v1/segment.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1b\x63\x33\x36\x30/profile/v1/rules.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x13ListSegmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x83\x01\n\x14ListSegmentsResponse\x12*\n\x08segments\x18\x01 \x03(\x0b\x32\x18.c360.profile.v1.Segment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\rrules_version\x18\x03 \x01(\r\x12\x0f\n\x07settled\x18\x04 \x01(\x08\"P\n\x07Segment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04when\x18\x03 \x01(\t\x12\x11\n\x04size\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_size\"\x99\x01\n\x19ListSegmentMembersRequest\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x03(\x0b\x32\x18.c360.common.v1.Position\"~\n\x1aListSegmentMembersResponse\x12/\n\x07members\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.SegmentMember\x12\x16\n\x0ewithheld_count\x18\x02 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"T\n\rSegmentMember\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12.\n\nenter_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x1cListMembershipChangesRequest\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12-\n\x08\x63ustomer\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x84\x01\n\x1dListMembershipChangesResponse\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32!.c360.profile.v1.MembershipChange\x12\x16\n\x0ewithheld_count\x18\x02 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xe5\x01\n\x10MembershipChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntered\x18\x02 \x01(\x08\x12.\n\nvalid_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrules_version\x18\x05 \x01(\r\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x07 \x01(\t\x12\x12\n\nevent_type\x18\x08 \x01(\t\"\x9c\x02\n\x17ListSegmentSizesRequest\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04step\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x08 \x03(\x0b\x32\x18.c360.common.v1.Position\"`\n\x18ListSegmentSizesResponse\x12+\n\x05sizes\x18\x01 \x03(\x0b\x32\x1c.c360.profile.v1.SegmentSize\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x0bSegmentSize\x12/\n\x0brecord_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04size\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07unknown\x18\x03 \x01(\t\x12\x15\n\rrules_version\x18\x04 \x01(\rB\x07\n\x05_size\"\xa5\x02\n\x14GetMembershipRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05rules\x18\x05 \x01(\x0b\x32\x1c.c360.profile.v1.RulesChoice\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x0f\n\x07version\x18\x07 \x01(\x04\"\x8c\x01\n\x15GetMembershipResponse\x12\x10\n\x08segments\x18\x01 \x03(\t\x12\x19\n\x11withheld_segments\x18\x02 \x03(\t\x12\x15\n\rrules_version\x18\x03 \x01(\r\x12\x14\n\x0c\x63ut_segments\x18\x04 \x03(\t\x12\x19\n\x11redacted_segments\x18\x05 \x03(\t2\x9d\x04\n\x0eSegmentService\x12[\n\x0cListSegments\x12$.c360.profile.v1.ListSegmentsRequest\x1a%.c360.profile.v1.ListSegmentsResponse\x12m\n\x12ListSegmentMembers\x12*.c360.profile.v1.ListSegmentMembersRequest\x1a+.c360.profile.v1.ListSegmentMembersResponse\x12v\n\x15ListMembershipChanges\x12-.c360.profile.v1.ListMembershipChangesRequest\x1a..c360.profile.v1.ListMembershipChangesResponse\x12g\n\x10ListSegmentSizes\x12(.c360.profile.v1.ListSegmentSizesRequest\x1a).c360.profile.v1.ListSegmentSizesResponse\x12^\n\rGetMembership\x12%.c360.profile.v1.GetMembershipRequest\x1a&.c360.profile.v1.GetMembershipResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/profile/v1/segment.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1b\x63\x33\x36\x30/profile/v1/rules.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x13ListSegmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x03(\x0b\x32\x18.c360.common.v1.Position\"\xb3\x01\n\x14ListSegmentsResponse\x12*\n\x08segments\x18\x01 \x03(\x0b\x32\x18.c360.profile.v1.Segment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\rrules_version\x18\x03 \x01(\r\x12\x0f\n\x07settled\x18\x04 \x01(\x08\x12\x1b\n\x13looked_at_customers\x18\x05 \x01(\x04\x12\x11\n\tcustomers\x18\x06 \x01(\x04\"a\n\x07Segment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04when\x18\x03 \x01(\t\x12\x11\n\x04size\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07settled\x18\x05 \x01(\x08\x42\x07\n\x05_size\"\x99\x01\n\x19ListSegmentMembersRequest\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x03(\x0b\x32\x18.c360.common.v1.Position\"~\n\x1aListSegmentMembersResponse\x12/\n\x07members\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.SegmentMember\x12\x16\n\x0ewithheld_count\x18\x02 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"T\n\rSegmentMember\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12.\n\nenter_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x1cListMembershipChangesRequest\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12-\n\x08\x63ustomer\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\"\x84\x01\n\x1dListMembershipChangesResponse\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32!.c360.profile.v1.MembershipChange\x12\x16\n\x0ewithheld_count\x18\x02 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xe5\x01\n\x10MembershipChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntered\x18\x02 \x01(\x08\x12.\n\nvalid_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrules_version\x18\x05 \x01(\r\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x07 \x01(\t\x12\x12\n\nevent_type\x18\x08 \x01(\t\"\x9c\x02\n\x17ListSegmentSizesRequest\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04step\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x08 \x03(\x0b\x32\x18.c360.common.v1.Position\"`\n\x18ListSegmentSizesResponse\x12+\n\x05sizes\x18\x01 \x03(\x0b\x32\x1c.c360.profile.v1.SegmentSize\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x0bSegmentSize\x12/\n\x0brecord_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04size\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07unknown\x18\x03 \x01(\t\x12\x15\n\rrules_version\x18\x04 \x01(\rB\x07\n\x05_size\"\xa5\x02\n\x14GetMembershipRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12,\n\x08valid_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05rules\x18\x05 \x01(\x0b\x32\x1c.c360.profile.v1.RulesChoice\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x0f\n\x07version\x18\x07 \x01(\x04\"\x8c\x01\n\x15GetMembershipResponse\x12\x10\n\x08segments\x18\x01 \x03(\t\x12\x19\n\x11withheld_segments\x18\x02 \x03(\t\x12\x15\n\rrules_version\x18\x03 \x01(\r\x12\x14\n\x0c\x63ut_segments\x18\x04 \x03(\t\x12\x19\n\x11redacted_segments\x18\x05 \x03(\t2\x9d\x04\n\x0eSegmentService\x12[\n\x0cListSegments\x12$.c360.profile.v1.ListSegmentsRequest\x1a%.c360.profile.v1.ListSegmentsResponse\x12m\n\x12ListSegmentMembers\x12*.c360.profile.v1.ListSegmentMembersRequest\x1a+.c360.profile.v1.ListSegmentMembersResponse\x12v\n\x15ListMembershipChanges\x12-.c360.profile.v1.ListMembershipChangesRequest\x1a..c360.profile.v1.ListMembershipChangesResponse\x12g\n\x10ListSegmentSizes\x12(.c360.profile.v1.ListSegmentSizesRequest\x1a).c360.profile.v1.ListSegmentSizesResponse\x12^\n\rGetMembership\x12%.c360.profile.v1.GetMembershipRequest\x1a&.c360.profile.v1.GetMembershipResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,31 +38,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSEGMENTSREQUEST']._serialized_start=174
   _globals['_LISTSEGMENTSREQUEST']._serialized_end=304
   _globals['_LISTSEGMENTSRESPONSE']._serialized_start=307
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=438
-  _globals['_SEGMENT']._serialized_start=440
-  _globals['_SEGMENT']._serialized_end=520
-  _globals['_LISTSEGMENTMEMBERSREQUEST']._serialized_start=523
-  _globals['_LISTSEGMENTMEMBERSREQUEST']._serialized_end=676
-  _globals['_LISTSEGMENTMEMBERSRESPONSE']._serialized_start=678
-  _globals['_LISTSEGMENTMEMBERSRESPONSE']._serialized_end=804
-  _globals['_SEGMENTMEMBER']._serialized_start=806
-  _globals['_SEGMENTMEMBER']._serialized_end=890
-  _globals['_LISTMEMBERSHIPCHANGESREQUEST']._serialized_start=893
-  _globals['_LISTMEMBERSHIPCHANGESREQUEST']._serialized_end=1096
-  _globals['_LISTMEMBERSHIPCHANGESRESPONSE']._serialized_start=1099
-  _globals['_LISTMEMBERSHIPCHANGESRESPONSE']._serialized_end=1231
-  _globals['_MEMBERSHIPCHANGE']._serialized_start=1234
-  _globals['_MEMBERSHIPCHANGE']._serialized_end=1463
-  _globals['_LISTSEGMENTSIZESREQUEST']._serialized_start=1466
-  _globals['_LISTSEGMENTSIZESREQUEST']._serialized_end=1750
-  _globals['_LISTSEGMENTSIZESRESPONSE']._serialized_start=1752
-  _globals['_LISTSEGMENTSIZESRESPONSE']._serialized_end=1848
-  _globals['_SEGMENTSIZE']._serialized_start=1851
-  _globals['_SEGMENTSIZE']._serialized_end=1981
-  _globals['_GETMEMBERSHIPREQUEST']._serialized_start=1984
-  _globals['_GETMEMBERSHIPREQUEST']._serialized_end=2277
-  _globals['_GETMEMBERSHIPRESPONSE']._serialized_start=2280
-  _globals['_GETMEMBERSHIPRESPONSE']._serialized_end=2420
-  _globals['_SEGMENTSERVICE']._serialized_start=2423
-  _globals['_SEGMENTSERVICE']._serialized_end=2964
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=486
+  _globals['_SEGMENT']._serialized_start=488
+  _globals['_SEGMENT']._serialized_end=585
+  _globals['_LISTSEGMENTMEMBERSREQUEST']._serialized_start=588
+  _globals['_LISTSEGMENTMEMBERSREQUEST']._serialized_end=741
+  _globals['_LISTSEGMENTMEMBERSRESPONSE']._serialized_start=743
+  _globals['_LISTSEGMENTMEMBERSRESPONSE']._serialized_end=869
+  _globals['_SEGMENTMEMBER']._serialized_start=871
+  _globals['_SEGMENTMEMBER']._serialized_end=955
+  _globals['_LISTMEMBERSHIPCHANGESREQUEST']._serialized_start=958
+  _globals['_LISTMEMBERSHIPCHANGESREQUEST']._serialized_end=1161
+  _globals['_LISTMEMBERSHIPCHANGESRESPONSE']._serialized_start=1164
+  _globals['_LISTMEMBERSHIPCHANGESRESPONSE']._serialized_end=1296
+  _globals['_MEMBERSHIPCHANGE']._serialized_start=1299
+  _globals['_MEMBERSHIPCHANGE']._serialized_end=1528
+  _globals['_LISTSEGMENTSIZESREQUEST']._serialized_start=1531
+  _globals['_LISTSEGMENTSIZESREQUEST']._serialized_end=1815
+  _globals['_LISTSEGMENTSIZESRESPONSE']._serialized_start=1817
+  _globals['_LISTSEGMENTSIZESRESPONSE']._serialized_end=1913
+  _globals['_SEGMENTSIZE']._serialized_start=1916
+  _globals['_SEGMENTSIZE']._serialized_end=2046
+  _globals['_GETMEMBERSHIPREQUEST']._serialized_start=2049
+  _globals['_GETMEMBERSHIPREQUEST']._serialized_end=2342
+  _globals['_GETMEMBERSHIPRESPONSE']._serialized_start=2345
+  _globals['_GETMEMBERSHIPRESPONSE']._serialized_end=2485
+  _globals['_SEGMENTSERVICE']._serialized_start=2488
+  _globals['_SEGMENTSERVICE']._serialized_end=3029
 # @@protoc_insertion_point(module_scope)

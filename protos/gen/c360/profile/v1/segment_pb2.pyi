@@ -68,12 +68,18 @@ class ListSegmentsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     SETTLED_FIELD_NUMBER: _builtins.int
+    LOOKED_AT_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     rules_version: _builtins.int
     """The version of the rules in force, which define them."""
     settled: _builtins.bool
-    """Whether everybody was looked at by these rules. If not, no sizes are told."""
+    """Whether everybody was looked at by these rules, for all segments."""
+    looked_at_customers: _builtins.int
+    """Until then, how many customers were looked at, of about so many (customers): 0 before that began. Merged ones count one by one."""
+    customers: _builtins.int
+    """As of when that began."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
         """By name."""
@@ -85,10 +91,12 @@ class ListSegmentsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         rules_version: _builtins.int = ...,
         settled: _builtins.bool = ...,
+        looked_at_customers: _builtins.int = ...,
+        customers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rules_version", b"rules_version", "segments", b"segments", "settled", b"settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "looked_at_customers", b"looked_at_customers", "next_page_token", b"next_page_token", "rules_version", b"rules_version", "segments", b"segments", "settled", b"settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -104,6 +112,7 @@ class Segment(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     WHEN_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     title: _builtins.str
@@ -112,7 +121,11 @@ class Segment(_message.Message):
     """The condition, an expression."""
     size: _builtins.int
     """How many customers are in it now, whatever they permit. Merged customers are one. Absent for a purpose that may not see every trait
-    the condition looks at, because one number more or less may tell of one person.
+    the condition looks at, because one number more or less may tell of one person; and of a segment that isn't settled.
+    """
+    settled: _builtins.bool
+    """Whether everybody was looked at for it. It stays so when other rules come into force by which neither the condition nor the way in
+    which anything that it looks at is made becomes another.
     """
     def __init__(
         self,
@@ -121,10 +134,11 @@ class Segment(_message.Message):
         title: _builtins.str = ...,
         when: _builtins.str = ...,
         size: _builtins.int | None = ...,
+        settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "name", b"name", "size", b"size", "title", b"title", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "name", b"name", "settled", b"settled", "size", b"size", "title", b"title", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
@@ -468,7 +482,7 @@ class SegmentSize(_message.Message):
     """How many it was, whatever they permit. Absent where that isn't known or not told."""
     unknown: _builtins.str
     """Why it is absent: "not_begun" (nothing was written of segments yet), "not_defined" (the rules of then had no such segment),
-    "not_settled" (not everybody had been looked at by the rules of then), or "not_in_purpose" (the condition of then looked at what the
+    "not_settled" (not everybody had been looked at for it by the rules of then), or "not_in_purpose" (the condition of then looked at what the
     purpose may not see). Else empty.
     """
     rules_version: _builtins.int

@@ -44,8 +44,8 @@ class SegmentServiceStub:
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
     TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
-    may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
-    in force yet).
+    may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
+    segment by the rules in force yet; the details have looked_at_customers and customers).
     """
     ListMembershipChanges: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListMembershipChangesRequest, _segment_pb2.ListMembershipChangesResponse]
     """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
@@ -81,8 +81,8 @@ class SegmentServiceAsyncStub(SegmentServiceStub):
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
     Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
     TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
-    may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
-    in force yet).
+    may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
+    segment by the rules in force yet; the details have looked_at_customers and customers).
     """
     ListMembershipChanges: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListMembershipChangesRequest, _segment_pb2.ListMembershipChangesResponse]  # type: ignore[assignment]
     """ListMembershipChanges lists who entered and who left a segment, latest first. Who doesn't permit the purpose is left out and
@@ -127,8 +127,8 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
         TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
-        may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at by the rules
-        in force yet).
+        may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
+        segment by the rules in force yet; the details have looked_at_customers and customers).
         """
 
     @_abc_1.abstractmethod
