@@ -19,10 +19,12 @@ from shared.errors import InvalidInput
 from shared.events.consent import DecisionRecorded
 from shared.identifiers import hash_of, normalise
 from shared.instants import END_OF_TIME, Clock
+from shared.pieces import Pieces
 
 # Those in force at the instant that is asked for, those in force now, or a version.
 RulesChoice = Literal["then", "now"] | int
 THEN: Final = "then"
+CHOSEN_AT_ONCE: Final = 1_000  # members, traits and identifiers: some milliseconds
 
 
 class Chooser:
@@ -51,10 +53,12 @@ class Chooser:
         if by == END_OF_TIME and rules.computed is not None:
             for held in clusters.values():
                 steady_until(_next_change([h.state for h in held.values()], rules.computed, at))
-        return {
-            customer: golden_record({stream: h.state for stream, h in held.items()}, rules, verified, at)
-            for customer, held in clusters.items()
-        }
+        records, pieces = dict[bytes, GoldenRecord](), Pieces(CHOSEN_AT_ONCE)
+        for customer, held in clusters.items():
+            record = golden_record({stream: h.state for stream, h in held.items()}, rules, verified, at)
+            records[customer] = record
+            await pieces.done(len(record.members) + len(record.traits) + len(record.identifiers))
+        return records
 
     def counted(self, states: Sequence[State], rules: Rules, trait: str, by: int) -> tuple[list[Occurrence], int]:
         """Of a computed trait, what is kept of what its value is made of, as of then; and how much that is in all."""

@@ -64,20 +64,14 @@ def require_permission(purpose: PurposeDefined, decisions: Iterable[DecisionReco
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
     withheld = {Withheld(name, NOT_IN_PURPOSE) for name in record.traits if not purpose.may_see(name)}
     withheld |= {Withheld(name, REDACTED if purpose.may_see(name) else NOT_IN_PURPOSE) for name in record.redacted}
-    withheld |= {
-        Withheld(f"identifier:{linked.namespace}", NOT_IN_PURPOSE)
-        for linked in record.identifiers.values()
-        if not purpose.may_see(linked.namespace)
-    }
-    withheld |= {
-        Withheld(f"identifier:{linked.namespace}", REDACTED)
-        for linked in record.identifiers.values()
-        if purpose.may_see(linked.namespace) and linked.value is None
-    }
+    seen = {namespace: purpose.may_see(namespace) for namespace in {one.namespace for one in record.identifiers.values()}}
+    withheld |= {Withheld(f"identifier:{namespace}", NOT_IN_PURPOSE) for namespace, sees in seen.items() if not sees}
+    gone = {one.namespace for one in record.identifiers.values() if one.value is None}
+    withheld |= {Withheld(f"identifier:{namespace}", REDACTED) for namespace in gone if seen[namespace]}
     return Released(
         traits={name: trait for name, trait in record.traits.items() if purpose.may_see(name)},
         identifiers=sorted(
-            (linked for linked in record.identifiers.values() if purpose.may_see(linked.namespace) and linked.value is not None),
+            (linked for linked in record.identifiers.values() if seen[linked.namespace] and linked.value is not None),
             key=lambda linked: (linked.namespace, linked.value),
         ),
         withheld=sorted(withheld),

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest.mock import patch
 
 import httpx
@@ -15,7 +15,9 @@ from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.profile import record
+from services.profile.api import batching
 from services.profile.api.bounds import LISTED_AT_MOST
+from services.profile.api.messages import profile_message
 from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import MAX_TRAITS
 from services.profile.http.door import ProfileDoor
@@ -163,33 +165,52 @@ async def test_a_page_of_large_events_ends_where_a_message_does(inside: Inside, 
     assert [entry.occur_time.nanos // 1_000 for entry in entries] == list(range(199, -1, -1))
 
 
-async def test_others_have_their_turn_after_every_so_many_events_of_a_large_unit(inside: Inside) -> None:
-    stream, large = new_id(), 950
-    key = (await inside.keys([stream]))[stream]
-    done, most, over = 0, 0, False
+class Turns:
+    """Counts what is done of some work between two turns of others on the loop."""
 
-    def counted(work: Callable[..., Any]) -> Callable[..., Any]:
+    def __init__(self) -> None:
+        self.most = 0
+        self._done = 0
+        self._over = False
+
+    def of(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def count(*arguments: Any) -> Any:
-            nonlocal done
-            done += 1
+            self._done += 1
             return work(*arguments)
 
         return count
 
-    async def others() -> None:
-        nonlocal done, most
-        while not over:
-            most, done = max(most, done), 0
+    async def __aenter__(self) -> Self:
+        self._taking = asyncio.create_task(self._take())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._over = True
+        await self._taking
+
+    async def _take(self) -> None:
+        while not self._over:
+            self.most, self._done = max(self.most, self._done), 0
             await asyncio.sleep(0)
 
+
+async def test_others_have_their_turn_after_every_so_many_events_of_a_large_unit(inside: Inside) -> None:
+    stream, large = new_id(), 950
+    key = (await inside.keys([stream]))[stream]
     unit = [founded(stream, 0), *(tracked(stream, key, number) for number in range(large))]
-    with (
-        patch.object(record, "evolve_to", counted(evolve_to)),
-        patch.object(placing, "leaf_of", counted(leaf_of)),
-        patch.object(writer, "to_row", counted(to_row)),
-    ):
-        turns = asyncio.create_task(others())
-        await inside.record(unit)
-        over = True
-        await turns
-    assert 0 < most <= 2 * AT_ONCE, "the end of one thing and the beginning of the next"
+    async with Turns() as turns:
+        with (
+            patch.object(record, "evolve_to", turns.of(evolve_to)),
+            patch.object(placing, "leaf_of", turns.of(leaf_of)),
+            patch.object(writer, "to_row", turns.of(to_row)),
+        ):
+            await inside.record(unit)
+    assert 0 < turns.most <= 2 * AT_ONCE, "the end of one thing and the beginning of the next"
+
+
+async def test_others_have_their_turn_between_two_of_it_in_a_batch(inside: Inside, giant: CustomerRef) -> None:
+    request = pb.BatchGetProfilesRequest(queries=[pb.ProfileQuery(customer=giant)] * 10, purpose="audit")
+    async with Turns() as turns:
+        with patch.object(batching, "profile_message", turns.of(profile_message)):
+            await inside.calls.BatchGetProfiles(request, timeout=TIMEOUT_S)
+    assert 0 < turns.most <= 2

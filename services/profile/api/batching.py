@@ -13,9 +13,11 @@ from services.profile.clocks import Instant
 from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
+from shared.pieces import Pieces
 from shared.rpc.edge import named_customer
 
 QUERIES_AT_MOST = 100
+MADE_AT_ONCE_BYTES = 64 * 1024  # of messages: some milliseconds
 PAST_QUERIES_AT_MOST = 20  # of the past: each may have some hundred events folded for it, tens of milliseconds
 
 
@@ -39,16 +41,17 @@ def _named(query: pb.ProfileQuery) -> Named | CustomerError:
         return refused
 
 
-def results(
+async def results(
     queries: Sequence[pb.ProfileQuery], outcomes: Sequence[Seen | CustomerError], purpose: PurposeDefined, mask: Mask, tag: Tag
 ) -> list[pb.ProfileResult]:
     """What doesn't fit into the answer any more is refused (BATCH_FULL)."""
-    found: list[pb.ProfileResult] = []
+    found, pieces = list[pb.ProfileResult](), Pieces(MADE_AT_ONCE_BYTES)
     size_bytes = 0
     for query, outcome in zip(queries, outcomes, strict=True):
         if size_bytes <= ANSWER_BYTES:
             result = _result(query, outcome, purpose, mask, tag)
             size_bytes += result.ByteSize()
+            await pieces.done(result.ByteSize())
         if found and size_bytes > ANSWER_BYTES:
             result = pb.ProfileResult(refusal=refusal_message(_full()))
         found.append(result)

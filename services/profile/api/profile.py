@@ -104,7 +104,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose = self._profiles.purpose(request.purpose)
         verified = mask.wants_any_trait(CONFIRMABLE)
         outcomes = await self._batches.outcomes(named, purpose, instant, versions, with_verified=verified)
-        return pb.BatchGetProfilesResponse(results=results(request.queries, outcomes, purpose, mask, self._tag))
+        return pb.BatchGetProfilesResponse(results=await results(request.queries, outcomes, purpose, mask, self._tag))
 
     async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:
         purpose, customer, instant = await self._asked(request, context, names_then=True)

@@ -6,7 +6,7 @@ said. Joining states is a semilattice: order and duplication change nothing.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from services.profile.domain.ranked import Ranked
 from services.profile.domain.said import Rank, Said, cut_middle, keep, sort
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
+
+V = TypeVar("V")
 
 MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
 
@@ -210,16 +212,21 @@ def join_edge(edges: dict[bytes, bytes], merge_id: bytes, other: bytes) -> None:
 
 def linked(state: State) -> dict[bytes, LinkedIdentifier]:
     """By identifier hash."""
-    return {found.value_hash: found for link_id, found in sorted(state.identifiers.items()) if link_id not in state.cut}
+    return {found.value_hash: found for link_id, found in _in_order(state.identifiers) if link_id not in state.cut}
+
+
+def _in_order(content: Mapping[bytes, V]) -> list[tuple[bytes, V]]:
+    """By key. (Sorting pairs compares each twice, which of 10,000 takes three times as long.)"""
+    return [(key, content[key]) for key in sorted(content)]
 
 
 def state_hash(state: State) -> str:
     """Hexadecimal SHA-256 over the state in an order of its own: equal states have equal hashes."""
-    identifiers, edges = sorted(state.identifiers.items()), sorted(state.edges.items())
+    identifiers, edges = _in_order(state.identifiers), _in_order(state.edges)
     clocks = (state.founding_number, state.founded_at, state.first_seen_at, state.last_seen_at)
-    kept = {name: sorted(kept.items()) for name, kept in state.assertions.items()}
+    kept = {name: _in_order(kept) for name, kept in state.assertions.items()}
     traits = (state.traits, kept, state.overfull, state.removals)
-    graph = (identifiers, sorted(state.named.items()), edges, state.cut, state.parted)
+    graph = (identifiers, _in_order(state.named), edges, state.cut, state.parted)
     content = (*clocks, *traits, state.computed, *graph, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 

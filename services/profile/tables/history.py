@@ -5,7 +5,7 @@ What the fold keeps is what the rules need: `of` gives a history for other rules
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from services.profile.domain.fold import evolve_to, happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
@@ -16,10 +16,9 @@ from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
 from shared.log.reader import BEGINNING, NEWEST
+from shared.pieces import AT_ONCE
 from shared.privacy import REDACTED
 from shared.vault import DataKey, Vault
-
-FOLDED_AT_ONCE: Final = 100  # events, a millisecond or ten: then others have a turn
 
 
 class History:
@@ -53,9 +52,7 @@ class History:
         """By stream; what is sealed under a key that is gone stays redacted."""
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
         past: dict[bytes, Past] = {}
-        for first in range(0, len(records), FOLDED_AT_ONCE):
-            self._fold(past, records[first : first + FOLDED_AT_ONCE], valid_at, keys)
-            await asyncio.sleep(0)
+        await self._fold(past, records, valid_at, keys)
         return {stream: found.held for stream, found in past.items()}
 
     async def states(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Held]:
@@ -69,7 +66,10 @@ class History:
         records = await self._reader.history([self._rest(stream, past) for stream in streams], known_at=known_at)
         taken: list[Snapshot] = []
         for stream, own in _by_stream(records):
-            for one in self.advance(past.setdefault(stream, Past()), own, keys.get(stream)):
+            if stream not in keys:  # no snapshot is due
+                await self._fold(past, own, END_OF_TIME, keys)
+                continue
+            for one in self.advance(past.setdefault(stream, Past()), own, keys[stream]):
                 taken.append(one)
                 await asyncio.sleep(0)
             if len(streams) > 1:
@@ -95,7 +95,7 @@ class History:
             await self.known(cold, known_at)  # leaves the snapshots that the next read goes by
         for mark in (mark for found in marks.values() for mark in found):
             past.setdefault(mark.stream, Past())  # known by then, though nothing of it may have happened
-        self._fold(past, records, valid_at, keys)
+        await self._fold(past, records, valid_at, keys)
         return past
 
     async def _marks_after(
@@ -159,11 +159,13 @@ class History:
     def add(self, past: Past, record: Record, key: DataKey | None) -> None:
         _add(past, record, key, self._keeping)
 
-    def _fold(self, past: dict[bytes, Past], records: Iterable[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
-        for record in records:
+    async def _fold(self, past: dict[bytes, Past], records: Sequence[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
+        for number, record in enumerate(records, start=1):
             stream = past.setdefault(record.entry.stream, Past())
             if happened_by(record.entry, valid_at):
                 _add(stream, record, keys.get(record.entry.stream), self._keeping)
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
 
 
 def counts(record: Record, valid_at: int, known_at: int) -> bool:
