@@ -33,13 +33,14 @@ def train(
         ),
     ] = 0.995,
     review: Annotated[
-        float, typer.Option(min=0.000001, max=0.999999, callback=number, help="Probability from which people are asked.")
-    ] = 0.2,
+        float, typer.Option(min=0.5, max=0.999999, callback=number, help="Probability from which people are asked.")
+    ] = 0.5,
 ) -> None:
     """Learn a matching model from your own records, offline.
 
     Columns: id, source, given_name, middle_name, family_name, birth_date, street,
     street_number, postcode, city, email, phone, national_id; what is missing isn't compared.
+    It ends with the weights for the rules of matching (`c360 identity rules`), as they are written there.
     Nobody has to say who is who. Needs: pip install 'customer360\\[train]'.
 
     Fails with FILE_UNREADABLE, FORMAT_UNKNOWN, COLUMNS_UNKNOWN, FILE_UNWRITABLE or

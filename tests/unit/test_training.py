@@ -10,20 +10,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.identity.domain.rules_document import document_of, to_json
+from services.identity.domain.rules_document import read as read_rules
 from services.identity.graph.rules import DEFAULT_RULES, Matching
 from services.identity.matching.family import NO_FAMILIES
-from services.identity.matching.model import Model, default, probability_of
+from services.identity.matching.model import Model, default, load, probability_of
 from services.identity.matching.record import Person, Record, make_record
 from services.identity.matching.score import Scorer
 from services.identity.matching.trap import HouseholdTrap, refuse_household_trap
 from services.identity.records.likeness import Comparer
 from services.identity.training import __main__ as trainer
 from services.identity.training import learn, splinked
+from services.identity.training.expected import link_weight
 from services.identity.training.people import make_records
 from services.identity.training.reading import read
 from services.identity.training.refusing import NotLearnable, NotReadable
-from services.identity.training.report import report
-from services.identity.training.train import Options, Trained, train
+from services.identity.training.report import report, weights
+from services.identity.training.train import Options, Trained, train, write
 from tests.properties.messy_records import SETTINGS, comparison, make_model
 from tests.properties.people_store import all_at_once
 
@@ -64,6 +67,21 @@ def test_what_families_share_is_learnt_beside_it(records: list[Record], trained:
     assert family.twins < 0.01
     assert family.share > probability_of(trained.model.prior_weight)
     assert "of two of a family" in report(trained, len(records), 3)
+
+
+@pytest.mark.parametrize(
+    "options", [Options(), Options(link_precision=0.5, review_probability=0.01), Options(review_probability=0.999999)]
+)
+def test_the_weights_that_are_told_are_taken_by_the_rules_as_they_stand(trained: Trained, options: Options) -> None:
+    """Also of a precision or a probability that nobody would be asked for."""
+    model = load(write(trained.model.settings, {}, trained.model.family, options, link_weight([], options.link_precision)))
+    for one in (model, trained.model, default()):
+        rules = msgspec.json.decode(to_json(document_of(DEFAULT_RULES)))
+        rules["matching"] |= msgspec.json.decode(weights(one))
+        taken = read_rules(msgspec.json.encode(rules).decode(), b"").matching
+        assert one.link_weight <= taken.link_weight <= one.link_weight + 0.01
+        assert 0 <= taken.review_weight <= taken.link_weight
+    assert f"`{weights(trained.model)}`" in report(trained, 1, 1)
 
 
 def people_of(records: list[Record], model: Model) -> set[frozenset[str]]:

@@ -12,7 +12,7 @@ from services.identity.matching.trap import HouseholdTrap
 from services.identity.training.people import PRECISION, RECORDS, make_records
 from services.identity.training.reading import read
 from services.identity.training.refusing import NotLearnable, NotReadable, NotTrained
-from services.identity.training.report import report
+from services.identity.training.report import report, weights
 from services.identity.training.train import Options, Trained, train
 
 EXTRA = ("splink", "duckdb", "pyarrow")
@@ -42,6 +42,7 @@ def _run(asked: argparse.Namespace) -> int:
     except OSError as error:
         raise _unwritable(asked.out, error.strerror) from error
     print(f"model {trained.model.version} in {asked.out}, report in {asked.out.with_suffix('.md')}")
+    print(f"for matching in the rules: {weights(trained.model)}")
     return 0
 
 

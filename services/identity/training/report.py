@@ -1,6 +1,9 @@
 """What a training found, as text for whoever decides on activating the model. No personal data."""
 
 from collections.abc import Iterator
+from math import ceil
+
+import msgspec
 
 from services.identity.matching.model import Model, probability_of
 from services.identity.training.train import Trained
@@ -8,6 +11,12 @@ from services.identity.training.train import Trained
 
 def report(trained: Trained, records: int, seed: int) -> str:
     return "\n".join(_lines(trained, records, seed)) + "\n"
+
+
+def weights(model: Model) -> str:
+    """For the rules of matching, to be written there as they stand: no lower than the model's own, in hundredths of a bit."""
+    rounded = {name: ceil(getattr(model, name) * 100) / 100 for name in ("link_weight", "review_weight")}
+    return msgspec.json.encode(rounded).decode()
 
 
 def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
@@ -21,6 +30,7 @@ def _lines(trained: Trained, records: int, seed: int) -> Iterator[str]:
     yield "| from | weight, bits | pairs | precision | recall |\n|---|---|---|---|---|"
     for name, found in (("link", trained.link), ("review", trained.review)):
         yield f"| {name} | {found.weight:.2f} | {found.pairs:,} | {found.precision:.4f} | {found.recall:.4f} |"
+    yield f"\nFor `matching` in the rules, beside what stands there: `{weights(model)}`"
     yield "\n| field | records that have it |\n|---|---|"
     yield from (f"| {name} | {share:.1%} |" for name, share in learnt.known.items())
     yield "\n| comparison | level | m | u | weight, bits |\n|---|---|---|---|---|"

@@ -27,7 +27,7 @@ MAX_PERSON_RECORDS = 50  # more records of one person are a placeholder that sli
 class Options:
     seed: int = 1
     link_precision: float = 0.995  # of the pairs that are linked, those that the model expects to be one person's
-    review_probability: float = 0.2
+    review_probability: float = 0.5  # at least: what is less likely than not is no question, nor do rules take it
     trained_on: str = ""
 
 
@@ -104,7 +104,7 @@ def write(
         normal_form=NORMAL_FORM,
         trained_on=options.trained_on,
         link_weight=link_weight,
-        review_weight=min(weight_of(options.review_probability), link_weight),
+        review_weight=min(max(weight_of(options.review_probability), 0.0), link_weight),
         splink=settings,
         family=family,
         term_frequencies=frequencies,
