@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import grpc
 import msgspec
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
-from c360.consent.v1 import consent_pb2
+from c360.consent.v1 import consent_pb2, registry_pb2
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub
@@ -149,8 +149,9 @@ async def _reads(stack: Stack) -> AsyncIterator[Result]:
 def _fifty_traits(stack: Stack) -> pb.GetProfileResponse:
     """Of somebody whose consent is asked for at every read."""
     with Platform(stack.endpoints) as platform:
-        purpose = consent_pb2.Purpose(name=PURPOSE, description="x", legal_basis=consent_pb2.LEGAL_BASIS_CONSENT, traits=["*"])
-        platform.consent.DefinePurpose(consent_pb2.DefinePurposeRequest(request_id=PURPOSE, purpose=purpose), timeout=DEADLINE_S)
+        purpose = registry_pb2.Purpose(description="x", legal_basis=registry_pb2.LEGAL_BASIS_CONSENT, traits=["*"])
+        definition = registry_pb2.Definition(name=PURPOSE, defined_by="bench", reason="to be measured", purpose=purpose)
+        platform.registry.Define(registry_pb2.DefineRequest(request_id=PURPOSE, definition=definition), timeout=DEADLINE_S)
         identifier = Identifier(namespace="user_id", value=PERSON)
         platform.decide(identifier, PURPOSE, consent_pb2.OUTCOME_GRANTED)
         traits = Struct()

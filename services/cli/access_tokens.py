@@ -28,7 +28,9 @@ def add(
     *,
     purpose: Annotated[
         str,
-        typer.Option("--purpose", "-P", metavar="NAME", help="What its bearer may read for; `c360 consent purposes` lists them."),
+        typer.Option(
+            "--purpose", "-P", metavar="NAME", help="What its bearer may read for; `c360 consent purposes list` lists them."
+        ),
     ],
     space: Annotated[
         str, typer.Option(help="The space in its bearer's addresses: lower-case letters, digits and hyphens.")

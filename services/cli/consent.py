@@ -1,17 +1,17 @@
-"""`c360 consent`: purposes, and what people decided about them."""
+"""`c360 consent`: what people decided about purposes, and what both refer to."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import typer
 
-from services.cli import purposes, render
+from services.cli import definitions, render
 from services.cli.errors import NotReachable
-from services.cli.notation import NamedIdentifier
+from services.cli.notation import NamedIdentifier, NamedNotice, parse_notice
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
     AsJson,
@@ -24,7 +24,10 @@ from services.cli.options import (
     TimeoutS,
     ValidAt,
     instant_parser,
+    parsed_by,
 )
+
+OLDEST: Final = 150  # years
 
 
 class Decided(StrEnum):
@@ -45,9 +48,24 @@ At = Annotated[
 Method = Annotated[str, typer.Option(help="How it was captured, such as web-form or call-centre.")]
 Confirmed = Annotated[bool, typer.Option("--confirmed", help="Confirmed from the identifier itself (double opt-in).")]
 
-app = typer.Typer(no_args_is_help=True, help="Purposes, and what each person decided about them.")
-app.command("purposes")(purposes.list_purposes)
-app.command()(purposes.define)
+AttestedAge = Annotated[
+    int,
+    typer.Option(min=0, max=OLDEST, metavar="YEARS", help="The person is at least so old, as you attest; 0: nothing is attested."),
+]
+Notice = Annotated[
+    NamedNotice | None,
+    typer.Option(
+        "--notice",
+        metavar="NAME@VERSION/LOCALE",
+        parser=parsed_by(parse_notice),
+        help="What they were shown, such as marketing_consent@1/en; `c360 consent notices list` lists them.",
+    ),
+]
+
+app = typer.Typer(no_args_is_help=True, help="Purposes, controllers and notices, and what each person decided.")
+app.add_typer(definitions.purposes, name="purposes")
+app.add_typer(definitions.controllers, name="controllers")
+app.add_typer(definitions.notices, name="notices")
 
 
 @app.command()
@@ -59,6 +77,8 @@ def record(
     at: At = None,
     method: Method = "",
     confirmed: Confirmed = False,
+    attested_age: AttestedAge = 0,
+    notice: Notice = None,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -75,6 +95,8 @@ def record(
         at=at,
         method=method,
         confirmed=confirmed,
+        attested_age=attested_age,
+        notice=notice,
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -89,6 +111,8 @@ def grant(
     at: At = None,
     method: Method = "",
     confirmed: Confirmed = False,
+    attested_age: AttestedAge = 0,
+    notice: Notice = None,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -101,6 +125,8 @@ def grant(
         at=at,
         method=method,
         confirmed=confirmed,
+        attested_age=attested_age,
+        notice=notice,
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -202,11 +228,16 @@ def decisions(
             d["outcome"],
             d["method"],
             "yes" if d["confirmed"] else "",
+            _shown(d["notice"]),
             d["decision_id"],
         )
         for d in listed
     ]
-    render.table("Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "decision"), rows)
+    render.table("Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "decision"), rows)
+
+
+def _shown(notice: dict[str, Any] | None) -> str:
+    return f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else ""
 
 
 def _record(
@@ -217,6 +248,8 @@ def _record(
     at: datetime | None,
     method: str,
     confirmed: bool = False,
+    attested_age: int = 0,
+    notice: NamedNotice | None = None,
     request_id: str,
     as_json: bool,
     timeout_s: float,
@@ -234,6 +267,8 @@ def _record(
         decide_time=messages.timestamp(at),
         method=method,
         confirmed=confirmed,
+        attested_age=attested_age,
+        notice=consent_pb2.NoticeShown(name=notice.name, version=notice.version, locale=notice.locale) if notice else None,
     )
     try:
         with connect("consent") as channel:

@@ -42,6 +42,13 @@ class LogPosition:
 
 
 @dataclass(frozen=True)
+class NamedNotice:
+    name: str
+    version: int
+    locale: str
+
+
+@dataclass(frozen=True)
 class RulesWanted:
     """By which rules of profiles: a version, those in force now, or those in force then."""
 
@@ -68,6 +75,13 @@ def parse_rules(text: str) -> RulesWanted:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise ValueError("write then, now, or a version of the rules such as 2")
     return RulesWanted(version=int(text))
+
+
+def parse_notice(text: str) -> NamedNotice:
+    match = re.fullmatch(r"([a-z0-9_]{1,64})@([1-9][0-9]{0,8})/([A-Za-z0-9-]{1,20})", text)
+    if match is None:
+        raise ValueError("write name@version/locale, such as marketing_consent@1/en")
+    return NamedNotice(match[1], int(match[2]), match[3])
 
 
 def parse_identifier(text: str) -> NamedIdentifier:

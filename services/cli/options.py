@@ -74,7 +74,9 @@ IdentifierRef = Annotated[
 SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name; `c360 sources list` lists them.")]
 PurposeOption = Annotated[
     str,
-    typer.Option("--purpose", "-P", metavar="NAME", help="What the data will be used for; `c360 consent purposes` lists them."),
+    typer.Option(
+        "--purpose", "-P", metavar="NAME", help="What the data will be used for; `c360 consent purposes list` lists them."
+    ),
 ]
 PurposeArgument = Annotated[str, typer.Argument(metavar="PURPOSE", help="The purpose's name, such as marketing.")]
 ValidAt = Annotated[

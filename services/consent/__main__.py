@@ -5,11 +5,16 @@ import time
 from pathlib import Path
 
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
+from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 
-from services.consent.api import ConsentApi
-from services.consent.app import CONSENT_PARTITION, Consent
+from services.consent.api.decisions import ConsentApi
+from services.consent.api.definitions import RegistryApi
+from services.consent.app import Consent
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.purging import Purger
+from services.consent.registry import Registry
+from services.consent.views import Definitions
+from services.consent.writing import CONSENT_PARTITION, ConsentLog
 from shared import bus
 from shared.bus.enforcement import Roll
 from shared.bus.purging import answer
@@ -38,16 +43,18 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     client = await bus.connect(settings.nats_url, "consent")
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
     roll = Roll(client, time.monotonic, writer.owns)
-    consent = Consent(pool, writer, roll, progress, now_us, id_maker(now_us))
-    relay = bus.Relay(client, CONSENT_STREAM, consent.read_outbox, max_age_s=None)
-    consent.on_committed = relay.tell
+    log, definitions, new_id = ConsentLog(pool, writer, roll, progress, now_us), Definitions(pool), id_maker(now_us)
+    consent, registry = Consent(pool, definitions, log, new_id), Registry(definitions, log, new_id)
+    relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
+    log.on_committed = relay.tell
     keyring = FileKeyring(Path(settings.keyring_file))
     api = ConsentApi(consent, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
+    server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def become_ready() -> None:
-        await consent.define_ready_purposes()
+        await registry.define_ready()
         await wait_caught_up(client, progress)
         await server.set_ready(True)
 

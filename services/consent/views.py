@@ -1,21 +1,34 @@
-"""Consent's read models of its own events: purposes and decisions."""
+"""Consent's read models of its own events: definitions and decisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from services.consent.domain.definitions import KINDS, Definition, Kind
 from services.consent.domain.ledger import NOW, Instant
 from shared.errors import TooLarge
 from shared.events.catalogue import encode
-from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure, outlives_parting
+from shared.events.consent import (
+    ControllerDefined,
+    DecisionRecorded,
+    NoticeDefined,
+    PurposeDefined,
+    outlives_erasure,
+    outlives_parting,
+)
 from shared.instants import END_OF_TIME
 from shared.log import Record
 
 MOST_DECISIONS_LISTED = 10_000  # of one identifier; keeps an answer below the largest message
+MOST_VERSIONS = 2**31 - 1  # what an int4 takes
 
-E = TypeVar("E", PurposeDefined, DecisionRecorded)
-decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
+E = TypeVar("E", Definition, DecisionRecorded)
+DECODERS: dict[str, Callable[[bytes], Definition]] = {
+    "purpose": msgspec.msgpack.Decoder(PurposeDefined).decode,
+    "controller": msgspec.msgpack.Decoder(ControllerDefined).decode,
+    "notice": msgspec.msgpack.Decoder(NoticeDefined).decode,
+}
 decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
 
 
@@ -31,49 +44,83 @@ async def apply(connection: Any, records: Sequence[Record]) -> None:
     """Runs in the transaction that writes these events."""
     for record in records:
         event = record.entry.public()
-        if isinstance(event, PurposeDefined):
-            await Purposes.apply(connection, event, record)
-        else:
+        if isinstance(event, DecisionRecorded):
             await Decisions.apply(connection, event, record)
+        else:
+            await Definitions.apply(connection, event, record)
 
 
-class Purposes:
-    """Table `purposes`: every version of each."""
+class Definitions:
+    """Table `definitions`: every version of each. Later versions are never in force from an earlier instant on."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
     @staticmethod
-    async def apply(connection: Any, event: PurposeDefined, record: Record) -> None:
+    async def apply(connection: Any, event: Definition, record: Record) -> None:
         await connection.execute(
-            "INSERT INTO purposes (name, version, pos, request_id, defined_at, purpose) VALUES ($1, $2, $3, $4, $5, $6)",
+            """INSERT INTO definitions (kind, name, version, pos, request_id, in_force_at, recorded_at, definition)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""",
+            KINDS[type(event)],
             event.name,
             event.version,
             record.pos,
             event.request_id,
+            event.in_force_at,
             record.recorded_at,
             encode(event),
         )
 
-    async def newest(self) -> list[Placed[PurposeDefined]]:
-        """The newest version of each, by name."""
-        rows = await self._pool.fetch("SELECT DISTINCT ON (name) * FROM purposes ORDER BY name, version DESC")
-        return sorted((_placed_purpose(row) for row in rows), key=lambda placed: placed.event.name)
-
-    async def named(self, name: str, known_at: int = END_OF_TIME) -> Placed[PurposeDefined] | None:
-        """Its newest version that was defined by then."""
-        row = await self._pool.fetchrow(
-            "SELECT * FROM purposes WHERE name = $1 AND defined_at <= $2 ORDER BY version DESC LIMIT 1", name, known_at
+    async def newest(self, kind: Kind, after: str, limit: int) -> list[Placed[Definition]]:
+        """The newest version of each, by name, from behind a name on."""
+        rows = await self._pool.fetch(
+            """SELECT DISTINCT ON (name) * FROM definitions WHERE kind = $1 AND name > $2
+               ORDER BY name, version DESC LIMIT $3""",
+            kind,
+            after,
+            limit,
         )
-        return _placed_purpose(row) if row else None
+        return [_placed_definition(row) for row in rows]
 
-    async def of_request(self, request_id: str) -> Placed[PurposeDefined] | None:
-        row = await self._pool.fetchrow("SELECT * FROM purposes WHERE request_id = $1", request_id)
-        return _placed_purpose(row) if row else None
+    async def versions(self, kind: Kind, name: str, before: int, limit: int) -> list[Placed[Definition]]:
+        """Newest first, those ahead of a version."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM definitions WHERE kind = $1 AND name = $2 AND version < $3 ORDER BY version DESC LIMIT $4",
+            kind,
+            name,
+            before,
+            limit,
+        )
+        return [_placed_definition(row) for row in rows]
+
+    async def newest_of(self, kind: Kind, name: str) -> Placed[Definition] | None:
+        return await self.in_force(kind, name, NOW)
+
+    async def in_force(self, kind: Kind, name: str, instant: Instant) -> Placed[Definition] | None:
+        """Of the versions known by then the one that was in force."""
+        row = await self._pool.fetchrow(
+            """SELECT * FROM definitions WHERE kind = $1 AND name = $2 AND in_force_at <= $3 AND recorded_at <= $4
+               ORDER BY version DESC LIMIT 1""",
+            kind,
+            name,
+            instant.valid_at,
+            instant.known_at,
+        )
+        return _placed_definition(row) if row else None
+
+    async def version(self, kind: Kind, name: str, version: int) -> Placed[Definition] | None:
+        row = await self._pool.fetchrow(
+            "SELECT * FROM definitions WHERE kind = $1 AND name = $2 AND version = $3", kind, name, version
+        )
+        return _placed_definition(row) if row else None
+
+    async def of_request(self, request_id: str) -> Placed[Definition] | None:
+        row = await self._pool.fetchrow("SELECT * FROM definitions WHERE request_id = $1", request_id)
+        return _placed_definition(row) if row else None
 
 
-def _placed_purpose(row: Any) -> Placed[PurposeDefined]:
-    return Placed(decode_purpose(row["purpose"]), row["pos"], row["defined_at"])
+def _placed_definition(row: Any) -> Placed[Definition]:
+    return Placed(DECODERS[row["kind"]](row["definition"]), row["pos"], row["recorded_at"])
 
 
 class Decisions:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.consent.domain.ledger import DefinePurpose, RecordDecision
+from services.consent.domain.definitions import Define
+from services.consent.domain.ledger import RecordDecision
 from services.identity.activating import ActivateRules
 from services.identity.domain.decision import Decide, Party
 from services.identity.domain.erasure import EraseCustomer
@@ -13,11 +14,14 @@ from services.identity.domain.rules_document import RulesDocument
 from services.identity.model_activating import ActivateModel
 from services.ingest.domain import sources
 from shared.errors import InvalidInput
+from shared.events.consent import ControllerDefined
 from shared.request_ids import MAX_REQUEST_ID
 
 ONE, OTHER = Party(customer=bytes(16)), Party(customer=bytes(15) + b"\1")
 WRITES: dict[str, Callable[[str], Any]] = {
-    "consent: purpose": lambda r: DefinePurpose(request_id=r, name="a", description="", legal_basis="contract", traits=()),
+    "consent: definition": lambda r: Define(
+        definition=ControllerDefined(request_id=r, name="a", version=0, legal_name="A", defined_by="ops", reason="asked")
+    ),
     "consent: decision": lambda r: RecordDecision(
         request_id=r, identifier_hash=bytes(32), namespace="email", purpose="a", outcome="granted"
     ),

@@ -9,7 +9,7 @@ from typing import Self
 
 import grpc
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
-from c360.consent.v1 import consent_pb2, consent_pb2_grpc
+from c360.consent.v1 import consent_pb2, consent_pb2_grpc, registry_pb2_grpc
 from c360.identity.v1 import (
     decision_pb2_grpc,
     explanation_pb2_grpc,
@@ -53,6 +53,7 @@ class Platform:
         self.profile = profile_pb2_grpc.ProfileServiceStub(profile)
         self.history = history_pb2_grpc.HistoryServiceStub(profile)
         self.consent = consent_pb2_grpc.ConsentServiceStub(consent)
+        self.registry = registry_pb2_grpc.RegistryServiceStub(consent)
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2 as consent
+from c360.consent.v1 import registry_pb2 as registry
 from c360.identity.v1 import identity_pb2 as identity
 from c360.ingest.v1 import ingest_pb2 as ingest
 from c360.profile.v1 import profile_pb2 as profile
@@ -161,9 +162,11 @@ def check(**fields: object) -> Call:
 
 
 def define(**fields: object) -> Call:
-    purpose = consent.Purpose(**({"name": "p", "legal_basis": consent.LEGAL_BASIS_CONSENT} | fields))  # type: ignore[arg-type]
-    request = consent.DefinePurposeRequest(request_id=str(uuid.uuid4()), purpose=purpose)
-    return lambda platform: platform.consent.DefinePurpose(request, timeout=SHORT_S)
+    name = str(fields.pop("name", "p"))
+    purpose = registry.Purpose(**({"legal_basis": registry.LEGAL_BASIS_CONSENT} | fields))  # type: ignore[arg-type]
+    definition = registry.Definition(name=name, defined_by="ops", reason="asked", purpose=purpose)
+    request = registry.DefineRequest(request_id=str(uuid.uuid4()), definition=definition)
+    return lambda platform: platform.registry.Define(request, timeout=SHORT_S)
 
 
 def record(*events: ingest.Event, metadata: tuple[tuple[str, str], ...] = ()) -> Call:
@@ -218,7 +221,7 @@ GRPC: dict[str, tuple[Call, str, str]] = {
     "check of no one": (check(purpose="service"), INVALID, "CUSTOMER_MISSING"),
     "check of an unknown purpose": (check(purpose="x", customer=UNKNOWN), INVALID, "PURPOSE_UNKNOWN"),
     "check of an unknown customer": (check(purpose="service", customer=UNKNOWN_ID), NOT_FOUND, "CUSTOMER_UNKNOWN"),
-    "purpose without a legal basis": (define(legal_basis=consent.LEGAL_BASIS_UNSPECIFIED), INVALID, "LEGAL_BASIS_MISSING"),
+    "purpose without a legal basis": (define(legal_basis=registry.LEGAL_BASIS_UNSPECIFIED), INVALID, "LEGAL_BASIS_MISSING"),
     "purpose without a usable name": (define(name="World Domination"), INVALID, "PURPOSE_INVALID"),
 }
 

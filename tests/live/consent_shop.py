@@ -12,7 +12,9 @@ import grpc
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.consent.v1 import consent_pb2 as pb
+from c360.consent.v1 import registry_pb2 as registry
 from c360.consent.v1.consent_pb2_grpc import ConsentServiceStub
+from c360.consent.v1.registry_pb2_grpc import RegistryServiceStub
 from nats.aio.client import Client
 
 from services.stack.stack import Stack
@@ -48,6 +50,7 @@ class Shop:
         self.client = client
         self._channel = channel
         self.calls: Any = ConsentServiceStub(channel)
+        self.registry: Any = RegistryServiceStub(channel)
         self._key = FileKeyring(Path(stack.environment_of("consent")["C360_KEYRING_FILE"])).lookup_key
 
     @staticmethod
@@ -89,6 +92,13 @@ class Shop:
             pb.RecordDecisionRequest(request_id=request_id, identifier=identifier, purpose=purpose, outcome=outcome, **more),  # type: ignore[arg-type]
             timeout=timeout,
         )
+        return answer
+
+    async def define_purpose(self, name: str, request_id: str = "", **fields: Any) -> registry.DefineResponse:
+        """A purpose."""
+        definition = registry.Definition(name=name, defined_by="ops", reason="asked", purpose=registry.Purpose(**fields))
+        request = registry.DefineRequest(request_id=request_id or str(uuid4()), definition=definition)
+        answer: registry.DefineResponse = await self.registry.Define(request, timeout=DEADLINE_S)
         return answer
 
     async def check(self, purpose: str, *fresh: Position, **by: Any) -> pb.CheckResponse:

@@ -1,5 +1,6 @@
 """The command against the real services: what a person or a script sees."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -140,13 +141,35 @@ def test_a_decision_that_no_reader_enforces_tells_that_none_can_serve_without_it
         assert told == "No reader is live now, and none can serve what needs consent before it has applied this decision.\n"
 
 
-def test_a_purpose_is_defined_in_versions(c360: Command) -> None:
-    name = f"p_{uuid4().hex}"
-    define = ("consent", "define", name, "--basis", "legitimate-interest", "--traits", "email, plan")
-    assert c360.json(*define)["purpose"]["version"] == 1
-    c360.json(*define[:-1], "email")
-    stored = next(item for item in c360.json("consent", "purposes") if item["name"] == name)
+def test_a_purpose_is_defined_in_versions(c360: Command, tmp_path: Path) -> None:
+    name, file = f"p_{uuid4().hex}", tmp_path / "purpose.json"
+    define = ("consent", "purposes", "define", name, str(file), "--by", "ops", "--reason", "ticket 12")
+    file.write_text(json.dumps({"legal_basis": "legitimate-interest", "traits": ["email", "plan"], "controller": "operator"}))
+    assert c360.json(*define)["version"] == 1
+    document = c360.json("consent", "purposes", "show", name, "--document")
+    file.write_text(json.dumps(document | {"traits": ["email"], "legal_bases": {"US-CA": "contract"}}))
+    c360.json(*define)
+    stored = next(item for item in c360.json("consent", "purposes", "list") if item["name"] == name)
     assert (stored["version"], stored["legal_basis"], stored["traits"]) == (2, "legitimate-interest", ["email"])
+    assert (stored["legal_bases"], stored["defined_by"], stored["reason"]) == ({"US-CA": "contract"}, "ops", "ticket 12")
+    assert c360.json("consent", "purposes", "show", name, "--version", "1")["traits"] == ["email", "plan"]
+    second, _ = c360.json("consent", "purposes", "history", name)
+    assert {one["field"]: (one["removed"], one["added"]) for one in second["differences"]} == {
+        "traits": (["plan"], []),
+        "legal_bases": ([], ["US-CA: contract"]),
+    }
+    file.write_text(json.dumps(document | {"scope": "person"}))
+    assert c360.run(*define, code=2).stderr.startswith("DOCUMENT_INVALID: ")
+
+
+def test_what_somebody_was_shown_is_told_word_for_word(c360: Command, user: str) -> None:
+    c360.json("consent", "grant", f"email:{user}@example.com", "marketing", "--notice", "marketing_consent@1/de")
+    [decision] = c360.json("consent", "decisions", f"email:{user}@example.com")
+    notice = c360.json("consent", "notices", "show", decision["notice"]["name"], "--version", str(decision["notice"]["version"]))
+    [text] = [one for one in notice["texts"] if one["locale"] == decision["notice"]["locale"]]
+    assert text["sha256"] == decision["notice"]["sha256"] == hashlib.sha256(text["text"].encode()).hexdigest()
+    assert text["text"][:40] in c360.run("consent", "notices", "show", "marketing_consent").stdout
+    assert "operator" in c360.run("consent", "controllers", "list").stdout
 
 
 def test_a_source_gets_its_key_once_and_sends_with_it(c360: Command, user: str) -> None:
@@ -206,7 +229,7 @@ def test_nobody_is_a_refusal_with_a_reason(c360: Command, user: str) -> None:
 def test_a_service_that_is_not_there_has_its_own_exit_code(tmp_path: Path) -> None:
     alone = Command(tmp_path)
     alone.environment["C360_CONSENT_ADDRESS"] = "127.0.0.1:1"
-    assert alone.run("consent", "purposes", code=3).stderr.startswith("NOT_REACHABLE: consent at 127.0.0.1:1: ")
+    assert alone.run("consent", "purposes", "list", code=3).stderr.startswith("NOT_REACHABLE: consent at 127.0.0.1:1: ")
 
 
 @pytest.fixture

@@ -23,46 +23,6 @@ GRANTED, REFUSED, WITHDRAWN = pb.OUTCOME_GRANTED, pb.OUTCOME_REFUSED, pb.OUTCOME
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-async def test_the_ready_purposes_of_a_shop_are_there_from_the_start(shop: Shop) -> None:
-    answer = await shop.calls.ListPurposes(pb.ListPurposesRequest(), timeout=DEADLINE_S)
-    ready = {purpose.name: pb.LegalBasis.Name(purpose.legal_basis) for purpose in answer.purposes if purpose.version == 1}
-    assert (
-        ready.items()
-        >= {
-            "service": "LEGAL_BASIS_CONTRACT",
-            "marketing": "LEGAL_BASIS_CONSENT",
-            "analytics": "LEGAL_BASIS_LEGITIMATE_INTEREST",
-            "audit": "LEGAL_BASIS_LEGAL_OBLIGATION",
-        }.items()
-    )
-
-
-async def define(shop: Shop, name: str, request_id: str = "", **fields: Any) -> pb.DefinePurposeResponse:
-    purpose = pb.Purpose(**(A_PURPOSE | {"name": name} | fields))
-    request = pb.DefinePurposeRequest(request_id=request_id or str(uuid4()), purpose=purpose)
-    answer: pb.DefinePurposeResponse = await shop.calls.DefinePurpose(request, timeout=DEADLINE_S)
-    return answer
-
-
-async def test_a_purpose_is_defined_and_defined_anew(shop: Shop) -> None:
-    name = f"offers_{uuid4().hex}"
-    first = await define(shop, name)
-    second = await define(shop, name, traits=["email", "phone"])
-    listed = (await shop.calls.ListPurposes(pb.ListPurposesRequest(), timeout=DEADLINE_S)).purposes
-    assert (first.purpose.version, second.purpose.version) == (1, 2)
-    assert second.position.number == first.position.number + 1
-    assert [purpose for purpose in listed if purpose.name == name] == [second.purpose]
-    assert [purpose.name for purpose in listed] == sorted(purpose.name for purpose in listed)
-
-
-async def test_a_definition_repeated_gets_the_first_answer(shop: Shop) -> None:
-    name, request_id = f"offers_{uuid4().hex}", str(uuid4())
-    first = await define(shop, name, request_id)
-    await define(shop, name, traits=["*"])
-    assert await define(shop, name, request_id) == first
-    assert await refusal(define(shop, name, request_id, traits=["phone"])) == ("ABORTED", "REQUEST_ID_REUSED")
-
-
 async def test_a_withdrawal_holds_from_the_next_read_on(shop: Shop) -> None:
     anna = an_email()
     assert (await shop.check("marketing", identifier=anna)).reason == "CONSENT_MISSING"
@@ -152,7 +112,6 @@ async def test_a_check_waits_for_the_positions_that_it_carries(shop: Shop) -> No
 
 ANNA = Identifier(namespace="email", value="anna@example.com")
 A_DECISION: dict[str, Any] = {"request_id": "bad-1", "identifier": ANNA, "purpose": "marketing", "outcome": GRANTED}
-A_PURPOSE: dict[str, Any] = {"name": "offers", "legal_basis": pb.LEGAL_BASIS_CONSENT, "traits": ["email"]}
 FUTURE = Timestamp(seconds=int(time.time()) + 3600)
 
 
@@ -160,17 +119,7 @@ def decision(**changes: Any) -> pb.RecordDecisionRequest:
     return pb.RecordDecisionRequest(**(A_DECISION | changes))
 
 
-def definition(**changes: Any) -> pb.DefinePurposeRequest:
-    return pb.DefinePurposeRequest(request_id="bad-2", purpose=pb.Purpose(**(A_PURPOSE | changes)))
-
-
 BAD_INPUT = [
-    ("DefinePurpose", pb.DefinePurposeRequest(purpose=pb.Purpose(**A_PURPOSE)), "REQUEST_ID_MISSING"),
-    ("DefinePurpose", pb.DefinePurposeRequest(request_id="bad-2"), "LEGAL_BASIS_MISSING"),
-    ("DefinePurpose", definition(name="Offers!"), "PURPOSE_INVALID"),
-    ("DefinePurpose", definition(traits=[""]), "PURPOSE_INVALID"),
-    ("DefinePurpose", definition(legal_basis=pb.LEGAL_BASIS_UNSPECIFIED), "LEGAL_BASIS_MISSING"),
-    ("DefinePurpose", definition(legal_basis=99), "LEGAL_BASIS_MISSING"),
     ("RecordDecision", decision(request_id=""), "REQUEST_ID_MISSING"),
     ("RecordDecision", decision(request_id="x" * 101), "REQUEST_ID_INVALID"),
     ("RecordDecision", decision(purpose=""), "PURPOSE_UNKNOWN"),

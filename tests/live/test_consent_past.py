@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.consent.v1 import consent_pb2 as pb
+from c360.consent.v1.registry_pb2 import LEGAL_BASIS_CONSENT, LEGAL_BASIS_LEGITIMATE_INTEREST
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.instants import SECOND, from_timestamp, now_us, to_timestamp
@@ -24,23 +25,18 @@ async def check(
     return answer
 
 
-async def define(shop: Shop, name: str, legal_basis: pb.LegalBasis.ValueType) -> None:
-    purpose = pb.Purpose(name=name, legal_basis=legal_basis, traits=["email"])
-    await shop.calls.DefinePurpose(pb.DefinePurposeRequest(request_id=str(uuid4()), purpose=purpose), timeout=DEADLINE_S)
-
-
 @pytest.mark.parametrize("seed", range(2))
 async def test_a_check_of_the_past_is_what_was_answered_then_and_follows_from_what_was_decided_by_then(
     shop: Shop, seed: int
 ) -> None:
     chance, name, email = Random(seed), f"offers_{uuid4().hex}", an_email()
     asked = pb.CheckRequest(customer=CustomerRef(identifier=email))
-    await define(shop, name, pb.LEGAL_BASIS_CONSENT)
+    await shop.define_purpose(name, legal_basis=LEGAL_BASIS_CONSENT, traits=["email"])
     answered = []
     began = now_us()
     for number in range(12):
         if number == 6:
-            await define(shop, name, pb.LEGAL_BASIS_LEGITIMATE_INTEREST)
+            await shop.define_purpose(name, legal_basis=LEGAL_BASIS_LEGITIMATE_INTEREST, traits=["email"])
         decided_at = to_timestamp(began - chance.randrange(1, 9) * SECOND)
         await shop.decide(email, name, chance.choice(OUTCOMES), decide_time=decided_at)
         answered.append((to_timestamp(now_us()), await check(shop, name, asked)))
@@ -67,7 +63,7 @@ async def test_a_check_of_the_past_is_what_was_answered_then_and_follows_from_wh
 
 async def test_before_a_purpose_was_defined_nothing_is_known_of_it(shop: Shop) -> None:
     before, name = to_timestamp(now_us()), f"offers_{uuid4().hex}"
-    await define(shop, name, pb.LEGAL_BASIS_CONSENT)
+    await shop.define_purpose(name, legal_basis=LEGAL_BASIS_CONSENT, traits=["email"])
     asked = pb.CheckRequest(customer=CustomerRef(identifier=an_email()))
     assert (await check(shop, name, asked)).purpose_version == 1
     assert await refusal(check(shop, name, asked, known_at=before)) == ("INVALID_ARGUMENT", "PURPOSE_UNKNOWN")

@@ -43,8 +43,14 @@ def test_help_explains_the_exit_codes() -> None:
         "profile rules list",
         "profile rules activate",
         "whatif",
-        "consent purposes",
-        "consent define",
+        "consent purposes list",
+        "consent purposes show",
+        "consent purposes define",
+        "consent purposes history",
+        "consent controllers list",
+        "consent controllers define",
+        "consent notices show",
+        "consent notices define",
         "consent record",
         "consent grant",
         "consent withdraw",
@@ -105,7 +111,10 @@ def test_every_command_explains_itself(command: str) -> None:
         "profile diff email:ann@example.com --purpose service --from-version 3 --clock happened",
         "consent record email:ann@example.com marketing maybe",
         "consent withdraw 01890a5d-ac96-774b-bcce-b302099a8057 marketing",
-        "consent define newsletter --basis whim --traits email",
+        "consent purposes define newsletter no-such-file.json --by ops --reason why",
+        "consent purposes define newsletter README.md --by ops --reason why",
+        "consent notices define asking pyproject.toml --by ops",
+        "consent record email:ann@example.com marketing granted --notice privacy",
         "events track Seen -p total",
         "events send no-such-file.jsonl --write-key k",
         "identity resolve ann",
@@ -166,7 +175,7 @@ def test_the_defaults_count_only_where_there_is_no_data_directory(tmp_path: Path
 
 @pytest.mark.parametrize("directory", ["there", "nowhere"])
 @pytest.mark.parametrize(
-    "command", ["profile get user_id:u1 -P service", "consent purposes", "events track -u u1 Seen --write-key k", "status"]
+    "command", ["profile get user_id:u1 -P service", "consent purposes list", "events track -u u1 Seen --write-key k", "status"]
 )
 def test_the_command_never_talks_to_anothers_stack_when_its_own_is_stopped(tmp_path: Path, directory: str, command: str) -> None:
     (tmp_path / "there").mkdir()

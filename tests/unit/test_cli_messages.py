@@ -1,7 +1,7 @@
 """What scripts and eyes get to see of a message."""
 
 import pytest
-from c360.consent.v1 import consent_pb2
+from c360.consent.v1 import consent_pb2, registry_pb2
 from c360.ingest.v1 import ingest_pb2
 from c360.profile.v1 import profile_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,7 +31,7 @@ def test_a_profile_as_json_data() -> None:
 
 
 def test_enums_are_the_words_that_commands_accept() -> None:
-    purpose = consent_pb2.Purpose(legal_basis=consent_pb2.LEGAL_BASIS_LEGITIMATE_INTEREST)
+    purpose = registry_pb2.Purpose(legal_basis=registry_pb2.LEGAL_BASIS_LEGITIMATE_INTEREST)
     assert messages.plain(purpose)["legal_basis"] == "legitimate-interest"
     decision = consent_pb2.Decision(outcome=consent_pb2.OUTCOME_WITHDRAWN)
     assert messages.plain(decision)["outcome"] == "withdrawn"

@@ -4,18 +4,10 @@ from typing import Any
 
 import pytest
 
-from services.consent.domain.ledger import (
-    CLOCK_TOLERANCE,
-    READY_PURPOSES,
-    DefinePurpose,
-    Event,
-    RecordDecision,
-    define_purpose,
-    fold,
-    record_decision,
-)
+from services.consent.domain.definitions import CLOCK_TOLERANCE
+from services.consent.domain.ledger import Event, NoticeNamed, RecordDecision, fold, record_decision
 from shared.errors import Conflict, CustomerError, InvalidInput
-from shared.events.consent import ALL_TRAITS, DecisionRecorded, PurposeDefined
+from shared.events.consent import DecisionRecorded, NoticeDefined, NoticeShown, NoticeText, PurposeDefined
 from shared.instants import SECOND
 
 NOW = 1_750_000_000 * SECOND
@@ -24,15 +16,28 @@ ANNA = b"a" * 16
 BERND = b"b" * 16
 
 
-def a_definition(**changes: Any) -> DefinePurpose:
-    fields = {
+def a_purpose(**changes: Any) -> PurposeDefined:
+    fields: dict[str, Any] = {
         "request_id": "define-1",
         "name": "newsletter",
+        "version": 1,
         "description": "Send the newsletter",
         "legal_basis": "consent",
         "traits": ("email",),
     }
-    return DefinePurpose(**(fields | changes))
+    return PurposeDefined(**(fields | changes))
+
+
+def a_notice(**changes: Any) -> NoticeDefined:
+    text = NoticeText(locale="en", text="Yes, send it.", sha256=b"s" * 32)
+    fields: dict[str, Any] = {
+        "request_id": "define-2",
+        "name": "asking",
+        "version": 1,
+        "purposes": ("newsletter",),
+        "texts": (text,),
+    }
+    return NoticeDefined(**(fields | changes))
 
 
 def a_command(**changes: Any) -> RecordDecision:
@@ -47,15 +52,11 @@ def a_command(**changes: Any) -> RecordDecision:
     return RecordDecision(**(fields | changes))
 
 
-def define(given: list[Event], command: DefinePurpose) -> list[PurposeDefined]:
-    return define_purpose(fold(given), command)
-
-
 def decide(given: list[Event], command: RecordDecision, now: int = NOW) -> list[DecisionRecorded]:
     return record_decision(fold(given), command, now, lambda: ID)
 
 
-NEWSLETTER = define([], a_definition())[0]
+NEWSLETTER = a_purpose()
 GRANTED = decide([NEWSLETTER], a_command())[0]
 
 
@@ -63,72 +64,47 @@ def reason(raised: pytest.ExceptionInfo[CustomerError]) -> str:
     return raised.value.reason
 
 
-def test_the_first_definition_of_a_purpose_is_version_1() -> None:
-    assert NEWSLETTER.version == 1
-
-
-def test_a_further_definition_is_the_next_version() -> None:
-    [second] = define([NEWSLETTER], a_definition(request_id="define-2", traits=("email", "language")))
-    assert (second.version, second.traits) == (2, ("email", "language"))
-
-
-def test_versions_follow_the_newest_in_whatever_order_it_was_told() -> None:
-    [second] = define([NEWSLETTER], a_definition(request_id="define-2"))
-    [third] = define([second, NEWSLETTER], a_definition(request_id="define-3"))
-    assert third.version == 3
-
-
-def test_a_definition_repeated_is_not_a_further_version() -> None:
-    assert define([NEWSLETTER], a_definition()) == []
-
-
-def test_a_definition_repeated_after_a_newer_version_is_still_answered_as_the_first_time() -> None:
-    [second] = define([NEWSLETTER], a_definition(request_id="define-2", legal_basis="contract"))
-    assert define([NEWSLETTER, second], a_definition()) == []
-
-
-@pytest.mark.parametrize("changes", [{"traits": ("phone",)}, {"legal_basis": "contract"}, {"description": "?"}, {"name": "other"}])
-def test_a_request_id_of_another_definition_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(Conflict) as raised:
-        define([NEWSLETTER], a_definition(**changes))
-    assert reason(raised) == "REQUEST_ID_REUSED"
-
-
-def test_a_trait_named_twice_is_seen_once() -> None:
-    [defined] = define([], a_definition(traits=("email", "phone", "email")))
-    assert defined.traits == ("email", "phone")
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"request_id": ""}, "REQUEST_ID_MISSING"),
-        ({"request_id": "x" * 101}, "REQUEST_ID_INVALID"),
-        ({"request_id": "a\0b"}, "REQUEST_ID_INVALID"),
-        ({"name": ""}, "PURPOSE_INVALID"),
-        ({"name": "News-Letter"}, "PURPOSE_INVALID"),
-        ({"name": "newsletter\n"}, "PURPOSE_INVALID"),
-        ({"name": "x" * 65}, "PURPOSE_INVALID"),
-        ({"description": "x" * 1001}, "PURPOSE_INVALID"),
-        ({"traits": ("",)}, "PURPOSE_INVALID"),
-        ({"traits": ("x" * 129,)}, "PURPOSE_INVALID"),
-        ({"traits": tuple(str(n) for n in range(501))}, "PURPOSE_INVALID"),
-    ],
-)
-def test_a_definition_out_of_form_is_refused(changes: dict[str, Any], expected: str) -> None:
-    with pytest.raises(InvalidInput) as raised:
-        a_definition(**changes)
-    assert reason(raised) == expected
-
-
 def test_a_decision_without_an_instant_was_made_now() -> None:
     assert GRANTED.decided_at == NOW
 
 
-def test_a_decision_pins_the_version_of_the_purpose_that_was_current() -> None:
-    [second] = define([NEWSLETTER], a_definition(request_id="define-2"))
-    [decision] = decide([NEWSLETTER, second], a_command())
-    assert (decision.purpose, decision.purpose_version) == ("newsletter", 2)
+@pytest.mark.parametrize(
+    ("decided_at", "version"),
+    [(None, 3), (NOW, 3), (NOW - SECOND, 2), (NOW - 9 * SECOND, 1)],
+    ids=["now", "at its beginning", "before", "before the first"],
+)
+def test_a_decision_pins_the_version_of_the_purpose_that_was_in_force_when_it_was_made(
+    decided_at: int | None, version: int
+) -> None:
+    starts = (NOW - 3 * SECOND, NOW - 2 * SECOND, NOW)
+    versions: list[Event] = [a_purpose(version=number, in_force_at=start) for number, start in enumerate(starts, 1)]
+    [decision] = decide(versions, a_command(decided_at=decided_at))
+    assert (decision.purpose, decision.purpose_version) == ("newsletter", version)
+
+
+def test_a_decision_pins_the_text_that_was_shown() -> None:
+    [decision] = decide([NEWSLETTER, a_notice()], a_command(notice=NoticeNamed("asking", 1, "en")))
+    assert decision.notice == NoticeShown(name="asking", version=1, locale="en", sha256=b"s" * 32)
+
+
+@pytest.mark.parametrize(
+    ("notice", "shown", "expected"),
+    [
+        ({}, ("other", 1, "en"), "NOTICE_UNKNOWN"),
+        ({}, ("asking", 2, "en"), "NOTICE_UNKNOWN"),
+        ({}, ("asking", 0, "en"), "NOTICE_UNKNOWN"),
+        ({}, ("a\0b", 1, "en"), "NOTICE_UNKNOWN"),
+        ({}, ("asking", 1, "de"), "NOTICE_NOT_SHOWN"),
+        ({"purposes": ("analytics",)}, ("asking", 1, "en"), "NOTICE_NOT_SHOWN"),
+        ({"in_force_at": NOW + 1}, ("asking", 1, "en"), "NOTICE_NOT_SHOWN"),
+    ],
+)
+def test_nobody_was_shown_what_is_not_defined_or_tells_of_something_else(
+    notice: dict[str, Any], shown: tuple[str, int, str], expected: str
+) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        decide([NEWSLETTER, a_notice(**notice)], a_command(notice=NoticeNamed(*shown)))
+    assert reason(raised) == expected
 
 
 def test_a_decision_about_a_purpose_that_nobody_defined_is_refused() -> None:
@@ -166,6 +142,8 @@ def test_a_decision_repeated_is_not_recorded_again(decided_at: int | None) -> No
         {"identifier_hash": BERND},
         {"purpose": "analytics"},
         {"method": "call-centre"},
+        {"attested_age": 18},
+        {"notice": NoticeNamed("asking", 1, "en")},
         {"decided_at": NOW - 1},
         {"decided_at": NOW + CLOCK_TOLERANCE + 1},
     ],
@@ -189,23 +167,14 @@ def test_definitions_and_decisions_have_request_ids_of_their_own() -> None:
         ({"purpose": "a\0b"}, "PURPOSE_UNKNOWN"),
         ({"method": "x" * 65}, "METHOD_INVALID"),
         ({"method": "a\nb"}, "METHOD_INVALID"),
+        ({"attested_age": 151}, "AGE_INVALID"),
+        ({"attested_age": 18, "outcome": "refused"}, "AGE_INVALID"),
     ],
 )
 def test_a_decision_out_of_form_is_refused(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         a_command(**changes)
     assert reason(raised) == expected
-
-
-def test_the_ready_purposes_can_all_be_defined() -> None:
-    defined = [event for command in READY_PURPOSES for event in define([], command)]
-    assert {purpose.name: purpose.legal_basis for purpose in defined} == {
-        "service": "contract",
-        "marketing": "consent",
-        "analytics": "legitimate_interest",
-        "audit": "legal_obligation",
-    }
-    assert [purpose.name for purpose in defined if ALL_TRAITS in purpose.traits] == ["audit"]
 
 
 def test_only_a_grant_is_confirmed_by_the_person() -> None:

@@ -1,4 +1,4 @@
-"""The consent ledger and its views: purposes, decisions, and which identifiers belong together."""
+"""The consent ledger and its views: definitions, decisions, and which identifiers belong together."""
 
 from alembic import op
 
@@ -12,14 +12,16 @@ def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="consent", role="c360_consent"))
     op.execute("""
-        CREATE TABLE purposes (
-            name       text  NOT NULL,
-            version    int4  NOT NULL,
-            pos        int8  NOT NULL,
-            request_id text  NOT NULL UNIQUE,
-            defined_at int8  NOT NULL,
-            purpose    bytea NOT NULL,
-            PRIMARY KEY (name, version)
+        CREATE TABLE definitions ( -- of purposes, controllers and notices, every version
+            kind        text  NOT NULL,
+            name        text COLLATE "C" NOT NULL,
+            version     int4  NOT NULL,
+            pos         int8  NOT NULL,
+            request_id  text  NOT NULL UNIQUE,
+            in_force_at int8  NOT NULL,
+            recorded_at int8  NOT NULL,
+            definition  bytea NOT NULL,
+            PRIMARY KEY (kind, name, version)
         );
         CREATE TABLE decisions (
             pos         int8  PRIMARY KEY,
@@ -60,7 +62,7 @@ def upgrade() -> None:
             consumed int8 NOT NULL
         );
         INSERT INTO customer_head (consumed) VALUES (0);
-        GRANT SELECT, INSERT ON purposes, decisions TO c360_consent;
+        GRANT SELECT, INSERT ON definitions, decisions TO c360_consent;
         GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
         GRANT SELECT, INSERT, UPDATE, DELETE ON links, parted TO c360_consent;
         GRANT SELECT, UPDATE ON customer_head TO c360_consent;

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ConsentServiceStub:
-    """ConsentService keeps the ledger of purposes and decisions.
+    """ConsentService keeps the ledger of decisions.
     """
 
     def __init__(self, channel):
@@ -35,16 +35,6 @@ class ConsentServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.DefinePurpose = channel.unary_unary(
-                '/c360.consent.v1.ConsentService/DefinePurpose',
-                request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.DefinePurposeRequest.SerializeToString,
-                response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.DefinePurposeResponse.FromString,
-                _registered_method=True)
-        self.ListPurposes = channel.unary_unary(
-                '/c360.consent.v1.ConsentService/ListPurposes',
-                request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.ListPurposesRequest.SerializeToString,
-                response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.ListPurposesResponse.FromString,
-                _registered_method=True)
         self.RecordDecision = channel.unary_unary(
                 '/c360.consent.v1.ConsentService/RecordDecision',
                 request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionRequest.SerializeToString,
@@ -63,32 +53,15 @@ class ConsentServiceStub:
 
 
 class ConsentServiceServicer:
-    """ConsentService keeps the ledger of purposes and decisions.
+    """ConsentService keeps the ledger of decisions.
     """
-
-    def DefinePurpose(self, request, context):
-        """DefinePurpose makes a purpose or a new version of it. It answers when every reader that holds a lease goes by it; a
-        reader that is cut off from consent goes on serving what needs no consent by the version it knows.
-        Errors: INVALID_ARGUMENT (PURPOSE_INVALID, LEGAL_BASIS_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ABORTED
-        (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListPurposes(self, request, context):
-        """ListPurposes lists the newest version of every purpose, by name.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
 
     def RecordDecision(self, request, context):
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-        INSTANT_IN_FUTURE, CONFIRMED_INVALID),
-        ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
+        INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+        (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,16 +88,6 @@ class ConsentServiceServicer:
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'DefinePurpose': grpc.unary_unary_rpc_method_handler(
-                    servicer.DefinePurpose,
-                    request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.DefinePurposeRequest.FromString,
-                    response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.DefinePurposeResponse.SerializeToString,
-            ),
-            'ListPurposes': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListPurposes,
-                    request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.ListPurposesRequest.FromString,
-                    response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.ListPurposesResponse.SerializeToString,
-            ),
             'RecordDecision': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordDecision,
                     request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionRequest.FromString,
@@ -149,62 +112,8 @@ def add_ConsentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConsentService:
-    """ConsentService keeps the ledger of purposes and decisions.
+    """ConsentService keeps the ledger of decisions.
     """
-
-    @staticmethod
-    def DefinePurpose(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/c360.consent.v1.ConsentService/DefinePurpose',
-            c360_dot_consent_dot_v1_dot_consent__pb2.DefinePurposeRequest.SerializeToString,
-            c360_dot_consent_dot_v1_dot_consent__pb2.DefinePurposeResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListPurposes(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/c360.consent.v1.ConsentService/ListPurposes',
-            c360_dot_consent_dot_v1_dot_consent__pb2.ListPurposesRequest.SerializeToString,
-            c360_dot_consent_dot_v1_dot_consent__pb2.ListPurposesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
 
     @staticmethod
     def RecordDecision(request,

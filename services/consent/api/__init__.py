@@ -1,0 +1,1 @@
+"""The gRPC edges of consent, one for each service of its protos."""

@@ -1,0 +1,144 @@
+"""Definitions between the protos and the events, both ways."""
+
+from typing import Final
+
+from c360.consent.v1 import registry_pb2 as pb
+
+from services.consent.domain.definitions import Definition, Kind, notice_text
+from services.consent.views import Placed
+from shared.errors import InvalidInput
+from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+from shared.instants import to_timestamp
+
+KINDS: Final[dict[pb.DefinitionKind.ValueType, Kind]] = {
+    pb.DEFINITION_KIND_PURPOSE: "purpose",
+    pb.DEFINITION_KIND_CONTROLLER: "controller",
+    pb.DEFINITION_KIND_NOTICE: "notice",
+}
+LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
+    "consent": pb.LEGAL_BASIS_CONSENT,
+    "contract": pb.LEGAL_BASIS_CONTRACT,
+    "legal_obligation": pb.LEGAL_BASIS_LEGAL_OBLIGATION,
+    "legitimate_interest": pb.LEGAL_BASIS_LEGITIMATE_INTEREST,
+}
+LEGAL_BASIS_NAMES: Final = {value: name for name, value in LEGAL_BASES.items()}
+
+
+def to_definition(request_id: str, asked: pb.Definition) -> Definition:
+    """Raises InvalidInput (DEFINITION_MISSING, LEGAL_BASIS_MISSING, NOTICE_INVALID)."""
+    match asked.WhichOneof("content"):
+        case "purpose":
+            return _to_purpose(request_id, asked)
+        case "controller":
+            return _to_controller(request_id, asked)
+        case "notice":
+            return _to_notice(request_id, asked)
+    raise InvalidInput("say what to define: a purpose, a controller or a notice", reason="DEFINITION_MISSING")
+
+
+def to_message(placed: Placed[Definition], texts: bool = True) -> pb.Definition:
+    event = placed.event
+    message = pb.Definition(
+        name=event.name,
+        version=event.version,
+        defined_by=event.defined_by,
+        reason=event.reason,
+        in_force_time=to_timestamp(event.in_force_at),
+        record_time=to_timestamp(placed.recorded_at),
+    )
+    match event:
+        case PurposeDefined():
+            message.purpose.CopyFrom(_of_purpose(event))
+        case ControllerDefined():
+            message.controller.CopyFrom(_of_controller(event))
+        case NoticeDefined():
+            message.notice.CopyFrom(_of_notice(event, texts))
+    return message
+
+
+def _to_purpose(request_id: str, asked: pb.Definition) -> PurposeDefined:
+    purpose = asked.purpose
+    return PurposeDefined(
+        request_id=request_id,
+        name=asked.name,
+        version=0,
+        description=purpose.description,
+        legal_basis=_legal_basis(purpose.legal_basis),
+        traits=tuple(purpose.traits),
+        controller=purpose.controller,
+        legal_bases={place: _legal_basis(basis) for place, basis in sorted(purpose.legal_bases.items())},
+        double_opt_in=purpose.double_opt_in,
+        minimum_age=purpose.minimum_age,
+        ask_again_after_days=purpose.ask_again_after_days,
+        dpv=tuple(purpose.dpv),
+        data_uses=tuple(purpose.data_uses),
+        data_categories=tuple(purpose.data_categories),
+        defined_by=asked.defined_by,
+        reason=asked.reason,
+    )
+
+
+def _to_controller(request_id: str, asked: pb.Definition) -> ControllerDefined:
+    controller = asked.controller
+    return ControllerDefined(
+        request_id=request_id,
+        name=asked.name,
+        version=0,
+        legal_name=controller.legal_name,
+        address=controller.address,
+        contact=controller.contact,
+        protection_officer=controller.protection_officer,
+        jurisdiction=controller.jurisdiction,
+        defined_by=asked.defined_by,
+        reason=asked.reason,
+    )
+
+
+def _to_notice(request_id: str, asked: pb.Definition) -> NoticeDefined:
+    return NoticeDefined(
+        request_id=request_id,
+        name=asked.name,
+        version=0,
+        purposes=tuple(asked.notice.purposes),
+        texts=tuple(notice_text(text.locale, text.text) for text in asked.notice.texts),
+        controller=asked.notice.controller,
+        defined_by=asked.defined_by,
+        reason=asked.reason,
+    )
+
+
+def _legal_basis(value: pb.LegalBasis.ValueType) -> LegalBasis:
+    if (name := LEGAL_BASIS_NAMES.get(value)) is None:
+        raise InvalidInput("a purpose stands on a legal basis", reason="LEGAL_BASIS_MISSING")
+    return name
+
+
+def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
+    return pb.Purpose(
+        description=purpose.description,
+        legal_basis=LEGAL_BASES[purpose.legal_basis],
+        traits=purpose.traits,
+        controller=purpose.controller,
+        legal_bases={place: LEGAL_BASES[basis] for place, basis in purpose.legal_bases.items()},
+        double_opt_in=purpose.double_opt_in,
+        minimum_age=purpose.minimum_age,
+        ask_again_after_days=purpose.ask_again_after_days,
+        dpv=purpose.dpv,
+        data_uses=purpose.data_uses,
+        data_categories=purpose.data_categories,
+    )
+
+
+def _of_controller(controller: ControllerDefined) -> pb.Controller:
+    return pb.Controller(
+        legal_name=controller.legal_name,
+        address=controller.address,
+        contact=controller.contact,
+        protection_officer=controller.protection_officer,
+        jurisdiction=controller.jurisdiction,
+    )
+
+
+def _of_notice(notice: NoticeDefined, texts: bool) -> pb.Notice:
+    shown = [pb.NoticeText(locale=one.locale, text=one.text if texts else "", sha256=one.sha256.hex()) for one in notice.texts]
+    return pb.Notice(purposes=notice.purposes, controller=notice.controller, texts=shown)

@@ -1,0 +1,134 @@
+"""What a shop needs on its first day: purposes, their controller and the notices that tell of them. Pure.
+
+Installed when a service starts and finds nothing of the name; a shop's own definitions of the same names take their place.
+"""
+
+from typing import Final
+
+from services.consent.domain.definitions import Define, notice_text
+from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+
+CONTACT: Final = ("first_name", "firstName", "last_name", "lastName", "name", "email", "phone", "address")
+IDS: Final = ("user_id", "anonymous_id", "group_id", "customer_number")
+ORDERS: Final = ("last_order", "last_order_id", "last_order_total", "order_count", "open_return", "return_status")
+TASTE: Final = ("interests", "favourite_category", "favorite_category")
+
+
+BY: Final = "customer360"
+REASON: Final = "ready for a shop"
+CONTROLLER: Final = "operator"
+
+
+def _purpose(
+    name: str,
+    legal_basis: LegalBasis,
+    description: str,
+    traits: tuple[str, ...],
+    dpv: tuple[str, ...],
+    data_uses: tuple[str, ...],
+    data_categories: tuple[str, ...],
+) -> Define:
+    purpose = PurposeDefined(
+        request_id=f"ready-purpose-{name}",
+        name=name,
+        version=0,
+        description=description,
+        legal_basis=legal_basis,
+        traits=traits,
+        controller=CONTROLLER,
+        dpv=tuple(f"https://w3id.org/dpv#{tag}" for tag in dpv),
+        data_uses=data_uses,
+        data_categories=data_categories,
+        defined_by=BY,
+        reason=REASON,
+    )
+    return Define(definition=purpose)
+
+
+def _notice(name: str, purposes: tuple[str, ...], **texts: str) -> Define:
+    notice = NoticeDefined(
+        request_id=f"ready-notice-{name}",
+        name=name,
+        version=0,
+        purposes=purposes,
+        texts=tuple(notice_text(locale, " ".join(text.split())) for locale, text in texts.items()),
+        controller=CONTROLLER,
+        defined_by=BY,
+        reason=REASON,
+    )
+    return Define(definition=notice)
+
+
+_CONTROLLER: Final = ControllerDefined(
+    request_id=f"ready-controller-{CONTROLLER}",
+    name=CONTROLLER,
+    version=0,
+    legal_name="The operator of this installation",
+    defined_by=BY,
+    reason=REASON,
+)
+
+READY: Final = (  # each behind what it refers to
+    Define(definition=_CONTROLLER),
+    _purpose(
+        "service",
+        "contract",
+        "Deliver orders, answer questions, handle returns.",
+        (*CONTACT, *IDS, *ORDERS, "loyalty_tier", "plan", "language", "country", "company", "title", "events"),
+        ("ServiceProvision", "CustomerCare"),
+        ("essential.service",),
+        ("user.name", "user.contact", "user.unique_id", "user.behavior.purchase_history"),
+    ),
+    _purpose(
+        "marketing",
+        "consent",
+        "Send offers and newsletters, chosen by interests.",
+        ("first_name", "firstName", "email", "language", "country", "loyalty_tier", *TASTE),
+        ("DirectMarketing", "PersonalisedAdvertising"),
+        ("marketing.communications.email", "personalize"),
+        ("user.name.first", "user.contact.email", "user.behavior"),
+    ),
+    _purpose(
+        "analytics",
+        "legitimate_interest",
+        "Understand how the shop is used, without names and addresses.",
+        ("country", "language", "loyalty_tier", "plan", "order_count", *TASTE),
+        ("ServiceUsageAnalytics",),
+        ("analytics.reporting",),
+        ("user.behavior", "user.location"),
+    ),
+    _purpose(
+        "audit",
+        "legal_obligation",
+        "Show what was known and served, to those who must know.",
+        (ALL_TRAITS,),
+        ("LegalCompliance",),
+        ("essential.legal_obligation",),
+        ("user",),
+    ),
+    _notice(
+        "marketing_consent",
+        ("marketing",),
+        en="""Yes, send me offers and newsletters by e-mail. For this you use my first name, my e-mail address, my language and country,
+            my loyalty tier and my interests. I can take this back at any time, as easily as I give it; what was done before stays
+            lawful.""",
+        de="""Ja, schickt mir Angebote und Newsletter per E-Mail. Dafür verwendet ihr meinen Vornamen, meine E-Mail-Adresse, meine
+            Sprache und mein Land, meine Treuestufe und meine Interessen. Ich kann das jederzeit so einfach widerrufen, wie ich es
+            gebe; was vorher geschah, bleibt rechtmäßig.""",
+    ),
+    _notice(
+        "privacy",
+        ("service", "marketing", "analytics", "audit"),
+        en="""We use your data to deliver your orders, answer your questions and handle returns, as our contract with you needs. We look
+            at how our shop is used, without your name and address, as it is in our legitimate interest; you can object at any time.
+            Offers and newsletters you get only with your consent, which you can take back at any time. What we knew and used is
+            kept to be shown where the law requires it. You can ask us what we know of you, have it corrected, handed over,
+            restricted or erased, and complain to a supervisory authority.""",
+        de="""Wir verwenden deine Daten, um deine Bestellungen zu liefern, deine Fragen zu beantworten und Rücksendungen abzuwickeln,
+            wie es unser Vertrag mit dir erfordert. Wie unser Shop genutzt wird, sehen wir uns ohne deinen Namen und deine Adresse an,
+            in unserem berechtigten Interesse; du kannst jederzeit widersprechen. Angebote und Newsletter bekommst du nur mit deiner
+            Einwilligung, die du jederzeit widerrufen kannst. Was wir wussten und verwendeten, wird aufbewahrt, um es zu zeigen, wo
+            das Gesetz es verlangt. Du kannst von uns erfahren, was wir über dich wissen, es berichtigen, herausgeben,
+            einschränken oder löschen lassen und dich bei einer Aufsichtsbehörde beschweren.""",
+    ),
+)
