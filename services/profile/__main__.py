@@ -118,7 +118,7 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag, place
         places,
     )
     server.add(add_SegmentServiceServicer_to_server, segments, "c360.profile.v1.SegmentService")
-    export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.lapses, parts.progress)
+    export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.lapses, parts.progress, places)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     rules = ProfileRulesApi(
         parts.profiles, parts.rulebook, parts.states, parts.activator, parts.simulation, parts.explaining, parts.progress

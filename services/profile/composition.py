@@ -23,6 +23,7 @@ from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
 from services.profile.lapses import Lapses
 from services.profile.memberships import Keeper
+from services.profile.new_rules import NewRules
 from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.owners import Owners
@@ -137,7 +138,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     ready = ReadyAnswers(profiles.still_holds, now_us)
     for cache in (held, decisions, owners.cache):
         cache.watch(ready.drop)
-    visibility = Visibility(profiles, states)
+    visibility, new_rules = Visibility(profiles, states), NewRules(states, history, chooser, rulebook)
     recorder = Recorder(
         writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, on_changed, on_replaced
     )
@@ -169,8 +170,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         walks=Walks(profiles, chooser, history, Sides(chooser, decisions), reader, vault, partitions),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
-        changes=Changes(visibility, lambda: Sweep(history, chooser), reader, vault, writer.settle, partitions),
-        lapses=Lapses(visibility, states, chooser, Sides(chooser, decisions), reader, writer.settle, partitions),
+        changes=Changes(visibility, lambda: Sweep(history, chooser), new_rules, reader, vault, writer.settle, partitions),
+        lapses=Lapses(visibility, states, history, rulebook, Sides(chooser, decisions), reader, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us),
         memberships=members,

@@ -5,13 +5,14 @@ from typing import Any, Final
 
 import msgspec
 
-from services.profile.choosing import Chooser
 from services.profile.clusters import cluster_of, joined, oldest_first
 from services.profile.domain.causes import Passing
 from services.profile.domain.diff import ByDecision, Side, compare
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held
 from services.profile.sides import Sides, as_of_their_events
+from services.profile.tables.history import History
+from services.profile.tables.rulebook import Reign, Rulebook
 from services.profile.tables.snapshots import Past
 from services.profile.tables.states import States
 from services.profile.visibility import Visibility
@@ -38,12 +39,22 @@ class Lapse(msgspec.Struct, frozen=True):
         return f"<Lapse of {len(self.traits)} traits sealed>"
 
 
+class Lapsed(msgspec.Struct, frozen=True):
+    """What changed by an instant, whether anything can have, and whether other rules came after it, by which it is to be asked again."""
+
+    lapses: list[Lapse]
+    through: int
+    can_be: bool
+    more: bool
+
+
 class Lapses:
     def __init__(
         self,
         visibility: Visibility,
         states: States,
-        chooser: Chooser,
+        history: History,
+        rulebook: Rulebook,
         sides: Sides,
         reader: LogReader,
         settle: Callable[[int], Awaitable[int]],
@@ -51,31 +62,36 @@ class Lapses:
     ) -> None:
         self._visibility = visibility
         self._states = states
-        self._chooser = chooser
+        self._history = history
+        self._rulebook = rulebook
         self._sides = sides
         self._reader = reader
         self._settle = settle
         self._partitions = partitions
 
-    @property
-    def can_be(self) -> bool:
-        """Whether anything can change without an event by the rules in force."""
-        return bool(self._chooser.in_force.verifying) or self._chooser.in_force.moved_by_time
-
     async def settled(self) -> int:
         """An instant by which nothing more will be recorded."""
         return await self._settle(END_OF_TIME)
 
-    async def between(self, customers: Collection[bytes], purpose: PurposeDefined, since: int, through: int) -> list[Lapse]:
-        """Of those who answer for themselves and may be seen. Raises InvalidInput (TOO_MANY_CUSTOMERS), Unavailable, EnvelopeBroken."""
+    async def between(self, customers: Collection[bytes], purpose: PurposeDefined, since: int, through: int) -> Lapsed:
+        """Under the first rules in force between these instants by which anything changes with no event, until they ended: of those who
+        answered for themselves then and may be seen. Raises InvalidInput (TOO_MANY_CUSTOMERS), Unavailable, EnvelopeBroken."""
         if len(customers) > REFRESHED_AT_MOST:
             raise InvalidInput(
                 f"at most {REFRESHED_AT_MOST} customers at a time", reason="TOO_MANY_CUSTOMERS", limit=REFRESHED_AT_MOST
             )
-        rules = self._chooser.in_force
-        held = await joined(customers, self._states.load)
-        if rules is not self._chooser.in_force:  # some of the states may be folded for others
+        reign = next((one for one in self._rulebook.reigns(since, through) if _can_lapse(one.rules)), None)
+        if reign is None:
+            return Lapsed([], through, can_be=False, more=False)
+        held = await joined(customers, lambda streams: self._load(streams, reign))
+        if reign.until == END_OF_TIME and reign.rules is not self._rulebook.rules:  # some of the states may be folded for others
             return await self.between(customers, purpose, since, through)
+        end = min(through, reign.until)
+        return Lapsed(await self._of(customers, held, reign, purpose, end), end, can_be=True, more=end < through)
+
+    async def _of(
+        self, customers: Collection[bytes], held: Mapping[bytes, Held], reign: Reign, purpose: PurposeDefined, through: int
+    ) -> list[Lapse]:
         seen = await self._visibility.of(held, purpose)
         found: list[Lapse] = []
         for customer in sorted(customers):
@@ -84,19 +100,24 @@ class Lapses:
             if not members or members[0] != customer:
                 continue
             if all((visible := seen[member]) is not None and not visible.erased for member in members):
-                lapse = await self._lapse(members, cluster, rules, purpose, since, through)
+                lapse = await self._lapse(members, cluster, reign, purpose, through)
                 found += [] if lapse is None else [lapse]
         return found
 
+    async def _load(self, streams: Collection[bytes], reign: Reign) -> dict[bytes, Held]:
+        if reign.until == END_OF_TIME:
+            return await self._states.load(streams)
+        return await self._history.of(reign.rules.keeping).states(streams, reign.until)
+
     async def _lapse(
-        self, members: list[bytes], cluster: Mapping[bytes, Held], rules: Rules, purpose: PurposeDefined, since: int, through: int
+        self, members: list[bytes], cluster: Mapping[bytes, Held], reign: Reign, purpose: PurposeDefined, through: int
     ) -> Lapse | None:
         past = {member: Past(one, latest_at=0) for member, one in cluster.items()}
 
         async def side(at: int) -> Side:
-            return await self._sides.of(members[0], past, rules, at, whole=False)
+            return await self._sides.of(members[0], past, reign.rules, at, whole=False)
 
-        first = now = await side(since)
+        first = now = await side(reign.since)
         changed_at, decision_id, steps = 0, b"", 0
         while now.next_at is not None and now.next_at <= through:
             steps += 1
@@ -106,7 +127,8 @@ class Lapses:
             now = new
         if not changed_at or _values(first, purpose) == _values(now, purpose):
             return None
-        at = max(changed_at, 1 + await self._recorded_at(cluster))
+        # Of an event just before other rules came, the instant itself: from the next on it is by those.
+        at = max(changed_at, min(1 + await self._recorded_at(cluster), reign.until))
         told = now if at == now.at else await side(at)  # what clocks say is as of then
         shown = {name: trait.value for name, trait in told.traits.items() if purpose.may_see(name)}
         return Lapse(members, shown, at, changed_at, decision_id)
@@ -117,6 +139,10 @@ class Lapses:
             Stretch(partition_of(member, self._partitions), member, one.version, one.version) for member, one in cluster.items()
         ]
         return max(record.recorded_at for record in await self._reader.history(newest))
+
+
+def _can_lapse(rules: Rules) -> bool:
+    return bool(rules.verifying) or rules.moved_by_time
 
 
 def _values(side: Side, purpose: PurposeDefined) -> dict[str, Any]:

@@ -96,10 +96,12 @@ class Sweep:
         return told
 
     def _bears_on_traits(self, one: Opened) -> bool:
-        """What sources say of a customer, and what computed traits are made from."""
+        """What sources say of a customer, and what computed traits are made from: some have a value when nothing has happened yet."""
         if isinstance(one.personal, events.Identified):
             return True
         computed = None if self._rules is None else self._rules.computed
+        if computed is not None and isinstance(one.public, events.CustomerFounded):
+            return True
         return (
             computed is not None
             and isinstance(one.public, events.Activity)

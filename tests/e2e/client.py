@@ -19,7 +19,7 @@ from c360.identity.v1 import (
     matching_pb2_grpc,
 )
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
-from c360.profile.v1 import history_pb2_grpc, profile_pb2, profile_pb2_grpc
+from c360.profile.v1 import export_pb2_grpc, history_pb2_grpc, profile_pb2, profile_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.stack.ports import Endpoints
@@ -52,6 +52,7 @@ class Platform:
         self.matching = matching_pb2_grpc.MatchingServiceStub(identity)
         self.profile = profile_pb2_grpc.ProfileServiceStub(profile)
         self.history = history_pb2_grpc.HistoryServiceStub(profile)
+        self.export = export_pb2_grpc.ExportServiceStub(profile)
         self.consent = consent_pb2_grpc.ConsentServiceStub(consent)
         self.registry = registry_pb2_grpc.RegistryServiceStub(consent)
 

@@ -12,10 +12,12 @@ from uuid import uuid4
 
 import duckdb
 import pytest
+from c360.profile.v1 import export_pb2
 from pyarrow import parquet
 
 from services.cli.lake.directory import AFTER_MANIFEST, POINTS
 from services.stack.stack import Stack
+from tests.e2e.client import Platform
 from tests.live.command import Command
 from tests.waiting import eventually
 
@@ -334,6 +336,50 @@ def test_an_export_that_is_interrupted_keeps_what_it_has_and_goes_on(shop: LakeS
     assert process.returncode in (0, 130)
     shop.export()
     assert shop.count("order_completed") == (400, 400)
+
+
+def test_other_rules_are_a_row_for_each_whom_they_change_and_for_nobody_else(shop: LakeShop, tmp_path: Path, stack: Stack) -> None:
+    town, rules = f"town_{shop.mark}", tmp_path / "rules.json"
+    moved, stayed = [shop.user(f"moved{number}") for number in range(8)], shop.user("stayed")
+    shop.send(*({"type": "identify", "userId": user, "traits": {town: "Hull"}} for user in (*moved, stayed)))
+    shop.send(*({"type": "identify", "userId": user, "traits": {town: f"Kiel {user}"}} for user in moved))
+    shop.export()
+    versions = []
+    for rule in ({"rule": "first"}, {"rule": "longest", "type": "text"}):
+        rules.write_text(json.dumps({"traits": {town: rule}}))
+        told = shop.c360.json("profile", "rules", "activate", str(rules), "--by", "us", "--reason", "to try")
+        versions.append(str(told["version"]))
+    shop.c360.environment["C360_FAULT"] = AFTER_MANIFEST
+    shop.export(code=-signal.SIGKILL)
+    del shop.c360.environment["C360_FAULT"]
+    shop.export()
+    found = duckdb.execute(
+        f"""SELECT triggering_event_name, json_extract_string(traits, '{town}'), count(*), bool_and(day = uuid_ts::DATE)
+            FROM {shop.files("profile_traits_updates")}
+            WHERE triggering_event_type = 'rules' AND json_extract_string(traits, '{town}') IS NOT NULL
+            GROUP BY ALL ORDER BY ALL"""
+    ).fetchall()
+    assert found == [(versions[0], "Hull", 8, True), *((versions[1], f"Kiel {user}", 1, True) for user in moved)]
+    assert in_lake(shop, moved[0]) == golden(shop, f"user_id:{moved[0]}") == {town: f"Kiel {moved[0]}"}
+    assert in_lake(shop, stayed) == golden(shop, f"user_id:{stayed}")
+    assert_as_if_begun_now(shop)
+    whole = changes(stack, export_pb2.ExportChangesRequest(purpose="audit"))
+    amid = [one for one in whole if one.new_rules.place]
+    assert amid[0].new_rules.looked_at_count < amid[-1].new_rules.looked_at_count
+    for one in (amid[0], amid[-1]):
+        request = export_pb2.ExportChangesRequest(
+            purpose="audit", next_positions=one.next_positions, rules_place=one.new_rules.place
+        )
+        assert told_of(changes(stack, request)) == told_of(whole[whole.index(one) + 1 :]), "it goes on behind the place"
+
+
+def changes(stack: Stack, request: export_pb2.ExportChangesRequest) -> list[export_pb2.ExportChangesResponse]:
+    with Platform(stack.endpoints) as platform:
+        return list(platform.export.ExportChanges(request, timeout=60))
+
+
+def told_of(responses: list[export_pb2.ExportChangesResponse]) -> list[export_pb2.ExportedChange]:
+    return [change for response in responses for change in response.changes]
 
 
 def test_what_time_or_a_confirmation_changes_is_a_row_of_its_own_once(shop: LakeShop, tmp_path: Path) -> None:

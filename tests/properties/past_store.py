@@ -1,20 +1,25 @@
 """Profile's reads over a log in memory: records, keys and snapshots are lists and dicts, all else is the service's own code."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
+from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
 from services.profile.domain.state import Held, close
+from services.profile.lapses import Lapses
+from services.profile.new_rules import NewRules
 from services.profile.sides import Sides
+from services.profile.sweep import Sweep
 from services.profile.tables.history import History
-from services.profile.tables.rulebook import Rulebook
+from services.profile.tables.rulebook import RULES_STREAM, Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
 from services.profile.tables.snapshots import Past as PastOfStream
 from services.profile.timelines import Timelines, place_of
+from services.profile.visibility import Visibility
 from services.profile.walking import Walks
 from shared.events.catalogue import Entry
 from shared.events.consent import DecisionRecorded, PurposeDefined
@@ -82,6 +87,13 @@ class Log:
         ]
         return sorted(found, key=place_of, reverse=not which.earliest_first)[:limit]
 
+    async def partition(self, partition: int, first: int, limit: int, last: int) -> list[Record]:
+        own = (record for record in self.records if record.partition == partition)
+        return [record for record in own if first <= record.pos <= last][:limit]
+
+    async def position_after(self, partition: int, known_at: int) -> int:
+        return sum(1 for record in self.records if record.partition == partition and record.recorded_at <= known_at)
+
     async def learnt(self, streams: Sequence[tuple[int, bytes]], since: int, known_at: int, limit: int) -> list[Record]:
         found = [record for record in await self.streams(streams, known_at) if record.recorded_at >= since]
         return sorted(found, key=lambda record: (record.recorded_at, record.partition, record.pos))[:limit]
@@ -133,6 +145,27 @@ class RememberedSnapshots(Snapshots):
         return sorted(own, key=lambda one: one.mark.version)
 
 
+class MemoryStates:
+    """As they are now; `load` is the past's."""
+
+    def __init__(self, load: Any, log: Log) -> None:
+        self.load = load
+        self._log = log
+
+    def _streams(self) -> list[bytes]:
+        customers = {record.entry.stream for record in self._log.records if record.entry.stream != RULES_STREAM}
+        return sorted(customers, key=lambda stream: (partition_of(stream, PARTITIONS), stream))
+
+    async def count(self) -> int:
+        return len(self._streams())
+
+    async def pages(self, size: int, *, after: bytes = b"") -> AsyncGenerator[list[bytes], None]:
+        streams = self._streams()
+        streams = streams[streams.index(after) + 1 :] if after else streams
+        for first in range(0, len(streams), size):
+            yield streams[first : first + size]
+
+
 class Past:
     """What a test writes to and reads from."""
 
@@ -163,7 +196,19 @@ class Past:
         self.chooser, self.sides = chooser, Sides(chooser, decisions)
         self.differences = Differences(self.profiles, chooser, self.history, self.sides)
         self.walks = Walks(self.profiles, chooser, self.history, self.sides, reader, vault, PARTITIONS)
+        self.states = cast(Any, MemoryStates(self._states, self.log))
+        self.visibility = Visibility(self.profiles, self.states)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
+
+    def lapses(self) -> Lapses:
+        reader = cast(LogReader, self.log)
+        return Lapses(self.visibility, self.states, self.history, self.rulebook, self.sides, reader, self._settle, PARTITIONS)
+
+    def changes(self) -> Changes:
+        reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
+        new_rules = NewRules(self.states, self.history, self.chooser, self.rulebook)
+        sweep = lambda: Sweep(self.history, self.chooser)  # noqa: E731
+        return Changes(self.visibility, sweep, new_rules, reader, vault, self._settle, PARTITIONS)
 
     def key_of(self, stream: bytes) -> DataKey:
         return self.keys.held.setdefault(stream, DataKey(stream + stream))

@@ -1,6 +1,6 @@
 """Laws of what changed: what is told, done one by one, leads from answer to answer, whatever changed it; and the causes are real."""
 
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,9 +22,7 @@ from services.profile.domain.diff import (
 from services.profile.domain.happening import COUNTED_AT_MOST
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES, read, to_json
-from services.profile.lapses import Lapses
 from services.profile.tables.rulebook import RULES_STREAM
-from services.profile.visibility import Visibility
 from services.profile.walking import Order
 from shared.events import customer as events
 from shared.events.catalogue import make_entry
@@ -289,12 +287,9 @@ async def test_a_lapse_is_told_where_time_or_a_confirmation_changed_anything_and
     steps: list[Any], since_s: int, through_s: int
 ) -> None:
     story = Story(steps, ruled_at=0)
-    past, states = story.past, cast(Any, _States(story.past))
+    past = story.past
     since, through = sorted((since_s * SECOND, through_s * SECOND))
-    lapses = Lapses(
-        Visibility(past.profiles, states), states, past.chooser, past.sides, cast(Any, past.log), past._settle, PARTITIONS
-    )
-    told = {lapse.members[0]: lapse for lapse in await lapses.between(CUSTOMERS, AUDIT, since, through)}
+    told = {lapse.members[0]: lapse for lapse in (await past.lapses().between(CUSTOMERS, AUDIT, since, through)).lapses}
     erased = {r.entry.stream for r in past.log.records if isinstance(r.entry.public(), events.CustomerErased)}
     for customer in CUSTOMERS:
         members = {record.entry.stream for record in plain_events(past, customer, 2**62, 2**62)[1]}

@@ -25,9 +25,9 @@ def refreshed(folder: Path, customers: list[str], stops: bool = False) -> Manife
     """The manifest after a pass that tells of these, each in a commit of its own."""
     stop = Stop()
 
-    def told(people: Any, manifest: Manifest, stopped: Any) -> Iterator[Lapsed]:
+    def told(people: Any, manifest: Manifest, since_us: int, stopped: Any) -> Iterator[Lapsed]:
         for customer in customers:
-            yield Lapsed([traits(customer, 7)], customer, 9_000_000)
+            yield Lapsed([traits(customer, 7)], customer, 9_000_000, goes_on=False)
         if stops:
             stop.ask()
 

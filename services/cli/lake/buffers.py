@@ -36,13 +36,14 @@ class Columns:
 
 
 class Waiting:
-    """What came since the last commit. It can be committed whenever an instant of the log has ended: then `positions` says where."""
+    """What came since the last commit. It can be committed wherever the service told `positions`, and a place amid new rules with them."""
 
     def __init__(self, types: dict[str, Types]) -> None:
         self.types = {table: dict(known) for table, known in types.items()}
         self.tables: dict[tuple[str, str], Columns] = {}
         self.erased: set[str] = set()
         self.positions: dict[int, int] = {}
+        self.rules_place = b""
         self.passed: Passing | int | None = None  # of what changed with no event: how far it is in, wholly or up to a customer
         self.recorded_us = 0
         self.events = self.rows = self.size_bytes = 0

@@ -58,7 +58,7 @@ class Lake:
                 tables.setdefault(table, []).append(file)
         self._commit(
             tables,
-            next_positions=waiting.positions or self.manifest.next_positions,
+            **_reached(waiting),
             **_passed(waiting),
             recorded_through=_later(self.manifest.recorded_through, waiting.recorded_us),
             events=self.manifest.events + waiting.events,
@@ -151,6 +151,10 @@ class Lake:
             changed |= {place.parent, place.parent.parent}
             faults.reach(AMID_MOVES)
         _sync(changed)  # only then may what is staged go
+
+
+def _reached(waiting: Waiting) -> dict[str, Any]:
+    return {"next_positions": waiting.positions, "rules_place": waiting.rules_place} if waiting.positions else {}
 
 
 def _passed(waiting: Waiting) -> dict[str, Any]:

@@ -125,26 +125,33 @@ class Exporter:
         self._checked_at = time.monotonic()
 
     def _refresh(self) -> None:
-        """What changed with no event. Stopped amid it, it keeps what is committed, and the next one goes on there."""
+        """What changed with no event, one time of rules after the other. Stopped amid it, it keeps what is committed, and the next one
+        goes on there."""
+        since_us = self._lake.manifest.passed_us
+        while not self._stop.asked:
+            since_us, goes_on = self._refresh_under_one(since_us)
+            if not goes_on:
+                self._refreshed_at = time.monotonic()
+                return
+
+    def _refresh_under_one(self, since_us: int) -> tuple[int, bool]:
+        """Up to when it looked, and whether there is more to look at behind that."""
         from services.cli.lake.lapses import lapsed_of
 
         self._begin()
-        passed_us = 0
-        for lapsed in lapsed_of(self._lake.people(), self._lake.manifest, lambda: self._stop.asked):
+        through_us, goes_on = since_us, False
+        for lapsed in lapsed_of(self._lake.people(), self._lake.manifest, since_us, lambda: self._stop.asked):
             for traits in lapsed.traits:
                 self._waiting.take_lapse(traits, lapsed.through_us)
-            passed_us = lapsed.through_us
+            through_us, goes_on = lapsed.through_us, lapsed.goes_on
             if self._waiting.is_full:
-                self._waiting.passed = Passing(passed_us, lapsed.customer)
+                self._waiting.passed = Passing(through_us, lapsed.customer)
                 self._commit()
                 self._begin()
-        if self._stop.asked:
-            return
-        unfinished = self._lake.manifest.passing
-        if self._waiting.rows or unfinished is not None:
-            self._waiting.passed = passed_us or (unfinished.through_us if unfinished else 0)
+        if not self._stop.asked and (self._waiting.rows or goes_on or self._lake.manifest.passing is not None):
+            self._waiting.passed = through_us
             self._commit()
-        self._refreshed_at = time.monotonic()
+        return through_us, goes_on
 
     def _begin(self) -> None:
         """`_open` are changes of an instant whose end hasn't come yet."""
@@ -159,14 +166,21 @@ class Exporter:
             self._waiting.take(change)
         self._open = []
         self._waiting.positions = {position.partition: position.number for position in answer.next_positions}
+        self._waiting.rules_place = answer.new_rules.place
         if self._waiting.is_full:
             self._commit()
             self._begin()
         done = self.counts.events + self._waiting.events
-        self._teller.tell(answer.read_count / (answer.total_count or 1), f"{done:,} events, {self.counts.events_a_second:,}/s")
+        text = f"{done:,} events, {self.counts.events_a_second:,}/s"
+        if answer.HasField("new_rules"):
+            rules = answer.new_rules
+            text += f"; rules {rules.version}: {rules.looked_at_count:,} of {rules.customer_count:,} customers"
+        self._teller.tell(answer.read_count / (answer.total_count or 1), text)
 
     def _commit(self) -> None:
-        moved = self._waiting.positions and self._waiting.positions != self._lake.manifest.next_positions
+        waiting, manifest = self._waiting, self._lake.manifest
+        reached = waiting.positions, waiting.rules_place
+        moved = waiting.positions and reached != (manifest.next_positions, manifest.rules_place)
         if moved or self._waiting.passed is not None:
             self._lake.commit(self._waiting)
             self.counts.add(self._waiting)
@@ -180,6 +194,7 @@ class Exporter:
         from services.cli.client import connect
 
         del request.next_positions[:]
+        request.rules_place = self._lake.manifest.rules_place
         positions = self._lake.manifest.next_positions.items()
         request.next_positions.extend(
             Position(log="profile", partition=partition, number=number) for partition, number in positions

@@ -17,28 +17,32 @@ REFRESHED_AT_ONCE = 200  # customers of a call, each some milliseconds at the mo
 
 
 class Lapsed(NamedTuple):
-    """Of customers up to one, by id."""
+    """Of customers up to one, by id; `goes_on`: behind `through_us` is more to look at."""
 
     traits: list[export_pb2.ExportedTraits]
     customer: str
     through_us: int
+    goes_on: bool
 
 
-def lapsed_of(people: Iterable[list[str]], manifest: Manifest, stopped: Callable[[], bool]) -> Iterator[Lapsed]:
-    """Of the customers in a lake, in the order of their ids; goes on where one before was interrupted. Raises CommandError."""
+def lapsed_of(people: Iterable[list[str]], manifest: Manifest, since_us: int, stopped: Callable[[], bool]) -> Iterator[Lapsed]:
+    """Of the customers in a lake, in the order of their ids, under the first rules since then by which anything changes so; goes on
+    where one before was interrupted. Nothing when there are no such rules, else at least one. Raises CommandError."""
     from c360.profile.v1 import export_pb2, export_pb2_grpc
 
     with connect("profile") as channel:
         stub = export_pb2_grpc.ExportServiceStub(channel)
         request = export_pb2.RefreshExportedRequest(purpose=manifest.purpose)
+        request.since.FromMicroseconds(since_us)
+        if manifest.passing is not None:
+            request.through.FromMicroseconds(manifest.passing.through_us)
         known = stub.RefreshExported(request, timeout=DEFAULT_TIMEOUT_S)
         if not known.can_lapse:
             return
-        request.since.FromMicroseconds(manifest.passed_us)
         request.through.CopyFrom(known.through)
-        if manifest.passing is not None:
-            request.through.FromMicroseconds(manifest.passing.through_us)
         after = manifest.passing.customer if manifest.passing else ""
+        goes_on = known.goes_on or manifest.passing is not None  # time has passed since
+        yield Lapsed([], after, to_us(known.through), goes_on)
         ids = sorted({one for some in people for one in some if one > after})
         for begin in range(0, len(ids), REFRESHED_AT_ONCE):
             if stopped():
@@ -46,4 +50,4 @@ def lapsed_of(people: Iterable[list[str]], manifest: Manifest, stopped: Callable
             del request.customer_ids[:]
             request.customer_ids.extend(ids[begin : begin + REFRESHED_AT_ONCE])
             answer = stub.RefreshExported(request, timeout=DEFAULT_TIMEOUT_S)
-            yield Lapsed(list(answer.traits), request.customer_ids[-1], to_us(answer.through))
+            yield Lapsed(list(answer.traits), request.customer_ids[-1], to_us(known.through), goes_on)

@@ -32,13 +32,15 @@ class Passing(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """`passed_us`: what changed by then with no event is in the lake. `next_positions` are, by partition of the log, the first that isn't in the lake yet."""
+    """`next_positions` are, by partition of the log, the first that isn't in the lake yet; `rules_place` is set where those are at an instant
+    at which rules came into force, and up to whom its rows are in, sealed. `passed_us`: what changed by then with no event is in."""
 
     format: Literal[1] = 1
     log: str  # which one: its installation and name
     purpose: str
     commit: int = 0
     next_positions: dict[int, int] = {}
+    rules_place: bytes = b""
     passed_us: int = 0
     passing: Passing | None = None
     recorded_through: str = ""  # the newest instant of recording that a row of the log has

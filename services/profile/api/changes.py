@@ -8,15 +8,21 @@ from c360.common.v1.common_pb2 import Identifier, Position
 from c360.profile.v1 import export_pb2 as pb
 
 from services.profile.api.exported import PAGE_BYTES, event_message
+from services.profile.api.places import Places
 from services.profile.changes import Because, Change, ChangePage, Erased
 from services.profile.enforcement import release, release_event
 from services.profile.lapses import Lapse
+from services.profile.new_rules import Place
 from services.profile.sweep import Canonical, Link, Traits
 from shared.errors import InvalidInput
 from shared.events.catalogue import CATALOGUE
 from shared.events.consent import PurposeDefined
+from shared.events.profile_rules import ProfileRulesActivated
 from shared.ids import to_text
 from shared.instants import to_timestamp
+
+_LIST = "changes by new rules"
+_encode, _decode_place = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Place).decode
 
 
 def wanted_positions(positions: Iterable[Position]) -> dict[int, int]:
@@ -29,13 +35,18 @@ def wanted_positions(positions: Iterable[Position]) -> dict[int, int]:
     return found
 
 
+def opened_place(places: Places, sealed: bytes) -> Place:
+    """Raises InvalidInput (PAGE_TOKEN_INVALID)."""
+    return _decode_place(places.open(sealed, _LIST))
+
+
 async def responses(
-    pages: AsyncGenerator[ChangePage, None], purpose: PurposeDefined
+    pages: AsyncGenerator[ChangePage, None], purpose: PurposeDefined, places: Places
 ) -> AsyncGenerator[pb.ExportChangesResponse, None]:
     async with aclosing(pages):
         async for page in pages:
             for part, is_last in _parts([_message(change, purpose) for change in page.changes]):
-                yield _response(part, page, is_last)
+                yield _response(part, page, is_last, places)
 
 
 def _parts(found: Iterable[pb.ExportedChange]) -> Iterator[tuple[list[pb.ExportedChange], bool]]:
@@ -51,15 +62,25 @@ def _parts(found: Iterable[pb.ExportedChange]) -> Iterator[tuple[list[pb.Exporte
     yield part, True
 
 
-def _response(part: list[pb.ExportedChange], page: ChangePage, is_last: bool) -> pb.ExportChangesResponse:
+def _response(part: list[pb.ExportedChange], page: ChangePage, is_last: bool, places: Places) -> pb.ExportChangesResponse:
     ends = page.next_positions.items() if is_last else ()
-    return pb.ExportChangesResponse(
+    response = pb.ExportChangesResponse(
         changes=part,
         next_positions=[Position(log="profile", partition=partition, number=number) for partition, number in ends],
         read_count=page.read,
         total_count=page.total,
         withheld_count=page.withheld,
     )
+    if page.place is not None:
+        response.new_rules.CopyFrom(
+            pb.ExportedNewRules(
+                version=page.place.version,
+                looked_at_count=page.place.looked_at,
+                customer_count=page.streams,
+                place=places.seal(_encode(page.place), _LIST) if is_last else b"",
+            )
+        )
+    return response
 
 
 def _message(change: Change, purpose: PurposeDefined) -> pb.ExportedChange:
@@ -115,6 +136,8 @@ def _occasion(change: Because, purpose: PurposeDefined) -> pb.ExportedOccasion:
         occasion.cause_type = CATALOGUE[cause.record.entry.type_id].call
         occasion.cause_name = release_event(cause.public, cause.personal, purpose).name or ""
         occasion.cause_source = cause.public.source
+    elif isinstance(public := change.told.by.public, ProfileRulesActivated):
+        occasion.cause_type, occasion.cause_name = "rules", str(public.version)
     return occasion
 
 

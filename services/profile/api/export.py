@@ -7,8 +7,9 @@ from typing import Any
 from c360.profile.v1 import export_pb2 as pb
 from c360.profile.v1 import export_pb2_grpc
 
-from services.profile.api.changes import lapse_message, responses, wanted_positions
+from services.profile.api.changes import lapse_message, opened_place, responses, wanted_positions
 from services.profile.api.exported import PAGE_BYTES, event_message
+from services.profile.api.places import Places
 from services.profile.api.sending import taken_in_time
 from services.profile.app import Profiles
 from services.profile.changes import Changes
@@ -27,12 +28,15 @@ SEND_TIMEOUT_S = 60.0  # for a part: who doesn't read holds up other exports
 
 
 class ExportApi(export_pb2_grpc.ExportServiceServicer):
-    def __init__(self, profiles: Profiles, exports: Exports, changes: Changes, lapses: Lapses, progress: Progress) -> None:
+    def __init__(
+        self, profiles: Profiles, exports: Exports, changes: Changes, lapses: Lapses, progress: Progress, places: Places
+    ) -> None:
         self._profiles = profiles
         self._exports = exports
         self._changes = changes
         self._lapses = lapses
         self._progress = progress
+        self._places = places
 
     async def ExportEvents(self, request: pb.ExportEventsRequest, context: Any) -> AsyncIterator[pb.ExportEventsResponse]:
         if not request.source:
@@ -49,8 +53,9 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
     async def ExportChanges(self, request: pb.ExportChangesRequest, context: Any) -> AsyncIterator[pb.ExportChangesResponse]:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         purpose = self._profiles.purpose(request.purpose)
-        pages = self._changes.read(purpose, wanted_positions(request.next_positions))
-        async with aclosing(taken_in_time(responses(pages, purpose), SEND_TIMEOUT_S)) as taken:
+        place = opened_place(self._places, request.rules_place) if request.rules_place else None
+        pages = self._changes.read(purpose, wanted_positions(request.next_positions), place)
+        async with aclosing(taken_in_time(responses(pages, purpose, self._places), SEND_TIMEOUT_S)) as taken:
             async for response in taken:
                 yield response
 
@@ -71,7 +76,10 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         customers = [from_text(text, "customer") for text in request.customer_ids]
         found = await self._lapses.between(customers, purpose, since, through)
         return pb.RefreshExportedResponse(
-            traits=map(lapse_message, found), through=to_timestamp(through), can_lapse=self._lapses.can_be
+            traits=map(lapse_message, found.lapses),
+            through=to_timestamp(found.through),
+            can_lapse=found.can_be,
+            goes_on=found.more,
         )
 
 

@@ -1,6 +1,6 @@
 """Which rules were in force when. The log is what says so; every version stays in memory, for reads of the past."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -35,6 +35,14 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
         return self.rules.version
 
 
+class Reign(msgspec.Struct, frozen=True):
+    """Rules that were in force at every instant from the first to the last, both included."""
+
+    rules: Rules
+    since: int
+    until: int
+
+
 # It becomes an event when an installation starts for the first time: a release that ships others changes nothing by it.
 AS_SHIPPED: Final = Activation(rules=SHIPPED_RULES, document=SHIPPED, activated_by="customer360", reason="as shipped", settled=True)
 
@@ -65,6 +73,13 @@ class Rulebook:
     def known_at(self, instant: int) -> Rules:
         """Those in force at an instant of the log's own clock."""
         return next((one.rules for one in reversed(self._activations) if one.recorded_at <= instant), AS_SHIPPED.rules)
+
+    def reigns(self, since: int, through: int) -> Iterator[Reign]:
+        """What was in force after one instant, up to the other, earliest first; each as far as it went, so the last may go on."""
+        ends = [one.recorded_at - 1 for one in self._activations[1:]] + [END_OF_TIME]
+        for one, until in zip(self._activations, ends, strict=True):
+            if one.recorded_at <= through and until > since:
+                yield Reign(one.rules, max(since, one.recorded_at), until)
 
     def version(self, number: int) -> Activation:
         """Raises NotFound (RULES_UNKNOWN)."""

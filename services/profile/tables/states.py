@@ -89,17 +89,18 @@ class States:
         fold = fold_digest(self._rulebook.rules.keeping)
         return int(await self._pool.fetchval("SELECT count(*) FROM states WHERE fold = $1", fold))
 
-    async def pages(self, size: int, *, of_other_folds: bool = False) -> AsyncGenerator[list[bytes], None]:
-        """Every stream that has a state, or has one of another fold than is in force when the page is read."""
+    async def pages(self, size: int, *, of_other_folds: bool = False, after: bytes = b"") -> AsyncGenerator[list[bytes], None]:
+        """Every stream that has a state, or has one of another fold than is in force when the page is read, by partition and id;
+        those behind one of them when `after` names it."""
         query = "SELECT stream, fold FROM states WHERE partition = $1 AND stream > $2 ORDER BY stream LIMIT $3"
-        for partition in range(self._partitions):
-            after = b""
+        for partition in range(partition_of(after, self._partitions) if after else 0, self._partitions):
             while rows := await self._pool.fetch(query, partition, after, LOOKED_AT):
                 fold = fold_digest(self._rulebook.rules.keeping) if of_other_folds else b""
                 wanted = [row["stream"] for row in rows if row["fold"] != fold]
                 for first in range(0, len(wanted), size):
                     yield wanted[first : first + size]
                 after = rows[-1]["stream"]
+            after = b""
 
     async def refold(self, streams: Collection[bytes]) -> None:
         """Keeps their states as `load` folds them. What was written meanwhile is newer, and stays."""

@@ -244,8 +244,11 @@ class ExportChangesRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     NEXT_POSITIONS_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    RULES_PLACE_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for. Exactly one."""
+    rules_place: _builtins.bytes
+    """The place that was told with these positions, if one was."""
     @_builtins.property
     def next_positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """By partition of log "profile", the first position that is wanted; a partition that isn't named is read from its beginning."""
@@ -260,10 +263,11 @@ class ExportChangesRequest(_message.Message):
         purpose: _builtins.str = ...,
         next_positions: _abc.Iterable[_common_pb2.Position] | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        rules_place: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "next_positions", b"next_positions", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "next_positions", b"next_positions", "purpose", b"purpose", "rules_place", b"rules_place"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,6 +284,7 @@ class ExportChangesResponse(_message.Message):
     READ_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
+    NEW_RULES_FIELD_NUMBER: _builtins.int
     read_count: _builtins.int
     """How many events of the log were read for it so far."""
     total_count: _builtins.int
@@ -292,7 +297,11 @@ class ExportChangesResponse(_message.Message):
 
     @_builtins.property
     def next_positions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
-        """Where to begin the next time, of all partitions; set when an instant ends with this response, else empty."""
+        """Where to begin the next time, of all partitions, together with the place in `new_rules`; set when one may begin there, else empty."""
+
+    @_builtins.property
+    def new_rules(self) -> Global___ExportedNewRules:
+        """Set amid the instant at which other rules came into force."""
 
     def __init__(
         self,
@@ -302,14 +311,49 @@ class ExportChangesResponse(_message.Message):
         read_count: _builtins.int = ...,
         total_count: _builtins.int = ...,
         withheld_count: _builtins.int = ...,
+        new_rules: Global___ExportedNewRules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["new_rules", b"new_rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_positions", b"next_positions", "read_count", b"read_count", "total_count", b"total_count", "withheld_count", b"withheld_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "new_rules", b"new_rules", "next_positions", b"next_positions", "read_count", b"read_count", "total_count", b"total_count", "withheld_count", b"withheld_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportChangesResponse: _TypeAlias = ExportChangesResponse  # noqa: Y015
+
+@_typing.final
+class ExportedNewRules(_message.Message):
+    """ExportedNewRules is how far it is in telling what a version of the rules changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    LOOKED_AT_COUNT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version."""
+    looked_at_count: _builtins.int
+    """How many customers were looked at so far, whether or not anything of theirs changed."""
+    customer_count: _builtins.int
+    """How many will be."""
+    place: _builtins.bytes
+    """Behind whom to go on, opaque; set with next_positions, which are where the instant begins."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        looked_at_count: _builtins.int = ...,
+        customer_count: _builtins.int = ...,
+        place: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_count", b"customer_count", "looked_at_count", b"looked_at_count", "place", b"place", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedNewRules: _TypeAlias = ExportedNewRules  # noqa: Y015
 
 @_typing.final
 class ExportedChange(_message.Message):
@@ -378,9 +422,11 @@ class ExportedOccasion(_message.Message):
     cause_id: _builtins.str
     """The source's event, or the decision, that it follows from, a UUID; it may be the event itself. Empty when nothing is known of it."""
     cause_type: _builtins.str
-    """What kind of call that was, as in ExportedEvent; this and the next two are set where it was recorded at the same instant."""
+    """What kind of call that was, as in ExportedEvent; this and the next two are set where it was recorded at the same instant. "rules"
+    where other rules came into force.
+    """
     cause_name: _builtins.str
-    """Its name, where it has one that the purpose may see."""
+    """Its name, where it has one that the purpose may see; of rules, their version."""
     cause_source: _builtins.str
     """The source that sent it."""
     @_builtins.property
@@ -632,8 +678,11 @@ class RefreshExportedResponse(_message.Message):
     TRAITS_FIELD_NUMBER: _builtins.int
     THROUGH_FIELD_NUMBER: _builtins.int
     CAN_LAPSE_FIELD_NUMBER: _builtins.int
+    GOES_ON_FIELD_NUMBER: _builtins.int
     can_lapse: _builtins.bool
-    """Whether anything can change so by the rules in force. If not, ExportChanges tells all that there is to know."""
+    """Whether anything can have changed so. If not, ExportChanges tells all that there is to know."""
+    goes_on: _builtins.bool
+    """Other rules came into force behind `through`: ask again from there on."""
     @_builtins.property
     def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedTraits]:
         """Of each customer that changed and may be seen, one: the traits from the last change on, or just after its newest event when that
@@ -643,7 +692,7 @@ class RefreshExportedResponse(_message.Message):
 
     @_builtins.property
     def through(self) -> _timestamp_pb2.Timestamp:
-        """Up to where it was looked."""
+        """Up to where it was looked: as far as was asked for, or to where the rules ended that were the first by which anything could change so."""
 
     def __init__(
         self,
@@ -651,10 +700,11 @@ class RefreshExportedResponse(_message.Message):
         traits: _abc.Iterable[Global___ExportedTraits] | None = ...,
         through: _timestamp_pb2.Timestamp | None = ...,
         can_lapse: _builtins.bool = ...,
+        goes_on: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["through", b"through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_lapse", b"can_lapse", "through", b"through", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_lapse", b"can_lapse", "goes_on", b"goes_on", "through", b"through", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

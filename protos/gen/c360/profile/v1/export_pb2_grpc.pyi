@@ -47,13 +47,14 @@ class ExportServiceStub:
     """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
     and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
     whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
-    misses nothing and gets nothing twice.
+    misses nothing and gets nothing twice. At the instant at which other rules of profiles came into force come the traits of all
+    customers who have others by them; of many customers, over many responses.
     What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
     Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
     minute loses it.
-    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
-    doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
-    are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID, PAGE_TOKEN_INVALID), FAILED_PRECONDITION
+    (LOG_SHORTER: the log doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED
+    (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
     (STREAM_NOT_READ).
     """
     CheckExported: _grpc.UnaryUnaryMultiCallable[_export_pb2.CheckExportedRequest, _export_pb2.CheckExportedResponse]
@@ -63,8 +64,8 @@ class ExportServiceStub:
     """
     RefreshExported: _grpc.UnaryUnaryMultiCallable[_export_pb2.RefreshExportedRequest, _export_pb2.RefreshExportedResponse]
     """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
-    of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
-    is another at every instant, and no change.
+    of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell; by the rules that were in force
+    then. How long ago something was is another at every instant, and no change.
     Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
     """
 
@@ -87,13 +88,14 @@ class ExportServiceAsyncStub(ExportServiceStub):
     """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
     and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
     whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
-    misses nothing and gets nothing twice.
+    misses nothing and gets nothing twice. At the instant at which other rules of profiles came into force come the traits of all
+    customers who have others by them; of many customers, over many responses.
     What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
     Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
     minute loses it.
-    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
-    doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
-    are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID, PAGE_TOKEN_INVALID), FAILED_PRECONDITION
+    (LOG_SHORTER: the log doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED
+    (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
     (STREAM_NOT_READ).
     """
     CheckExported: _aio.UnaryUnaryMultiCallable[_export_pb2.CheckExportedRequest, _export_pb2.CheckExportedResponse]  # type: ignore[assignment]
@@ -103,8 +105,8 @@ class ExportServiceAsyncStub(ExportServiceStub):
     """
     RefreshExported: _aio.UnaryUnaryMultiCallable[_export_pb2.RefreshExportedRequest, _export_pb2.RefreshExportedResponse]  # type: ignore[assignment]
     """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
-    of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
-    is another at every instant, and no change.
+    of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell; by the rules that were in force
+    then. How long ago something was is another at every instant, and no change.
     Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
     """
 
@@ -136,13 +138,14 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExportChanges streams what the customer log recorded from given positions on, of all sources, as a data lake keeps it: events,
         and how who is who and what is known of them changed. What was recorded at one instant comes whole, earlier instants first
         whatever their partition. It ends with what was recorded when it began; who comes back with the positions that it was told
-        misses nothing and gets nothing twice.
+        misses nothing and gets nothing twice. At the instant at which other rules of profiles came into force come the traits of all
+        customers who have others by them; of many customers, over many responses.
         What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
         Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
         minute loses it.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID), FAILED_PRECONDITION (LOG_SHORTER: the log
-        doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED (EXPORTS_BUSY: two
-        are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID, PAGE_TOKEN_INVALID), FAILED_PRECONDITION
+        (LOG_SHORTER: the log doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED
+        (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
         (STREAM_NOT_READ).
         """
 
@@ -164,8 +167,8 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_export_pb2.RefreshExportedResponse, _abc.Awaitable[_export_pb2.RefreshExportedResponse]]:
         """RefreshExported tells whose traits, of customers that were exported, changed between two instants with no event, by the passing
-        of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell. How long ago something was
-        is another at every instant, and no change.
+        of time or by an address that was confirmed: what ExportChanges, which goes by events, doesn't tell; by the rules that were in force
+        then. How long ago something was is another at every instant, and no change.
         Errors: as CheckExported, and INVALID_ARGUMENT (INSTANT_IN_FUTURE), DATA_LOSS (ENVELOPE_BROKEN).
         """
 
