@@ -10,7 +10,7 @@ from typing import Any
 from services.profile.domain.fold import evolve_to, happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held
-from services.profile.tables.snapshots import Mark, Past, Snapshot, Snapshots
+from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, Mark, Past, Snapshot, Snapshots
 from shared.events import customer as events
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
@@ -64,13 +64,17 @@ class History:
         keys = await self._vault.keys(streams)
         past = await self._snapshots.newest(streams, END_OF_TIME, known_at, keys)
         records = await self._reader.history([self._rest(stream, past) for stream in streams], known_at=known_at)
-        taken: list[Snapshot] = []
+        taken, size_bytes = list[Snapshot](), 0
         for stream, own in _by_stream(records):
             if stream not in keys:  # no snapshot is due
                 await self._fold(past, own, END_OF_TIME, keys)
                 continue
             for one in self.advance(past.setdefault(stream, Past()), own, keys[stream]):
                 taken.append(one)
+                size_bytes += len(one.envelope)
+                if size_bytes >= KEPT_AT_ONCE_BYTES:
+                    await self._snapshots.keep(taken)
+                    taken, size_bytes = [], 0
                 await asyncio.sleep(0)
             if len(streams) > 1:
                 await asyncio.sleep(0)

@@ -18,7 +18,8 @@ from shared.ids import partition_of
 from shared.telemetry import logger
 from shared.vault import DataKey, EnvelopeBroken
 
-SNAPSHOT_EVERY = 500  # events of a stream: replaying so many takes a few milliseconds
+SNAPSHOT_EVERY = 250  # events of a stream: reading and replaying so many takes a millisecond or two
+KEPT_AT_ONCE_BYTES = 4 * 1024 * 1024  # of one statement, and of what waits for it in memory
 
 decode_state = msgspec.msgpack.Decoder(State).decode
 log = logger("snapshots")
