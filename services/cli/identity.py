@@ -123,12 +123,14 @@ def proposals(
             ", ".join([p["reason"], *p["doubts"]]),
             "" if p["weight"] is None else f"{p['weight']:.2f}",
             p["customer_ids"],
+            *(() if state is State.OPEN else (p["decided_by"],)),
             p["proposal_id"],
         )
         for p in listed
     ]
+    decided = () if state is State.OPEN else ("decided by",)
     ends = {State.OPEN: "expires", State.ALL: "expires or ended"}.get(state, "ended")
-    render.table("Proposals", ("proposed", ends, "state", "reason", "bits", "customers", "proposal"), rows)
+    render.table("Proposals", ("proposed", ends, "state", "reason", "bits", "customers", *decided, "proposal"), rows)
 
 
 def _proposals(state: State, limit: int, fresh: Any, timeout_s: float) -> Iterator[identity_pb2.Proposal]:

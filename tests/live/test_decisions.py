@@ -237,7 +237,11 @@ def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platf
     declined = c360.json(*decline)
     assert declined["decision"]["kind"] == "forbid"
     assert "PROPOSAL_CLOSED" in c360.run(*decline, code=1).stderr
-    assert proposal_id in c360.run("identity", "proposals", "--state", "declined", "--json", "--limit", "10000").stdout
+    ended = map(
+        json.loads, c360.run("identity", "proposals", "--state", "declined", "--json", "--limit", "10000").stdout.splitlines()
+    )
+    [who] = [(one["decided_by"], one["decision_reason"]) for one in ended if one["proposal_id"] == proposal_id]
+    assert who == ("desk", "a shared mailbox")
     decision_id = declined["decision"]["decision_id"]
     assert decision_id in c360.run("identity", "decisions", f"user_id:{ann.user}").stdout
     told = [one["decision"] for one in c360.json("identity", "why", *sorted(two))["obstacles"] if one["decision"]]

@@ -1,6 +1,7 @@
 """What identity tells about the past, on a real PostgreSQL, is what was so, and what the pure domain makes of the facts."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -220,6 +221,9 @@ async def test_an_erased_customer_is_told_of_at_no_instant(store: Store, whose: 
         assert not {node.value_hash for node in state} & set(hashes)
         for resolved in state.values():
             assert not {resolved.canonical, resolved.customer} & set(members)
+        for one, other in pairwise(sorted(node for node in state if node.namespace == "user_id")):
+            why = await played.explanations.why(one, other, instants)
+            assert not {owner.node.value_hash for found in why.grounded.owned.values() for owner in found.earliest} & set(hashes)
     for row in await store.pool.fetch("SELECT customer FROM customers WHERE erased_by IS NULL"):
         history = await played.explanations.history(row["customer"])
         assert not {getattr(record.entry.public(), "value_hash", None) for record in history.records} & set(hashes)

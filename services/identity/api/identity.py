@@ -7,10 +7,11 @@ from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity.api.erasure import ErasureApi
 from services.identity.api.named import node
+from services.identity.domain.decision import Decision
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.nobody import nobody
 from services.identity.reviewing import Expiry
-from services.identity.tables import erasures, views
+from services.identity.tables import decisions, erasures, views
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.ids import from_text, to_text
@@ -70,7 +71,9 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), page.after or BEFORE_ALL, page.wanted)
         shown, token = page.cut(rows, lambda row: (row.pos, row.proposal_id))
-        return pb.ListProposalsResponse(proposals=[_proposal(row, self._expiry) for row in shown], next_page_token=token)
+        decided = await decisions.of_ids(self._pool, {row.decision_id for row in shown if row.decision_id})
+        told = [_proposal(row, self._expiry, decided.get(row.decision_id or b"")) for row in shown]
+        return pb.ListProposalsResponse(proposals=told, next_page_token=token)
 
     async def EraseCustomer(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
         return await self._erasure.erase(request, context)
@@ -85,7 +88,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return await self._erasure.release_hold(request)
 
 
-def _proposal(row: views.ProposalRow, expiry: Expiry) -> pb.Proposal:
+def _proposal(row: views.ProposalRow, expiry: Expiry, decision: Decision | None) -> pb.Proposal:
     return pb.Proposal(
         proposal_id=to_text(row.proposal_id),
         customer_ids=[to_text(row.customer), to_text(row.other)],
@@ -97,6 +100,8 @@ def _proposal(row: views.ProposalRow, expiry: Expiry) -> pb.Proposal:
         state=STATES[row.state],
         close_time=to_timestamp(row.closed_at) if row.closed_at is not None else None,
         decision_id=to_text(row.decision_id) if row.decision_id else "",
+        decided_by=decision.decided_by if decision else "",
+        decision_reason=decision.reason if decision else "",
         expire_time=to_timestamp(expiry.expires_at(row.proposed_at)) if row.state == "open" else None,
     )
 

@@ -476,6 +476,8 @@ class Proposal(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     DOUBTS_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    DECISION_REASON_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
@@ -490,6 +492,10 @@ class Proposal(_message.Message):
     """The decision that accepted or declined it, a UUID; otherwise empty."""
     weight: _builtins.float
     """Of a match, what spoke for it when it was proposed, in bits; absent of others."""
+    decided_by: _builtins.str
+    """Who accepted or declined it; otherwise empty."""
+    decision_reason: _builtins.str
+    """Why it was accepted or declined; otherwise empty."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The two customers it would join."""
@@ -524,10 +530,12 @@ class Proposal(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         weight: _builtins.float | None = ...,
         doubts: _abc.Iterable[_builtins.str] | None = ...,
+        decided_by: _builtins.str = ...,
+        decision_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decision_id", b"decision_id", "doubts", b"doubts", "expire_time", b"expire_time", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
