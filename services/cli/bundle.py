@@ -1,7 +1,7 @@
 """Packs everything that the logs hold about one customer, with proofs, into one file (verify/README.md describes it).
 
 Which streams belong to a customer follows from the events themselves: merges lead to further members, linked identifiers to
-the decisions bound to them, decisions to their purposes. Whoever checks the file follows the same trail, so that no stream can
+the decisions bound to them, decisions to their purposes and to the notices that were shown, both to their controllers. Whoever checks the file follows the same trail, so that no stream can
 be left out of it unseen.
 """
 
@@ -143,15 +143,26 @@ def _follow(collector: Collector, start: bytes) -> bool:
                     waiting.append(other)
             elif entry.type_id == customer.LINKED.id:
                 identifiers.add(entry.public().value_hash)
-    purposes = {
-        entry.public().purpose
+    _take_what_decisions_refer_to(collector, identifiers)
+    return found
+
+
+def _take_what_decisions_refer_to(collector: Collector, identifiers: set[bytes]) -> None:
+    decisions = [
+        entry.public()
         for identifier in sorted(identifiers)
         for entry in collector.take("consent", consent.decisions_stream(identifier))
         if entry.type_id == consent.DECISION_RECORDED.id
-    }
-    for purpose in sorted(purposes):
-        collector.take("consent", consent.purpose_stream(purpose))
-    return found
+    ]
+    referred = {("purpose", decision.purpose) for decision in decisions}
+    referred |= {("notice", decision.notice.name) for decision in decisions if decision.notice}
+    defined = [
+        entry.public()
+        for kind, name in sorted(referred)
+        for entry in collector.take("consent", consent.definition_stream(kind, name))
+    ]
+    for controller in sorted({definition.controller for definition in defined} - {""}):
+        collector.take("consent", consent.definition_stream("controller", controller))
 
 
 def _event(event: RawEvent, path: list[bytes]) -> dict[str, Any]:

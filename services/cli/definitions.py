@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2, registry_pb2_grpc
 
 PURPOSE, CONTROLLER, NOTICE = "purpose", "controller", "notice"  # as the protos' oneof calls them
-BASIS: Final = "LEGAL_BASIS_"
+BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
 NAMES: Final = {PURPOSE: "service", CONTROLLER: "operator", NOTICE: "privacy"}  # that every installation has, for examples
 
 DefinitionName = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and underscores.")]
@@ -74,7 +74,8 @@ def show_version(request: registry_pb2.GetVersionAtRequest, document: bool, as_j
         facts = {name: value for name, value in shown.items() if name not in ("name", "version", "texts") and value}
         render.facts([("definition", _versioned(shown)), *facts.items()])
         for text in shown.get("texts", ()):
-            render.say(f"\n[{text['locale']}] sha256 {text['sha256']}")
+            render.say("")
+            render.say(f"[{text['locale']}] sha256 {text['sha256']}")
             for line in text["text"].splitlines():
                 render.say(line)
 
@@ -227,7 +228,7 @@ def _document(definition: registry_pb2.Definition) -> dict[str, Any]:
 
 
 def _fill(message: Any, content: dict[str, Any]) -> None:
-    """Raises Misused (DOCUMENT_INVALID)."""
+    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID)."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     content = dict(content)
@@ -243,7 +244,10 @@ def _fill(message: Any, content: dict[str, Any]) -> None:
 
 
 def _basis(word: Any) -> str:
-    return BASIS + str(word).upper().replace("-", "_")
+    """Raises Misused (LEGAL_BASIS_INVALID)."""
+    if word not in BASES:
+        raise Misused("LEGAL_BASIS_INVALID", f"a legal basis is one of {', '.join(BASES)}")
+    return "LEGAL_BASIS_" + str(word).upper().replace("-", "_")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Audited:
         self.c360.run("audit", "checkpoints")
         position = self._send("identify", "-u", "ann", "--anonymous-id", "device-of-ann", "-t", "city=Turin")
         self.c360.run("profile", "get", "user_id:ann", "--purpose", "service", "--fresh", position, "--timeout", "20")
-        self.c360.json("consent", "grant", "email:ann@example.com", "marketing", "--method", "web-form")
+        self.c360.json("consent", "grant", "email:ann@example.com", "marketing", "--notice", "marketing_consent@1/en")
 
     def _send(self, kind: str, *arguments: str) -> str:
         position: str = self.c360.json("events", kind, *arguments)["positions"][0]

@@ -52,6 +52,8 @@ def test_everything_about_a_merged_customer_is_in_it(sealed: bytes, audited: Aud
         ("profile", "customer.tracked"),
         ("consent", "consent.decision_recorded"),
         ("consent", "consent.purpose_defined"),
+        ("consent", "consent.notice_defined"),
+        ("consent", "consent.controller_defined"),
     } <= kinds
     assert sum(1 for log, _ in report.streams if log == "profile") == 2
 
