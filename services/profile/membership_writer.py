@@ -8,7 +8,7 @@ from services.profile.causes import RULES, Cause, because, begins_with, cause_of
 from services.profile.domain.membership import Move, by_events_alone, moves
 from services.profile.domain.rules import Rules
 from services.profile.standings import Seen, Standings
-from services.profile.tables import memberships
+from services.profile.tables import memberships, remade
 from services.profile.tables.memberships import Place
 from shared.ids import partition_of
 from shared.instants import Clock
@@ -51,6 +51,8 @@ class MembershipWriter:
         moved = await self._told(connection, rules, place, seen, causes, found)
         due: dict[bytes, int | None] = dict.fromkeys(everybody)
         await memberships.set_due(connection, due | {canonical: one.due_at for canonical, one in seen.standings.items()})
+        if place.making:
+            await remade.copy(connection, everybody)
         return moved
 
     async def write_differing(self, connection: Any, rules: Rules, place: Place, seen: Seen) -> set[bytes]:
@@ -58,11 +60,14 @@ class MembershipWriter:
         follows the log, who knows why."""
         if not seen.clusters:
             return set()
-        written = await memberships.written(connection, await self._without_erased(connection, seen))
+        everybody = await self._without_erased(connection, seen)
+        written = await memberships.written(connection, everybody)
         found = self._moves({one: names.intersection(place.differing) for one, names in written.items()}, seen)
         causes = dict.fromkeys(found, Cause(RULES, self._clock()))
         moved = await self._told(connection, rules, place, seen, causes, found)
         await memberships.set_due_by(connection, {c: one.due_at for c, one in seen.standings.items() if one.due_at is not None})
+        if place.making:
+            await remade.copy(connection, everybody)
         return moved
 
     async def _without_erased(self, connection: Any, seen: Seen) -> list[bytes]:

@@ -151,7 +151,7 @@ class Keeper:
         wanted = differing(before, rules).union(place.differing)
         if wanted:
             log.info("everybody is looked at for segments", rules=rules.version, segments=len(wanted))
-        new = Place(rules_version=rules.version, consent=consent, differing=tuple(sorted(wanted)))
+        new = Place(rules_version=rules.version, consent=consent, differing=tuple(sorted(wanted)), making=place.making)
         return await memberships.begin(connection, new, self._clock())
 
     async def _changed(self, connection: Any) -> tuple[bool, Counter[bytes], dict[int, int]]:
@@ -193,7 +193,7 @@ class Keeper:
             partition, stream = page[-1] if page else (0, b"")
             place = msgspec.structs.replace(place, partition=partition, stream=stream, looked_at=place.looked_at + len(page))
             if not page:
-                place = Place(rules_version=rules.version, consent=place.consent)
+                place = Place(rules_version=rules.version, consent=place.consent, making=place.making)
                 await memberships.settle(connection, rules.version, self._clock())
             await memberships.move_to(connection, place)
         self._settle(rules, place)

@@ -1,8 +1,9 @@
 """Makes the views of profile anew from its log, while the service runs: `python -m services.profile.rebuild`, with its environment.
 
 Whatever the views held before doesn't count, except decisions and purposes, which follow from consent's log and not from ours.
-Until the end the service goes on with them; then it has the new ones, all at once (`making.py`). Interrupted or killed, nothing has
-changed; begun twice, the first ends.
+Until the end the service goes on with them; then it has the new ones, all at once (`making.py`). Who is in which segment follows from
+them and is made after them in the same way (`remaking.py`). Interrupted or killed, nothing of what is being made has changed; begun
+twice, the first ends.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from rich.progress import Progress as Bar
 
 from services.profile.composition import ProfileSettings
 from services.profile.making import ExchangeBlocked, Maker, Progressed
-from services.profile.tables.editions import Editions, Superseded
+from services.profile.remaking import Remaker
+from services.profile.tables.editions import STATEMENT_TIMEOUT_S, Editions, Superseded
 from shared.config import ConfigError, read_settings
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
@@ -28,7 +30,9 @@ async def rebuild(settings: ProfileSettings) -> str:
     """What was done. Raises EnvelopeBroken when the log was altered, Superseded, ExchangeBlocked: then nothing has changed."""
     editions = await Editions.open(settings.database_url)
     vault_pool = await open_pool(settings.vault_url, "vault")
-    maker = Maker(editions, Vault(vault_pool, FileKeyring(Path(settings.keyring_file))), settings.partitions)
+    pool = await open_pool(settings.database_url, "profile", STATEMENT_TIMEOUT_S)
+    vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
+    maker = Maker(editions, vault, settings.partitions)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began, events = time.perf_counter(), 0
     try:
@@ -41,10 +45,17 @@ async def rebuild(settings: ProfileSettings) -> str:
                 bar.update(task, completed=progress.folded, total=progress.total)
 
             stood_still_s = await maker.make(show)
+            took = time.perf_counter() - began
+            task = bar.add_task("customers in segments", total=None)
+
+            async def show_customers(looked_at: int, customers: int) -> None:
+                bar.update(task, completed=looked_at, total=customers)
+
+            moved = await Remaker(pool, vault, settings.partitions, editions.number).make(show_customers)
     finally:
-        await asyncio.gather(editions.pool.close(), vault_pool.close())
-    took = time.perf_counter() - began
-    return f"{events:,} events in {took:.1f} s ({events / took:,.0f}/s); the log stood still for {stood_still_s * 1_000:.0f} ms"
+        await asyncio.gather(editions.pool.close(), pool.close(), vault_pool.close())
+    done = f"{events:,} events in {took:.1f} s ({events / took:,.0f}/s); the log stood still for {stood_still_s * 1_000:.0f} ms"
+    return f"{done}; of {moved:,} customers segments are others than was told"
 
 
 def main() -> int:

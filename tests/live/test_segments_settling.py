@@ -17,7 +17,7 @@ from services.profile.domain.membership import standing
 from shared.errors import Unavailable
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, now_us
-from tests.live.inside import Inside, founded, identified, merged, new_id, tracked
+from tests.live.inside import Inside, erased, founded, identified, merged, new_id, tracked
 from tests.live.test_profile_rules import activated, command
 from tests.live.test_segments import Deadline, _emptied, api_of, caught_up, history, inside
 from tests.properties.people_read import purpose
@@ -42,14 +42,19 @@ class Town:
         self.streams = sorted(keys)
         self.random, self.at = Random(7), count(1)
         self.merges = count(1)
+        self.gone = set[bytes]()
 
     async def live(self) -> None:
         """Something happens to somebody."""
-        one, other = self.random.sample(self.streams, 2)
+        one, other = self.random.sample([stream for stream in self.streams if stream not in self.gone], 2)
         said = identified(one, self.keys[one], next(self.at), city=self.random.choice(["Kiel", "Bremen"]))
         events = [said, tracked(other, self.keys[other], next(self.at))]
         joined = merged(one, other, 1, 0, next(self.merges)) if self.random.random() < 0.1 else []
         await self.inside.record([*events, *joined])
+
+    async def erase(self) -> None:
+        self.gone.add(self.random.choice(self.streams))
+        await self.inside.record(erased(stream) for stream in self.gone)
 
     async def listed(self) -> set[str]:
         """Names of segments that are; of each the members and the size are those that the function gives."""
@@ -75,6 +80,8 @@ class Town:
         lineage = canonicals(self.streams, held)
         for canonical in set(lineage.values()):
             states = {member: held[member].state for member in self.streams if lineage[member] == canonical}
+            if any(state.erased for state in states.values()):
+                continue
             for name in standing(states.values(), golden_record(states, rules, (), at), rules, at).segments:
                 found.setdefault(name, set()).add(to_text(canonical))
         return {name: found.get(name, set()) for name in rules.segments.conditions}

@@ -58,6 +58,23 @@ GRANT SELECT, INSERT, DELETE ON {schema}.snapshots, {schema}.former_links TO c36
 GRANT TRUNCATE ON {schema}.states, {schema}.snapshots, {schema}.identifiers, {schema}.former_links, {schema}.erased_identifiers TO c360_profile;
 """
 
+# Follow from states, rules and the clock, behind the log: exchanged by themselves.
+MEMBERSHIPS = """
+CREATE TABLE {schema}.segment_members (
+    segment    text  NOT NULL,
+    customer   bytea NOT NULL,
+    entered_at int8  NOT NULL,
+    PRIMARY KEY (segment, customer)
+);
+CREATE INDEX segment_members_customer ON {schema}.segment_members (customer);
+CREATE TABLE {schema}.segment_due (
+    customer bytea PRIMARY KEY,
+    due_at   int8  NOT NULL
+);
+CREATE INDEX segment_due_at ON {schema}.segment_due (due_at);
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {schema}.segment_members, {schema}.segment_due TO c360_profile;
+"""
+
 # The service's role owns no table, so what exchanges them runs as their owner; whoever calls it holds the heads.
 EDITIONS = """
 CREATE SCHEMA profile_next;
@@ -70,18 +87,26 @@ CREATE TABLE editions (
 INSERT INTO editions (made) VALUES (0);
 GRANT SELECT, UPDATE ON editions TO c360_profile;
 CREATE FUNCTION exchange_views() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM profile.exchange(ARRAY['states', 'snapshots', 'identifiers', 'former_links', 'erased_identifiers']);
+    UPDATE profile.partition_heads SET edition = edition + 1;
+END $$;
+CREATE FUNCTION exchange_memberships() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM profile.exchange(ARRAY['segment_members', 'segment_due']);
+END $$;
+CREATE FUNCTION exchange(names text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['states', 'snapshots', 'identifiers', 'former_links', 'erased_identifiers'] LOOP
+    FOREACH name IN ARRAY names LOOP
         EXECUTE format('ALTER TABLE profile.%I SET SCHEMA profile_exchange', name);
         EXECUTE format('ALTER TABLE profile_next.%I SET SCHEMA profile', name);
         EXECUTE format('ALTER TABLE profile_exchange.%I SET SCHEMA profile_next', name);
         EXECUTE format('TRUNCATE profile_next.%I', name);
     END LOOP;
-    UPDATE profile.partition_heads SET edition = edition + 1;
 END $$;
-REVOKE ALL ON FUNCTION exchange_views() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION exchange_views() TO c360_profile;
+REVOKE ALL ON FUNCTION exchange(text[]), exchange_views(), exchange_memberships() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION exchange_views(), exchange_memberships() TO c360_profile;
 """
 
 ERASURE = """
@@ -98,7 +123,7 @@ CREATE TABLE erased_customers (
 GRANT SELECT, INSERT, UPDATE, DELETE ON erased_customers TO c360_profile;
 """
 
-# Follow from the log, the rules and the clock; kept apart from the views, because who was a member when isn't said anywhere else.
+# What was told of memberships, and how far that is: kept apart from the views, because who was a member when isn't said anywhere else.
 SEGMENTS = """
 CREATE TABLE segment_progress (
     one           bool  PRIMARY KEY DEFAULT true CHECK (one),
@@ -108,9 +133,10 @@ CREATE TABLE segment_progress (
     consent       int8  NOT NULL,
     differing     text[] NOT NULL,
     looked_at     int8  NOT NULL,
-    customers     int8  NOT NULL
+    customers     int8  NOT NULL,
+    making        int8  NOT NULL
 );
-INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0);
+INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0, 0);
 CREATE TABLE segment_settlings (
     rules_version int4   PRIMARY KEY,
     begun_at      int8   NOT NULL,
@@ -121,13 +147,6 @@ CREATE TABLE segment_heads (
     partition int4 PRIMARY KEY,
     next_pos  int8 NOT NULL
 );
-CREATE TABLE segment_members (
-    segment    text  NOT NULL,
-    customer   bytea NOT NULL,
-    entered_at int8  NOT NULL,
-    PRIMARY KEY (segment, customer)
-);
-CREATE INDEX segment_members_customer ON segment_members (customer);
 CREATE TABLE segment_changes (
     number        int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     segment       text  NOT NULL,
@@ -142,15 +161,9 @@ CREATE TABLE segment_changes (
 );
 CREATE INDEX segment_changes_segment ON segment_changes (segment, number);
 CREATE INDEX segment_changes_customer ON segment_changes (customer, number);
-CREATE TABLE segment_due (
-    customer bytea PRIMARY KEY,
-    due_at   int8  NOT NULL
-);
-CREATE INDEX segment_due_at ON segment_due (due_at);
 GRANT SELECT, UPDATE ON segment_progress TO c360_profile;
 GRANT SELECT, INSERT, UPDATE ON segment_settlings, segment_heads TO c360_profile;
 GRANT SELECT, INSERT, DELETE ON segment_changes TO c360_profile;
-GRANT SELECT, INSERT, UPDATE, DELETE ON segment_members, segment_due TO c360_profile;
 """
 
 
@@ -159,6 +172,8 @@ def upgrade() -> None:
     op.execute(VIEWS.format(schema="profile"))
     op.execute(EDITIONS)
     op.execute(VIEWS.format(schema="profile_next"))
+    for schema in ("profile", "profile_next"):
+        op.execute(MEMBERSHIPS.format(schema=schema))
     op.execute(ERASURE)
     op.execute(SEGMENTS)
     op.execute(GRANTS.format(schema="profile", role="c360_profile"))

@@ -12,7 +12,8 @@ from shared import faults
 
 class Place(msgspec.Struct, frozen=True):
     """How far membership is: the version of the rules it goes by; and while segments are `differing` from what rules of before made of
-    them, up to which stream everybody was looked at for those, and how many of all `customers` that is."""
+    them, up to which stream everybody was looked at for those, and how many of all `customers` that is. `making` is the number of who makes
+    them anew beside these, 0 when nobody does."""
 
     rules_version: int
     partition: int = 0
@@ -21,15 +22,17 @@ class Place(msgspec.Struct, frozen=True):
     differing: tuple[str, ...] = ()
     looked_at: int = 0
     customers: int = 0
+    making: int = 0
 
 
+MADE: Final = ("segment_members", "segment_due")  # as `exchange_memberships` of the migration names them
 PLACE: Final = ", ".join(Place.__struct_fields__)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """`customer` entered or left the segment at `valid_at`, which was written at `recorded_at`.
 
-    `cause`: event, merge, split, erased, consent, rules, or time. The first four name the event; `number` is given by the table.
+    `cause`: event, merge, split, erased, consent, rules, time, or rebuild. The first four name the event; `number` is given by the table.
     """
 
     segment: str
@@ -60,7 +63,7 @@ def _place(row: Any) -> Place:
 
 async def move_to(connection: Any, place: Place) -> None:
     await connection.execute(
-        f"UPDATE segment_progress SET ({PLACE}) = ($1, $2, $3, $4, $5, $6, $7)",  # noqa: S608
+        f"UPDATE segment_progress SET ({PLACE}) = ($1, $2, $3, $4, $5, $6, $7, $8)",  # noqa: S608
         *msgspec.structs.astuple(place),
     )
     faults.reach(faults.PLACE_WRITTEN)
@@ -131,13 +134,18 @@ async def write(connection: Any, changes: Sequence[Change]) -> None:
         [change.customer for change in entered],
         [change.valid_at for change in entered],
     )
+    await journal(connection, changes)
+    faults.reach(faults.MEMBERSHIPS_WRITTEN)
+
+
+async def journal(connection: Any, changes: Sequence[Change]) -> None:
+    """What is told of them, and nothing else."""
     columns = zip(*(msgspec.structs.astuple(change)[:-1] for change in changes), strict=True)
     await connection.execute(
         """INSERT INTO segment_changes (segment, customer, entered, rules_version, valid_at, recorded_at, cause, event_type, event_id)
            SELECT * FROM unnest($1::text[], $2::bytea[], $3::bool[], $4::int4[], $5::int8[], $6::int8[], $7::text[], $8::text[], $9::bytea[])""",
         *columns,
     )
-    faults.reach(faults.MEMBERSHIPS_WRITTEN)
 
 
 async def set_due(connection: Any, due: Mapping[bytes, int | None]) -> None:
@@ -186,7 +194,7 @@ async def newest(pool: Any) -> int:
 
 async def forget(connection: Any, customers: Collection[bytes]) -> None:
     """As if they had never been in any segment."""
-    for table in ("segment_members", "segment_changes", "segment_due"):
+    for table in (*MADE, "segment_changes", *(f"profile_next.{table}" for table in MADE)):
         await connection.execute(f"DELETE FROM {table} WHERE customer = ANY($1)", list(customers))  # noqa: S608
 
 

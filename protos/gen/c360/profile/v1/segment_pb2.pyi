@@ -348,7 +348,7 @@ class MembershipChange(_message.Message):
     """By which version of the rules."""
     cause: _builtins.str
     """Why: "event", "merge", "split", "erased", "consent" (an address was confirmed, or is no more), "rules" (others came into
-    force), or "time" (that passed).
+    force), "time" (that passed), or "rebuild" (it had been told otherwise, and was found not to be so when it was made anew).
     """
     event_id: _builtins.str
     """The event, where it is one: of several that were taken together the newest."""
