@@ -105,27 +105,30 @@ class _Edge:
         self._server.add_registered_method_handlers(service, wrapped)
 
     def _wrapped(self, method: str, handler: Any, find: FindReady | None) -> Any:
+        """Requests are read within: what can't be read is refused as all else is, and for a ready answer nothing is read."""
         read, write = handler.request_deserializer, handler.response_serializer
-        if handler.unary_unary and find:
-            # Read and written within, so that of a ready answer neither is.
-            return grpc.unary_unary_rpc_method_handler(
-                _ready_or(find, _unary(_reading(handler.unary_unary, read), method), write, method)
-            )
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), read, write)
+            answer = _unary(_reading(handler.unary_unary, read), method)
+            if find is None:
+                return grpc.unary_unary_rpc_method_handler(answer, None, write)
+            return grpc.unary_unary_rpc_method_handler(_ready_or(find, answer, write, method))
         if handler.stream_stream:
             return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), read, write)
         assert handler.unary_stream, "no other shapes are served yet"
-        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), read, write)
+        return grpc.unary_stream_rpc_method_handler(_stream(_reading(handler.unary_stream, read), method), None, write)
 
 
-def _reading(call: Callable[[Any, Any], Awaitable[Any]], read: Any) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def parsed(request: bytes, context: Any) -> Any:
+def _reading(call: Callable[[Any, Any], Any], read: Callable[[bytes], Any] | None) -> Callable[[Any, Any], Any]:
+    """`read` is None where the handler reads for itself."""
+    if read is None:
+        return call
+
+    def parsed(request: bytes, context: Any) -> Any:
         try:
             message = read(request)
         except DecodeError:
             raise InvalidInput("the request can't be parsed", reason="REQUEST_UNREADABLE") from None
-        return await call(message, context)
+        return call(message, context)
 
     return parsed
 

@@ -112,6 +112,9 @@ def client(reader: Reader) -> Iterator[httpx.Client]:
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(target=targets, query=queries, head=heads, method=st.sampled_from(["GET"] * 8 + METHODS), known=st.booleans())
 @example(target=address("user_id:x", "traits"), query={"valid_at": "0001-01-01T00:00:00+23:59"}, head={}, method="GET", known=True)
+@example(target=address(SOMEBODY, "traits"), query={"include": "plan\0"}, head={}, method="GET", known=True)
+@example(target=address(SOMEBODY, "events"), query={"include": "\0", "exclude": "\x1b\u2028"}, head={}, method="GET", known=True)
+@example(target=address(SOMEBODY, "traits") + "?include=%ED%A0%80", query={}, head={}, method="GET", known=True)
 @example(target=address("user_id:\x00", "traits"), query={}, head={}, method="GET", known=True)
 @example(target=address("email:" + "x" * 9_000, "metadata"), query={}, head={}, method="GET", known=True)
 def test_nothing_that_is_asked_gets_a_500(

@@ -17,6 +17,7 @@ from shared.events.erasure import Policy
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
+from shared.request_ids import check_request_id
 from shared.rpc.edge import freshness
 from shared.rpc.server import seconds_left
 from shared.vault import Keyring
@@ -48,6 +49,7 @@ class ErasureApi:
     async def erase(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
         if request.policy not in POLICIES:
             raise InvalidInput("say what becomes of events about an erased customer", reason="POLICY_MISSING")
+        check_request_id(request.request_id)
         erasure = await erasures.of_request(self._pool, request.request_id)
         if erasure is None or request.customer.WhichOneof("by") == "customer_id":
             customer, identifier = await self._person(request, context)
@@ -69,6 +71,7 @@ class ErasureApi:
     async def get(self, request: pb.GetErasureRequest) -> pb.GetErasureResponse:
         match request.WhichOneof("erasure"):
             case "request_id":
+                check_request_id(request.request_id)
                 erasure = await erasures.of_request(self._pool, request.request_id)
             case "customer_id":
                 erasure = await self._of_customer(from_text(request.customer_id, "customer"))
