@@ -23,11 +23,12 @@ class Withheld(msgspec.Struct, frozen=True, order=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """What may be shown, and by name what may not."""
+    """What may be shown, and by name what may not. `cut_identifiers` is how many more identifiers it may be that are hers."""
 
     traits: dict[str, GoldenTrait]
     identifiers: list[LinkedIdentifier]
     withheld: list[Withheld]
+    cut_identifiers: int = 0
 
     def __repr__(self) -> str:
         return f"<Released {len(self.traits)} traits sealed>"
@@ -75,6 +76,7 @@ def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
             key=lambda linked: (linked.namespace, linked.value),
         ),
         withheld=sorted(withheld),
+        cut_identifiers=sum(purpose.may_see(one.namespace) for one in record.unplaced if one.value is not None),
     )
 
 

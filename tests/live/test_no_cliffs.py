@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from services.profile import record
 from services.profile.api import batching
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.messages import profile_message
+from services.profile.domain import state
 from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import MAX_TRAITS
 from services.profile.http.door import ProfileDoor
@@ -120,12 +122,19 @@ async def test_a_batch_of_it_and_a_lookup_are_answered(inside: Inside, giant: Cu
     assert (found.customer_id, found.member_count, len(found.member_ids)) == (told[0], MERGES + 1, LISTED_AT_MOST)
 
 
-async def test_over_http_it_is_answered_too(inside: Inside, giant: CustomerRef, tmp_path: Path) -> None:
-    parts, tokens = inside.parts, TokenFile(tmp_path / "tokens.json")
+@asynccontextmanager
+async def reading(inside: Inside, customer: CustomerRef, directory: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """The HTTP Profile API of a customer, for auditors."""
+    parts, tokens = inside.parts, TokenFile(directory / "tokens.json")
     token = tokens.add("auditor", "main", "audit", os.urandom)
     door = ProfileDoor(parts.profiles, parts.belongings, parts.timelines, parts.origins, parts.progress, tokens, b"key")
-    base = f"http://door/v1/spaces/main/collections/users/profiles/{giant.customer_id}/"
+    base = f"http://door/v1/spaces/main/collections/users/profiles/{customer.customer_id}/"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url=base, auth=(token, ""), timeout=TIMEOUT_S) as client:
+        yield client
+
+
+async def test_over_http_it_is_answered_too(inside: Inside, giant: CustomerRef, tmp_path: Path) -> None:
+    async with reading(inside, giant, tmp_path) as client:
         ids = (await client.get("external_ids?limit=100")).json()["data"]
         assert len(ids) == 100
         assert all(one["created_at"] for one in ids)
@@ -150,6 +159,37 @@ async def test_traits_that_no_message_holds_are_named_and_can_be_asked_for(insid
     more = (await inside.calls.GetProfile(request, timeout=TIMEOUT_S)).profile
     assert sorted(more.traits) == sorted(cut.left_out[:100])
     assert not more.truncated
+
+
+async def test_of_more_identifiers_than_are_kept_it_is_said_how_many_are_missing(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(state, "MAX_NAMED", 4)
+    stream = new_id()
+    key = (await inside.keys([stream]))[stream]
+    customer = CustomerRef(customer_id=to_text(stream))
+
+    async def told(*numbers: int) -> tuple[int, int, int, int]:
+        """How many identifiers are in a profile, how many it says there are, how many are listed, and how many that list says are cut."""
+        addresses = [_address(stream, number) for number in numbers]
+        await inside.record(linked(stream, key, address) for address in addresses)
+        await inside.record([tracked(stream, key, 1, "Step 0", naming=addresses)])
+        profile = (
+            await inside.calls.GetProfile(pb.GetProfileRequest(customer=customer, purpose="audit"), timeout=TIMEOUT_S)
+        ).profile
+        in_all = {cut.field: cut.total_count for cut in profile.truncated}.get("identifiers", len(profile.identifiers))
+        listed = await inside.calls.ListIdentifiers(
+            pb.ListIdentifiersRequest(customer=customer, purpose="audit"), timeout=TIMEOUT_S
+        )
+        return len(profile.identifiers), in_all, len(listed.identifiers), listed.cut_count
+
+    await inside.record([founded(stream, 0)])
+    assert await told(0, 1) == (2, 2, 2, 0)
+    sent, in_all, listed_count, cut = await told(2, 3, 4, 5)
+    assert (sent, in_all, sent + cut) == (listed_count, 6, 6)
+    assert cut >= 2
+    async with reading(inside, customer, tmp_path) as client:
+        assert (await client.get("external_ids")).json()["cut_count"] == cut
 
 
 @pytest.mark.parametrize("size", [1, 500])

@@ -193,3 +193,17 @@ def test_no_expression_makes_more_of_an_event_than_its_own_size_allows(text: str
 )
 def test_which_names_an_event_must_have_is_read_from_the_condition(text: str, names: set[str] | None) -> None:
     assert event_names(LANGUAGE.compile(text, "x").tree.root) == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "instant(instant(event.properties.at)) < now",
+        "instant(string(instant(event.properties.at))) < now",
+        "dyn(event.properties.at < now) < now",
+    ],
+)
+def test_what_is_read_as_an_instant_holds_no_other(text: str) -> None:
+    """Each is written out three times: thirty of them, one in the other, would be more than there are atoms."""
+    with pytest.raises(InvalidInput, match="holds no other"):
+        LANGUAGE.compile(text, "computed.x.of")

@@ -3,7 +3,7 @@
 import pytest
 
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
-from services.profile.domain.rules_document import SHIPPED_RULES, read, rules_of
+from services.profile.domain.rules_document import SHIPPED_RULES, read, rules_of, to_json
 from shared.errors import InvalidInput
 
 
@@ -61,3 +61,12 @@ def test_of_each_trait_all_is_kept_exactly_when_its_rule_needs_it(default: str) 
     keeping = rules_of(read(text), 1).keeping
     assert [keeping.keeps_all(name) for name in ("a", "b", "c", "other")] == [True, True, False, default == "first"]
     assert fold_digest(keeping) != fold_digest(Keeping(frozenset("a"), keeping.others))
+
+
+def test_what_was_read_is_not_compiled_again() -> None:
+    """Activating it happens where others wait."""
+    text = '{"computed": {"orders": {"of": "true", "aggregate": "count"}}, "segments": {"buyers": {"when": "computed.orders > 0"}}}'
+    document = read(text)
+    once, again = rules_of(document, 2), rules_of(read(to_json(document)), 3)
+    assert once.computed is again.computed
+    assert once.segments is again.segments

@@ -58,7 +58,7 @@ FIELDS: dict[str, Callable[[View], Any]] = {
 # How many there are of what is listed up to a bound.
 LISTS: dict[str, Callable[[View], int]] = {
     "member_ids": lambda view: len(view.profile.record.members),
-    "identifiers": lambda view: len(view.released.identifiers),
+    "identifiers": lambda view: len(view.released.identifiers) + view.released.cut_identifiers,
     "withheld": lambda view: len(view.released.withheld),
 }
 

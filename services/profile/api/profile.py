@@ -121,9 +121,12 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         page = Page(request, IDENTIFIER_PLACES)
         purpose, customer, instant = await self._asked(request, context)
         profile = await self._profiles.profile(customer, purpose, instant)
-        visible = sorted(release(profile.record, purpose).identifiers, key=_place)
+        released = release(profile.record, purpose)
+        visible = sorted(released.identifiers, key=_place)
         shown, token = page.cut([linked for linked in visible if page.after is None or _place(linked) > page.after], _place)
-        return pb.ListIdentifiersResponse(identifiers=[identifier_message(linked) for linked in shown], next_page_token=token)
+        return pb.ListIdentifiersResponse(
+            identifiers=[identifier_message(linked) for linked in shown], next_page_token=token, cut_count=released.cut_identifiers
+        )
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Any) -> pb.ListMembersResponse:
         page = Page(request, MEMBER_PLACES)

@@ -1,5 +1,6 @@
 """The gRPC edge of the rules of profiles."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
@@ -78,7 +79,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         return pb.ListRulesResponse(rules=[_version(one, purpose) for one in shown], next_page_token=token)
 
     async def SimulateRules(self, request: pb.SimulateRulesRequest, context: Any) -> AsyncIterator[pb.SimulateRulesResponse]:
-        rules = rules_of(read(request.document), 0)
+        rules = rules_of(await asyncio.to_thread(read, request.document), 0)
         wanted = min(request.examples or EXAMPLES, EXAMPLES_AT_MOST)
         steps = self._simulation.rules(rules, wanted, self._profiles.purpose(request.purpose))
         async with aclosing(taken_in_time(steps, SEND_TIMEOUT_S, in_all_s=SENDING_AT_MOST_S)) as pages:
@@ -88,7 +89,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
     async def ActivateRules(self, request: pb.ActivateRulesRequest, context: Any) -> AsyncIterator[pb.ActivateRulesResponse]:
         command = ActivateRules(
             request_id=request.request_id,
-            document=read(request.document),
+            document=await asyncio.to_thread(read, request.document),
             reason=request.reason,
             activated_by=request.activated_by,
         )

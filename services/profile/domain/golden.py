@@ -17,6 +17,7 @@ from services.profile.domain.state import (
     join_edge,
     keep_within_limits,
     linked,
+    names_all,
     offer,
     remove,
     state_hash,
@@ -53,6 +54,7 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     state_hash: str
     restricted: bool = False
     named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it
+    unplaced: frozenset[LinkedIdentifier] = frozenset()  # may be among the identifiers: not all that events name could be kept
     redacted: frozenset[str] = frozenset()  # names of traits that can't be told, as events that may count for them are gone
 
     def __repr__(self) -> str:
@@ -105,15 +107,17 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
     """
     whole = combine(states)
     members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
+    links, all_named = linked(whole), all(map(names_all, states.values()))
     return GoldenRecord(
         members=members,
         traits=_survivors(whole, rules, verified, None) | _computed(whole, rules, at),
-        identifiers={h: one for h, one in linked(whole).items() if h in whole.named},
+        identifiers={h: one for h, one in links.items() if h in whole.named},
         founded_at=whole.founded_at if whole.first_seen_at == END_OF_TIME else whole.first_seen_at,
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
         restricted=whole.restricted,
         named=whole.named,
+        unplaced=frozenset() if all_named else frozenset(one for h, one in links.items() if h not in whole.named),
     )
 
 

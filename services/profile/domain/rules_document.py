@@ -13,6 +13,7 @@
 `default` is the rule of every trait that isn't listed. Each further section has a type of its own, which checks what it says.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from services.profile.domain.computed.definitions import compile_section as comp
 from services.profile.domain.computed.document import Section as ComputedSection
 from services.profile.domain.rules import Rules, TraitRule, keeping_of
 from services.profile.domain.segments import Section as SegmentSection
+from services.profile.domain.segments import Segments
 from services.profile.domain.segments import compile_section as compile_segments
 from shared.errors import InvalidInput
 from shared.keys_once import require_keys_once
@@ -33,6 +35,11 @@ MAX_NAME_CHARACTERS: Final = 256  # of a trait or a source
 CONFIRMABLE: Final = ("email", "phone")  # a person can confirm a consent from them, and nothing else
 MEASURED: Final = {"min": ("number", "instant", "text"), "max": ("number", "instant", "text"), "longest": ("text", "list")}
 BY_FIELD: Final = ("most_recent", "source_priority", "most_frequent", "first")
+
+
+COMPILED_AT_MOST: Final = 4  # documents, in memory besides those that were activated
+_sections: Final = msgspec.msgpack.Encoder()
+_written: Final = msgspec.msgpack.Decoder(tuple[ComputedSection, SegmentSection])
 
 
 class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,10 +67,18 @@ def read(text: str) -> RulesDocument:
     return document
 
 
+@lru_cache(maxsize=COMPILED_AT_MOST)
+def _compiled(sections: bytes) -> tuple[Definitions, Segments]:
+    """It takes up to some seconds: whoever answers others meanwhile reads a document in a thread. Raises InvalidInput (RULES_INVALID)."""
+    computed, segments = _written.decode(sections)
+    definitions = compile_computed(computed)
+    return definitions, compile_segments(segments, definitions)
+
+
 def rules_of(document: RulesDocument, version: int) -> Rules:
-    """Of one that `read` has taken."""
-    definitions = compile_computed(document.computed) if document.computed else None
-    segments = compile_segments(document.segments, definitions or Definitions()) if document.segments else None
+    """Of one that `read` has taken: what that has compiled isn't compiled again."""
+    compiled = _compiled(_sections.encode((document.computed, document.segments)))
+    definitions, segments = compiled[0] if document.computed else None, compiled[1] if document.segments else None
     keeping = keeping_of(document.default, document.traits, definitions)
     return Rules(
         version=version,
@@ -108,12 +123,11 @@ def _check(document: RulesDocument) -> None:
 
 
 def _check_expressions(document: RulesDocument) -> None:
-    definitions = compile_computed(document.computed)
+    definitions, segments = _compiled(_sections.encode((document.computed, document.segments)))
     for name, definition in definitions.all.items():
         definitions.language.check(definition.of, f"computed.{name}.of", is_condition=True)
         if definition.value is not None:
             definitions.language.check(definition.value, f"computed.{name}.value", is_condition=False)
-    segments = compile_segments(document.segments, definitions)
     for name, condition in segments.conditions.items():
         segments.language.check(condition.when, f"segments.{name}.when", is_condition=True)
 

@@ -205,6 +205,11 @@ def _make_room(state: State, newest: bytes) -> None:
         del state.named[value_hash]
 
 
+def names_all(state: State) -> bool:
+    """Whether nothing that an event names had to be left out."""
+    return len(state.named) < MAX_NAMED
+
+
 def join_edge(edges: dict[bytes, bytes], merge_id: bytes, other: bytes) -> None:
     """Of the two ends of a merge the same one stays, whichever comes first."""
     edges[merge_id] = max(other, edges.get(merge_id, b""))

@@ -132,7 +132,9 @@ async def external_ids(read: Read, origins: Origins) -> dict[str, Any]:
     known = await origins.of_identifiers(read.profile.record.members, read.instant, [found.value_hash for found in shown])
     since = read.profile.record.named
     data = [_external_id(found, known.get(found.value_hash), since.get(found.value_hash)) for found in shown]
-    return {"data": data, "cursor": cursor} | ({"withheld": _withheld(released.withheld)} if read.wanted.verbose else {})
+    more: dict[str, Any] = {"withheld": _withheld(released.withheld)} if read.wanted.verbose else {}
+    more |= {"cut_count": released.cut_identifiers} if released.cut_identifiers else {}
+    return {"data": data, "cursor": cursor} | more
 
 
 async def metadata(read: Read, origins: Origins) -> dict[str, Any]:

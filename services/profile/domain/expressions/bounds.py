@@ -2,11 +2,12 @@
 
 CEL always ends, but nested macros and texts that grow from macro to macro end late: one of 60 characters took a minute and 14 GB
 of an event that fits in 64 KiB. So a macro holds no other, looks in its body at its own variable, at plain values and constants
-only, and adds there only numbers. Besides, the runtime stops a macro after 10,000 rounds, and searches texts in linear time (RE2).
+only, and adds there only numbers. Nor does what is read as an instant hold another: each is written out three times. Besides, the runtime stops a macro after 10,000 rounds, and searches texts in linear time (RE2).
 """
 
 from collections.abc import Iterator
 
+from services.profile.domain.expressions.instants import read_in
 from services.profile.domain.expressions.tree import Node, Tree
 
 MAX_CHARACTERS = 2_000
@@ -21,8 +22,14 @@ def objections(tree: Tree, plain: frozenset[str]) -> Iterator[str]:
     for node in tree.root.walk():
         if node.kind == "macro":
             yield from _of_macro(tree, node, plain)
+        if any(_reads_instants(tree, part) for child in read_in(tree, node) for part in child.walk()):
+            yield "what is read as an instant, by instant(...) or as it is compared with one, holds no other that is"
         if node.kind == "call" and node.name == "matches" and node.children[1].text is None:
             yield "the pattern of matches is written in the expression, not taken from data"
+
+
+def _reads_instants(tree: Tree, node: Node) -> bool:
+    return any(True for _ in read_in(tree, node))
 
 
 def _of_macro(tree: Tree, macro: Node, plain: frozenset[str]) -> Iterator[str]:

@@ -4,11 +4,12 @@ A clock is a variable that moves with time: `now`, or how long ago something was
 a difference with a clock in it: that is linear in time, so it changes where the difference of its sides passes zero, and nowhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import timedelta
 from typing import NamedTuple
 
-from services.profile.domain.expressions.language import COMPARISONS, Expression, Language, Values, invalid
+from services.profile.domain.expressions.instants import COMPARISONS
+from services.profile.domain.expressions.language import Expression, Language, Values, invalid
 from services.profile.domain.expressions.possible import CONNECTIVES
 from services.profile.domain.expressions.tree import Node, call
 
@@ -24,8 +25,9 @@ class Crossing(NamedTuple):
 
 def crossings(language: Language, condition: Expression, clocks: frozenset[str], where: str) -> list[Crossing]:
     """All that time can change in a condition. Raises InvalidInput (RULES_INVALID) when it uses a clock in another way."""
-    found = []
-    for place, (slope, comparison) in enumerate(_moving(condition.tree.root, clocks, where)):
+    found, moving = [], set[int]()
+    _add_moving(condition.tree.root, clocks, moving)
+    for place, (slope, comparison) in enumerate(_moving(condition.tree.root, moving, where)):
         left, right = comparison.children
         difference = call("_-_", (left, right), comparison.id + place)
         found.append(Crossing(slope, language.derived(condition, difference)))
@@ -46,33 +48,38 @@ def _instants(crossing: Crossing, values: Values, now: int) -> tuple[int, ...]:
     return at, at + 1  # at zero itself `<` and `<=` differ
 
 
-def _moving(node: Node, clocks: frozenset[str], where: str) -> Iterator[tuple[int, Node]]:
-    if not _has_clock(node, clocks):
+def _moving(node: Node, moving: Set[int], where: str) -> Iterator[tuple[int, Node]]:
+    if node.id not in moving:
         return
     if node.kind == "call" and node.name in CONNECTIVES:
         for child in node.children:
-            yield from _moving(child, clocks, where)
+            yield from _moving(child, moving, where)
     elif node.kind == "call" and node.name in COMPARISONS:
-        left, right = (_slope(child, clocks, where) for child in node.children)
+        left, right = (_slope(child, moving, where) for child in node.children)
         if left != right:
             yield left - right, node
     else:
         raise _not_followed(where)
 
 
-def _slope(node: Node, clocks: frozenset[str], where: str) -> int:
-    if not _has_clock(node, clocks):
+def _slope(node: Node, moving: Set[int], where: str) -> int:
+    if node.id not in moving:
         return 0
     if node.kind == "identifier":
         return 1
     if node.kind == "call" and node.name in ("_+_", "_-_") and len(node.children) == 2:
-        left, right = (_slope(child, clocks, where) for child in node.children)
+        left, right = (_slope(child, moving, where) for child in node.children)
         return left + right if node.name == "_+_" else left - right
     raise _not_followed(where)
 
 
-def _has_clock(node: Node, clocks: frozenset[str]) -> bool:
-    return any(part.kind == "identifier" and part.name in clocks for part in node.walk())
+def _add_moving(node: Node, clocks: frozenset[str], moving: set[int]) -> bool:
+    """Adds the ids of all nodes with a clock in them, each looked at once."""
+    below = [_add_moving(child, clocks, moving) for child in node.children]
+    has_clock = any(below) or (node.kind == "identifier" and node.name in clocks)
+    if has_clock:
+        moving.add(node.id)
+    return has_clock
 
 
 def _not_followed(where: str) -> Exception:

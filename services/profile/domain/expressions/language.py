@@ -11,14 +11,13 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 from services.profile.domain.expressions.bounds import MAX_CHARACTERS, objections
+from services.profile.domain.expressions.instants import INSTANT, reading_instants
 from services.profile.domain.expressions.possible import Constant, constants, constants_below, never_boolean
-from services.profile.domain.expressions.tree import Node, Tree, call, constant, listed, read, with_children, write
+from services.profile.domain.expressions.tree import Node, Tree, listed, read, write
 from shared.errors import InvalidInput
 from shared.instants import EPOCH
 
 Kind = cel.Type
-COMPARISONS: Final = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
-INSTANT: Final = "instant"
 # Nothing else is taken out of a result: for each null in it, cel-expr-python 0.1.3 gives a reference to None back that it never
 # took, and an interpreter before 3.12 aborts when none is left.
 _SCALARS: Final = frozenset(
@@ -31,8 +30,6 @@ _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 
 # Declared for its type alone: it is written out in CEL. (What a function in Python returns is never freed, in 0.1.3.)
 _INSTANT_OF_TEXT = cel.Overload("instant_dyn", return_type=Kind.TIMESTAMP, parameters=[Kind.DYN])
-_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
-_WITH_OFFSET: Final = r"([zZ]|[+-]\d{2}:\d{2})$"
 
 
 class Values:
@@ -137,7 +134,7 @@ class Language:
         return self._without_value(expression, found[:half]) or self._without_value(expression, found[half:])
 
     def _has_error(self, expression: Expression, found: list[Constant]) -> bool:
-        asked = listed(tuple(_reading_instants(expression.tree, one.stands_for) for one in found), 0)
+        asked = listed(tuple(reading_instants(expression.tree, one.stands_for) for one in found), 0)
         try:
             result = self.derived(expression, asked)._compiled.eval(self._environment.Activation({}))
         except RuntimeError:  # as where an instant stands in a map that is written out
@@ -149,8 +146,7 @@ class Language:
         return Expression(expression.text, self._environment.deserialize(write(expression.tree, root)), expression.tree)
 
     def _with_instants(self, text: str, tree: Tree) -> Expression:
-        """What is compared with an instant is read as one: traits that are dates are kept as texts."""
-        root = _reading_instants(tree, tree.root)
+        root = reading_instants(tree, tree.root)
         serialized = write(tree, root)
         return Expression(text, self._environment.deserialize(serialized), tree._replace(root=root))
 
@@ -170,29 +166,6 @@ def _fitting(value: Any) -> Any:
     if isinstance(value, list):
         return [_fitting(part) for part in value]
     return float(value) if isinstance(value, int) and not -_INT_END <= value < _INT_END else value
-
-
-def _reading_instants(tree: Tree, node: Node) -> Node:
-    below = tuple(_reading_instants(tree, child) for child in node.children)
-    if node.kind == "call" and node.name == INSTANT:
-        return _as_instant(below[0])
-    if node.kind == "call" and node.name in COMPARISONS:
-        kinds = [tree.type_of(child) for child in node.children]
-        if kinds == ["dyn", "timestamp"]:
-            below = (_as_instant(below[0]), below[1])
-        elif kinds == ["timestamp", "dyn"]:
-            below = (below[0], _as_instant(below[1]))
-    return with_children(node, below)
-
-
-def _as_instant(node: Node) -> Node:
-    """`timestamp(node + (a date ? 'T00:00:00Z' : with an offset ? '' : 'Z'))`: of texts alone, since nothing else is added to one."""
-    own = node.id * 16
-    is_date = call("matches", (node, constant(_DATE, own + 1)), own + 2)
-    has_offset = call("matches", (node, constant(_WITH_OFFSET, own + 3)), own + 4)
-    rest = call("_?_:_", (has_offset, constant("", own + 5), constant("Z", own + 6)), own + 7)
-    suffix = call("_?_:_", (is_date, constant("T00:00:00Z", own + 8), rest), own + 9)
-    return call("timestamp", (call("_+_", (node, suffix), own + 10),), own + 11)
 
 
 def _place(where: str, text: str, position: int) -> str:

@@ -41,9 +41,12 @@ class Node(NamedTuple):
     data: bytes
 
     def walk(self) -> Iterator["Node"]:
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        """Itself, then what is below from left to right; not by recursion, which would cost each node its depth."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(reversed(node.children))
 
 
 class Tree(NamedTuple):

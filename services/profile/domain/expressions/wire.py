@@ -7,6 +7,7 @@ no package that is at hand has its classes.
 from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_SHORT = [bytes([value]) for value in range(0x80)]
 _SIZES = {FIXED64: 8, FIXED32: 4}
 
 
@@ -52,6 +53,8 @@ def counted(number: int, content: int) -> bytes:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
+    if (value := data[at]) < 0x80:  # nearly always
+        return value, at + 1
     value = shift = 0
     while True:
         byte = data[at]
@@ -63,6 +66,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _as_varint(value: int) -> bytes:
+    if value < 0x80:
+        return _SHORT[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -562,7 +562,9 @@ class Truncated(_message.Message):
     sent_count: _builtins.int
     """How many were sent."""
     total_count: _builtins.int
-    """How many there are that the purpose may see. The rest: of members by ListMembers, of identifiers by ListIdentifiers."""
+    """How many there are that the purpose may see. The rest: of members by ListMembers, of identifiers by ListIdentifiers, which says how
+    many it can't list.
+    """
     @_builtins.property
     def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of traits, the names of those that were left out: ask for them with `read_mask`, some at a time."""
@@ -725,8 +727,13 @@ class ListIdentifiersResponse(_message.Message):
 
     IDENTIFIERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CUT_COUNT_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    cut_count: _builtins.int
+    """How many more may be the customer's, and aren't listed on any page: of more than 10,000 identifiers that the events of one stream
+    name, it isn't kept of all when they were.
+    """
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Identifier]:
         """By namespace."""
@@ -736,10 +743,11 @@ class ListIdentifiersResponse(_message.Message):
         *,
         identifiers: _abc.Iterable[_common_pb2.Identifier] | None = ...,
         next_page_token: _builtins.str = ...,
+        cut_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_count", b"cut_count", "identifiers", b"identifiers", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
