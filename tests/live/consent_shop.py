@@ -29,6 +29,7 @@ from shared.ids import to_text
 from shared.rpc.errors import reason_of
 from shared.vault import FileKeyring
 from shared.waiting import end
+from tests.waiting import WAITS_S
 
 DEADLINE_S = 20.0  # generous: what is tested is the answer, not its speed
 POLL_S = 0.02
@@ -171,6 +172,16 @@ class Reader:
             await self.applying.wait()
             self.applied = decode_unit(messages[-1].data).number
             self.lease.renew()
+
+
+async def refusal_in_time(ask: Callable[..., Awaitable[Any]]) -> tuple[str, str]:
+    """Of a call that waits for what doesn't come. Its reason comes a tenth ahead of the deadline: on a busy machine a longer one is asked."""
+    status, reason = "", ""
+    for timeout_s in WAITS_S:
+        status, reason = await refusal(ask(timeout=timeout_s))
+        if reason:
+            break
+    return status, reason
 
 
 async def refusal(call: Awaitable[Any]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from shared.events.wire import CONSENT_STREAM, decode_unit
 from shared.instants import now_us
 from shared.log import LogWriter
 from shared.store.pool import open_pool
-from tests.live.consent_shop import DEADLINE_S, Shop, an_email, an_unknown_entry, merged, refusal
+from tests.live.consent_shop import DEADLINE_S, Shop, an_email, an_unknown_entry, merged, refusal, refusal_in_time
 
 GRANTED, REFUSED, WITHDRAWN = pb.OUTCOME_GRANTED, pb.OUTCOME_REFUSED, pb.OUTCOME_WITHDRAWN
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -107,7 +108,7 @@ async def test_a_check_waits_for_the_positions_that_it_carries(shop: Shop) -> No
         late = pb.CheckRequest(
             purpose="service", customer=CustomerRef(identifier=anna), at_least_as_fresh=[Position(log=log, number=2**62)]
         )
-        assert await refusal(shop.calls.Check(late, timeout=0.5)) == ("UNAVAILABLE", "NOT_FRESH_ENOUGH")
+        assert await refusal_in_time(partial(shop.calls.Check, late)) == ("UNAVAILABLE", "NOT_FRESH_ENOUGH")
 
 
 ANNA = Identifier(namespace="email", value="anna@example.com")

@@ -4,15 +4,16 @@ import asyncio
 import os
 import signal
 import time
+from functools import partial
 
 from c360.common.v1.common_pb2 import Identifier
 from c360.consent.v1 import consent_pb2 as pb
 
 from shared.bus.enforcement import BEHIND, LEASE_S, PATIENCE_S, SAFETY_S, SUBJECT, Renewal, encode
-from tests.live.consent_shop import Reader, Shop, an_email, refusal, until
+from tests.live.consent_shop import Reader, Shop, an_email, refusal_in_time, until
 
 GRANTED, WITHDRAWN = pb.OUTCOME_GRANTED, pb.OUTCOME_WITHDRAWN
-MARGIN_S = 1.0  # for what isn't waiting, on a busy machine
+MARGIN_S = 10.0  # for what isn't waiting: that it ends is what is tested
 
 
 async def test_a_decision_is_answered_when_a_reader_has_applied_it(shop: Shop) -> None:
@@ -63,8 +64,8 @@ async def test_when_time_runs_out_the_decision_is_recorded_and_the_same_request_
     anna = an_email()
     async with Reader(shop.client, "late") as reader:
         reader.applying.clear()
-        hurried = shop.decide(anna, "marketing", WITHDRAWN, request_id="hurried", timeout=0.5)
-        assert await refusal(hurried) == ("DEADLINE_EXCEEDED", "NOT_YET_ENFORCED")
+        hurried = partial(shop.decide, anna, "marketing", WITHDRAWN, request_id="hurried")
+        assert await refusal_in_time(hurried) == ("DEADLINE_EXCEEDED", "NOT_YET_ENFORCED")
         [recorded] = await shop.decisions(anna)
         reader.applying.set()
         answer = await shop.decide(anna, "marketing", WITHDRAWN, request_id="hurried")
