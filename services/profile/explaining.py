@@ -75,10 +75,11 @@ class Explaining:
         profile = await self._profiles.profile_as_of(customer, cluster)
         assertions = await self._assertions(list(cluster.past), asked, trait)
         is_computed = profile.rules.computed is not None and trait in profile.rules.computed.all
-        if not assertions and not is_computed:
+        nothing_told = not assertions and not is_computed
+        if trait in profile.record.redacted or (nothing_told and cluster.redacted):
+            raise WrongState("events that may have told of this trait were erased", reason=REDACTED)
+        if nothing_told:
             raise NotFound("nobody said anything of this trait by then", reason="TRAIT_UNKNOWN")
-        if trait in profile.record.redacted:
-            raise WrongState("events that the trait may have been computed from were erased", reason=REDACTED)
         if is_computed:
             return await self._computed(cluster, profile, trait, assertions, purpose)
         found = await self._explain([one.assertion for one in assertions], trait, profile, instant)

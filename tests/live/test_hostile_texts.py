@@ -46,7 +46,7 @@ PLAUSIBLE: Final = {
     "document": "{}",
 }
 TEXTS: Final = ("a\0b", "x" * 100_000)
-TOLD: Final = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED", "PERMISSION_DENIED"}
+BROKEN: Final = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}
 NOT_UTF_8: Final = b"\xed\xa0\x80"  # half of a surrogate pair
 
 
@@ -128,7 +128,7 @@ def test_no_text_is_an_internal_error(channels: dict[str, grpc.Channel], name: s
     channel, method = channels[name.split(maxsplit=1)[0]], METHODS[name]
     for request in requests(method.input_type):
         status, reason = ask(channel, method, request.SerializeToString())
-        assert status in TOLD, (reason, {field.name for field, _ in request.ListFields()})
+        assert status not in BROKEN, (reason, {field.name for field, _ in request.ListFields()})
         assert status == "OK" or reason
 
 

@@ -64,8 +64,8 @@ class ProfileRulesServiceStub:
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
     the others was not. It reads everything that was ever said of the customer.
     Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
-    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: it is computed, and
-    of what it was computed from something was erased).
+    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
+    what it was computed from something was erased, or all that may have been said of it).
     """
 
 @_typing.type_check_only
@@ -104,8 +104,8 @@ class ProfileRulesServiceAsyncStub(ProfileRulesServiceStub):
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
     the others was not. It reads everything that was ever said of the customer.
     Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
-    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: it is computed, and
-    of what it was computed from something was erased).
+    TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
+    what it was computed from something was erased, or all that may have been said of it).
     """
 
 class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -171,8 +171,8 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
         the others was not. It reads everything that was ever said of the customer.
         Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
-        TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: it is computed, and
-        of what it was computed from something was erased).
+        TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
+        what it was computed from something was erased, or all that may have been said of it).
         """
 
 def add_ProfileRulesServiceServicer_to_server(servicer: ProfileRulesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
