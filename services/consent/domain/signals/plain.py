@@ -52,6 +52,7 @@ class GpcHeader(Signal, frozen=True, kw_only=True):
 
 
 SmsWord = Literal["stop", "start", "help"]
+MOST_REPLY_CHARACTERS: Final = 1_600  # the longest that gateways join to one message
 # 47 CFR 64.1200(a)(10) and CTIA's Messaging Principles; what carriers add to them is STOPALL, OPTOUT and REMOVE.
 STOP_WORDS: Final = frozenset(
     ["stop", "stopall", "stop all", "end", "cancel", "unsubscribe", "quit", "revoke", "opt out", "optout", "remove"]
@@ -76,7 +77,7 @@ class SmsReply(Signal, frozen=True, kw_only=True):
     @classmethod
     def decode(cls, text: str) -> Self:
         """Raises InvalidInput (SIGNAL_TOO_LONG)."""
-        check_length(text)
+        check_length(text, MOST_REPLY_CHARACTERS)
         said = NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
         word = _word(said)
         return cls(raw=text, word=word, unclear=word is None and any(f" {stop} " in f" {said} " for stop in STOP_WORDS))

@@ -38,10 +38,10 @@ class Evidence(Sealed, frozen=True, kw_only=True):
         return cls(decoder=signal.decoder, decoder_version=signal.decoder_version, raw=signal.raw)
 
 
-def check_length(text: str) -> None:
+def check_length(text: str, most: int = MOST_CHARACTERS) -> None:
     """Raises InvalidInput (SIGNAL_TOO_LONG)."""
-    if len(text) > MOST_CHARACTERS:
-        raise InvalidInput(f"a signal is at most {MOST_CHARACTERS} characters", reason="SIGNAL_TOO_LONG", limit=MOST_CHARACTERS)
+    if len(text) > most:
+        raise InvalidInput(f"a signal of this kind is at most {most} characters", reason="SIGNAL_TOO_LONG", limit=most)
 
 
 def malformed(what: str) -> InvalidInput:
