@@ -49,6 +49,7 @@ def test_what_is_written_in_canada_is_read(drawn: tuple[str, dict[str, Any]]) ->
 def test_ranges_hold_what_was_named_and_nothing_else(some: set[int], others: set[int]) -> None:
     vendors = Vendors.of([*groups(some), *groups(some & others)])
     assert vendors.ranges == tuple(groups(some))
+    assert Vendors.of((one, one) for one in some) == vendors
     assert {vendor for vendor in some | others | {v + 1 for v in some} if vendor in vendors} == some
 
 

@@ -147,6 +147,11 @@ def test_what_is_no_gpp_string_is_refused(text: str, reason: str) -> None:
     assert refused.value.reason == reason
 
 
+def test_a_group_of_thousands_is_not_even_counted() -> None:
+    with pytest.raises(InvalidInput, match="at most 100 sections"):
+        GppString.decode(MADE_MANY)
+
+
 @pytest.mark.parametrize(
     ("section", "text", "reason"),
     [

@@ -69,6 +69,30 @@ def test_a_grant_needs_all_of_it_and_a_refusal_little(changes: dict[str, Any], a
 
 
 @pytest.mark.parametrize(
+    ("changes", "said_of_interest"),
+    [
+        ({}, None),
+        ({"legitimate_interests": (8,)}, "objected"),
+        ({"vendor_legitimate_interests": Vendors.of([(8, 9)])}, "objected"),
+        ({"disclosed_vendors": Vendors()}, None),
+        ({"special_features": ()}, "objected"),
+    ],
+)
+def test_a_legitimate_interest_stands_until_somebody_objects(changes: dict[str, Any], said_of_interest: str | None) -> None:
+    rule = TcfRule(
+        purpose="measuring", tcf_purposes=(8, 9), special_features=(2,), basis="legitimate_interest", whose="vendor", vendor=7
+    )
+    tc = replace(TC, **({"vendor_legitimate_interests": Vendors.of([(7, 7)])} | changes))
+    assert {one.purpose: one.said for one in propose(tc, SignalMapping(tcf=(rule,))).decisions}.get("measuring") == said_of_interest
+
+
+@pytest.mark.parametrize(("features", "location"), [((2,), "granted"), ((1,), "refused")])
+def test_a_special_feature_is_opted_in_to(features: tuple[int, ...], location: str) -> None:
+    rule = TcfRule(purpose="location", tcf_purposes=(1,), special_features=features, whose="anyone")
+    assert [one.said for one in propose(TC, SignalMapping(tcf=(rule,))).decisions] == [location]
+
+
+@pytest.mark.parametrize(
     ("kind", "vendors", "ads"),
     [
         ("not_allowed", Vendors.of([(7, 7)]), None),

@@ -14,6 +14,7 @@ from services.consent.domain.signals.tcf import CanadianTcString, PublisherPurpo
 from services.consent.domain.signals.tcf_policy import TCF_2_2, TCF_2_3, defects
 from shared.errors import InvalidInput
 from shared.instants import from_iso
+from tests.properties.signal_writer import Writer
 
 OF_2_3 = "CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA.IDKQA4AAgAKAGQAygAAA"
 WITH_PUBLISHER = "CLcVDxRMWfGmWAVAHCENAXCkAKDAADnAABRgA5mdfCKZuYJez-NQm0TBMYA4oCAAGQYIAAAAAAEAIAEgAA.argAC0gAAAAAAAAAAAA"
@@ -121,6 +122,34 @@ def test_what_can_not_be_read_is_refused_and_not_repeated(text: str, reason: str
         TcString.decode(text)
     assert refused.value.reason == reason
     assert len(text) < 3 or text not in f"{refused.value.message} {refused.value.facts}"
+
+
+def made(vendors: Writer) -> str:
+    """A core in which only vendors are named, ours."""
+    core = Writer().put(2, 6).put(0, 36 + 36 + 12 + 12 + 6 + 12 + 12 + 6 + 2 + 12 + 24 + 24 + 1 + 12)
+    core.put(vendors.value, vendors.width)
+    return core.put(0, 16 + 1 + 12).text()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Writer().put(9, 16).put(1, 1).put(1, 12).put(0, 1).put(0, 16),
+        Writer().put(9, 16).put(1, 1).put(1, 12).put(1, 1).put(0, 16).put(3, 16),
+        Writer().put(9, 16).put(1, 1).put(1, 12).put(1, 1).put(5, 16).put(4, 16),
+        Writer().put(9, 16).put(1, 1).put(1, 12).put(1, 1).put(5, 16).put(10, 16),
+    ],
+    ids=["vendor 0", "from vendor 0", "backwards", "above the highest"],
+)
+def test_ranges_that_contradict_themselves_are_refused(entry: Writer) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        TcString.decode(made(entry))
+    assert refused.value.reason == "SIGNAL_MALFORMED"
+
+
+def test_a_range_may_be_of_one_and_reach_the_highest() -> None:
+    entries = Writer().put(9, 16).put(1, 1).put(2, 12).put(1, 1).put(4, 16).put(4, 16).put(1, 1).put(6, 16).put(9, 16)
+    assert TcString.decode(made(entries)).vendor_consents.ranges == ((4, 4), (6, 9))
 
 
 def test_a_segment_of_a_type_to_come_is_kept_as_it_is() -> None:
