@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
 
 from services.cli import definitions, render
 from services.cli.errors import NotReachable
-from services.cli.notation import NamedIdentifier, NamedNotice, parse_notice
+from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of
+from services.cli.notation import NamedIdentifier, NamedNotice
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
     AsJson,
@@ -23,11 +25,7 @@ from services.cli.options import (
     RequestId,
     TimeoutS,
     ValidAt,
-    instant_parser,
-    parsed_by,
 )
-
-OLDEST: Final = 150  # years
 
 
 class Decided(StrEnum):
@@ -36,31 +34,6 @@ class Decided(StrEnum):
     WITHDRAWN = "withdrawn"
     OBJECTED = "objected"
 
-
-At = Annotated[
-    datetime | None,
-    typer.Option(
-        metavar="INSTANT",
-        parser=instant_parser,
-        help="When the person decided: ISO 8601 (UTC without an offset) or an age such as -2h. Default: now.",
-    ),
-]
-Method = Annotated[str, typer.Option(help="How it was captured, such as web-form or call-centre.")]
-Confirmed = Annotated[bool, typer.Option("--confirmed", help="Confirmed from the identifier itself (double opt-in).")]
-
-AttestedAge = Annotated[
-    int,
-    typer.Option(min=0, max=OLDEST, metavar="YEARS", help="The person is at least so old, as you attest; 0: nothing is attested."),
-]
-Notice = Annotated[
-    NamedNotice | None,
-    typer.Option(
-        "--notice",
-        metavar="NAME@VERSION/LOCALE",
-        parser=parsed_by(parse_notice),
-        help="What they were shown, such as marketing_consent@1/en; `c360 consent notices list` lists them.",
-    ),
-]
 
 app = typer.Typer(no_args_is_help=True, help="Purposes, controllers and notices, and what each person decided.")
 app.add_typer(definitions.purposes, name="purposes")
@@ -79,6 +52,7 @@ def record(
     confirmed: Confirmed = False,
     attested_age: AttestedAge = 0,
     notice: Notice = None,
+    proof: Proof = None,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -97,6 +71,7 @@ def record(
         confirmed=confirmed,
         attested_age=attested_age,
         notice=notice,
+        proof=proof,
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -113,6 +88,7 @@ def grant(
     confirmed: Confirmed = False,
     attested_age: AttestedAge = 0,
     notice: Notice = None,
+    proof: Proof = None,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -127,6 +103,7 @@ def grant(
         confirmed=confirmed,
         attested_age=attested_age,
         notice=notice,
+        proof=proof,
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -250,6 +227,7 @@ def _record(
     confirmed: bool = False,
     attested_age: int = 0,
     notice: NamedNotice | None = None,
+    proof: Path | None = None,
     request_id: str,
     as_json: bool,
     timeout_s: float,
@@ -269,6 +247,7 @@ def _record(
         confirmed=confirmed,
         attested_age=attested_age,
         notice=consent_pb2.NoticeShown(name=notice.name, version=notice.version, locale=notice.locale) if notice else None,
+        proof_sha256=hash_of(proof) if proof else "",
     )
     try:
         with connect("consent") as channel:

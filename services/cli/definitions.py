@@ -28,7 +28,11 @@ DefinitionName = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case 
 DefinitionVersion = Annotated[int, typer.Option("--version", min=0, max=MOST, metavar="N", help="Default: the one in force.")]
 InForceAt = Annotated[
     datetime | None,
-    typer.Option(metavar="INSTANT", parser=instant_parser, help="The version in force then: ISO 8601, now, or an age such as -2h."),
+    typer.Option(
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="The version in force then: ISO 8601 (UTC without an offset), now, or an age such as -2h.",
+    ),
 ]
 Document = Annotated[bool, typer.Option("--document", help="Print it as a file that can be edited and defined again.")]
 DocumentFile = Annotated[
@@ -42,7 +46,7 @@ InForceFrom = Annotated[
         "--in-force-from",
         metavar="INSTANT",
         parser=instant_parser,
-        help="From when on: ISO 8601 or an age such as -2h, never in the future. Default: now.",
+        help="From when on: ISO 8601 (UTC without an offset) or an age such as -2h, never in the future. Default: now.",
     ),
 ]
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")]

@@ -114,6 +114,7 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     confirmed: bool = False  # the person confirmed it from the identifier itself (double opt-in)
     attested_age: int = 0  # years that the person has at least, as whoever took the decision attests; 0: nothing was attested
     notice: NoticeShown | None = None
+    proof_sha256: bytes = b""  # of what proves it and is kept elsewhere; empty: there is nothing
 
 
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)

@@ -163,8 +163,10 @@ def test_a_purpose_is_defined_in_versions(c360: Command, tmp_path: Path) -> None
 
 
 def test_what_somebody_was_shown_is_told_word_for_word(c360: Command, user: str) -> None:
-    c360.json("consent", "grant", f"email:{user}@example.com", "marketing", "--notice", "marketing_consent@1/de")
+    shown = ("--notice", "marketing_consent@1/de", "--proof", "README.md")
+    c360.json("consent", "grant", f"email:{user}@example.com", "marketing", *shown)
     [decision] = c360.json("consent", "decisions", f"email:{user}@example.com")
+    assert decision["proof_sha256"] == hashlib.sha256(Path("README.md").read_bytes()).hexdigest()
     notice = c360.json("consent", "notices", "show", decision["notice"]["name"], "--version", str(decision["notice"]["version"]))
     [text] = [one for one in notice["texts"] if one["locale"] == decision["notice"]["locale"]]
     assert text["sha256"] == decision["notice"]["sha256"] == hashlib.sha256(text["text"].encode()).hexdigest()

@@ -132,6 +132,8 @@ BAD_INPUT = [
     ("RecordDecision", decision(outcome=pb.OUTCOME_UNSPECIFIED), "OUTCOME_MISSING"),
     ("RecordDecision", decision(outcome=99), "OUTCOME_MISSING"),
     ("RecordDecision", decision(method="x" * 65), "METHOD_INVALID"),
+    ("RecordDecision", decision(proof_sha256="no hash"), "PROOF_INVALID"),
+    ("RecordDecision", decision(proof_sha256="00"), "PROOF_INVALID"),
     ("RecordDecision", decision(decide_time=FUTURE), "INSTANT_IN_FUTURE"),
     ("RecordDecision", decision(decide_time=Timestamp(seconds=2**62)), "INSTANT_IN_FUTURE"),
     ("RecordDecision", decision(decide_time=Timestamp(seconds=-(2**62))), "INSTANT_INVALID"),

@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
-from c360.consent.v1.consent_pb2 import OUTCOME_GRANTED, OUTCOME_WITHDRAWN
+from c360.consent.v1 import registry_pb2
+from c360.consent.v1.consent_pb2 import OUTCOME_GRANTED, OUTCOME_WITHDRAWN, RecordDecisionRequest
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import watch_pb2, watch_pb2_grpc
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -151,3 +153,25 @@ def test_a_watch_says_who_is_gone_when_consent_ends_and_who_is_back_when_it_is_g
         again = stub.WatchProfiles(request, timeout=20)
         assert told(next(again)) == ["Anna"]
         again.cancel()
+
+
+def test_a_read_asks_of_a_grant_what_its_purpose_asks(platform: Platform, write_key: str, person: str) -> None:
+    purpose = registry_pb2.Purpose(
+        legal_basis=registry_pb2.LEGAL_BASIS_CONSENT, traits=["city"], double_opt_in=True, minimum_age=16
+    )
+    definition = registry_pb2.Definition(name=person.replace("-", "_"), defined_by="ops", reason="asked", purpose=purpose)
+    platform.registry.Define(registry_pb2.DefineRequest(request_id=person, definition=definition), timeout=10)
+    position = platform.record(write_key, identify(person, ago(3), city="Turin")).position
+    identifier = Identifier(namespace="user_id", value=person)
+    told: list[str] = []
+    grants: list[dict[str, Any]] = [{}, {"confirmed": True}, {"confirmed": True, "attested_age": 16}]
+    for grant in grants:
+        decision = RecordDecisionRequest(
+            request_id=f"{person}-{len(told)}", identifier=identifier, purpose=definition.name, outcome=OUTCOME_GRANTED, **grant
+        )
+        platform.consent.RecordDecision(decision, timeout=10)
+        query = pb.ProfileQuery(customer=CustomerRef(identifier=identifier))
+        request = pb.BatchGetProfilesRequest(queries=[query], purpose=definition.name, at_least_as_fresh=[position])
+        [result] = platform.profile.BatchGetProfiles(request, timeout=10).results
+        told.append(result.refusal.reason or result.profile.traits["city"].value.string_value)
+    assert told == ["CONSENT_UNCONFIRMED", "AGE_NOT_ATTESTED", "Turin"]

@@ -143,6 +143,7 @@ def test_a_decision_repeated_is_not_recorded_again(decided_at: int | None) -> No
         {"purpose": "analytics"},
         {"method": "call-centre"},
         {"attested_age": 18},
+        {"proof_sha256": b"p" * 32},
         {"notice": NoticeNamed("asking", 1, "en")},
         {"decided_at": NOW - 1},
         {"decided_at": NOW + CLOCK_TOLERANCE + 1},
@@ -168,6 +169,7 @@ def test_definitions_and_decisions_have_request_ids_of_their_own() -> None:
         ({"method": "x" * 65}, "METHOD_INVALID"),
         ({"method": "a\nb"}, "METHOD_INVALID"),
         ({"attested_age": 151}, "AGE_INVALID"),
+        ({"proof_sha256": b"short"}, "PROOF_INVALID"),
         ({"attested_age": 18, "outcome": "refused"}, "AGE_INVALID"),
     ],
 )

@@ -77,6 +77,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
             confirmed=request.confirmed,
             attested_age=request.attested_age,
             notice=_notice_named(request.notice) if request.HasField("notice") else None,
+            proof_sha256=_hash_named(request.proof_sha256),
         )
 
     def _hash(self, identifier: Identifier) -> bytes:
@@ -102,7 +103,15 @@ def _decision(placed: Placed[DecisionRecorded]) -> pb.Decision:
         confirmed=decision.confirmed,
         attested_age=decision.attested_age,
         notice=_notice_shown(decision.notice) if decision.notice else None,
+        proof_sha256=decision.proof_sha256.hex(),
     )
+
+
+def _hash_named(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID") from None
 
 
 def _notice_named(notice: pb.NoticeShown) -> ledger.NoticeNamed:

@@ -18,6 +18,7 @@ from shared.instants import END_OF_TIME
 from shared.request_ids import check_request_id, reused
 
 MAX_METHOD = 64  # characters
+SHA256_BYTES = 32
 
 
 class NoticeNamed(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class NoticeNamed(msgspec.Struct, frozen=True):
 
 class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, NOTICE_UNKNOWN, METHOD_INVALID,
-    CONFIRMED_INVALID, AGE_INVALID)."""
+    CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID)."""
 
     request_id: str
     identifier_hash: bytes
@@ -40,6 +41,7 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: bool = False
     attested_age: int = 0
     notice: NoticeNamed | None = None
+    proof_sha256: bytes = b""
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -52,6 +54,8 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput("only what was granted is confirmed by the person", reason="CONFIRMED_INVALID")
         if not 0 <= self.attested_age <= MAX_AGE or (self.attested_age and self.outcome != "granted"):
             raise InvalidInput(f"an age is attested of who grants, 0 to {MAX_AGE} years", reason="AGE_INVALID")
+        if len(self.proof_sha256) not in (0, SHA256_BYTES):
+            raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID")
 
 
 Event = PurposeDefined | NoticeDefined | DecisionRecorded
@@ -104,6 +108,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
             confirmed=command.confirmed,
             attested_age=command.attested_age,
             notice=_shown(ledger, command.notice, purpose.name, decided_at) if command.notice else None,
+            proof_sha256=command.proof_sha256,
         )
     ]
 
@@ -161,7 +166,7 @@ def _says_the_same(command: RecordDecision, earlier: DecisionRecorded) -> bool:
     return 0 <= ahead <= CLOCK_TOLERANCE and (
         (command.identifier_hash, command.purpose, command.outcome, command.method, command.confirmed, command.attested_age)
         == (earlier.identifier_hash, earlier.purpose, earlier.outcome, earlier.method, earlier.confirmed, earlier.attested_age)
-        and command.notice == _named(earlier.notice)
+        and (command.notice, command.proof_sha256) == (_named(earlier.notice), earlier.proof_sha256)
     )
 
 

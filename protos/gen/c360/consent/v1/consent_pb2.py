@@ -26,31 +26,31 @@ from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/consent/v1/consent.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\x15RecordDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x11\n\tconfirmed\x18\x07 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\x08 \x01(\r\x12,\n\x06notice\x18\t \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\"L\n\x0bNoticeShown\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"t\n\x16RecordDecisionResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x19\n\x11\x65nforcing_readers\x18\x03 \x01(\r\"\xdf\x01\n\x0c\x43heckRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\rCheckResponse\x12\x11\n\tpermitted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\r\"\xa2\x01\n\x14ListDecisionsRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12,\n\x08valid_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x15ListDecisionsResponse\x12,\n\tdecisions\x18\x01 \x03(\x0b\x32\x19.c360.consent.v1.Decision\"\xbd\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x03 \x01(\r\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x11\n\tconfirmed\x18\x08 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\t \x01(\r\x12,\n\x06notice\x18\n \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown*y\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_GRANTED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x15\n\x11OUTCOME_WITHDRAWN\x10\x03\x12\x14\n\x10OUTCOME_OBJECTED\x10\x04\x32\x9b\x02\n\x0e\x43onsentService\x12\x61\n\x0eRecordDecision\x12&.c360.consent.v1.RecordDecisionRequest\x1a\'.c360.consent.v1.RecordDecisionResponse\x12\x46\n\x05\x43heck\x12\x1d.c360.consent.v1.CheckRequest\x1a\x1e.c360.consent.v1.CheckResponse\x12^\n\rListDecisions\x12%.c360.consent.v1.ListDecisionsRequest\x1a&.c360.consent.v1.ListDecisionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/consent/v1/consent.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x02\n\x15RecordDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x11\n\tconfirmed\x18\x07 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\x08 \x01(\r\x12,\n\x06notice\x18\t \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\x12\x14\n\x0cproof_sha256\x18\n \x01(\t\"L\n\x0bNoticeShown\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"t\n\x16RecordDecisionResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x19\n\x11\x65nforcing_readers\x18\x03 \x01(\r\"\xdf\x01\n\x0c\x43heckRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\rCheckResponse\x12\x11\n\tpermitted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\r\"\xa2\x01\n\x14ListDecisionsRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12,\n\x08valid_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x15ListDecisionsResponse\x12,\n\tdecisions\x18\x01 \x03(\x0b\x32\x19.c360.consent.v1.Decision\"\xd3\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x03 \x01(\r\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x11\n\tconfirmed\x18\x08 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\t \x01(\r\x12,\n\x06notice\x18\n \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\x12\x14\n\x0cproof_sha256\x18\x0b \x01(\t*y\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_GRANTED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x15\n\x11OUTCOME_WITHDRAWN\x10\x03\x12\x14\n\x10OUTCOME_OBJECTED\x10\x04\x32\x9b\x02\n\x0e\x43onsentService\x12\x61\n\x0eRecordDecision\x12&.c360.consent.v1.RecordDecisionRequest\x1a\'.c360.consent.v1.RecordDecisionResponse\x12\x46\n\x05\x43heck\x12\x1d.c360.consent.v1.CheckRequest\x1a\x1e.c360.consent.v1.CheckResponse\x12^\n\rListDecisions\x12%.c360.consent.v1.ListDecisionsRequest\x1a&.c360.consent.v1.ListDecisionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.consent.v1.consent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=1494
-  _globals['_OUTCOME']._serialized_end=1615
+  _globals['_OUTCOME']._serialized_start=1538
+  _globals['_OUTCOME']._serialized_end=1659
   _globals['_RECORDDECISIONREQUEST']._serialized_start=113
-  _globals['_RECORDDECISIONREQUEST']._serialized_end=416
-  _globals['_NOTICESHOWN']._serialized_start=418
-  _globals['_NOTICESHOWN']._serialized_end=494
-  _globals['_RECORDDECISIONRESPONSE']._serialized_start=496
-  _globals['_RECORDDECISIONRESPONSE']._serialized_end=612
-  _globals['_CHECKREQUEST']._serialized_start=615
-  _globals['_CHECKREQUEST']._serialized_end=838
-  _globals['_CHECKRESPONSE']._serialized_start=840
-  _globals['_CHECKRESPONSE']._serialized_end=936
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=939
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=1101
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1103
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1172
-  _globals['_DECISION']._serialized_start=1175
-  _globals['_DECISION']._serialized_end=1492
-  _globals['_CONSENTSERVICE']._serialized_start=1618
-  _globals['_CONSENTSERVICE']._serialized_end=1901
+  _globals['_RECORDDECISIONREQUEST']._serialized_end=438
+  _globals['_NOTICESHOWN']._serialized_start=440
+  _globals['_NOTICESHOWN']._serialized_end=516
+  _globals['_RECORDDECISIONRESPONSE']._serialized_start=518
+  _globals['_RECORDDECISIONRESPONSE']._serialized_end=634
+  _globals['_CHECKREQUEST']._serialized_start=637
+  _globals['_CHECKREQUEST']._serialized_end=860
+  _globals['_CHECKRESPONSE']._serialized_start=862
+  _globals['_CHECKRESPONSE']._serialized_end=958
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=961
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=1123
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1125
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1194
+  _globals['_DECISION']._serialized_start=1197
+  _globals['_DECISION']._serialized_end=1536
+  _globals['_CONSENTSERVICE']._serialized_start=1662
+  _globals['_CONSENTSERVICE']._serialized_end=1945
 # @@protoc_insertion_point(module_scope)

@@ -68,6 +68,7 @@ class RecordDecisionRequest(_message.Message):
     CONFIRMED_FIELD_NUMBER: _builtins.int
     ATTESTED_AGE_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    PROOF_SHA256_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, 1 to 100 characters."""
     purpose: _builtins.str
@@ -80,6 +81,10 @@ class RecordDecisionRequest(_message.Message):
     """The person confirmed the grant from the identifier itself, as by the link in an e-mail (double opt-in). Only with a grant."""
     attested_age: _builtins.int
     """Years that the person has at least, as whoever took the decision attests. 0: nothing is attested. At most 150; only with a grant."""
+    proof_sha256: _builtins.str
+    """SHA-256, hexadecimal, of what proves it, such as the signed form or the recording of the call, which stays with you. Empty: there
+    is nothing.
+    """
     @_builtins.property
     def identifier(self) -> _common_pb2.Identifier:
         """The identifier the decision was captured for."""
@@ -104,10 +109,11 @@ class RecordDecisionRequest(_message.Message):
         confirmed: _builtins.bool = ...,
         attested_age: _builtins.int = ...,
         notice: Global___NoticeShown | None = ...,
+        proof_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "identifier", b"identifier", "notice", b"notice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "identifier", b"identifier", "method", b"method", "notice", b"notice", "outcome", b"outcome", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "identifier", b"identifier", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,6 +348,7 @@ class Decision(_message.Message):
     CONFIRMED_FIELD_NUMBER: _builtins.int
     ATTESTED_AGE_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    PROOF_SHA256_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
@@ -356,6 +363,8 @@ class Decision(_message.Message):
     """Whether the person confirmed it from the identifier itself (double opt-in)."""
     attested_age: _builtins.int
     """Years that the person has at least, as was attested. 0: nothing was."""
+    proof_sha256: _builtins.str
+    """SHA-256, hexadecimal, of what proves it. Empty: there is nothing."""
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
         """When the person decided (valid time)."""
@@ -381,10 +390,11 @@ class Decision(_message.Message):
         confirmed: _builtins.bool = ...,
         attested_age: _builtins.int = ...,
         notice: Global___NoticeShown | None = ...,
+        proof_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

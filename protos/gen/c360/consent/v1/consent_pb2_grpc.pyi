@@ -37,7 +37,7 @@ class ConsentServiceStub:
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
     (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]
@@ -60,7 +60,7 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
     (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     Check: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]  # type: ignore[assignment]
@@ -86,7 +86,7 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-        INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+        INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
         (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
 

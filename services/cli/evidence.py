@@ -1,0 +1,54 @@
+"""Options of a decision: when and how it was captured, what was shown, and what proves it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from services.cli.errors import Misused
+from services.cli.notation import NamedNotice, parse_notice
+from services.cli.options import instant_parser, parsed_by
+
+OLDEST: Final = 150  # years
+
+At = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="When the person decided: ISO 8601 (UTC without an offset) or an age such as -2h. Default: now.",
+    ),
+]
+Method = Annotated[str, typer.Option(help="How it was captured, such as web-form or call-centre.")]
+Confirmed = Annotated[bool, typer.Option("--confirmed", help="Confirmed from the identifier itself (double opt-in).")]
+
+AttestedAge = Annotated[
+    int,
+    typer.Option(min=0, max=OLDEST, metavar="YEARS", help="The person is at least so old, as you attest; 0: nothing is attested."),
+]
+Notice = Annotated[
+    NamedNotice | None,
+    typer.Option(
+        "--notice",
+        metavar="NAME@VERSION/LOCALE",
+        parser=parsed_by(parse_notice),
+        help="What they were shown, such as marketing_consent@1/en; `c360 consent notices list` lists them.",
+    ),
+]
+Proof = Annotated[
+    Path | None,
+    typer.Option("--proof", metavar="FILE", help="What proves it, such as the signed form. Its SHA-256 is kept; keep the file."),
+]
+
+
+def hash_of(proof: Path) -> str:
+    """Raises Misused (FILE_UNREADABLE)."""
+    try:
+        with proof.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Misused("FILE_UNREADABLE", f"{proof}: {error.strerror}") from None
