@@ -43,7 +43,8 @@ def export(
 
     The same command again goes on where it ended or was interrupted; a crash at any moment loses and doubles nothing. Files are there
     whole or not at all, and manifest.json lists those that count. Who doesn't permit --purpose is left out and counted; who was erased since
-    the last run, or doesn't permit it any more, is taken out of the files. One export at a time writes to a directory.
+    the last run, or doesn't permit it any more, is taken out of the files. Where other rules of profiles came into force, customers who have
+    other traits by them get a row at that instant. One export at a time writes to a directory.
 
     Examples:
       c360 lake export /data/lake
