@@ -202,7 +202,9 @@ def _obstacle(shown: dict[str, Any]) -> str:
 def _why_it_links_nobody(shown: dict[str, Any]) -> str:
     if shown["reason"] == "BLOCKED":
         since = shown["blocked_since"]
-        return f"names nobody, by the rules from v{since['version']} on ({since['activated_by']}: {since['reason']})"
+        return "names nobody, by the rules" + (
+            f" from v{since['version']} on ({since['activated_by']}: {since['reason']})" if since else ""
+        )
     if shown["reason"] == "CROWDED":
         return f"was seen in more than {shown['limit']} ways, of which only the earliest count"
     seen_with = ", ".join(f"{count} of {name}" for name, count in shown["owners"].items())
@@ -212,14 +214,17 @@ def _why_it_links_nobody(shown: dict[str, Any]) -> str:
 
 
 def _about(entry: dict[str, Any]) -> str:
+    """The other customer, and identifiers: of a decision both, since they may have been one customer's."""
     other = "somebody who was erased" if entry["other_erased"] else entry["other_customer_id"]
-    told = [other, render.hashed(entry["identifier"]), *(() if entry["cause"] else (entry["reason"], entry["decided_by"]))]
-    return ", ".join(part for part in told if part)
+    identifiers = " and ".join(render.hashed(one) for one in (entry["identifier"], entry["other_identifier"]) if one)
+    return ", ".join(part for part in (other if other != entry["customer_id"] else "", identifiers) if part)
 
 
 def _how(entry: dict[str, Any]) -> str:
-    """By what was seen, by a match, by hand or by other rules; through which identifiers."""
+    """By what was seen, by a match, by hand or by other rules; through which identifiers. Of a decision or proposal, who and why."""
     told = []
+    if not entry["cause"] and (said := ": ".join(part for part in (entry["decided_by"], entry["reason"]) if part)):
+        told.append(f"{said}, {entry['subject_id']}")
     if entry["cause"] == "DECISION":
         who = ", ".join(part for part in ("by hand", entry["decided_by"]) if part)
         told.append(": ".join(part for part in (who, entry["reason"]) if part))

@@ -64,6 +64,7 @@ class History:
     members: list[bytes]
     records: list[Record]
     namespaces: dict[bytes, str]
+    others: dict[bytes, Node]  # the other ends of decisions, by value hash
     erased: set[bytes] = field(default_factory=set)
     decisions: dict[bytes, Decision] = field(default_factory=dict)  # those that caused any of it, by id
     spent: set[bytes] = field(default_factory=set)  # ids of those that caused any of it and went with an erasure
@@ -72,6 +73,10 @@ class History:
     def other_of(self, record: Record) -> bytes | None:
         """The other customer, which has to be present still."""
         return None if self.about_erased(record) else getattr(record.entry.public(), "other", None)
+
+    def other_identifier(self, record: Record) -> Node | None:
+        """Of a decision: its other end, which says what was told apart where one customer had both."""
+        return None if self.about_erased(record) else self.others.get(getattr(record.entry.public(), "other_value_hash", b""))
 
     def by_hand(self, decision_id: bytes, kind: type[Public]) -> Public | None:
         """What these streams say of a decision: it stays when an erasure takes the decision itself."""
@@ -136,17 +141,19 @@ class Explanations:
             records = [record for member, stream in cluster.items() if member not in erased for record in stream]
             if not records:
                 raise replayed.nobody_yet(customer)
-            hidden = await erasures.suppressions(connection, {h for r in records if (h := _hash_of(r)) is not None})
+            ends = {h for r in records if (h := getattr(r.entry.public(), "other_value_hash", None))}
+            hidden = await erasures.suppressions(connection, ends | {h for r in records if (h := _hash_of(r)) is not None})
             gone = await erasures.erased_among(connection, {o for r in records if (o := getattr(r.entry.public(), "other", None))})
             causes = {cause for r in records if (cause := getattr(r.entry.public(), "cause", None))}
             decided = await decisions.of_ids(connection, causes)
             spent = await decisions.spent_among(connection, causes - decided.keys())
             activations = await rulebook.history(LogReader(connection))
+            others = await decisions.nodes(connection, ends - hidden.keys())
         kept = [r for r in records if (h := _hash_of(r)) is None or h not in hidden or r.recorded_at > hidden[h].erased_at]
         namespaces = {r.entry.public().value_hash: r.entry.public().namespace for r in kept if r.entry.type_id == events.LINKED.id}
         members = [member for member in cluster if member not in erased]
         told = list(_once(sorted(kept, key=lambda record: record.pos)))
-        return History(members, told, namespaces, gone, decided, spent, activations)
+        return History(members, told, namespaces, others, gone, decided, spent, activations)
 
     async def compare(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> tuple[list[Weighed], int]:
         """Each record of one customer with each of the other, strongest first; and of how many pairs nobody knows what they were

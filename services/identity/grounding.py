@@ -52,7 +52,8 @@ async def ground(connection: Any, explained: Explained, recalled: Recalled, rule
         found.owned = await _owned(connection, values["SHARED"], values["CONTESTED"], recalled, rules, instants)
     if values["BLOCKED"]:
         versions = await rulebook.history(LogReader(connection), instants.known_at)
-        found.blocked_since = {h: rulebook.blocked_since(versions, h, rules.version) for h in values["BLOCKED"]}
+        since = {value_hash: rulebook.blocked_since(versions, value_hash, rules.version) for value_hash in values["BLOCKED"]}
+        found.blocked_since = {value_hash: version for value_hash, version in since.items() if version is not None}
     return found
 
 

@@ -114,7 +114,9 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
     assert ("customer.merge_decided", "ticket 4711", "crm-desk") in [
         (entry["type"], entry["reason"], entry["decided_by"]) for entry in family.history(ann)
     ]
-    by_hand = family.history(ann)[-1]
+    entries = family.history(ann)
+    made, by_hand = next(one for one in entries if one["subject_id"] == merged), entries[-1]
+    assert sorted(made[end]["namespace"] for end in ("identifier", "other_identifier")) == ["user_id", "user_id"]
     assert [by_hand[name] for name in ("type", "cause", "cause_id", "decided_by", "reason")] == [
         "customer.merged",
         "DECISION",

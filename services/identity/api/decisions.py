@@ -63,7 +63,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         members = await self._members(request.customer) if request.HasField("customer") else []
         rows = await decisions.page(self._pool, members, page.after or BEFORE_ALL, page.wanted, request.include_withdrawn)
         shown, token = page.cut(rows, lambda row: (row.decided_at, row.decision_id))
-        ends = await decisions.ends(self._pool, shown)
+        ends = await decisions.nodes(self._pool, {end for row in shown for end in row.ends})
         return pb.ListDecisionsResponse(decisions=[_message(row, ends) for row in shown], next_page_token=token)
 
     async def _decide(self, act: Act, request: Any, context: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
     async def _answer(self, decision: Decision, unit: int) -> dict[str, Any]:
         found = await decisions.clusters(self._pool, decision)
         return {
-            "decision": _message(decision, await decisions.ends(self._pool, [decision])),
+            "decision": _message(decision, await decisions.nodes(self._pool, decision.ends)),
             "customers": [
                 pb.Cluster(customer_id=to_text(one.customer), member_ids=[to_text(member) for member in one.members])
                 for one in found

@@ -131,7 +131,8 @@ def _obstacle(why: Why, obstacle: Obstacle) -> pb.Obstacle:
             message.limit = (namespace.shared_after or 0) if obstacle.kind == "SHARED" else 0
             _add_owners(message, why.grounded.owned[obstacle.nodes[0].value_hash])
         case "BLOCKED":
-            message.blocked_since.CopyFrom(version_message(why.grounded.blocked_since[obstacle.nodes[0].value_hash]))
+            if since := why.grounded.blocked_since.get(obstacle.nodes[0].value_hash):
+                message.blocked_since.CopyFrom(version_message(since))
     return message
 
 
@@ -180,6 +181,7 @@ def _entry(record: Record, history: History) -> pb.HistoryEntry:
         other_customer_id=_text(history.other_of(record)),
         other_erased=history.about_erased(record),
         identifier=hashed(Node(history.namespaces.get(value_hash, ""), value_hash)) if value_hash else None,
+        other_identifier=hashed(other) if (other := history.other_identifier(record)) else None,
         cause_id=_text(said("cause")),
         subject_id=_text(said("merge_id", "proposal_id", "decision_id")),
         reason="" if hushed else said("reason", "state") or "",

@@ -73,6 +73,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn_reason: str | None = None
     withdrawn_at: int | None = None
 
+    @property
+    def ends(self) -> tuple[bytes, bytes]:
+        return self.one, self.other
+
     def told_to(self) -> list[tuple[bytes, bytes]]:
         """(stream, the other customer); one when both identifiers were the same customer's."""
         both = [(self.customer, self.other_customer), (self.other_customer, self.customer)]

@@ -81,9 +81,8 @@ async def page(pool: Any, customers: Sequence[bytes], after: tuple[int, bytes], 
     return [Decision(**dict(row)) for row in rows]
 
 
-async def ends(pool: Any, made: Collection[Decision]) -> dict[bytes, Node]:
-    """The identifiers that these are about, by hash."""
-    hashes = {end for decision in made for end in (decision.one, decision.other)}
+async def nodes(pool: Any, hashes: Collection[bytes]) -> dict[bytes, Node]:
+    """Identifiers by hash; those of whom nobody is erased."""
     rows = await pool.fetch("SELECT namespace, value_hash FROM identifiers WHERE value_hash = ANY($1::bytea[])", list(hashes))
     return {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows}
 

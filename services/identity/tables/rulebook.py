@@ -101,9 +101,11 @@ def in_force_at(activations: Sequence[Activation], pos: int) -> Activation:
     return next((one for one in reversed(activations) if one.pos < pos), activations[0])
 
 
-def blocked_since(activations: Sequence[Activation], value_hash: bytes, version: int) -> Activation:
-    """From which version on a value was blocked by all versions up to this one, which blocks it."""
-    since = activations[version - 1]
-    while since.version > 1 and value_hash in (before := activations[since.version - 2]).rules.blocked:
-        since = before
+def blocked_since(activations: Sequence[Activation], value_hash: bytes, version: int) -> Activation | None:
+    """From which version on a value was blocked by all up to this one; None: this one alone blocks it, and isn't among them yet."""
+    since = None
+    for one in reversed(activations[:version]):
+        if value_hash not in one.rules.blocked:
+            break
+        since = one
     return since

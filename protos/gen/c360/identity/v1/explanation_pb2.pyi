@@ -460,7 +460,7 @@ class Obstacle(_message.Message):
 
     @_builtins.property
     def blocked_since(self) -> _rules_pb2.RulesVersion:
-        """BLOCKED: the version of the rules from which on it is."""
+        """BLOCKED: the version of the rules from which on it is; absent while that is just being activated."""
 
     @_builtins.property
     def merge_decision(self) -> Global___DecisionGround:
@@ -623,6 +623,7 @@ class HistoryEntry(_message.Message):
     MATCH_WEIGHT_FIELD_NUMBER: _builtins.int
     MATCH_MODEL_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
+    OTHER_IDENTIFIER_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type of the event, such as "customer.merged"; docs/events.md lists them."""
     customer_id: _builtins.str
@@ -661,13 +662,17 @@ class HistoryEntry(_message.Message):
 
     @_builtins.property
     def identifier(self) -> Global___HashedIdentifier:
-        """The identifier that was linked or unlinked."""
+        """The identifier that was linked or unlinked; of a decision, the one of the two that stands for customer_id."""
 
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of a merge: the namespaces of the identifiers that join the two, one after the other, such as user_id, email, user_id. None of
         merges that are older than this field.
         """
+
+    @_builtins.property
+    def other_identifier(self) -> Global___HashedIdentifier:
+        """Of a decision: the other of the two identifiers that are one or two; absent when it is of somebody who was erased since."""
 
     def __init__(
         self,
@@ -688,10 +693,11 @@ class HistoryEntry(_message.Message):
         match_weight: _builtins.float | None = ...,
         match_model: _builtins.str = ...,
         rules_version: _builtins.int = ...,
+        other_identifier: Global___HashedIdentifier | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "identifier", b"identifier", "match_weight", b"match_weight", "occur_time", b"occur_time", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "identifier", b"identifier", "match_weight", b"match_weight", "occur_time", b"occur_time", "other_identifier", b"other_identifier", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "cause", b"cause", "cause_id", b"cause_id", "chain", b"chain", "customer_id", b"customer_id", "decided_by", b"decided_by", "identifier", b"identifier", "match_model", b"match_model", "match_weight", b"match_weight", "occur_time", b"occur_time", "other_customer_id", b"other_customer_id", "other_erased", b"other_erased", "reason", b"reason", "record_time", b"record_time", "rules_version", b"rules_version", "subject_id", b"subject_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight", "cause", b"cause", "cause_id", b"cause_id", "chain", b"chain", "customer_id", b"customer_id", "decided_by", b"decided_by", "identifier", b"identifier", "match_model", b"match_model", "match_weight", b"match_weight", "occur_time", b"occur_time", "other_customer_id", b"other_customer_id", "other_erased", b"other_erased", "other_identifier", b"other_identifier", "reason", b"reason", "record_time", b"record_time", "rules_version", b"rules_version", "subject_id", b"subject_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__match_weight: _TypeAlias = _typing.Literal["match_weight"]  # noqa: Y015
     _WhichOneofArgType__match_weight: _TypeAlias = _typing.Literal["_match_weight", b"_match_weight"]  # noqa: Y015
