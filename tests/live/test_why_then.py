@@ -12,7 +12,8 @@ from services.identity.graph.facts import Node
 from services.identity.recall import NOW, Instants
 from services.identity.tables import rulebook
 from shared.errors import NotFound
-from tests.live.test_identity import Store, store
+from shared.identifiers import hash_of, normalise
+from tests.live.test_identity import Store, names, store
 from tests.live.test_identity_explained import LAST, Played, play, some
 from tests.live.test_identity_rules import activate
 
@@ -30,8 +31,23 @@ def asked_of(played: Played, instant: int, why: Why) -> set[bytes]:
     return {proposal for proposal, customers in played.asked[instant].items() if customers == ends}
 
 
+async def propose_and_decline(played: Played) -> None:
+    """Two known people come with one address: which proposals the other events make follows from hashes, and so from chance."""
+    await played.parts.unifier.unify([names(f"{at}", f"carla-{at}", "carla@shop.example") for at in (2_001, 2_002)], 1_000, [])
+    await played.remember()
+    hashes = [hash_of(normalise("user_id", f"carla-{at}"), played.store.vault.lookup_key) for at in (2_001, 2_002)]
+    found = {
+        row["customer"]
+        for row in await played.store.pool.fetch("SELECT customer FROM identifiers WHERE value_hash = ANY($1)", hashes)
+    }
+    [proposal] = [one for one, customers in played.asked[played.ledger.recording].items() if customers == found]
+    await played.parts.decider.decide_proposal("declined", proposal, False, "ann", "they are mother and daughter")
+    await played.remember()
+
+
 async def test_the_two_and_what_was_proposed_of_them_are_those_of_then(store: Store) -> None:
     played, random = await play(store, 4, decisions=True), Random(4)
+    await propose_and_decline(played)
     for instant in some(played, 6):
         then = played.states[instant]
         for one, other in (random.sample(sorted(then), 2) for _ in range(6)):
