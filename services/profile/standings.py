@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +26,8 @@ from shared.telemetry import logger
 from shared.vault import EnvelopeBroken, Vault
 
 AT_ONCE_S: Final = 0.002  # of looking at customers; then reads go on
+MANY_TOGETHER: Final = 4  # customers that are one: fewer are loaded in a few queries anyway
+REMEMBERED_MEMBERS: Final = 50_000  # some hundred bytes each
 
 log = logger("segments")
 
@@ -51,6 +53,7 @@ class Standings:
         self._rulebook = rulebook
         self._partitions = partitions
         self._clock = clock
+        self._together: dict[bytes, frozenset[bytes]] = {}  # with whom a member of many was one when she was last looked at
 
     async def look(self, connection: Any, rules: Rules, segments: Segments | None, streams: Collection[bytes]) -> Seen:
         """The customers that these streams belong to, as they are now, and where in these segments of the rules. Raises RulesChanged."""
@@ -61,6 +64,7 @@ class Standings:
         clusters: dict[bytes, dict[bytes, Held]] = {}
         for member, canonical in lineage.items():
             clusters.setdefault(canonical, {})[member] = held[member]
+        self._remember(clusters.values())
         confirmed = await self._chooser.confirmed(unconfirmed((held[member].state for member in lineage), rules), END_OF_TIME)
         if rules is not self._rulebook.rules:  # else some of the states may be folded for others
             raise RulesChanged
@@ -84,9 +88,13 @@ class Standings:
         """What can't be opened with its key is no reason to stop for all others; it is refused wherever it is read."""
         history = self.history(connection, self._rulebook.rules)
         states = States(connection, self._vault, history, self._rulebook, self._partitions)
+        before = {member for stream in streams for member in self._together.get(stream, ())}
         try:
-            return await joined(streams, states.load)
+            return await joined(before.union(streams), states.load)
         except EnvelopeBroken:
+            if before:  # perhaps of one who isn't one with any of them any more
+                self._together.clear()
+                return await self._held(connection, streams)
             if len(streams) == 1:
                 log.error("a stream can't be opened with its key and stays in its segments", customer=to_text(*streams))
                 return {}
@@ -94,3 +102,11 @@ class Standings:
         for stream in streams:
             held |= await self._held(connection, [stream])
         return held
+
+    def _remember(self, clusters: Iterable[Mapping[bytes, Held]]) -> None:
+        """So that a page of events of one who is a thousand customers waits for one query and not for a thousand rings of a chain."""
+        for cluster in clusters:
+            if len(cluster) >= MANY_TOGETHER:
+                self._together |= dict.fromkeys(cluster, frozenset(cluster))
+        if len(self._together) > REMEMBERED_MEMBERS:
+            self._together.clear()

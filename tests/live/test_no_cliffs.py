@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -24,11 +25,12 @@ from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import MAX_TRAITS
 from services.profile.http.door import ProfileDoor
 from services.profile.http.resources import MEMBERS_MOST
+from services.profile.tables.states import States
 from services.stack.stack import Stack
 from shared.access_tokens import TokenFile
 from shared.events.catalogue import Entry
 from shared.events.consent import ALL_TRAITS, PurposeDefined
-from shared.ids import to_text
+from shared.ids import from_text, to_text
 from shared.instants import SECOND
 from shared.log import placing, writer
 from shared.log.records import leaf_of, to_row
@@ -210,12 +212,12 @@ class Turns:
 
     def __init__(self) -> None:
         self.most = 0
-        self._done = 0
+        self.done = 0
         self._over = False
 
     def of(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def count(*arguments: Any) -> Any:
-            self._done += 1
+            self.done += 1
             return work(*arguments)
 
         return count
@@ -230,7 +232,7 @@ class Turns:
 
     async def _take(self) -> None:
         while not self._over:
-            self.most, self._done = max(self.most, self._done), 0
+            self.most, self.done = max(self.most, self.done), 0
             await asyncio.sleep(0)
 
 
@@ -254,3 +256,18 @@ async def test_others_have_their_turn_between_two_of_it_in_a_batch(inside: Insid
         with patch.object(batching, "profile_message", turns.of(profile_message)):
             await inside.calls.BatchGetProfiles(request, timeout=TIMEOUT_S)
     assert 0 < turns.most <= 2
+
+
+async def test_where_it_belongs_is_looked_up_again_without_going_along_the_chain(inside: Inside, giant: CustomerRef) -> None:
+    standings, rules, pool = inside.parts.keeper._standings, inside.parts.rulebook.rules, inside.reader._pool
+    look = partial(standings.look, rules=rules, segments=None, streams=[from_text(giant.customer_id, "customer_id")])
+    rings = Turns()
+    with patch.object(States, "load", rings.of(States.load)):
+        async with pool.acquire() as connection:
+            first = await look(connection)
+            rings.done = 0
+            again = await look(connection)
+    assert rings.done == 1
+    (members,) = again.clusters.values()
+    assert members.keys() == next(iter(first.clusters.values())).keys()
+    assert len(members) == MERGES + 1
