@@ -126,7 +126,9 @@ def history(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """List who entered and left a segment, when and why, latest first. With --json: one line per change."""
+    """List who entered and left a segment, since when, when that became known, and why: what became known last comes first. With --json:
+    one line per change.
+    """
     from c360.profile.v1 import segment_pb2
 
     from services.cli import messages
@@ -141,7 +143,8 @@ def history(
         found = _told(stub.ListMembershipChanges, request, "changes", limit, timeout_s, why)
     for change in found:
         change["change"] = "entered" if change["entered"] else "left"
-    columns = {"customer": "customer_id", "change": "change", "when": "valid_time", "why": "cause", "event": "event_type"}
+    columns = {"customer": "customer_id", "change": "change", "since": "valid_time", "known": "record_time"}
+    columns |= {"why": "cause", "event": "event_type"}
     _show(found, as_json, "Entered and left", columns)
 
 

@@ -53,6 +53,7 @@ class Activator:
         self._clock = clock
         self._new_id = new_id
         self._news = asyncio.Event()
+        self.is_folding = False  # what is kept doesn't follow the rules in force yet
 
     async def activate(
         self, command: ActivateRules, purpose: PurposeDefined | None = None
@@ -82,7 +83,11 @@ class Activator:
         await self._record_shipped()
         while True:
             self._news.clear()
-            await self._settle()
+            self.is_folding = True
+            try:
+                await self._settle()
+            finally:
+                self.is_folding = False
             await self._news.wait()
 
     def look(self) -> None:

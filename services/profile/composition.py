@@ -173,7 +173,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         changes=Changes(visibility, lambda: Sweep(history, chooser), new_rules, reader, vault, writer.settle, partitions),
         lapses=Lapses(visibility, states, history, rulebook, Sides(chooser, decisions), reader, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
-        keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us),
+        keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us, lambda: activator.is_folding),
         memberships=members,
         belongings=Belongings(profiles, now_us),
     )

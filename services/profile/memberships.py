@@ -6,7 +6,7 @@ of two processes one waits. With no segments there is nothing to do and the log 
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -55,7 +55,9 @@ class Keeper:
         hub: Hub,
         partitions: int,
         clock: Clock,
+        is_folding: Callable[[], bool] = lambda: False,
     ) -> None:
+        """While `is_folding`, states are folded anew for other rules: who looked at everybody then would fold each once more."""
         self._pool = pool
         self._standings = standings
         self._writer = MembershipWriter(standings, beginnings, partitions, clock)
@@ -64,6 +66,7 @@ class Keeper:
         self._hub = hub
         self._partitions = partitions
         self._clock = clock
+        self._is_folding = is_folding
         self._news = asyncio.Event()
         self._names = [looked_at(name) for name in (*map(partition_name, range(partitions)), CONSENT)]
         self._moved: set[bytes] = set()  # whoever follows them isn't told yet
@@ -183,6 +186,8 @@ class Keeper:
             if place.rules_version != rules.version or not place.differing:
                 self._settle(rules, place)  # after a restart
                 return place.rules_version != rules.version
+            if self._is_folding():
+                return False
             segments = None if rules.segments is None else only(rules.segments, place.differing)
             if segments is None or not segments.conditions:  # none of them is defined any more
                 page = [(0, one) for one in await memberships.somebody_after(connection, place, PAGE_CUSTOMERS)]

@@ -98,6 +98,12 @@ async def history(inside: Inside, segment: str, customer: bytes) -> list[tuple[b
     return [(one.entered, one.cause) for one in reversed(found)]
 
 
+async def entered_as_if_never_merged(inside: Inside, customer: bytes) -> None:
+    assert await history(inside, "kiel", customer) == [(True, "event"), (False, "merge"), (True, "split")]
+    apart, _, alone = await inside.parts.memberships.changes("kiel", [customer], END_OF_TIME, 3)
+    assert (apart.valid_at, apart.recorded_at > alone.recorded_at) == (alone.valid_at, True)
+
+
 async def as_it_was(inside: Inside, streams: list[bytes], at: int) -> None:
     """The function, asked for an instant at which all was looked at, gives what history tells of it."""
     rows = [one for name in ("kiel", "buyers") for one in await inside.parts.memberships.changes(name, streams, END_OF_TIME, 500)]
@@ -187,7 +193,7 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
     await caught_up(again.keeper)
     await caught_up(keeper)
     assert (await agree(inside, streams))["kiel"] == set(streams)
-    assert await history(inside, "kiel", other) == [(True, "event"), (False, "merge"), (True, "split")]
+    await entered_as_if_never_merged(inside, other)
     assert await history(inside, "kiel", third) == [(True, "event")], "once, whoever goes on"
 
     looked_at.append(now_us())

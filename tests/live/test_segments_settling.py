@@ -140,6 +140,11 @@ async def test_who_is_looked_at_and_how_far_that_is_follows_from_what_differs(
     assert await town.listed() == {"buyers", "late", "town"}
 
     await activated(parts, command(document("Bremen")))
+    parts.activator.is_folding = True
+    await town.live()
+    await caught_up(parts.keeper)
+    assert await town.listed() == {"buyers", "late"}, "they are folded anew first, and the log is followed"
+    parts.activator.is_folding = False
     looked_at = []
     while True:
         found = await town.api.ListSegments(pb.ListSegmentsRequest(), None)
@@ -150,7 +155,7 @@ async def test_who_is_looked_at_and_how_far_that_is_follows_from_what_differs(
             asked = pb.ListSegmentMembersRequest(segment="town", purpose=town.purpose)
             await town.api.ListSegmentMembers(asked, Deadline(0))
         await parts.keeper.step()
-    assert looked_at == [(0, 0), (2, PEOPLE), (4, PEOPLE), (PEOPLE, PEOPLE)]
+    assert looked_at == [(0, PEOPLE), (2, PEOPLE), (4, PEOPLE), (PEOPLE, PEOPLE)]
 
     order = tracked(town.streams[0], town.keys[town.streams[0]], now_us())
     await activated(parts, command(document("Kiel")))
