@@ -114,6 +114,21 @@ async def test_the_versions_of_one_are_listed_with_what_each_changed(shop: Shop)
     ]
 
 
+async def test_a_page_of_long_notices_ends_where_a_message_would_be_too_large(shop: Shop) -> None:
+    name = f"long_{uuid4().hex}"
+    for letter in "abc":
+        text = pb.NoticeText(locale="en", text=letter * 400_000)
+        await define(shop, name, notice=pb.Notice(purposes=["marketing"], texts=[text]))
+    request = pb.ListVersionsRequest(kind=NOTICE, name=name)
+    first = await shop.registry.ListVersions(request, timeout=DEADLINE_S)
+    request.page_token = first.next_page_token
+    second = await shop.registry.ListVersions(request, timeout=DEADLINE_S)
+    assert [one.definition.version for one in (*first.versions, *second.versions)] == [3, 2, 1]
+    assert (len(first.versions), second.next_page_token) == (2, "")
+    assert [(one.field, len(one.removed), len(one.added)) for one in first.versions[1].differences] == [("texts", 1, 1)]
+    assert (await version_at(shop, NOTICE, name)).notice.texts[0].text == "c" * 400_000
+
+
 async def test_a_decision_names_the_text_that_was_shown(shop: Shop) -> None:
     anna, name, text = an_email(), f"asking_{uuid4().hex}", "Ja, schickt mir Angebote."
     notice = pb.Notice(purposes=["marketing"], controller="operator", texts=[pb.NoticeText(locale="de", text=text)])
