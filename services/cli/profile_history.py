@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,13 +24,10 @@ from services.cli.options import (
     Version,
     instant_parser,
 )
+from services.cli.profile_changes import TOLD, cause_of, coming
 
 if TYPE_CHECKING:
     from c360.profile.v1 import history_pb2
-
-ERASED = "somebody who was erased"
-WITHHELD = "withheld: redacted"
-SHORT_ID = 8  # characters from the end of an id: enough to tell two apart
 
 
 class Clock(StrEnum):
@@ -135,7 +132,7 @@ def history(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell how a profile came to be: every change of it, earliest first, with what made it.
+    """Tell how a profile came to be: every change of it, earliest first, with what made it; what is withheld is named at the end.
 
     As it came to be known, or with --clock happened as it came to be, by what is known now. --valid-at and --known-at (or
     --version) say up to where. What changed by time alone stands at the instant at which it did; how long ago something was is told when it happens and
@@ -172,46 +169,25 @@ def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout
 
     from services.cli.client import connect
 
+    withheld: dict[str, str] = {}
+
+    def page(asked: history_pb2.ListProfileChangesRequest, timeout: float) -> history_pb2.ListProfileChangesResponse:
+        found: history_pb2.ListProfileChangesResponse = stub.ListProfileChanges(asked, timeout=timeout)
+        withheld.update({one.field: one.reason for one in found.withheld})
+        return found
+
     with connect("profile") as channel:
         stub = history_pb2_grpc.HistoryServiceStub(channel)
-        yield from paging.entries(stub.ListProfileChanges, request, "changes", limit, timeout_s)
+        yield from paging.entries(page, request, "changes", limit, timeout_s)
+    if withheld:
+        told = ", ".join(f"{field} ({reason})" for field, reason in sorted(withheld.items()))
+        render.note(render.printable(f"withheld: {told}"))
 
 
 def _row(change: dict[str, Any]) -> tuple[str, ...]:
-    kind, one = next((kind, one) for kind, one in change.items() if kind in _TOLD and one is not None)
-    cause, source, _, _, event = _cause(one)
-    return change["change_time"], *_TOLD[kind](one), cause, source, event
-
-
-def _named(identifier: dict[str, Any]) -> str:
-    return f"{identifier['namespace']}:{identifier['value']}"
-
-
-def _again(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
-    """The same value, which another event said."""
-    return " (again)" if old and new and _value(old) == _value(new) else ""
-
-
-def _there(what: str, name: str, is_there: bool) -> tuple[str, str, str]:
-    return (what, "-", name) if is_there else (what, name, "-")
-
-
-def _as_far_as_told(one: dict[str, Any], told: tuple[str, str, str]) -> tuple[str, str, str]:
-    """At one of the points it can't be told: that it isn't there says nothing."""
-    what, before, after = told
-    return (what, WITHHELD if before == "-" else before, WITHHELD if after == "-" else after) if one["redacted"] else told
-
-
-# What of a change is told: what it is of, before, after.
-_TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
-    "trait": lambda one: _as_far_as_told(
-        one, (one["name"], _value(one["old"]), _value(one["new"]) + _again(one["old"], one["new"]))
-    ),
-    "identifier": lambda one: _there("identifier", _named(one["identifier"]), one["linked"]),
-    "member": lambda one: _there("customer", one["customer_id"] or ERASED, one["joined"]),
-    "segment": lambda one: _as_far_as_told(one, _there("segment", one["name"], one["entered"])),
-    "decided": lambda one: (f"consent to {one['purpose']}", one["old_outcome"] or "-", one["new_outcome"] or "-"),
-}
+    kind, one = next((kind, one) for kind, one in change.items() if kind in TOLD and one is not None)
+    cause, source, _, _, event = cause_of(one)
+    return change["change_time"], *TOLD[kind](one), cause, source, event
 
 
 # What is there or not: its title, its kind, its field, and the words for having come and gone.
@@ -220,13 +196,6 @@ _MEMBERSHIPS = (
     ("Customers", "member", "members", ("joined", "left")),
     ("Segments", "segment", "segments", ("entered", "left")),
 )
-
-
-def _coming(told: tuple[str, str, str], came: str, went: str) -> tuple[str, str]:
-    _, before, after = told
-    if WITHHELD in (before, after):
-        return WITHHELD, after if before == WITHHELD else before
-    return (came, after) if before == "-" else (went, before)
 
 
 def _check_clock(
@@ -255,13 +224,13 @@ def _show(shown: dict[str, Any]) -> None:
         ]
     )
     columns = ("because of", "source", "happened", "known", "event")
-    traits = [(*_TOLD["trait"](one), *_cause(one)) for one in shown["traits"]]
+    traits = [(*TOLD["trait"](one), *cause_of(one)) for one in shown["traits"]]
     render.table("Traits", ("trait", "before", "after", *columns), traits)
-    decided = [(one["purpose"], *_TOLD["decided"](one)[1:], *_cause(one)) for one in shown["decided"]]
+    decided = [(one["purpose"], *TOLD["decided"](one)[1:], *cause_of(one)) for one in shown["decided"]]
     if decided:
         render.table("Consent", ("purpose", "before", "after", *columns), decided)
     for title, name, field, (came, went) in _MEMBERSHIPS:
-        rows = [_coming(_TOLD[name](one), came, went) + _cause(one) for one in shown[field]]
+        rows = [coming(TOLD[name](one), came, went) + cause_of(one) for one in shown[field]]
         if rows:
             render.table(title, ("", title.lower().removesuffix("s"), *columns), rows)
     if shown["withheld"]:
@@ -275,20 +244,3 @@ def _rules(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
 
 def _of(standing: dict[str, Any] | None, field: str) -> str:
     return "nothing yet" if standing is None else render.as_text(standing[field] or "")
-
-
-def _value(trait: dict[str, Any] | None) -> str:
-    return "-" if trait is None else render.as_text(trait["value"]) + (" (verified)" if trait["verified"] else "")
-
-
-def _cause(change: dict[str, Any]) -> tuple[str, ...]:
-    """Why, the source, when it happened, when it was known, and the event."""
-    cause = change["cause"]
-    if cause is None:
-        return "a limit", "-", "-", "-", "-"
-    kind = f"rules v{cause['rules_version']}" if cause["kind"] == "rules" else cause["kind"]
-    if (others := len(change.get("counted_event_ids", ())) - 1) > 0:
-        kind += f" and {others} more"
-    event = f"…{cause['event_id'][-SHORT_ID:]}" if cause["event_id"] else "-"
-    kind += " (undone)" if cause["undone"] else ""
-    return kind, cause["source"] or "-", cause["occur_time"] or "-", cause["record_time"] or "-", event

@@ -157,5 +157,9 @@ def test_a_history_is_told_as_it_became_known_or_as_it_came_to_be(family: Family
 def test_the_command_tells_the_history_of_a_trait(family: Family, stack: Stack) -> None:
     person = f"anonymous_id:{family.device}"
     options = ("profile", "history", person, "--purpose", "audit", "--trait", "city", "--timeout", str(TIMEOUT_S))
-    told = Command(stack.data_directory).run(*options).stdout
+    c360 = Command(stack.data_directory)
+    told = c360.run(*options).stdout
     assert told.index("Hull") < told.index("Kiel")
+    hidden = c360.run("profile", "history", person, "--purpose", "service", "--timeout", str(TIMEOUT_S))
+    assert "city (NOT_IN_PURPOSE)" in hidden.stderr
+    assert "Hull" not in hidden.stdout
