@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ class Command:
         done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True, timeout=timeout_s)
         assert done.returncode == code, done.stdout + done.stderr
         return done
+
+    def define_purpose(self, name: str, *traits: str) -> None:
+        """One that the person decides about, for those traits."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump({"legal_basis": "consent", "traits": traits, "controller": "operator"}, file)
+            file.flush()
+            self.run("consent", "purposes", "define", name, file.name, "--by", "ops", "--reason", "ticket 12")
 
     def json(self, *arguments: str, code: int = 0, text: str = "") -> Any:
         return json.loads(self.run(*arguments, "--json", "--timeout", TIMEOUT_S, code=code, text=text).stdout)

@@ -31,7 +31,7 @@ def couple(stack: Stack) -> Couple:
     c360, mark = Command(stack.data_directory), uuid4().hex[:8]
     ann, bob, purpose = f"user_id:ann-{mark}", f"user_id:bob-{mark}", f"offers_{mark}"
     key = c360.json("sources", "create", f"shop-{mark}")["write_key"]
-    c360.run("consent", "define", purpose, "--basis", "consent", "--traits", "city")
+    c360.define_purpose(purpose, "city")
     for person, city in ((ann, "Kiel"), (bob, "Bremen")):
         user = person.partition(":")[2]
         position = c360.json("events", "identify", "-u", user, "-t", f"city={city}", "--write-key", key)["positions"][0]

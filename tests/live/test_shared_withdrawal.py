@@ -14,7 +14,7 @@ def test_nobody_ends_a_withdrawal_by_naming_the_address_that_it_came_from(stack:
     c360, mark = Command(stack.data_directory), uuid4().hex[:8]
     ann, address, purpose = f"ann-{mark}", f"ann-{mark}@shop.example", f"letters_{mark}"
     key = ("--write-key", c360.json("sources", "create", f"shop-{mark}")["write_key"])
-    c360.run("consent", "define", purpose, "--basis", "consent", "--traits", "city")
+    c360.define_purpose(purpose, "city")
     if first == "address":
         c360.json("events", "track", "Subscribed", "-a", f"browser-{mark}", "--id", f"email:{address}", *key)
     sent = c360.json("events", "identify", "-u", ann, "-t", f"email={address}", "-t", "city=Kiel", *key)
