@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import grpc
 import pytest
-from c360.consent.v1 import consent_pb2
+from c360.consent.v1 import consent_pb2, registry_pb2
 from c360.identity.v1 import decision_pb2, explanation_pb2, identity_pb2, matching_pb2
 from c360.identity.v1 import rules_pb2 as identity_rules_pb2
 from c360.log.v1 import log_pb2
@@ -26,7 +26,7 @@ SHARED: Final = (log_pb2, parked_pb2)
 SERVED: Final = {
     "identity": (identity_pb2, decision_pb2, explanation_pb2, matching_pb2, identity_rules_pb2, *SHARED),
     "profile": (profile_pb2, history_pb2, watch_pb2, segment_pb2, export_pb2, profile_rules_pb2, *SHARED),
-    "consent": (consent_pb2, log_pb2),
+    "consent": (consent_pb2, registry_pb2, log_pb2),
 }
 METHODS: Final = {
     f"{name} {service.name} {method.name}": method
