@@ -46,7 +46,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere_and_no_rebuild_bring
         key = platform.register_source("erasure")
         neighbour.live(platform, key)
         position = person.live(platform, key)
-        for _ in range(SNAPSHOT_EVERY // BATCH):
+        for _ in range(SNAPSHOT_EVERY // BATCH + 1):
             position = platform.record(key, *(track(person.note, user_id=person.user) for _ in range(BATCH))).position
         customer = platform.resolve("email", person.email, position).customer_id
         seen = platform.get_profile(by_id(customer), "audit", position)
