@@ -1,6 +1,7 @@
 """Computed traits as one would write them down: over the list of all events, for one instant, with nothing kept."""
 
 from collections import Counter
+from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.profile.domain.computed.lifetime_value import (
 )
 from shared.events import customer as events
 from shared.events.catalogue import Entry
-from shared.instants import DAY, SECOND
+from shared.instants import DAY, EPOCH, SECOND
 from tests.properties.histories import KEY
 from tests.properties.purchases import MINUTE, MODEL, SCORES
 
@@ -120,6 +121,7 @@ def _lifetime_value(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, An
 def _rfm(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, Any]:
     total, scores = float(sum(Fraction(one[2]) for one in held)), SCORES
     return {
+        "recency": (EPOCH + timedelta(microseconds=held[-1][0])).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "frequency": len(held),
         "monetary": total,
         "recency_score": 5 - len([bound for bound in scores["recency"] if at - held[-1][0] >= length(str(bound))]),

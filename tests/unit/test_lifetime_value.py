@@ -6,20 +6,24 @@ import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.domain.computed.lifetime_value import (
+    TAKEN,
     LifetimeModel,
     Purchases,
     expected_purchases,
     expected_value,
     probability_alive,
 )
+from services.profile.domain.computed.steady import expected_events
 
 # Of 2,357 customers of CDNOW, in weeks and dollars; the papers and notes that decision 45 names.
 CDNOW = LifetimeModel(r=0.243, alpha=4.414, a=0.793, b=2.426, p=6.25, q=3.74, gamma=15.44)
@@ -58,6 +62,38 @@ def test_predictions_are_those_of_the_papers_own_formula(model: LifetimeModel, k
     if x:
         expected /= 1 + model.a / (model.b + x - 1) * (total / (model.alpha + known.recency_days)) ** (model.r + x)
     assert expected_purchases(model, known, horizon) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+wide = st.floats(math.log(1e-2), math.log(1e3)).map(math.exp)
+
+
+@given(wide, wide, wide, wide)
+def test_where_the_papers_formula_has_no_digits_the_answer_is_still_its(shape: float, ahead: float, a: float, b: float) -> None:
+    """The integral that the formula solves, over the chance to leave, by SciPy; split where the weight is."""
+    integrate, special = (
+        pytest.importorskip(f"scipy.{name}", reason="scipy is missing: pip install 'customer360[lifetime]'")
+        for name in ("integrate", "special")
+    )
+
+    def at(logit: float) -> float:
+        chance = special.expit(logit)
+        weight = math.exp(a * special.log_expit(logit) + b * special.log_expit(-logit) - special.betaln(a, b))
+        return weight * -math.expm1(-shape * math.log1p(chance * ahead)) / chance if chance else weight * shape * ahead
+
+    middle, width = math.log(a / b), math.sqrt(1 / a + 1 / b)
+    places = [middle - 40 / a - 12 * width, *(middle + width * k for k in (-6, -2, 0, 2, 6)), middle + 40 / b + 12 * width]
+    expected = sum(integrate.quad(at, *piece, limit=400, epsabs=0)[0] for piece in pairwise(places))
+    assert expected_events(shape, ahead, a, b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_years_of_daily_purchases_and_then_silence_leave_nobody_to_come_back() -> None:
+    """As a coffee subscription ends: the odds are beyond what a float holds."""
+    for repeats, silence in ((949, 2_050), (364, 2_302)):
+        gone = Purchases(repeats, float(repeats), float(repeats + silence), 9.5)
+        assert probability_alive(CDNOW, gone) < 1e-300
+        assert expected_purchases(CDNOW, gone, 365) < 1e-300
+    regular = Purchases(949, 949.0, 950.0, 9.5)
+    assert expected_purchases(CDNOW, regular, 365) == pytest.approx(365, rel=0.2)
 
 
 @given(models, bought, st.floats(0, 400))
@@ -102,6 +138,43 @@ def test_what_was_simulated_is_found_again() -> None:
     known = Purchases(3, 120.0, 150.0, 30.0)
     assert expected_purchases(found, known, 365) == pytest.approx(expected_purchases(model, known, 365), rel=0.1)
     assert expected_value(found, known) == pytest.approx(expected_value(model, known), rel=0.05)
+
+
+def test_a_model_is_found_of_customers_who_all_leave_alike() -> None:
+    """Their chance to leave has no spread, so of a and b only the quotient counts; the model says what they do all the same."""
+    pytest.importorskip("scipy", reason="scipy is missing: pip install 'customer360[lifetime]'")
+    from services.profile.lifetime.fit import fit
+    from services.profile.lifetime.reading import Table
+
+    alike = LifetimeModel(r=0.8, alpha=20.0, a=15_000.0, b=85_000.0, p=6.0, q=4.0, gamma=15.0)
+    table = Table([], [], [], [])
+    for purchases in simulated(alike, 500, 360.0, seed=3):
+        again = purchases[1:]
+        table.repeats.append(len(again))
+        table.recency_days.append(purchases[-1][0])
+        table.age_days.append(360.0)
+        table.mean_value.append(sum(value for _, value in again) / len(again) if again else 0.0)
+    found = fit(table).model
+    assert not found.objection
+    known = Purchases(3, 120.0, 150.0, 30.0)
+    assert expected_purchases(found, known, 365) == pytest.approx(expected_purchases(alike, known, 365), rel=0.2)
+
+
+def test_a_fit_that_finds_no_end_names_the_parameters_and_what_to_do() -> None:
+    pytest.importorskip("scipy", reason="scipy is missing: pip install 'customer360[lifetime]'")
+    from services.profile.lifetime.fit import NotFitted, _best
+
+    with pytest.raises(NotFitted, match=r"a and b run away: .*: export a longer time, of more customers$"):
+        _best(lambda logarithms: -1e6 * float(logarithms.sum()), ("a", "b"))
+
+
+def test_a_model_whose_parameters_can_be_none_is_refused_by_name() -> None:
+    assert not CDNOW.objection
+    for name, (least, most) in TAKEN.items():
+        for value in (0.0, -1.0, least / 2, most * 2, math.inf, math.nan):
+            refused = msgspec.structs.replace(CDNOW, **{name: value}).objection
+            assert refused.startswith(f"{name} has to be between "), refused
+    assert msgspec.structs.replace(CDNOW, q=1.0).objection.startswith("q has to be above 1")
 
 
 def write_export(path: Path, customers: list[list[tuple[float, float]]]) -> None:

@@ -3,7 +3,7 @@
 Time and money are scaled before the search, and parameters are searched as logarithms, so that neither currency nor unit matters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +17,21 @@ MIN_REPEATING = 30  # customers who bought again: of fewer, four parameters say 
 _STARTS = ((1.0, 1.0, 1.0, 1.0), (0.3, 3.0, 0.5, 3.0))  # of r, alpha, a, b; of p, q, gamma the first three
 _SCALED_AGE = 10.0  # the longest observation in the search's own unit of time
 _BOUNDS = (-12.0, 12.0)  # of logarithms
+# Of squared logarithms. Where customers differ in nothing two parameters would grow without an end, as only their quotient counts;
+# where the purchases say anything it is nothing beside that.
+_PENALTY = 1e-3
+_TOLD_BY = {"r": "rate", "alpha": "rate", "a": "leaving", "b": "leaving", "p": "amounts", "q": "amounts", "gamma": "amounts"}
+_REMEDIES = {
+    "rate": "how often they buy is nearly the same for all, or extreme: export a longer time, and check that --event names purchases",
+    "leaving": "when they stop buying doesn't tell: export a longer time, of more customers",
+    "amounts": "what they spend varies too little or too much: check that --value names the amount of a purchase, in one currency",
+}
 
 Objective = Callable[[Any], float]
 
 
 class NotFitted(Exception):
-    """There is too little to learn from, or the search doesn't end at a maximum."""
+    """There is too little to learn from, or the search doesn't end at a maximum. The text says what to do."""
 
 
 class Fitted(NamedTuple):
@@ -38,14 +47,16 @@ def fit(table: Table, trained_on: str = "") -> Fitted:
     x, recency, age, money = (np.asarray(column, dtype=float) for column in table)
     again = x > 0
     if int(again.sum()) < MIN_REPEATING:
-        raise NotFitted(f"{int(again.sum())} customers bought on a second day; it takes {MIN_REPEATING} at least")
+        raise NotFitted(
+            f"{int(again.sum())} customers bought on a second day; it takes {MIN_REPEATING} at least: export more customers or a longer time"
+        )
     unit = max(float(age.max()), 1.0) / _SCALED_AGE
-    (r, alpha, a, b), found = _best(_bg_nbd(x, recency / unit, age / unit), 4)
+    (r, alpha, a, b), found = _best(_bg_nbd(x, recency / unit, age / unit), ("r", "alpha", "a", "b"))
     coin = float(money[again].mean())
-    (p, q, gamma), _ = _best(_gamma_gamma(x[again], money[again] / coin), 3)
+    (p, q, gamma), _ = _best(_gamma_gamma(x[again], money[again] / coin), ("p", "q", "gamma"))
     model = LifetimeModel(r=r, alpha=alpha * unit, a=a, b=b, p=p, q=q, gamma=gamma * coin, customers=len(x), trained_on=trained_on)
-    if not model.is_usable:
-        raise NotFitted(f"the amounts have no mean to come back to (q is {q:.3f}, and has to be above 1)")
+    if model.objection:
+        raise NotFitted(f"{model.objection}; check that --value names the amount of a purchase, in one currency")
     return Fitted(model, -found - float(x.sum()) * float(np.log(unit)), int(again.sum()))
 
 
@@ -72,13 +83,19 @@ def _gamma_gamma(x: Any, money: Any) -> Objective:
     return negative
 
 
-def _best(negative: Objective, size: int) -> tuple[tuple[float, ...], float]:
+def _best(negative: Objective, names: Sequence[str]) -> tuple[tuple[float, ...], float]:
     """Parameters, and the negative logarithm of the likelihood there."""
+
+    def penalised(logarithms: Any) -> float:
+        return negative(logarithms) + _PENALTY * float((logarithms**2).sum())
+
     searches = []
     for start in _STARTS:
-        rough = minimize(negative, np.log(start[:size]), method="Nelder-Mead", options={"maxiter": 4_000, "maxfev": 4_000})
-        searches.append(minimize(negative, rough.x, method="L-BFGS-B", bounds=[_BOUNDS] * size))
+        rough = minimize(penalised, np.log(start[: len(names)]), method="Nelder-Mead", options={"maxiter": 4_000, "maxfev": 4_000})
+        searches.append(minimize(penalised, rough.x, method="L-BFGS-B", bounds=[_BOUNDS] * len(names)))
     found = min(searches, key=lambda search: search.fun)
-    if not np.isfinite(found.fun) or np.any(np.abs(found.x) >= _BOUNDS[1]):
-        raise NotFitted("the purchases don't fit the models: a parameter runs away")
-    return tuple(float(value) for value in np.exp(found.x)), float(found.fun)
+    astray = [name for name, place in zip(names, found.x, strict=True) if not abs(place) < _BOUNDS[1]]
+    if astray or not np.isfinite(found.fun):
+        remedies = dict.fromkeys(_REMEDIES[_TOLD_BY[name]] for name in astray or names)
+        raise NotFitted(f"the purchases don't fit the models, {' and '.join(astray or names)} run away: {'; '.join(remedies)}")
+    return tuple(float(value) for value in np.exp(found.x)), negative(found.x)

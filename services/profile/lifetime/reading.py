@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from services.profile.domain.computed.definitions import MAX_NUMBER
 from shared.instants import DAY, EPOCH
 
 FORMATS = (".jsonl", ".ndjson", ".csv", ".parquet")
@@ -61,7 +62,7 @@ def table_of(spent: Spent, until_day: int | None = None) -> Table:
 
 
 def _amount(properties: Any, path: str) -> float | None:
-    """None when it isn't a positive number."""
+    """None when it isn't a positive number that a computed trait would count."""
     found = json.loads(properties) if isinstance(properties, str) and properties else properties
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
@@ -69,7 +70,7 @@ def _amount(properties: Any, path: str) -> float | None:
         amount = float(found) if isinstance(found, int | float | str) and not isinstance(found, bool) else 0.0
     except ValueError:
         return None
-    return amount if 0 < amount < float("inf") else None
+    return amount if 0 < amount <= MAX_NUMBER else None
 
 
 def _day(instant: Any) -> int:

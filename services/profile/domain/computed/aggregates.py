@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.profile.domain.computed.definitions import Definition, Definitions
+from services.profile.domain.computed.definitions import Definition, Definitions, text_of
 from services.profile.domain.computed.lifetime_value import (
     SILENCE_STEPS,
     expected_purchases,
@@ -17,6 +17,7 @@ from services.profile.domain.computed.lifetime_value import (
 from services.profile.domain.computed.occurrences import Kept, Occurrence, total_of
 from services.profile.domain.computed.totals import Total
 from services.profile.domain.computed.windows import is_cut, next_leaving, within
+from services.profile.domain.expressions.language import instant_of
 from shared.instants import DAY, SECOND
 
 Value = Any  # JSON: a number, a text, a list of them, or an object
@@ -60,7 +61,7 @@ def aggregate(definition: Definition, held: Sequence[Occurrence], total: Total |
     if definition.aggregate in _OF_VALUES:
         return _OF_VALUES[definition.aggregate](held)
     total = total or _total(held)
-    return _rfm(definition, total, at - held[-1][0]) if definition.aggregate == "rfm" else _OF_TOTALS[definition.aggregate](total)
+    return _rfm(definition, total, held[-1][0], at) if definition.aggregate == "rfm" else _OF_TOTALS[definition.aggregate](total)
 
 
 def next_change(kept: Mapping[str, Kept], definitions: Definitions, at: int) -> int | None:
@@ -84,12 +85,14 @@ def next_of(kept: Kept, definition: Definition, at: int) -> int | None:
     return min((instant for instant in candidates if instant > at), default=None)
 
 
-def _rfm(definition: Definition, total: Total, since: int) -> dict[str, Value]:
+def _rfm(definition: Definition, total: Total, last: int, at: int) -> dict[str, Value]:
+    """Recency as an instant: a number of days would be another value with every day."""
     assert definition.scores is not None, "checked when it was compiled"
     return {
+        "recency": text_of(instant_of(last)),
         "frequency": total.count,
         "monetary": total.sum,
-        "recency_score": 5 - sum(since >= bound for bound in definition.recency_us),
+        "recency_score": 5 - sum(at - last >= bound for bound in definition.recency_us),
         "frequency_score": 1 + sum(total.count >= bound for bound in definition.scores.frequency),
         "monetary_score": 1 + sum(total.sum >= bound for bound in definition.scores.monetary),
     }

@@ -172,8 +172,10 @@ def _objections(name: str, trait: ComputedTrait) -> Iterator[str]:
         yield "rfm, and only that, needs scores"
     if (trait.model is None or trait.horizon is None) != (trait.aggregate != "lifetime_value"):
         yield "lifetime_value, and only that, needs a model, as `c360 profile lifetime fit` writes it, and a horizon, such as 365d"
-    if trait.model is not None and (not trait.model.is_usable or trait.window is not None):
-        yield "a lifetime_value has no window, and its model positive parameters, q above 1, and the format of this release"
+    if trait.model is not None and trait.window is not None:
+        yield "a lifetime_value has no window"
+    if trait.model is not None and (why := trait.model.objection):
+        yield f"its model isn't taken: {why}"
     if trait.scores and any(list(bounds) != sorted(set(bounds)) for bounds in (trait.scores.frequency, trait.scores.monetary)):
         yield "the bounds of scores rise"
 
@@ -194,10 +196,14 @@ def _scalar(value: Any) -> Scalar:
             return None
         return int(value) if value.is_integer() and abs(value) <= _EXACT_INT else value
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return text_of(value)
     if isinstance(value, str):
         return value if len(value) <= MAX_VALUE_CHARACTERS else None
     return value if isinstance(value, bool | int) else None
+
+
+def text_of(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _is_number(value: Scalar) -> bool:

@@ -3,8 +3,10 @@
 BG/NBD: while alive, one buys at random with a rate of one's own, and after each purchase one may leave for good (Fader, Hardie and Lee,
 "Counting Your Customers" the Easy Way, Marketing Science 24(2), 2005). Gamma-Gamma: what one spends varies around a mean of one's own
 (Fader and Hardie, The Gamma-Gamma Model of Monetary Value, 2013). Time is in days; parameters are fitted offline (decision 45).
+Whatever somebody bought, and whatever model is taken, the answers are finite.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
@@ -12,13 +14,14 @@ from typing import Final
 import msgspec
 
 from services.profile.domain.computed.occurrences import Occurrence
+from services.profile.domain.computed.steady import expected_events
 from shared.instants import DAY
 
 FORMAT: Final = 1
 MAX_HORIZON_US: Final = 1_095 * DAY  # three years; predictions beyond what was observed are no predictions
-_MOST_TERMS: Final = 50_000  # of the series; it is below its precision after some tens
-_PRECISION: Final = 1e-13
-_BESIDE_ONE: Final = 1e-6
+# What parameters can be, far beyond what any fit finds; the currency may be of any size.
+SHAPES: Final = (1e-6, 1e6)
+TAKEN: Final = dict.fromkeys(("r", "a", "b", "p", "q"), SHAPES) | {"alpha": (1e-6, 1e9), "gamma": (1e-9, 1e24)}
 _STEP: Final = 0.1  # a silence is reckoned in steps that grow with it
 _LONGEST_SILENCE_DAYS: Final = 3_660
 
@@ -38,9 +41,14 @@ class LifetimeModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     trained_on: str = ""
 
     @property
-    def is_usable(self) -> bool:
-        positive = min(self.r, self.alpha, self.a, self.b, self.p, self.gamma) > 0
-        return self.format == FORMAT and positive and self.q > 1  # below 1 there is no mean to come back to
+    def objection(self) -> str:
+        """Why it isn't taken; empty when it is."""
+        if self.format != FORMAT:
+            return f"its format is {self.format}, and this release reads {FORMAT}"
+        for name, (least, most) in TAKEN.items():
+            if not least <= getattr(self, name) <= most:
+                return f"{name} has to be between {least:g} and {most:g}, and is {getattr(self, name):g}"
+        return "" if self.q > 1 else f"q has to be above 1, and is {self.q:g}: else the amounts have no mean to come back to"
 
 
 class Purchases(msgspec.Struct, frozen=True):
@@ -78,37 +86,20 @@ def purchases_of(held: Sequence[Occurrence], at: int) -> Purchases:
 
 def probability_alive(model: LifetimeModel, known: Purchases) -> float:
     """Whether one will ever buy again; one who bought only once hasn't had the chance to leave."""
-    return 1 / (1 + _odds_gone(model, known))
+    if known.repeats == 0:
+        return 1.0
+    silence = math.log((model.alpha + known.age_days) / (model.alpha + known.recency_days))
+    odds_gone = math.log(model.a / (model.b + known.repeats - 1)) + (model.r + known.repeats) * silence  # their logarithm
+    return 1 / (1 + math.exp(odds_gone)) if odds_gone < 0 else math.exp(-odds_gone) / (1 + math.exp(-odds_gone))
 
 
 def expected_purchases(model: LifetimeModel, known: Purchases, horizon_days: float) -> float:
-    """Days with a purchase within the horizon from now on (equation 10 of the paper, by Euler's transformation of its series)."""
-    a = model.a if abs(model.a - 1) > _BESIDE_ONE else 1 + _BESIDE_ONE  # removable: both sides of the fraction vanish
-    c = a + model.b + known.repeats - 1 or _BESIDE_ONE
-    z = horizon_days / (model.alpha + known.age_days + horizon_days)
-    gone = (1 - z) ** (a - 1) * _hypergeometric(a + model.b - 1 - model.r, a - 1, c, z)
-    return max(float(c / (a - 1) * (1 - gone)) / (1 + _odds_gone(model, known)), 0.0)
+    """Days with a purchase within the horizon from now on (equation 10 of the paper)."""
+    ahead = horizon_days / (model.alpha + known.age_days)
+    return probability_alive(model, known) * expected_events(model.r + known.repeats, ahead, model.a, model.b + known.repeats)
 
 
 def expected_value(model: LifetimeModel, known: Purchases) -> float:
     """Of a purchase: between one's own mean and everybody's, the nearer to one's own the more there is of it."""
     weight = model.p * known.repeats
     return model.p * (model.gamma + known.mean_value * known.repeats) / (weight + model.q - 1)
-
-
-def _odds_gone(model: LifetimeModel, known: Purchases) -> float:
-    if known.repeats == 0:
-        return 0.0
-    since = (model.alpha + known.age_days) / (model.alpha + known.recency_days)
-    return float(model.a / (model.b + known.repeats - 1) * since ** (model.r + known.repeats))
-
-
-def _hypergeometric(a: float, b: float, c: float, z: float) -> float:
-    """Gauss's series, for 0 <= z < 1."""
-    total = term = 1.0
-    for n in range(_MOST_TERMS):
-        term *= (a + n) * (b + n) / ((c + n) * (1 + n)) * z
-        total += term
-        if abs(term) <= _PRECISION * abs(total):
-            break
-    return total
