@@ -8,6 +8,7 @@ CustomerError
 ├── NotPermitted          the caller may not, whatever it changes
 ├── WrongState            the thing is not in a state that allows this
 │   ├── TooLarge          there is more of it than is ever looked at together; trying again changes nothing
+│   ├── ProfileFailed   no answer can be made about this one customer: a bug, and an alarm; others are served
 │   ├── VersionGap        an event would leave a hole in its stream: a bug, or a damaged view; never retried
 │   └── LogDamaged        the log is not what was signed before: an alarm; nothing further is signed
 ├── Conflict              lost a race, or a request id was reused for something else
@@ -63,6 +64,10 @@ class WrongState(CustomerError):
 
 class TooLarge(WrongState):
     default_reason = "TOO_LARGE"
+
+
+class ProfileFailed(WrongState):
+    default_reason = "PROFILE_FAILED"
 
 
 class VersionGap(WrongState):

@@ -22,6 +22,7 @@ EVENTS_DUPLICATE = Counter("c360_events_duplicate", "Events seen before and drop
 EVENTS_PARKED = Counter("c360_events_parked", "Events that could not be applied and were set aside", ["service"])
 EVENTS_REPLAYED = Counter("c360_events_replayed", "Parked ones that were applied after all", ["service"])
 CONSUMER_HALTED = Gauge("c360_consumer_halted", "1: this consumer stopped and waits for people", ["consumer"])
+CUSTOMERS_FAILED = Counter("c360_customers_failed", "Looks at a customer of whom no answer can be made: an alarm", ["doing"])
 EVENTS_SUPPRESSED = Counter("c360_events_suppressed", "Events dropped because they are about an erased person")
 ENVELOPES_BROKEN = Counter("c360_envelopes_broken", "Envelopes that a live key does not open: altered, or moved")
 ERASURES_COMPLETED = Counter("c360_erasures_completed", "Erasures with a certificate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -89,9 +90,7 @@ def plain(message: Message) -> Any:
         case "google.protobuf.Timestamp":
             return instant_text(message)  # type: ignore[arg-type]
         case "google.protobuf.Value" | "google.protobuf.Struct" | "google.protobuf.ListValue":
-            from google.protobuf.json_format import MessageToDict
-
-            return _tidy(MessageToDict(message))
+            return _json(message)
         case "c360.common.v1.Position":
             return position_text(message)
         case _:
@@ -130,12 +129,22 @@ def enum_word(kind: Any, number: int) -> str:
     return str(known.name).removeprefix(prefix).lower().replace("_", "-")
 
 
-def _tidy(value: Any) -> Any:
-    """Sorted, since a Struct has no order, and with 3 for the double 3.0."""
-    if isinstance(value, dict):
-        return {name: _tidy(value[name]) for name in sorted(value)}
-    if isinstance(value, list):
-        return [_tidy(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_INTEGER_AT_MOST:
-        return int(value)
-    return value
+def _json(value: Any) -> Any:
+    """Sorted, since a Struct has no order, and with 3 for the double 3.0. A number that JSON doesn't have is told as a text."""
+    from google.protobuf.struct_pb2 import ListValue, Struct
+
+    if isinstance(value, Struct):
+        return {name: _json(value.fields[name]) for name in sorted(value.fields)}
+    if isinstance(value, ListValue):
+        return [_json(item) for item in value.values]
+    kind = value.WhichOneof("kind")
+    found = None if kind in (None, "null_value") else getattr(value, kind)
+    if isinstance(found, Struct | ListValue):
+        return _json(found)
+    return _number(found) if isinstance(found, float) else found
+
+
+def _number(value: float) -> int | float | str:
+    if not math.isfinite(value):
+        return str(value)
+    return int(value) if value.is_integer() and abs(value) <= EXACT_INTEGER_AT_MOST else value

@@ -8,6 +8,7 @@ from typing import Final
 from services.profile.domain.activation import ActivateRules
 from services.profile.domain.difference import naming
 from services.profile.domain.rules_document import rules_of, to_json
+from services.profile.failures import OF_OTHERS, note
 from services.profile.record import Recorder
 from services.profile.simulating import Progress, Simulation
 from services.profile.tables.rulebook import AS_SHIPPED, RULES_STREAM, Activation, Rulebook
@@ -22,10 +23,9 @@ from shared.events.profile_rules import (
     ProfileRulesDiffer,
     ProfileRulesSettled,
 )
-from shared.ids import NewId, to_text
+from shared.ids import NewId
 from shared.instants import Clock
 from shared.telemetry import logger
-from shared.vault import EnvelopeBroken
 
 PAGE_STATES: Final = 100  # folded anew from their whole histories, in one transaction
 
@@ -146,16 +146,20 @@ class Activator:
     async def _refold(self, page: list[bytes]) -> None:
         try:
             await self._states.refold(page)
-        except EnvelopeBroken:
+        except OF_OTHERS:
+            raise
+        except Exception:
             for stream in page:
                 await self._refold_alone(stream)
 
     async def _refold_alone(self, stream: bytes) -> None:
-        """What can't be opened is no reason to leave all others as they are; it is refused wherever it is read."""
+        """What can't be opened, or folded, is no reason to leave all others as they are; it is refused wherever it is read."""
         try:
             await self._states.refold([stream])
-        except EnvelopeBroken:
-            log.error("a stream can't be opened with its key and isn't folded anew", customer=to_text(stream))
+        except OF_OTHERS:
+            raise
+        except Exception as error:
+            note(stream, "refold", error)
 
     async def _append(self, kind: EventType, event: Public) -> None:
         await self._recorder.append_rules(make_entry(kind, RULES_STREAM, self._new_id(), self._clock(), event))

@@ -22,6 +22,7 @@ from services.profile.clusters import (
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, newest_positions
 from services.profile.enforcement import depends_on_the_person, require_unrestricted
+from services.profile.failures import made
 from services.profile.owners import Owners
 from services.profile.profile import Profile, Standing, profile_of
 from services.profile.ready import Ready
@@ -122,7 +123,7 @@ class Profiles:
         while True:
             rules = self._chooser.in_force
             held = await self.permit_cluster(customer, purpose, self._states.get)
-            profile = await self._chosen(held, rules, Instant())
+            profile = await self.chosen_of(held, rules, Instant())
             if rules is self._chooser.in_force:  # else some of the states may be folded for others
                 return profile
 
@@ -156,12 +157,12 @@ class Profiles:
         return found
 
     async def chosen(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, instant: Instant) -> dict[bytes, Profile]:
-        """By customer, of states that are folded with what these rules need."""
+        """By customer, of states that are folded with what these rules need. One of whom none can be made is absent."""
         records = await self._chooser.records(clusters, rules, instant.earlier)
-        return {customer: profile_of(held, records[customer], rules, self._partitions) for customer, held in clusters.items()}
+        return {customer: profile_of(clusters[customer], record, rules, self._partitions) for customer, record in records.items()}
 
-    async def _chosen(self, held: dict[bytes, Held], rules: Rules, instant: Instant) -> Profile:
-        return (await self.chosen({b"": held}, rules, instant))[b""]
+    async def chosen_of(self, held: dict[bytes, Held], rules: Rules, instant: Instant) -> Profile:
+        return made((await self.chosen({b"": held}, rules, instant)).get(b""))
 
     async def verified(self, profile: Profile, instant: Instant) -> frozenset[str]:
         """Names of the traits whose value the person has confirmed from that very address, by then."""
@@ -211,7 +212,7 @@ class Profiles:
     async def permit_replay(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """As `permit_past`; the profile to compare with, of one who was erased what is kept: nothing personal."""
         if await self.permit_past(customer, purpose):
-            return await self._chosen(await self._cluster(customer, self._states.get), self._chooser.in_force, Instant())
+            return await self.chosen_of(await self._cluster(customer, self._states.get), self._chooser.in_force, Instant())
         return await self.permit(customer, purpose)
 
     async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant, choice: RulesChoice = THEN) -> Profile:
@@ -227,7 +228,7 @@ class Profiles:
 
     async def _by_other_rules(self, customer: bytes, rules: Rules) -> Profile:
         """As it is now. What is kept may not be what these rules need."""
-        return await self._chosen(await self._cluster(customer, self._history.of(rules.keeping).states), rules, Instant())
+        return await self.chosen_of(await self._cluster(customer, self._history.of(rules.keeping).states), rules, Instant())
 
     async def as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Profile:
         """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN)."""
@@ -259,7 +260,7 @@ class Profiles:
 
     async def profile_as_of(self, customer: bytes, cluster: Cluster) -> Profile:
         """Its members are those who may be named. Raises NotFound (CUSTOMER_UNKNOWN): nothing had happened by then."""
-        profile = await self._chosen(cluster.held(customer), cluster.rules, cluster.instant)
+        profile = await self.chosen_of(cluster.held(customer), cluster.rules, cluster.instant)
         record, unnamed = cluster.told(profile.record), await self.unnamed(customer, cluster.past)
         record = msgspec.structs.replace(record, members=[member for member in record.members if member not in unnamed])
         return msgspec.structs.replace(profile, record=record, redacted=cluster.redacted)

@@ -19,9 +19,10 @@ from services.profile.clusters import (
 )
 from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
+from services.profile.failures import OF_OTHERS, failed, note
 from services.profile.owners import Owners
 from services.profile.profile import Profile
-from shared.errors import CustomerError, NotFound, NotPermitted, WrongState
+from shared.errors import CustomerError, NotFound, NotPermitted, ProfileFailed, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
 
@@ -139,10 +140,10 @@ class Batches:
             clusters = {customer: one for customer, one in permitted.items() if not isinstance(one, Refused)}
             profiles = await self._profiles.chosen(clusters, rules, Instant())
             if rules is self._profiles.in_force:  # else some of the states may be folded for others
-                return refused | {
-                    customer: one if within is None or within(one, clusters[customer]) else outside(one.record.members)
-                    for customer, one in profiles.items()
+                made = {
+                    customer: _within(customer, profiles.get(customer), cluster, within) for customer, cluster in clusters.items()
                 }
+                return refused | made
 
     async def past(self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant) -> dict[bytes, Profile | Refused]:
         """Each as `Profiles.profile` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
@@ -157,7 +158,7 @@ class Batches:
                     raise unknown(customer)
                 await self._profiles.permit_others(cluster.past, purpose)
                 found[customer] = await self._profiles.profile_as_of(customer, cluster)
-            except (NotFound, NotPermitted) as refusal:
+            except (NotFound, NotPermitted, ProfileFailed) as refusal:
                 found[customer] = Refused(refusal, [customer])
         return found
 
@@ -178,6 +179,19 @@ class Batches:
         return {
             customer: _permitted(customer, cluster, hashes[customer], purpose, decisions) for customer, cluster in clusters.items()
         }
+
+
+def _within(customer: bytes, profile: Profile | None, cluster: Mapping[bytes, Held], within: Within | None) -> Profile | Refused:
+    """None is the profile of one of whom none can be made."""
+    if profile is None:
+        return Refused(failed(), oldest_first(cluster))
+    try:
+        return profile if within is None or within(profile, cluster) else outside(profile.record.members)
+    except OF_OTHERS:
+        raise
+    except Exception as error:
+        note(customer, "watch", error)
+        return Refused(failed(), profile.record.members)
 
 
 def outside(members: list[bytes]) -> Refused:

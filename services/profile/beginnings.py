@@ -14,6 +14,7 @@ from services.profile.domain.membership import by_events_alone
 from services.profile.domain.rules import Rules
 from services.profile.domain.runs import Interval, Runs, pieces
 from services.profile.domain.state import Held
+from services.profile.failures import note
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import Past
 from services.profile.walking import add
@@ -126,9 +127,13 @@ class Beginnings:
         for interval in reversed(intervals):
             begun = Interval(min(interval.at, now), interval.states)
             found = []
-            for piece in pieces(begun, until, rules, verified_at):
-                found.append(piece)
-                await asyncio.sleep(0)  # reads go on meanwhile
+            try:
+                for piece in pieces(begun, until, rules, verified_at):
+                    found.append(piece)
+                    await asyncio.sleep(0)  # reads go on meanwhile
+            except Exception as error:  # what is told is told from where it went well
+                note(customer, "begin", error)
+                break
             if not runs.told(found):
                 break
             until = begun.at

@@ -51,7 +51,7 @@ class Belongings:
         await self._profiles.permit_others(cluster.past, purpose)
         rules, held = cluster.rules, {stream: past.held for stream, past in cluster.past.items()}
         if instant.is_now:  # also of one to whom nothing has happened yet
-            profile = (await self._profiles.chosen({customer: held}, rules, instant))[customer]
+            profile = await self._profiles.chosen_of(held, rules, instant)
         else:
             profile = await self._profiles.profile_as_of(customer, cluster)
         at = self._clock() if instant.earlier == END_OF_TIME else instant.earlier

@@ -13,6 +13,7 @@ from services.profile.domain.golden import GoldenRecord, VerifiedValue, golden_r
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import Held, State
+from services.profile.failures import note
 from services.profile.reading import steady_until
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import InvalidInput
@@ -47,15 +48,22 @@ class Chooser:
         return self._rulebook.rules if choice == "now" else self._rulebook.known_at(known_at)
 
     async def records(self, clusters: Mapping[bytes, Mapping[bytes, Held]], rules: Rules, by: int) -> dict[bytes, GoldenRecord]:
-        """By customer. The states are folded with what these rules need; what was confirmed after `by` isn't confirmed."""
+        """By customer. The states are folded with what these rules need; what was confirmed after `by` isn't confirmed.
+
+        One of whom no record can be made is absent, and it is noted.
+        """
         verified = await self.confirmed(unconfirmed((h.state for held in clusters.values() for h in held.values()), rules), by)
         at = self._clock() if by == END_OF_TIME else by
-        if by == END_OF_TIME and rules.computed is not None:
-            for held in clusters.values():
-                steady_until(_next_change([h.state for h in held.values()], rules.computed, at))
         records, pieces = dict[bytes, GoldenRecord](), Pieces(CHOSEN_AT_ONCE)
         for customer, held in clusters.items():
-            record = golden_record({stream: h.state for stream, h in held.items()}, rules, verified, at)
+            states = {stream: h.state for stream, h in held.items()}
+            try:
+                if by == END_OF_TIME and rules.computed is not None:
+                    steady_until(_next_change(list(states.values()), rules.computed, at))
+                record = golden_record(states, rules, verified, at)
+            except Exception as error:
+                note(customer or min(states), "choose", error)
+                continue
             records[customer] = record
             await pieces.done(len(record.members) + len(record.traits) + len(record.identifiers))
         return records

@@ -10,13 +10,14 @@ from services.profile.domain.causes import Passing
 from services.profile.domain.diff import ByDecision, Side, compare
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held
+from services.profile.failures import OF_OTHERS, note
 from services.profile.sides import Sides, as_of_their_events
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Reign, Rulebook
 from services.profile.tables.snapshots import Past
 from services.profile.tables.states import States
 from services.profile.visibility import Visibility
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, ProfileFailed
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
@@ -100,7 +101,15 @@ class Lapses:
             if not members or members[0] != customer:
                 continue
             if all((visible := seen[member]) is not None and not visible.erased for member in members):
-                lapse = await self._lapse(members, cluster, reign, purpose, through)
+                try:
+                    lapse = await self._lapse(members, cluster, reign, purpose, through)
+                except ProfileFailed:  # noted already
+                    continue
+                except OF_OTHERS:
+                    raise
+                except Exception as error:
+                    note(customer, "lapse", error)
+                    continue
                 found += [] if lapse is None else [lapse]
         return found
 

@@ -67,7 +67,11 @@ class NewRules:
             before = await self._history.of(old.keeping).states(held.keys(), at)
             clusters = {customer: {member: before[member] for member in cluster} for customer, cluster in clusters.items()}
         was = await self._chooser.records(clusters, old, at)
-        return [record for customer, record in now.items() if _seen(record, purpose) != _seen(was[customer], purpose)]
+        return [
+            record
+            for customer, record in now.items()
+            if customer not in was or _seen(record, purpose) != _seen(was[customer], purpose)
+        ]
 
 
 def _canonical(page: Collection[bytes], held: Mapping[bytes, Held]) -> dict[bytes, dict[bytes, Held]]:

@@ -15,6 +15,7 @@ from services.profile.domain.membership import Standing, standing
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import Held, State
+from services.profile.failures import made
 from services.profile.tables.snapshots import NEVER, Past
 from shared.events.consent import DecisionRecorded, holding, outlives_parting
 
@@ -30,14 +31,14 @@ class Sides:
         """Of the customers that were one, each as it was, folded for these rules. What is decided counts by `at`, as does time.
 
         Not `whole` it is without what was decided and segments. Where events are redacted it is without what they may have counted for:
-        what was computed, and segments. Of one who is `erased` by now none of that is told, whatever the instant.
+        what was computed, and segments. Of one who is `erased` by now none of that is told, whatever the instant. Raises ProfileFailed.
         """
         states = {member: one.held.state for member, one in past.items()}
         if all(one.latest_at == NEVER for one in past.values()):
             return Side(states=states, rules=rules, at=at)
         held = {customer: {member: one.held for member, one in past.items()}}
         redacted = erased or any(one.redacted for one in past.values())
-        record = (await self._chooser.records(held, rules, at))[customer]
+        record = made((await self._chooser.records(held, rules, at)).get(customer))
         record = without_computed(record, rules) if redacted else record
         confirmed = await self._chooser.confirmations(unconfirmed(states.values(), rules) | _confirmable(record))
         decisions = await self._decided(held[customer], record) if whole and not erased else []

@@ -20,6 +20,7 @@ from services.profile.domain.membership import Move, moves, standing
 from services.profile.domain.rules import Rules
 from services.profile.domain.sample import Sample
 from services.profile.domain.state import Held
+from services.profile.failures import note
 from services.profile.sight import Sight
 from services.profile.tables.history import History
 from services.profile.tables.states import States
@@ -168,13 +169,17 @@ class Simulation:
         folded = await self._folded(permitted, both)
         at = self._clock()  # the same for both: some computed traits change with it
         old, new = [await self._chooser.records(clusters, rules, at) for clusters, rules in zip(folded, both, strict=True)]
-        for customer in permitted:
+        for customer in old.keys() & new.keys():
             await asyncio.sleep(0)
             records = (old[customer], new[customer])
-            was, now = (
-                standing((one.state for one in clusters[customer].values()), record, rules, at).segments
-                for clusters, record, rules in zip(folded, records, both, strict=True)
-            )
+            try:
+                was, now = (
+                    standing((one.state for one in clusters[customer].values()), record, rules, at).segments
+                    for clusters, record, rules in zip(folded, records, both, strict=True)
+                )
+            except Exception as error:
+                note(customer, "try rules", error)
+                continue
             report.add(customer, records, (was, now))
 
     async def _folded(self, clusters: Clusters, both: tuple[Rules, Rules]) -> list[Clusters]:

@@ -15,21 +15,20 @@ from services.profile.domain.membership import Standing, standing_by
 from services.profile.domain.rules import Rules
 from services.profile.domain.segments import Segments
 from services.profile.domain.state import Held
+from services.profile.failures import OF_OTHERS, note
 from services.profile.tables.history import History
+from services.profile.tables.memberships import set_due_by
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
-from shared.ids import to_text
-from shared.instants import END_OF_TIME, Clock
+from shared.instants import END_OF_TIME, SECOND, Clock
 from shared.log import LogReader
-from shared.telemetry import logger
-from shared.vault import EnvelopeBroken, Vault
+from shared.vault import Vault
 
+LOOKED_AT_AGAIN_US: Final = 3_600 * SECOND  # after no answer could be made
 AT_ONCE_S: Final = 0.002  # of looking at customers; then reads go on
 MANY_TOGETHER: Final = 4  # customers that are one: fewer are loaded in a few queries anyway
 REMEMBERED_MEMBERS: Final = 50_000  # some hundred bytes each
-
-log = logger("segments")
 
 
 class RulesChanged(Exception):
@@ -68,35 +67,42 @@ class Standings:
         confirmed = await self._chooser.confirmed(unconfirmed((held[member].state for member in lineage), rules), END_OF_TIME)
         if rules is not self._rulebook.rules:  # else some of the states may be folded for others
             raise RulesChanged
-        now, standings, since = self._clock(), {}, time.perf_counter()
+        now, standings, since = self._clock(), dict[bytes, Standing](), time.perf_counter()
         for canonical, cluster in clusters.items():
             states = {member: one.state for member, one in cluster.items()}
             if time.perf_counter() - since > AT_ONCE_S:
                 await asyncio.sleep(0)
                 since = time.perf_counter()
             erased = any(state.erased for state in states.values())
-            standings[canonical] = (
-                Standing() if segments is None or erased else standing_by(states, rules, segments, confirmed, now)
-            )
-        return Seen(clusters, standings)
+            try:
+                standings[canonical] = (
+                    Standing() if segments is None or erased else standing_by(states, rules, segments, confirmed, now)
+                )
+            except Exception as error:
+                note(canonical, "segments", error)
+        if failed := clusters.keys() - standings.keys():  # they stay where they are, until a release that can look at them
+            await set_due_by(connection, dict.fromkeys(failed, now + LOOKED_AT_AGAIN_US))
+        return Seen({canonical: clusters[canonical] for canonical in standings}, standings)
 
     def history(self, connection: Any, rules: Rules) -> History:
         snapshots = Snapshots(connection, self._partitions)
         return History(LogReader(connection), self._vault, snapshots, self._partitions, rules.keeping)
 
     async def _held(self, connection: Any, streams: Collection[bytes]) -> dict[bytes, Held]:
-        """What can't be opened with its key is no reason to stop for all others; it is refused wherever it is read."""
+        """What can't be opened with its key, or folded, is no reason to stop for all others; it is refused wherever it is read."""
         history = self.history(connection, self._rulebook.rules)
         states = States(connection, self._vault, history, self._rulebook, self._partitions)
         before = {member for stream in streams for member in self._together.get(stream, ())}
         try:
             return await joined(before.union(streams), states.load)
-        except EnvelopeBroken:
+        except OF_OTHERS:
+            raise
+        except Exception as error:
             if before:  # perhaps of one who isn't one with any of them any more
                 self._together.clear()
                 return await self._held(connection, streams)
             if len(streams) == 1:
-                log.error("a stream can't be opened with its key and stays in its segments", customer=to_text(*streams))
+                note(next(iter(streams)), "segments", error)
                 return {}
         held: dict[bytes, Held] = {}
         for stream in streams:

@@ -144,7 +144,7 @@ class Sweep:
             canonical: {member: self._held[member] for member in members_of(canonical, self._held)} for canonical in changed
         }
         records = await self._chooser.records(clusters, self._rules, at)
-        return [Traits(records[canonical], one) for canonical, one in changed.items()]
+        return [Traits(records[canonical], one) for canonical, one in changed.items() if canonical in records]
 
     async def _have_at_hand(self, at: int) -> None:
         """By the rules of that instant, and as of just before it, the states that the rest of the page changes."""

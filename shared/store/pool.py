@@ -29,6 +29,7 @@ DOWN = (
     asyncpg.InternalClientError,  # the driver's state after its connection broke in the middle of an operation
     asyncio.TimeoutError,
 )
+STORE_ERRORS = (*DOWN, asyncpg.PostgresError)  # also those after which a transaction can't go on
 
 log = logger("store")
 

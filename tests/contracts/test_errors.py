@@ -30,6 +30,7 @@ EXPECTED = {
     errors.NotPermitted: ("PERMISSION_DENIED", 403),
     errors.WrongState: ("FAILED_PRECONDITION", 409),
     errors.TooLarge: ("FAILED_PRECONDITION", 409),
+    errors.ProfileFailed: ("FAILED_PRECONDITION", 409),
     errors.VersionGap: ("FAILED_PRECONDITION", 409),
     errors.LogDamaged: ("FAILED_PRECONDITION", 409),
     errors.Conflict: ("ABORTED", 409),

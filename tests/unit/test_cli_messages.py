@@ -45,6 +45,12 @@ def test_a_trait_set_to_null_is_null() -> None:
     assert messages.plain(trait)["value"] is None
 
 
+def test_a_number_that_json_does_not_have_is_told_as_a_text() -> None:
+    trait = profile_pb2.Trait()
+    trait.value.list_value.extend([float("nan"), float("-inf"), 1e300, True, None])
+    assert messages.plain(trait)["value"] == ["nan", "-inf", 1e300, True, None]
+
+
 def test_a_person_becomes_a_reference() -> None:
     by_id = messages.customer_ref(parse_person("01890a5d-ac96-774b-bcce-b302099a8057"))
     by_email = messages.customer_ref(parse_person("email:ann@example.com"))
