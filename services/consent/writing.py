@@ -71,7 +71,7 @@ class ConsentLog:
     async def read_outbox(self, first: int, limit: int) -> list[tuple[int, bytes]]:
         """The log is the outbox: one message an event, numbered by its position."""
         records = await self._reader.partition(CONSENT_PARTITION, first, limit)
-        return [(record.pos, encode(Unit(record.pos, {}, [record.entry]))) for record in records]
+        return [(record.pos, encode(Unit(record.pos, {}, [record.entry], recorded_at=record.recorded_at))) for record in records]
 
     async def _claim(self) -> None:
         """Takes the log over, also from one that fenced us (decision 7); from here on no reader gets a lease that lacks what

@@ -6,7 +6,6 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.choosing import THEN, Chooser, RulesChoice
-from services.profile.clocks import NOW, Instant
 from services.profile.clusters import (
     Cluster,
     Load,
@@ -19,6 +18,8 @@ from services.profile.clusters import (
     unknown,
     unknown_identifier,
 )
+from services.profile.domain.clocks import NOW, Instant
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, newest_positions
 from services.profile.enforcement import depends_on_the_person, require_unrestricted
@@ -29,7 +30,7 @@ from services.profile.ready import Ready
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import Past
 from shared.errors import InvalidInput, NotFound, Unavailable
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import PurposeDefined
 from shared.identifiers import Identifier, hash_of
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
@@ -49,7 +50,7 @@ class Profiles:
         chooser: Chooser,
         identifiers: Owners,
         states: LoadingCache[bytes, Held],
-        decisions: LoadingCache[bytes, list[DecisionRecorded]],
+        decisions: LoadingCache[bytes, list[KnownDecision]],
         purposes: dict[str, PurposeDefined],
         vault: Vault,
         lease_holds: Callable[[], bool],
@@ -149,7 +150,7 @@ class Profiles:
         members = [member for member in oldest_first(held) if member not in unnamed]
         return Standing(members, sum(h.version for h in held.values()), newest_positions(held, self._partitions))
 
-    async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+    async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         """By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         found = await self._decisions.get(hashes)
         if not self._lease_holds():  # looked at last: it vouches for the decisions just read
@@ -158,7 +159,7 @@ class Profiles:
 
     async def chosen(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, instant: Instant) -> dict[bytes, Profile]:
         """By customer, of states that are folded with what these rules need. One of whom none can be made is absent."""
-        records = await self._chooser.records(clusters, rules, instant.earlier)
+        records = await self._chooser.records(clusters, rules, instant)
         return {customer: profile_of(clusters[customer], record, rules, self._partitions) for customer, record in records.items()}
 
     async def chosen_of(self, held: dict[bytes, Held], rules: Rules, instant: Instant) -> Profile:
@@ -170,7 +171,7 @@ class Profiles:
 
     async def verified_all(self, profiles: Sequence[Profile], instant: Instant) -> list[frozenset[str]]:
         """As `verified`, of each."""
-        return await self._chooser.verified([profile.record for profile in profiles], instant.earlier)
+        return await self._chooser.verified([profile.record for profile in profiles], instant)
 
     async def erased_among(self, customers: Collection[bytes]) -> set[bytes]:
         held = await self._states.get(set(customers)) if customers else {}

@@ -173,7 +173,7 @@ class Batches:
     ) -> dict[bytes, dict[bytes, Held] | Refused]:
         """As `clusters`, of states that are there already. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         hashes = {customer: bound_hashes(cluster) for customer, cluster in clusters.items()}
-        decisions: Mapping[bytes, list[DecisionRecorded]] = {}
+        decisions: Mapping[bytes, Sequence[DecisionRecorded]] = {}
         if depends_on_the_person(purpose):
             decisions = await self._profiles.confirmed_decisions({bound for one in hashes.values() for bound in one})
         return {
@@ -204,7 +204,7 @@ def _permitted(
     cluster: dict[bytes, Held],
     hashes: Mapping[bytes, bool],
     purpose: PurposeDefined,
-    decisions: Mapping[bytes, list[DecisionRecorded]],
+    decisions: Mapping[bytes, Sequence[DecisionRecorded]],
 ) -> dict[bytes, Held] | Refused:
     try:
         if not cluster:

@@ -122,7 +122,7 @@ class Beginnings:
     ) -> dict[tuple[bytes, str], int]:
         states = (state for interval in intervals for state in interval.states.values())
         confirmations = await self._chooser.confirmations(unconfirmed(states, rules))
-        verified_at = {value: decision.decided_at for value, decision in confirmations.items()}
+        verified_at = {value: made[0].decided_at for value, made in confirmations.items()}
         runs, until = Runs(mover.wanted), now + 1
         for interval in reversed(intervals):
             begun = Interval(min(interval.at, now), interval.states)

@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 from services.profile.cache import LoadingCache
+from services.profile.domain.clocks import Instant
 from services.profile.domain.computed.aggregates import computed, next_change
 from services.profile.domain.computed.definitions import Definitions
 from services.profile.domain.computed.occurrences import Occurrence
 from services.profile.domain.computed.take import join
 from services.profile.domain.computed.windows import within
+from services.profile.domain.decided import KnownDecision, when_decided
 from services.profile.domain.golden import GoldenRecord, VerifiedValue, golden_record, unconfirmed
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import CONFIRMABLE
@@ -17,7 +19,6 @@ from services.profile.failures import note
 from services.profile.reading import steady_until
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import InvalidInput
-from shared.events.consent import DecisionRecorded
 from shared.identifiers import hash_of, normalise
 from shared.instants import END_OF_TIME, Clock
 from shared.pieces import Pieces
@@ -30,7 +31,7 @@ CHOSEN_AT_ONCE: Final = 1_000  # members, traits and identifiers: some milliseco
 
 class Chooser:
     def __init__(
-        self, rulebook: Rulebook, decisions: LoadingCache[bytes, list[DecisionRecorded]], lookup_key: bytes, clock: Clock
+        self, rulebook: Rulebook, decisions: LoadingCache[bytes, list[KnownDecision]], lookup_key: bytes, clock: Clock
     ) -> None:
         self._rulebook = rulebook
         self._decisions = decisions
@@ -47,18 +48,21 @@ class Chooser:
             return self._rulebook.version(choice).rules
         return self._rulebook.rules if choice == "now" else self._rulebook.known_at(known_at)
 
-    async def records(self, clusters: Mapping[bytes, Mapping[bytes, Held]], rules: Rules, by: int) -> dict[bytes, GoldenRecord]:
-        """By customer. The states are folded with what these rules need; what was confirmed after `by` isn't confirmed.
+    async def records(
+        self, clusters: Mapping[bytes, Mapping[bytes, Held]], rules: Rules, instant: Instant
+    ) -> dict[bytes, GoldenRecord]:
+        """By customer. The states are folded with what these rules need; what wasn't confirmed by that instant isn't.
 
         One of whom no record can be made is absent, and it is noted.
         """
-        verified = await self.confirmed(unconfirmed((h.state for held in clusters.values() for h in held.values()), rules), by)
-        at = self._clock() if by == END_OF_TIME else by
+        verified = await self.confirmed(unconfirmed((h.state for held in clusters.values() for h in held.values()), rules), instant)
+        is_now = instant.earlier == END_OF_TIME
+        at = self._clock() if is_now else instant.earlier
         records, pieces = dict[bytes, GoldenRecord](), Pieces(CHOSEN_AT_ONCE)
         for customer, held in clusters.items():
             states = {stream: h.state for stream, h in held.items()}
             try:
-                if by == END_OF_TIME and rules.computed is not None:
+                if is_now and rules.computed is not None:
                     steady_until(_next_change(list(states.values()), rules.computed, at))
                 record = golden_record(states, rules, verified, at)
             except Exception as error:
@@ -75,25 +79,25 @@ class Chooser:
         at = self._clock() if by == END_OF_TIME else by
         return (within(kept, definition.span, at), computed(kept, definition, at).counted) if kept else ([], 0)
 
-    async def verified(self, records: Iterable[GoldenRecord], by: int) -> list[frozenset[str]]:
+    async def verified(self, records: Iterable[GoldenRecord], instant: Instant) -> list[frozenset[str]]:
         """Of each record the names of the traits whose value the person has confirmed from that very address."""
         shown = [
             {(name, trait.value) for name in CONFIRMABLE if (trait := record.traits.get(name)) and isinstance(trait.value, str)}
             for record in records
         ]
-        confirmed = await self.confirmed({one for values in shown for one in values}, by)
+        confirmed = await self.confirmed({one for values in shown for one in values}, instant)
         return [frozenset(name for name, _ in values & confirmed) for values in shown]
 
-    async def confirmed(self, values: Collection[VerifiedValue], by: int) -> set[VerifiedValue]:
-        """Of values of traits those that the person has confirmed from that very address."""
-        return {one for one, first in (await self.confirmations(values)).items() if first.decided_at <= by}
+    async def confirmed(self, values: Collection[VerifiedValue], instant: Instant) -> set[VerifiedValue]:
+        """Of values of traits those that the person had confirmed from that very address, as known then."""
+        return {one for one, made in (await self.confirmations(values)).items() if any(d.counts(instant) for d in made)}
 
-    async def confirmations(self, values: Collection[VerifiedValue]) -> dict[VerifiedValue, DecisionRecorded]:
-        """Of values of traits what confirmed each first, from that very address, whenever that was."""
+    async def confirmations(self, values: Collection[VerifiedValue]) -> dict[VerifiedValue, list[KnownDecision]]:
+        """Of values of traits what confirmed each, from that very address, whenever that was: at least once, the first first."""
         hashes = {one: value_hash for one in values if (value_hash := self._hash_of(*one)) is not None}
         found = await self._decisions.get(set(hashes.values())) if hashes else {}
         confirming = {one: [d for d in found.get(value_hash, ()) if d.confirmed] for one, value_hash in hashes.items()}
-        return {one: min(decisions, key=_when) for one, decisions in confirming.items() if decisions}
+        return {one: sorted(decisions, key=when_decided) for one, decisions in confirming.items() if decisions}
 
     def _hash_of(self, name: str, value: str) -> bytes | None:
         """As the identifier that the trait's value is; None when it is none."""
@@ -101,10 +105,6 @@ class Chooser:
             return hash_of(normalise(name, value), self._lookup_key)
         except InvalidInput:
             return None
-
-
-def _when(decision: DecisionRecorded) -> tuple[int, bytes]:
-    return decision.decided_at, decision.decision_id
 
 
 def _next_change(states: Sequence[State], definitions: Definitions, at: int) -> int:

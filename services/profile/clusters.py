@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from services.profile.clocks import Instant
+from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord, without_computed
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, reachable
@@ -81,7 +81,9 @@ def bound_hashes(held: Mapping[bytes, Held]) -> dict[bytes, bool]:
     return parted | {bound: True for h in held.values() for bound in linked(h.state)}
 
 
-def require_decided(purpose: PurposeDefined, hashes: Mapping[bytes, bool], found: Mapping[bytes, list[DecisionRecorded]]) -> None:
+def require_decided(
+    purpose: PurposeDefined, hashes: Mapping[bytes, bool], found: Mapping[bytes, Sequence[DecisionRecorded]]
+) -> None:
     """Raises NotPermitted."""
     decided = ((decision, theirs) for bound, theirs in hashes.items() for decision in found[bound])
     require_permission(purpose, [d for d, theirs in decided if d.purpose == purpose.name and (theirs or outlives_parting(d))])

@@ -64,7 +64,9 @@ class Differences:
             by_then = await self._answered(customer, before.instant, after.rules.version, erased)
         ruled = by_then.side
         past = {} if by_then.cluster is None else by_then.cluster.past
-        passed = ruled if new.at == old.at else await self._sides.of(customer, past, after.rules, new.at, erased=erased)
+        passed = (
+            ruled if new.instant == old.instant else await self._sides.of(customer, past, after.rules, new.instant, erased=erased)
+        )
         happened = await self._happened(customer, before, after)
         steps = [
             compare(old, ruled, OtherRules(old, ruled)),
@@ -83,8 +85,8 @@ class Differences:
             if unknown.reason != "CUSTOMER_UNKNOWN":
                 raise
             states = {} if cluster is None else {stream: one.held.state for stream, one in cluster.past.items()}
-            return Answered(instant, rules, None, cluster, Side(states=states, rules=rules, at=instant.earlier))
-        side = await self._sides.of(customer, cluster.past, rules, instant.earlier, erased=erased)
+            return Answered(instant, rules, None, cluster, Side(states=states, rules=rules, instant=instant))
+        side = await self._sides.of(customer, cluster.past, rules, instant, erased=erased)
         return Answered(instant, rules, profile, cluster, side)
 
     async def _happened(self, customer: bytes, old: Answered, new: Answered) -> list[ByEvent]:

@@ -118,7 +118,7 @@ class Explaining:
         verified: set[tuple[str, str]] = set()
         if profile.rules.of(trait).verified_first:
             asked = {(trait, one.value) for one in said if isinstance(one.value, str)}
-            verified = await self._chooser.confirmed(asked, instant.earlier)
+            verified = await self._chooser.confirmed(asked, instant)
         found = await asyncio.to_thread(explain, said, trait, profile.rules, {value for _, value in verified})
         carries = trait in profile.record.traits
         return beyond_the_limit(found, said) if found.chosen is not None and not carries else found

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.profile.cache import LoadingCache
+from services.profile.domain.decided import KnownDecision
 from services.profile.hub import Hub
 from services.profile.record import Recorder
 from services.profile.tables.consents import Consents
@@ -47,7 +48,7 @@ class ConsentFollower:
         self,
         consents: Consents,
         purposes: dict[str, PurposeDefined],
-        decisions: LoadingCache[bytes, list[DecisionRecorded]],
+        decisions: LoadingCache[bytes, list[KnownDecision]],
         progress: Progress,
         lease: Lease,
         hub: Hub,
@@ -79,7 +80,7 @@ class ConsentFollower:
 
     async def _apply(self, known: Sequence[Any], sequence: int) -> None:
         purposes = [event for event in known if isinstance(event, PurposeDefined)]
-        decisions = [event for event in known if isinstance(event, DecisionRecorded)]
+        decisions = [event for event in known if isinstance(event, KnownDecision)]
         await self._consents.apply(purposes, decisions, sequence)
         self._learn({purpose.name: purpose for purpose in purposes})
         self._decisions.drop({decision.identifier_hash for decision in decisions})
@@ -104,10 +105,15 @@ class ConsentFollower:
 def _events(message: Message) -> list[Any]:
     """Raises Halted: a decision that can't be read may be a withdrawal, so nothing after it can be served by consent either."""
     try:
-        return [event for entry in decode_unit(message.data).entries if (event := _public(entry)) is not None]
+        unit = decode_unit(message.data)
+        return [_known(event, unit.recorded_at) for entry in unit.entries if (event := _public(entry)) is not None]
     except msgspec.DecodeError as error:
         reason = f"{CONSENT_STREAM} {message.sequence} can't be decoded ({type(error).__name__})"
         raise Halted(reason, "UNDECODABLE") from None
+
+
+def _known(event: Any, recorded_at: int) -> Any:
+    return KnownDecision(**msgspec.structs.asdict(event), recorded_at=recorded_at) if isinstance(event, DecisionRecorded) else event
 
 
 def _public(entry: Entry) -> Any:

@@ -7,6 +7,7 @@ import msgspec
 
 from services.profile.clusters import cluster_of, joined, oldest_first
 from services.profile.domain.causes import Passing
+from services.profile.domain.clocks import Instant
 from services.profile.domain.diff import ByDecision, Side, compare
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held
@@ -124,7 +125,7 @@ class Lapses:
         past = {member: Past(one, latest_at=0) for member, one in cluster.items()}
 
         async def side(at: int) -> Side:
-            return await self._sides.of(members[0], past, reign.rules, at, whole=False)
+            return await self._sides.of(members[0], past, reign.rules, Instant(known_at=at), whole=False)
 
         first = now = await side(reign.since)
         changed_at, decision_id, steps = 0, b"", 0

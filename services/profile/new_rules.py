@@ -8,6 +8,7 @@ import msgspec
 
 from services.profile.choosing import Chooser
 from services.profile.clusters import cluster_of, joined, oldest_first
+from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held
@@ -62,11 +63,11 @@ class NewRules:
         """Of those in the page who answer for themselves, by the new rules."""
         held = await joined(page, lambda streams: self._history.of(new.keeping).states(streams, at))
         clusters = _canonical(page, held)
-        now = await self._chooser.records(clusters, new, at)
+        now = await self._chooser.records(clusters, new, Instant(known_at=at))
         if old.keeping != new.keeping and held:
             before = await self._history.of(old.keeping).states(held.keys(), at)
             clusters = {customer: {member: before[member] for member in cluster} for customer, cluster in clusters.items()}
-        was = await self._chooser.records(clusters, old, at)
+        was = await self._chooser.records(clusters, old, Instant(known_at=at))
         return [
             record
             for customer, record in now.items()

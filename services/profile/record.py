@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from services.profile.cache import LoadingCache
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import Held, fork
 from services.profile.owners import Owners
@@ -17,7 +18,6 @@ from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.states import States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
-from shared.events.consent import DecisionRecorded
 from shared.events.wire import CUSTOMER_STREAM, INGEST_STREAM, Unit, decode_entry, decode_unit, encode
 from shared.ids import partition_of
 from shared.log import LogWriter, Record
@@ -73,7 +73,7 @@ class Recorder:
         owners: Owners,
         parked: ParkedTable,
         cache: LoadingCache[bytes, Held],
-        decisions: LoadingCache[bytes, list[DecisionRecorded]],
+        decisions: LoadingCache[bytes, list[KnownDecision]],
         vault: Vault,
         progress: Progress,
         run: Run,

@@ -14,6 +14,7 @@ import msgspec
 from services.profile.batches import Batches, Refused
 from services.profile.choosing import Chooser
 from services.profile.clusters import cluster_of, joined
+from services.profile.domain.clocks import Instant
 from services.profile.domain.difference import Change, Difference, changes
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.membership import Move, moves, standing
@@ -168,7 +169,9 @@ class Simulation:
     async def _compare_some(self, permitted: Clusters, both: tuple[Rules, Rules], report: _Report) -> None:
         folded = await self._folded(permitted, both)
         at = self._clock()  # the same for both: some computed traits change with it
-        old, new = [await self._chooser.records(clusters, rules, at) for clusters, rules in zip(folded, both, strict=True)]
+        old, new = [
+            await self._chooser.records(clusters, rules, Instant(valid_at=at)) for clusters, rules in zip(folded, both, strict=True)
+        ]
         for customer in old.keys() & new.keys():
             await asyncio.sleep(0)
             records = (old[customer], new[customer])

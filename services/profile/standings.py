@@ -9,6 +9,7 @@ import msgspec
 
 from services.profile.choosing import Chooser
 from services.profile.clusters import joined
+from services.profile.domain.clocks import NOW
 from services.profile.domain.golden import unconfirmed
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import Standing, standing_by
@@ -21,7 +22,7 @@ from services.profile.tables.memberships import set_due_by
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
-from shared.instants import END_OF_TIME, SECOND, Clock
+from shared.instants import SECOND, Clock
 from shared.log import LogReader
 from shared.vault import Vault
 
@@ -64,7 +65,7 @@ class Standings:
         for member, canonical in lineage.items():
             clusters.setdefault(canonical, {})[member] = held[member]
         self._remember(clusters.values())
-        confirmed = await self._chooser.confirmed(unconfirmed((held[member].state for member in lineage), rules), END_OF_TIME)
+        confirmed = await self._chooser.confirmed(unconfirmed((held[member].state for member in lineage), rules), NOW)
         if rules is not self._rulebook.rules:  # else some of the states may be folded for others
             raise RulesChanged
         now, standings, since = self._clock(), dict[bytes, Standing](), time.perf_counter()

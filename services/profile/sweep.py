@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.profile.choosing import THEN, Chooser
+from services.profile.domain.clocks import Instant
 from services.profile.domain.computed.events import name_of
 from services.profile.domain.fold import evolve_to
 from services.profile.domain.golden import GoldenRecord
@@ -143,7 +144,7 @@ class Sweep:
         clusters = {
             canonical: {member: self._held[member] for member in members_of(canonical, self._held)} for canonical in changed
         }
-        records = await self._chooser.records(clusters, self._rules, at)
+        records = await self._chooser.records(clusters, self._rules, Instant(known_at=at))
         return [Traits(records[canonical], one) for canonical, one in changed.items() if canonical in records]
 
     async def _have_at_hand(self, at: int) -> None:

@@ -7,7 +7,6 @@ may have changed anything (`domain.diff`), by the rules of the last one.
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from itertools import groupby
-from typing import Literal
 
 import msgspec
 
@@ -15,6 +14,7 @@ from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, Chooser, RulesChoice
 from services.profile.clusters import unknown
 from services.profile.domain.causes import Passing
+from services.profile.domain.clocks import Order
 from services.profile.domain.diff import ByEvent, Change, Side, compare
 from services.profile.domain.fold import happened_by
 from services.profile.domain.happening import Happening
@@ -33,7 +33,6 @@ from shared.vault import DataKey, Vault
 EVENTS_A_PAGE = 2_000  # walked through at most: some hundred milliseconds
 INSTANTS_A_PAGE = 500  # at which all is looked at, segments too: about a millisecond each
 
-Order = Literal["known", "happened"]
 Place = tuple[int, bytes]  # the instant to begin at, and how many of its changes were told
 
 
@@ -150,7 +149,7 @@ class Walks:
     ) -> tuple[list[Change], Side]:
         """What time and decisions changed by then, and then what came. Of the last step also what clocks say."""
         changes: list[Change] = []
-        if old.next_at is not None and old.next_at <= walk.point(step.at).earlier:
+        if old.next_at is not None and old.next_at <= step.at:
             passed = await self._side(walk, past, step.at)
             changes, old = compare(old, passed, Passing(old, passed)).all, passed
         happened = [record for record in step.records if happened_by(record.entry, walk.until.valid_at)]
@@ -202,7 +201,7 @@ class Walks:
 
     async def _side(self, walk: Walk, past: Mapping[bytes, Past], at: int, *, clocks: bool = False) -> Side:
         members = {member: past[member] for member in _members(walk.customer, past)}
-        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at).earlier, erased=walk.erased)
+        side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at), along=walk.order, erased=walk.erased)
         return side if clocks else as_of_their_events(side)
 
 
@@ -211,9 +210,10 @@ class _Course:
 
     def __init__(self, walk: Walk, coming: list[Step], complete: bool) -> None:
         self._coming = coming[::-1]
-        self._last = max(walk.until.earlier, coming[-1].at if coming else 0) if complete else coming[-1].at
+        self._until = walk.until.along(walk.order)[0]
+        end = self._until if walk.order == "known" else walk.until.earlier
+        self._last = max(end, coming[-1].at if coming else 0) if complete else coming[-1].at
         self._complete = complete
-        self._walk = walk
         self.at = NEVER  # the instant that was stopped at last
         self.is_last = False  # nothing comes after it
 
@@ -221,7 +221,7 @@ class _Course:
         """`old`: what is told so far."""
         if self.is_last:
             return None
-        passes = None if old.next_at is None or old.next_at > self._walk.until.earlier else old.next_at
+        passes = None if old.next_at is None or old.next_at > self._until else old.next_at
         if self._coming and (passes is None or self._coming[-1].at <= passes):
             step = self._coming.pop()
         elif passes is not None and passes < self._last:

@@ -4,7 +4,7 @@ The rule stands here because consent answers checks by it and profile enforces i
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -117,6 +117,8 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     proof_sha256: bytes = b""  # of what proves it and is kept elsewhere; empty: there is nothing
 
 
+Decision = TypeVar("Decision", bound=DecisionRecorded)
+
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)
 CONTROLLER_DEFINED = register("consent.controller_defined", 1, ControllerDefined)
 NOTICE_DEFINED = register("consent.notice_defined", 1, NoticeDefined)
@@ -184,9 +186,9 @@ def _lacking(purpose: PurposeDefined, decision: DecisionRecorded) -> str:
     return "AGE_NOT_ATTESTED" if decision.attested_age < purpose.minimum_age else ""
 
 
-def holding(decisions: Iterable[DecisionRecorded]) -> dict[str, DecisionRecorded]:
+def holding(decisions: Iterable[Decision]) -> dict[str, Decision]:
     """By purpose, of one person's decisions the one that holds."""
-    found: dict[str, DecisionRecorded] = {}
+    found: dict[str, Decision] = {}
     for decision in decisions:
         held = found.get(decision.purpose)
         if held is None or _precedence(decision) > _precedence(held):

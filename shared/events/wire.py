@@ -60,13 +60,14 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
 
     `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
     a follower knows what it has caught up with; of several parts only the last says it, and what was `refused`: ids of events
-    that were taken and go to nobody.
+    that were taken and go to nobody. `recorded_at` is when the log of its owner took it down; 0 of those that have none.
     """
 
     number: int
     consumed: dict[str, int]
     entries: list[Entry]
     refused: list[bytes] = []
+    recorded_at: int = 0
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):

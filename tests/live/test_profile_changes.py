@@ -121,6 +121,25 @@ def test_what_the_person_decides_is_told_with_the_decision_to_who_may_see_it(fam
     assert [one.cause.event_id for one in of_itself.decided] == [decided.decision_id]
 
 
+def test_a_decision_that_was_told_of_later_was_not_known_before(family: Family) -> None:
+    """It had been taken by then all the same."""
+    request = consent.RecordDecisionRequest(
+        request_id=str(uuid.uuid4()),
+        identifier=Identifier(namespace="user_id", value=family.user),
+        purpose="analytics",
+        outcome=consent.OUTCOME_REFUSED,
+        decide_time=timestamp(NOW - timedelta(minutes=30)),
+    )
+    decided = family.platform.consent.RecordDecision(request, timeout=TIMEOUT_S)
+    known = family.diff(pb.Point(known_at=family.known[2]))
+    [told] = [one for one in known.decided if one.purpose == "analytics"]
+    assert (told.new_outcome, told.cause.event_id) == ("refused", decided.decision_id)
+    assert told.cause.occur_time.ToDatetime(UTC) == NOW - timedelta(minutes=30)
+    assert told.cause.record_time.ToNanoseconds() > family.known[2].ToNanoseconds()
+    happened = family.diff(pb.Point(valid_at=timestamp(NOW - timedelta(minutes=20))))
+    assert "analytics" not in [one.purpose for one in happened.decided], "as known now it held by then"
+
+
 def test_the_command_shows_old_and_new_and_why(family: Family, stack: Stack) -> None:
     person, since = f"user_id:{family.user}", family.known[1].ToJsonString()
     options = ("profile", "diff", person, "--purpose", "audit", "--from", since, "--timeout", str(TIMEOUT_S))

@@ -8,10 +8,11 @@ import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 
+from services.profile.domain.decided import KnownDecision
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
+from shared.events.consent import Outcome, PurposeDefined
 from shared.identifiers import hash_of, normalise
 from shared.ids import to_text
 from shared.instants import now_us
@@ -51,7 +52,7 @@ class Shown:
         )
 
     async def decide(self, outcome: Outcome, *, confirmed: bool = False) -> None:
-        decision = DecisionRecorded(
+        decision = KnownDecision(
             request_id=to_text(new_id()),
             decision_id=new_id(),
             identifier_hash=self.hash,
@@ -60,11 +61,12 @@ class Shown:
             purpose_version=1,
             outcome=outcome,
             decided_at=now_us(),
+            recorded_at=now_us(),
             confirmed=confirmed,
         )
         await self._tell(decision)
 
-    async def _tell(self, event: PurposeDefined | DecisionRecorded) -> None:
+    async def _tell(self, event: PurposeDefined | KnownDecision) -> None:
         self.decided += 1
         await self.inside.parts.consent._apply([event], self.decided)
 

@@ -9,6 +9,7 @@ from services.profile.cache import LoadingCache
 from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held, close
 from services.profile.lapses import Lapses
 from services.profile.new_rules import NewRules
@@ -22,7 +23,7 @@ from services.profile.timelines import Timelines, place_of
 from services.profile.visibility import Visibility
 from services.profile.walking import Walks
 from shared.events.catalogue import Entry
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
@@ -173,7 +174,7 @@ class Past:
         self.log = Log()
         self.keys = Keys()
         self.snapshots = RememberedSnapshots(snapshot_every)
-        self.decisions: dict[bytes, list[DecisionRecorded]] = {}
+        self.decisions: dict[bytes, list[KnownDecision]] = {}
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
         self.history = History(reader, vault, self.snapshots, PARTITIONS)
         decisions = LoadingCache(self._decisions, 0)
@@ -229,7 +230,7 @@ class Past:
             close(held[stream].state)
         return held
 
-    async def _decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+    async def _decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         return {value_hash: self.decisions.get(value_hash, []) for value_hash in hashes}
 
     async def _settle(self, known_at: int) -> int:

@@ -7,11 +7,12 @@ from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held
 from services.profile.tables.rulebook import Rulebook
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import ALL_TRAITS, DecisionRecorded, LegalBasis, Outcome, PurposeDefined
+from shared.events.consent import ALL_TRAITS, LegalBasis, Outcome, PurposeDefined
 from shared.ids import derived_id
 from tests.properties.histories import fold
 
@@ -26,9 +27,15 @@ def purpose(legal_basis: LegalBasis, *traits: str, version: int = 1, name: str =
 
 
 def decision(
-    value_hash: bytes, outcome: Outcome, decided_at: int, *, confirmed: bool = False, purpose: str = "support"
-) -> DecisionRecorded:
-    return DecisionRecorded(
+    value_hash: bytes,
+    outcome: Outcome,
+    decided_at: int,
+    *,
+    confirmed: bool = False,
+    purpose: str = "support",
+    recorded_at: int | None = None,
+) -> KnownDecision:
+    return KnownDecision(
         request_id="1",
         decision_id=derived_id(value_hash, outcome.encode(), decided_at.to_bytes(8)),
         identifier_hash=value_hash,
@@ -38,6 +45,7 @@ def decision(
         outcome=outcome,
         decided_at=decided_at,
         confirmed=confirmed,
+        recorded_at=decided_at if recorded_at is None else recorded_at,
     )
 
 
@@ -46,7 +54,7 @@ class People:
 
     lookup_key = LOOKUP_KEY  # so it is the vault, too
 
-    def __init__(self, history: list[Entry], streams: Collection[bytes], decisions: Collection[DecisionRecorded] = ()) -> None:
+    def __init__(self, history: list[Entry], streams: Collection[bytes], decisions: Collection[KnownDecision] = ()) -> None:
         self.loads: list[set[bytes]] = []
         self._held = {stream: self._fold(stream, history, number) for number, stream in enumerate(streams)}
         self._decisions = decisions
@@ -76,5 +84,5 @@ class People:
         self.loads.append(set(streams))
         return {stream: self._held[stream] for stream in streams if stream in self._held}
 
-    async def _decided(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+    async def _decided(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         return {bound: [d for d in self._decisions if d.identifier_hash == bound] for bound in hashes}

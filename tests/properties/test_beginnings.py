@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.profile.beginnings import Beginnings, Mover
 from services.profile.belonging import Belongings
 from services.profile.causes import Cause, begins_with, cause_of
-from services.profile.clocks import Instant
+from services.profile.domain.clocks import NOW, Instant
 from services.profile.domain.golden import golden_record, unconfirmed
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import Standing, by_events_alone, moves, standing
@@ -21,7 +21,7 @@ from services.profile.tables.rulebook import Activation
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.identifiers import hash_of, normalise
-from shared.instants import END_OF_TIME, SECOND
+from shared.instants import SECOND
 from shared.log import LogReader
 from shared.log.reader import NEWEST
 from shared.vault import Vault
@@ -135,7 +135,7 @@ class Kept:
 
     async def standing(self, cluster: Mapping[bytes, Held], at: int) -> Standing:
         states = {member: one.state for member, one in cluster.items()}
-        verified = await self.chooser.confirmed(unconfirmed(states.values(), self.rules), END_OF_TIME)
+        verified = await self.chooser.confirmed(unconfirmed(states.values(), self.rules), NOW)
         return standing(states.values(), golden_record(states, self.rules, verified, at), self.rules, at)
 
     async def naive(self, customer: bytes, at: int) -> set[str] | None:

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from services.profile.app import Instant
 from services.profile.choosing import THEN, RulesChoice
+from services.profile.domain.clocks import Order
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.diff import (
     ByDecision,
     ByEvent,
@@ -19,14 +21,14 @@ from services.profile.domain.diff import (
     SegmentChange,
     TraitChange,
 )
+from services.profile.domain.golden import golden_record
 from services.profile.domain.happening import COUNTED_AT_MOST
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES, read, to_json
 from services.profile.tables.rulebook import RULES_STREAM
-from services.profile.walking import Order
 from shared.events import customer as events
 from shared.events.catalogue import make_entry
-from shared.events.consent import DecisionRecorded, Outcome
+from shared.events.consent import Outcome
 from shared.events.profile_rules import PROFILE_RULES_ACTIVATED, ProfileRulesActivated, ProfileRulesDiffer
 from shared.identifiers import hash_of, normalise
 from shared.ids import derived_id, partition_of
@@ -53,6 +55,9 @@ Answer = dict[tuple[str, Any], Any]
 
 who = st.sampled_from([0, 0, 0, 1, 2])  # mostly one, so that there is much of her
 when = st.integers(1, 30).map(lambda seconds: seconds * SECOND)
+late = st.sampled_from([0, 0, -2, 6, 15]).map(
+    lambda seconds: seconds * SECOND
+)  # how long after it was taken a decision is recorded
 said = st.fixed_dictionaries({}, optional={"city": st.sampled_from(["Kiel", "Ulm", None]), "email": st.sampled_from(ADDRESSES)})
 deeds = st.one_of(
     st.tuples(st.just("identify"), who, when, st.sampled_from(["app", "web"]), said),
@@ -62,11 +67,11 @@ deeds = st.one_of(
     st.tuples(st.just("merge"), who, who, when),
     st.tuples(st.just("split"), st.integers(0, 9), when),
     st.tuples(st.just("identify"), who, when, st.just("web"), st.builds(lambda email: {"email": email}, st.sampled_from(ADDRESSES))),
-    st.tuples(st.just("confirm"), st.sampled_from(ADDRESSES), when),
+    st.tuples(st.just("confirm"), st.sampled_from(ADDRESSES), when, late),
     st.tuples(st.just("order"), who, when, st.integers(1, 3)),
     st.tuples(
         st.just("decide"), st.sampled_from([b"a", b"b", b"u0", b"u1"]), when, st.sampled_from(["letters", "ads"]),
-        st.sampled_from(["granted", "withdrawn"]),
+        st.sampled_from(["granted", "withdrawn"]), late,
     ),
     st.tuples(st.just("erase"), who, when),
 )  # fmt: skip
@@ -96,17 +101,17 @@ class Story(Teller):
         public = activity("shop", LATER, *own(one))
         self._event(one, at, events.TRACKED, public, events.Tracked(name="Order Completed", properties={"total": total}))
 
-    def confirm(self, address: str, at: int) -> None:
+    def confirm(self, address: str, at: int, late: int) -> None:
         bound = hash_of(normalise("email", address), self.past.keys.lookup_key)
-        self.decide(bound, at, "letters", "granted", confirmed=True)
+        self.decide(bound, at, "letters", "granted", late, confirmed=True)
 
-    def decide(self, bound: bytes, at: int, purpose: str, outcome: Outcome, confirmed: bool = False) -> None:
+    def decide(self, bound: bytes, at: int, purpose: str, outcome: Outcome, late: int, confirmed: bool = False) -> None:
         made = self.past.decisions.setdefault(bound, [])
         decision_id = derived_id(b"decision", bound + len(made).to_bytes(4))
         made.append(
-            DecisionRecorded(
+            KnownDecision(
                 request_id=str(len(made)), decision_id=decision_id, identifier_hash=bound, namespace="email", purpose=purpose,
-                purpose_version=1, outcome=outcome, decided_at=at, confirmed=confirmed,
+                purpose_version=1, outcome=outcome, decided_at=at, recorded_at=at + late, confirmed=confirmed,
             )
         )  # fmt: skip
 
@@ -118,6 +123,14 @@ class Story(Teller):
     def told_of(self) -> list[bytes]:
         return [one for one in CUSTOMERS[:3] if plain_refusal(self.past, one, AUDIT, now=False) is None]
 
+    def confirmed(self, at: Instant) -> set[tuple[str, str]]:
+        bound = {one: hash_of(normalise("email", one), self.past.keys.lookup_key) for one in ADDRESSES}
+        return {
+            ("email", one)
+            for one in ADDRESSES
+            if any(d.confirmed and _counts(d, at) for d in self.past.decisions.get(bound[one], []))
+        }
+
     async def plain(self, customer: bytes, at: Instant, choice: RulesChoice = THEN) -> Answer:
         """By what, what: from a replay of the log, and what was decided."""
         _, counted = plain_events(self.past, customer, at.valid_at, at.known_at)
@@ -125,7 +138,8 @@ class Story(Teller):
             return {}
         rules = self.rules(choice, at.known_at)
         held = await self.past.history.of(rules.keeping).fold(counted)
-        record, clock = (await self.past.profiles.chosen({customer: held}, rules, at))[customer].record, at.earlier
+        clock = at.earlier
+        record = golden_record({stream: one.state for stream, one in held.items()}, rules, self.confirmed(at), clock)
         found: Answer = {("trait", name): (trait.value, trait.event_id) for name, trait in record.traits.items()}
         found |= {("member", member): True for member in record.members}
         found |= {("identifier", value_hash): (linked.value,) for value_hash, linked in record.identifiers.items()}
@@ -140,7 +154,7 @@ class Story(Teller):
         for bound in record.identifiers:
             for decision in self.past.decisions.get(bound, []):
                 holds = found.get(("decided", decision.purpose))
-                if decision.decided_at <= clock and (holds is None or _precedence(decision) > _precedence(holds)):
+                if _counts(decision, at) and (holds is None or _precedence(decision) > _precedence(holds)):
                     found["decided", decision.purpose] = decision
         return found | {("segment", name): True for name in _segments(record.traits, clock) if rules.segments and not redacted}
 
@@ -153,7 +167,12 @@ def _activation(at: int) -> Record:
     return Record(partition_of(RULES_STREAM, PARTITIONS), 0, 1, at, entry)
 
 
-def _precedence(decision: DecisionRecorded) -> tuple[int, bool, bytes]:
+def _counts(decision: KnownDecision, at: Instant) -> bool:
+    """Taken by then, by a clock that may be ahead, and recorded by then."""
+    return min(decision.decided_at, decision.recorded_at) <= at.valid_at and decision.recorded_at <= at.known_at
+
+
+def _precedence(decision: KnownDecision) -> tuple[int, bool, bytes]:
     return decision.decided_at, decision.outcome != "granted", decision.decision_id
 
 
@@ -212,7 +231,7 @@ def require_real(story: Story, change: Change, old: Instant, new: Instant) -> No
             assert counted == [change.cause.undone, not change.cause.undone]
         case ByDecision(decision=decision):
             assert decision in story.past.decisions[decision.identifier_hash]
-            assert [decision.decided_at <= at.earlier for at in (old, new)] == [change.cause.undone, not change.cause.undone]
+            assert [_counts(decision, at) for at in (old, new)] == [change.cause.undone, not change.cause.undone]
         case ByTime():
             require_timed(change)
             assert change.cause.undone == (new.earlier < old.earlier)
@@ -265,11 +284,7 @@ async def test_a_difference_of_two_points_is_told_with_its_causes(
         by_rules = [change for change in compared.difference.all if isinstance(change.cause, ByRules)]
         assert not by_rules or (choice == THEN and compared.old.rules.version != compared.new.rules.version)
         for consent in compared.difference.decided:
-            taken = [
-                one
-                for one in (consent.old, consent.new)
-                if one and (one.decided_at <= old.earlier) != (one.decided_at <= new.earlier)
-            ]
+            taken = [one for one in (consent.old, consent.new) if one and _counts(one, old) != _counts(one, new)]
             assert not taken or isinstance(consent.cause, ByDecision)
         for change in compared.difference.all:
             require_real(story, change, old, new)

@@ -12,11 +12,12 @@ from services.profile.api.masks import FIELDS, WHOLE, mask_of
 from services.profile.api.messages import profile_message
 from services.profile.app import Instant
 from services.profile.batches import Seen
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.rules_document import SHIPPED_RULES
 from shared.errors import CustomerError
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined
+from shared.events.consent import LegalBasis, Outcome, PurposeDefined
 from shared.identifiers import hash_of, normalise
 from shared.ids import derived_id
 from tests.properties.histories import STREAMS, entries
@@ -88,7 +89,7 @@ def test_many_at_once_are_each_by_itself_at_the_cost_of_the_dearest(
     history: list[Entry],
     ended: frozenset[bytes],
     kind: str,
-    decided: list[DecisionRecorded],
+    decided: list[KnownDecision],
     purpose: PurposeDefined,
     customers: list[bytes],
 ) -> None:

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.app import Instant
+from services.profile.domain.clocks import Order
 from services.profile.domain.diff import ByEvent, Difference, IdentifierChange, MemberChange, TraitChange
 from services.profile.domain.golden import GoldenTrait
 from services.profile.profile import Profile
 from services.profile.timelines import Filter, place_of
-from services.profile.walking import Order, Told
+from services.profile.walking import Told
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
 from tests.properties.past_store import AUDIT, SUPPORT, Past

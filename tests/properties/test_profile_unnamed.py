@@ -9,8 +9,8 @@ from services.profile.api.change_messages import change_message, diff_message
 from services.profile.api.messages import profile_message
 from services.profile.api.timeline import timeline_page
 from services.profile.app import Instant
+from services.profile.domain.clocks import Order
 from services.profile.timelines import Filter
-from services.profile.walking import Order
 from shared.errors import CustomerError
 from shared.ids import to_text
 from tests.properties.past_store import AUDIT, Past

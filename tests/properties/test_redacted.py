@@ -10,10 +10,10 @@ from services.profile.api.change_messages import diff_message
 from services.profile.api.history import _page
 from services.profile.app import NOW, Instant
 from services.profile.belonging import Belongings
+from services.profile.domain.clocks import Order
 from services.profile.domain.diff import TraitChange
 from services.profile.enforcement import REDACTED, release
 from services.profile.explaining import Explaining
-from services.profile.walking import Order
 from shared.errors import CustomerError, WrongState
 from shared.instants import SECOND
 from tests.properties.past_store import AUDIT, PARTITIONS

@@ -6,13 +6,14 @@ import pytest
 
 from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
+from services.profile.domain.clocks import NOW, Instant
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.rules_document import read, rules_of
 from services.profile.domain.state import Held
 from services.profile.tables.rulebook import RULES_STREAM, Rulebook
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import DecisionRecorded
 from shared.events.profile_rules import PROFILE_RULES_ACTIVATED, ProfileRulesActivated, ProfileRulesDiffer
 from shared.identifiers import hash_of, normalise
 from shared.ids import derived_id
@@ -29,14 +30,14 @@ def told(at: int, **traits: Any) -> Entry:
     return make_entry(events.IDENTIFIED, STREAMS[0], derived_id(bytes([at])), at, public, events.Identified(traits=traits), KEY)
 
 
-def chooser(*decisions: DecisionRecorded) -> Chooser:
-    async def decided(hashes: Any) -> dict[bytes, list[DecisionRecorded]]:
+def chooser(*decisions: KnownDecision) -> Chooser:
+    async def decided(hashes: Any) -> dict[bytes, list[KnownDecision]]:
         return {one: [d for d in decisions if d.identifier_hash == one] for one in hashes}
 
     return Chooser(Rulebook(cast(Any, None), 2), LoadingCache(decided, 0), LOOKUP_KEY, lambda: 100)
 
 
-async def email(chooser: Chooser, history: list[Entry], by: int = END_OF_TIME) -> str | None:
+async def email(chooser: Chooser, history: list[Entry], by: Instant = NOW) -> str | None:
     held = {STREAMS[0]: Held(fold([founded(STREAMS[0]), *history], VERIFIED_FIRST.keeping))}
     record = (await chooser.records({b"customer": held}, VERIFIED_FIRST, by))[b"customer"]
     return record.traits["email"].value if "email" in record.traits else None
@@ -47,7 +48,8 @@ async def test_what_the_person_confirmed_comes_before_what_came_later_until_it_i
     history = [told(1, email="Ann@shop.example"), told(2, email="else@shop.example")]
     assert await email(chooser(), history) == "else@shop.example"
     assert await email(chooser(confirmed), history) == "Ann@shop.example", "as sent, since it is the same address"
-    assert await email(chooser(confirmed), history, by=4) == "else@shop.example", "not confirmed by then"
+    assert await email(chooser(confirmed), history, by=Instant(valid_at=4)) == "else@shop.example", "not confirmed by then"
+    assert await email(chooser(confirmed), history, by=Instant(known_at=4)) == "else@shop.example", "not recorded by then"
     assert await email(chooser(confirmed), [*history, told(3, email=None)]) is None
     assert await email(chooser(confirmed), [*history, told(3, email=None), told(4, email="new@shop.example")]) == "new@shop.example"
 

@@ -9,7 +9,7 @@ from services.profile.api.etags import Tag
 from services.profile.api.masks import Mask
 from services.profile.api.messages import profile_message, refusal_message
 from services.profile.batches import Named, Seen
-from services.profile.clocks import Instant
+from services.profile.domain.clocks import Instant
 from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME

@@ -205,7 +205,11 @@ def _cause(cause: Cause | None, unnamed: Set[bytes], decided: str = "confirmed")
             return _event(cause, unnamed)
         case ByDecision(decision=one):
             return pb.Cause(
-                event_id=to_text(one.decision_id), kind=decided, occur_time=to_timestamp(one.decided_at), undone=cause.undone
+                event_id=to_text(one.decision_id),
+                kind=decided,
+                occur_time=to_timestamp(one.decided_at),
+                record_time=to_timestamp(one.recorded_at),
+                undone=cause.undone,
             )
         case ByTime():
             return pb.Cause(kind="time", undone=cause.undone)

@@ -17,8 +17,9 @@ from services.profile.api.change_messages import (
 from services.profile.api.choices import rules_choice
 from services.profile.app import Profiles
 from services.profile.differences import Differences
+from services.profile.domain.clocks import Order
 from services.profile.domain.diff import TraitChange
-from services.profile.walking import Order, Told, Walked, Walks
+from services.profile.walking import Told, Walked, Walks
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
 from shared.positions import Progress

@@ -4,6 +4,7 @@ What events made is in `domain.happening`."""
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from services.profile.domain.decided import KnownDecision, when_decided
 from services.profile.domain.diff import (
     ByDecision,
     ByRules,
@@ -48,18 +49,21 @@ class Passing:
     def __init__(self, old: Side, new: Side) -> None:
         self._old, self._new = old, new
         self._undone = new.at < old.at
-        self._first, self._last = min(old.at, new.at), max(old.at, new.at)
 
     def of_trait(self, name: str) -> Cause:
         """The confirmation of the value itself, if it came; else the latest one of another value; else it was time."""
         known = {**self._new.confirmed, **self._old.confirmed}
-        came = {one: first for one, first in known.items() if one[0] == name and self._first < first.decided_at <= self._last}
+        came = {one: cause for one, made in known.items() if one[0] == name and (cause := self._came(made))}
         for side in (self._old, self._new) if self._undone else (self._new, self._old):
             trait = side.traits.get(name)
             if trait is not None and isinstance(trait.value, str) and (found := came.get((name, trait.value))):
-                return ByDecision(found, self._undone)
-        latest = max(came.values(), key=lambda one: (one.decided_at, one.decision_id), default=None)
-        return ByTime(self._undone) if latest is None else ByDecision(latest, self._undone)
+                return found
+        return max(came.values(), key=lambda cause: when_decided(cause.decision), default=ByTime(self._undone))
+
+    def _came(self, made: Sequence[KnownDecision]) -> ByDecision | None:
+        """The first of these that counts, if any does at one of the two and none at the other."""
+        then, now = [[one for one in made if one.counts(side.instant)] for side in (self._old, self._new)]
+        return ByDecision((then or now)[0], undone=bool(then)) if bool(then) != bool(now) else None
 
     def counted(self, name: str) -> tuple[bytes, ...]:
         return ()
@@ -78,10 +82,10 @@ class Passing:
         return ByTime(self._undone)
 
     def of_decided(self, purpose: str) -> Cause | None:
-        later = self._old if self._undone else self._new
-        holds = later.decided.get(purpose)
-        came = holds is not None and self._first < holds.decided_at <= self._last
-        return ByDecision(holds, self._undone) if holds is not None and came else None
+        for side in (self._old, self._new) if self._undone else (self._new, self._old):
+            if (holds := side.decided.get(purpose)) is not None and (cause := self._came([holds])):
+                return cause
+        return None
 
 
 class Chained:

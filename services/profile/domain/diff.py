@@ -1,10 +1,12 @@
 """What differs between two answers about one customer. What made each difference is told by its causes (`domain.causes`)."""
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import msgspec
 
+from services.profile.domain.clocks import NOW, Instant
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.expressions.tree import EVERY_FIELD
 from services.profile.domain.golden import GoldenTrait, VerifiedValue, computed_names
 from services.profile.domain.membership import NOWHERE, looks_at
@@ -12,14 +14,13 @@ from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.state import LinkedIdentifier, State
 from shared.events.catalogue import Entry
-from shared.events.consent import DecisionRecorded
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
     """One of the two answers, and the states of those who were one by then, which may be so before anything had happened.
 
-    `at` is the clock of what counts by the passing of time and of decisions; `next_at` the next instant at which these two alone
-    may give another answer, None when they never do. `redacted`: it is without what was computed and without segments, as events
+    `next_at` is the next instant, of the clock that is walked along, at which the passing of time and decisions alone may give
+    another answer, None when they never do. `redacted`: it is without what was computed and without segments, as events
     that may count for them are gone.
     """
 
@@ -28,13 +29,18 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     verified: Set[str] = frozenset()  # traits, by name
     identifiers: Mapping[bytes, LinkedIdentifier] = {}
     segments: Set[str] = NOWHERE
-    decided: Mapping[str, DecisionRecorded] = {}  # by purpose: the decision that holds
-    confirmed: Mapping[VerifiedValue, DecisionRecorded] = {}  # what confirmed a value first, whenever that was
+    decided: Mapping[str, KnownDecision] = {}  # by purpose: the decision that holds
+    confirmed: Mapping[VerifiedValue, Sequence[KnownDecision]] = {}  # what confirmed a value, the first first, whenever that was
     states: Mapping[bytes, State] = {}
     rules: Rules = SHIPPED_RULES
-    at: int = 0
+    instant: Instant = NOW
     next_at: int | None = None
     redacted: bool = False
+
+    @property
+    def at(self) -> int:
+        """Of what counts by the passing of time."""
+        return self.instant.earlier
 
     @property
     def members(self) -> Set[bytes]:
@@ -58,7 +64,7 @@ class ByEvent(msgspec.Struct, frozen=True):
 class ByDecision(msgspec.Struct, frozen=True):
     """What the person decided, or confirmed from the very address that is the value."""
 
-    decision: DecisionRecorded
+    decision: KnownDecision
     undone: bool
 
 
@@ -139,8 +145,8 @@ class ConsentChange(msgspec.Struct, frozen=True):
     """Of all that was decided about a purpose, the decision that holds."""
 
     purpose: str
-    old: DecisionRecorded | None
-    new: DecisionRecorded | None
+    old: KnownDecision | None
+    new: KnownDecision | None
     cause: Cause | None
 
     def __repr__(self) -> str:

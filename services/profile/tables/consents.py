@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
+from services.profile.domain.decided import KnownDecision
 from shared import faults
 from shared.events.catalogue import encode
-from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_erasure
+from shared.events.consent import PurposeDefined, outlives_erasure
 from shared.ids import partition_of
 
 decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
-decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
+decode_decision = msgspec.msgpack.Decoder(KnownDecision).decode
 
 
 class Consents:
@@ -30,14 +31,14 @@ class Consents:
         rows = await self._pool.fetch("SELECT purpose FROM purposes ORDER BY name, version")
         return {purpose.name: purpose for purpose in (decode_purpose(row["purpose"]) for row in rows)}
 
-    async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[DecisionRecorded]]:
+    async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         rows = await self._pool.fetch(
             """SELECT h AS value_hash, decision FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
                JOIN decisions ON bucket = b AND value_hash = h""",
             [partition_of(value_hash, self._partitions) for value_hash in hashes],
             list(hashes),
         )
-        found: dict[bytes, list[DecisionRecorded]] = {value_hash: [] for value_hash in hashes}
+        found: dict[bytes, list[KnownDecision]] = {value_hash: [] for value_hash in hashes}
         for row in rows:
             found[row["value_hash"]].append(decode_decision(row["decision"]))
         return found
@@ -71,7 +72,7 @@ class Consents:
         """The position of the consent log at or before which the newest version of a purpose stands."""
         return int(await self._pool.fetchval("SELECT pos FROM purposes WHERE name = $1 ORDER BY version DESC LIMIT 1", purpose))
 
-    async def apply(self, purposes: Sequence[PurposeDefined], decisions: Sequence[DecisionRecorded], consumed: int) -> None:
+    async def apply(self, purposes: Sequence[PurposeDefined], decisions: Sequence[KnownDecision], consumed: int) -> None:
         """What a person granted before an erasure doesn't come back, in whatever order the two are learnt."""
         bucket_of = partial(partition_of, partitions=self._partitions)
         async with self._pool.acquire() as connection, connection.transaction():

@@ -659,7 +659,7 @@ class Cause(_message.Message):
 
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
-        """When our log took it (transaction time)."""
+        """When our log took it (transaction time); of a decision, consent's log."""
 
     @_builtins.property
     def receive_time(self) -> _timestamp_pb2.Timestamp:
