@@ -78,9 +78,8 @@ class Profiles:
         if not name:
             raise InvalidInput("declare the purpose that the profile will be used for", reason="PURPOSE_MISSING")
         if name not in self._purposes:
-            if not (
-                self._purposes and self._lease_holds()
-            ):  # it may not have been read yet, or defined while consent was not heard
+            # It may not have been read yet, or defined while consent was not heard.
+            if not (self._purposes and self._lease_holds()):
                 raise Unavailable("purposes are not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             raise InvalidInput("no such purpose is defined", reason="PURPOSE_UNKNOWN")
         return self._purposes[name]

@@ -47,7 +47,7 @@ deeds = st.one_of(
     st.one_of(
         st.tuples(st.just("split"), st.integers(0, 9), when),
         st.tuples(st.just("wait"), st.integers(1, 9)),
-        st.tuples(st.just("confirm"), st.sampled_from(ADDRESSES)),
+        st.tuples(st.just("confirm"), st.sampled_from(ADDRESSES), st.sampled_from([0, 0, 3, 12])),  # told of seconds later
         st.tuples(st.just("erase"), who, when),
     ),
 )
@@ -117,7 +117,7 @@ class RuledStory(Story):
             elif kind == "wait":
                 self.past.log.now += arguments[0] * SECOND
             elif kind == "confirm":
-                self.confirm(arguments[0], self.past.log.now + 1)
+                self.confirm(arguments[0], self.past.log.now + 1 - arguments[1] * SECOND, arguments[1] * SECOND)
             elif kind == "activate":
                 self.activate(arguments[0])
                 if arguments[1]:
