@@ -8,12 +8,12 @@ CustomerError
 ├── NotPermitted          the caller may not, whatever it changes
 ├── WrongState            the thing is not in a state that allows this
 │   ├── TooLarge          there is more of it than is ever looked at together; trying again changes nothing
-│   ├── ProfileFailed   no answer can be made about this one customer: a bug, and an alarm; others are served
 │   ├── VersionGap        an event would leave a hole in its stream: a bug, or a damaged view; never retried
 │   └── LogDamaged        the log is not what was signed before: an alarm; nothing further is signed
 ├── Conflict              lost a race, or a request id was reused for something else
 ├── LimitExceeded         try again later, slower
 ├── DeadlineExceeded      not confirmed in time; repeat the same request id to learn the outcome
+├── ProfileFailed         no answer can be made about this one customer: a bug of ours, and an alarm; others are served
 └── Unavailable           retryable: a server is down, or what was asked for is not there yet
     ├── NotFreshEnough
     └── Fenced            another writer has taken over these partitions
@@ -66,10 +66,6 @@ class TooLarge(WrongState):
     default_reason = "TOO_LARGE"
 
 
-class ProfileFailed(WrongState):
-    default_reason = "PROFILE_FAILED"
-
-
 class VersionGap(WrongState):
     default_reason = "VERSION_GAP"
 
@@ -88,6 +84,10 @@ class LimitExceeded(CustomerError):
 
 class DeadlineExceeded(CustomerError):
     default_reason = "DEADLINE_EXCEEDED"
+
+
+class ProfileFailed(CustomerError):
+    default_reason = "PROFILE_FAILED"
 
 
 class Unavailable(CustomerError):

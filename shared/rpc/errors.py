@@ -29,6 +29,7 @@ CODES: list[tuple[type[Exception], int]] = [
     (errors.Conflict, Code.ABORTED),
     (errors.LimitExceeded, Code.RESOURCE_EXHAUSTED),
     (errors.DeadlineExceeded, Code.DEADLINE_EXCEEDED),
+    (errors.ProfileFailed, Code.INTERNAL),
     (errors.Unavailable, Code.UNAVAILABLE),
 ]
 

@@ -32,6 +32,7 @@ STATUSES: Final[list[tuple[type[Exception], int]]] = [
     (errors.Conflict, 409),
     (errors.LimitExceeded, 429),
     (errors.DeadlineExceeded, 429),
+    (errors.ProfileFailed, 500),
     (errors.Unavailable, 429),
 ]
 

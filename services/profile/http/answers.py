@@ -26,6 +26,7 @@ STATUSES: Final[list[tuple[type[Exception], int]]] = [
     (errors.Conflict, 409),
     (errors.LimitExceeded, 429),
     (errors.DeadlineExceeded, 504),
+    (errors.ProfileFailed, 500),
     (errors.Unavailable, 503),
 ]
 GONE: Final = frozenset({"CUSTOMER_ERASED"})  # 410: it was there, and will not be again

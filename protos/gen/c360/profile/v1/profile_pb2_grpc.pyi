@@ -39,7 +39,8 @@ class ProfileServiceStub:
     INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
     VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, OBJECTED, RESTRICTED),
-    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
+    INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
     Of the past, whoever was one with the customer then is asked too, as of now.
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
     of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
@@ -98,7 +99,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
     VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, OBJECTED, RESTRICTED),
-    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
+    INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
     Of the past, whoever was one with the customer then is asked too, as of now.
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
     of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
@@ -160,7 +162,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
         VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, OBJECTED, RESTRICTED),
-        UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered).
+        UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
+        INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
         Of the past, whoever was one with the customer then is asked too, as of now.
         An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
         of the past, by customer id, and get what is left: nothing personal, and the number of events that can't be read.
