@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from c360.common.v1.common_pb2 import CustomerRef
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.profile.v1 import profile_pb2
 from c360.profile.v1 import watch_pb2 as pb
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -298,10 +298,11 @@ async def test_only_a_change_of_the_traits_asked_for_is_told_and_who_is_nobody_i
     key = (await inside.keys([stream]))[stream]
     await inside.record([founded(stream, 0), identified(stream, key, 1, city="Kiel", tier=1)])
     customer, nobody = CustomerRef(customer_id=to_text(stream)), CustomerRef(customer_id=to_text(new_id()))
-    request = pb.WatchProfilesRequest(purpose="mirror", customers=[customer, nobody], changed_traits=["city"])
+    placeholder = CustomerRef(identifier=Identifier(namespace="user_id", value="none"))
+    request = pb.WatchProfilesRequest(purpose="mirror", customers=[customer, nobody, placeholder], changed_traits=["city"])
     call = inside.watches.WatchProfiles(request, timeout=PATIENCE_S)
     first = await call.read()
-    assert list(first.unknown_customers) == [nobody]
+    assert list(first.unknown_customers) == [nobody, placeholder]
     assert len(first.changes) == 1
     await inside.record([identified(stream, key, 2, tier=2)])
     await inside.record([identified(stream, key, 3, city="Kiel")])

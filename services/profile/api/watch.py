@@ -62,11 +62,21 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
 
     async def _customers(self, refs: Sequence[CustomerRef]) -> tuple[set[bytes], list[CustomerRef]]:
         """Who is named, and those of them who are nobody."""
-        named = [named_customer(ref) for ref in refs]
+        named = [_named(ref) for ref in refs]
         found = await self._batches.customers_of({one for one in named if isinstance(one, Identifier)})
         customers = [found[one] if isinstance(one, Identifier) else one for one in named]
         known = await self._batches.newest({one for one in customers if isinstance(one, bytes)})
         return set(known), [ref for ref, one in zip(refs, customers, strict=True) if one not in known]
+
+
+def _named(ref: CustomerRef) -> bytes | Identifier | None:
+    """None: by an identifier that can't be anybody's, such as a placeholder. Raises InvalidInput (CUSTOMER_MISSING, CUSTOMER_ID_INVALID)."""
+    try:
+        return named_customer(ref)
+    except InvalidInput as refused:
+        if refused.reason != "IDENTIFIER_INVALID":
+            raise
+        return None
 
 
 def wanted_by(request: pb.WatchProfilesRequest) -> Wanted:

@@ -107,7 +107,9 @@ class WatchProfilesResponse(_message.Message):
 
     @_builtins.property
     def unknown_customers(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.CustomerRef]:
-        """In the first message: those named who are no customers. They are not watched."""
+        """In the first message: those named who are no customers, as they were named; also by an identifier that is nobody's because it can't
+        be used (of the wrong form, or a placeholder such as "none"). They are not watched.
+        """
 
     def __init__(
         self,

@@ -57,8 +57,8 @@ class WatchServiceServicer:
         more, or by what the purpose may not see.
         To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
         Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID,
-        BATCH_TOO_LARGE, FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, BATCH_TOO_LARGE,
+        FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
         (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED: come again with the newest positions), RESOURCE_EXHAUSTED (WATCHES_BUSY: 100 are running).
         """
