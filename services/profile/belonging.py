@@ -61,5 +61,5 @@ class Belongings:
         if erased or cluster.redacted:
             return Belonging([], sorted(hidden), [], rules, sorted(conditions.keys() - hidden))
         found = standing(states, profile.record, rules, at).segments
-        cut = {name for name, one in conditions.items() if name not in hidden and rests_on_less(one, profile.record)}
+        cut = {name for name, one in conditions.items() if name not in hidden and rests_on_less(one, profile.record, rules)}
         return Belonging(sorted(found - hidden), sorted(hidden), sorted(cut), rules)

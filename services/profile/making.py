@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from services.profile.domain.fold import evolve_to
-from services.profile.domain.rules import fold_digest
 from services.profile.domain.state import Held, linked
 from services.profile.tables import erasures
 from services.profile.tables.editions import Blocked, Editions, heads
@@ -139,7 +138,7 @@ class Maker:
         links = _links(page)
         unlinked = {pair for pair in page.touched if links.get(pair[0]) != pair[1]} | _taken_back(page)
         await Identifiers(connection, self._partitions).apply(connection, links, unlinked)
-        await Snapshots(connection, self._partitions).of(fold_digest(self._rulebook.rules.keeping)).keep(page.taken)
+        await Snapshots(connection, self._partitions).of(self._rulebook.rules.keeping).keep(page.taken)
         for entry in page.erased:
             hashes = list(entry.public().identifier_hashes)
             buckets = [partition_of(value_hash, self._partitions) for value_hash in hashes]

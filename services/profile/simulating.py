@@ -20,7 +20,7 @@ from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.membership import Move, moves, standing
 from services.profile.domain.rules import Rules
 from services.profile.domain.sample import Sample
-from services.profile.domain.state import Held
+from services.profile.domain.state import Held, folds_alike
 from services.profile.failures import note
 from services.profile.sight import Sight
 from services.profile.tables.history import History
@@ -188,7 +188,8 @@ class Simulation:
     async def _folded(self, clusters: Clusters, both: tuple[Rules, Rules]) -> list[Clusters]:
         """The same events folded for both rules."""
         live, rules = both
-        if rules.keeping == live.keeping == self._chooser.in_force.keeping:  # else states may be folded for others by now
+        states = (one.state for cluster in clusters.values() for one in cluster.values())
+        if folds_alike(states, live.keeping, rules.keeping, self._chooser.in_force.keeping):  # else they may be for others by now
             return [clusters, clusters]
         records = await self._history.read({stream for cluster in clusters.values() for stream in cluster})
         folded = [await self._history.of(one.keeping).fold(records) for one in both]

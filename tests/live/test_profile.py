@@ -119,6 +119,7 @@ def test_a_sender_that_invents_traits_can_not_make_a_profile_that_nobody_can_rea
         position = platform.record(write_key, event).position
     profile = platform.get_profile(by_identifier("user_id", person), "audit", position)
     assert len(profile.traits) == MAX_TRAITS
+    assert [cut.field for cut in profile.truncated if cut.not_all_kept] == ["traits"]
     assert "bulky" not in profile.traits
 
 

@@ -100,7 +100,7 @@ def test_a_reader_keeps_what_it_read_while_the_writer_goes_on(history: list[Entr
 def test_which_traits_stay_within_the_limit_is_no_matter_of_order(history: list[Entry], random: Random) -> None:
     shuffled = list(history)
     random.shuffle(shuffled)
-    with patch("services.profile.domain.state.MAX_TRAITS", 2):
+    with patch("services.profile.domain.state.MAX_TOLD", 2):
         assert state_hash(fold(shuffled)) == state_hash(fold(history))
         states = by_stream(history)
         assert combine(states).traits == fold(history).traits

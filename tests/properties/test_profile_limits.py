@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 
 from services.profile.domain import state as states
 from services.profile.domain.fold import evolve
-from services.profile.domain.rules import PLAIN
-from services.profile.domain.state import State, fork
+from services.profile.domain.golden import golden_record
+from services.profile.domain.membership import rests_on_less, standing, standing_by
+from services.profile.domain.rules import PLAIN, Keeping
+from services.profile.domain.rules_document import SHIPPED_RULES, read, rules_of
+from services.profile.domain.state import State, fork, is_kept_for
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import derived_id
@@ -23,7 +27,7 @@ namings = st.lists(st.tuples(st.integers(0, 20), st.lists(st.integers(0, 9), max
 
 @contextmanager
 def room_for(names: int) -> Iterator[None]:
-    with patch.object(states, "MAX_NAMED", names), patch.object(states, "MAX_TRAITS", names):
+    with patch.object(states, "MAX_NAMED", names), patch.object(states, "MAX_TOLD", names):
         yield
 
 
@@ -31,31 +35,43 @@ def named(number: int) -> bytes:
     return derived_id(bytes([number]))
 
 
-def add(state: State, at: int, numbers: list[int]) -> None:
+def add(state: State, at: int, numbers: list[int], keeping: Keeping) -> None:
     """An event that names the identifiers, and says a trait of each number: every third removes it."""
     hashes = tuple(map(named, numbers))
     public = events.Activity(source="web", resolved_by=hashes[0], also_named=hashes[1:], received_at=0)
     said = events.Identified(traits={f"trait {number}": None if (at + number) % 3 == 0 else number for number in numbers})
     entry: Entry = make_entry(events.IDENTIFIED, STREAMS[0], derived_id(repr((at, numbers)).encode()), at, public, said, KEY)
-    evolve(state, entry, public, said, PLAIN)
+    evolve(state, entry, public, said, keeping)
 
 
-@given(namings, st.randoms(use_true_random=False))
-def test_the_smallest_stay_in_any_order_and_with_whatever_was_read_between(
-    told: list[tuple[int, list[int]]], random: Random
+def say(state: State, at: int, traits: dict[str, Any], keeping: Keeping) -> None:
+    public = events.Activity(source="web", resolved_by=named(0), received_at=at)
+    said = events.Identified(traits=traits)
+    entry: Entry = make_entry(
+        events.IDENTIFIED, STREAMS[0], derived_id(repr(sorted(traits)).encode(), bytes([at])), at, public, said, KEY
+    )
+    evolve(state, entry, public, said, keeping)
+
+
+@given(namings, st.sets(st.integers(0, 9)), st.randoms(use_true_random=False))
+def test_those_the_rules_name_and_the_smallest_stay_in_any_order_and_with_whatever_was_read_between(
+    told: list[tuple[int, list[int]]], first: set[int], random: Random
 ) -> None:
     told = [one for one in told if one[1]] * 2
     random.shuffle(told)
+    keeping = Keeping(first=frozenset(f"trait {number}" for number in first))
     state = State()
     with room_for(LIMIT):
         for at, numbers in told:
-            add(state, at, numbers)
+            add(state, at, numbers, keeping)
             if random.random() < 0.3:
                 state = fork(state)
     earliest = {number: min(at for at, numbers in told if number in numbers) for _, numbers in told for number in numbers}
     assert state.named == {named(number): earliest[number] for number in sorted(earliest, key=named)[:LIMIT]}
-    names = sorted((f"trait {number}" for number in earliest), key=states._rank_of_name)[:LIMIT]
-    assert state.traits.keys() | state.removals.keys() == set(names)
+    names = sorted((number not in first, b"" if number in first else states._rank_of_name(name), name) for number in earliest
+                   for name in [f"trait {number}"])  # fmt: skip
+    assert state.traits.keys() | state.removals.keys() == {name for _, _, name in names[:LIMIT]}
+    assert state.left_out_for == (keeping.digest_of_first if len(names) > LIMIT else b""), "what is left out is said"
 
 
 def test_one_more_of_too_many_is_looked_up_and_not_all_of_them_looked_at() -> None:
@@ -76,3 +92,33 @@ def test_one_more_of_too_many_is_looked_up_and_not_all_of_them_looked_at() -> No
             evolve(state, entry, public, said, PLAIN)
     assert (len(state.named), len(state.traits)) == (room, room)
     assert ranked <= 2 * (told + room), "each once, and those that were there once more"
+
+
+def test_whoever_invents_names_ousts_no_trait_that_the_rules_name_and_it_is_said() -> None:
+    rules = rules_of(
+        read(
+            '{"traits": {"email": {}}, "segments": {"us": {"when": "traits.country == \'US\'"}, "any": {"when": "size(traits) > 1"}}}'
+        ),
+        2,
+    )
+    state, kept = State(), {"email": "ada@example.com", "country": "US"}
+    assert not golden_record({STREAMS[0]: state}, rules).left_out
+    say(state, 0, kept, rules.keeping)
+    say(state, 1, {f"invented {number}": number for number in range(states.MAX_TOLD)}, rules.keeping)
+    record = golden_record({STREAMS[0]: state}, rules)
+    assert {name: record.traits[name].value for name in kept} == kept
+    assert (len(record.traits), record.left_out) == (states.MAX_TRAITS, True)
+    assert rules.segments is not None
+    assert [name for name, one in rules.segments.conditions.items() if rests_on_less(one, record, rules)] == ["any"]
+    assert standing_by({STREAMS[0]: state}, rules, rules.segments, (), 0) == standing([state], record, rules, 0)
+    assert not is_kept_for(state, PLAIN), "other rules may have left out others"
+
+
+def test_as_many_may_have_been_removed_as_there_are() -> None:
+    state, gone = State(), {f"gone {number}": number for number in range(states.MAX_TRAITS)}
+    say(state, 0, gone, PLAIN)
+    say(state, 1, dict.fromkeys(gone), PLAIN)
+    say(state, 2, {f"there {number}": number for number in range(states.MAX_TRAITS)}, PLAIN)
+    record = golden_record({STREAMS[0]: state}, SHIPPED_RULES)
+    assert (len(record.traits), record.left_out) == (states.MAX_TRAITS, False)
+    assert all(name.startswith("there") for name in record.traits)

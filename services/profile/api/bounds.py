@@ -26,6 +26,14 @@ def bounded(message: pb.Profile, totals: dict[str, int]) -> pb.Profile:
     return message
 
 
+def say_some_are_not_kept(message: pb.Profile) -> None:
+    """Of traits that were left out when they came, neither names nor number are known."""
+    said = next((one for one in message.truncated if one.field == "traits"), None)
+    if said is None:
+        said = message.truncated.add(field="traits", sent_count=len(message.traits), total_count=len(message.traits))
+    said.not_all_kept = True
+
+
 def _cut_traits(message: pb.Profile) -> list[str]:
     """In the order of their names those stay that fit beside the ones before; the names of the others."""
     names, left_out, size_bytes = sorted(message.traits), [], 0

@@ -23,6 +23,10 @@ class Mask(msgspec.Struct, frozen=True):
     def wants_any_trait(self, names: Collection[str]) -> bool:
         return TRAITS in self.fields and (self.traits is None or not self.traits.isdisjoint(names))
 
+    def wants_more_than(self, names: Collection[str]) -> bool:
+        """Whether it asks for traits of which these are not all."""
+        return TRAITS in self.fields and (self.traits is None or not self.traits.issubset(names))
+
 
 WHOLE = Mask(FIELDS)
 

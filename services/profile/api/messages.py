@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from c360.common.v1 import common_pb2
 from c360.profile.v1 import profile_pb2 as pb
 
-from services.profile.api.bounds import LISTED_AT_MOST, bounded
+from services.profile.api.bounds import LISTED_AT_MOST, bounded, say_some_are_not_kept
 from services.profile.api.masks import WHOLE, Mask
 from services.profile.api.values import to_value
 from services.profile.domain.golden import GoldenTrait
@@ -66,7 +66,10 @@ LISTS: dict[str, Callable[[View], int]] = {
 def profile_message(profile: Profile, purpose: PurposeDefined, verified: frozenset[str], mask: Mask = WHOLE) -> pb.Profile:
     view = View(profile, release(profile.record, purpose), purpose, verified, mask)
     message = pb.Profile(**{field: FIELDS[field](view) for field in mask.fields})
-    return bounded(message, {field: count(view) for field, count in LISTS.items() if field in mask.fields})
+    bounded(message, {field: count(view) for field, count in LISTS.items() if field in mask.fields})
+    if profile.record.left_out and mask.wants_more_than(profile.record.traits):
+        say_some_are_not_kept(message)
+    return message
 
 
 def as_of_its_events(message: pb.Profile, rules: Rules) -> pb.Profile:

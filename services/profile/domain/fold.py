@@ -104,7 +104,7 @@ def _take_traits(state: State, entry: Entry, public: events.Activity, personal: 
             traits[name] = {public.source: candidate}
         else:
             offer(candidates, public.source, candidate)
-    keep_within_limits(state, personal.traits)
+    keep_within_limits(state, keeping, personal.traits)
 
 
 def fits(value: Any) -> bool:

@@ -7,9 +7,10 @@ import msgspec
 
 from services.profile.domain.computed.aggregates import values
 from services.profile.domain.computed.take import join
-from services.profile.domain.rules import Rules, TraitRule
+from services.profile.domain.rules import PLAIN, Keeping, Rules, TraitRule
 from services.profile.domain.said import Assertion, Rank, assertions
 from services.profile.domain.state import (
+    MAX_TRAITS,
     Candidate,
     LinkedIdentifier,
     State,
@@ -19,6 +20,7 @@ from services.profile.domain.state import (
     linked,
     names_all,
     offer,
+    ranking,
     remove,
     state_hash,
 )
@@ -55,14 +57,15 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     restricted: bool = False
     named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it
     unplaced: frozenset[LinkedIdentifier] = frozenset()  # may be among the identifiers: not all that events name could be kept
+    left_out: bool = False  # traits, for want of room: of others than the rules name
     redacted: frozenset[str] = frozenset()  # names of traits that can't be told, as events that may count for them are gone
 
     def __repr__(self) -> str:
         return f"<GoldenRecord of {len(self.members)} members sealed>"
 
 
-def combine(states: dict[bytes, State]) -> State:
-    """The state that one stream with all their events would have."""
+def combine(states: dict[bytes, State], keeping: Keeping = PLAIN) -> State:
+    """The state that one stream with all their events would have, under the same keeping."""
     whole = State(founding_number=min(state.founding_number for state in states.values()))
     oldest = min(states.values(), key=lambda state: state.founding_number)
     whole.founded_at = oldest.founded_at
@@ -83,8 +86,9 @@ def combine(states: dict[bytes, State]) -> State:
         for name, rank in state.removals.items():
             remove(whole.removals, name, rank)
         join_assertions(whole, state)
+        whole.left_out_for = whole.left_out_for or state.left_out_for
     whole.computed = join(state.computed for state in states.values())
-    keep_within_limits(whole)
+    keep_within_limits(whole, keeping)
     return whole
 
 
@@ -105,18 +109,20 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
     Computed traits are as of `at`, or of the newest event that counts, whichever is later. Those identifiers are there that an event
     names which counts, whenever it was learnt that they are the customer's.
     """
-    whole = combine(states)
+    whole = combine(states, rules.keeping)
     members = sorted(states, key=lambda stream: (states[stream].founding_number, stream))
     links, all_named = linked(whole), all(map(names_all, states.values()))
+    traits = _survivors(whole, rules, verified, None)
     return GoldenRecord(
         members=members,
-        traits=_survivors(whole, rules, verified, None) | _computed(whole, rules, at),
+        traits=_fitting(traits, rules) | _computed(whole, rules, at),
         identifiers={h: one for h, one in links.items() if h in whole.named},
         founded_at=whole.founded_at if whole.first_seen_at == END_OF_TIME else whole.first_seen_at,
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
         restricted=whole.restricted,
         named=whole.named,
+        left_out=bool(whole.left_out_for) or len(traits) > MAX_TRAITS,
         unplaced=frozenset() if all_named else frozenset(one for h, one in links.items() if h not in whole.named),
     )
 
@@ -137,8 +143,20 @@ def surviving(
     states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue], names: Collection[str] | None
 ) -> dict[str, GoldenTrait]:
     """As in the golden record, of the traits of these names, and without the computed ones."""
-    whole = next(iter(states.values())) if len(states) == 1 else combine(states)
-    return _survivors(whole, rules, verified, names)
+    whole = next(iter(states.values())) if len(states) == 1 else combine(states, rules.keeping)
+    if len(whole.traits) + len(whole.assertions) <= MAX_TRAITS:  # nearly always
+        return _survivors(whole, rules, verified, names)
+    found = _fitting(_survivors(whole, rules, verified, None), rules)
+    return {name: trait for name, trait in found.items() if names is None or name in names}
+
+
+def _fitting(found: dict[str, GoldenTrait], rules: Rules) -> dict[str, GoldenTrait]:
+    """As many as a profile has at most."""
+    if len(found) <= MAX_TRAITS:
+        return found
+    rank = ranking(rules.keeping.first)
+    stay = set(sorted(found, key=lambda name: (rank(name), name))[:MAX_TRAITS])
+    return {name: trait for name, trait in found.items() if name in stay}
 
 
 def _survivors(

@@ -123,9 +123,11 @@ def by_events_alone(rules: Rules, segments: Iterable[str]) -> bool:
     )
 
 
-def rests_on_less(condition: Condition, record: GoldenRecord) -> bool:
-    """Whether it looks at a trait of which not all could be considered."""
+def rests_on_less(condition: Condition, record: GoldenRecord, rules: Rules) -> bool:
+    """Whether it looks at a trait of which not all could be considered, or that may have been left out."""
     names = looks_at(condition)
+    if record.left_out and not condition.sent <= rules.keeping.first:
+        return True
     return any(
         trait.cut and (name in names or (EVERY_FIELD in names and trait.source != COMPUTED))
         for name, trait in record.traits.items()

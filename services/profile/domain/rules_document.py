@@ -79,7 +79,7 @@ def rules_of(document: RulesDocument, version: int) -> Rules:
     """Of one that `read` has taken: what that has compiled isn't compiled again."""
     compiled = _compiled(_sections.encode((document.computed, document.segments)))
     definitions, segments = compiled[0] if document.computed else None, compiled[1] if document.segments else None
-    keeping = keeping_of(document.default, document.traits, definitions)
+    keeping = keeping_of(document.default, document.traits, definitions, segments)
     return Rules(
         version=version,
         default=document.default,

@@ -5,7 +5,7 @@ said. Joining states is a semilattice: order and duplication change nothing.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,13 +13,15 @@ import msgspec
 from services.profile.domain.computed import occurrences
 from services.profile.domain.computed.occurrences import Kept
 from services.profile.domain.ranked import Ranked
+from services.profile.domain.rules import Keeping, fold_digest
 from services.profile.domain.said import Rank, Said, cut_middle, keep, sort
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 
 V = TypeVar("V")
 
-MAX_TRAITS = 1_000  # of a customer; a sender that invents names must not make a profile that nobody can read
+MAX_TRAITS = 1_000  # of a profile; a sender that invents names must not make one that nobody can read
+MAX_TOLD = 2_000  # traits of which a state knows anything: as many may have been removed as there are
 
 MAX_NAMED = 10_000  # identifiers of a stream: who names ever new ones must not make a state that nobody can read
 
@@ -69,6 +71,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
     assertions: dict[str, dict[bytes, Said]] = {}  # by trait, then by event id: of the traits whose rule needs all
     overfull: set[str] = set()  # of those, where not all could be kept
     removals: dict[str, Rank] = {}  # by trait: the latest that any source sent
+    left_out_for: bytes = b""  # when names of traits were left out for want of room: digest of those that stay before others
     computed: dict[str, Kept] = {}  # by computed trait: of the events that count
     identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
     named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it, whosever it is
@@ -93,7 +96,7 @@ class Held(msgspec.Struct):
 def close(state: State) -> None:
     """Nothing personal is left, and none comes any more."""
     state.erased, state.traits, state.assertions, state.overfull, state.removals = True, {}, {}, set(), {}
-    state.identifiers, state.computed, state.parted = {}, {}, set()
+    state.identifiers, state.computed, state.parted, state.left_out_for = {}, {}, set(), b""
     state.__dict__.clear()
 
 
@@ -129,23 +132,44 @@ def admits(state: State, version: int) -> bool:
     return True
 
 
-def keep_within_limits(state: State, told: Iterable[str] | None = None) -> None:
-    """Of too many traits those stay whose names have the smallest hash. `told`: since the last time, only these may have come in."""
-    if len(state.traits) + len(state.assertions) + len(state.removals) <= MAX_TRAITS:
+def keep_within_limits(state: State, keeping: Keeping, told: Iterable[str] | None = None) -> None:
+    """Of too many traits those stay that the rules name, and of others those whose names have the smallest hash: a choice that no
+    order of events can change. `told`: since the last time, only these may have come in."""
+    if len(state.traits) + len(state.assertions) + len(state.removals) <= MAX_TOLD:
         return
     ranked: Ranked[str] | None = state.__dict__.get("traits") if told is not None else None
     if ranked is None:
         names = state.traits.keys() | state.assertions.keys() | state.removals.keys()
-        if len(names) <= MAX_TRAITS:
+        if len(names) <= MAX_TOLD:
             return
-        state.__dict__["traits"] = ranked = Ranked(names, _rank_of_name)
+        state.__dict__["traits"] = ranked = Ranked(names, ranking(keeping.first))
     for name in told or ():
         if name in state.traits or name in state.assertions or name in state.removals:
             ranked.add(name)
-    for name in ranked.beyond(MAX_TRAITS):
+    for name in ranked.beyond(MAX_TOLD):
+        state.left_out_for = keeping.digest_of_first
         for held in (state.traits, state.assertions, state.removals):
             held.pop(name, None)
         state.overfull.discard(name)
+
+
+def is_kept_for(state: State, keeping: Keeping) -> bool:
+    """Whether a fold with `keeping` gives this very state, which has the `fold_digest` of that."""
+    return state.left_out_for in (b"", keeping.digest_of_first)
+
+
+def folds_alike(states: Iterable[State], *keepings: Keeping) -> bool:
+    """Whether states that are of one of them are of each."""
+    one = keepings[0]
+    return all(one == other for other in keepings) or (
+        len({fold_digest(other) for other in keepings}) == 1
+        and all(is_kept_for(state, other) for state in states for other in keepings)
+    )
+
+
+def ranking(first: Collection[str]) -> Callable[[str], bytes]:
+    """Of names of traits: the smaller stays."""
+    return lambda name: b"" if name in first else _rank_of_name(name)
 
 
 def _rank_of_name(name: str) -> bytes:
@@ -230,7 +254,7 @@ def state_hash(state: State) -> str:
     identifiers, edges = _in_order(state.identifiers), _in_order(state.edges)
     clocks = (state.founding_number, state.founded_at, state.first_seen_at, state.last_seen_at)
     kept = {name: _in_order(kept) for name, kept in state.assertions.items()}
-    traits = (state.traits, kept, state.overfull, state.removals)
+    traits = (state.traits, kept, state.overfull, state.removals, state.left_out_for)
     graph = (identifiers, _in_order(state.named), edges, state.cut, state.parted)
     content = (*clocks, *traits, state.computed, *graph, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()

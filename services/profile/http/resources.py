@@ -115,14 +115,16 @@ def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -
     cut = {name for name in held if released.traits[name].cut} | (set(belonging.cut) - held if belonging else set())
     if not wanted.verbose:
         values = {name: released.traits[name].value if name in held else True for name in shown}
-        return {"traits": values, "cursor": cursor} | ({"cut": told} if (told := [name for name in shown if name in cut]) else {})
+        return {"traits": values, "cursor": cursor, **_left_out(read)} | (
+            {"cut": told} if (told := [name for name in shown if name in cut]) else {}
+        )
     told_of = {name: _trait(released.traits[name], name in verified) if name in held else _audience(name in cut) for name in shown}
     withheld = [
         *released.withheld,
         *(Withheld(f"segment:{name}", NOT_IN_PURPOSE) for name in (belonging.withheld if belonging else ())),
         *(Withheld(f"segment:{name}", REDACTED) for name in (belonging.redacted if belonging else ())),
     ]
-    return {"traits": told_of, "withheld": _withheld(withheld), "cursor": cursor}
+    return {"traits": told_of, "withheld": _withheld(withheld), "cursor": cursor, **_left_out(read)}
 
 
 async def external_ids(read: Read, origins: Origins) -> dict[str, Any]:
@@ -169,7 +171,13 @@ def _more(read: Read) -> dict[str, Any]:
         "state_hash": profile.record.state_hash if purpose.may_see(ALL_TRAITS) else None,
         "cut": sorted(name for name, trait in released.traits.items() if trait.cut),
         "withheld": _withheld(released.withheld),
+        **_left_out(read),
     }
+
+
+def _left_out(read: Read) -> dict[str, bool]:
+    """Whether there may be more traits than the profile has room for."""
+    return {"left_out": True} if read.profile.record.left_out else {}
 
 
 def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tuple[Sequence[Row], dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.profile.domain.fold import evolve_to, happened_by, is_timeless
-from services.profile.domain.rules import PLAIN, Keeping, fold_digest
+from services.profile.domain.rules import PLAIN, Keeping
 from services.profile.domain.state import Held
 from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, Mark, Past, Snapshot, Snapshots
 from shared.events import customer as events
@@ -25,7 +25,7 @@ class History:
     def __init__(self, reader: LogReader, vault: Vault, snapshots: Snapshots, partitions: int, keeping: Keeping = PLAIN) -> None:
         self._reader = reader
         self._vault = vault
-        self._snapshots = snapshots.of(fold_digest(keeping))
+        self._snapshots = snapshots.of(keeping)
         self._partitions = partitions
         self._keeping = keeping
 

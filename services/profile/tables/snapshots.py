@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import msgspec
 
-from services.profile.domain.rules import PLAIN, fold_digest
-from services.profile.domain.state import Held, State
+from services.profile.domain.rules import PLAIN, Keeping, fold_digest
+from services.profile.domain.state import Held, State, is_kept_for
 from shared.events.catalogue import encode
 from shared.ids import partition_of
 from shared.telemetry import logger
@@ -67,12 +67,13 @@ class Snapshots:
         self._pool = pool
         self._partitions = partitions
         self._every = every
+        self._keeping = PLAIN
         self._fold = fold_digest(PLAIN)
 
-    def of(self, fold: bytes) -> Self:
-        """Those that were made by a fold of this digest."""
+    def of(self, keeping: Keeping) -> Self:
+        """Those that were made by a fold that keeps this."""
         others = copy(self)
-        others._fold = fold
+        others._keeping, others._fold = keeping, fold_digest(keeping)
         return others
 
     def is_due(self, version: int) -> bool:
@@ -154,11 +155,13 @@ class Snapshots:
         return len(deleted)
 
     def open(self, mark: Mark, envelope: bytes, key: DataKey) -> Past | None:
-        """None: it was altered."""
+        """None: it was altered, or other traits were left out of it for want of room."""
         try:
             state = decode_state(key.open(envelope, self._binding(mark)))
         except (EnvelopeBroken, msgspec.DecodeError) as error:
             log.error("a snapshot was altered; replaying without it", version=mark.version, error=type(error).__name__)
+            return None
+        if not is_kept_for(state, self._keeping):
             return None
         return Past(Held(state, mark.version, mark.pos), mark.latest_at)
 

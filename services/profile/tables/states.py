@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.profile.domain.rules import fold_digest
-from services.profile.domain.state import Held, State, close
+from services.profile.domain.state import Held, State, close, is_kept_for
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
 from shared.events.catalogue import encode
@@ -43,7 +43,8 @@ class States:
         usable = [row for row in rows if row["stream"] in keys and row["envelope"] and row["fold"] == fold_digest(keeping)]
         found, pieces = dict[bytes, Held](), Pieces(BYTES_AT_ONCE)
         for row in usable:
-            found[row["stream"]] = Held(_open(row, keys[row["stream"]]), row["version"], row["pos"])
+            if is_kept_for(state := _open(row, keys[row["stream"]]), keeping):
+                found[row["stream"]] = Held(state, row["version"], row["pos"])
             await pieces.done(len(row["envelope"]))
         if rest := {row["stream"] for row in rows} - found.keys():
             folded = await self._history.of(keeping).states(rest)

@@ -557,6 +557,7 @@ class Truncated(_message.Message):
     SENT_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
+    NOT_ALL_KEPT_FIELD_NUMBER: _builtins.int
     field: _builtins.str
     """Name of the field."""
     sent_count: _builtins.int
@@ -564,6 +565,10 @@ class Truncated(_message.Message):
     total_count: _builtins.int
     """How many there are that the purpose may see. The rest: of members by ListMembers, of identifiers by ListIdentifiers, which says how
     many it can't list.
+    """
+    not_all_kept: _builtins.bool
+    """Of traits: more were told of the customer than there is room for, so some that the rules don't name were left out for good. How many
+    isn't known; they aren't in `total_count`. Said wherever `traits` are asked for, or some by name that aren't there.
     """
     @_builtins.property
     def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -576,10 +581,11 @@ class Truncated(_message.Message):
         sent_count: _builtins.int = ...,
         total_count: _builtins.int = ...,
         left_out: _abc.Iterable[_builtins.str] | None = ...,
+        not_all_kept: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "left_out", b"left_out", "sent_count", b"sent_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "left_out", b"left_out", "not_all_kept", b"not_all_kept", "sent_count", b"sent_count", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
