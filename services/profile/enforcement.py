@@ -23,12 +23,14 @@ class Withheld(msgspec.Struct, frozen=True, order=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """What may be shown, and by name what may not. `cut_identifiers` is how many more identifiers it may be that are hers."""
+    """What may be shown, and by name what may not. `cut_identifiers` is how many more identifiers it may be that are hers;
+    `too_large` are traits that have no other value than what is larger than a profile carries."""
 
     traits: dict[str, GoldenTrait]
     identifiers: list[LinkedIdentifier]
     withheld: list[Withheld]
     cut_identifiers: int = 0
+    too_large: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Released {len(self.traits)} traits sealed>"
@@ -77,6 +79,7 @@ def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
         ),
         withheld=sorted(withheld),
         cut_identifiers=sum(purpose.may_see(one.namespace) for one in record.unplaced if one.value is not None),
+        too_large=frozenset(name for name in record.too_large if purpose.may_see(name)),
     )
 
 

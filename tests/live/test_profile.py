@@ -123,6 +123,14 @@ def test_a_sender_that_invents_traits_can_not_make_a_profile_that_nobody_can_rea
     assert "bulky" not in profile.traits
 
 
+def test_that_a_value_is_too_large_for_a_profile_is_said(platform: Platform, write_key: str, person: str) -> None:
+    platform.record(write_key, identify(person, ago(10), memo="short"))
+    position = platform.record(write_key, identify(person, ago(5), memo="x" * 5_000, note="x" * 5_000)).position
+    profile = platform.get_profile(by_identifier("user_id", person), "audit", position)
+    assert (values_of(profile), profile.traits["memo"].cut) == ({"memo": "short"}, True)
+    assert [(cut.field, list(cut.too_large)) for cut in profile.truncated] == [("traits", ["note"])]
+
+
 def test_null_removes_a_trait_and_the_past_still_has_it(platform: Platform, write_key: str, person: str) -> None:
     platform.record(write_key, identify(person, ago(10), nickname="Sunny"))
     position = platform.record(write_key, identify(person, ago(5), nickname=None)).position

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.domain import state as states
+from services.profile.domain.explanation import explain
 from services.profile.domain.fold import evolve
 from services.profile.domain.golden import golden_record
 from services.profile.domain.membership import rests_on_less, standing, standing_by
 from services.profile.domain.rules import PLAIN, Keeping
 from services.profile.domain.rules_document import SHIPPED_RULES, read, rules_of
+from services.profile.domain.said import Assertion
 from services.profile.domain.state import State, fork, is_kept_for
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
@@ -112,6 +114,31 @@ def test_whoever_invents_names_ousts_no_trait_that_the_rules_name_and_it_is_said
     assert [name for name, one in rules.segments.conditions.items() if rests_on_less(one, record, rules)] == ["any"]
     assert standing_by({STREAMS[0]: state}, rules, rules.segments, (), 0) == standing([state], record, rules, 0)
     assert not is_kept_for(state, PLAIN), "other rules may have left out others"
+
+
+@given(st.permutations([("short", 0), ("x" * 5_000, 1), (None, 2), ("y" * 5_000, 3), ("again", 4)]), st.integers(1, 5))
+def test_that_a_value_is_too_large_to_carry_is_said_in_any_order(told: list[tuple[str | None, int]], until: int) -> None:
+    rules, told = (
+        rules_of(read('{"segments": {"memo": {"when": "traits.memo == \'short\'"}}}'), 2),
+        [one for one in told if one[1] < until],
+    )
+    state = State()
+    for value, at in told:
+        say(state, at, {"memo": value}, rules.keeping)
+    record = golden_record({STREAMS[0]: state}, rules)
+    shown = record.traits.get("memo")
+    expected = {
+        1: ("short", False, []),
+        2: ("short", True, []),
+        3: (None, False, []),
+        4: (None, False, ["memo"]),
+        5: ("again", False, []),
+    }
+    assert (shown.value if shown else None, bool(shown and shown.cut), sorted(record.too_large)) == expected[until]
+    assert rules.segments is not None
+    assert rests_on_less(rules.segments.conditions["memo"], record, rules) is (until in (2, 4))
+    everything = [Assertion("web", value, at, at, bytes([at])) for value, at in told]
+    assert explain(everything, "memo", rules, ()).cut is (until in (2, 4))
 
 
 def test_as_many_may_have_been_removed_as_there_are() -> None:

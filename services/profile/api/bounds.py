@@ -26,12 +26,12 @@ def bounded(message: pb.Profile, totals: dict[str, int]) -> pb.Profile:
     return message
 
 
-def say_some_are_not_kept(message: pb.Profile) -> None:
-    """Of traits that were left out when they came, neither names nor number are known."""
+def said_of_traits(message: pb.Profile) -> pb.Truncated:
+    """Where it is said what is missing of traits; of those left out when they came neither names nor number are known."""
     said = next((one for one in message.truncated if one.field == "traits"), None)
     if said is None:
         said = message.truncated.add(field="traits", sent_count=len(message.traits), total_count=len(message.traits))
-    said.not_all_kept = True
+    return said
 
 
 def _cut_traits(message: pb.Profile) -> list[str]:

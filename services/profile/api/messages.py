@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from c360.common.v1 import common_pb2
 from c360.profile.v1 import profile_pb2 as pb
 
-from services.profile.api.bounds import LISTED_AT_MOST, bounded, say_some_are_not_kept
+from services.profile.api.bounds import LISTED_AT_MOST, bounded, said_of_traits
 from services.profile.api.masks import WHOLE, Mask
 from services.profile.api.values import to_value
 from services.profile.domain.golden import GoldenTrait
@@ -68,7 +68,9 @@ def profile_message(profile: Profile, purpose: PurposeDefined, verified: frozens
     message = pb.Profile(**{field: FIELDS[field](view) for field in mask.fields})
     bounded(message, {field: count(view) for field, count in LISTS.items() if field in mask.fields})
     if profile.record.left_out and mask.wants_more_than(profile.record.traits):
-        say_some_are_not_kept(message)
+        said_of_traits(message).not_all_kept = True
+    if too_large := sorted(name for name in view.released.too_large if mask.wants_any_trait([name])):
+        said_of_traits(message).too_large.extend(too_large)
     return message
 
 

@@ -7,7 +7,7 @@ import msgspec
 from services.profile.domain.fold import fits
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion, Said, cut_middle, sort
-from services.profile.domain.survivorship import Chosen, Reason, judge, latest_removal
+from services.profile.domain.survivorship import Chosen, Reason, judge, latest_removal, misses
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -33,7 +33,10 @@ def explain(said: Sequence[Assertion], trait: str, rules: Rules, verified: Colle
         lost |= {one.event_id: "CUT" for one in left if one.value is not None and one.event_id not in kept}
         left = [one for one in left if one.event_id not in lost]
     verdicts = judge(left, removed, rules.of(trait), verified)
-    return Explanation(verdicts.chosen, lost | verdicts.lost, cut or (verdicts.chosen is not None and verdicts.chosen.cut))
+    chosen = verdicts.chosen
+    too_large = max((one.rank for one in said if lost.get(one.event_id) == "TOO_LARGE"), default=None)
+    cut |= misses(too_large, removed, chosen.by[0].rank if chosen else None, rules.of(trait))
+    return Explanation(chosen, lost | verdicts.lost, cut or (chosen is not None and chosen.cut))
 
 
 def not_served(said: Sequence[Assertion]) -> Explanation:

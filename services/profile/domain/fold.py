@@ -92,6 +92,7 @@ def _take_traits(state: State, entry: Entry, public: events.Activity, personal: 
     traits, keeps_some = state.traits, keeping.named or keeping.others
     for name, value in personal.traits.items():
         if not fits(value):
+            remove(state.too_large, name, (entry.occurred_at, public.received_at, entry.event_id))
             continue
         if value is None:
             remove(state.removals, name, (entry.occurred_at, public.received_at, entry.event_id))
@@ -108,7 +109,7 @@ def _take_traits(state: State, entry: Entry, public: events.Activity, personal: 
 
 
 def fits(value: Any) -> bool:
-    """A larger value stays in the event, and in the timeline; the profile doesn't carry it."""
+    """A larger value stays in the event, and in the timeline; the profile doesn't carry it and says so."""
     if isinstance(value, str):
         return len(value) <= MAX_TRAIT_BYTES
     return not isinstance(value, dict | list) or len(_canonical.encode(value)) <= MAX_TRAIT_BYTES

@@ -24,7 +24,7 @@ from services.profile.domain.state import (
     remove,
     state_hash,
 )
-from services.profile.domain.survivorship import judge
+from services.profile.domain.survivorship import judge, misses
 from shared.instants import END_OF_TIME
 
 COMPUTED = "computed"  # the source of computed traits
@@ -58,6 +58,7 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it
     unplaced: frozenset[LinkedIdentifier] = frozenset()  # may be among the identifiers: not all that events name could be kept
     left_out: bool = False  # traits, for want of room: of others than the rules name
+    too_large: frozenset[str] = frozenset()  # traits that aren't there, but for values larger than a profile carries
     redacted: frozenset[str] = frozenset()  # names of traits that can't be told, as events that may count for them are gone
 
     def __repr__(self) -> str:
@@ -85,6 +86,8 @@ def combine(states: dict[bytes, State], keeping: Keeping = PLAIN) -> State:
                 offer(whole.traits.setdefault(name, {}), source, candidate)
         for name, rank in state.removals.items():
             remove(whole.removals, name, rank)
+        for name, rank in state.too_large.items():
+            remove(whole.too_large, name, rank)
         join_assertions(whole, state)
         whole.left_out_for = whole.left_out_for or state.left_out_for
     whole.computed = join(state.computed for state in states.values())
@@ -122,6 +125,7 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
         state_hash=state_hash(whole),
         restricted=whole.restricted,
         named=whole.named,
+        too_large=_too_large(whole, traits.keys(), rules),
         left_out=bool(whole.left_out_for) or len(traits) > MAX_TRAITS,
         unplaced=frozenset() if all_named else frozenset(one for h, one in links.items() if h not in whole.named),
     )
@@ -173,8 +177,20 @@ def _survivors(
                 _said(whole, name), removed, rule, {value for of, value in verified if of == name}, name in whole.overfull
             )
         if trait is not None:
-            found[name] = trait
+            found[name] = (
+                msgspec.structs.replace(trait, cut=True) if name in whole.too_large and _misses(whole, name, rule) else trait
+            )
     return found
+
+
+def _misses(whole: State, name: str, rule: TraitRule) -> bool:
+    chosen = max((one.rank for one in whole.traits.get(name, {}).values()), default=None)
+    return misses(whole.too_large[name], whole.removals.get(name), chosen, rule)
+
+
+def _too_large(whole: State, found: Collection[str], rules: Rules) -> frozenset[str]:
+    names = whole.too_large.keys() - found - computed_names(rules)
+    return frozenset(name for name in names if misses(whole.too_large[name], whole.removals.get(name), None, rules.of(name)))
 
 
 def _computed(whole: State, rules: Rules, at: int) -> dict[str, GoldenTrait]:

@@ -128,6 +128,8 @@ def rests_on_less(condition: Condition, record: GoldenRecord, rules: Rules) -> b
     names = looks_at(condition)
     if record.left_out and not condition.sent <= rules.keeping.first:
         return True
+    if record.too_large and (EVERY_FIELD in names or not record.too_large.isdisjoint(names)):
+        return True
     return any(
         trait.cut and (name in names or (EVERY_FIELD in names and trait.source != COMPUTED))
         for name, trait in record.traits.items()

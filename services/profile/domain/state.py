@@ -71,6 +71,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
     assertions: dict[str, dict[bytes, Said]] = {}  # by trait, then by event id: of the traits whose rule needs all
     overfull: set[str] = set()  # of those, where not all could be kept
     removals: dict[str, Rank] = {}  # by trait: the latest that any source sent
+    too_large: dict[str, Rank] = {}  # by trait: the latest value that is larger than a profile carries
     left_out_for: bytes = b""  # when names of traits were left out for want of room: digest of those that stay before others
     computed: dict[str, Kept] = {}  # by computed trait: of the events that count
     identifiers: dict[bytes, LinkedIdentifier] = {}  # by link id
@@ -96,7 +97,7 @@ class Held(msgspec.Struct):
 def close(state: State) -> None:
     """Nothing personal is left, and none comes any more."""
     state.erased, state.traits, state.assertions, state.overfull, state.removals = True, {}, {}, set(), {}
-    state.identifiers, state.computed, state.parted, state.left_out_for = {}, {}, set(), b""
+    state.identifiers, state.computed, state.parted, state.left_out_for, state.too_large = {}, {}, set(), b"", {}
     state.__dict__.clear()
 
 
@@ -109,6 +110,7 @@ def fork(state: State) -> State:
         assertions={name: dict(kept) for name, kept in state.assertions.items()},
         overfull=set(state.overfull),
         removals=dict(state.removals),
+        too_large=dict(state.too_large),
         computed={name: occurrences.fork(kept) for name, kept in state.computed.items()},
         identifiers=dict(state.identifiers),
         named=dict(state.named),
@@ -135,20 +137,21 @@ def admits(state: State, version: int) -> bool:
 def keep_within_limits(state: State, keeping: Keeping, told: Iterable[str] | None = None) -> None:
     """Of too many traits those stay that the rules name, and of others those whose names have the smallest hash: a choice that no
     order of events can change. `told`: since the last time, only these may have come in."""
-    if len(state.traits) + len(state.assertions) + len(state.removals) <= MAX_TOLD:
+    all_held: tuple[dict[str, Any], ...] = (state.traits, state.assertions, state.removals, state.too_large)
+    if sum(map(len, all_held)) <= MAX_TOLD:
         return
     ranked: Ranked[str] | None = state.__dict__.get("traits") if told is not None else None
     if ranked is None:
-        names = state.traits.keys() | state.assertions.keys() | state.removals.keys()
+        names = set[str]().union(*all_held)
         if len(names) <= MAX_TOLD:
             return
         state.__dict__["traits"] = ranked = Ranked(names, ranking(keeping.first))
     for name in told or ():
-        if name in state.traits or name in state.assertions or name in state.removals:
+        if any(name in held for held in all_held):
             ranked.add(name)
     for name in ranked.beyond(MAX_TOLD):
         state.left_out_for = keeping.digest_of_first
-        for held in (state.traits, state.assertions, state.removals):
+        for held in all_held:
             held.pop(name, None)
         state.overfull.discard(name)
 
@@ -184,7 +187,7 @@ def offer(candidates: dict[str, Candidate], source: str, candidate: Candidate) -
 
 
 def remove(removals: dict[str, Rank], name: str, rank: Rank) -> None:
-    """Whatever was said of the trait before is out."""
+    """Whatever was said of the trait before is out. (Or: is known to be before one that is too large.)"""
     removals[name] = max(rank, removals.get(name, rank))
 
 
@@ -254,7 +257,7 @@ def state_hash(state: State) -> str:
     identifiers, edges = _in_order(state.identifiers), _in_order(state.edges)
     clocks = (state.founding_number, state.founded_at, state.first_seen_at, state.last_seen_at)
     kept = {name: _in_order(kept) for name, kept in state.assertions.items()}
-    traits = (state.traits, kept, state.overfull, state.removals, state.left_out_for)
+    traits = (state.traits, kept, state.overfull, state.removals, state.too_large, state.left_out_for)
     graph = (identifiers, _in_order(state.named), edges, state.cut, state.parted)
     content = (*clocks, *traits, state.computed, *graph, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()

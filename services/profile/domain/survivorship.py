@@ -165,6 +165,13 @@ def _by_field(left: list[Assertion], rule: TraitRule) -> tuple[Chosen, dict[byte
     return Chosen(whole, sorted(by.values(), key=lambda one: one.rank, reverse=True)), lost
 
 
+def misses(too_large: Rank | None, removed: Rank | None, chosen: Rank | None, rule: TraitRule) -> bool:
+    """Whether a value that is larger than a profile carries might have been chosen instead; `chosen` is the rank of what was."""
+    if too_large is None or (removed is not None and removed >= too_large):
+        return False
+    return chosen is None or rule.rule != "most_recent" or rule.needs_all or too_large > chosen
+
+
 def latest_removal(said: Iterable[Assertion]) -> Rank | None:
     return max((one.rank for one in said if one.value is None), default=None)
 

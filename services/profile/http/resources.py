@@ -175,9 +175,10 @@ def _more(read: Read) -> dict[str, Any]:
     }
 
 
-def _left_out(read: Read) -> dict[str, bool]:
-    """Whether there may be more traits than the profile has room for."""
-    return {"left_out": True} if read.profile.record.left_out else {}
+def _left_out(read: Read) -> dict[str, Any]:
+    """Whether there may be more traits than the profile has room for, and those of too large values."""
+    too_large = sorted(filter(read.wanted.has, release(read.profile.record, read.purpose).too_large))
+    return ({"left_out": True} if read.profile.record.left_out else {}) | ({"too_large": too_large} if too_large else {})
 
 
 def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tuple[Sequence[Row], dict[str, Any]]:

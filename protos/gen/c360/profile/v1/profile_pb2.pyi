@@ -558,6 +558,7 @@ class Truncated(_message.Message):
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
     NOT_ALL_KEPT_FIELD_NUMBER: _builtins.int
+    TOO_LARGE_FIELD_NUMBER: _builtins.int
     field: _builtins.str
     """Name of the field."""
     sent_count: _builtins.int
@@ -574,6 +575,12 @@ class Truncated(_message.Message):
     def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of traits, the names of those that were left out: ask for them with `read_mask`, some at a time."""
 
+    @_builtins.property
+    def too_large(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of traits, the names of those that have no value because all that was said is larger than a profile carries, 4 KB; the timeline has
+        it. They aren't in `total_count`, and no `read_mask` brings them.
+        """
+
     def __init__(
         self,
         *,
@@ -582,10 +589,11 @@ class Truncated(_message.Message):
         total_count: _builtins.int = ...,
         left_out: _abc.Iterable[_builtins.str] | None = ...,
         not_all_kept: _builtins.bool = ...,
+        too_large: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "left_out", b"left_out", "not_all_kept", b"not_all_kept", "sent_count", b"sent_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "left_out", b"left_out", "not_all_kept", b"not_all_kept", "sent_count", b"sent_count", "too_large", b"too_large", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -612,8 +620,8 @@ class Trait(_message.Message):
     opt-in). Withdrawing the consent later doesn't undo that.
     """
     cut: _builtins.bool
-    """More was said of the trait than is kept for its rule, or than fits the value: it was chosen among the earliest and the latest. Of a
-    computed trait: more events count than are kept, and it is of the newest.
+    """More was said of the trait than is kept for its rule, or than fits the value: it was chosen among the earliest and the latest; or a
+    value above 4 KB, which a profile doesn't carry, might have been chosen instead. Of a computed trait: more events count than are kept, and it is of the newest.
     """
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
