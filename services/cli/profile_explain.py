@@ -24,6 +24,7 @@ from services.cli.options import (
 from services.cli.paging import MORE, PAGE
 
 COLUMNS = ("value", "source", "occurred", "sent", "received", "recorded", "event", "lost because")
+FIELD_COLUMNS = ("field", "value", "source", "event", "lost because")
 COUNTS, WITHHELD = "(counts)", "(withheld)"  # in place of a value: nothing is taken of the event; the purpose may not see it
 NO_VALUE = "(none)"
 
@@ -45,7 +46,8 @@ def explain(
     """Tell why a trait has its value: the rule, everything that sources said of it, and why each of the others lost.
 
     Of each its four clocks: when it occurred, by the client's clock as we corrected it, and when it was sent, by the client's clock
-    as it was; when we received it, and when our log recorded it. Of a computed trait, the events that its value is made of. Some
+    as it was; when we received it, and when our log recorded it. Of a computed trait, the events that its value is made of; of an object
+    that is chosen field by field, which field came from which event, and why it lost to it in the others. Some
     events are named by their end, and some instants without the day that they share with the first; --json has all of it.
 
     Examples:
@@ -89,7 +91,7 @@ def _show(shown: dict[str, Any]) -> None:
         ("value", NO_VALUE if shown["value"] is None else _text(shown["value"])),
         ("rule", f"{json.dumps(shown['rule'])}{whose}"),
         ("rules", f"v{shown['rules_version']}"),
-        ("event", "" if is_computed else next((one["event_id"] for one in shown["assertions"] if one["chosen"]), "")),
+        ("event", "" if is_computed or shown["rule"].get("by_field") else _event(shown)),
         ("made of", _made_of(shown) if is_computed else ""),
         ("assertions", "" if is_computed else shown["assertion_count"]),
         ("cut", "not all that there was could be considered" if shown["cut"] else ""),
@@ -97,6 +99,12 @@ def _show(shown: dict[str, Any]) -> None:
     render.facts(facts)
     rows = [_row(one, shown["rule"] if is_computed else None) for one in shown["assertions"]]
     render.table("What was counted" if is_computed else "What was said", COLUMNS, rows)
+    if fields := _by_field(shown["assertions"]):
+        render.table("Of each field", FIELD_COLUMNS, fields)
+
+
+def _event(shown: dict[str, Any]) -> str:
+    return next((one["event_id"] for one in shown["assertions"] if one["chosen"]), "")
 
 
 def _made_of(shown: dict[str, Any]) -> str:
@@ -109,6 +117,15 @@ def _row(one: dict[str, Any], definition: dict[str, Any] | None) -> tuple[Any, .
     times = (occurred, _beside(occurred, one["sent_time"]), _beside(occurred, one["receive_time"]), one["record_time"])
     event = f"…{one['event_id'][-8:]}"  # what they begin with can be the same
     return (_value(one, definition), one["source"], *times, event, "chosen" if one["chosen"] else one["lost"])
+
+
+def _by_field(assertions: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """By field, and of each the latest first."""
+    told = [(field, one) for one in assertions for field in one["fields"]]
+    return [
+        (field["name"], _text(one["value"][field["name"]]), one["source"], f"…{one['event_id'][-8:]}", field["lost"] or "chosen")
+        for field, one in sorted(told, key=lambda each: str(each[0]["name"]))
+    ]
 
 
 def _beside(occurred: str, instant: str | None) -> str:

@@ -34,21 +34,21 @@ def activate(c360: Command, file: str, *more: str) -> Any:
 
 
 def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_path: Path) -> None:
-    user, trait = f"user-{uuid4()}", f"plan_{uuid4().hex}"
-    for value in ("gold", "gold", "silver"):
-        sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}={value}")
+    user, trait, address = f"user-{uuid4()}", f"plan_{uuid4().hex}", f"address_{uuid4().hex}"
+    for value, said in (("gold", '{"street": "a", "town": "b"}'), ("gold", '{"street": "c"}'), ("silver", '{"street": "c"}')):
+        sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}={value}", "-t", f"{address}={said}")
     about = (f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
     profile = c360.json("profile", "get", *about)
     assert profile["traits"][trait]["value"] == "silver"
 
     before = c360.json("profile", "rules", "show")
-    other = before["document"] | {"traits": {trait: {"rule": "most_frequent"}}}
+    other = before["document"] | {"traits": {trait: {"rule": "most_frequent"}, address: {"rule": "most_recent", "by_field": True}}}
     file = written(tmp_path, other)
     blind = c360.json("whatif", file, "--purpose", "service")
     assert (trait in blind["difference"]["withheld_traits"], blind["difference"]["traits"], blind["examples"]) == (True, {}, [])
     report = c360.json("whatif", file, "--purpose", "audit")
-    assert report["difference"]["traits"] == {trait: 1}
-    [example] = report["examples"]
+    assert report["difference"]["traits"] == {trait: 1, address: 1}
+    [example] = [one for one in report["examples"] if one["trait"] == trait]
     assert (example["before"]["value"], example["after"]["value"]) == ("silver", "gold")
 
     activated = activate(c360, file, "--purpose", "audit")
@@ -68,6 +68,18 @@ def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_p
     told = [(one["value"], one["chosen"], one["lost"]) for one in found["assertions"]]
     assert told == [("silver", False, "LESS_FREQUENT"), ("gold", True, ""), ("gold", False, "OLDER")]
     assert found["assertions"][1]["event_id"] == profile["traits"][trait]["event_id"]
+    of_address = ("profile", "explain", f"user_id:{user}", address, "--purpose", "audit")
+    found = c360.json(*of_address)
+    assert found["value"] == {"street": "c", "town": "b"}
+    verdicts = [[(one["name"], one["chosen"], one["lost"]) for one in said["fields"]] for said in found["assertions"]]
+    assert verdicts == [[("street", True, "")], [("street", False, "OLDER")], [("street", False, "OLDER"), ("town", True, "")]]
+    lines = [line.split() for line in c360.run(*of_address).stdout.splitlines()]
+    assert [(line[0], line[1], line[-1]) for line in lines if line and line[0] in ("street", "town")] == [
+        ("street", '"c"', "chosen"),
+        ("street", '"c"', "OLDER"),
+        ("street", '"a"', "OLDER"),
+        ("town", '"b"', "chosen"),
+    ]
     refused = c360.run("profile", "explain", f"user_id:{user}", trait, "--purpose", "service", code=1)
     assert "NOT_IN_PURPOSE" in refused.stderr
     assert "LESS_FREQUENT" in c360.run("profile", "explain", f"user_id:{user}", trait, "--purpose", "audit").stdout

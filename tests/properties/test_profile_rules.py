@@ -32,6 +32,22 @@ lists = st.lists(st.sampled_from(["a", "b", 1, 1.0, True]), max_size=3)
 values = st.one_of(
     st.none(), st.text("ab", max_size=3), st.integers(-2, 2), st.floats(-2, 2), st.booleans(), instants, objects, lists
 )
+by_field = st.one_of(
+    st.builds(TraitRule, rule=st.sampled_from(["most_recent", "most_frequent", "first"]), by_field=st.just(True)),
+    st.builds(TraitRule, rule=st.just("source_priority"), sources=st.just(("app", "web")), by_field=st.just(True)),
+)
+told_of_objects = st.lists(
+    st.builds(
+        Assertion,
+        source=st.sampled_from(SOURCES),
+        value=st.one_of(objects, objects, st.sampled_from([None, "a"])),
+        occurred_at=st.integers(0, 9),
+        received_at=st.integers(0, 2),
+        event_id=st.binary(min_size=16, max_size=16),
+    ),
+    max_size=8,
+    unique_by=lambda one: one.event_id,
+)
 rules = st.one_of(
     st.builds(
         TraitRule, verified_first=st.booleans(), type=st.sampled_from([None, "text", "number", "boolean", "instant", "list"])
@@ -39,7 +55,7 @@ rules = st.one_of(
     st.builds(TraitRule, rule=st.sampled_from(["most_frequent", "first"]), type=st.sampled_from([None, "text", "object"])),
     st.builds(TraitRule, rule=st.sampled_from(["min", "max"]), type=st.sampled_from(["number", "instant", "text"])),
     st.builds(TraitRule, rule=st.just("longest"), type=st.sampled_from(["text", "list"])),
-    st.builds(TraitRule, rule=st.sampled_from(["most_recent", "most_frequent", "first"]), by_field=st.just(True)),
+    by_field,
     st.builds(TraitRule, rule=st.just("source_priority"), sources=st.just(("app", "web")), by_field=st.booleans()),
     st.builds(TraitRule, rule=st.just("union")),
 )
@@ -249,6 +265,28 @@ def test_an_explanation_chooses_what_is_served_and_tells_of_everything_else_why_
                 first = found.chosen.by[0]
                 served = (trait.event_id, trait.source, trait.occurred_at, same(trait.value), trait.cut)
                 assert served == (first.event_id, first.source, first.occurred_at, same(found.chosen.value), found.cut)
+
+
+@given(told_of_objects, by_field)
+def test_of_an_object_chosen_field_by_field_it_is_told_whose_each_field_is_and_why_no_others(
+    everything: list[Assertion], rule: TraitRule
+) -> None:
+    found = explain(everything, "plan", rules_of(RulesDocument(default=TraitRule(), traits={"plan": rule}), 1), ())
+    took_part = {one.event_id: one.value for one in everything if one.event_id in found.fields}
+    assert {event_id: value.keys() for event_id, value in took_part.items()} == {
+        event_id: fields.keys() for event_id, fields in found.fields.items()
+    }
+    served = found.chosen.value if found.chosen else {}
+    for name in {name for value in took_part.values() for name in value}:
+        winners = [value[name] for event_id, value in took_part.items() if found.fields[event_id].get(name, "ABSENT") is None]
+        assert [same(value) for value in winners] == ([same(served[name])] if name in served else [])
+    for one in everything:
+        verdicts = found.fields.get(one.event_id, {})
+        if one.event_id not in took_part:
+            assert one.event_id in found.lost, "it took no part as a whole"
+        elif served:
+            assert (None in verdicts.values()) == (one.event_id not in found.lost)
+        assert all((one.value[name] is None) == (why == "REMOVAL") for name, why in verdicts.items())
 
 
 @given(histories, documents(), documents(), confirmed)

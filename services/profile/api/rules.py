@@ -17,6 +17,7 @@ from services.profile.api.values import to_value
 from services.profile.app import Profiles
 from services.profile.domain.activation import ActivateRules
 from services.profile.domain.difference import Change
+from services.profile.domain.explanation import Explanation
 from services.profile.domain.fold import fits
 from services.profile.domain.golden import GoldenTrait
 from services.profile.domain.rules_document import SHIPPED, named, read, rules_of, to_json
@@ -123,7 +124,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
             named=computed is not None or request.trait in rules.traits,
             rules_version=rules.version,
             cut=explanation.cut if served is None else served.cut,
-            assertions=[_assertion(one, explanation.lost.get(one.assertion.event_id, "")) for one in shown],
+            assertions=[_assertion(one, explanation) for one in shown],
             assertion_count=len(found.assertions),
             next_page_token=token,
             event_count=found.events,
@@ -192,8 +193,9 @@ def _chosen(trait: GoldenTrait | None) -> pb.ChosenValue | None:
     )
 
 
-def _assertion(one: RecordedAssertion, lost: str) -> pb.Assertion:
+def _assertion(one: RecordedAssertion, explanation: Explanation) -> pb.Assertion:
     said, public = one.assertion, one.public
+    lost, fields = explanation.lost.get(said.event_id, ""), explanation.fields.get(said.event_id, {})
     shows = not one.withheld and fits(said.value)
     return pb.Assertion(
         value=to_value(said.value) if shows else None,
@@ -207,4 +209,5 @@ def _assertion(one: RecordedAssertion, lost: str) -> pb.Assertion:
         record_time=to_timestamp(one.record.recorded_at),
         chosen=not lost,
         lost=lost,
+        fields=[pb.FieldVerdict(name=name, chosen=why is None, lost=why or "") for name, why in fields.items()],
     )

@@ -7,15 +7,17 @@ import msgspec
 from services.profile.domain.fold import fits
 from services.profile.domain.rules import Rules
 from services.profile.domain.said import Assertion, Said, cut_middle, sort
-from services.profile.domain.survivorship import Chosen, Reason, judge, latest_removal, misses
+from services.profile.domain.survivorship import Chosen, Fields, Reason, judge, latest_removal, misses
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """`lost` by event id; who isn't in it is chosen. `cut`: not all that was said could be considered, or fits the value."""
+    """`lost` by event id; who isn't in it is chosen. `cut`: not all that was said could be considered, or fits the value. `fields` as of
+    `Verdicts`."""
 
     chosen: Chosen | None
     lost: dict[bytes, Reason]
     cut: bool
+    fields: Fields = {}
 
     def __repr__(self) -> str:
         return f"<Explanation of {len(self.lost)} sealed>"
@@ -36,7 +38,7 @@ def explain(said: Sequence[Assertion], trait: str, rules: Rules, verified: Colle
     chosen = verdicts.chosen
     too_large = max((one.rank for one in said if lost.get(one.event_id) == "TOO_LARGE"), default=None)
     cut |= misses(too_large, removed, chosen.by[0].rank if chosen else None, rules.of(trait))
-    return Explanation(chosen, lost | verdicts.lost, cut or (chosen is not None and chosen.cut))
+    return Explanation(chosen, lost | verdicts.lost, cut or (chosen is not None and chosen.cut), verdicts.fields)
 
 
 def not_served(said: Sequence[Assertion]) -> Explanation:

@@ -47,11 +47,18 @@ class Chosen(NamedTuple):
         return "<Chosen sealed>"
 
 
+Fields = dict[bytes, dict[str, Reason | None]]  # by event id, then by the field's name
+
+
 class Verdicts(msgspec.Struct):
-    """What survives, if anything does, and by event id why each of the others doesn't."""
+    """What survives, if anything does, and by event id why each of the others doesn't.
+
+    `fields`: of what took part in an object that is chosen field by field, why each of its fields doesn't survive; None: it does.
+    """
 
     chosen: Chosen | None
     lost: dict[bytes, Reason]
+    fields: Fields = {}
 
     def __repr__(self) -> str:
         return f"<Verdicts of {len(self.lost)} sealed>"
@@ -82,11 +89,11 @@ def judge(said: Collection[Assertion], removed: Rank | None, rule: TraitRule, ve
         left = passed
     if not left:
         return Verdicts(None, lost)
-    chosen, further = _choose(left, rule)
-    return Verdicts(chosen, lost | further)
+    found = _choose(left, rule)
+    return Verdicts(found.chosen, lost | found.lost, found.fields)
 
 
-def _choose(left: list[Assertion], rule: TraitRule) -> tuple[Chosen, dict[bytes, Reason]]:
+def _choose(left: list[Assertion], rule: TraitRule) -> Verdicts:
     if rule.by_field:
         return _by_field(left, rule)
     if rule.rule == "union":
@@ -98,7 +105,7 @@ def _choose(left: list[Assertion], rule: TraitRule) -> tuple[Chosen, dict[bytes,
     lost: dict[bytes, Reason] = {
         one.event_id: "OLDER" if found == best else by.worse for found, one in measured if one is not winner
     }
-    return Chosen(winner.value, [winner]), lost
+    return Verdicts(Chosen(winner.value, [winner]), lost)
 
 
 def _measure(left: list[Assertion], rule: TraitRule) -> _Measure:
@@ -121,7 +128,7 @@ def _measure(left: list[Assertion], rule: TraitRule) -> _Measure:
             return _Measure(lambda one: one.rank, max, "OLDER")
 
 
-def _union(left: list[Assertion]) -> tuple[Chosen, dict[bytes, Reason]]:
+def _union(left: list[Assertion]) -> Verdicts:
     """The items in the order in which they were first said."""
     items: dict[bytes, Any] = {}
     by: list[Assertion] = []
@@ -139,22 +146,25 @@ def _union(left: list[Assertion]) -> tuple[Chosen, dict[bytes, Reason]]:
         else:
             lost[one.event_id] = "CUT" if new else "REPEATED"
     cut = len(items) == MAX_UNION_ITEMS and any(same(item) not in items for one in left for item in _listed(one.value))
-    return Chosen(list(items.values()), by[::-1], cut), lost
+    return Verdicts(Chosen(list(items.values()), by[::-1], cut), lost)
 
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _by_field(left: list[Assertion], rule: TraitRule) -> tuple[Chosen, dict[bytes, Reason]]:
+def _by_field(left: list[Assertion], rule: TraitRule) -> Verdicts:
     """Each field by its own candidates; null removes what was said before of that field."""
     plain = msgspec.structs.replace(rule, by_field=False, type=None, verified_first=False)
     whole: dict[str, Any] = {}
     by: dict[bytes, Assertion] = {}
     own = {one.event_id: one for one in left}
+    fields: Fields = {event_id: {} for event_id in own}
     for name in sorted({name for one in left for name in one.value}):
         said = [msgspec.structs.replace(one, value=one.value[name]) for one in left if name in one.value]
         verdicts = judge(said, latest_removal(said), plain, ())
+        for one in said:
+            fields[one.event_id][name] = verdicts.lost.get(one.event_id)
         if verdicts.chosen is not None:
             whole[name] = verdicts.chosen.value
             by |= {one.event_id: own[one.event_id] for one in verdicts.chosen.by}
@@ -162,7 +172,7 @@ def _by_field(left: list[Assertion], rule: TraitRule) -> tuple[Chosen, dict[byte
         latest = max(left, key=lambda one: one.rank)
         by = {latest.event_id: latest}
     lost: dict[bytes, Reason] = {one.event_id: "NO_FIELD" for one in left if one.event_id not in by}
-    return Chosen(whole, sorted(by.values(), key=lambda one: one.rank, reverse=True)), lost
+    return Verdicts(Chosen(whole, sorted(by.values(), key=lambda one: one.rank, reverse=True)), lost, fields)
 
 
 def misses(too_large: Rank | None, removed: Rank | None, chosen: Rank | None, rule: TraitRule) -> bool:

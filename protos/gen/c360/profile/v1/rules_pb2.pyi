@@ -778,6 +778,7 @@ class Assertion(_message.Message):
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     CHOSEN_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The source that sent it."""
     event_id: _builtins.str
@@ -820,6 +821,12 @@ class Assertion(_message.Message):
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When our log took it (transaction time)."""
 
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldVerdict]:
+        """Of an object that is chosen field by field, each field that it says something of, by name. A field is one value, also where it is an
+        object itself. Empty where it took no part as a whole ("REMOVED", "TYPE_MISMATCH", "CUT", "TOO_LARGE"), and for other rules.
+        """
+
     def __init__(
         self,
         *,
@@ -834,11 +841,44 @@ class Assertion(_message.Message):
         record_time: _timestamp_pb2.Timestamp | None = ...,
         chosen: _builtins.bool = ...,
         lost: _builtins.str = ...,
+        fields: _abc.Iterable[Global___FieldVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "original_time", b"original_time", "receive_time", b"receive_time", "record_time", b"record_time", "sent_time", b"sent_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "customer_id", b"customer_id", "event_id", b"event_id", "lost", b"lost", "occur_time", b"occur_time", "original_time", b"original_time", "receive_time", b"receive_time", "record_time", b"record_time", "sent_time", b"sent_time", "source", b"source", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "customer_id", b"customer_id", "event_id", b"event_id", "fields", b"fields", "lost", b"lost", "occur_time", b"occur_time", "original_time", b"original_time", "receive_time", b"receive_time", "record_time", b"record_time", "sent_time", b"sent_time", "source", b"source", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assertion: _TypeAlias = Assertion  # noqa: Y015
+
+@_typing.final
+class FieldVerdict(_message.Message):
+    """FieldVerdict is whether a field of an object has the value that an event said, or why it hasn't."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The field."""
+    chosen: _builtins.bool
+    """Whether the value has this one."""
+    lost: _builtins.str
+    """Why it has not, as of an assertion: "REMOVAL" (null removes the field), "REMOVED" (said before that), "OLDER", "LOWER_PRIORITY",
+    "LESS_FREQUENT", "LATER". Empty when it has.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        chosen: _builtins.bool = ...,
+        lost: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "lost", b"lost", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldVerdict: _TypeAlias = FieldVerdict  # noqa: Y015
