@@ -173,9 +173,12 @@ def _show(difference: dict[str, Any]) -> None:
         rows += [("others" if name == "*" else name, WITHHELD) for name in difference["withheld_traits"]]
         render.table("Customers with another value", ("trait", "customers"), rows)
     if difference["segments"] or difference["withheld_segments"]:
-        moves = [(name, one["entered"], one["left"], one["members"]) for name, one in sorted(difference["segments"].items())]
-        moves += [(name, WITHHELD, "", "") for name in difference["withheld_segments"]]
-        render.table("Segments", ("segment", "enter", "leave", "then in it"), moves)
+        moves = [
+            (name, one["entered"], one["left"], one["members"], one["judged_by_less"])
+            for name, one in sorted(difference["segments"].items())
+        ]
+        moves += [(name, WITHHELD, "", "", "") for name in difference["withheld_segments"]]
+        render.table("Segments", ("segment", "enter", "leave", "then in it", "judged by less"), moves)
 
 
 def _chosen(chosen: dict[str, Any] | None) -> str:

@@ -17,7 +17,7 @@ from services.profile.clusters import cluster_of, joined
 from services.profile.domain.clocks import Instant
 from services.profile.domain.difference import Change, Difference, changes
 from services.profile.domain.golden import GoldenRecord
-from services.profile.domain.membership import Move, moves, standing
+from services.profile.domain.membership import Move, judged_by_less, moves, standing
 from services.profile.domain.rules import Rules
 from services.profile.domain.sample import Sample
 from services.profile.domain.state import Held, folds_alike
@@ -67,12 +67,16 @@ class _Report:
         }
 
     def add(
-        self, customer: bytes, records: tuple[GoldenRecord, GoldenRecord], segments: tuple[frozenset[str], frozenset[str]]
+        self,
+        customer: bytes,
+        records: tuple[GoldenRecord, GoldenRecord],
+        segments: tuple[frozenset[str], frozenset[str]],
+        by_less: frozenset[str],
     ) -> None:
         was, now = (found & self.sight.segments for found in segments)
         changed = [change for change in changes(*records) if self.sight.sees(change.trait)]
         moved = moves({customer: was}, (), customer, now)
-        self.difference.add(changed, moved, now)
+        self.difference.add(changed, moved, now, by_less & self.sight.segments)
         for change in changed:
             self.changes.offer(customer + change.trait.encode(), change)
         for move in moved:
@@ -183,7 +187,7 @@ class Simulation:
             except Exception as error:
                 note(customer, "try rules", error)
                 continue
-            report.add(customer, records, (was, now))
+            report.add(customer, records, (was, now), judged_by_less(records[1], both[1]))
 
     async def _folded(self, clusters: Clusters, both: tuple[Rules, Rules]) -> list[Clusters]:
         """The same events folded for both rules."""

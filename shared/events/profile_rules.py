@@ -11,11 +11,13 @@ FOLLOWERS: tuple[str, ...] = ()
 
 
 class SegmentDiffers(Public, frozen=True, kw_only=True):
-    """Of a segment, how many customers enter and leave, and how many are in it then."""
+    """Of a segment, how many customers enter and leave, and how many are in it then; of how many, in it or not, that was judged by less
+    than all, because something that it looks at is cut."""
 
     entered: int = 0
     left: int = 0
     members: int = 0
+    judged_by_less: int = 0
 
 
 class ProfileRulesDiffer(Public, frozen=True, kw_only=True):

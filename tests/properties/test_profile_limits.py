@@ -13,7 +13,7 @@ from services.profile.domain import state as states
 from services.profile.domain.explanation import explain
 from services.profile.domain.fold import evolve
 from services.profile.domain.golden import golden_record
-from services.profile.domain.membership import rests_on_less, standing, standing_by
+from services.profile.domain.membership import judged_by_less, rests_on_less, standing, standing_by
 from services.profile.domain.rules import PLAIN, Keeping
 from services.profile.domain.rules_document import SHIPPED_RULES, read, rules_of
 from services.profile.domain.said import Assertion
@@ -111,7 +111,7 @@ def test_whoever_invents_names_ousts_no_trait_that_the_rules_name_and_it_is_said
     assert {name: record.traits[name].value for name in kept} == kept
     assert (len(record.traits), record.left_out) == (states.MAX_TRAITS, True)
     assert rules.segments is not None
-    assert [name for name, one in rules.segments.conditions.items() if rests_on_less(one, record, rules)] == ["any"]
+    assert judged_by_less(record, rules) == {"any"}
     assert standing_by({STREAMS[0]: state}, rules, rules.segments, (), 0) == standing([state], record, rules, 0)
     assert not is_kept_for(state, PLAIN), "other rules may have left out others"
 

@@ -16,7 +16,7 @@ from services.profile.app import Instant
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.clusters import joined, oldest_first
-from services.profile.domain.membership import standing
+from services.profile.domain.membership import judged_by_less, standing
 from services.profile.domain.rules_document import read, rules_of, to_json
 from services.profile.domain.sample import Sample
 from services.profile.domain.state import Held, close
@@ -94,7 +94,9 @@ class Tried:
     async def predicted(self, text: str, purpose: PurposeDefined) -> Progress:
         return [step async for step in self.simulation.rules(rules_of(read(text), 0), 1_000, purpose)][-1]
 
-    async def served(self, purpose: PurposeDefined) -> tuple[dict[bytes, tuple[dict[str, Any], frozenset[str]]], int]:
+    async def served(
+        self, purpose: PurposeDefined
+    ) -> tuple[dict[bytes, tuple[dict[str, Any], frozenset[str], frozenset[str]]], int]:
         """By canonical customer the values and segments by the rules in force; and how many refuse."""
         found, refused = {}, 0
         for customer in CUSTOMERS:
@@ -110,7 +112,11 @@ class Tried:
             record = (await self.past.profiles.profile_as_of(customer, cluster)).record
             states = [past.held.state for past in cluster.past.values()]
             segments = standing(states, record, cluster.rules, self.past.log.now).segments
-            found[customer] = ({name: trait.value for name, trait in record.traits.items()}, segments)
+            found[customer] = (
+                {name: trait.value for name, trait in record.traits.items()},
+                segments,
+                judged_by_less(record, cluster.rules),
+            )
         return found, refused
 
 
@@ -151,7 +157,8 @@ async def test_what_is_predicted_for_a_purpose_is_what_happens_to_all_who_permit
     assert found.traits == {name: sum(trait == name for _, trait in changed) for name in {trait for _, trait in changed}}
     for name, counts in found.segments.items():
         counted = [sum((segment, entered) == (name, way) for _, segment, entered in moved) for way in (True, False)]
-        assert [counts.entered, counts.left, counts.members] == [*counted, sum(name in within for _, within in after.values())]
+        assert [counts.entered, counts.left, counts.members] == [*counted, sum(name in within for _, within, _ in after.values())]
+        assert counts.judged_by_less == sum(name in by_less for _, _, by_less in after.values())
     assert found.segments.keys() == {name for text in (old, new) for name in read(text).segments}
 
 

@@ -46,6 +46,21 @@ def test_a_document_that_says_what_cannot_be_is_refused_with_what_is_wrong(docum
     assert told in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("when", "column"),
+    [("> 1000", 17), (">= 1001", 17), ("== 1100", 17), ("< 1001", 17), ("<= 5000", 17), (">= 1000", 0), ("> 999", 0), ("< -1", 0)],
+)
+def test_a_count_of_a_window_is_not_compared_with_what_it_never_comes_to(when: str, column: int) -> None:
+    text = """{"computed": {"lately": {"of": "true", "aggregate": "count", "window": "30d"}, "ever": {"of": "true", "aggregate": "count"}},
+               "segments": {"busy": {"when": "computed.lately %s && computed.ever > 5000"}}}"""
+    if not column:
+        read(text % when)
+        return
+    with pytest.raises(InvalidInput) as refused:
+        read(text % when)
+    assert refused.value.message.startswith(f"segments.busy.when, line 1, column {column}: computed.lately comes to 1000 at most")
+
+
 def test_without_rules_of_your_own_the_fold_keeps_what_it_always_kept() -> None:
     assert rules_of(read("{}"), 1).keeping == SHIPPED_RULES.keeping == PLAIN
 

@@ -158,7 +158,8 @@ def _difference(found: ProfileRulesDiffer) -> pb.ExpectedDifference:
         withheld_customers=found.withheld_customers,
         traits=found.traits,
         segments={
-            name: pb.ExpectedMoves(entered=one.entered, left=one.left, members=one.members) for name, one in found.segments.items()
+            name: pb.ExpectedMoves(entered=one.entered, left=one.left, members=one.members, judged_by_less=one.judged_by_less)
+            for name, one in found.segments.items()
         },
         withheld_traits=found.withheld_traits,
         withheld_segments=found.withheld_segments,

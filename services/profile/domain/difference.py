@@ -35,9 +35,17 @@ class Difference(msgspec.Struct):
     entered: Counter[str] = msgspec.field(default_factory=Counter)
     left: Counter[str] = msgspec.field(default_factory=Counter)
     members: Counter[str] = msgspec.field(default_factory=Counter)
+    judged_by_less: Counter[str] = msgspec.field(default_factory=Counter)
 
-    def add(self, found: Collection[Change], moved: Collection[Move] = (), segments: Collection[str] = ()) -> None:
-        """What was found of one more customer; `segments` are those that it is in by the other rules."""
+    def add(
+        self,
+        found: Collection[Change],
+        moved: Collection[Move] = (),
+        segments: Collection[str] = (),
+        judged_by_less: Collection[str] = (),
+    ) -> None:
+        """What was found of one more customer; `segments` are those that it is in by the other rules, `judged_by_less` those of which
+        that can't be told by all."""
         self.customers += 1
         self.changed_customers += bool(found)
         for change in found:
@@ -46,6 +54,7 @@ class Difference(msgspec.Struct):
         self.entered.update(move.segment for move in moved if move.entered)
         self.left.update(move.segment for move in moved if not move.entered)
         self.members.update(segments)
+        self.judged_by_less.update(judged_by_less)
 
     def told(self, segments: Collection[str]) -> ProfileRulesDiffer:
         """Of these segments, also where there is nothing to tell."""
@@ -55,7 +64,12 @@ class Difference(msgspec.Struct):
             withheld_customers=self.withheld_customers,
             traits=dict(self.traits),
             segments={
-                name: SegmentDiffers(entered=self.entered[name], left=self.left[name], members=self.members[name])
+                name: SegmentDiffers(
+                    entered=self.entered[name],
+                    left=self.left[name],
+                    members=self.members[name],
+                    judged_by_less=self.judged_by_less[name],
+                )
                 for name in sorted(segments)
             },
         )

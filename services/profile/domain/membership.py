@@ -123,6 +123,14 @@ def by_events_alone(rules: Rules, segments: Iterable[str]) -> bool:
     )
 
 
+def judged_by_less(record: GoldenRecord, rules: Rules) -> frozenset[str]:
+    """Names of the segments of which it can't be told by all that was said and happened."""
+    less = record.left_out or record.too_large or any(trait.cut for trait in record.traits.values())
+    if not less or rules.segments is None:
+        return NOWHERE
+    return frozenset(name for name, one in rules.segments.conditions.items() if rests_on_less(one, record, rules))
+
+
 def rests_on_less(condition: Condition, record: GoldenRecord, rules: Rules) -> bool:
     """Whether it looks at a trait of which not all could be considered, or that may have been left out."""
     names = looks_at(condition)

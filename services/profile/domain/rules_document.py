@@ -128,8 +128,9 @@ def _check_expressions(document: RulesDocument) -> None:
         definitions.language.check(definition.of, f"computed.{name}.of", is_condition=True)
         if definition.value is not None:
             definitions.language.check(definition.value, f"computed.{name}.value", is_condition=False)
+    most = {f"computed.{name}": limit for name, one in definitions.all.items() if (limit := one.counts_at_most) is not None}
     for name, condition in segments.conditions.items():
-        segments.language.check(condition.when, f"segments.{name}.when", is_condition=True)
+        segments.language.check(condition.when, f"segments.{name}.when", is_condition=True, most=most)
 
 
 def _check_rule(name: str, rule: TraitRule) -> None:

@@ -73,6 +73,12 @@ class Definition:
         most = 1 if self.aggregate in ("last", "time_since") else MAX_LISTED if self.aggregate == "unique_list" else MAX_OCCURRENCES
         return Kept(_how(self.aggregate, self.span), self.span.horizon_us, most)
 
+    @property
+    def counts_at_most(self) -> int | None:
+        """Of a number of events or values, where not all are kept."""
+        kept = self.nothing_kept()
+        return kept.most if self.aggregate in ("count", "unique_count") and kept.how != "all" else None
+
     def counts(self, values: Values) -> tuple[bool, Scalar]:
         """Whether an event counts, and its value."""
         if self.of.evaluate(values) is not True:

@@ -12,7 +12,7 @@ from cel_expr_python import cel
 
 from services.profile.domain.expressions.bounds import MAX_CHARACTERS, objections
 from services.profile.domain.expressions.instants import INSTANT, reading_instants
-from services.profile.domain.expressions.possible import Constant, constants, constants_below, never_boolean
+from services.profile.domain.expressions.possible import Constant, constants, constants_below, never_boolean, never_reached
 from services.profile.domain.expressions.tree import Node, Tree, listed, read, write
 from shared.errors import InvalidInput
 from shared.instants import EPOCH
@@ -23,6 +23,7 @@ Kind = cel.Type
 _SCALARS: Final = frozenset(
     kind.name() for kind in (*(Kind.BOOL, Kind.INT, Kind.UINT, Kind.DOUBLE), Kind.STRING, Kind.TIMESTAMP, Kind.DURATION)
 )
+NO_BOUNDS: Final[Mapping[str, int]] = {}
 _INT_END: Final = 2**63
 _PLAIN: Final = (Kind.BOOL, Kind.INT, Kind.DOUBLE, Kind.TIMESTAMP, Kind.DURATION)
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
@@ -111,8 +112,8 @@ class Language:
             raise invalid(where, objection)
         return self._with_instants(text, tree)
 
-    def check(self, expression: Expression, where: str, *, is_condition: bool) -> None:
-        """Raises InvalidInput (RULES_INVALID) where it can't come to anything, whatever it is given.
+    def check(self, expression: Expression, where: str, *, is_condition: bool, most: Mapping[str, int] = NO_BOUNDS) -> None:
+        """Raises InvalidInput (RULES_INVALID) where it can't come to anything, whatever it is given; `most` is what variables come to.
 
         Of what is taken only, not of what was once: which time zones there are depends on the machine.
         """
@@ -121,6 +122,8 @@ class Language:
             raise invalid(
                 _place(where, expression.text, tree.position_of(part)), "true or false is due here, and this is never either"
             )
+        for part, why in never_reached(tree.root, most):
+            raise invalid(_place(where, expression.text, tree.position_of(part)), why)
         if (found := self._without_value(expression, list(constants(tree.root)))) is not None:
             raise invalid(_place(where, expression.text, tree.position_of(found.part)), found.hint)
 

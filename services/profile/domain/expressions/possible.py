@@ -4,12 +4,13 @@ Evaluated, both are only without a value, so that a condition would never hold a
 value are found here, each with what to evaluate for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from services.profile.domain.expressions.tree import Node, Tree, call, constant, with_children
+from services.profile.domain.expressions.tree import Node, Tree, call, constant, whole_number, with_children
 
 CONNECTIVES: Final = frozenset({"_&&_", "_||_", "!_", "_?_:_"})
+_COMPARISONS: Final = frozenset({"_>_", "_>=_", "_<_", "_<=_", "_==_", "_!=_"})
 _ANY_INSTANT: Final = "1970-01-01T00:00:00Z"
 _HINTS: Final = {
     "duration": "a duration is written in hours, minutes and seconds, such as duration('720h') for 30 days",
@@ -70,3 +71,17 @@ def _can_be_boolean(tree: Tree, node: Node) -> bool:
 
 def _is_constant(node: Node) -> bool:
     return all(part.kind not in ("identifier", "macro") for part in node.walk())
+
+
+def never_reached(root: Node, most: Mapping[str, int]) -> Iterator[tuple[Node, str]]:
+    """Comparisons of variables that come to so much at `most` with a number that is more: whatever happens, the answer is the same."""
+    for node in root.walk():
+        if node.kind != "call" or node.name not in _COMPARISONS or len(node.children) != 2:
+            continue
+        for (one, other), more in (node.children, "_>_"), (node.children[::-1], "_<_"):
+            limit, number = most.get(one.name.lstrip(".")), whole_number(other)
+            if limit is not None and number is not None and number + (node.name == more) > limit:
+                yield (
+                    node,
+                    f"{one.name} comes to {limit} at most: no more events are kept for it; without a window a count has no such bound",
+                )

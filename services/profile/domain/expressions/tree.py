@@ -7,7 +7,7 @@ from services.profile.domain.expressions.wire import counted, fields, framed, me
 
 # cel.expr.Expr and what it holds: numbers of fields.
 _ID, _CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = 2, 3, 4, 5, 6, 7, 8, 9
-_CONST_STRING = 6
+_CONST_INT, _CONST_STRING = 3, 6
 _ANY_VALUE = 2  # of google.protobuf.Any, in which the compiler hands the tree over
 _CHECKED_TYPES, _CHECKED_EXPR, _CHECKED_SOURCE = 3, 4, 5
 _POSITIONS = 4  # of SourceInfo
@@ -100,6 +100,15 @@ def constant(text: str, number: int) -> Node:
     node_id = _NEW_IDS + number
     data = counted(_ID, node_id) + framed(_CONST, framed(_CONST_STRING, text.encode()))
     return Node(node_id, "constant", "", text, (), data)
+
+
+def whole_number(node: Node) -> int | None:
+    """Of a constant that is one, and not negative."""
+    if node.kind != "constant":
+        return None
+    content = message(node.data, _CONST)
+    found = next((value for number, value in fields(content) if number == _CONST_INT and isinstance(value, int)), None)
+    return found if found is not None and found < 2**63 else None
 
 
 def with_children(node: Node, children: tuple[Node, ...]) -> Node:

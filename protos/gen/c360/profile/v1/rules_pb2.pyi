@@ -362,22 +362,26 @@ class ExpectedMoves(_message.Message):
     ENTERED_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    JUDGED_BY_LESS_FIELD_NUMBER: _builtins.int
     entered: _builtins.int
     """Customers who are in it by the other rules and not by those in force."""
     left: _builtins.int
     """The other way round."""
     members: _builtins.int
     """Customers who are in it by the other rules."""
+    judged_by_less: _builtins.int
+    """Customers, in it or not, of whom that was judged by less than all: something that it looks at is cut, as GetMembership says of each."""
     def __init__(
         self,
         *,
         entered: _builtins.int = ...,
         left: _builtins.int = ...,
         members: _builtins.int = ...,
+        judged_by_less: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered", b"entered", "left", b"left", "members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered", b"entered", "judged_by_less", b"judged_by_less", "left", b"left", "members", b"members"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
