@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.profile.app import Instant
@@ -21,7 +21,7 @@ from services.profile.domain.diff import (
     SegmentChange,
     TraitChange,
 )
-from services.profile.domain.golden import golden_record
+from services.profile.domain.golden import NO_EVENT, golden_record
 from services.profile.domain.happening import COUNTED_AT_MOST
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES, read, to_json
@@ -240,8 +240,14 @@ def require_real(story: Story, change: Change, old: Instant, new: Instant) -> No
         case None:
             raise AssertionError("nothing here is beyond a limit")
     if isinstance(change, TraitChange):
+        assert (change.old is None) != (change.new is None) or _news(change), "a value that isn't of any event is no other one"
         assert len(change.counted) <= COUNTED_AT_MOST
         assert set(change.counted) <= {record.entry.event_id for record in story.past.log.records}
+
+
+def _news(change: TraitChange) -> bool:
+    of_events = any(one is not None and one.event_id != NO_EVENT for one in (change.old, change.new))
+    return of_events and (change.old != change.new or change.old_verified != change.new_verified)
 
 
 @given(stories, orders, when)
@@ -270,6 +276,14 @@ async def test_a_history_leads_through_every_answer_to_the_last(steps: list[Any]
                 require_real(story, one.change, before, then)
 
 
+MERGED: list[Any] = [
+    (False, ("identify", 0, 2 * SECOND, "web", {})),
+    (False, ("identify", 1, SECOND, "web", {})),
+    (False, ("merge", 0, 1, SECOND)),
+]
+
+
+@example(MERGED, Instant(35 * SECOND, 5 * SECOND // 2), Instant(35 * SECOND, 35 * SECOND), 0, "now")
 @given(stories, instants, instants, when, st.sampled_from([THEN, "now", 1]))
 async def test_a_difference_of_two_points_is_told_with_its_causes(
     steps: list[Any], old: Instant, new: Instant, ruled_at: int, choice: RulesChoice

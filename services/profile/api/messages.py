@@ -9,7 +9,7 @@ from c360.profile.v1 import profile_pb2 as pb
 from services.profile.api.bounds import LISTED_AT_MOST, bounded, said_of_traits
 from services.profile.api.masks import WHOLE, Mask
 from services.profile.api.values import to_value
-from services.profile.domain.golden import GoldenTrait
+from services.profile.domain.golden import NO_EVENT, GoldenTrait
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import Released, release
@@ -103,10 +103,15 @@ def trait_message(trait: GoldenTrait, verified: bool) -> pb.Trait:
         value=to_value(trait.value),
         source=trait.source,
         occur_time=to_timestamp(trait.occurred_at),
-        event_id=to_text(trait.event_id),
+        event_id=event_id_of(trait),
         verified=verified,
         cut=trait.cut,
     )
+
+
+def event_id_of(trait: GoldenTrait) -> str:
+    """Empty where no event counts for it yet."""
+    return to_text(trait.event_id) if trait.event_id != NO_EVENT else ""
 
 
 def refusal_message(refused: CustomerError) -> pb.Refusal:

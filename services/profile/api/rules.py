@@ -12,6 +12,7 @@ from c360.profile.v1 import rules_pb2_grpc
 from services.profile.activating import Activator
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
+from services.profile.api.messages import event_id_of
 from services.profile.api.sending import taken_in_time
 from services.profile.api.values import to_value
 from services.profile.app import Profiles
@@ -187,11 +188,7 @@ def _example(change: Change) -> pb.ChangedValue:
 
 
 def _chosen(trait: GoldenTrait | None) -> pb.ChosenValue | None:
-    return (
-        None
-        if trait is None
-        else pb.ChosenValue(value=to_value(trait.value), source=trait.source, event_id=to_text(trait.event_id))
-    )
+    return None if trait is None else pb.ChosenValue(value=to_value(trait.value), source=trait.source, event_id=event_id_of(trait))
 
 
 def _assertion(one: RecordedAssertion, explanation: Explanation) -> pb.Assertion:

@@ -8,7 +8,7 @@ import msgspec
 from services.profile.domain.clocks import NOW, Instant
 from services.profile.domain.decided import KnownDecision
 from services.profile.domain.expressions.tree import EVERY_FIELD
-from services.profile.domain.golden import GoldenTrait, VerifiedValue, computed_names
+from services.profile.domain.golden import NO_EVENT, GoldenTrait, VerifiedValue, computed_names
 from services.profile.domain.membership import NOWHERE, looks_at
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES
@@ -210,8 +210,15 @@ def _traits(old: Side, new: Side, causes: Causes) -> Iterator[TraitChange]:
     computed = computed_names(old.rules) | computed_names(new.rules) if old.redacted or new.redacted else frozenset[str]()
     for name in sorted(old.traits.keys() | new.traits.keys()):
         was, now, verified = old.traits.get(name), new.traits.get(name), (name in old.verified, name in new.verified)
-        if was != now or verified[0] != verified[1]:
+        if _differs(was, now) or verified[0] != verified[1]:
             yield TraitChange(name, was, now, causes.of_trait(name), *verified, causes.counted(name), name in computed)
+
+
+def _differs(was: GoldenTrait | None, now: GoldenTrait | None) -> bool:
+    """A computed trait that no event counts for holds since the customer was founded, which another member changes: no news of the trait."""
+    if was is None or now is None or was.event_id != NO_EVENT or now.event_id != NO_EVENT:
+        return was != now
+    return bool(was.value != now.value)
 
 
 def _members(old: Side, new: Side, causes: Causes) -> Iterator[MemberChange]:
@@ -239,5 +246,5 @@ def told_by_segment(name: str, *sides: Side) -> frozenset[str]:
 
 def changed_traits(old: Side, new: Side, among: Collection[str]) -> set[str]:
     """Names of golden traits that differ, of those, or of all where EVERY_FIELD is among them."""
-    names = {name for name in old.traits.keys() | new.traits.keys() if old.traits.get(name) != new.traits.get(name)}
+    names = {name for name in old.traits.keys() | new.traits.keys() if _differs(old.traits.get(name), new.traits.get(name))}
     return names if EVERY_FIELD in among else names & set(among)

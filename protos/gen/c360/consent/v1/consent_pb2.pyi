@@ -215,7 +215,9 @@ class CheckRequest(_message.Message):
     @_builtins.property
     def known_at(self) -> _timestamp_pb2.Timestamp:
         """Only the decisions and purposes that our log knew by then (transaction time). Default: now. Whose an identifier is goes by
-        what is known now: that two customers are one was always so. What a person granted before an erasure isn't told any more.
+        what is known now: that two customers are one was always so. What a person granted before an erasure isn't told any more. Versions are of a customer's
+        stream, which decisions aren't in: what was decided when it had come to a version is as of the `known_at` with which profile's
+        DiffProfile answers to a point of that version.
         """
 
     def __init__(
@@ -291,7 +293,7 @@ class ListDecisionsRequest(_message.Message):
 
     @_builtins.property
     def known_at(self) -> _timestamp_pb2.Timestamp:
-        """Only what our log knew by then (transaction time). Default: now."""
+        """Only what our log knew by then (transaction time). Of a version of a customer's stream, as in CheckRequest. Default: now."""
 
     def __init__(
         self,

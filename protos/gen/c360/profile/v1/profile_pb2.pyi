@@ -614,7 +614,7 @@ class Trait(_message.Message):
     source: _builtins.str
     """The source that sent it."""
     event_id: _builtins.str
-    """The event that carried it, a UUID."""
+    """The event that carried it, a UUID; of several the latest (ExplainTrait names all). Empty: a computed trait for which no event counts yet."""
     verified: _builtins.bool
     """Of `email` and `phone`: the person has shown that this very address is theirs, by confirming a consent from it (double
     opt-in). Withdrawing the consent later doesn't undo that.

@@ -127,7 +127,8 @@ class ProfileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """ListMembers lists the customers that are joined in one, page by page, by id.
+        """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
+        changes is only when that was known.
         Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

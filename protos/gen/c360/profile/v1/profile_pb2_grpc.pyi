@@ -63,7 +63,8 @@ class ProfileServiceStub:
     Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListMembersRequest, _profile_pb2.ListMembersResponse]
-    """ListMembers lists the customers that are joined in one, page by page, by id.
+    """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
+    changes is only when that was known.
     Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]
@@ -123,7 +124,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListMembersRequest, _profile_pb2.ListMembersResponse]  # type: ignore[assignment]
-    """ListMembers lists the customers that are joined in one, page by page, by id.
+    """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
+    changes is only when that was known.
     Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     GetTimeline: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]  # type: ignore[assignment]
@@ -210,7 +212,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.ListMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.ListMembersResponse, _abc.Awaitable[_profile_pb2.ListMembersResponse]]:
-        """ListMembers lists the customers that are joined in one, page by page, by id.
+        """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
+        changes is only when that was known.
         Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 

@@ -545,7 +545,7 @@ class ChosenValue(_message.Message):
     source: _builtins.str
     """The source that sent it; of several, the latest."""
     event_id: _builtins.str
-    """The event that carried it, a UUID."""
+    """The event that carried it, a UUID; empty as in Trait."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value."""
