@@ -45,13 +45,13 @@ class RegistryApi(registry_pb2_grpc.RegistryServiceServicer):
         return pb.GetVersionAtResponse(definition=to_message(placed), position=position(placed.pos))
 
     async def ListDefinitions(self, request: pb.ListDefinitionsRequest, context: Any) -> pb.ListDefinitionsResponse:
-        kind, page = _kind(request.kind), Page(request, BY_NAME)
+        page, kind = Page(request, BY_NAME), _kind(request.kind)
         found = await self._registry.newest(kind, page.after or "", page.wanted)
         shown, token = _cut(page, found, lambda placed: placed.event.name)
         return pb.ListDefinitionsResponse(definitions=[to_message(placed, texts=False) for placed in shown], next_page_token=token)
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Any) -> pb.ListVersionsResponse:
-        kind, page = _kind(request.kind), Page(request, BY_VERSION)
+        page, kind = Page(request, BY_VERSION), _kind(request.kind)
         before = MOST_VERSIONS if page.after is None else page.after
         found = await self._registry.versions(kind, request.name, before, page.wanted)
         shown, token = _cut(page, found, lambda placed: placed.event.version)
