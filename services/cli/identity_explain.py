@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,7 @@ def why(
     other: Other,
     as_of: AsOf = None,
     known_at: KnownAt = None,
+    rules: Annotated[Path | None, typer.Option(metavar="FILE", help="What if: by these rules, which are a JSON document.")] = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -41,15 +43,18 @@ def why(
     Were all that keeps them apart gone, they would be one. Shows hashes; values are the profile's to serve, for a purpose.
     Of a match it shows what it weighs, what it is held against, and the events that say so.
     Of a past instant it tells of who was known then: of no household, and with --as-of of no proposals.
+    With --rules it tells what other rules would have made of the same facts; nothing is written.
 
     Examples:
       c360 identity why email:ann@example.com user_id:u1
       c360 identity why user_id:u1 user_id:u2 --as-of -7d
+      c360 identity why user_id:u1 user_id:u2 --as-of -7d --rules stricter.json
     """
     from c360.identity.v1 import explanation_pb2, explanation_pb2_grpc
 
     from services.cli import messages
     from services.cli.client import connect
+    from services.cli.identity_rules import read_document
 
     request = explanation_pb2.ExplainPairRequest(
         one=messages.customer_ref(one),
@@ -57,6 +62,7 @@ def why(
         as_of=messages.timestamp(as_of),
         known_at=messages.timestamp(known_at),
         at_least_as_fresh=messages.newest(fresh),
+        rules_document=read_document(rules) if rules else "",
     )
     with connect("identity") as channel:
         answer = explanation_pb2_grpc.ExplanationServiceStub(channel).ExplainPair(request, timeout=timeout_s)
@@ -116,7 +122,7 @@ def _show_pair(shown: dict[str, Any]) -> None:
                 "of one: the same family name and address, which is no reason for a merge" if shown["one_household"] else "",
             ),
             ("proposed to be merged", shown["proposal_ids"]),
-            ("by rules of version", str(shown["rules_version"])),
+            ("by rules of version", str(shown["rules_version"] or "those given")),
         ]
     )
     columns = ("because of", "source", "happened", "known")

@@ -90,12 +90,12 @@ def list_rules(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S)
 @simulation.command("rules")
 @app.command()
 def check(file: RulesFile, as_json: AsJson = False, timeout_s: TimeoutS = LONG_TIMEOUT_S) -> None:
-    """Tell what other rules would change now, with examples; they are tried on no past instant. Nothing is written."""
+    """Tell what other rules would change now, with examples; of two, and of the past, `c360 identity why --rules` tells. Nothing is written."""
     from c360.identity.v1 import rules_pb2
 
     found: rules_pb2.CheckRulesResponse | None = None
     with _rules() as stub:
-        for found in stub.CheckRules(rules_pb2.CheckRulesRequest(document=_read(file)), timeout=timeout_s):
+        for found in stub.CheckRules(rules_pb2.CheckRulesRequest(document=read_document(file)), timeout=timeout_s):
             _tell(found.checked_identifiers, found.identifiers)
     assert found is not None, "the first message comes before the first page"
     _show(found.difference, as_json)
@@ -121,7 +121,7 @@ def activate(
     from services.cli import messages
 
     request = rules_pb2.ActivateRulesRequest(
-        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by
+        request_id=request_id or str(uuid4()), document=read_document(file), reason=reason, activated_by=by
     )
     last: rules_pb2.ActivateRulesResponse | None = None
     try:
@@ -146,7 +146,7 @@ def import_rules(
     """Print Segment's identity resolution settings as a document of rules, to be checked and activated. Asks no service."""
     from services.cli.segment_rules import to_document
 
-    print(json.dumps(to_document(_read(segment)), indent=1, ensure_ascii=False))
+    print(json.dumps(to_document(read_document(segment)), indent=1, ensure_ascii=False))
 
 
 @simulation.command("merge")
@@ -234,7 +234,7 @@ def _tell(checked: int, of: int) -> None:
         render.note(f"{checked} of {of} identifiers looked at")
 
 
-def _read(file: Path) -> str:
+def read_document(file: Path) -> str:
     """Raises Misused (FILE_UNREADABLE)."""
     try:
         return file.read_text(encoding="utf-8")

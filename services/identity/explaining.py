@@ -111,22 +111,25 @@ class Explanations:
                 raise await self._nobody(connection, node, instants)
         return found
 
-    async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants) -> Why:
-        """Of identifiers, or of customers by their ids; both have to be known as of these instants.
+    async def why(self, one: Node | bytes, other: Node | bytes, instants: Instants, tried: Rules | None = None) -> Why:
+        """Of identifiers, or of customers by their ids; both have to be known as of these instants. `tried`: by these rules instead.
 
-        Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS).
+        Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), WrongState (CUSTOMER_ERASED), TooLarge (TOO_MANY_SIGHTINGS),
+        InvalidInput (RULES_NOT_TRIED).
         """
+        if tried is not None and tried.max_sightings < self._graph.rules.max_sightings:  # what would be crowded isn't marked
+            raise InvalidInput("fewer max_sightings than in force are tried for all by CheckRules only", reason="RULES_NOT_TRIED")
         async with self._snapshot() as connection:
             first, second = [await self._named(connection, end, instants) for end in (one, other)]
             hashes = {first.node.value_hash, second.node.value_hash}
-            rules = await self._rules(connection, instants)
+            rules = tried or await self._rules(connection, instants)
             recalled = await recall.recall(connection, hashes, rules, instants, self._is_former(rules))
             explained = await asyncio.to_thread(explain, recalled.standing(rules), first.node, second.node)
             why = Why(first, second, explained, rules, recalled.told)
             why.grounded = await ground(connection, explained, recalled, rules, instants)
             why.grounds = await self._grounds(connection, why, recalled)
             if not explained.together and first.customer and second.customer:
-                why.proposals = await _proposals(connection, first.customer, second.customer, instants)
+                why.proposals = [] if tried else await _proposals(connection, first.customer, second.customer, instants)
                 if instants == recall.NOW:  # where people lived then isn't kept
                     why.household = await record_rows.live_together(connection, first.customer, second.customer)
                 why.vetoes = recalled.vetoes(recalled.standing(rules).partition(first.node, second.node), first.node, second.node)

@@ -226,7 +226,7 @@ async def _meet(pool: Any, recalled: Recalled, hashes: Collection[bytes], rules:
     )
     told = {row["value_hash"] for row in rows if row["told_at"] is not None}
     recalled.nodes |= {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows}
-    past = instants != NOW
+    past = former or instants != NOW
     shared = {recalled.nodes[row["value_hash"]] for row in rows if row["shared"] or former or (past and row["value_hash"] in told)}
     if shared and past:
         counted = await owners(pool, {node.value_hash for node in shared}, rules, recalled.nodes, instants)

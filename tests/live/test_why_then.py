@@ -6,16 +6,17 @@ from random import Random
 import msgspec
 import pytest
 
-from services.identity.domain.rules_document import RulesDocument
-from services.identity.explaining import Why
+from services.identity.domain.rules_document import RulesDocument, rules_of
+from services.identity.explaining import Explanations, Why
 from services.identity.graph.facts import Node
+from services.identity.graph.rules import Rules
 from services.identity.recall import NOW, Instants
 from services.identity.tables import rulebook
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.identifiers import hash_of, normalise
 from tests.live.test_identity import Store, names, store
 from tests.live.test_identity_explained import LAST, Played, play, some
-from tests.live.test_identity_rules import activate
+from tests.live.test_identity_rules import activate, activator, whole_log
 
 __all__ = ["store"]  # the fixture
 
@@ -107,3 +108,48 @@ def rules_blocking(hashes: list[str], max_cluster: int) -> RulesDocument:
     shipped = rulebook.SHIPPED.document
     first = msgspec.structs.replace(shipped.namespaces[0], blocked_hashes=tuple(hashes))
     return msgspec.structs.replace(shipped, namespaces=(first, *shipped.namespaces[1:]), max_cluster=max_cluster)
+
+
+async def test_other_rules_that_are_tried_tell_what_they_would_conclude_once_in_force(store: Store) -> None:
+    """Now, of what had happened by any instant, and, of those in force, of what was known at any: nothing is written."""
+    played, random = await play(store, 4), Random(4)
+    nodes = sorted(played.states[max(played.states)])
+    pairs = [
+        (one, other, at)
+        for at in (NOW, Instants(as_of=LAST // 2), Instants(as_of=LAST))
+        for one, other in (random.sample(nodes, 2) for _ in range(25))
+    ]
+    shipped = rulebook.SHIPPED.document
+    for known_at in some(played, 3):
+        then = Instants(known_at=known_at)
+        for one, other in (random.sample(sorted(played.states[known_at]), 2) for _ in range(5)):
+            same = await played.explanations.why(one, other, then, rules_of(shipped, 0))
+            assert same.explained == (await played.explanations.why(one, other, then)).explained
+    stricter = msgspec.structs.replace(
+        shipped,
+        namespaces=tuple(msgspec.structs.replace(rule, shared_after=rule.shared_after and 1) for rule in shipped.namespaces),
+    )
+    events = await whole_log(store.pool)
+    before = [await _joined(played.explanations, *pair, rules_of(stricter, 0)) for pair in pairs]
+    plainly = [await _joined(played.explanations, *pair) for pair in pairs]
+    assert await whole_log(store.pool) == events
+    assert before != plainly, "these rules change something"
+    await activate(store, stricter, "stricter")
+    while await (await activator(store))._resettle_page():
+        pass
+    parts = await store.parts()
+    assert before == [await _joined(parts.explanations, *pair) for pair in pairs]
+    few = msgspec.structs.replace(stricter, max_sightings=2)
+    if stricter.max_sightings > few.max_sightings:
+        with pytest.raises(InvalidInput) as refused:
+            await parts.explanations.why(*pairs[0][:2], NOW, rules_of(few, 0))
+        assert refused.value.reason == "RULES_NOT_TRIED"
+
+
+async def _joined(explanations: Explanations, one: Node, other: Node, instants: Instants, tried: Rules | None = None) -> str:
+    """What is told, but for who had a name."""
+    try:
+        explained = (await explanations.why(one, other, instants, tried)).explained
+    except NotFound as unknown:
+        return unknown.reason
+    return repr((explained.together, explained.links, sorted(explained.obstacles, key=repr)))

@@ -9,6 +9,7 @@ from services.identity.api.named import asked_instants, customer_or_node, node
 from services.identity.api.rules import version_message
 from services.identity.api.weights import hashed, match_ground
 from services.identity.domain.decision import Decision
+from services.identity.domain.rules_document import read, rules_of
 from services.identity.explaining import Explanations, History, Why
 from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
@@ -37,7 +38,8 @@ class ExplanationApi(explanation_pb2_grpc.ExplanationServiceServicer):
 
     async def ExplainPair(self, request: pb.ExplainPairRequest, context: Any) -> pb.ExplainPairResponse:
         one, other = (customer_or_node(ref, self._lookup_key) for ref in (request.one, request.other))
-        why = await self._explanations.why(one, other, await self._instants(request, context))
+        tried = rules_of(read(request.rules_document, self._lookup_key), 0) if request.rules_document else None
+        why = await self._explanations.why(one, other, await self._instants(request, context), tried)
         return _explained(why)
 
     async def GetCustomerHistory(self, request: pb.GetCustomerHistoryRequest, context: Any) -> pb.GetCustomerHistoryResponse:

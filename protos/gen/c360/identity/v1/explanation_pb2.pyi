@@ -60,6 +60,11 @@ class ExplainPairRequest(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    RULES_DOCUMENT_FIELD_NUMBER: _builtins.int
+    rules_document: _builtins.str
+    """What if: conclude by these rules instead, a JSON document as ActivateRules takes it. Nothing is written. Of matches those count
+    that were kept by then: from the review weight on that was in force.
+    """
     @_builtins.property
     def one(self) -> _common_pb2.CustomerRef:
         """The one."""
@@ -88,10 +93,11 @@ class ExplainPairRequest(_message.Message):
         as_of: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
+        rules_document: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "one", b"one", "other", b"other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "one", b"one", "other", b"other", "rules_document", b"rules_document"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,7 +127,7 @@ class ExplainPairResponse(_message.Message):
     other_customer_id: _builtins.str
     """The canonical customer that `other` belongs to, as of the instants that were given, a UUID; empty when it names nobody."""
     rules_version: _builtins.int
-    """The version of the rules that this was concluded by."""
+    """The version of the rules that this was concluded by; 0: those that were given."""
     one_household: _builtins.bool
     """When they are two: whether sources say the same family name and address of both now; false with as_of or known_at, since
     it isn't kept where people lived. Never a reason for a merge.

@@ -67,8 +67,8 @@ class ExplanationServiceServicer:
         that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
         instants that are given, as ResolveIdentifierAt tells it.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-        FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        INSTANT_IN_FUTURE, RULES_INVALID, RULES_NOT_TRIED), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION
+        (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

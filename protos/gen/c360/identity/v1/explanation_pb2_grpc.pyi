@@ -42,8 +42,8 @@ class ExplanationServiceStub:
     that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
     instants that are given, as ResolveIdentifierAt tells it.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-    FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    INSTANT_IN_FUTURE, RULES_INVALID, RULES_NOT_TRIED), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION
+    (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     GetCustomerHistory: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.GetCustomerHistoryRequest, _explanation_pb2.GetCustomerHistoryResponse]
     """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
@@ -74,8 +74,8 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
     instants that are given, as ResolveIdentifierAt tells it.
     Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
-    INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-    FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    INSTANT_IN_FUTURE, RULES_INVALID, RULES_NOT_TRIED), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION
+    (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     GetCustomerHistory: _aio.UnaryUnaryMultiCallable[_explanation_pb2.GetCustomerHistoryRequest, _explanation_pb2.GetCustomerHistoryResponse]  # type: ignore[assignment]
     """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
@@ -109,8 +109,8 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         that day. Of matches those count that were known by then, with the weights that they had. Both have to be known as of the
         instants that are given, as ResolveIdentifierAt tells it.
         Errors: INVALID_ARGUMENT (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, INSTANT_INVALID,
-        INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED),
-        FAILED_PRECONDITION (TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        INSTANT_IN_FUTURE, RULES_INVALID, RULES_NOT_TRIED), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), FAILED_PRECONDITION
+        (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod
