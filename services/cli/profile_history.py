@@ -170,9 +170,12 @@ def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout
     from services.cli.client import connect
 
     withheld: dict[str, str] = {}
+    not_all_kept = False
 
     def page(asked: history_pb2.ListProfileChangesRequest, timeout: float) -> history_pb2.ListProfileChangesResponse:
+        nonlocal not_all_kept
         found: history_pb2.ListProfileChangesResponse = stub.ListProfileChanges(asked, timeout=timeout)
+        not_all_kept |= found.not_all_kept
         withheld.update({one.field: one.reason for one in found.withheld})
         return found
 
@@ -182,6 +185,8 @@ def _changes(request: history_pb2.ListProfileChangesRequest, limit: int, timeout
     if withheld:
         told = ", ".join(f"{field} ({reason})" for field, reason in sorted(withheld.items()))
         render.note(render.printable(f"withheld: {told}"))
+    if not_all_kept:
+        render.note(NOT_ALL_KEPT)
 
 
 def _row(change: dict[str, Any]) -> tuple[str, ...]:
@@ -189,6 +194,8 @@ def _row(change: dict[str, Any]) -> tuple[str, ...]:
     cause, source, _, _, event = cause_of(one)
     return change["change_time"], *TOLD[kind](one), cause, source, event
 
+
+NOT_ALL_KEPT = "more was told of the customer than there is room for: what of that changed isn't told (profile get says what it is)"
 
 # What is there or not: its title, its kind, its field, and the words for having come and gone.
 _MEMBERSHIPS = (
@@ -235,6 +242,8 @@ def _show(shown: dict[str, Any]) -> None:
             render.table(title, ("", title.lower().removesuffix("s"), *columns), rows)
     if shown["withheld"]:
         render.table("Withheld", ("field", "reason"), [(one["field"], one["reason"]) for one in shown["withheld"]])
+    if any(side and side["not_all_kept"] for side in (old, new)):
+        render.note(NOT_ALL_KEPT)
 
 
 def _rules(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:

@@ -69,6 +69,7 @@ class Sides:
                 instant, along, chain(decisions, *confirmed.values()), place, [] if redacted else list(states.values()), rules
             ),
             redacted=redacted,
+            not_all_kept=bool(record.left_out or record.too_large or record.unplaced),
         )
 
     async def _decided(self, held: Mapping[bytes, Held], record: GoldenRecord) -> list[KnownDecision]:

@@ -50,7 +50,7 @@ class Told(msgspec.Struct, frozen=True):
 class Walked(msgspec.Struct, frozen=True):
     """`rest`: where to go on; None at the end. There may be nothing told, and a rest all the same. `unnamed` as of `Compared`.
 
-    `redacted`: at some instant it isn't told what was computed, or which segments she was in.
+    `redacted`: at some instant it isn't told what was computed, or which segments she was in. `not_all_kept`: as of Side, at some.
     """
 
     told: list[Told]
@@ -58,6 +58,7 @@ class Walked(msgspec.Struct, frozen=True):
     rules: Rules
     unnamed: Set[bytes]
     redacted: bool
+    not_all_kept: bool
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -128,14 +129,15 @@ class Walks:
         keys = await self._vault.keys(streams)
         told: list[Told] = []
         old = await self._side(walk, past, start)
-        looked, redacted = 0, old.redacted
+        looked, redacted, not_all_kept = 0, old.redacted, old.not_all_kept
         while len(told) < limit and looked < INSTANTS_A_PAGE and (step := course.next(old)):
             changes, new = await self._step(walk, history, past, keys, old, step, course.is_last)
             told += _told(step.at, changes, after)
             looked, old, redacted = looked + (new is not old), new, redacted or new.redacted
+            not_all_kept |= new.not_all_kept
             await asyncio.sleep(0)  # reads go on meanwhile
         rest = None if course.is_last else (course.at + 1, b"")
-        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, streams), redacted)
+        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, streams), redacted, not_all_kept)
 
     async def _step(
         self,

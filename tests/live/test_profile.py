@@ -11,6 +11,7 @@ import grpc
 import pytest
 from c360.common.v1.common_pb2 import Identifier, Position
 from c360.ingest.v1 import ingest_pb2 as ingest
+from c360.profile.v1 import history_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
 
@@ -121,6 +122,11 @@ def test_a_sender_that_invents_traits_can_not_make_a_profile_that_nobody_can_rea
     assert len(profile.traits) == MAX_TRAITS
     assert [cut.field for cut in profile.truncated if cut.not_all_kept] == ["traits"]
     assert "bulky" not in profile.traits
+    asked: dict[str, Any] = {"customer": by_identifier("user_id", person), "purpose": "audit"}
+    before = history_pb2.Point(version=2)
+    found = platform.history.DiffProfile(history_pb2.DiffProfileRequest(old=before, **asked), timeout=20)
+    assert found.new.not_all_kept, "what of the rest changed isn't told"
+    assert platform.history.ListProfileChanges(history_pb2.ListProfileChangesRequest(**asked), timeout=20).not_all_kept
 
 
 def test_that_a_value_is_too_large_for_a_profile_is_said(platform: Platform, write_key: str, person: str) -> None:

@@ -183,6 +183,7 @@ def _standing(answered: Answered) -> pb.Standing | None:
         redacted_events=profile.redacted,
         rules_version=profile.rules.version,
         known_at=to_timestamp(answered.instant.known_at),
+        not_all_kept=answered.side.not_all_kept,
     )
 
 

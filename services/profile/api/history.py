@@ -86,4 +86,5 @@ def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) ->
         next_page_token=token_of(rest) if rest else "",
         withheld=withheld_messages((told.change for told in looked_at), () if only else [walked.rules], purpose, redacted),
         purpose_version=f"{purpose.name}@{purpose.version}",
+        not_all_kept=walked.not_all_kept,
     )

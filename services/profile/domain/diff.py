@@ -36,6 +36,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     instant: Instant = NOW
     next_at: int | None = None
     redacted: bool = False
+    not_all_kept: bool = False  # of names of traits, identifiers and large values; what of the rest differs isn't seen
 
     @property
     def at(self) -> int:

@@ -287,10 +287,13 @@ class ListProfileChangesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
+    NOT_ALL_KEPT_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     purpose_version: _builtins.str
     """Purpose and its version that it was filtered for, as "marketing@2"."""
+    not_all_kept: _builtins.bool
+    """As of Standing, at some instant of this page."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatedChange]:
         """Earliest first."""
@@ -306,10 +309,11 @@ class ListProfileChangesResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         withheld: _abc.Iterable[_profile_pb2.Withheld] | None = ...,
         purpose_version: _builtins.str = ...,
+        not_all_kept: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token", "purpose_version", b"purpose_version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token", "not_all_kept", b"not_all_kept", "purpose_version", b"purpose_version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,6 +389,7 @@ class Standing(_message.Message):
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
+    NOT_ALL_KEPT_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The canonical customer, a UUID."""
     version: _builtins.int
@@ -395,6 +400,10 @@ class Standing(_message.Message):
     """Events whose personal part can't be read any more because the customer was erased."""
     rules_version: _builtins.int
     """The version of the rules that it was made by."""
+    not_all_kept: _builtins.bool
+    """More was told of the customer than there is room for: names of traits beyond 1,000, identifiers beyond 10,000 of a stream, or
+    values larger than 4 KB. What of that differs isn't told. GetProfile says which of them, in `truncated`.
+    """
     @_builtins.property
     def found_time(self) -> _timestamp_pb2.Timestamp:
         """When the first member was founded."""
@@ -418,10 +427,11 @@ class Standing(_message.Message):
         redacted_events: _builtins.int = ...,
         rules_version: _builtins.int = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
+        not_all_kept: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["found_time", b"found_time", "known_at", b"known_at", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "known_at", b"known_at", "last_seen_time", b"last_seen_time", "member_count", b"member_count", "redacted_events", b"redacted_events", "rules_version", b"rules_version", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "found_time", b"found_time", "known_at", b"known_at", "last_seen_time", b"last_seen_time", "member_count", b"member_count", "not_all_kept", b"not_all_kept", "redacted_events", b"redacted_events", "rules_version", b"rules_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
