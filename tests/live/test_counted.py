@@ -30,7 +30,7 @@ RULES = """{"computed": {
   "spent": {"of": "event.name == 'Order Completed'", "aggregate": "sum", "value": "double(event.properties.total)"},
   "lately": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "30d"}},
  "segments": {"loyal": {"when": "computed.orders >= 1300"}, "busy": {"when": "computed.lately > 100"},
-              "mad": {"when": "computed.lately > 1200"}, "gone": {"when": "computed.orders == 0"}}}"""
+              "mad": {"when": "computed.lately - 1200 > 0"}, "gone": {"when": "computed.orders == 0"}}}"""
 Customer = tuple[Parts, bytes, bytes, int]
 
 
