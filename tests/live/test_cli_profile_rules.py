@@ -124,12 +124,13 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     segment = {"when": f"traits.{trait} == 'gold'", "title": "Gold"}
     told = {"of": "event.type == 'identify'", "aggregate": "count"}
     activated = activate(c360, written(tmp_path, before["document"] | {"segments": {name: segment}, "computed": {"told": told}}))
+    c360.run(
+        "segments", "members", name, "-P", "audit", "--timeout", "30"
+    )  # waits until all were looked at: until then rules are the cause
     sent = c360.json("events", "identify", "-u", user, "-t", f"{trait}=gold")
     profile = c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
     fresh = ("--fresh", sent["positions"][0])
-    listed = c360.run(
-        "segments", "members", name, "-P", "audit", *fresh, "--json", "--timeout", "30"
-    )  # waits until all were looked at
+    listed = c360.run("segments", "members", name, "-P", "audit", *fresh, "--json", "--timeout", "30")
     [member] = [json.loads(line) for line in listed.stdout.splitlines()]
     size = c360.run("segments", "list", "-P", "audit", *fresh, "--json")
     assert json.loads(size.stdout)["size"] == 1
