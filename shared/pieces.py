@@ -1,10 +1,7 @@
 """Long work gives way: between two pieces of it, whoever else waits for the loop has a turn."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
-from typing import Final, TypeVar
-
-T = TypeVar("T")
+from typing import Final
 
 AT_ONCE: Final = 100  # events, or what takes as long: a millisecond or ten
 BYTES_AT_ONCE: Final = 256 * 1024  # sealed or opened: a millisecond or ten
@@ -21,12 +18,4 @@ class Pieces:
         self._done += much
         if self._done >= self._at_once:
             self._done = 0
-            await asyncio.sleep(0)
-
-
-async def in_pieces(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """One by one, for a reader that takes long about so many."""
-    for number, item in enumerate(items, start=1):
-        yield item
-        if not number % AT_ONCE:
             await asyncio.sleep(0)

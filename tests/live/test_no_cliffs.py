@@ -32,8 +32,8 @@ from shared.events.catalogue import Entry
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import from_text, to_text
 from shared.instants import SECOND
-from shared.log import placing, writer
-from shared.log.records import leaf_of, to_row
+from shared.log import placing
+from shared.log.records import leaf_of
 from shared.pieces import AT_ONCE
 from shared.vault import DataKey
 from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
@@ -244,7 +244,6 @@ async def test_others_have_their_turn_after_every_so_many_events_of_a_large_unit
         with (
             patch.object(record, "evolve_to", turns.of(evolve_to)),
             patch.object(placing, "leaf_of", turns.of(leaf_of)),
-            patch.object(writer, "to_row", turns.of(to_row)),
         ):
             await inside.record(unit)
     assert 0 < turns.most <= 2 * AT_ONCE, "the end of one thing and the beginning of the next"
