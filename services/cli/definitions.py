@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +13,7 @@ from uuid import uuid4
 import typer
 
 from services.cli import paging, render
+from services.cli.documents import read_document
 from services.cli.errors import Misused, NotReachable
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, KnownAt, RequestId, TimeoutS, instant_parser
 
@@ -257,11 +257,7 @@ def _basis(word: Any) -> str:
 def _read(file: Path) -> dict[str, Any]:
     """Raises Misused (FILE_UNREADABLE, DOCUMENT_INVALID)."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misused("FILE_UNREADABLE", f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-    try:
-        content = json.loads(text)
+        content = json.loads(read_document(file))
     except ValueError as error:
         raise Misused("DOCUMENT_INVALID", f"{file} is not JSON: {error}") from None
     if not isinstance(content, dict):

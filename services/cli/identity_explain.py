@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import paging, render, weights
+from services.cli.documents import read_document
 from services.cli.notation import NamedIdentifier, Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, KnownAt, PersonRef, TimeoutS, parsed_by
 
@@ -54,7 +55,6 @@ def why(
 
     from services.cli import messages
     from services.cli.client import connect
-    from services.cli.identity_rules import read_document
 
     request = explanation_pb2.ExplainPairRequest(
         one=messages.customer_ref(one),

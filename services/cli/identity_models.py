@@ -11,7 +11,8 @@ from uuid import uuid4
 import typer
 
 from services.cli import render
-from services.cli.errors import Misused, NotReachable
+from services.cli.documents import read_document
+from services.cli.errors import NotReachable
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, RequestId, TimeoutS
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def check_model(file: ModelFile, as_json: AsJson = False, timeout_s: TimeoutS = 
 
     found: matching_pb2.CheckModelResponse | None = None
     with _matching() as stub:
-        for found in stub.CheckModel(matching_pb2.CheckModelRequest(document=_read(file)), timeout=timeout_s):
+        for found in stub.CheckModel(matching_pb2.CheckModelRequest(document=read_document(file)), timeout=timeout_s):
             _tell(found.checked_identifiers, found.identifiers)
     assert found is not None, "the first message comes before the first page"
     difference = messages.plain(found.difference)
@@ -137,7 +138,7 @@ def activate_model(
     from services.cli import messages
 
     request = matching_pb2.ActivateModelRequest(
-        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by
+        request_id=request_id or str(uuid4()), document=read_document(file), reason=reason, activated_by=by
     )
     last: matching_pb2.ActivateModelResponse | None = None
     try:
@@ -201,14 +202,6 @@ def _pages(profile: grpc.Channel, timeout_s: float) -> Iterator[list[log_pb2.Eve
 def _tell(checked: int, of: int) -> None:
     if checked:
         render.note(f"{checked} of {of} identifiers looked at")
-
-
-def _read(file: Path) -> str:
-    """As it is, to the byte. Raises Misused (FILE_UNREADABLE)."""
-    try:
-        return file.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misused("FILE_UNREADABLE", f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from uuid import uuid4
 import typer
 
 from services.cli import render
-from services.cli.errors import Misused, NotReachable
+from services.cli.documents import read_document
+from services.cli.errors import NotReachable
 from services.cli.notation import LogPosition, Person, parse_person
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -232,14 +233,6 @@ def _settled(version: dict[str, Any]) -> str:
 def _tell(checked: int, of: int) -> None:
     if checked:
         render.note(f"{checked} of {of} identifiers looked at")
-
-
-def read_document(file: Path) -> str:
-    """Raises Misused (FILE_UNREADABLE)."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misused("FILE_UNREADABLE", f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
 
 
 @contextmanager

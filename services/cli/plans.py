@@ -11,6 +11,7 @@ from uuid import uuid4
 import typer
 
 from services.cli import render
+from services.cli.documents import read_document
 from services.cli.errors import Misused
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, RequestId, SourceName, TimeoutS
 
@@ -39,7 +40,7 @@ def publish(
     from services.cli import messages
 
     request = plan_pb2.PublishPlanRequest(
-        request_id=request_id or str(uuid4()), source=name, document=_read(file), after_version=after
+        request_id=request_id or str(uuid4()), source=name, document=read_document(file), after_version=after
     )
     with _plans() as stub:
         answer = messages.plain(stub.PublishPlan(request, timeout=timeout_s))
@@ -227,10 +228,14 @@ def check(
     if not source_or_file:
         raise Misused("FILE_MISSING", "name the plan's FILE, alone or after a SOURCE")
     source, plan = (source_or_file, file) if file else ("", Path(source_or_file))
-    samples = [(number, line) for number, line in enumerate(_read(events).splitlines(), 1) if line.strip()] if events else []
+    samples = (
+        [(number, line) for number, line in enumerate(read_document(events).splitlines(), 1) if line.strip()] if events else []
+    )
     if len(samples) > MAX_SAMPLES:
         raise Misused("BATCH_TOO_LONG", f"a check takes at most {MAX_SAMPLES} events; give a part of the file")
-    request = plan_pb2.CheckPlanRequest(source=source, document=_read(plan), events=[line for _, line in samples], details=details)
+    request = plan_pb2.CheckPlanRequest(
+        source=source, document=read_document(plan), events=[line for _, line in samples], details=details
+    )
     with _plans() as stub:
         answer = messages.plain(stub.CheckPlan(request, timeout=timeout_s))
     answer["checked"] = [{"line": line, **each} for (line, _), each in zip(samples, answer["checked"], strict=details)]
@@ -251,13 +256,6 @@ def check(
 
 def _rules(tally: dict[str, Any]) -> str:
     return ", ".join(f"{rule} {count}" for rule, count in tally["rules"].items())
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misused("FILE_UNREADABLE", f"{file}: {error}") from error
 
 
 @contextmanager

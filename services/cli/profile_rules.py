@@ -12,7 +12,8 @@ from uuid import uuid4
 import typer
 
 from services.cli import paging, render
-from services.cli.errors import Misused, NotReachable
+from services.cli.documents import read_document
+from services.cli.errors import NotReachable
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, PurposeOption, RequestId, TimeoutS
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def activate(
     from services.cli import messages
 
     request = rules_pb2.ActivateRulesRequest(
-        request_id=request_id or str(uuid4()), document=_read(file), reason=reason, activated_by=by, purpose=purpose
+        request_id=request_id or str(uuid4()), document=read_document(file), reason=reason, activated_by=by, purpose=purpose
     )
     last: rules_pb2.ActivateRulesResponse | None = None
     tell = _Told()
@@ -145,7 +146,7 @@ def whatif(
 
     from services.cli import messages
 
-    request = rules_pb2.SimulateRulesRequest(document=_read(file), examples=examples, purpose=purpose)
+    request = rules_pb2.SimulateRulesRequest(document=read_document(file), examples=examples, purpose=purpose)
     last: rules_pb2.SimulateRulesResponse | None = None
     tell = _Told()
     with profile_rules() as stub:
@@ -205,14 +206,6 @@ class _Told:
         if steps > self._steps:
             render.note(f"{step.checked_states} of {step.states} states looked at")
         self._steps = steps
-
-
-def _read(file: Path) -> str:
-    """Raises Misused (FILE_UNREADABLE)."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misused("FILE_UNREADABLE", f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
 
 
 @contextmanager

@@ -125,10 +125,6 @@ NOTICE_DEFINED = register("consent.notice_defined", 1, NoticeDefined)
 DECISION_RECORDED = register("consent.decision_recorded", 1, DecisionRecorded)
 
 
-def purpose_stream(name: str) -> bytes:
-    return definition_stream("purpose", name)
-
-
 def definition_stream(kind: str, name: str) -> bytes:
     """The stream that the versions of a purpose, a controller or a notice are in."""
     return derived_id(kind.encode(), name.encode())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events.catalogue import Entry
-from shared.events.consent import decisions_stream, purpose_stream
+from shared.events.consent import decisions_stream, definition_stream
 from shared.log import merkle, notes
 from shared.log.notes import Checkpoint, StreamHead
 from shared.log.records import leaf_data
@@ -86,4 +86,4 @@ def test_what_was_sealed_opens(plaintext: bytes, associated: bytes) -> None:
 @given(st.binary(min_size=16, max_size=16), st.text())
 def test_both_find_the_same_streams_of_consent(identifier: bytes, purpose: str) -> None:
     assert trail.derived_id(b"decisions", identifier) == decisions_stream(identifier)
-    assert trail.derived_id(b"purpose", purpose.encode()) == purpose_stream(purpose)
+    assert trail.derived_id(b"purpose", purpose.encode()) == definition_stream("purpose", purpose)

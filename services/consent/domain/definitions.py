@@ -40,8 +40,7 @@ NOT_CONTENT: Final = frozenset({"request_id", "name", "version", "defined_by", "
 
 
 class Define(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID) PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, and what
-    check_form raises."""
+    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN), and what check_form does."""
 
     definition: Definition  # its version and in_force_at count for nothing
     in_force_at: int | None = None  # None: now

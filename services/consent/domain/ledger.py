@@ -90,7 +90,8 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
     (REQUEST_ID_REUSED).
     """
     if (earlier := ledger.decisions.get(command.request_id)) is not None:
-        _check_repeats(_says_the_same(command, earlier))
+        if not _says_the_same(command, earlier):
+            raise reused()
         return []
     decided_at = instant_given(command.decided_at, now)
     purpose = _decided_about(ledger, command.purpose, decided_at)
@@ -153,11 +154,6 @@ def check_past(instant: Instant, now: int) -> None:
     """Raises InvalidInput (INSTANT_IN_FUTURE)."""
     if any(given != END_OF_TIME and given > now + CLOCK_TOLERANCE for given in (instant.valid_at, instant.known_at)):
         raise InvalidInput("nothing is known of the future", reason="INSTANT_IN_FUTURE")
-
-
-def _check_repeats(same: bool) -> None:
-    if not same:
-        raise reused()
 
 
 def _says_the_same(command: RecordDecision, earlier: DecisionRecorded) -> bool:
