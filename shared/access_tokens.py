@@ -42,6 +42,9 @@ class TokenList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: tuple[AccessToken, ...] = ()
 
 
+TOKEN_LISTS: Final = msgspec.json.Decoder(TokenList)
+
+
 class TokenFile:
     """Reads are of the newest file. One that isn't there has no tokens."""
 
@@ -67,7 +70,7 @@ class TokenFile:
                 content = file.read(MAX_FILE_BYTES + 1)
             if len(content) > MAX_FILE_BYTES:
                 raise _unreadable()
-            return msgspec.json.decode(content, type=TokenList).tokens
+            return TOKEN_LISTS.decode(content).tokens
         except FileNotFoundError:
             return ()
         except (OSError, ValueError) as error:

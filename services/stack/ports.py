@@ -28,6 +28,7 @@ FREE_PORTS = range(20000, 32000)
 MAX_TRIES = 200
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+PORTS = msgspec.json.Decoder(dict[str, Port])
 
 
 class Endpoints(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ def choose_ports(prefer_defaults: bool, earlier: Mapping[str, int] | None = None
 def remembered_ports(path: Path) -> dict[str, int]:
     """Nothing when there is no such file, or when somebody has broken it: then it is written anew."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Port])
+        return PORTS.decode(path.read_bytes())
     except (FileNotFoundError, msgspec.DecodeError):
         return {}
 

@@ -16,12 +16,12 @@ class Command:
 
     def __init__(self, data_directory: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
-        self.environment = kept | {"C360_DATA_DIR": str(data_directory)}
+        self.environment = kept | {"C360_DATA_DIR": str(data_directory), "PYTHONFAULTHANDLER": "1"}
 
     def run(self, *arguments: str, code: int = 0, text: str = "", timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "services.cli", *arguments)
         done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True, timeout=timeout_s)
-        assert done.returncode == code, done.stdout + done.stderr
+        assert done.returncode == code, f"exit code {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
     def define_purpose(self, name: str, *traits: str) -> None:

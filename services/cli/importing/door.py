@@ -44,6 +44,10 @@ class Refusal(msgspec.Struct):
     limit: str = ""  # of BATCH_TOO_LONG: how many events the source may send at a time
 
 
+ANSWERS = msgspec.json.Decoder(Answer)
+REFUSALS = msgspec.json.Decoder(Refusal)
+
+
 class Stopped(Exception):
     """The import ends; what was to be sent again wasn't."""
 
@@ -138,7 +142,7 @@ class Door:
         if response.status != 200:
             raise _refused(response.status, _refusal(content))
         try:
-            return msgspec.json.decode(content, type=Answer)
+            return ANSWERS.decode(content)
         except msgspec.DecodeError:
             raise Refused("ANSWER_INVALID", f"{self._url} is not ingest's HTTP door") from None
 
@@ -157,7 +161,7 @@ def _refuse(event: bytes, why: TooLarge) -> Answer:
 
 def _refusal(content: bytes) -> Refusal:
     try:
-        return msgspec.json.decode(content, type=Refusal)
+        return REFUSALS.decode(content)
     except msgspec.DecodeError:
         return Refusal()
 

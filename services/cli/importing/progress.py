@@ -32,10 +32,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     done: bool = False
 
 
+PROGRESS = msgspec.json.Decoder(Progress)
+
+
 def read(path: Path) -> Progress | None:
     """Raises Misused (PROGRESS_BROKEN)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Progress)
+        return PROGRESS.decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError):

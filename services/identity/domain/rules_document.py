@@ -55,12 +55,15 @@ class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     matching: Matching = Matching()
 
 
+DOCUMENTS: Final = msgspec.json.Decoder(RulesDocument)
+
+
 def read(text: str, key: bytes) -> RulesDocument:
     """What is kept of a document. Raises InvalidInput (RULES_INVALID); no text quotes a value."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise _invalid(f"a document of rules is at most {MAX_DOCUMENT_BYTES} bytes")
     try:
-        document = msgspec.json.decode(text, type=RulesDocument)
+        document = DOCUMENTS.decode(text)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except msgspec.DecodeError:

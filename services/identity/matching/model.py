@@ -110,10 +110,13 @@ class Model:
     settings: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
+MODEL_FILES: Final = msgspec.json.Decoder(ModelFile)
+
+
 def load(text: bytes) -> Model:
     """Raises ModelInvalid."""
     try:
-        found = msgspec.json.decode(text, type=ModelFile)
+        found = MODEL_FILES.decode(text)
     except msgspec.DecodeError as error:
         raise ModelInvalid(f"not a model file: {error}") from error
     if found.format != FORMAT:

@@ -51,13 +51,15 @@ class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 SHIPPED: Final = RulesDocument()
 
+DOCUMENTS: Final = msgspec.json.Decoder(RulesDocument)
+
 
 def read(text: str) -> RulesDocument:
     """Raises InvalidInput (RULES_INVALID)."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise _invalid(f"a document of rules is at most {MAX_DOCUMENT_BYTES} bytes")
     try:
-        document = msgspec.json.decode(text, type=RulesDocument)
+        document = DOCUMENTS.decode(text)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except msgspec.DecodeError:
