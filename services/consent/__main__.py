@@ -10,10 +10,12 @@ from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_ser
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
 from services.consent.app import Consent
+from services.consent.checking import Checks
 from services.consent.follow import follow_customers, wait_caught_up
+from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.registry import Registry
-from services.consent.views import Definitions
+from services.consent.views import Decisions, Definitions
 from services.consent.writing import CONSENT_PARTITION, ConsentLog
 from shared import bus
 from shared.bus.enforcement import Roll
@@ -44,11 +46,13 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
     roll = Roll(client, time.monotonic, writer.owns)
     log, definitions, new_id = ConsentLog(pool, writer, roll, progress, now_us), Definitions(pool), id_maker(now_us)
-    consent, registry = Consent(pool, definitions, log, new_id), Registry(definitions, log, new_id)
+    decisions, persons = Decisions(pool), Persons(pool)
+    consent, registry = Consent(decisions, definitions, log, new_id), Registry(definitions, log, new_id)
+    checks = Checks(persons, decisions, definitions, log)
     relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
     log.on_committed = relay.tell
     keyring = FileKeyring(Path(settings.keyring_file))
-    api = ConsentApi(consent, progress, keyring.lookup_key)
+    api = ConsentApi(consent, checks, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
@@ -66,9 +70,9 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("become ready", become_ready),
             keep_going("keep authority", roll.keep_authority),
             keep_going("publish", relay.run, server.halt),
-            keep_going("follow customers", lambda: follow_customers(client, consent.persons, progress), server.halt),
+            keep_going("follow customers", lambda: follow_customers(client, persons, progress), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
-            keep_going("answer about erasures", lambda: answer(client, "consent", Purger(consent.persons, progress).report)),
+            keep_going("answer about erasures", lambda: answer(client, "consent", Purger(persons, progress).report)),
         )
     finally:
         await client.close()

@@ -1,34 +1,21 @@
-"""Consent's use cases: decide, and answer what is permitted."""
+"""Consent's use cases: record what people decided, and list it."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from services.consent.domain.definitions import check_name, unknown
-from services.consent.domain.ledger import NOW, Instant, RecordDecision, fold, record_decision
-from services.consent.persons import Persons
+from services.consent.domain.ledger import Instant, RecordDecision, fold, record_decision
 from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
 from shared.events.catalogue import make_entry
-from shared.events.consent import DECISION_RECORDED, DecisionRecorded, PurposeDefined, Verdict, decisions_stream, judge
+from shared.events.consent import DECISION_RECORDED, DecisionRecorded, decisions_stream
 from shared.ids import NewId, to_text
 from shared.instants import END_OF_TIME
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """A verdict, and the version of the purpose that it was found by."""
-
-    purpose: PurposeDefined
-    verdict: Verdict
-
-
 class Consent:
-    def __init__(self, pool: Any, definitions: Definitions, log: ConsentLog, new_id: NewId) -> None:
-        self.persons = Persons(pool)
+    def __init__(self, decisions: Decisions, definitions: Definitions, log: ConsentLog, new_id: NewId) -> None:
+        self._decisions = decisions
         self._definitions = definitions
-        self._decisions = Decisions(pool)
         self._log = log
         self._new_id = new_id
 
@@ -62,36 +49,8 @@ class Consent:
             found.append(await self._definitions.version("notice", command.notice.name, command.notice.version))
         return found
 
-    async def check_customer(self, purpose: str, customer: bytes, instant: Instant = NOW) -> Checked:
-        """Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE), NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        instant = await self._log.settled(instant)
-        known = await self._known_purpose(purpose, instant.known_at)
-        await self.persons.require(customer)
-        return await self._judged(known, await self.persons.identifiers_of(customer), instant)
-
-    async def check_identifier(self, purpose: str, value_hash: bytes, instant: Instant = NOW) -> Checked:
-        """Its customer's decisions count, its own alone when no customer is known.
-
-        Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
-        """
-        instant = await self._log.settled(instant)
-        known = await self._known_purpose(purpose, instant.known_at)
-        customer = await self.persons.customer_of(value_hash)
-        bound = {value_hash: True} if customer is None else await self.persons.identifiers_of(customer)
-        return await self._judged(known, bound, instant)
-
     async def decisions_of(self, value_hash: bytes, instant: Instant) -> list[Placed[DecisionRecorded]]:
         """Oldest first by when they were recorded. Raises InvalidInput (INSTANT_IN_FUTURE), TooLarge (TOO_MANY_DECISIONS)."""
         instant = await self._log.settled(instant)
         found = await self._decisions.of_identifier(value_hash, instant.known_at)
         return [placed for placed in found if placed.event.decided_at <= instant.valid_at]
-
-    async def _judged(self, purpose: PurposeDefined, bound: Mapping[bytes, bool], instant: Instant) -> Checked:
-        return Checked(purpose, judge(purpose, await self._decisions.about(purpose.name, bound, instant)))
-
-    async def _known_purpose(self, name: str, known_at: int) -> PurposeDefined:
-        check_name("purpose", name)
-        placed = await self._definitions.in_force("purpose", name, Instant(known_at=known_at))
-        if placed is None or not isinstance(placed.event, PurposeDefined):
-            raise unknown("purpose")
-        return placed.event

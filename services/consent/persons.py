@@ -1,6 +1,6 @@
 """Which identifiers belong to one person: what consent keeps of the customer log."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from shared import faults
@@ -8,6 +8,10 @@ from shared.errors import NotFound, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType
 from shared.ids import to_text
+
+Bound = dict[
+    bytes, bool
+]  # hashes of a person's identifiers: whether they are theirs, or turned out to be shared and were parted from them
 
 
 class Persons:
@@ -32,17 +36,20 @@ class Persons:
             faults.reach(faults.BEFORE_COMMIT)
             return bool(moved)
 
-    async def customer_of(self, value_hash: bytes) -> bytes | None:
-        found: bytes | None = await self._pool.fetchval("SELECT customer FROM links WHERE value_hash = $1", value_hash)
-        return found
+    async def customers_of(self, value_hashes: Collection[bytes]) -> dict[bytes, bytes]:
+        """{identifier hash: customer}, of those that have one."""
+        rows = await self._pool.fetch(
+            "SELECT value_hash, customer FROM links WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
+        )
+        return {row["value_hash"]: row["customer"] for row in rows}
 
-    async def require(self, customer: bytes) -> None:
-        """Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        row = await self._pool.fetchrow("SELECT erased_at FROM customers WHERE customer = $1", customer)
-        if row is None:
-            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
-        if row["erased_at"] is not None:
-            raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+    async def refused(self, customers: Collection[bytes]) -> dict[bytes, NotFound | WrongState]:
+        """Why nothing is told of some: NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        rows = await self._pool.fetch(
+            "SELECT customer, erased_at FROM customers WHERE customer = ANY($1::bytea[])", list(customers)
+        )
+        erased = {row["customer"]: row["erased_at"] is not None for row in rows}
+        return {customer: _refusal(customer, customer in erased) for customer in customers if erased.get(customer, True)}
 
     async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
         """Links that are left of erased customers, and decisions that are kept about their identifiers."""
@@ -56,18 +63,28 @@ class Persons:
         )
         return int(links), int(decisions)
 
-    async def identifiers_of(self, customer: bytes) -> dict[bytes, bool]:
-        """Hashes of the identifiers of all customers that edges join to this one: whether they are theirs, or parted from them."""
+    async def identifiers_of(self, customers: Collection[bytes]) -> dict[bytes, Bound]:
+        """By customer those of all customers that edges join to it."""
         rows = await self._pool.fetch(
-            """WITH RECURSIVE joined (customer) AS (
-                   SELECT $1::bytea UNION SELECT other FROM edges JOIN joined USING (customer) WHERE NOT cut
+            """WITH RECURSIVE joined (root, customer) AS (
+                   SELECT c, c FROM unnest($1::bytea[]) AS c
+                   UNION SELECT root, other FROM edges JOIN joined USING (customer) WHERE NOT cut
                )
-               SELECT value_hash, false AS theirs FROM parted JOIN joined USING (customer)
-               UNION ALL SELECT value_hash, true FROM links JOIN joined USING (customer)
+               SELECT root, value_hash, false AS theirs FROM parted JOIN joined USING (customer)
+               UNION ALL SELECT root, value_hash, true FROM links JOIN joined USING (customer)
                ORDER BY theirs""",
-            customer,
+            list(customers),
         )
-        return {row["value_hash"]: row["theirs"] for row in rows}
+        found: dict[bytes, Bound] = {}
+        for row in rows:
+            found.setdefault(row["root"], {})[row["value_hash"]] = row["theirs"]
+        return found
+
+
+def _refusal(customer: bytes, erased: bool) -> NotFound | WrongState:
+    if erased:
+        return WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
+    return NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
 async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:

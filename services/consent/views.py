@@ -1,6 +1,6 @@
 """Consent's read models of its own events: definitions and decisions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -157,26 +157,36 @@ class Decisions:
             raise TooLarge(f"more than {MOST_DECISIONS_LISTED} decisions", reason="TOO_MANY_DECISIONS")
         return [_placed_decision(row) for row in rows]
 
-    async def about(self, purpose: str, bound: Mapping[bytes, bool], instant: Instant = NOW) -> list[DecisionRecorded]:
-        """Those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant.
-
-        `bound` is as `Persons.identifiers_of` gives it.
-        """
+    async def about(
+        self, purpose: str, value_hashes: Collection[bytes], instant: Instant = NOW
+    ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
+        """By identifier those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant."""
         rows = await self._pool.fetch(
-            """SELECT value_hash, decision, coalesce(erased_at, -1) AS erased_at FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
+            """SELECT pos, recorded_at, decision, coalesce(erased_at, -1) AS erased_at
+               FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
                WHERE value_hash = ANY($1::bytea[]) AND purpose = $2 AND recorded_at <= $3""",
-            list(bound),
+            list(value_hashes),
             purpose,
             instant.known_at,
         )
-        decided = [(decode_decision(row["decision"]), row["erased_at"], bound[row["value_hash"]]) for row in rows]
-        return [
-            decision
-            for decision, erased_at, theirs in decided
-            if decision.decided_at <= instant.valid_at
-            and outlives_erasure(decision, erased_at)
-            and (theirs or outlives_parting(decision))
-        ]
+        found: dict[bytes, list[Placed[DecisionRecorded]]] = {}
+        for row in rows:
+            placed = _placed_decision(row)
+            if placed.event.decided_at <= instant.valid_at and outlives_erasure(placed.event, row["erased_at"]):
+                found.setdefault(placed.event.identifier_hash, []).append(placed)
+        return found
+
+
+def counting(
+    decisions: Mapping[bytes, Sequence[Placed[DecisionRecorded]]], bound: Mapping[bytes, bool]
+) -> list[Placed[DecisionRecorded]]:
+    """Of decisions by identifier those of one person, whose identifiers `bound` has as `Persons.identifiers_of` gives them."""
+    return [
+        placed
+        for value_hash, theirs in bound.items()
+        for placed in decisions.get(value_hash, ())
+        if theirs or outlives_parting(placed.event)
+    ]
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:

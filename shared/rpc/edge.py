@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 
-from c360.common.v1.common_pb2 import CustomerRef, Position
+from c360.common.v1.common_pb2 import CustomerRef, Position, Refusal
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared import positions as logs
-from shared.errors import InvalidInput
+from shared.errors import CustomerError, InvalidInput
 from shared.identifiers import Identifier, normalise
 from shared.ids import from_text
 from shared.instants import from_timestamp
+from shared.rpc.errors import code_of
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
 POSITIONS_AT_MOST = 1_000  # partitions of all logs together, by far; each that is waited for is remembered
@@ -39,6 +40,18 @@ def named_customer(ref: CustomerRef) -> bytes | Identifier:
         case "identifier":
             return normalise(ref.identifier.namespace, ref.identifier.value)
     raise InvalidInput("name the customer by id or by identifier", reason="CUSTOMER_MISSING")
+
+
+def named_or_refused(ref: CustomerRef) -> bytes | Identifier | InvalidInput:
+    """As named_customer, of one of several: what is wrong with it is its own result."""
+    try:
+        return named_customer(ref)
+    except InvalidInput as refused:
+        return refused
+
+
+def refusal_message(refused: CustomerError) -> Refusal:
+    return Refusal(code=code_of(refused), reason=refused.reason, message=refused.message, metadata=refused.facts)
 
 
 def progress_name(position: Position) -> str:

@@ -1,5 +1,6 @@
 """The gRPC edge of decisions."""
 
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from c360.common.v1.common_pb2 import Identifier
@@ -7,16 +8,18 @@ from c360.consent.v1 import consent_pb2 as pb
 from c360.consent.v1 import consent_pb2_grpc
 
 from services.consent.api.asking import asked_instant, position
-from services.consent.app import Checked, Consent
+from services.consent.api.audiences import Audiences, named_each
+from services.consent.app import Consent
+from services.consent.checking import ByIdentifier, Checked, Checks
 from services.consent.domain import ledger
 from services.consent.views import MOST_VERSIONS, Placed
 from shared import identifiers
-from shared.errors import InvalidInput
+from shared.errors import CustomerError, InvalidInput
 from shared.events.consent import DecisionRecorded, NoticeShown, Outcome
 from shared.ids import to_text
 from shared.instants import from_timestamp, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, named_customer
+from shared.rpc.edge import freshness, named_customer, refusal_message
 from shared.rpc.server import seconds_left
 
 OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
@@ -29,8 +32,10 @@ OUTCOME_NAMES: Final = {value: name for name, value in OUTCOMES.items()}
 
 
 class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
-    def __init__(self, consent: Consent, progress: Progress, lookup_key: bytes) -> None:
+    def __init__(self, consent: Consent, checks: Checks, progress: Progress, lookup_key: bytes) -> None:
         self._consent = consent
+        self._checks = checks
+        self._audiences = Audiences(checks, progress, lookup_key)
         self._progress = progress
         self._lookup_key = lookup_key
 
@@ -43,26 +48,23 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        checked = await self._check(request)
-        verdict = checked.verdict
-        return pb.CheckResponse(
-            permitted=verdict.permitted,
-            reason=verdict.reason,
-            decision_id=to_text(verdict.decision_id) if verdict.decision_id else "",
-            purpose_version=checked.purpose.version,
-        )
+        named = named_customer(request.customer)
+        one = named if isinstance(named, bytes) else ByIdentifier(identifiers.hash_of(named, self._lookup_key))
+        return verdict_message(await self._checks.check(request.purpose, one, asked_instant(request)))
+
+    async def CheckBatch(self, request: pb.CheckBatchRequest, context: Any) -> pb.CheckBatchResponse:
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        named = await named_each(request.customers, self._lookup_key)
+        results = await self._checks.check_each(request.purpose, named, asked_instant(request))
+        return pb.CheckBatchResponse(results=[_result(one) for one in results])
+
+    def FilterAudience(self, requests: Any, context: Any) -> AsyncGenerator[pb.FilterAudienceResponse, None]:
+        return self._audiences.filtered(requests)
 
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
         value_hash = self._hash(request.identifier)
         decisions = await self._consent.decisions_of(value_hash, asked_instant(request))
         return pb.ListDecisionsResponse(decisions=[_decision(placed) for placed in decisions])
-
-    async def _check(self, request: pb.CheckRequest) -> Checked:
-        named = named_customer(request.customer)
-        if isinstance(named, bytes):
-            return await self._consent.check_customer(request.purpose, named, asked_instant(request))
-        value_hash = identifiers.hash_of(named, self._lookup_key)
-        return await self._consent.check_identifier(request.purpose, value_hash, asked_instant(request))
 
     def _to_command(self, request: pb.RecordDecisionRequest) -> ledger.RecordDecision:
         identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)
@@ -88,6 +90,22 @@ def _outcome(value: pb.Outcome.ValueType) -> Outcome:
     if (name := OUTCOME_NAMES.get(value)) is None:
         raise InvalidInput("a decision has an outcome", reason="OUTCOME_MISSING")
     return name
+
+
+def verdict_message(checked: Checked) -> pb.CheckResponse:
+    verdict = checked.verdict
+    return pb.CheckResponse(
+        permitted=verdict.permitted,
+        reason=verdict.reason,
+        decision_id=to_text(verdict.decision_id) if verdict.decision_id else "",
+        purpose_version=checked.purpose.version,
+    )
+
+
+def _result(outcome: Checked | CustomerError) -> pb.CheckResult:
+    if isinstance(outcome, CustomerError):
+        return pb.CheckResult(refusal=refusal_message(outcome))
+    return pb.CheckResult(verdict=verdict_message(outcome))
 
 
 def _decision(placed: Placed[DecisionRecorded]) -> pb.Decision:

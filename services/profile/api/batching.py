@@ -7,14 +7,14 @@ from c360.profile.v1 import profile_pb2 as pb
 from services.profile.api.bounds import ANSWER_BYTES
 from services.profile.api.etags import Tag
 from services.profile.api.masks import Mask
-from services.profile.api.messages import profile_message, refusal_message
+from services.profile.api.messages import profile_message
 from services.profile.batches import Named, Seen
 from services.profile.domain.clocks import Instant
 from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
 from shared.pieces import Pieces
-from shared.rpc.edge import named_customer
+from shared.rpc.edge import named_or_refused, refusal_message
 
 QUERIES_AT_MOST = 100
 MADE_AT_ONCE_BYTES = 64 * 1024  # of messages: some milliseconds
@@ -31,14 +31,7 @@ def named_each(queries: Sequence[pb.ProfileQuery], instant: Instant) -> list[Nam
         raise InvalidInput("name at least one customer", reason="BATCH_EMPTY")
     if len(queries) > most:
         raise InvalidInput(f"at most {most} customers a call", reason="BATCH_TOO_LARGE", limit=most)
-    return [_named(query) for query in queries]
-
-
-def _named(query: pb.ProfileQuery) -> Named | CustomerError:
-    try:
-        return named_customer(query.customer)
-    except InvalidInput as refused:
-        return refused
+    return [named_or_refused(query.customer) for query in queries]
 
 
 async def results(

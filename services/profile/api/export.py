@@ -10,7 +10,6 @@ from c360.profile.v1 import export_pb2_grpc
 from services.profile.api.changes import lapse_message, opened_place, responses, wanted_positions
 from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.api.places import Places
-from services.profile.api.sending import taken_in_time
 from services.profile.app import Profiles
 from services.profile.changes import Changes
 from services.profile.enforcement import depends_on_the_person, reads_the_restricted
@@ -22,6 +21,7 @@ from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness, instant
+from shared.rpc.sending import taken_in_time
 from shared.rpc.server import DEFAULT_DEADLINE_S
 
 SEND_TIMEOUT_S = 60.0  # for a part: who doesn't read holds up other exports

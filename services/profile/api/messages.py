@@ -15,12 +15,10 @@ from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import Released, release
 from services.profile.profile import Profile
 from services.profile.replay import Step
-from shared.errors import CustomerError
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.instants import to_timestamp
 from shared.privacy import REDACTED
-from shared.rpc.errors import code_of
 
 
 class View(NamedTuple):
@@ -112,10 +110,6 @@ def trait_message(trait: GoldenTrait, verified: bool) -> pb.Trait:
 def event_id_of(trait: GoldenTrait) -> str:
     """Empty where no event counts for it yet."""
     return to_text(trait.event_id) if trait.event_id != NO_EVENT else ""
-
-
-def refusal_message(refused: CustomerError) -> pb.Refusal:
-    return pb.Refusal(code=code_of(refused), reason=refused.reason, message=refused.message, metadata=refused.facts)
 
 
 def replay_step(step: Step, *, with_hash: bool) -> pb.ReplayStep:

@@ -15,7 +15,6 @@ from services.profile.api.choices import rules_choice
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
-from services.profile.api.sending import Running, taken_in_time
 from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
 from services.profile.api.watching import states, too_slow, watches_busy
 from services.profile.app import NOW, Instant, Profiles
@@ -36,6 +35,7 @@ from shared.ids import to_text
 from shared.positions import Progress
 from shared.rpc.edge import freshness
 from shared.rpc.paging import Page, token_of
+from shared.rpc.sending import Running, taken_in_time
 from shared.rpc.server import DEFAULT_DEADLINE_S, seconds_left
 
 # Of a request for which its answer is kept. What was asked as of an instant or a position is rarely asked again.

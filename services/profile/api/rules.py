@@ -13,7 +13,6 @@ from services.profile.activating import Activator
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.messages import event_id_of
-from services.profile.api.sending import taken_in_time
 from services.profile.api.values import to_value
 from services.profile.app import Profiles
 from services.profile.domain.activation import ActivateRules
@@ -35,6 +34,7 @@ from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness
 from shared.rpc.paging import BY_NUMBER, Page
+from shared.rpc.sending import taken_in_time
 from shared.rpc.server import seconds_left
 
 SERVICE_NAME: Final = "c360.profile.v1.ProfileRulesService"

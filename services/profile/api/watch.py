@@ -9,7 +9,6 @@ from c360.profile.v1 import watch_pb2 as pb
 from c360.profile.v1 import watch_pb2_grpc
 
 from services.profile.api.masks import mask_of
-from services.profile.api.sending import Running, taken_in_time
 from services.profile.api.watching import Teller, Wanted, too_slow, watches_busy
 from services.profile.app import Profiles
 from services.profile.batches import Batches
@@ -19,6 +18,7 @@ from shared.errors import InvalidInput, LimitExceeded
 from shared.identifiers import Identifier
 from shared.positions import Progress
 from shared.rpc.edge import freshness, named_customer
+from shared.rpc.sending import Running, taken_in_time
 from shared.rpc.server import DEFAULT_DEADLINE_S
 
 CUSTOMERS_AT_MOST = 1_000  # of a watch that names them

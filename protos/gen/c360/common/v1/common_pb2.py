@@ -24,17 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/common/v1/common.proto\x12\x0e\x63\x33\x36\x30.common.v1\":\n\x08Position\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\".\n\nIdentifier\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\\\n\x0b\x43ustomerRef\x12\x15\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x42\x04\n\x02\x62yb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/common/v1/common.proto\x12\x0e\x63\x33\x36\x30.common.v1\":\n\x08Position\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\".\n\nIdentifier\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\\\n\x0b\x43ustomerRef\x12\x15\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00\x12\x30\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.IdentifierH\x00\x42\x04\n\x02\x62y\"\xa2\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x37\n\x08metadata\x18\x04 \x03(\x0b\x32%.c360.common.v1.Refusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.common.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REFUSAL_METADATAENTRY']._loaded_options = None
+  _globals['_REFUSAL_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_POSITION']._serialized_start=47
   _globals['_POSITION']._serialized_end=105
   _globals['_IDENTIFIER']._serialized_start=107
   _globals['_IDENTIFIER']._serialized_end=153
   _globals['_CUSTOMERREF']._serialized_start=155
   _globals['_CUSTOMERREF']._serialized_end=247
+  _globals['_REFUSAL']._serialized_start=250
+  _globals['_REFUSAL']._serialized_end=412
+  _globals['_REFUSAL_METADATAENTRY']._serialized_start=365
+  _globals['_REFUSAL_METADATAENTRY']._serialized_end=412
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,16 @@ class ConsentServiceStub:
                 request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckRequest.SerializeToString,
                 response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckResponse.FromString,
                 _registered_method=True)
+        self.CheckBatch = channel.unary_unary(
+                '/c360.consent.v1.ConsentService/CheckBatch',
+                request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckBatchRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckBatchResponse.FromString,
+                _registered_method=True)
+        self.FilterAudience = channel.stream_stream(
+                '/c360.consent.v1.ConsentService/FilterAudience',
+                request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.FilterAudienceRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.FilterAudienceResponse.FromString,
+                _registered_method=True)
         self.ListDecisions = channel.unary_unary(
                 '/c360.consent.v1.ConsentService/ListDecisions',
                 request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.ListDecisionsRequest.SerializeToString,
@@ -77,6 +87,27 @@ class ConsentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckBatch(self, request, context):
+        """CheckBatch answers as Check about up to 1,000 customers, for one purpose: for each, in the order asked, the verdict or the refusal
+        that Check would have given. A customer may be named twice.
+        Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_UNKNOWN, BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_IN_FUTURE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FilterAudience(self, request_iterator, context):
+        """FilterAudience tells of any number of customers which of them permit a purpose. Each request is a batch and has one answer, in
+        order; when the caller has sent the last one and closed its side, how many there were of each kind ends the stream. Every batch is judged
+        when its answer is made, and by itself: whoever loses the connection goes on, in another call, with the first batch that wasn't answered.
+        Who sends nothing or takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_SENT, STREAM_NOT_READ).
+        Errors: INVALID_ARGUMENT (as CheckBatch, and FILTER_CHANGED: a later request asks for something else than the first),
+        RESOURCE_EXHAUSTED (FILTERS_BUSY: 16 are running).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDecisions(self, request, context):
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
         Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
@@ -97,6 +128,16 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.Check,
                     request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckRequest.FromString,
                     response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckResponse.SerializeToString,
+            ),
+            'CheckBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckBatch,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckBatchRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckBatchResponse.SerializeToString,
+            ),
+            'FilterAudience': grpc.stream_stream_rpc_method_handler(
+                    servicer.FilterAudience,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.FilterAudienceRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.FilterAudienceResponse.SerializeToString,
             ),
             'ListDecisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDecisions,
@@ -159,6 +200,60 @@ class ConsentService:
             '/c360.consent.v1.ConsentService/Check',
             c360_dot_consent_dot_v1_dot_consent__pb2.CheckRequest.SerializeToString,
             c360_dot_consent_dot_v1_dot_consent__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.consent.v1.ConsentService/CheckBatch',
+            c360_dot_consent_dot_v1_dot_consent__pb2.CheckBatchRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_consent__pb2.CheckBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FilterAudience(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/c360.consent.v1.ConsentService/FilterAudience',
+            c360_dot_consent_dot_v1_dot_consent__pb2.FilterAudienceRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_consent__pb2.FilterAudienceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,19 @@ class ConsentServiceStub:
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
     FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
+    CheckBatch: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckBatchRequest, _consent_pb2.CheckBatchResponse]
+    """CheckBatch answers as Check about up to 1,000 customers, for one purpose: for each, in the order asked, the verdict or the refusal
+    that Check would have given. A customer may be named twice.
+    Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_UNKNOWN, BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_IN_FUTURE).
+    """
+    FilterAudience: _grpc.StreamStreamMultiCallable[_consent_pb2.FilterAudienceRequest, _consent_pb2.FilterAudienceResponse]
+    """FilterAudience tells of any number of customers which of them permit a purpose. Each request is a batch and has one answer, in
+    order; when the caller has sent the last one and closed its side, how many there were of each kind ends the stream. Every batch is judged
+    when its answer is made, and by itself: whoever loses the connection goes on, in another call, with the first batch that wasn't answered.
+    Who sends nothing or takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_SENT, STREAM_NOT_READ).
+    Errors: INVALID_ARGUMENT (as CheckBatch, and FILTER_CHANGED: a later request asks for something else than the first),
+    RESOURCE_EXHAUSTED (FILTERS_BUSY: 16 are running).
+    """
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
     Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
@@ -68,6 +81,19 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     any profile.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
     FAILED_PRECONDITION (CUSTOMER_ERASED).
+    """
+    CheckBatch: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckBatchRequest, _consent_pb2.CheckBatchResponse]  # type: ignore[assignment]
+    """CheckBatch answers as Check about up to 1,000 customers, for one purpose: for each, in the order asked, the verdict or the refusal
+    that Check would have given. A customer may be named twice.
+    Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_UNKNOWN, BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_IN_FUTURE).
+    """
+    FilterAudience: _aio.StreamStreamMultiCallable[_consent_pb2.FilterAudienceRequest, _consent_pb2.FilterAudienceResponse]  # type: ignore[assignment]
+    """FilterAudience tells of any number of customers which of them permit a purpose. Each request is a batch and has one answer, in
+    order; when the caller has sent the last one and closed its side, how many there were of each kind ends the stream. Every batch is judged
+    when its answer is made, and by itself: whoever loses the connection goes on, in another call, with the first batch that wasn't answered.
+    Who sends nothing or takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_SENT, STREAM_NOT_READ).
+    Errors: INVALID_ARGUMENT (as CheckBatch, and FILTER_CHANGED: a later request asks for something else than the first),
+    RESOURCE_EXHAUSTED (FILTERS_BUSY: 16 are running).
     """
     ListDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
@@ -100,6 +126,31 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         any profile.
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, CUSTOMER_MISSING, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN),
         FAILED_PRECONDITION (CUSTOMER_ERASED).
+        """
+
+    @_abc_1.abstractmethod
+    def CheckBatch(
+        self,
+        request: _consent_pb2.CheckBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.CheckBatchResponse, _abc.Awaitable[_consent_pb2.CheckBatchResponse]]:
+        """CheckBatch answers as Check about up to 1,000 customers, for one purpose: for each, in the order asked, the verdict or the refusal
+        that Check would have given. A customer may be named twice.
+        Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_UNKNOWN, BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_IN_FUTURE).
+        """
+
+    @_abc_1.abstractmethod
+    def FilterAudience(
+        self,
+        request_iterator: _MaybeAsyncIterator[_consent_pb2.FilterAudienceRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_consent_pb2.FilterAudienceResponse], _abc.AsyncIterator[_consent_pb2.FilterAudienceResponse]]:
+        """FilterAudience tells of any number of customers which of them permit a purpose. Each request is a batch and has one answer, in
+        order; when the caller has sent the last one and closed its side, how many there were of each kind ends the stream. Every batch is judged
+        when its answer is made, and by itself: whoever loses the connection goes on, in another call, with the first batch that wasn't answered.
+        Who sends nothing or takes nothing for 30 seconds is dropped with DEADLINE_EXCEEDED (STREAM_NOT_SENT, STREAM_NOT_READ).
+        Errors: INVALID_ARGUMENT (as CheckBatch, and FILTER_CHANGED: a later request asks for something else than the first),
+        RESOURCE_EXHAUSTED (FILTERS_BUSY: 16 are running).
         """
 
     @_abc_1.abstractmethod

@@ -257,14 +257,14 @@ class ProfileResult(_message.Message):
         """The profile."""
 
     @_builtins.property
-    def refusal(self) -> Global___Refusal:
+    def refusal(self) -> _common_pb2.Refusal:
         """What GetProfile would have been refused with."""
 
     def __init__(
         self,
         *,
         profile: Global___Profile | None = ...,
-        refusal: Global___Refusal | None = ...,
+        refusal: _common_pb2.Refusal | None = ...,
         etag: _builtins.str = ...,
         not_modified: _builtins.bool = ...,
     ) -> None: ...
@@ -277,62 +277,6 @@ class ProfileResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___ProfileResult: _TypeAlias = ProfileResult  # noqa: Y015
-
-@_typing.final
-class Refusal(_message.Message):
-    """Refusal is an error about one of several."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class MetadataEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    CODE_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    code: _builtins.int
-    """gRPC status code, such as 5 for NOT_FOUND."""
-    reason: _builtins.str
-    """Machine-readable reason, such as "CUSTOMER_UNKNOWN"."""
-    message: _builtins.str
-    """For people."""
-    @_builtins.property
-    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Facts such as ids and limits, never personal data."""
-
-    def __init__(
-        self,
-        *,
-        code: _builtins.int = ...,
-        reason: _builtins.str = ...,
-        message: _builtins.str = ...,
-        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
 
 @_typing.final
 class LookupCustomerRequest(_message.Message):

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.profile.api.sending import Running, taken_in_time
 from shared.errors import DeadlineExceeded, LimitExceeded
+from shared.rpc.sending import Running, taken_in_time
 
 
 class Numbers:
