@@ -11,6 +11,7 @@ from uuid import uuid4
 import typer
 
 from services.cli import definitions, render
+from services.cli.audiences.command import filter_file
 from services.cli.errors import NotReachable
 from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of
 from services.cli.notation import NamedIdentifier, NamedNotice
@@ -39,6 +40,7 @@ app = typer.Typer(no_args_is_help=True, help="Purposes, controllers and notices,
 app.add_typer(definitions.purposes, name="purposes")
 app.add_typer(definitions.controllers, name="controllers")
 app.add_typer(definitions.notices, name="notices")
+app.command("filter")(filter_file)
 
 
 @app.command()

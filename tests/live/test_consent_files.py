@@ -1,0 +1,47 @@
+"""Files of people and of decisions, through the command."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from c360.consent.v1 import consent_pb2 as pb
+
+from tests.live.command import Command
+from tests.live.consent_shop import Shop, an_email
+
+
+async def run(shop: Shop, *arguments: str, **more: Any) -> Any:
+    return await asyncio.to_thread(Command(shop.stack.data_directory).run, *arguments, **more)
+
+
+async def test_of_a_file_the_rows_of_those_who_permit_it_are_written_as_they_are(shop: Shop, tmp_path: Path) -> None:
+    anna, bernd, unknown = an_email(), an_email(), str(uuid4())
+    await shop.decide(anna, "marketing", pb.OUTCOME_GRANTED)
+    await shop.decide(bernd, "marketing", pb.OUTCOME_WITHDRAWN)
+    of_anna = f'"says ""hi"",\r\nand more",{anna.value.upper()}\r\n'
+    people, permitted, others = tmp_path / "people.csv", tmp_path / "permitted.csv", tmp_path / "others.jsonl"
+    people.write_bytes(f"note,contact\r\nx,{bernd.value}\r\n{of_anna}\r\ny,\r\nz\r\nlast,{anna.value}".encode())
+    by: tuple[str, ...] = ("--purpose", "marketing", "--by", "email=contact")
+    await run(shop, "consent", "filter", str(people), *by, "-o", str(permitted), "--excluded", str(others))
+    assert permitted.read_bytes() == f"note,contact\r\n{of_anna}last,{anna.value}\n".encode()
+    assert [json.loads(line) for line in others.read_text().splitlines()] == [
+        {"row": 1, "line": 2, "reason": "CONSENT_WITHDRAWN"},
+        {"row": 3, "line": 6, "reason": "IDENTIFIER_MISSING"},
+        {"row": 4, "line": 7, "reason": "COLUMNS_WRONG"},
+    ]
+    lines = f'{{"who": {{"id": "{unknown}"}}}}\nno json\n'
+    by = ("--purpose", "service", "--by", "customer_id=who.id", "--format", "jsonl")
+    done = await run(shop, "consent", "filter", "-", *by, text=lines)
+    assert (done.stdout, done.stderr) == ("", "0 permitted, 2 excluded: 1 CUSTOMER_UNKNOWN, 1 JSON_BROKEN\n")
+
+
+async def test_what_is_no_file_of_people_is_refused_and_nothing_is_written(shop: Shop, tmp_path: Path) -> None:
+    people, permitted = tmp_path / "people.csv", tmp_path / "permitted.csv"
+    people.write_text("email\nanna@example.com\n")
+    for by, purpose, code, reason in (("phone", "marketing", 2, "COLUMN_UNKNOWN"), ("email", "nothing", 1, "PURPOSE_UNKNOWN")):
+        options = ("--purpose", purpose, "--by", by, "-o", str(permitted))
+        done = await run(shop, "consent", "filter", str(people), *options, code=code)
+        assert done.stderr.startswith(reason)
+    assert sorted(tmp_path.iterdir()) == [people]
