@@ -5,12 +5,15 @@ import time
 from pathlib import Path
 
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
+from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_server
 from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
+from services.consent.api.evidence import EvidenceApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
+from services.consent.evidence import Receipts
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.persons import Persons
 from services.consent.purging import Purger
@@ -55,6 +58,9 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     api = ConsentApi(consent, checks, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
+    server.add(
+        add_EvidenceServiceServicer_to_server, EvidenceApi(Receipts(decisions, definitions)), "c360.consent.v1.EvidenceService"
+    )
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def become_ready() -> None:

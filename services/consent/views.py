@@ -132,8 +132,10 @@ class Decisions:
     @staticmethod
     async def apply(connection: Any, event: DecisionRecorded, record: Record) -> None:
         await connection.execute(
-            "INSERT INTO decisions (pos, value_hash, purpose, request_id, recorded_at, decision) VALUES ($1, $2, $3, $4, $5, $6)",
+            """INSERT INTO decisions (pos, decision_id, value_hash, purpose, request_id, recorded_at, decision)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)""",
             record.pos,
+            event.decision_id,
             event.identifier_hash,
             event.purpose,
             event.request_id,
@@ -143,6 +145,10 @@ class Decisions:
 
     async def of_request(self, request_id: str) -> Placed[DecisionRecorded] | None:
         row = await self._pool.fetchrow("SELECT * FROM decisions WHERE request_id = $1", request_id)
+        return _placed_decision(row) if row else None
+
+    async def of_id(self, decision_id: bytes) -> Placed[DecisionRecorded] | None:
+        row = await self._pool.fetchrow("SELECT * FROM decisions WHERE decision_id = $1", decision_id)
         return _placed_decision(row) if row else None
 
     async def of_identifier(self, value_hash: bytes, known_at: int = END_OF_TIME) -> list[Placed[DecisionRecorded]]:

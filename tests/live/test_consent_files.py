@@ -45,3 +45,16 @@ async def test_what_is_no_file_of_people_is_refused_and_nothing_is_written(shop:
         done = await run(shop, "consent", "filter", str(people), *options, code=code)
         assert done.stderr.startswith(reason)
     assert sorted(tmp_path.iterdir()) == [people]
+
+
+async def test_a_decision_has_a_receipt_made_of_what_was_in_force_when_the_person_decided(shop: Shop) -> None:
+    anna, notice = an_email(), pb.NoticeShown(name="marketing_consent", version=1, locale="de")
+    granted = await shop.decide(anna, "marketing", pb.OUTCOME_GRANTED, method="web-form", notice=notice)
+    told = json.loads((await run(shop, "consent", "receipt", granted.decision_id, "--format", "kantara")).stdout)
+    assert told["consentReceiptID"] == granted.decision_id
+    assert (told["collectionMethod"], told["language"]) == ("web-form", "de")
+    assert told["piiPrincipalId"] == shop.hash_of(anna).hex()
+    record = json.loads((await run(shop, "consent", "receipt", granted.decision_id)).stdout)["dpv:hasRecordOfActivity"]
+    assert record["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
+    assert record["dpv:hasNotice"]["dct:identifier"] == "urn:c360:notice:marketing_consent:1:de"
+    assert (await run(shop, "consent", "receipt", str(uuid4()), code=1)).stderr.startswith("DECISION_UNKNOWN")

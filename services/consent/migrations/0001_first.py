@@ -25,6 +25,7 @@ def upgrade() -> None:
         );
         CREATE TABLE decisions (
             pos         int8  PRIMARY KEY,
+            decision_id bytea NOT NULL UNIQUE,
             value_hash  bytea NOT NULL,
             purpose     text  NOT NULL,
             request_id  text  NOT NULL UNIQUE,
