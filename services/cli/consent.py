@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import consent_evidence, definitions, render
+from services.cli import consent_confirming, consent_evidence, definitions, render
 from services.cli.audiences.command import filter_file
 from services.cli.errors import NotReachable
-from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of
+from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message
 from services.cli.notation import NamedIdentifier, NamedNotice
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -42,6 +42,8 @@ app.add_typer(definitions.controllers, name="controllers")
 app.add_typer(definitions.notices, name="notices")
 app.command("filter")(filter_file)
 app.command()(consent_evidence.receipt)
+app.command()(consent_confirming.request_confirmation)
+app.command()(consent_confirming.confirm)
 
 
 @app.command()
@@ -249,7 +251,7 @@ def _record(
         method=method,
         confirmed=confirmed,
         attested_age=attested_age,
-        notice=consent_pb2.NoticeShown(name=notice.name, version=notice.version, locale=notice.locale) if notice else None,
+        notice=notice_message(notice),
         proof_sha256=hash_of(proof) if proof else "",
     )
     try:

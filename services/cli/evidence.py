@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from services.cli.errors import Misused
 from services.cli.notation import NamedNotice, parse_notice
 from services.cli.options import instant_parser, parsed_by
+
+if TYPE_CHECKING:
+    from c360.consent.v1 import consent_pb2
 
 OLDEST: Final = 150  # years
 
@@ -52,3 +55,9 @@ def hash_of(proof: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise Misused("FILE_UNREADABLE", f"{proof}: {error.strerror}") from None
+
+
+def notice_message(notice: NamedNotice | None) -> consent_pb2.NoticeShown | None:
+    from c360.consent.v1 import consent_pb2
+
+    return consent_pb2.NoticeShown(name=notice.name, version=notice.version, locale=notice.locale) if notice else None

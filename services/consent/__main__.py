@@ -4,10 +4,12 @@ import sys
 import time
 from pathlib import Path
 
+from c360.consent.v1.confirmation_pb2_grpc import add_ConfirmationServiceServicer_to_server
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
 from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_server
 from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 
+from services.consent.api.confirmations import ConfirmationApi
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
 from services.consent.api.evidence import EvidenceApi
@@ -50,13 +52,19 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     roll = Roll(client, time.monotonic, writer.owns)
     log, definitions, new_id = ConsentLog(pool, writer, roll, progress, now_us), Definitions(pool), id_maker(now_us)
     decisions, persons = Decisions(pool), Persons(pool)
-    consent, registry = Consent(decisions, definitions, log, new_id), Registry(definitions, log, new_id)
+    keyring = FileKeyring(Path(settings.keyring_file))
+    consent = Consent(persons, decisions, definitions, log, new_id, keyring.lookup_key)
+    registry = Registry(definitions, log, new_id)
     checks = Checks(persons, decisions, definitions, log)
     relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
     log.on_committed = relay.tell
-    keyring = FileKeyring(Path(settings.keyring_file))
     api = ConsentApi(consent, checks, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
+    server.add(
+        add_ConfirmationServiceServicer_to_server,
+        ConfirmationApi(consent, keyring.lookup_key),
+        "c360.consent.v1.ConfirmationService",
+    )
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
     server.add(
         add_EvidenceServiceServicer_to_server, EvidenceApi(Receipts(decisions, definitions)), "c360.consent.v1.EvidenceService"

@@ -51,6 +51,11 @@ class Persons:
         erased = {row["customer"]: row["erased_at"] is not None for row in rows}
         return {customer: _refusal(customer, customer in erased) for customer in customers if erased.get(customer, True)}
 
+    async def erased_at(self, value_hash: bytes) -> int:
+        """When whoever had this identifier was last erased; -1: never."""
+        found = await self._pool.fetchval("SELECT erased_at FROM erased_identifiers WHERE value_hash = $1", value_hash)
+        return -1 if found is None else int(found)
+
     async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
         """Links that are left of erased customers, and decisions that are kept about their identifiers."""
         links = await self._pool.fetchval(

@@ -115,6 +115,9 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     attested_age: int = 0  # years that the person has at least, as whoever took the decision attests; 0: nothing was attested
     notice: NoticeShown | None = None
     proof_sha256: bytes = b""  # of what proves it and is kept elsewhere; empty: there is nothing
+    confirm_by: int = 0  # of a grant that waits to be confirmed: until when; 0: it doesn't
+    token_sha256: bytes = b""  # of what it is confirmed with
+    confirms: bytes = b""  # the decision that waited for this one
 
 
 Decision = TypeVar("Decision", bound=DecisionRecorded)

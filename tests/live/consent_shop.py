@@ -49,7 +49,7 @@ class Shop:
     def __init__(self, stack: Stack, client: Client, channel: grpc.aio.Channel) -> None:
         self.stack = stack
         self.client = client
-        self._channel = channel
+        self.channel = channel
         self.calls: Any = ConsentServiceStub(channel)
         self.registry: Any = RegistryServiceStub(channel)
         self._key = FileKeyring(Path(stack.environment_of("consent")["C360_KEYRING_FILE"])).lookup_key
@@ -61,7 +61,7 @@ class Shop:
         return Shop(stack, client, grpc.aio.insecure_channel(stack.endpoints.consent))
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self.channel.close()
         await self.client.close()
 
     async def publish(self, *entries: Entry, ingested: int = 0) -> Position:

@@ -40,7 +40,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         self._lookup_key = lookup_key
 
     async def RecordDecision(self, request: pb.RecordDecisionRequest, context: Any) -> pb.RecordDecisionResponse:
-        command = self._to_command(request)
+        command = to_command(request, self._lookup_key)
         placed, readers = await self._consent.record_decision(command, seconds_left(context))
         return pb.RecordDecisionResponse(
             decision_id=to_text(placed.event.decision_id), position=position(placed.pos), enforcing_readers=readers
@@ -66,24 +66,25 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         decisions = await self._consent.decisions_of(value_hash, asked_instant(request))
         return pb.ListDecisionsResponse(decisions=[_decision(placed) for placed in decisions])
 
-    def _to_command(self, request: pb.RecordDecisionRequest) -> ledger.RecordDecision:
-        identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)
-        return ledger.RecordDecision(
-            request_id=request.request_id,
-            identifier_hash=identifiers.hash_of(identifier, self._lookup_key),
-            namespace=identifier.namespace,
-            purpose=request.purpose,
-            outcome=_outcome(request.outcome),
-            decided_at=from_timestamp(request.decide_time) if request.HasField("decide_time") else None,
-            method=request.method,
-            confirmed=request.confirmed,
-            attested_age=request.attested_age,
-            notice=_notice_named(request.notice) if request.HasField("notice") else None,
-            proof_sha256=_hash_named(request.proof_sha256),
-        )
-
     def _hash(self, identifier: Identifier) -> bytes:
         return identifiers.hash_of(identifiers.normalise(identifier.namespace, identifier.value), self._lookup_key)
+
+
+def to_command(request: pb.RecordDecisionRequest, lookup_key: bytes) -> ledger.RecordDecision:
+    identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)
+    return ledger.RecordDecision(
+        request_id=request.request_id,
+        identifier_hash=identifiers.hash_of(identifier, lookup_key),
+        namespace=identifier.namespace,
+        purpose=request.purpose,
+        outcome=_outcome(request.outcome),
+        decided_at=from_timestamp(request.decide_time) if request.HasField("decide_time") else None,
+        method=request.method,
+        confirmed=request.confirmed,
+        attested_age=request.attested_age,
+        notice=notice_named(request.notice) if request.HasField("notice") else None,
+        proof_sha256=_hash_named(request.proof_sha256),
+    )
 
 
 def _outcome(value: pb.Outcome.ValueType) -> Outcome:
@@ -122,6 +123,8 @@ def _decision(placed: Placed[DecisionRecorded]) -> pb.Decision:
         attested_age=decision.attested_age,
         notice=_notice_shown(decision.notice) if decision.notice else None,
         proof_sha256=decision.proof_sha256.hex(),
+        confirm_by_time=to_timestamp(decision.confirm_by) if decision.confirm_by else None,
+        confirms=to_text(decision.confirms) if decision.confirms else "",
     )
 
 
@@ -132,7 +135,7 @@ def _hash_named(text: str) -> bytes:
         raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID") from None
 
 
-def _notice_named(notice: pb.NoticeShown) -> ledger.NoticeNamed:
+def notice_named(notice: pb.NoticeShown) -> ledger.NoticeNamed:
     return ledger.NoticeNamed(notice.name, min(notice.version, MOST_VERSIONS), notice.locale)
 
 

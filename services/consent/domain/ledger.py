@@ -42,20 +42,26 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     attested_age: int = 0
     notice: NoticeNamed | None = None
     proof_sha256: bytes = b""
+    confirms: bytes = b""  # the decision that waited for this one
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
         check_name("purpose", self.purpose)
         if self.notice:
             check_name("notice", self.notice.name)
-        if len(self.method) > MAX_METHOD or not self.method.isprintable():
-            raise InvalidInput(f"a method is at most {MAX_METHOD} printable characters", reason="METHOD_INVALID")
+        check_method(self.method)
         if self.confirmed and self.outcome != "granted":
             raise InvalidInput("only what was granted is confirmed by the person", reason="CONFIRMED_INVALID")
         if not 0 <= self.attested_age <= MAX_AGE or (self.attested_age and self.outcome != "granted"):
             raise InvalidInput(f"an age is attested of who grants, 0 to {MAX_AGE} years", reason="AGE_INVALID")
         if len(self.proof_sha256) not in (0, SHA256_BYTES):
             raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID")
+
+
+def check_method(method: str) -> None:
+    """Raises InvalidInput (METHOD_INVALID)."""
+    if len(method) > MAX_METHOD or not method.isprintable():
+        raise InvalidInput(f"a method is at most {MAX_METHOD} printable characters", reason="METHOD_INVALID")
 
 
 Event = PurposeDefined | NoticeDefined | DecisionRecorded
@@ -110,6 +116,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
             attested_age=command.attested_age,
             notice=_shown(ledger, command.notice, purpose.name, decided_at) if command.notice else None,
             proof_sha256=command.proof_sha256,
+            confirms=command.confirms,
         )
     ]
 
@@ -162,9 +169,10 @@ def _says_the_same(command: RecordDecision, earlier: DecisionRecorded) -> bool:
     return 0 <= ahead <= CLOCK_TOLERANCE and (
         (command.identifier_hash, command.purpose, command.outcome, command.method, command.confirmed, command.attested_age)
         == (earlier.identifier_hash, earlier.purpose, earlier.outcome, earlier.method, earlier.confirmed, earlier.attested_age)
-        and (command.notice, command.proof_sha256) == (_named(earlier.notice), earlier.proof_sha256)
+        and (command.notice, command.proof_sha256) == (named(earlier.notice), earlier.proof_sha256)
+        and command.confirms == earlier.confirms
     )
 
 
-def _named(shown: NoticeShown | None) -> NoticeNamed | None:
+def named(shown: NoticeShown | None) -> NoticeNamed | None:
     return NoticeNamed(shown.name, shown.version, shown.locale) if shown else None

@@ -617,6 +617,8 @@ class Decision(_message.Message):
     ATTESTED_AGE_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     PROOF_SHA256_FIELD_NUMBER: _builtins.int
+    CONFIRM_BY_TIME_FIELD_NUMBER: _builtins.int
+    CONFIRMS_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
@@ -633,6 +635,8 @@ class Decision(_message.Message):
     """Years that the person has at least, as was attested. 0: nothing was."""
     proof_sha256: _builtins.str
     """SHA-256, hexadecimal, of what proves it. Empty: there is nothing."""
+    confirms: _builtins.str
+    """The decision that waited for this one, a UUID. Empty: none did."""
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
         """When the person decided (valid time)."""
@@ -644,6 +648,10 @@ class Decision(_message.Message):
     @_builtins.property
     def notice(self) -> Global___NoticeShown:
         """What the person had before them. Absent: nothing was said of it."""
+
+    @_builtins.property
+    def confirm_by_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it waits to be confirmed (double opt-in). Absent: it doesn't."""
 
     def __init__(
         self,
@@ -659,10 +667,12 @@ class Decision(_message.Message):
         attested_age: _builtins.int = ...,
         notice: Global___NoticeShown | None = ...,
         proof_sha256: _builtins.str = ...,
+        confirm_by_time: _timestamp_pb2.Timestamp | None = ...,
+        confirms: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
