@@ -26,7 +26,7 @@ from tests.live.readable import places_that_open
 
 TABLES = """
     CREATE TEMP TABLE customers (customer bytea, canonical bytea, founding_number int8);
-    CREATE TEMP TABLE identifiers (value_hash bytea, customer bytea);
+    CREATE TEMP TABLE identifiers (value_hash bytea, customer bytea, resolving bool);
     CREATE TEMP TABLE sightings (nodes bytea[]);
     CREATE TEMP TABLE events (partition int2, stream bytea, type_id text);
 """
@@ -42,11 +42,15 @@ def platform(stack: Stack) -> Iterator[Platform]:
 
 
 class World(NamedTuple):
-    """`owners` are customers by identifier; `merged` customers by what they are one with; `told` those that an event is about."""
+    """`owners` are customers by identifier; `merged` customers by what they are one with; `told` those that a decision is about.
+
+    An event resolved by the identifiers that are `resolving`.
+    """
 
     owners: dict[bytes, bytes | None]
     merged: dict[bytes, bytes]
     told: set[bytes]
+    resolving: set[bytes]
     seen: list[set[bytes]]
 
     def cluster(self, customer: bytes) -> set[bytes]:
@@ -64,7 +68,7 @@ class World(NamedTuple):
                 (sightings := [seen for seen in self.seen if name in seen]) and all(seen & hers for seen in sightings)
                 for name in names
             )
-            if names and only_with_her and not cluster & self.told:
+            if names and only_with_her and not cluster & self.told and not names & self.resolving:
                 found.add(customer)
         return found
 
@@ -72,10 +76,11 @@ class World(NamedTuple):
         await connection.execute("TRUNCATE customers, identifiers, sightings, events")
         rows = [(customer, self.merged[customer], number) for number, customer in enumerate(CUSTOMERS)]
         await connection.executemany("INSERT INTO customers VALUES ($1, $2, $3)", rows)
-        await connection.executemany("INSERT INTO identifiers VALUES ($1, $2)", list(self.owners.items()))
+        identifiers = [(name, owner, name in self.resolving) for name, owner in self.owners.items()]
+        await connection.executemany("INSERT INTO identifiers VALUES ($1, $2, $3)", identifiers)
         await connection.executemany("INSERT INTO sightings VALUES ($1)", [(list(seen),) for seen in self.seen])
         kinds = [(customer, kind) for customer in CUSTOMERS for kind in ("customer.founded", "customer.merge_proposed")]
-        kinds += [(customer, "customer.tracked") for customer in self.told]
+        kinds += [(customer, "customer.merge_forbidden") for customer in self.told]
         await connection.executemany("INSERT INTO events VALUES (0, $1, $2)", kinds)
 
 
@@ -86,6 +91,7 @@ worlds = st.builds(
         {customer: st.sampled_from(CUSTOMERS[:3] if number < 2 else [customer]) for number, customer in enumerate(CUSTOMERS)}
     ),
     st.sets(st.sampled_from(CUSTOMERS), max_size=1),
+    st.sets(st.sampled_from(NAMES), max_size=2),
     st.lists(st.sets(st.sampled_from(NAMES), min_size=2, max_size=3), max_size=6),
 )
 

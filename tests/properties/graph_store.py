@@ -37,7 +37,7 @@ class Store:
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""
         evidence = self.whole.facts.together.get(frozenset(seen.nodes))
-        return seen.resolving in self.whole.known.own and evidence is not None and evidence <= seen.evidence
+        return seen.resolving in self.whole.resolving and evidence is not None and evidence <= seen.evidence
 
     def decide(self, act: Act, one: Node, other: Node) -> Decided | None:
         """As `deciding`, of two that are linked to customers; None when it is refused."""
@@ -95,7 +95,7 @@ class Store:
         first = {node: min(at for nodes, at in again.together.items() if node in nodes) for node in again.nodes()}
         told = {node: at < first[node] for node, at in whole.told_by.items() if node in first}
         late = {node for node in whole.shared if told.get(node) is False}
-        founding = {one.resolving for one in news} - whole.known.own.keys()
+        founding = {one.resolving for one in news} - whole.resolving
         touched = touched - {node for node in told.keys() - whole.shared - founding if told[node]} | self.unsettled
         around = set()
         for node in self.unsettled | late:
@@ -124,6 +124,7 @@ class Store:
         region.facts.recorded_by = {node: found for node, found in whole.facts.recorded_by.items() if node in inside}
         region.shared = {node for node in inside | region.facts.nodes() if node in whole.shared}
         region.contested = whole.contested & inside
+        region.resolving = whole.resolving & inside
         region.component_of = {node: whole.component_of[node] for node in inside if node in whole.component_of}
         known = whole.known
         region.known = Concluded(
@@ -150,6 +151,7 @@ class Store:
         known.edges = {m: e for m, e in known.edges.items() if mine_customers.isdisjoint(e)} | region.known.edges
         whole.shared = (whole.shared - inside) | (region.shared & (inside | region.facts.nodes()))
         whole.contested = (whole.contested - inside) | region.contested
+        whole.resolving |= region.resolving
         whole.facts.together |= region.facts.together
         for together in region.facts.together:
             whole.component_of_sighting.pop(together, None)
@@ -178,6 +180,7 @@ class Store:
             whole.component_of.pop(node, None)
             whole.told_by.pop(node, None)
             whole.shared.discard(node)
+            whole.resolving.discard(node)
         whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
         undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}
         whole.facts.forced -= undecided
@@ -189,6 +192,20 @@ class Store:
             whole.facts.recorded_by.pop(node, None)
         self.unsettled |= {node for found in (*removed, *undecided, *unmatched) for node in found} - gone
         return gone
+
+    def leftovers(self, erased: Collection[bytes], told: Collection[bytes]) -> set[bytes]:
+        """As `tables.leftovers`; `told` are the customers that a decision is about."""
+        canonical, clusters = self.whole.known.canonical(), dict[bytes, set[Node]]()
+        for node, customer in self.whole.known.links.items():
+            clusters.setdefault(canonical[customer], set()).add(node)
+        hers = {node for node, customer in self.whole.known.links.items() if customer in erased}
+        theirs = {canonical[customer] for customer in (*erased, *told)}
+        theirs |= {root for root, nodes in clusters.items() if any(self._is_somebodys(node, hers) for node in nodes)}
+        return {customer for customer, root in canonical.items() if root in clusters.keys() - theirs}
+
+    def _is_somebodys(self, node: Node, hers: set[Node]) -> bool:
+        seen = [together for together in self.whole.facts.together if node in together and len(together) > 1]
+        return node in self.whole.resolving or not seen or any(hers.isdisjoint(together) for together in seen)
 
     def members(self, node: Node) -> set[bytes]:
         """The customers that merges join to the one that an identifier is linked to."""

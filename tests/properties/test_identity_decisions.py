@@ -180,6 +180,29 @@ def test_who_is_erased_leaves_no_decision(
     check(play(store, later), later, left=left)
 
 
+@given(sightings, st.lists(acts, max_size=2), sightings, all_rules, nodes, st.integers(1, 4))
+def test_with_who_is_erased_goes_whoever_has_nothing_else_and_nobody_whom_an_event_is_about(
+    seen: list[Sighting], decided: list[tuple[Act, Node, Node]], more: list[Sighting], rules: Rules, someone: Node, size: int
+) -> None:
+    """A customer that stays is one of the facts that are left, or an event resolved by its identifier, or people decided about it."""
+    store, told = play(Store(rules), seen), set[bytes]()
+    for act in decided:
+        links = dict(store.whole.known.links)
+        if store.decide(*act) is not None:
+            told |= {links[node] for node in act[1:]}
+    for first in range(0, len(more), size):
+        store.take([seen_of(one, rules) for one in more[first : first + size]])
+    resolving = {seen_of(one, rules).resolving for one in (*seen, *more)}
+    assert store.whole.resolving == resolving
+    erased = store.members(someone)
+    hers = {node for node, customer in store.whole.known.links.items() if customer in erased}
+    assert resolving & store.forget(erased | store.leftovers(erased, told)) <= hers
+    store.take([])
+    left = store.whole.facts.nodes()
+    for node, customer in store.whole.known.own.items():
+        assert node in left or node in resolving or customer in told
+
+
 def linked_with(store: Store, node: Node) -> set[Node]:
     canonical, links = store.whole.known.canonical(), store.whole.known.links
     return {other for other, customer in links.items() if canonical[customer] == canonical[links[node]]} if node in links else set()

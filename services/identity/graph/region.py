@@ -36,14 +36,16 @@ class Seen(NamedTuple):
 class Region:
     """As it is stored.
 
-    `reconsidered` are shared identifiers that may link again. `told_by` is the last sighting that says something of an identifier
-    (`crowding`), where later ones don't; `recounted` has it, or None, for those of which all these sightings were looked at.
+    `resolving` are those that an event resolved by; what founded a customer without one has nothing but its facts. `reconsidered` are
+    shared identifiers that may link again. `told_by` is the last sighting that says something of an identifier (`crowding`),
+    where later ones don't; `recounted` has it, or None, for those of which all these sightings were looked at.
     """
 
     facts: Facts = field(default_factory=Facts)
     known: Concluded = field(default_factory=Concluded)
     shared: set[Node] = field(default_factory=set)
     contested: set[Node] = field(default_factory=set)
+    resolving: set[Node] = field(default_factory=set)
     reconsidered: set[Node] = field(default_factory=set)
     told_by: dict[Node, Evidence] = field(default_factory=dict)
     recounted: dict[Node, Evidence | None] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Settled(NamedTuple):
     conclusions: list[Conclusion]
     partition: Partition
     sightings: set[frozenset[Node]]  # new, with earlier evidence, or in another component
-    nodes: set[Node]  # of another link or component, or shared, contested or told otherwise now
+    nodes: set[Node]  # of another link or component, or shared, contested, resolved by or told otherwise now
     news: set[frozenset[Node]]  # of the sightings, those that are new or have earlier evidence
 
 
@@ -77,7 +79,8 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     taking = Taking(region.facts, rules)
     _label(region, [*links, *_matched(region)], partition.group_of, taking, new_id)
     _tell(region, taking, shared_before, rules)
-    touched = (shared_before ^ region.shared) | {node for node in resolving if node not in links_before}
+    touched = (shared_before ^ region.shared) | (set(resolving) - region.resolving)
+    region.resolving |= set(resolving)
     touched |= region.contested ^ partition.contested
     region.contested = partition.contested
     touched |= _other(told_before, region.told_by)

@@ -50,14 +50,15 @@ CREATE TABLE customers (
 );
 CREATE INDEX customers_by_canonical ON customers (canonical);
 CREATE INDEX customers_erased ON customers (customer) WHERE erased_by IS NOT NULL;
--- customer: that it is linked to; own: it founded that customer; component: what candidate links lead to;
--- said_in: the customer whose stream holds its sealed value
+-- customer: that it is linked to; own: it founded that customer; resolving: an event resolved by it;
+-- component: what candidate links lead to; said_in: the customer whose stream holds its sealed value
 CREATE TABLE identifiers (
     value_hash bytea PRIMARY KEY,
     namespace  text  NOT NULL,
     customer   bytea,
     link_id    bytea,
     own        bool  NOT NULL,
+    resolving  bool  NOT NULL,
     shared     bool  NOT NULL,
     contested  bool  NOT NULL,
     component  bytea,

@@ -26,7 +26,7 @@ CONCLUDED: Final = (
 async def leftovers(pool: Any, members: Collection[bytes], hashes: Collection[bytes]) -> list[bytes]:
     """Customers of whole clusters, at most MAX_LEFTOVERS; `hashes` are the identifiers of `members`, who are erased.
 
-    Somebody's own is a cluster that an event or a decision is about, or of which one identifier was ever seen without hers.
+    Somebody's own is a cluster that a decision is about, or of which an event resolved by one identifier, or saw it without hers.
     """
     if not hashes:
         return []
@@ -42,7 +42,7 @@ async def leftovers(pool: Any, members: Collection[bytes], hashes: Collection[by
            alone AS (
                SELECT canonical FROM beside JOIN identifiers USING (customer)
                LEFT JOIN sightings ON nodes @> ARRAY[value_hash]
-               WHERE canonical NOT IN (TABLE told) AND (nodes IS NULL OR NOT nodes && $2::bytea[]))
+               WHERE canonical NOT IN (TABLE told) AND (resolving OR nodes IS NULL OR NOT nodes && $2::bytea[]))
            SELECT customer, canonical FROM beside WHERE canonical NOT IN (TABLE told) AND canonical NOT IN (TABLE alone)
            ORDER BY canonical, founding_number LIMIT $5""",
         list(members),

@@ -53,12 +53,13 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
         return
     told = [region.told_by.get(node) for node in nodes]
     await connection.execute(
-        """INSERT INTO identifiers (value_hash, namespace, customer, link_id, own, shared, contested, component, said_in, told_at, told_event)
-           SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bool[], $6::bool[], $7::bool[], $8::bytea[],
-                                $9::bytea[], $10::int8[], $11::bytea[])
+        """INSERT INTO identifiers (value_hash, namespace, customer, link_id, own, resolving, shared, contested, component, said_in, told_at,
+               told_event)
+           SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bool[], $6::bool[], $7::bool[], $8::bool[],
+                                $9::bytea[], $10::bytea[], $11::int8[], $12::bytea[])
            ON CONFLICT (value_hash) DO UPDATE
-           SET customer = excluded.customer, link_id = excluded.link_id, own = excluded.own, shared = excluded.shared,
-               contested = excluded.contested,
+           SET customer = excluded.customer, link_id = excluded.link_id, own = excluded.own, resolving = excluded.resolving,
+               shared = excluded.shared, contested = excluded.contested,
                component = excluded.component, said_in = excluded.said_in, told_at = excluded.told_at,
                told_event = excluded.told_event""",
         [node.value_hash for node in nodes],
@@ -66,6 +67,7 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
         [region.known.links.get(node) for node in nodes],
         [loaded.link_ids.get(node) for node in nodes],
         [node in region.known.own for node in nodes],
+        [node in region.resolving for node in nodes],
         [node in region.shared for node in nodes],
         [node in region.contested for node in nodes],
         [region.component_of.get(node) for node in nodes],

@@ -67,7 +67,7 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
     owners = {
         row["value_hash"]: row["customer"]
         for row in await pool.fetch(
-            "SELECT value_hash, customer FROM unnest($1::bytea[]) AS seen (value_hash) JOIN identifiers USING (value_hash) WHERE own",
+            "SELECT value_hash, customer FROM unnest($1::bytea[]) AS seen (value_hash) JOIN identifiers USING (value_hash) WHERE resolving",
             list({one.resolving.value_hash for one in seen}),
         )
     }
@@ -184,7 +184,7 @@ def _sort_out(rows: Iterable[Any], again: Sequence[Seen], asked: Collection[byte
         came = first.get(value_hash)
         if told is None or came is None or value_hash in asked:
             inside.append(row)
-        elif row["shared"] or came < told or (value_hash in founding and not row["own"]):
+        elif row["shared"] or came < told or (value_hash in founding and not row["resolving"]):
             inside.append(row)
             late |= {value_hash} if row["shared"] and came < told else set()
         else:
@@ -217,6 +217,8 @@ def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes,
             loaded.link_ids[node] = row["link_id"]
         if row["own"]:
             region.known.own[node] = row["customer"]
+        if row["resolving"]:
+            region.resolving.add(node)
         if row["shared"]:
             region.shared.add(node)
         if row["contested"]:
