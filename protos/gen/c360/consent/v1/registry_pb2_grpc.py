@@ -85,7 +85,7 @@ class RegistryServiceServicer:
 
     def ListDefinitions(self, request, context):
         """ListDefinitions lists the newest version of each, by name, without texts. A page is also cut at 1 MB.
-        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,7 +93,7 @@ class RegistryServiceServicer:
 
     def ListVersions(self, request, context):
         """ListVersions lists the versions of one, newest first, each with what it changed, without texts. A page is also cut at 1 MB.
-        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (DEFINITION_UNKNOWN).
+        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (DEFINITION_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,11 +49,11 @@ class RegistryServiceStub:
     """
     ListDefinitions: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListDefinitionsRequest, _registry_pb2.ListDefinitionsResponse]
     """ListDefinitions lists the newest version of each, by name, without texts. A page is also cut at 1 MB.
-    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ListVersions: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListVersionsRequest, _registry_pb2.ListVersionsResponse]
     """ListVersions lists the versions of one, newest first, each with what it changed, without texts. A page is also cut at 1 MB.
-    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (DEFINITION_UNKNOWN).
+    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (DEFINITION_UNKNOWN).
     """
 
 @_typing.type_check_only
@@ -77,11 +77,11 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     ListDefinitions: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListDefinitionsRequest, _registry_pb2.ListDefinitionsResponse]  # type: ignore[assignment]
     """ListDefinitions lists the newest version of each, by name, without texts. A page is also cut at 1 MB.
-    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ListVersions: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListVersionsRequest, _registry_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """ListVersions lists the versions of one, newest first, each with what it changed, without texts. A page is also cut at 1 MB.
-    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (DEFINITION_UNKNOWN).
+    Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (DEFINITION_UNKNOWN).
     """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -120,7 +120,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ListDefinitionsResponse, _abc.Awaitable[_registry_pb2.ListDefinitionsResponse]]:
         """ListDefinitions lists the newest version of each, by name, without texts. A page is also cut at 1 MB.
-        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
 
     @_abc_1.abstractmethod
@@ -130,7 +130,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ListVersionsResponse, _abc.Awaitable[_registry_pb2.ListVersionsResponse]]:
         """ListVersions lists the versions of one, newest first, each with what it changed, without texts. A page is also cut at 1 MB.
-        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (DEFINITION_UNKNOWN).
+        Errors: INVALID_ARGUMENT (KIND_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (DEFINITION_UNKNOWN).
         """
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -114,7 +114,7 @@ class DecisionServiceServicer:
 
     def ListDecisions(self, request, context):
         """ListDecisions lists decisions, oldest first. Those about an erased customer are gone.
-        Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
         NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

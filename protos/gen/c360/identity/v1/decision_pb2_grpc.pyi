@@ -59,7 +59,7 @@ class DecisionServiceStub:
     """
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ListDecisionsRequest, _decision_pb2.ListDecisionsResponse]
     """ListDecisions lists decisions, oldest first. Those about an erased customer are gone.
-    Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
     NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     DecideProposal: _grpc.UnaryUnaryMultiCallable[_decision_pb2.DecideProposalRequest, _decision_pb2.DecideProposalResponse]
@@ -99,7 +99,7 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     """
     ListDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.ListDecisionsRequest, _decision_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """ListDecisions lists decisions, oldest first. Those about an erased customer are gone.
-    Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
     NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     DecideProposal: _aio.UnaryUnaryMultiCallable[_decision_pb2.DecideProposalRequest, _decision_pb2.DecideProposalResponse]  # type: ignore[assignment]
@@ -166,7 +166,7 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.ListDecisionsResponse, _abc.Awaitable[_decision_pb2.ListDecisionsResponse]]:
         """ListDecisions lists decisions, oldest first. Those about an erased customer are gone.
-        Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
         NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 

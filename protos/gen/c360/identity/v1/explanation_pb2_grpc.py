@@ -76,7 +76,7 @@ class ExplanationServiceServicer:
 
     def GetCustomerHistory(self, request, context):
         """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
-        Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_CONFIRMATION_UNKNOWN,
+        Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_TOKEN_INVALID,
         PAGE_SIZE_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -47,7 +47,7 @@ class ExplanationServiceStub:
     """
     GetCustomerHistory: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.GetCustomerHistoryRequest, _explanation_pb2.GetCustomerHistoryResponse]
     """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
-    Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_CONFIRMATION_UNKNOWN,
+    Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_TOKEN_INVALID,
     PAGE_SIZE_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     ResolveIdentifierAt: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ResolveIdentifierAtRequest, _explanation_pb2.ResolveIdentifierAtResponse]
@@ -79,7 +79,7 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     """
     GetCustomerHistory: _aio.UnaryUnaryMultiCallable[_explanation_pb2.GetCustomerHistoryRequest, _explanation_pb2.GetCustomerHistoryResponse]  # type: ignore[assignment]
     """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
-    Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_CONFIRMATION_UNKNOWN,
+    Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_TOKEN_INVALID,
     PAGE_SIZE_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     ResolveIdentifierAt: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ResolveIdentifierAtRequest, _explanation_pb2.ResolveIdentifierAtResponse]  # type: ignore[assignment]
@@ -120,7 +120,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_pb2.GetCustomerHistoryResponse, _abc.Awaitable[_explanation_pb2.GetCustomerHistoryResponse]]:
         """GetCustomerHistory tells how a customer came to be, in the order in which it became known.
-        Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_CONFIRMATION_UNKNOWN,
+        Errors: INVALID_ARGUMENT (CUSTOMER_ID_INVALID, INSTANT_INVALID, INSTANT_IN_FUTURE, PAGE_TOKEN_INVALID,
         PAGE_SIZE_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 

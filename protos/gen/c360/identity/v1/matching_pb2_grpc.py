@@ -141,7 +141,7 @@ class MatchingServiceServicer:
     def ListMatches(self, request, context):
         """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
         Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
-        (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,7 +68,7 @@ class MatchingServiceStub:
     ListMatches: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ListMatchesRequest, _matching_pb2.ListMatchesResponse]
     """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
     Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
-    (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListHousehold: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ListHouseholdRequest, _matching_pb2.ListHouseholdResponse]
     """ListHousehold lists the customers of the same family name at the same address. They are no reason for a merge.
@@ -115,7 +115,7 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     ListMatches: _aio.UnaryUnaryMultiCallable[_matching_pb2.ListMatchesRequest, _matching_pb2.ListMatchesResponse]  # type: ignore[assignment]
     """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
     Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
-    (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListHousehold: _aio.UnaryUnaryMultiCallable[_matching_pb2.ListHouseholdRequest, _matching_pb2.ListHouseholdResponse]  # type: ignore[assignment]
     """ListHousehold lists the customers of the same family name at the same address. They are no reason for a merge.
@@ -201,7 +201,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_matching_pb2.ListMatchesResponse, _abc.Awaitable[_matching_pb2.ListMatchesResponse]]:
         """ListMatches lists whom a customer is likely to be, strongest first: linked, or a question, or vetoed.
         Errors: as ExplainMatch, without SAME_CUSTOMER, RECORDS_OF_THEN_UNKNOWN and those of instants; INVALID_ARGUMENT
-        (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -117,7 +117,7 @@ class PlanServiceServicer:
     def ListQuarantined(self, request, context):
         """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
         them but their message ids, the names of track events and of fields.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+        Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

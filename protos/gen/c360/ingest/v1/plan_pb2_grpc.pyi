@@ -52,7 +52,7 @@ class PlanServiceStub:
     ListQuarantined: _grpc.UnaryUnaryMultiCallable[_plan_pb2.ListQuarantinedRequest, _plan_pb2.ListQuarantinedResponse]
     """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
     them but their message ids, the names of track events and of fields.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+    Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ReplayQuarantined: _grpc.UnaryUnaryMultiCallable[_plan_pb2.ReplayQuarantinedRequest, _plan_pb2.ReplayQuarantinedResponse]
     """ReplayQuarantined judges what waits by the newest plan. What it takes goes on with its message id, its times and its
@@ -94,7 +94,7 @@ class PlanServiceAsyncStub(PlanServiceStub):
     ListQuarantined: _aio.UnaryUnaryMultiCallable[_plan_pb2.ListQuarantinedRequest, _plan_pb2.ListQuarantinedResponse]  # type: ignore[assignment]
     """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
     them but their message ids, the names of track events and of fields.
-    Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+    Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ReplayQuarantined: _aio.UnaryUnaryMultiCallable[_plan_pb2.ReplayQuarantinedRequest, _plan_pb2.ReplayQuarantinedResponse]  # type: ignore[assignment]
     """ReplayQuarantined judges what waits by the newest plan. What it takes goes on with its message id, its times and its
@@ -163,7 +163,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_plan_pb2.ListQuarantinedResponse, _abc.Awaitable[_plan_pb2.ListQuarantinedResponse]]:
         """ListQuarantined lists the events that wait, in the order in which they came: what they break and where, never what is in
         them but their message ids, the names of track events and of fields.
-        Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN).
+        Errors: NOT_FOUND (SOURCE_UNKNOWN), INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -65,7 +65,7 @@ class ParkedServiceServicer:
 
     def ListParked(self, request, context):
         """ListParked lists what is parked, oldest first.
-        Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class ParkedServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ParkedServiceAsyncStub: ...
     ListParked: _grpc.UnaryUnaryMultiCallable[_parked_pb2.ListParkedRequest, _parked_pb2.ListParkedResponse]
     """ListParked lists what is parked, oldest first.
-    Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     GetParked: _grpc.UnaryUnaryMultiCallable[_parked_pb2.GetParkedRequest, _parked_pb2.GetParkedResponse]
     """GetParked tells about one.
@@ -64,7 +64,7 @@ class ParkedServiceAsyncStub(ParkedServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListParked: _aio.UnaryUnaryMultiCallable[_parked_pb2.ListParkedRequest, _parked_pb2.ListParkedResponse]  # type: ignore[assignment]
     """ListParked lists what is parked, oldest first.
-    Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     GetParked: _aio.UnaryUnaryMultiCallable[_parked_pb2.GetParkedRequest, _parked_pb2.GetParkedResponse]  # type: ignore[assignment]
     """GetParked tells about one.
@@ -94,7 +94,7 @@ class ParkedServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_parked_pb2.ListParkedResponse, _abc.Awaitable[_parked_pb2.ListParkedResponse]]:
         """ListParked lists what is parked, oldest first.
-        Errors: INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -84,7 +84,7 @@ class ExportServiceServicer:
         What the purpose may not see, and customers who don't permit it now, are left out; the events that this concerns are counted.
         Of an erased customer nothing comes but that she was erased. It is read as fast as it is taken; who takes nothing for a
         minute loses it.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID, PAGE_CONFIRMATION_UNKNOWN), FAILED_PRECONDITION
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, POSITION_INVALID, PAGE_TOKEN_INVALID), FAILED_PRECONDITION
         (LOG_SHORTER: the log doesn't reach to where it is to begin, so it isn't the one that told the positions), RESOURCE_EXHAUSTED
         (EXPORTS_BUSY: two are running), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN), DEADLINE_EXCEEDED
         (STREAM_NOT_READ).

@@ -67,7 +67,7 @@ class HistoryServiceServicer:
         of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
         told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
         anew, is told as zero when it happens, and once at the end.
-        Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
+        Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class HistoryServiceStub:
     of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
     told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
     anew, is told as zero when it happens, and once at the end.
-    Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
+    Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
     """
 
 @_typing.type_check_only
@@ -65,7 +65,7 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
     told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
     anew, is told as zero when it happens, and once at the end.
-    Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
+    Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
     """
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,7 +94,7 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         of them, or in which they happened. It tells them by the rules in force at the end. What changes by the passing of time is
         told at the microsecond at which it does, up to the end; but how long ago something was, which a clock says at every instant
         anew, is told as zero when it happens, and once at the end.
-        Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
+        Errors: as ProfileService.GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, ORDER_UNKNOWN).
         """
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -120,7 +120,7 @@ class ProfileServiceServicer:
 
     def ListIdentifiers(self, request, context):
         """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +129,7 @@ class ProfileServiceServicer:
     def ListMembers(self, request, context):
         """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
         changes is only when that was known.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +138,7 @@ class ProfileServiceServicer:
     def GetTimeline(self, request, context):
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
         Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

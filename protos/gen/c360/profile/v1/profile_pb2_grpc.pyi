@@ -60,17 +60,17 @@ class ProfileServiceStub:
     """
     ListIdentifiers: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListIdentifiersRequest, _profile_pb2.ListIdentifiersResponse]
     """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListMembersRequest, _profile_pb2.ListMembersResponse]
     """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
     changes is only when that was known.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
     Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
     """
     WatchProfile: _grpc.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
@@ -121,17 +121,17 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """
     ListIdentifiers: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListIdentifiersRequest, _profile_pb2.ListIdentifiersResponse]  # type: ignore[assignment]
     """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListMembersRequest, _profile_pb2.ListMembersResponse]  # type: ignore[assignment]
     """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
     changes is only when that was known.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
     GetTimeline: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetTimelineRequest, _profile_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
     Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
+    Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
     """
     WatchProfile: _aio.UnaryStreamMultiCallable[_profile_pb2.WatchProfileRequest, _profile_pb2.WatchProfileResponse]  # type: ignore[assignment]
     """WatchProfile sends the profile whenever it changes. It sends the newest state and skips those between when the
@@ -203,7 +203,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.ListIdentifiersResponse, _abc.Awaitable[_profile_pb2.ListIdentifiersResponse]]:
         """ListIdentifiers lists the identifiers of a customer that the purpose may see, page by page, by namespace.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod
@@ -214,7 +214,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.ListMembersResponse, _abc.Awaitable[_profile_pb2.ListMembersResponse]]:
         """ListMembers lists the customers that are joined in one, page by page, by id. It has no valid_at: that two are one was always so, and what
         changes is only when that was known.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
         """
 
     @_abc_1.abstractmethod
@@ -225,7 +225,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_pb2.GetTimelineResponse, _abc.Awaitable[_profile_pb2.GetTimelineResponse]]:
         """GetTimeline lists what happened, over all channels and merged customers, latest first by when it happened.
         Of an erased customer, asked for by customer id and for a purpose that the person can't forbid, every entry is redacted.
-        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_CONFIRMATION_UNKNOWN, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
+        Errors: as GetProfile, and INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, FILTER_TOO_LONG).
         """
 
     @_abc_1.abstractmethod

@@ -78,7 +78,7 @@ class ProfileRulesServiceServicer:
 
     def ListRules(self, request, context):
         """ListRules lists the versions, latest first.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,7 +112,7 @@ class ProfileRulesServiceServicer:
     def ExplainTrait(self, request, context):
         """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
         the others was not. It reads everything that was ever said of the customer.
-        Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (RULES_UNKNOWN,
+        Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
         TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
         what it was computed from something was erased, or all that may have been said of it).
         """

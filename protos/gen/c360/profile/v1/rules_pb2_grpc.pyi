@@ -41,7 +41,7 @@ class ProfileRulesServiceStub:
     """
     ListRules: _grpc.UnaryUnaryMultiCallable[_rules_pb2.ListRulesRequest, _rules_pb2.ListRulesResponse]
     """ListRules lists the versions, latest first.
-    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
     """
     SimulateRules: _grpc.UnaryStreamMultiCallable[_rules_pb2.SimulateRulesRequest, _rules_pb2.SimulateRulesResponse]
     """SimulateRules tells what other rules would change, by making every profile by both and asking who is in which segment. Nothing is
@@ -63,7 +63,7 @@ class ProfileRulesServiceStub:
     ExplainTrait: _grpc.UnaryUnaryMultiCallable[_rules_pb2.ExplainTraitRequest, _rules_pb2.ExplainTraitResponse]
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
     the others was not. It reads everything that was ever said of the customer.
-    Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (RULES_UNKNOWN,
+    Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
     TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
     what it was computed from something was erased, or all that may have been said of it).
     """
@@ -81,7 +81,7 @@ class ProfileRulesServiceAsyncStub(ProfileRulesServiceStub):
     """
     ListRules: _aio.UnaryUnaryMultiCallable[_rules_pb2.ListRulesRequest, _rules_pb2.ListRulesResponse]  # type: ignore[assignment]
     """ListRules lists the versions, latest first.
-    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
     """
     SimulateRules: _aio.UnaryStreamMultiCallable[_rules_pb2.SimulateRulesRequest, _rules_pb2.SimulateRulesResponse]  # type: ignore[assignment]
     """SimulateRules tells what other rules would change, by making every profile by both and asking who is in which segment. Nothing is
@@ -103,7 +103,7 @@ class ProfileRulesServiceAsyncStub(ProfileRulesServiceStub):
     ExplainTrait: _aio.UnaryUnaryMultiCallable[_rules_pb2.ExplainTraitRequest, _rules_pb2.ExplainTraitResponse]  # type: ignore[assignment]
     """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
     the others was not. It reads everything that was ever said of the customer.
-    Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (RULES_UNKNOWN,
+    Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
     TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
     what it was computed from something was erased, or all that may have been said of it).
     """
@@ -130,7 +130,7 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.ListRulesResponse, _abc.Awaitable[_rules_pb2.ListRulesResponse]]:
         """ListRules lists the versions, latest first.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, PURPOSE_UNKNOWN), UNAVAILABLE (CONSENT_NOT_CONFIRMED).
         """
 
     @_abc_1.abstractmethod
@@ -170,7 +170,7 @@ class ProfileRulesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rules_pb2.ExplainTraitResponse, _abc.Awaitable[_rules_pb2.ExplainTraitResponse]]:
         """ExplainTrait tells why a trait has its value: every time that a source said something of it, what was chosen, and why each of
         the others was not. It reads everything that was ever said of the customer.
-        Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN), NOT_FOUND (RULES_UNKNOWN,
+        Errors: as GetProfile, and INVALID_ARGUMENT (TRAIT_MISSING, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID), NOT_FOUND (RULES_UNKNOWN,
         TRAIT_UNKNOWN: nobody ever said anything of it), PERMISSION_DENIED (NOT_IN_PURPOSE), FAILED_PRECONDITION (REDACTED: of
         what it was computed from something was erased, or all that may have been said of it).
         """

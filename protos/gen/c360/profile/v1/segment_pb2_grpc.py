@@ -70,7 +70,7 @@ class SegmentServiceServicer:
 
     def ListSegments(self, request, context):
         """ListSegments lists the segments, by name; for a purpose with their sizes.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
         (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -79,7 +79,7 @@ class SegmentServiceServicer:
 
     def ListSegmentMembers(self, request, context):
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID,
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
         TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
         may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
         segment by the rules in force yet; the details have looked_at_customers and customers).

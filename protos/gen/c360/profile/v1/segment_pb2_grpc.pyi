@@ -37,12 +37,12 @@ class SegmentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SegmentServiceAsyncStub: ...
     ListSegments: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentsRequest, _segment_pb2.ListSegmentsResponse]
     """ListSegments lists the segments, by name; for a purpose with their sizes.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
     (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
     """
     ListSegmentMembers: _grpc.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentMembersRequest, _segment_pb2.ListSegmentMembersResponse]
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID,
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
     TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
     may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
     segment by the rules in force yet; the details have looked_at_customers and customers).
@@ -74,12 +74,12 @@ class SegmentServiceAsyncStub(SegmentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSegments: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentsRequest, _segment_pb2.ListSegmentsResponse]  # type: ignore[assignment]
     """ListSegments lists the segments, by name; for a purpose with their sizes.
-    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
     (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
     """
     ListSegmentMembers: _aio.UnaryUnaryMultiCallable[_segment_pb2.ListSegmentMembersRequest, _segment_pb2.ListSegmentMembersResponse]  # type: ignore[assignment]
     """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID,
+    Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
     TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
     may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
     segment by the rules in force yet; the details have looked_at_customers and customers).
@@ -114,7 +114,7 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.ListSegmentsResponse, _abc.Awaitable[_segment_pb2.ListSegmentsResponse]]:
         """ListSegments lists the segments, by name; for a purpose with their sizes.
-        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID, TOO_MANY_POSITIONS), UNAVAILABLE
         (CONSENT_NOT_CONFIRMED, NOT_FRESH_ENOUGH).
         """
 
@@ -125,7 +125,7 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.ListSegmentMembersResponse, _abc.Awaitable[_segment_pb2.ListSegmentMembersResponse]]:
         """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
-        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_CONFIRMATION_UNKNOWN, POSITION_INVALID,
+        Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
         TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
         may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
         segment by the rules in force yet; the details have looked_at_customers and customers).
