@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2, registry_pb2_grpc
 
 PURPOSE, CONTROLLER, NOTICE = "purpose", "controller", "notice"  # as the protos' oneof calls them
+SCOPES: Final = ("person", "contact-point", "identifier")
 BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
 NAMES: Final = {PURPOSE: "service", CONTROLLER: "operator", NOTICE: "privacy"}  # that every installation has, for examples
 
@@ -195,8 +196,8 @@ def _commands(kind: str, what: str, columns: tuple[str, ...], row: Row) -> typer
 purposes: Final = _commands(
     PURPOSE,
     "What data may be used for: what each purpose may see, and on which legal basis.",
-    ("legal basis", "controller", "may see", "description"),
-    lambda one: (one["legal_basis"], one["controller"], one["traits"], one["description"]),
+    ("legal basis", "decided by", "controller", "may see", "description"),
+    lambda one: (one["legal_basis"], one["contact_points"] or one["scope"], one["controller"], one["traits"], one["description"]),
 )
 controllers: Final = _commands(
     CONTROLLER,
@@ -232,7 +233,7 @@ def _document(definition: registry_pb2.Definition) -> dict[str, Any]:
 
 
 def _fill(message: Any, content: dict[str, Any]) -> None:
-    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID)."""
+    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID)."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     content = dict(content)
@@ -240,6 +241,10 @@ def _fill(message: Any, content: dict[str, Any]) -> None:
         content["legal_basis"] = _basis(content["legal_basis"])
     if isinstance(bases := content.get("legal_bases"), dict):
         content["legal_bases"] = {place: _basis(basis) for place, basis in bases.items()}
+    if "scope" in content:
+        if content["scope"] not in SCOPES:
+            raise Misused("SCOPE_INVALID", f"a scope is one of {', '.join(SCOPES)}")
+        content["scope"] = _enum_name("SCOPE", content["scope"])
     try:
         ParseDict(content, message)
         message.SetInParent()
@@ -251,7 +256,11 @@ def _basis(word: Any) -> str:
     """Raises Misused (LEGAL_BASIS_INVALID)."""
     if word not in BASES:
         raise Misused("LEGAL_BASIS_INVALID", f"a legal basis is one of {', '.join(BASES)}")
-    return "LEGAL_BASIS_" + str(word).upper().replace("-", "_")
+    return _enum_name("LEGAL_BASIS", word)
+
+
+def _enum_name(kind: str, word: str) -> str:
+    return f"{kind}_{word.upper().replace('-', '_')}"
 
 
 def _read(file: Path) -> dict[str, Any]:

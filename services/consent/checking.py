@@ -1,22 +1,24 @@
 """What is permitted: of any number of people at once, and every border is crossed once for all of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from services.consent.domain.definitions import check_name, unknown
 from services.consent.domain.ledger import NOW, Instant
-from services.consent.persons import Bound, Persons
-from services.consent.views import Decisions, Definitions, Placed, counting
+from services.consent.persons import Bonds, Persons
+from services.consent.views import Decisions, Definitions
 from services.consent.writing import ConsentLog
+from shared.consent_rule import Bond, Case, Verdict, judge, judge_point
 from shared.errors import CustomerError
-from shared.events.consent import DecisionRecorded, PurposeDefined, Verdict, judge
+from shared.events.consent import PurposeDefined
 
 
 class ByIdentifier(NamedTuple):
-    """Its customer is meant; while there is none, the identifier alone."""
+    """Its customer is meant, as far as the purpose's scope goes; while there is none, the identifier alone."""
 
+    namespace: str
     value_hash: bytes
 
 
@@ -52,38 +54,52 @@ class Checks:
         Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
         """
         instant = await self._log.settled(instant)
-        known = await self._known_purpose(purpose, instant.known_at)
-        bound = await self._bound({one for one in named if not isinstance(one, CustomerError)})
-        hashes = {value_hash for one in bound.values() if not isinstance(one, CustomerError) for value_hash in one}
+        known = await self._purpose(purpose, instant)
+        bonds = await self._bonds({one for one in named if not isinstance(one, CustomerError)})
+        hashes = {value_hash for one in bonds.values() if not isinstance(one, CustomerError) for value_hash in one}
         decisions = await self._decisions.about(known.name, hashes, instant) if hashes else {}
-        asked = [one if isinstance(one, CustomerError) else bound[one] for one in named]
-        return [one if isinstance(one, CustomerError) else _judged(known, one, decisions) for one in asked]
+        at, found = self._log.at(instant), list[Checked | CustomerError]()
+        for one in named:
+            bound = one if isinstance(one, CustomerError) else bonds[one]
+            if isinstance(bound, CustomerError):
+                found.append(bound)
+            else:
+                decided = [placed.event for value_hash in bound for placed in decisions.get(value_hash, ())]
+                found.append(Checked(known, _judged(Case(known, decided, at, bound), one)))
+        return found
 
-    async def _bound(self, named: Collection[Named]) -> dict[Named, Bound | CustomerError]:
+    async def _bonds(self, named: Collection[Named]) -> dict[Named, Bonds | CustomerError]:
         """Of each who is named the identifiers that are theirs, or why nothing is told of them."""
         by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
         owners = await self._persons.customers_of(by_hash) if by_hash else {}
         asked = [one for one in named if not isinstance(one, ByIdentifier)]
         refused = await self._persons.refused(asked) if asked else {}
         customers = {*owners.values(), *asked} - refused.keys()
-        bound = await self._persons.identifiers_of(customers) if customers else {}
-        found: dict[Named, Bound | CustomerError] = {}
+        bonds = await self._persons.bonds_of(customers) if customers else {}
+        found: dict[Named, Bonds | CustomerError] = {}
         for one in named:
             customer = owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
             if customer is None:
                 assert isinstance(one, ByIdentifier)
-                found[one] = {one.value_hash: True}
+                found[one] = {one.value_hash: Bond()}
             else:
-                found[one] = refused.get(customer) or bound.get(customer, {})
+                found[one] = refused.get(customer) or bonds.get(customer, {})
         return found
 
-    async def _known_purpose(self, name: str, known_at: int) -> PurposeDefined:
+    async def _purpose(self, name: str, instant: Instant) -> PurposeDefined:
+        """The version that was in force then, as it was known; the first where none was yet, as decisions may be of before it."""
         check_name("purpose", name)
-        placed = await self._definitions.in_force("purpose", name, Instant(known_at=known_at))
-        if placed is None or not isinstance(placed.event, PurposeDefined):
+        placed = await self._definitions.in_force("purpose", name, instant)
+        if placed is None:
+            placed = await self._definitions.version("purpose", name, 1)
+        if placed is None or placed.recorded_at > instant.known_at or not isinstance(placed.event, PurposeDefined):
             raise unknown("purpose")
         return placed.event
 
 
-def _judged(purpose: PurposeDefined, bound: Bound, decisions: Mapping[bytes, Sequence[Placed[DecisionRecorded]]]) -> Checked:
-    return Checked(purpose, judge(purpose, [placed.event for placed in counting(decisions, bound)]))
+def _judged(case: Case, named: Named | CustomerError) -> Verdict:
+    """An identifier that is decided about by itself is asked about by itself."""
+    purpose = case.purpose
+    if isinstance(named, ByIdentifier) and (purpose.scope == "identifier" or named.namespace in purpose.contact_points):
+        return judge_point(case, named.value_hash)
+    return judge(case)

@@ -4,14 +4,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from shared import faults
+from shared.consent_rule import Bond
 from shared.errors import NotFound, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType
 from shared.ids import to_text
 
-Bound = dict[
-    bytes, bool
-]  # hashes of a person's identifiers: whether they are theirs, or turned out to be shared and were parted from them
+Bonds = dict[bytes, Bond]  # how a person's identifiers are theirs, by hash
 
 
 class Persons:
@@ -68,8 +67,8 @@ class Persons:
         )
         return int(links), int(decisions)
 
-    async def identifiers_of(self, customers: Collection[bytes]) -> dict[bytes, Bound]:
-        """By customer those of all customers that edges join to it."""
+    async def bonds_of(self, customers: Collection[bytes]) -> dict[bytes, Bonds]:
+        """By customer, of the identifiers of all customers that edges join to it."""
         rows = await self._pool.fetch(
             """WITH RECURSIVE joined (root, customer) AS (
                    SELECT c, c FROM unnest($1::bytea[]) AS c
@@ -80,9 +79,9 @@ class Persons:
                ORDER BY theirs""",
             list(customers),
         )
-        found: dict[bytes, Bound] = {}
+        found: dict[bytes, Bonds] = {}
         for row in rows:
-            found.setdefault(row["root"], {})[row["value_hash"]] = row["theirs"]
+            found.setdefault(row["root"], {})[row["value_hash"]] = Bond(row["theirs"])
         return found
 
 

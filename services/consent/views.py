@@ -1,12 +1,13 @@
 """Consent's read models of its own events: definitions and decisions."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from services.consent.domain.definitions import KINDS, Definition, Kind
 from services.consent.domain.ledger import NOW, Instant
+from shared.consent_rule import outlives_erasure
 from shared.errors import TooLarge
 from shared.events.catalogue import encode
 from shared.events.consent import (
@@ -14,8 +15,6 @@ from shared.events.consent import (
     DecisionRecorded,
     NoticeDefined,
     PurposeDefined,
-    outlives_erasure,
-    outlives_parting,
 )
 from shared.instants import END_OF_TIME
 from shared.log import Record
@@ -181,18 +180,6 @@ class Decisions:
             if placed.event.decided_at <= instant.valid_at and outlives_erasure(placed.event, row["erased_at"]):
                 found.setdefault(placed.event.identifier_hash, []).append(placed)
         return found
-
-
-def counting(
-    decisions: Mapping[bytes, Sequence[Placed[DecisionRecorded]]], bound: Mapping[bytes, bool]
-) -> list[Placed[DecisionRecorded]]:
-    """Of decisions by identifier those of one person, whose identifiers `bound` has as `Persons.identifiers_of` gives them."""
-    return [
-        placed
-        for value_hash, theirs in bound.items()
-        for placed in decisions.get(value_hash, ())
-        if theirs or outlives_parting(placed.event)
-    ]
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:

@@ -68,6 +68,10 @@ class ConsentLog:
             return instant
         return Instant(instant.valid_at, await self._writer.settle(instant.known_at))
 
+    def at(self, instant: Instant) -> int:
+        """When what is valid at an instant is judged: now, unless it is past."""
+        return min(instant.valid_at, self._clock())
+
     async def read_outbox(self, first: int, limit: int) -> list[tuple[int, bytes]]:
         """The log is the outbox: one message an event, numbered by its position."""
         records = await self._reader.partition(CONSENT_PARTITION, first, limit)

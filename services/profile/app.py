@@ -9,11 +9,9 @@ from services.profile.choosing import THEN, Chooser, RulesChoice
 from services.profile.clusters import (
     Cluster,
     Load,
-    bound_hashes,
     cluster_of,
     joined,
     oldest_first,
-    require_decided,
     require_readable,
     unknown,
     unknown_identifier,
@@ -25,6 +23,7 @@ from services.profile.domain.state import Held, linked, newest_positions
 from services.profile.enforcement import depends_on_the_person, require_unrestricted
 from services.profile.failures import made
 from services.profile.owners import Owners
+from services.profile.permission import Permission
 from services.profile.profile import Profile, Standing, profile_of
 from services.profile.ready import Ready
 from services.profile.tables.history import History
@@ -62,10 +61,9 @@ class Profiles:
         self._chooser = chooser
         self._identifiers = identifiers
         self._states = states
-        self._decisions = decisions
         self._purposes = purposes
         self._vault = vault
-        self._lease_holds = lease_holds
+        self.permission = Permission(decisions, lease_holds, clock)
         self._settle = settle
         self._clock = clock
         self._partitions = partitions
@@ -79,7 +77,7 @@ class Profiles:
             raise InvalidInput("declare the purpose that the profile will be used for", reason="PURPOSE_MISSING")
         if name not in self._purposes:
             # It may not have been read yet, or defined while consent was not heard.
-            if not (self._purposes and self._lease_holds()):
+            if not (self._purposes and self.permission.lease_holds()):
                 raise Unavailable("purposes are not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
             raise InvalidInput("no such purpose is defined", reason="PURPOSE_UNKNOWN")
         return self._purposes[name]
@@ -90,7 +88,7 @@ class Profiles:
     def still_holds(self, ready: Ready) -> bool:
         """Whether an answer that nothing was dropped of may be served at this moment. If not, the caller is told by a new one."""
         purpose = self._purposes.get(ready.purpose.name)
-        return purpose is ready.purpose and ready.rules is self.in_force and (not ready.by_lease or self._lease_holds())
+        return purpose is ready.purpose and ready.rules is self.in_force and (not ready.by_lease or self.permission.lease_holds())
 
     def past(self, instant: int) -> int:
         """Raises InvalidInput (INSTANT_IN_FUTURE)."""
@@ -125,15 +123,13 @@ class Profiles:
             held = await self.permit_cluster(customer, purpose, self._states.get)
             profile = await self.chosen_of(held, rules, Instant())
             if rules is self._chooser.in_force:  # else some of the states may be folded for others
-                return profile
+                return await self.permission.pointed(profile, held, purpose)
 
     async def permit_cluster(self, customer: bytes, purpose: PurposeDefined, load: Load) -> dict[bytes, Held]:
         """As `permit`: the states that the profile is made of."""
         held = await self._cluster(customer, load)
         require_readable(customer, held, purpose)
-        if depends_on_the_person(purpose):
-            hashes = bound_hashes(held)
-            require_decided(purpose, hashes, await self.confirmed_decisions(hashes))
+        await self.permission.require(held, purpose)
         return held
 
     async def standing(self, customer: bytes, purpose: PurposeDefined, instant: Instant = NOW) -> Standing:
@@ -148,13 +144,6 @@ class Profiles:
         unnamed = await self.unnamed(customer, held)
         members = [member for member in oldest_first(held) if member not in unnamed]
         return Standing(members, sum(h.version for h in held.values()), newest_positions(held, self._partitions))
-
-    async def confirmed_decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
-        """By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
-        found = await self._decisions.get(hashes)
-        if not self._lease_holds():  # looked at last: it vouches for the decisions just read
-            raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
-        return found
 
     async def chosen(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, instant: Instant) -> dict[bytes, Profile]:
         """By customer, of states that are folded with what these rules need. One of whom none can be made is absent."""
@@ -205,9 +194,8 @@ class Profiles:
         if any(h.state.erased for h in held.values()):
             return
         require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
-        if depends_on_the_person(purpose) and held:
-            hashes = bound_hashes(held)
-            require_decided(purpose, hashes, await self.confirmed_decisions(hashes))
+        if held:
+            await self.permission.require(held, purpose)
 
     async def permit_replay(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """As `permit_past`; the profile to compare with, of one who was erased what is kept: nothing personal."""
@@ -220,15 +208,17 @@ class Profiles:
         if instant.is_now:
             profile = await self.permit(customer, purpose)
             rules = self._chooser.rules(choice, END_OF_TIME)
-            return profile if rules is profile.rules else await self._by_other_rules(customer, rules)
+            return profile if rules is profile.rules else await self._by_other_rules(customer, purpose, rules)
         await self.permit_past(customer, purpose)
         cluster = await self.cluster_as_of(customer, instant, choice)
         await self.permit_others(cluster.past, purpose)
-        return await self.profile_as_of(customer, cluster)
+        profile = await self.profile_as_of(customer, cluster)
+        return await self.permission.pointed(profile, await joined([customer], self._states.get), purpose)
 
-    async def _by_other_rules(self, customer: bytes, rules: Rules) -> Profile:
+    async def _by_other_rules(self, customer: bytes, purpose: PurposeDefined, rules: Rules) -> Profile:
         """As it is now. What is kept may not be what these rules need."""
-        return await self.chosen_of(await self._cluster(customer, self._history.of(rules.keeping).states), rules, Instant())
+        held = await self._cluster(customer, self._history.of(rules.keeping).states)
+        return await self.permission.pointed(await self.chosen_of(held, rules, Instant()), held, purpose)
 
     async def as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Profile:
         """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN)."""

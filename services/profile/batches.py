@@ -8,20 +8,22 @@ import msgspec
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.cache import LoadingCache
 from services.profile.clusters import (
-    bound_hashes,
+    bonds_of,
+    case_of,
     cluster_of,
     joined,
     oldest_first,
-    require_decided,
     require_readable,
     unknown,
     unknown_identifier,
 )
 from services.profile.domain.state import Held
-from services.profile.enforcement import depends_on_the_person
+from services.profile.enforcement import depends_on_the_person, require_permission
 from services.profile.failures import OF_OTHERS, failed, note
 from services.profile.owners import Owners
 from services.profile.profile import Profile
+from services.profile.reading import steady_until
+from shared.consent_rule import Case
 from shared.errors import CustomerError, NotFound, NotPermitted, ProfileFailed, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier, hash_of
@@ -140,8 +142,11 @@ class Batches:
             clusters = {customer: one for customer, one in permitted.items() if not isinstance(one, Refused)}
             profiles = await self._profiles.chosen(clusters, rules, Instant())
             if rules is self._profiles.in_force:  # else some of the states may be folded for others
+                pointed = {
+                    one: await self._profiles.permission.pointed(made, clusters[one], purpose) for one, made in profiles.items()
+                }
                 made = {
-                    customer: _within(customer, profiles.get(customer), cluster, within) for customer, cluster in clusters.items()
+                    customer: _within(customer, pointed.get(customer), cluster, within) for customer, cluster in clusters.items()
                 }
                 return refused | made
 
@@ -157,7 +162,9 @@ class Batches:
                 if not cluster.past:
                     raise unknown(customer)
                 await self._profiles.permit_others(cluster.past, purpose)
-                found[customer] = await self._profiles.profile_as_of(customer, cluster)
+                profile, held = await self._profiles.profile_as_of(customer, cluster), permitted[customer]
+                now = {} if isinstance(held, Refused) else held
+                found[customer] = await self._profiles.permission.pointed(profile, now, purpose)
             except (NotFound, NotPermitted, ProfileFailed) as refusal:
                 found[customer] = Refused(refusal, [customer])
         return found
@@ -172,12 +179,14 @@ class Batches:
         self, clusters: Mapping[bytes, dict[bytes, Held]], purpose: PurposeDefined
     ) -> dict[bytes, dict[bytes, Held] | Refused]:
         """As `clusters`, of states that are there already. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
-        hashes = {customer: bound_hashes(cluster) for customer, cluster in clusters.items()}
+        bonds = {customer: bonds_of(cluster) for customer, cluster in clusters.items()}
         decisions: Mapping[bytes, Sequence[DecisionRecorded]] = {}
         if depends_on_the_person(purpose):
-            decisions = await self._profiles.confirmed_decisions({bound for one in hashes.values() for bound in one})
+            decisions = await self._profiles.permission.decisions({bound for one in bonds.values() for bound in one})
+        now = self._profiles.permission.clock()
         return {
-            customer: _permitted(customer, cluster, hashes[customer], purpose, decisions) for customer, cluster in clusters.items()
+            customer: _permitted(customer, cluster, case_of(purpose, bonds[customer], decisions, now))
+            for customer, cluster in clusters.items()
         }
 
 
@@ -199,19 +208,13 @@ def outside(members: list[bytes]) -> Refused:
     return Refused(NotFound("the customer is not in the segment, or not for this purpose", reason="NOT_IN_SEGMENT"), members)
 
 
-def _permitted(
-    customer: bytes,
-    cluster: dict[bytes, Held],
-    hashes: Mapping[bytes, bool],
-    purpose: PurposeDefined,
-    decisions: Mapping[bytes, Sequence[DecisionRecorded]],
-) -> dict[bytes, Held] | Refused:
+def _permitted(customer: bytes, cluster: dict[bytes, Held], case: Case) -> dict[bytes, Held] | Refused:
     try:
         if not cluster:
             raise unknown(customer)
-        require_readable(customer, cluster, purpose)
-        if depends_on_the_person(purpose):
-            require_decided(purpose, hashes, decisions)
+        require_readable(customer, cluster, case.purpose)
+        if depends_on_the_person(case.purpose):
+            steady_until(require_permission(case))
     except CustomerError as refusal:
         return Refused(refusal, oldest_first(cluster) or [customer])
     return cluster

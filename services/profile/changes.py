@@ -226,4 +226,4 @@ def _allowed(
 
 def _exported(one: Opened, visible: Visible) -> Exported:
     call = CATALOGUE[one.record.entry.type_id].call
-    return Exported(call, one.record, one.public, one.personal, visible.identifiers.get(one.public.resolved_by))
+    return Exported(call, one.record, one.public, one.personal, visible.identifiers)

@@ -8,10 +8,11 @@ from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord, without_computed
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, reachable
-from services.profile.enforcement import require_permission, require_unrestricted
+from services.profile.enforcement import require_unrestricted
 from services.profile.tables.snapshots import NEVER, Past
+from shared.consent_rule import Bond, Case
 from shared.errors import NotFound, WrongState
-from shared.events.consent import DecisionRecorded, PurposeDefined, outlives_parting
+from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier
 from shared.ids import to_text
 
@@ -75,18 +76,17 @@ def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: Purpo
     require_unrestricted(any(h.state.restricted for h in held.values()), purpose)
 
 
-def bound_hashes(held: Mapping[bytes, Held]) -> dict[bytes, bool]:
-    """Of the identifiers that decisions about these customers are bound to: whether they are theirs still, or parted from them."""
-    parted = {bound: False for h in held.values() for bound in h.state.parted}
-    return parted | {bound: True for h in held.values() for bound in linked(h.state)}
+def bonds_of(held: Mapping[bytes, Held]) -> dict[bytes, Bond]:
+    """How the identifiers that decisions about these customers are bound to are theirs, by hash."""
+    parted = {bound: Bond(theirs=False) for h in held.values() for bound in h.state.parted}
+    return parted | {bound: Bond() for h in held.values() for bound in linked(h.state)}
 
 
-def require_decided(
-    purpose: PurposeDefined, hashes: Mapping[bytes, bool], found: Mapping[bytes, Sequence[DecisionRecorded]]
-) -> None:
-    """Raises NotPermitted."""
-    decided = ((decision, theirs) for bound, theirs in hashes.items() for decision in found[bound])
-    require_permission(purpose, [d for d, theirs in decided if d.purpose == purpose.name and (theirs or outlives_parting(d))])
+def case_of(
+    purpose: PurposeDefined, bonds: Mapping[bytes, Bond], found: Mapping[bytes, Sequence[DecisionRecorded]], now: int
+) -> Case:
+    decided = [decision for bound in bonds for decision in found.get(bound, ()) if decision.purpose == purpose.name]
+    return Case(purpose, decided, now, bonds)
 
 
 def unknown(customer: bytes) -> NotFound:

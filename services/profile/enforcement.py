@@ -1,6 +1,6 @@
-"""What a purpose may see of a profile. The one rule of consent is `shared.events.consent.judge`; this applies it."""
+"""What a purpose may see of a profile. The one rule of consent is `shared.consent_rule`; this applies it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -8,13 +8,16 @@ import msgspec
 from services.profile.domain.computed.definitions import Definition
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
-from shared.errors import NotPermitted
+from shared.consent_rule import ALLOWED_BY_LAW, Case, judge
+from shared.errors import InvalidInput, NotPermitted
 from shared.events import customer as events
-from shared.events.consent import ALLOWED_BY_LAW, DecisionRecorded, PurposeDefined, judge
+from shared.events.consent import PurposeDefined
+from shared.identifiers import normalise
 
 EVENTS_FIELD = "events"  # a purpose that may see it sees names and properties in the timeline
 NOT_IN_PURPOSE = "NOT_IN_PURPOSE"
 REDACTED = "REDACTED"
+CONTACT_POINT_NOT_PERMITTED = "CONTACT_POINT_NOT_PERMITTED"  # by itself; another one may permit the purpose
 
 
 class Withheld(msgspec.Struct, frozen=True, order=True):
@@ -57,30 +60,54 @@ def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
         raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
 
 
-def require_permission(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> None:
-    """Raises NotPermitted with the rule's reason."""
-    verdict = judge(purpose, decisions)
+def require_permission(case: Case) -> int:
+    """Until when it stays so, if nothing is decided. Raises NotPermitted with the rule's reason."""
+    verdict, purpose = judge(case), case.purpose.name
     if not verdict.permitted:
-        raise NotPermitted(f"the customer does not permit {purpose.name}", reason=verdict.reason, purpose=purpose.name)
+        raise NotPermitted(f"the customer does not permit {purpose}", reason=verdict.reason, purpose=purpose)
+    return verdict.until
 
 
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
-    withheld = {Withheld(name, NOT_IN_PURPOSE) for name in record.traits if not purpose.may_see(name)}
-    withheld |= {Withheld(name, REDACTED if purpose.may_see(name) else NOT_IN_PURPOSE) for name in record.redacted}
-    seen = {namespace: purpose.may_see(namespace) for namespace in {one.namespace for one in record.identifiers.values()}}
-    withheld |= {Withheld(f"identifier:{namespace}", NOT_IN_PURPOSE) for namespace, sees in seen.items() if not sees}
-    gone = {one.namespace for one in record.identifiers.values() if one.value is None}
-    withheld |= {Withheld(f"identifier:{namespace}", REDACTED) for namespace in gone if seen[namespace]}
+    withheld = {Withheld(name, REDACTED if purpose.may_see(name) else NOT_IN_PURPOSE) for name in record.redacted}
+    traits, identifiers = {}, []
+    for name, trait in record.traits.items():
+        if purpose.may_see(name) or (purpose.may_see_permitted(name) and _is_permitted(record, name, trait.value)):
+            traits[name] = trait
+        else:
+            withheld.add(Withheld(name, _why_not(purpose, name)))
+    for value_hash, linked in record.identifiers.items():
+        sees = purpose.may_see(linked.namespace)
+        if not sees and not (purpose.may_see_permitted(linked.namespace) and value_hash in record.permitted_points):
+            withheld.add(Withheld(f"identifier:{linked.namespace}", _why_not(purpose, linked.namespace)))
+        elif linked.value is None:
+            withheld.add(Withheld(f"identifier:{linked.namespace}", REDACTED))
+        else:
+            identifiers.append(linked)
     return Released(
-        traits={name: trait for name, trait in record.traits.items() if purpose.may_see(name)},
-        identifiers=sorted(
-            (linked for linked in record.identifiers.values() if seen[linked.namespace] and linked.value is not None),
-            key=lambda linked: (linked.namespace, linked.value),
-        ),
+        traits=traits,
+        identifiers=sorted(identifiers, key=lambda linked: (linked.namespace, linked.value)),
         withheld=sorted(withheld),
         cut_identifiers=sum(purpose.may_see(one.namespace) for one in record.unplaced if one.value is not None),
         too_large=frozenset(name for name in record.too_large if purpose.may_see(name)),
     )
+
+
+def _why_not(purpose: PurposeDefined, field: str) -> str:
+    return CONTACT_POINT_NOT_PERMITTED if purpose.may_see_permitted(field) else NOT_IN_PURPOSE
+
+
+def _is_permitted(record: GoldenRecord, namespace: str, value: Any) -> bool:
+    """Whether a trait's value is one of the contact points that permit it."""
+    return _is_among([one for h in record.permitted_points if (one := record.identifiers.get(h))], namespace, value)
+
+
+def _is_among(points: Iterable[LinkedIdentifier], namespace: str, value: Any) -> bool:
+    try:
+        found = normalise(namespace, value).value if isinstance(value, str) else None
+    except InvalidInput:
+        return False
+    return found is not None and any((one.namespace, one.value) == (namespace, found) for one in points)
 
 
 class ReleasedEvent(msgspec.Struct, frozen=True):
@@ -100,31 +127,40 @@ class ReleasedEvent(msgspec.Struct, frozen=True):
         return "<ReleasedEvent sealed>"
 
 
-def release_event(public: Any, personal: Any, purpose: PurposeDefined) -> ReleasedEvent:
+def release_event(public: Any, personal: Any, purpose: PurposeDefined, points: Collection[LinkedIdentifier] = ()) -> ReleasedEvent:
     """Of a person, what the profile would show; of what she did, all when the purpose may see events.
 
     What it may see in its standard form, it may see as it was sent. Fails closed: of a personal part that is gone, or of a
-    type that `_whole` doesn't know, nothing is shown.
+    type that `_whole` doesn't know, nothing is shown. Of contact points that are decided about each by itself only traits and identifiers are
+    shown, and of these `points` alone.
     """
     whole, sees_events = _whole(public, personal), purpose.may_see(EVENTS_FIELD)
-    all_of_it = sees_events and whole.properties is not None
+    all_of_it = sees_events and whole.properties is not None and not purpose.contact_points
     told = whole if sees_events else ReleasedEvent()
     return ReleasedEvent(
         name=told.name,
         category=told.category,
         target_id=told.target_id,
-        context=told.context,
+        context=None if purpose.contact_points else told.context,
         properties=whole.properties if all_of_it else _by_name(whole.properties, purpose),
-        traits=_by_name(whole.traits, purpose),
-        identifier=_by_name(whole.identifier, purpose),
+        traits=_by_name(whole.traits, purpose, points),
+        identifier=_by_name(whole.identifier, purpose, points),
         sent_as=whole.sent_as if all_of_it else _by_name(whole.sent_as, purpose) or {},
         names_customers=whole.names_customers,
     )
 
 
-def _by_name(values: dict[str, Any] | None, purpose: PurposeDefined) -> dict[str, Any] | None:
+def _by_name(
+    values: dict[str, Any] | None, purpose: PurposeDefined, points: Collection[LinkedIdentifier] = ()
+) -> dict[str, Any] | None:
     """What has the name of a trait or identifier that the profile would show."""
-    return None if values is None else {name: value for name, value in values.items() if purpose.may_see(name)}
+    if values is None:
+        return None
+    return {
+        name: value
+        for name, value in values.items()
+        if purpose.may_see(name) or (purpose.may_see_permitted(name) and _is_among(points, name, value))
+    }
 
 
 def _whole(public: Any, personal: Any) -> ReleasedEvent:

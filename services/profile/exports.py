@@ -3,7 +3,7 @@
 Every customer is asked as at any other read; the caches that serve profiles are left alone.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -32,13 +32,18 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """`personal` is what the envelope held, or REDACTED; `resolved_by` is None where the purpose may not see it or it is gone."""
+    """`personal` is what the envelope held, or REDACTED; `shown` are the customer's identifiers that the purpose may see, by hash."""
 
     kind: str
     record: Record
     public: events.Activity
     personal: Any
-    resolved_by: LinkedIdentifier | None
+    shown: Mapping[bytes, LinkedIdentifier]
+
+    @property
+    def resolved_by(self) -> LinkedIdentifier | None:
+        """None where the purpose may not see it or it is gone."""
+        return self.shown.get(self.public.resolved_by)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -114,6 +119,5 @@ class Exports:
             if visible is None:
                 continue
             personal = REDACTED if visible.erased else record.entry.personal(keys.get(record.entry.stream))
-            resolved_by = visible.identifiers.get(public.resolved_by)
-            found.append(Exported(CATALOGUE[record.entry.type_id].call, record, public, personal, resolved_by))
+            found.append(Exported(CATALOGUE[record.entry.type_id].call, record, public, personal, visible.identifiers))
         return found, len(sent) - len(found)

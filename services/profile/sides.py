@@ -7,7 +7,7 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.choosing import Chooser
-from services.profile.clusters import bound_hashes
+from services.profile.clusters import bonds_of
 from services.profile.domain.clocks import Instant, Order
 from services.profile.domain.computed.aggregates import next_change
 from services.profile.domain.computed.take import join
@@ -20,7 +20,7 @@ from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import Held, State
 from services.profile.failures import made
 from services.profile.tables.snapshots import NEVER, Past
-from shared.events.consent import holding, outlives_parting
+from shared.consent_rule import holding, outlives_parting
 
 
 class Sides:
@@ -74,9 +74,9 @@ class Sides:
 
     async def _decided(self, held: Mapping[bytes, Held], record: GoldenRecord) -> list[KnownDecision]:
         """By the identifiers that were hers, and what was forbidden by those that parted from her."""
-        hashes = {bound: theirs for bound, theirs in bound_hashes(held).items() if bound in record.identifiers or not theirs}
-        found = await self._decisions.get(hashes.keys())
-        return [d for bound, theirs in hashes.items() for d in found[bound] if theirs or outlives_parting(d)]
+        bonds = {bound: bond for bound, bond in bonds_of(held).items() if bound in record.identifiers or not bond.theirs}
+        found = await self._decisions.get(bonds.keys())
+        return [d for bound, bond in bonds.items() for d in found[bound] if bond.theirs or outlives_parting(d)]
 
 
 def as_of_their_events(side: Side) -> Side:

@@ -207,7 +207,7 @@ class Watches:
         if segment:
             require_sight_of(segment, self._profiles.in_force, purpose)
         if depends_on_the_person(purpose):
-            await self._profiles.confirmed_decisions(())
+            await self._profiles.permission.decisions(())
         return purpose
 
     async def _old(self, seen: Mapping[bytes, Seen | Refused], purpose: PurposeDefined, after: Places) -> frozenset[bytes]:

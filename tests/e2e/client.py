@@ -9,7 +9,7 @@ from typing import Self
 
 import grpc
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
-from c360.consent.v1 import consent_pb2, consent_pb2_grpc, registry_pb2_grpc
+from c360.consent.v1 import consent_pb2, consent_pb2_grpc, registry_pb2, registry_pb2_grpc
 from c360.identity.v1 import (
     decision_pb2_grpc,
     explanation_pb2_grpc,
@@ -67,6 +67,14 @@ class Platform:
         """Its write key."""
         request = ingest_pb2.RegisterSourceRequest(request_id=str(uuid.uuid4()), name=name)
         return str(self.ingest.RegisterSource(request, timeout=DEADLINE_S, wait_for_ready=True).write_key)
+
+    def define_purpose(self, *traits: str) -> str:
+        """The name of a new one, which asks the person for consent."""
+        purpose = registry_pb2.Purpose(legal_basis=registry_pb2.LEGAL_BASIS_CONSENT, traits=traits)
+        definition = registry_pb2.Definition(name=f"p_{uuid.uuid4().hex}", defined_by="ops", reason="asked", purpose=purpose)
+        request = registry_pb2.DefineRequest(request_id=definition.name, definition=definition)
+        self.registry.Define(request, timeout=DEADLINE_S, wait_for_ready=True)
+        return definition.name
 
     def record(self, write_key: str, *events: ingest_pb2.Event, timeout_s: float = DEADLINE_S) -> ingest_pb2.RecordEventsResponse:
         return self.ingest.RecordEvents(

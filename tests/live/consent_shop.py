@@ -71,9 +71,9 @@ class Shop:
         await bus.publish_at(self.client, CUSTOMER_STREAM, number, encode(unit))
         return Position(log="customer", number=number)
 
-    async def founded(self, *identifiers: Identifier) -> tuple[str, Position]:
-        """A new customer with these identifiers, and what to wait for."""
-        customer = os.urandom(16)
+    async def founded(self, *identifiers: Identifier, to: str = "") -> tuple[str, Position]:
+        """A new customer, or the one that is named, with these identifiers, and what to wait for."""
+        customer = _bytes(to) if to else os.urandom(16)
         linked = [
             events.IdentifierLinked(namespace=it.namespace, value_hash=self.hash_of(it), cause=os.urandom(16)) for it in identifiers
         ]
@@ -101,6 +101,12 @@ class Shop:
         request = registry.DefineRequest(request_id=request_id or str(uuid4()), definition=definition)
         answer: registry.DefineResponse = await self.registry.Define(request, timeout=DEADLINE_S)
         return answer
+
+    async def personal_purpose(self) -> str:
+        """A new one that asks for consent, decided about by the person."""
+        name = f"personal_{uuid4().hex}"
+        await self.define_purpose(name, legal_basis=registry.LEGAL_BASIS_CONSENT, traits=["email"])
+        return name
 
     async def check(self, purpose: str, *fresh: Position, **by: Any) -> pb.CheckResponse:
         request = pb.CheckRequest(purpose=purpose, customer=CustomerRef(**by), at_least_as_fresh=fresh)

@@ -95,7 +95,7 @@ class Inside:
 
     def confirm_consent(self) -> None:
         """As if consent had just been heard."""
-        self.parts.profiles._lease_holds = lambda: True
+        self.parts.profiles.permission.lease_holds = lambda: True
 
     async def define(self, purpose: PurposeDefined) -> None:
         await self.parts.consent._apply([purpose], next(self._consent_sequence))

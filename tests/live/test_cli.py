@@ -158,7 +158,9 @@ def test_a_purpose_is_defined_in_versions(c360: Command, tmp_path: Path) -> None
         "traits": (["plan"], []),
         "legal_bases": ([], ["US-CA: contract"]),
     }
-    file.write_text(json.dumps(document | {"scope": "person"}))
+    file.write_text(json.dumps(document | {"scope": "household"}))
+    assert c360.run(*define, code=2).stderr.startswith("SCOPE_INVALID: ")
+    file.write_text(json.dumps(document | {"shape": "round"}))
     assert c360.run(*define, code=2).stderr.startswith("DOCUMENT_INVALID: ")
 
 

@@ -76,23 +76,31 @@ async def test_a_decision_repeated_is_recorded_once(shop: Shop) -> None:
 
 async def test_what_one_identifier_decided_holds_for_the_customer(shop: Shop) -> None:
     anna, phone = an_email(), Identifier(namespace="phone", value=f"+4930{uuid4().int % 10**8:08}")
-    await shop.decide(anna, "marketing", GRANTED)
+    purpose = await shop.personal_purpose()
+    for one in (purpose, "marketing"):
+        await shop.decide(anna, one, GRANTED)
     customer, founded = await shop.founded(anna, phone)
-    assert (await shop.check("marketing", founded, customer_id=customer)).permitted
-    assert (await shop.check("marketing", founded, identifier=phone)).permitted
+    assert (await shop.check(purpose, founded, customer_id=customer)).permitted
+    assert (await shop.check(purpose, identifier=phone)).permitted
+    other = an_email()
+    _, linked = await shop.founded(other, to=customer)
+    assert (await shop.check(purpose, linked, identifier=other)).state == "GRANTED"
+    assert (await shop.check("marketing", identifier=other)).state == "UNKNOWN", "of e-mail each address decides for itself"
+    assert (await shop.check("marketing", customer_id=customer)).permitted
 
 
 async def test_a_merge_joins_decisions_over_any_number_of_customers(shop: Shop) -> None:
     one, two, three = an_email(), an_email(), an_email()
     (a, _), (b, _), (c, founded) = [await shop.founded(identifier) for identifier in (one, two, three)]
-    await shop.decide(one, "marketing", GRANTED)
-    assert not (await shop.check("marketing", founded, customer_id=c)).permitted
+    purpose = await shop.personal_purpose()
+    await shop.decide(one, purpose, GRANTED)
+    assert not (await shop.check(purpose, founded, customer_id=c)).permitted
     await shop.publish(*merged(a, b))
     joined = await shop.publish(an_unknown_entry(a), *merged(b, c), ingested=41)
     for customer in (a, b, c):
-        assert (await shop.check("marketing", joined, customer_id=customer)).permitted
-    await shop.decide(three, "marketing", WITHDRAWN)
-    verdicts = [await shop.check("marketing", customer_id=customer) for customer in (a, b, c)]
+        assert (await shop.check(purpose, joined, customer_id=customer)).permitted
+    await shop.decide(three, purpose, WITHDRAWN)
+    verdicts = [await shop.check(purpose, customer_id=customer) for customer in (a, b, c)]
     assert {verdict.reason for verdict in verdicts} == {"CONSENT_WITHDRAWN"}
     assert [it.outcome for it in await shop.decisions(one)] == [GRANTED]  # a decision never moves
 
@@ -208,7 +216,7 @@ async def test_whatever_is_killed_nothing_is_lost_or_doubled(shop: Shop, killed:
     assert (again.decision_id, again.position) == (withdrawn.decision_id, withdrawn.position)
     assert [it.decision_id for it in await shop.decisions(bernd)] == [withdrawn.decision_id]
     assert [it.decision_id for it in await shop.decisions(anna)] == [before.decision_id]
-    verdict = await shop.check("marketing", withdrawn.position, customer_id=customer)
+    verdict = await shop.check("marketing", withdrawn.position, identifier=bernd)
     assert verdict.reason == "CONSENT_WITHDRAWN"
     messages = await published(shop, withdrawn.position)
     assert [message.sequence for message in messages] == [decode_unit(message.data).number + 1 for message in messages]

@@ -110,7 +110,7 @@ async def test_the_versions_of_one_are_listed_with_what_each_changed(shop: Shop)
     assert told == [
         (3, {"traits": (["email"], [])}),
         (2, {"traits": ([], ["plan"])}),
-        (1, {"legal_basis": ([], ["consent"]), "traits": ([], ["email"])}),
+        (1, {"legal_basis": ([], ["consent"]), "traits": ([], ["email"]), "scope": ([], ["person"])}),
     ]
 
 

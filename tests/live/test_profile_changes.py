@@ -111,13 +111,14 @@ def test_what_a_purpose_may_not_see_is_told_by_name_alone(family: Family) -> Non
 
 
 def test_what_the_person_decides_is_told_with_the_decision_to_who_may_see_it(family: Family) -> None:
-    decided = family.platform.decide(Identifier(namespace="user_id", value=family.user), "marketing", consent.OUTCOME_GRANTED)
+    purpose = family.platform.define_purpose("city")
+    decided = family.platform.decide(Identifier(namespace="user_id", value=family.user), purpose, consent.OUTCOME_GRANTED)
     found = family.diff(pb.Point(known_at=family.known[2]))
     [told] = found.decided
-    assert (told.purpose, told.old_outcome, told.new_outcome) == ("marketing", "", "granted")
+    assert (told.purpose, told.old_outcome, told.new_outcome) == (purpose, "", "granted")
     assert (told.cause.kind, told.cause.event_id) == ("decided", decided.decision_id)
     assert ("decided", "decided") in changes(family)
-    of_itself = family.diff(pb.Point(known_at=family.known[2]), purpose="marketing")
+    of_itself = family.diff(pb.Point(known_at=family.known[2]), purpose=purpose)
     assert [one.cause.event_id for one in of_itself.decided] == [decided.decision_id]
 
 

@@ -164,7 +164,7 @@ def test_metadata_tell_of_the_first_and_the_last_event(ask: Ask, ada: tuple[str,
 def active(platform: Platform, write_key: str) -> tuple[str, str]:
     """(user id, position) of somebody who did ten things, one a minute."""
     user = f"active-{uuid.uuid4().hex[:8]}"
-    happened = [identify(user, ago(20), first_name="Ada")]
+    happened = [identify(user, ago(20), first_name="Ada", email=f"{user}@example.com")]
     happened += [track(user, "Viewed" if number % 2 else "Bought", ago(10 - number), number=number) for number in range(9)]
     return user, fresh(platform.record(write_key, *happened).position)
 
@@ -206,7 +206,7 @@ def test_events_are_chosen_by_name_and_time(ask: Ask, active: tuple[str, str]) -
 
 def test_a_purpose_that_may_not_see_events_sees_that_there_were_some(ask: Ask, active: tuple[str, str], platform: Platform) -> None:
     user, _ = active
-    decided = platform.decide(Identifier(namespace="user_id", value=user), "marketing", consent_pb2.OUTCOME_GRANTED)
+    decided = platform.decide(Identifier(namespace="email", value=f"{user}@example.com"), "marketing", consent_pb2.OUTCOME_GRANTED)
     shown = ask(f"user_id:{user}", "events", "marketing", at_least_as_fresh=fresh(decided.position), limit=100).json()["data"]
     assert len(shown) == len(ALL)
     for event in shown:
@@ -257,10 +257,11 @@ def test_a_purpose_shows_what_it_may_and_a_refusal_has_the_rules_reason(ask: Ask
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["reason"]) == (403, "permission_error", "CONSENT_MISSING")
     assert refused.headers["cache-control"] == "no-store"
-    decided = platform.decide(Identifier(namespace="user_id", value=user), "marketing", consent_pb2.OUTCOME_GRANTED)
+    email = Identifier(namespace="email", value=ask(f"user_id:{user}", "traits", limit=200).json()["traits"]["email"])
+    decided = platform.decide(email, "marketing", consent_pb2.OUTCOME_GRANTED)
     granted = ask(f"user_id:{user}", "traits", "marketing", at_least_as_fresh=fresh(decided.position))
     assert granted.status_code == 200
-    platform.decide(Identifier(namespace="user_id", value=user), "marketing", consent_pb2.OUTCOME_WITHDRAWN)
+    platform.decide(email, "marketing", consent_pb2.OUTCOME_WITHDRAWN)
     withdrawn = ask(f"user_id:{user}", "traits", "marketing", headers={"if-none-match": granted.headers["etag"]})
     assert (withdrawn.status_code, withdrawn.json()["error"]["reason"]) == (403, "CONSENT_WITHDRAWN")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from services.consent.domain.definitions import Define, Definition, define, differences, fold, said
 from services.consent.domain.form import STRICTEST_FIRST
 from shared.errors import InvalidInput
-from shared.events.consent import DecisionRecorded, LegalBasis, PurposeDefined, judge
-from tests.properties.test_consent_rule import a_decision, histories
+from shared.events.consent import DecisionRecorded, LegalBasis, PurposeDefined
+from tests.properties.test_consent_rule import a_decision, histories, judged
 
 BASES: list[LegalBasis] = ["consent", "contract", "legal_obligation", "legitimate_interest"]
 SOME = st.sets(st.sampled_from(["email", "plan", "city"])).map(lambda traits: tuple(sorted(traits)))
@@ -82,13 +82,13 @@ def test_what_is_permitted_is_permitted_on_every_ground_that_is_claimed(
     except InvalidInput:
         return
     elsewhere = [msgspec.structs.replace(purpose, legal_basis=basis) for basis in purpose.legal_bases.values()]
-    assert not judge(purpose, history).permitted or all(judge(one, history).permitted for one in elsewhere)
+    assert not judged(purpose, history).permitted or all(judged(one, history).permitted for one in elsewhere)
 
 
 @given(st.sampled_from(STRICTEST_FIRST), st.sampled_from(STRICTEST_FIRST), histories())
 def test_a_stricter_ground_permits_no_more(one: LegalBasis, other: LegalBasis, history: list[DecisionRecorded]) -> None:
     strict, loose = sorted((one, other), key=STRICTEST_FIRST.index)
-    assert not judge(_asking(strict), history).permitted or judge(_asking(loose), history).permitted
+    assert not judged(_asking(strict), history).permitted or judged(_asking(loose), history).permitted
 
 
 @st.composite
@@ -113,13 +113,13 @@ def test_a_grant_without_what_the_purpose_asks_for_is_as_if_it_had_not_been_made
         for one in history
         if one.outcome != "granted" or ((one.confirmed or not double_opt_in) and one.attested_age >= minimum_age)
     ]
-    verdict, plain = judge(purpose, history), judge(_asking("consent"), whole)
+    verdict, plain = judged(purpose, history), judged(_asking("consent"), whole)
     assert verdict.permitted == plain.permitted
     if whole:
         assert verdict == plain
     elif history:
         assert verdict.reason in ("CONSENT_UNCONFIRMED", "AGE_NOT_ATTESTED")
-    assert judge(purpose, iter([*history, *history])) == verdict
+    assert judged(purpose, iter([*history, *history])) == verdict
 
 
 @given(CONDITIONS.filter(any), attested(), st.integers(10, 20))
@@ -128,8 +128,8 @@ def test_a_grant_with_all_that_is_asked_for_lifts_what_was_before(
 ) -> None:
     purpose = _asking("consent", double_opt_in=conditions[0], minimum_age=conditions[1])
     grant = msgspec.structs.replace(a_decision("granted", decided_at, 99), confirmed=True, attested_age=18)
-    assert judge(purpose, [*history, grant]).decision_id == grant.decision_id
-    assert judge(purpose, [*history, grant]).permitted
+    assert judged(purpose, [*history, grant]).decision_id == grant.decision_id
+    assert judged(purpose, [*history, grant]).permitted
 
 
 def _asking(legal_basis: LegalBasis, **conditions: Any) -> PurposeDefined:

@@ -1,9 +1,12 @@
 """Laws of the one rule that says what decisions permit."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined, judge
+from shared.consent_rule import Case, Verdict, judge
+from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined
 
 OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["granted", "refused", "withdrawn", "objected"])
 DENIALS: st.SearchStrategy[Outcome] = st.sampled_from(["refused", "withdrawn", "objected"])
@@ -28,6 +31,11 @@ def a_decision(outcome: Outcome, decided_at: int, number: int, identifier: int =
     )
 
 
+def judged(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded], now: int = 100) -> Verdict:
+    """Of one whose identifiers are simply theirs."""
+    return judge(Case(purpose, list(decisions), now))
+
+
 @st.composite
 def histories(draw: st.DrawFn, latest: int = 9) -> list[DecisionRecorded]:
     """Decisions with ids of their own, of several identifiers of one person."""
@@ -42,7 +50,7 @@ def test_order_and_duplication_of_decisions_do_not_matter(
 ) -> None:
     again = data.draw(st.lists(st.sampled_from(history), max_size=4)) if history else []
     other = data.draw(st.permutations([*history, *again]))
-    assert judge(a_purpose(legal_basis), other) == judge(a_purpose(legal_basis), history)
+    assert judged(a_purpose(legal_basis), other) == judged(a_purpose(legal_basis), history)
 
 
 @given(DECIDABLE, histories(), DENIALS, st.integers(10, 20))
@@ -50,7 +58,7 @@ def test_a_later_denial_always_wins(
     legal_basis: LegalBasis, history: list[DecisionRecorded], outcome: Outcome, decided_at: int
 ) -> None:
     denial = a_decision(outcome, decided_at, 99)
-    verdict = judge(a_purpose(legal_basis), [*history, denial])
+    verdict = judged(a_purpose(legal_basis), [*history, denial])
     assert (verdict.permitted, verdict.decision_id) == (False, denial.decision_id)
 
 
@@ -60,14 +68,14 @@ def test_a_denial_at_the_same_instant_wins(
 ) -> None:
     latest = max((decision.decided_at for decision in history), default=0)
     denial = a_decision(outcome, latest, 1000 + number)
-    assert not judge(a_purpose(legal_basis), [*history, denial]).permitted
+    assert not judged(a_purpose(legal_basis), [*history, denial]).permitted
 
 
 @given(DECIDABLE, histories(), st.integers(10, 20))
 def test_a_later_grant_lifts_every_earlier_denial(
     legal_basis: LegalBasis, history: list[DecisionRecorded], decided_at: int
 ) -> None:
-    assert judge(a_purpose(legal_basis), [*history, a_decision("granted", decided_at, 99)]).reason == "CONSENT_GRANTED"
+    assert judged(a_purpose(legal_basis), [*history, a_decision("granted", decided_at, 99)]).reason == "CONSENT_GRANTED"
 
 
 @given(DECIDABLE, histories(), INSTANTS, st.data())
@@ -75,7 +83,7 @@ def test_what_held_at_an_instant_does_not_depend_on_what_was_decided_later(
     legal_basis: LegalBasis, history: list[DecisionRecorded], instant: int, data: st.DataObject
 ) -> None:
     def as_of(decisions: list[DecisionRecorded]) -> object:
-        return judge(a_purpose(legal_basis), [d for d in decisions if d.decided_at <= instant])
+        return judged(a_purpose(legal_basis), [d for d in decisions if d.decided_at <= instant])
 
     later = data.draw(st.lists(st.tuples(OUTCOMES, st.integers(instant + 1, 20)), max_size=4))
     future = [a_decision(outcome, at, 100 + number) for number, (outcome, at) in enumerate(later)]
@@ -84,7 +92,7 @@ def test_what_held_at_an_instant_does_not_depend_on_what_was_decided_later(
 
 @given(DECIDABLE, histories())
 def test_a_verdict_names_the_decision_that_decided(legal_basis: LegalBasis, history: list[DecisionRecorded]) -> None:
-    verdict = judge(a_purpose(legal_basis), history)
+    verdict = judged(a_purpose(legal_basis), history)
     deciding = [decision for decision in history if decision.decision_id == verdict.decision_id]
     assert bool(deciding) == bool(history)
     assert all((decision.outcome == "granted") == verdict.permitted for decision in deciding)
@@ -92,10 +100,10 @@ def test_a_verdict_names_the_decision_that_decided(legal_basis: LegalBasis, hist
 
 @given(histories())
 def test_nothing_decided_takes_away_what_law_or_contract_needs(history: list[DecisionRecorded]) -> None:
-    assert judge(a_purpose("contract"), history).reason == "CONTRACT"
-    assert judge(a_purpose("legal_obligation"), history).reason == "LEGAL_OBLIGATION"
+    assert judged(a_purpose("contract"), history).reason == "CONTRACT"
+    assert judged(a_purpose("legal_obligation"), history).reason == "LEGAL_OBLIGATION"
 
 
 def test_without_any_decision_consent_is_missing_and_a_legitimate_interest_stands() -> None:
-    assert (judge(a_purpose("consent"), []).permitted, judge(a_purpose("consent"), []).reason) == (False, "CONSENT_MISSING")
-    assert judge(a_purpose("legitimate_interest"), []).reason == "LEGITIMATE_INTEREST"
+    assert (judged(a_purpose("consent"), []).permitted, judged(a_purpose("consent"), []).reason) == (False, "CONSENT_MISSING")
+    assert judged(a_purpose("legitimate_interest"), []).reason == "LEGITIMATE_INTEREST"

@@ -34,7 +34,7 @@ async def named_each(customers: Sequence[CustomerRef], lookup_key: bytes) -> lis
     found, pieces = list[Named | CustomerError](), Pieces(NAMED_AT_ONCE)
     for customer in customers:
         one = named_or_refused(customer)
-        found.append(ByIdentifier(identifiers.hash_of(one, lookup_key)) if isinstance(one, Identifier) else one)
+        found.append(ByIdentifier(one.namespace, identifiers.hash_of(one, lookup_key)) if isinstance(one, Identifier) else one)
         await pieces.done(1)
     return found
 

@@ -49,7 +49,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         named = named_customer(request.customer)
-        one = named if isinstance(named, bytes) else ByIdentifier(identifiers.hash_of(named, self._lookup_key))
+        one = named if isinstance(named, bytes) else ByIdentifier(named.namespace, identifiers.hash_of(named, self._lookup_key))
         return verdict_message(await self._checks.check(request.purpose, one, asked_instant(request)))
 
     async def CheckBatch(self, request: pb.CheckBatchRequest, context: Any) -> pb.CheckBatchResponse:
@@ -98,6 +98,7 @@ def verdict_message(checked: Checked) -> pb.CheckResponse:
     return pb.CheckResponse(
         permitted=verdict.permitted,
         reason=verdict.reason,
+        state=verdict.state,
         decision_id=to_text(verdict.decision_id) if verdict.decision_id else "",
         purpose_version=checked.purpose.version,
     )

@@ -7,7 +7,7 @@ from c360.consent.v1 import registry_pb2 as pb
 from services.consent.domain.definitions import Definition, Kind, notice_text
 from services.consent.views import Placed
 from shared.errors import InvalidInput
-from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined, Scope
 from shared.instants import to_timestamp
 
 KINDS: Final[dict[pb.DefinitionKind.ValueType, Kind]] = {
@@ -21,6 +21,12 @@ LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
     "legal_obligation": pb.LEGAL_BASIS_LEGAL_OBLIGATION,
     "legitimate_interest": pb.LEGAL_BASIS_LEGITIMATE_INTEREST,
 }
+SCOPES: Final[dict[Scope, pb.Scope.ValueType]] = {
+    "person": pb.SCOPE_PERSON,
+    "contact_point": pb.SCOPE_CONTACT_POINT,
+    "identifier": pb.SCOPE_IDENTIFIER,
+}
+SCOPE_NAMES: Final = {value: name for name, value in SCOPES.items()}
 LEGAL_BASIS_NAMES: Final = {value: name for name, value in LEGAL_BASES.items()}
 
 
@@ -69,6 +75,9 @@ def _to_purpose(request_id: str, asked: pb.Definition) -> PurposeDefined:
         legal_bases={place: _legal_basis(basis) for place, basis in sorted(purpose.legal_bases.items())},
         double_opt_in=purpose.double_opt_in,
         minimum_age=purpose.minimum_age,
+        scope=_scope(purpose.scope),
+        contact_points=tuple(purpose.contact_points),
+        expires_after_days=purpose.expires_after_days,
         ask_again_after_days=purpose.ask_again_after_days,
         dpv=tuple(purpose.dpv),
         data_uses=tuple(purpose.data_uses),
@@ -113,6 +122,17 @@ def _legal_basis(value: pb.LegalBasis.ValueType) -> LegalBasis:
     return name
 
 
+def _scope(value: pb.Scope.ValueType) -> Scope:
+    """What a newer release's caller may send, and this one doesn't know, is refused."""
+    if value == pb.SCOPE_UNSPECIFIED:
+        return "person"
+    if (name := SCOPE_NAMES.get(value)) is None:
+        raise InvalidInput(
+            "decisions count for the person, a contact point or an identifier", reason="PURPOSE_INVALID", field="scope"
+        )
+    return name
+
+
 def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
     return pb.Purpose(
         description=purpose.description,
@@ -122,6 +142,9 @@ def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
         legal_bases={place: LEGAL_BASES[basis] for place, basis in purpose.legal_bases.items()},
         double_opt_in=purpose.double_opt_in,
         minimum_age=purpose.minimum_age,
+        scope=SCOPES[purpose.scope],
+        contact_points=purpose.contact_points,
+        expires_after_days=purpose.expires_after_days,
         ask_again_after_days=purpose.ask_again_after_days,
         dpv=purpose.dpv,
         data_uses=purpose.data_uses,

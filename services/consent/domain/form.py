@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shared.errors import InvalidInput
 from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+from shared.identifiers import NAMESPACE
 
 NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
 JURISDICTION: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")  # ISO 3166-1 and 3166-2; EU is reserved there for the Union
@@ -20,6 +21,8 @@ MAX_TAGS: Final = 50  # of each kind
 MAX_TAG: Final = 200  # characters
 MAX_AGE: Final = 150  # years
 MAX_DAYS: Final = 3_660  # ten years
+MAX_CONTACT_POINTS: Final = 20  # kinds of them
+DECIDABLE: Final = frozenset({"consent", "legitimate_interest"})  # legal bases that leave the person a choice
 MAX_LINE: Final = 500  # characters of what is said of a controller, and of a reason
 MAX_WHO: Final = 100  # characters of who defines
 MAX_NOTICE_PURPOSES: Final = 50
@@ -66,17 +69,35 @@ def _check_purpose(purpose: PurposeDefined) -> None:
     _check_tags(purpose.data_categories, FIDESLANG, "data_categories", "a Fideslang key such as user.contact.email")
     if not 0 <= purpose.ask_again_after_days <= MAX_DAYS:
         raise _invalid(reason, "ask_again_after_days", f"nobody is left unasked for more than {MAX_DAYS} days")
+    _check_scope(purpose)
     _check_conditions(purpose)
     _check_bases(purpose)
+
+
+def _check_scope(purpose: PurposeDefined) -> None:
+    if (purpose.scope == "contact_point") != bool(purpose.contact_points):
+        raise _invalid(
+            "PURPOSE_INVALID", "contact_points", "name what contact points are, such as email, with that scope and no other"
+        )
+    if len(purpose.contact_points) > MAX_CONTACT_POINTS or not all(map(NAMESPACE.fullmatch, purpose.contact_points)):
+        raise _invalid(
+            "PURPOSE_INVALID",
+            "contact_points",
+            f"contact points are at most {MAX_CONTACT_POINTS} namespaces, such as email or phone",
+        )
+    if purpose.scope != "person" and purpose.legal_basis not in DECIDABLE:
+        raise InvalidInput("nobody decides about what law or contract needs: it has no scope", reason="CONDITION_NOT_ENFORCED")
 
 
 def _check_conditions(purpose: PurposeDefined) -> None:
     """A condition on grants that isn't enforced is refused rather than kept."""
     if not 0 <= purpose.minimum_age <= MAX_AGE:
         raise _invalid("PURPOSE_INVALID", "minimum_age", f"a minimum age is 0 to {MAX_AGE} years")
-    if purpose.legal_basis != "consent" and (purpose.double_opt_in or purpose.minimum_age):
+    if not 0 <= purpose.expires_after_days <= MAX_DAYS:
+        raise _invalid("PURPOSE_INVALID", "expires_after_days", f"a grant counts for at most {MAX_DAYS} days; 0 is no end")
+    if purpose.legal_basis != "consent" and (purpose.double_opt_in or purpose.minimum_age or purpose.expires_after_days):
         raise InvalidInput(
-            "double opt-in and a minimum age are conditions on consent: no other legal basis asks for a grant",
+            "double opt-in, a minimum age and an expiry are conditions on consent: no other legal basis asks for a grant",
             reason="CONDITION_NOT_ENFORCED",
         )
 

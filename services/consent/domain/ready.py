@@ -27,6 +27,7 @@ def _purpose(
     dpv: tuple[str, ...],
     data_uses: tuple[str, ...],
     data_categories: tuple[str, ...],
+    contact_points: tuple[str, ...] = (),
 ) -> Define:
     purpose = PurposeDefined(
         request_id=f"ready-purpose-{name}",
@@ -35,6 +36,8 @@ def _purpose(
         description=description,
         legal_basis=legal_basis,
         traits=traits,
+        scope="contact_point" if contact_points else "person",
+        contact_points=contact_points,
         controller=CONTROLLER,
         dpv=tuple(f"https://w3id.org/dpv#{tag}" for tag in dpv),
         data_uses=data_uses,
@@ -87,6 +90,7 @@ READY: Final = (  # each behind what it refers to
         ("DirectMarketing", "PersonalisedAdvertising"),
         ("marketing.communications.email", "personalize"),
         ("user.name.first", "user.contact.email", "user.behavior"),
+        contact_points=("email",),  # who asked for a newsletter at one address didn't ask for it at another
     ),
     _purpose(
         "analytics",

@@ -18,7 +18,7 @@ PAGE_BYTES = 1024 * 1024  # of a message; with one event of any size above it, i
 
 def event_message(item: Exported, purpose: PurposeDefined) -> pb.ExportedEvent:
     record, entry, public = item.record, item.record.entry, item.public
-    released = release_event(public, item.personal, purpose)
+    released = release_event(public, item.personal, purpose, item.shown.values())
     message = pb.ExportedEvent(
         event_id=to_text(entry.event_id),
         customer_id=to_text(entry.stream),

@@ -8,8 +8,9 @@ import msgspec
 
 from services.profile.domain.decided import KnownDecision
 from shared import faults
+from shared.consent_rule import outlives_erasure
 from shared.events.catalogue import encode
-from shared.events.consent import PurposeDefined, outlives_erasure
+from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 
 decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode

@@ -12,8 +12,8 @@ from services.profile.tables import memberships
 from services.profile.tables.consents import decode_decision
 from services.profile.tables.snapshots import Snapshots
 from shared import parked
+from shared.consent_rule import outlives_erasure
 from shared.events.catalogue import Entry
-from shared.events.consent import outlives_erasure
 from shared.ids import partition_of
 
 

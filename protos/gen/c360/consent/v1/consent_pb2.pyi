@@ -247,17 +247,24 @@ class CheckResponse(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     permitted: _builtins.bool
     """Whether the purpose is permitted."""
     reason: _builtins.str
     """Why, as a machine-readable word: "CONTRACT", "LEGAL_OBLIGATION", "LEGITIMATE_INTEREST", "CONSENT_GRANTED",
     "CONSENT_MISSING", "CONSENT_REFUSED", "CONSENT_WITHDRAWN", "OBJECTED", "CONSENT_UNCONFIRMED" (granted, but the purpose asks
-    for double opt-in), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age).
+    for double opt-in), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age), "CONSENT_EXPIRED" (granted
+    too long ago), "OPTED_IN", "OPTED_OUT", "LIMITED", "CONSENT_CONFLICT" (a stronger identifier, or who may be the same person, has
+    decided otherwise: ask again).
     """
     decision_id: _builtins.str
     """The decision that decided, a UUID; empty when none did."""
     purpose_version: _builtins.int
-    """Version of the purpose that it was judged by."""
+    """Version of the purpose that it was judged by: of those known by `known_at` the one that was in force at `valid_at`."""
+    state: _builtins.str
+    """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "MINOR", "REFUSED",
+    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT" or "EXPIRED", which don't.
+    """
     def __init__(
         self,
         *,
@@ -265,10 +272,11 @@ class CheckResponse(_message.Message):
         reason: _builtins.str = ...,
         decision_id: _builtins.str = ...,
         purpose_version: _builtins.int = ...,
+        state: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "permitted", b"permitted", "purpose_version", b"purpose_version", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "permitted", b"permitted", "purpose_version", b"purpose_version", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

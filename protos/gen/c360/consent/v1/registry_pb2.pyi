@@ -49,6 +49,34 @@ DEFINITION_KIND_NOTICE: DefinitionKind.ValueType  # 3
 """What people are shown when they are asked."""
 Global___DefinitionKind: _TypeAlias = DefinitionKind  # noqa: Y015
 
+class _Scope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCOPE_UNSPECIFIED: _Scope.ValueType  # 0
+    """The person, as SCOPE_PERSON."""
+    SCOPE_PERSON: _Scope.ValueType  # 1
+    """The person: for every identifier that is certainly theirs."""
+    SCOPE_CONTACT_POINT: _Scope.ValueType  # 2
+    """The contact point that it was captured for, whoever else's it is. A profile is shown if any permits the purpose, with those alone."""
+    SCOPE_IDENTIFIER: _Scope.ValueType  # 3
+    """The identifier that it was captured for. A profile is shown if every one of them permits the purpose."""
+
+class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+    """Scope is for whom a decision counts."""
+
+SCOPE_UNSPECIFIED: Scope.ValueType  # 0
+"""The person, as SCOPE_PERSON."""
+SCOPE_PERSON: Scope.ValueType  # 1
+"""The person: for every identifier that is certainly theirs."""
+SCOPE_CONTACT_POINT: Scope.ValueType  # 2
+"""The contact point that it was captured for, whoever else's it is. A profile is shown if any permits the purpose, with those alone."""
+SCOPE_IDENTIFIER: Scope.ValueType  # 3
+"""The identifier that it was captured for. A profile is shown if every one of them permits the purpose."""
+Global___Scope: _TypeAlias = Scope  # noqa: Y015
+
 class _LegalBasis:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -151,8 +179,8 @@ Global___Definition: _TypeAlias = Definition  # noqa: Y015
 
 @_typing.final
 class Purpose(_message.Message):
-    """Purpose is what data may be used for. Enforced are its legal basis, traits, double opt-in and minimum age, by the newest version;
-    all else is told, and enforced by nobody.
+    """Purpose is what data may be used for. Enforced are its legal basis, traits, scope, double opt-in, minimum age and expiry, by the
+    newest version; all else is told, and enforced by nobody.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -188,6 +216,9 @@ class Purpose(_message.Message):
     DPV_FIELD_NUMBER: _builtins.int
     DATA_USES_FIELD_NUMBER: _builtins.int
     DATA_CATEGORIES_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    CONTACT_POINTS_FIELD_NUMBER: _builtins.int
+    EXPIRES_AFTER_DAYS_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     legal_basis: Global___LegalBasis.ValueType
@@ -204,6 +235,10 @@ class Purpose(_message.Message):
     """
     ask_again_after_days: _builtins.int
     """Who refused isn't to be asked again for so many days, 0 (nothing is said) to 3660. For whoever asks; not enforced."""
+    scope: Global___Scope.ValueType
+    """For whom a decision counts. Default: the person. Enforced."""
+    expires_after_days: _builtins.int
+    """For how many days a grant counts, 0 (until it is taken back) to 3660; only with the basis consent. Enforced."""
     @_builtins.property
     def traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the traits and identifier namespaces it may see; "*" for all. At most 500. Enforced."""
@@ -226,6 +261,12 @@ class Purpose(_message.Message):
     def data_categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Fideslang data categories, such as user.contact.email. At most 50. Not enforced: what it may see is said by `traits`."""
 
+    @_builtins.property
+    def contact_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Namespaces of the contact points that are decided about each by itself, such as email and phone. 1 to 20 with that scope, none with
+        another. What else has such a name in profiles is shown only if it is one that permits the purpose. Enforced.
+        """
+
     def __init__(
         self,
         *,
@@ -240,10 +281,13 @@ class Purpose(_message.Message):
         dpv: _abc.Iterable[_builtins.str] | None = ...,
         data_uses: _abc.Iterable[_builtins.str] | None = ...,
         data_categories: _abc.Iterable[_builtins.str] | None = ...,
+        scope: Global___Scope.ValueType = ...,
+        contact_points: _abc.Iterable[_builtins.str] | None = ...,
+        expires_after_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -604,7 +604,7 @@ class Withheld(_message.Message):
     field: _builtins.str
     """A trait's name, or "identifier:" and a namespace."""
     reason: _builtins.str
-    """Why, as a machine-readable word: "NOT_IN_PURPOSE" or "REDACTED"."""
+    """Why, as a machine-readable word: "NOT_IN_PURPOSE", "REDACTED" or "CONTACT_POINT_NOT_PERMITTED" (by itself; another may)."""
     def __init__(
         self,
         *,

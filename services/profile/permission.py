@@ -1,0 +1,59 @@
+"""What customers permit at this moment, by the decisions that are bound to their identifiers."""
+
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from services.profile.cache import LoadingCache
+from services.profile.clusters import bonds_of, case_of
+from services.profile.domain.decided import KnownDecision
+from services.profile.domain.state import Held, LinkedIdentifier
+from services.profile.enforcement import depends_on_the_person, require_permission
+from services.profile.profile import Profile
+from services.profile.reading import steady_until
+from shared.consent_rule import Case, judge_point
+from shared.errors import Unavailable
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME, Clock
+
+
+class Permission:
+    def __init__(self, decisions: LoadingCache[bytes, list[KnownDecision]], lease_holds: Callable[[], bool], clock: Clock) -> None:
+        self._decisions = decisions
+        self.lease_holds = lease_holds
+        self.clock = clock
+
+    async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
+        """By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        found = await self._decisions.get(hashes)
+        if not self.lease_holds():  # looked at last: it vouches for the decisions just read
+            raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
+        return found
+
+    async def require(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
+        """Of one customer's states. Raises NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""
+        if depends_on_the_person(purpose):
+            steady_until(require_permission(await self._case(held, purpose)))
+
+    async def points(
+        self, identifiers: Mapping[bytes, LinkedIdentifier], held: Mapping[bytes, Held], purpose: PurposeDefined
+    ) -> frozenset[bytes]:
+        """Hashes of those among these that permit the purpose, where it is decided about each contact point by itself."""
+        if not purpose.contact_points:
+            return frozenset()
+        case = await self._case(held, purpose)
+        bound = [h for h, one in identifiers.items() if one.namespace in purpose.contact_points and h in case.bonds]
+        verdicts = {value_hash: judge_point(case, value_hash) for value_hash in bound}
+        steady_until(min((verdict.until for verdict in verdicts.values()), default=END_OF_TIME))
+        return frozenset(value_hash for value_hash, verdict in verdicts.items() if verdict.permitted)
+
+    async def pointed(self, profile: Profile, held: Mapping[bytes, Held], purpose: PurposeDefined) -> Profile:
+        """With the contact points that permit the purpose. `held` is of now."""
+        points = await self.points(profile.record.identifiers, held, purpose)
+        if not points:
+            return profile
+        return msgspec.structs.replace(profile, record=msgspec.structs.replace(profile.record, permitted_points=points))
+
+    async def _case(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> Case:
+        bonds = bonds_of(held)
+        return case_of(purpose, bonds, await self.decisions(bonds), self.clock())

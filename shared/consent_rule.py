@@ -1,0 +1,279 @@
+"""The one rule that says what people's decisions permit. Pure: consent answers checks by it and profile enforces it at every read.
+
+A decision is bound for ever to the identifier that it was captured for. What holds for a person is computed over the identifiers that
+are theirs at that moment, so a merge moves nothing and a split leaves each side as it was:
+
+- Identifiers of one **core** are certainly one person's. By its purpose's scope a decision counts for the whole core, or for its
+  identifier alone.
+- Cores are joined by matches only. No grant crosses a match. A denial of the whole person does, and can be lifted only where it stands;
+  of other denials, whatever would hold if both were one person has to permit too.
+- The most recent decision counts, by when it happened; a tie denies. What a stronger identifier denied isn't lifted by a weaker one.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
+from shared.identifiers import strength
+from shared.instants import DAY, END_OF_TIME
+
+State = Literal[
+    "DEFAULT_ALLOWED",
+    "GRANTED",
+    "OPTED_IN",
+    "UNKNOWN",
+    "PENDING",
+    "MINOR",
+    "REFUSED",
+    "WITHDRAWN",
+    "OBJECTED",
+    "OPTED_OUT",
+    "LIMITED",
+    "CONFLICT",
+    "EXPIRED",
+]
+PERMITTING: Final = frozenset[State]({"DEFAULT_ALLOWED", "GRANTED", "OPTED_IN"})
+STATES: Final[dict[str, State]] = {  # by reason
+    "CONTRACT": "DEFAULT_ALLOWED",
+    "LEGAL_OBLIGATION": "DEFAULT_ALLOWED",
+    "LEGITIMATE_INTEREST": "DEFAULT_ALLOWED",
+    "CONSENT_GRANTED": "GRANTED",
+    "OPTED_IN": "OPTED_IN",
+    "CONSENT_MISSING": "UNKNOWN",
+    "CONSENT_UNCONFIRMED": "PENDING",
+    "AGE_NOT_ATTESTED": "MINOR",
+    "CONSENT_REFUSED": "REFUSED",
+    "CONSENT_WITHDRAWN": "WITHDRAWN",
+    "OBJECTED": "OBJECTED",
+    "OPTED_OUT": "OPTED_OUT",
+    "LIMITED": "LIMITED",
+    "CONSENT_CONFLICT": "CONFLICT",
+    "CONSENT_EXPIRED": "EXPIRED",
+}
+ALLOWED_BY_LAW: Final = {"contract": "CONTRACT", "legal_obligation": "LEGAL_OBLIGATION"}
+GRANTS: Final[dict[Outcome, str]] = {"granted": "CONSENT_GRANTED", "opted_in": "OPTED_IN"}
+DENIALS: Final[dict[Outcome, str]] = {
+    "refused": "CONSENT_REFUSED",
+    "withdrawn": "CONSENT_WITHDRAWN",
+    "objected": "OBJECTED",
+    "opted_out": "OPTED_OUT",
+    "limited": "LIMITED",
+}
+OF_THE_WHOLE_PERSON: Final = frozenset[Outcome]({"objected", "opted_out", "limited"})  # whatever the scope
+
+
+class Bond(msgspec.Struct, frozen=True):
+    """How an identifier belongs to the person. Not `theirs`: it turned out to be shared while it was, and nothing granted by it counts."""
+
+    theirs: bool = True
+    core: bytes = b""  # identifiers of the same are certainly one person's
+
+
+CERTAIN: Final = Bond()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`until`: from when on, in microseconds, time alone may change it. `against`: what stands against the decision, in a conflict."""
+
+    permitted: bool
+    reason: str
+    decision_id: bytes = b""
+    until: int = END_OF_TIME
+    against: bytes = b""
+
+    @property
+    def state(self) -> State:
+        return STATES[self.reason]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What is judged by: what the person decided about one purpose, whatever other decisions are among them; how the identifiers are
+    bound, where it isn't simply; and the instant, in microseconds."""
+
+    purpose: PurposeDefined
+    decisions: Collection[DecisionRecorded]
+    now: int
+    bonds: Mapping[bytes, Bond] = {}
+
+    def bond(self, value_hash: bytes) -> Bond:
+        return self.bonds.get(value_hash, CERTAIN)
+
+
+def judge(case: Case, core: bytes = b"") -> Verdict:
+    """Whether the purpose is permitted for whom a core is of. The order and duplication of decisions don't matter.
+
+    Decided by contact point, it is if any of them permits it; by identifier, if all of them do.
+    """
+    purpose = case.purpose
+    if purpose.legal_basis in ALLOWED_BY_LAW:
+        return Verdict(True, ALLOWED_BY_LAW[purpose.legal_basis])
+    counting = _counting(case)
+    if purpose.scope == "person":
+        return _judged(case, counting, core, b"")
+    decided = {d.identifier_hash for d in counting if case.bond(d.identifier_hash) == Bond(core=core)}
+    if purpose.scope == "contact_point":
+        decided = {d.identifier_hash for d in counting if d.identifier_hash in decided and d.namespace in purpose.contact_points}
+        verdicts = [_judged(case, counting, core, point) for point in decided]
+        return _newest(counting, verdicts, best=True) if verdicts else _judged(case, counting, core, b"")
+    bound = {value_hash for value_hash, bond in case.bonds.items() if bond == Bond(core=core)}
+    return _newest(counting, [_judged(case, counting, core, point) for point in (bound | decided) or {b""}], best=False)
+
+
+def judge_point(case: Case, point: bytes) -> Verdict:
+    """Whether it is for one identifier: where decisions count for an identifier alone, no other's grant counts for it."""
+    core = case.bond(point).core
+    if case.purpose.scope == "person" or case.purpose.legal_basis in ALLOWED_BY_LAW:
+        return judge(case, core)
+    return _judged(case, _counting(case), core, point)
+
+
+def _counting(case: Case) -> list[DecisionRecorded]:
+    """Of what was decided about the purpose, what bears on it at all."""
+    return [
+        decision
+        for decision in case.decisions
+        if decision.purpose == case.purpose.name
+        and (case.bond(decision.identifier_hash).theirs or outlives_parting(decision))
+        and (decision.outcome != "opted_in" or case.purpose.legal_basis != "consent")  # who opts in consents to nothing
+    ]
+
+
+def _newest(counting: Iterable[DecisionRecorded], verdicts: Collection[Verdict], *, best: bool) -> Verdict:
+    """Of those that permit or don't, whichever `best` asks for first, the one by the newest decision; it holds no longer than any of them."""
+    when = {d.decision_id: precedence(d) for d in counting}
+    found = max(verdicts, key=lambda one: (one.permitted == best, when.get(one.decision_id, (-1, False, b"")), one.reason))
+    return msgspec.structs.replace(found, until=min(one.until for one in verdicts))
+
+
+def _judged(case: Case, counting: Iterable[DecisionRecorded], core: bytes, point: bytes) -> Verdict:
+    """By all of the core, or by what bears on one of its identifiers."""
+    by_core: dict[bytes, list[DecisionRecorded]] = {core: []}
+    for decision in counting:
+        by_core.setdefault(case.bond(decision.identifier_hash).core, []).append(decision)
+    bearing = {one: _bearing(case.purpose, decisions, point) for one, decisions in by_core.items()}
+    own = bearing.pop(core)
+    verdict = _held(case, own)
+    if not verdict.permitted or not bearing:
+        return verdict
+    standing = [newest for decisions in bearing.values() if (newest := _standing(case.purpose, decisions)) is not None]
+    if standing:
+        denial = max(standing, key=precedence)
+        return Verdict(False, DENIALS[denial.outcome], denial.decision_id)
+    # One of them may be the same person or another: it is permitted only if it is either way.
+    doubts = [found for _, decisions in sorted(bearing.items()) if not (found := _held(case, own + decisions)).permitted]
+    return _conflict(verdict.decision_id, min(doubt.decision_id for doubt in doubts)) if doubts else verdict
+
+
+def _bearing(purpose: PurposeDefined, decisions: list[DecisionRecorded], point: bytes) -> list[DecisionRecorded]:
+    """Of one core's, what bears on one of its identifiers: its own decisions, and the denials of others that are of the whole person."""
+    if purpose.scope == "person":
+        return decisions
+    own = [decision for decision in decisions if decision.identifier_hash == point]
+    of_others: dict[bytes, list[DecisionRecorded]] = {}
+    for decision in decisions:
+        if decision.identifier_hash != point:
+            of_others.setdefault(decision.identifier_hash, []).append(decision)
+    return own + [denial for others in of_others.values() for denial in _unlifted_in(purpose, others)]
+
+
+def _unlifted_in(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> list[DecisionRecorded]:
+    """The denials of the whole person after the newest grant."""
+    decided = list(decisions)
+    granted = max((precedence(d) for d in decided if d.outcome in GRANTS and not _lacking(purpose, d)), default=None)
+    return [d for d in decided if _is_of_the_whole(purpose, d) and (granted is None or precedence(d) > granted)]
+
+
+def _is_of_the_whole(purpose: PurposeDefined, decision: DecisionRecorded) -> bool:
+    """Also what was denied by what is no contact point: no contact point is meant, so all are."""
+    everywhere = purpose.scope == "contact_point" and decision.namespace not in purpose.contact_points
+    return decision.outcome in OF_THE_WHOLE_PERSON or (everywhere and decision.outcome in DENIALS)
+
+
+def _standing(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> DecisionRecorded | None:
+    """A denial of the whole person that nobody has lifted in its own core."""
+    unlifted = (denial for denial in _unlifted_in(purpose, decisions) if denial.outcome in OF_THE_WHOLE_PERSON)
+    return max(unlifted, key=precedence, default=None)
+
+
+def _held(case: Case, decisions: Collection[DecisionRecorded]) -> Verdict:
+    """What holds of decisions that all bear on it."""
+    purpose = case.purpose
+    made = [decision for decision in decisions if not _lacking(purpose, decision)]
+    latest = max(made, key=precedence, default=None)
+    if latest is not None:
+        return _held_by(case, latest, made)
+    if purpose.legal_basis == "legitimate_interest":
+        return Verdict(True, "LEGITIMATE_INTEREST")
+    pending = max(decisions, key=precedence, default=None)
+    if pending is not None:
+        return Verdict(False, _lacking(purpose, pending), pending.decision_id)
+    return Verdict(False, "CONSENT_MISSING")
+
+
+def _held_by(case: Case, latest: DecisionRecorded, made: Iterable[DecisionRecorded]) -> Verdict:
+    if latest.outcome in DENIALS:
+        return Verdict(False, DENIALS[latest.outcome], latest.decision_id)
+    if case.purpose.scope == "person" and (denial := _unlifted(latest, made)) is not None:
+        return _conflict(latest.decision_id, denial.decision_id)
+    until = END_OF_TIME
+    if case.purpose.expires_after_days:
+        until = latest.decided_at + case.purpose.expires_after_days * DAY
+        if until <= case.now:
+            return Verdict(False, "CONSENT_EXPIRED", latest.decision_id)
+    return Verdict(True, GRANTS[latest.outcome], latest.decision_id, until)
+
+
+def _unlifted(grant: DecisionRecorded, made: Iterable[DecisionRecorded]) -> DecisionRecorded | None:
+    """The newest denial by a stronger identifier, if nothing as strong has granted since: who is known by less may be another."""
+    stronger = [d for d in made if strength(d.namespace) < strength(grant.namespace)]
+    for least in sorted({strength(d.namespace) for d in stronger}):
+        newest = max((d for d in stronger if strength(d.namespace) <= least), key=precedence)
+        if newest.outcome in DENIALS:
+            return newest
+    return None
+
+
+def _conflict(grant: bytes, denial: bytes) -> Verdict:
+    return Verdict(False, "CONSENT_CONFLICT", grant, against=denial)
+
+
+def _lacking(purpose: PurposeDefined, decision: DecisionRecorded) -> str:
+    """What a grant lacks to count for the purpose; nothing is lacking of a denial."""
+    if decision.outcome in DENIALS:
+        return ""
+    if purpose.double_opt_in and not decision.confirmed:
+        return "CONSENT_UNCONFIRMED"
+    return "AGE_NOT_ATTESTED" if decision.attested_age < purpose.minimum_age else ""
+
+
+Decision = TypeVar("Decision", bound=DecisionRecorded)
+
+
+def holding(decisions: Iterable[Decision]) -> dict[str, Decision]:
+    """By purpose, of one person's decisions the newest."""
+    found: dict[str, Decision] = {}
+    for decision in decisions:
+        held = found.get(decision.purpose)
+        if held is None or precedence(decision) > precedence(held):
+            found[decision.purpose] = decision
+    return found
+
+
+def outlives_erasure(decision: DecisionRecorded, erased_at: int) -> bool:
+    """After its identifier was erased, what a person forbade still holds; what a person granted doesn't come back."""
+    return decision.outcome in DENIALS or decision.decided_at > erased_at
+
+
+def outlives_parting(decision: DecisionRecorded) -> bool:
+    """When its identifier turned out to be shared, what was forbidden by it still holds of those it was linked to.
+
+    Else whoever can have an address named along with somebody else's could end its owner's withdrawal.
+    """
+    return decision.outcome in DENIALS
+
+
+def precedence(decision: DecisionRecorded) -> tuple[int, bool, bytes]:
+    """The most recent by when it happened; at the same instant a denial wins."""
+    return decision.decided_at, decision.outcome in DENIALS, decision.decision_id
