@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import consent_confirming, consent_evidence, definitions, render
+from services.cli import consent_confirming, consent_evidence, consent_import, definitions, render
 from services.cli.audiences.command import filter_file
 from services.cli.errors import NotReachable
 from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message
@@ -41,6 +41,7 @@ app.add_typer(definitions.purposes, name="purposes")
 app.add_typer(definitions.controllers, name="controllers")
 app.add_typer(definitions.notices, name="notices")
 app.command("filter")(filter_file)
+app.command("import")(consent_import.import_file)
 app.command()(consent_evidence.receipt)
 app.command()(consent_confirming.request_confirmation)
 app.command()(consent_confirming.confirm)

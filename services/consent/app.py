@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from services.consent.domain import confirming
 from services.consent.domain.confirming import Confirm, RequestConfirmation
-from services.consent.domain.ledger import Instant, Ledger, RecordDecision, fold, record_decision
+from services.consent.domain.ledger import Instant, Ledger, RecordDecision, evolve, fold, record_decision
 from services.consent.persons import Persons
 from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
-from shared.errors import InvalidInput
+from shared.errors import CustomerError, InvalidInput
 from shared.events.catalogue import make_entry
 from shared.events.consent import DECISION_RECORDED, DecisionRecorded, decisions_stream
 from shared.ids import NewId, to_text
-from shared.instants import END_OF_TIME
 
 
 class Consent:
@@ -34,17 +34,34 @@ class Consent:
         Raises what record_decision does, and DeadlineExceeded (NOT_YET_ENFORCED): it is recorded, but some reader
         may still serve without it; the same command waits again.
         """
+        [found], readers = await self.record_decisions([command], timeout_s)
+        if isinstance(found, CustomerError):
+            raise found
+        return found, readers
+
+    async def record_decisions(
+        self, commands: Sequence[RecordDecision | CustomerError], timeout_s: float
+    ) -> tuple[list[Placed[DecisionRecorded] | CustomerError], int]:
+        """Each as record_decision would have it, in their order and in one transaction; what is refused already stays so.
+
+        How many live readers enforce them all. Raises DeadlineExceeded (NOT_YET_ENFORCED).
+        """
         until = asyncio.get_running_loop().time() + timeout_s
-        placed = await self._record(command)
-        return placed, await self._log.enforced(placed.pos, until, {"decision_id": to_text(placed.event.decision_id)})
+        async with self._log.turn() as now:
+            found = await self._carry_out(commands, now)
+        placed = [one for one in found if not isinstance(one, CustomerError)]
+        if not placed:
+            return found, 0
+        facts = {"decision_id": to_text(placed[0].event.decision_id)} if len(placed) == 1 else {}
+        return found, await self._log.enforced(max(one.pos for one in placed), until, facts)
 
     async def request_confirmation(self, command: RequestConfirmation, timeout_s: float) -> tuple[Placed[DecisionRecorded], str]:
         """The grant that waits, and the token that confirms it. Raises what confirming.request_confirmation does, and DeadlineExceeded."""
         until = asyncio.get_running_loop().time() + timeout_s
         async with self._log.turn() as now:
-            ledger, earlier = await self._ledger(command.decision)
+            ledger, earlier = await self._ledger([command.decision])
             events = confirming.request_confirmation(ledger, command, now, self._new_id, self._token_key)
-            placed = await self._append(events, earlier)
+            placed = (earlier | await self._append(events))[command.decision.request_id]
         decision = placed.event
         await self._log.enforced(placed.pos, until, {"decision_id": to_text(decision.decision_id)})
         return placed, confirming.token_of(decision.decision_id, decision.confirm_by, self._token_key)
@@ -62,38 +79,47 @@ class Consent:
             ]
             erased_at = await self._persons.erased_at(value_hash)
             decision = confirming.confirmation(waiting.event, since, erased_at, command, now)
-            ledger, earlier = await self._ledger(decision)
-            placed = await self._append(record_decision(ledger, decision, now, self._new_id), earlier)
+            [placed] = await self._carry_out([decision], now)
+        if isinstance(placed, CustomerError):
+            raise placed
         return placed, await self._log.enforced(placed.pos, until, {"decision_id": to_text(placed.event.decision_id)})
 
-    async def _record(self, command: RecordDecision) -> Placed[DecisionRecorded]:
-        async with self._log.turn() as now:
-            ledger, earlier = await self._ledger(command)
-            return await self._append(record_decision(ledger, command, now, self._new_id), earlier)
-
-    async def _ledger(self, command: RecordDecision) -> tuple[Ledger, Placed[DecisionRecorded] | None]:
-        """What bears on the command, and what was recorded by its request id before. Within a turn."""
-        earlier = await self._decisions.of_request(command.request_id)
-        return fold([placed.event for placed in (earlier, *await self._referred(command)) if placed]), earlier
-
-    async def _append(
-        self, events: Sequence[DecisionRecorded], earlier: Placed[DecisionRecorded] | None
-    ) -> Placed[DecisionRecorded]:
+    async def _carry_out(
+        self, commands: Sequence[RecordDecision | CustomerError], now: int
+    ) -> list[Placed[DecisionRecorded] | CustomerError]:
         """Within a turn."""
-        for event in events:
-            entry = make_entry(DECISION_RECORDED, decisions_stream(event.identifier_hash), self._new_id(), event.decided_at, event)
-            return await self._log.append(event, entry)
-        assert earlier is not None, "no event means that it was recorded before"
-        return earlier
+        ledger, earlier = await self._ledger([one for one in commands if not isinstance(one, CustomerError)])
+        outcomes, made = list[str | CustomerError](), list[DecisionRecorded]()
+        for command in commands:
+            outcome: str | CustomerError = command if isinstance(command, CustomerError) else command.request_id
+            try:
+                events = [] if isinstance(command, CustomerError) else record_decision(ledger, command, now, self._new_id)
+            except CustomerError as refused:
+                outcome, events = refused, []
+            ledger, made = reduce(evolve, events, ledger), made + events
+            outcomes.append(outcome)
+        known = earlier | await self._append(made)
+        return [known[one] if isinstance(one, str) else one for one in outcomes]
 
-    async def _referred(self, command: RecordDecision) -> list[Placed[Any] | None]:
-        """The purpose's first version and the one that was in force when the person decided, and the notice."""
-        decided = Instant(END_OF_TIME if command.decided_at is None else min(max(command.decided_at, 0), END_OF_TIME))
-        found = [await self._definitions.version("purpose", command.purpose, 1)]
-        found.append(await self._definitions.in_force("purpose", command.purpose, decided))
-        if command.notice:
-            found.append(await self._definitions.version("notice", command.notice.name, command.notice.version))
-        return found
+    async def _ledger(self, commands: Sequence[RecordDecision]) -> tuple[Ledger, dict[str, Placed[DecisionRecorded]]]:
+        """What bears on the commands, and by request id what was recorded before. Within a turn."""
+        earlier = await self._decisions.of_requests({command.request_id for command in commands})
+        referred: list[Placed[Any]] = await self._definitions.all_versions("purpose", list({one.purpose for one in commands}))
+        if notices := {one.notice.name for one in commands if one.notice}:
+            referred += await self._definitions.all_versions("notice", list(notices))
+        return fold(placed.event for placed in (*earlier.values(), *referred)), earlier
+
+    async def _append(self, decisions: Sequence[DecisionRecorded]) -> dict[str, Placed[DecisionRecorded]]:
+        """By request id. Within a turn."""
+        entries = [
+            make_entry(DECISION_RECORDED, decisions_stream(event.identifier_hash), self._new_id(), event.decided_at, event)
+            for event in decisions
+        ]
+        records = await self._log.append_all(entries) if entries else []
+        return {
+            event.request_id: Placed(event, record.pos, record.recorded_at)
+            for event, record in zip(decisions, records, strict=True)
+        }
 
     async def decisions_of(self, value_hash: bytes, instant: Instant) -> list[Placed[DecisionRecorded]]:
         """Oldest first by when they were recorded. Raises InvalidInput (INSTANT_IN_FUTURE), TooLarge (TOO_MANY_DECISIONS)."""

@@ -41,11 +41,10 @@ class Placed(msgspec.Struct, Generic[E], frozen=True):
 
 async def apply(connection: Any, records: Sequence[Record]) -> None:
     """Runs in the transaction that writes these events."""
-    for record in records:
-        event = record.entry.public()
-        if isinstance(event, DecisionRecorded):
-            await Decisions.apply(connection, event, record)
-        else:
+    events = [(record.entry.public(), record) for record in records]
+    await Decisions.apply(connection, [(event, record) for event, record in events if isinstance(event, DecisionRecorded)])
+    for event, record in events:
+        if not isinstance(event, DecisionRecorded):
             await Definitions.apply(connection, event, record)
 
 
@@ -113,6 +112,10 @@ class Definitions:
         )
         return _placed_definition(row) if row else None
 
+    async def all_versions(self, kind: Kind, names: Sequence[str]) -> list[Placed[Definition]]:
+        rows = await self._pool.fetch("SELECT * FROM definitions WHERE kind = $1 AND name = ANY($2::text[])", kind, list(names))
+        return [_placed_definition(row) for row in rows]
+
     async def of_request(self, request_id: str) -> Placed[Definition] | None:
         row = await self._pool.fetchrow("SELECT * FROM definitions WHERE request_id = $1", request_id)
         return _placed_definition(row) if row else None
@@ -129,22 +132,23 @@ class Decisions:
         self._pool = pool
 
     @staticmethod
-    async def apply(connection: Any, event: DecisionRecorded, record: Record) -> None:
-        await connection.execute(
-            """INSERT INTO decisions (pos, decision_id, value_hash, purpose, request_id, recorded_at, decision)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)""",
-            record.pos,
-            event.decision_id,
-            event.identifier_hash,
-            event.purpose,
-            event.request_id,
-            record.recorded_at,
-            encode(event),
-        )
+    async def apply(connection: Any, decided: Sequence[tuple[DecisionRecorded, Record]]) -> None:
+        if decided:
+            await connection.execute(
+                """INSERT INTO decisions (pos, decision_id, value_hash, purpose, request_id, recorded_at, decision)
+                   SELECT * FROM unnest($1::int8[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::int8[], $7::bytea[])""",
+                [record.pos for _, record in decided],
+                [event.decision_id for event, _ in decided],
+                [event.identifier_hash for event, _ in decided],
+                [event.purpose for event, _ in decided],
+                [event.request_id for event, _ in decided],
+                [record.recorded_at for _, record in decided],
+                [encode(event) for event, _ in decided],
+            )
 
-    async def of_request(self, request_id: str) -> Placed[DecisionRecorded] | None:
-        row = await self._pool.fetchrow("SELECT * FROM decisions WHERE request_id = $1", request_id)
-        return _placed_decision(row) if row else None
+    async def of_requests(self, request_ids: Collection[str]) -> dict[str, Placed[DecisionRecorded]]:
+        rows = await self._pool.fetch("SELECT * FROM decisions WHERE request_id = ANY($1::text[])", list(request_ids))
+        return {row["request_id"]: _placed_decision(row) for row in rows}
 
     async def of_id(self, decision_id: bytes) -> Placed[DecisionRecorded] | None:
         row = await self._pool.fetchrow("SELECT * FROM decisions WHERE decision_id = $1", decision_id)

@@ -1,7 +1,7 @@
 """The consent log's one writer: commands are carried out one after another, and answered when every reader goes by them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from shared.errors import DeadlineExceeded
 from shared.events.catalogue import Entry
 from shared.events.wire import Unit, encode
 from shared.instants import END_OF_TIME, Clock
-from shared.log import LogReader, LogWriter
+from shared.log import LogReader, LogWriter, Record
 from shared.log.writer import Versioned
 from shared.positions import Progress
 from shared.telemetry import EVENTS_APPLIED
@@ -42,14 +42,23 @@ class ConsentLog:
 
     async def append(self, event: E, entry: Entry) -> Placed[E]:
         """Within a turn."""
+        [record] = await self.append_all([entry])
+        return Placed(event, record.pos, record.recorded_at)
+
+    async def append_all(self, entries: Sequence[Entry]) -> list[Record]:
+        """Within a turn: all of them or none."""
         # Whatever goes wrong, or when the caller goes away meanwhile: the next turn reads anew where the log stands.
         self._owns = False
-        version = await self._reader.version(CONSENT_PARTITION, entry.stream) + 1
-        [record] = await self._writer.append([Versioned(CONSENT_PARTITION, version, entry)], {}, views.apply)
+        versions = await self._reader.versions(CONSENT_PARTITION, list({entry.stream for entry in entries}))
+        versioned = []
+        for entry in entries:
+            versions[entry.stream] = versions.get(entry.stream, 0) + 1
+            versioned.append(Versioned(CONSENT_PARTITION, versions[entry.stream], entry))
+        records = await self._writer.append(versioned, {}, views.apply)
         self._owns = True
         self._committed()
-        EVENTS_APPLIED.labels("consent").inc()
-        return Placed(event, record.pos, record.recorded_at)
+        EVENTS_APPLIED.labels("consent").inc(len(records))
+        return records
 
     async def enforced(self, position: int, until: float, facts: dict[str, str]) -> int:
         """How many live readers go by it. Raises DeadlineExceeded (NOT_YET_ENFORCED)."""

@@ -200,6 +200,15 @@ class LogReader:
         )
         return newest or 0
 
+    async def versions(self, partition: int, streams: Sequence[bytes]) -> dict[bytes, int]:
+        """Of the newest event of each stream that has any."""
+        rows = await self._pool.fetch(
+            "SELECT stream, max(version) FROM events WHERE partition = $1 AND stream = ANY($2::bytea[]) GROUP BY stream",
+            partition,
+            streams,
+        )
+        return dict(rows)
+
     async def newest(self, partition: int, stream: bytes, known_at: int = END_OF_TIME) -> Record | None:
         """The last event of a stream that was recorded at or before `known_at`."""
         row = await self._pool.fetchrow(

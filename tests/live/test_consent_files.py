@@ -7,9 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 from c360.consent.v1 import consent_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.live.command import Command
-from tests.live.consent_shop import Shop, an_email
+from tests.live.consent_shop import DEADLINE_S, Shop, an_email
 
 
 async def run(shop: Shop, *arguments: str, **more: Any) -> Any:
@@ -45,6 +46,51 @@ async def test_what_is_no_file_of_people_is_refused_and_nothing_is_written(shop:
         done = await run(shop, "consent", "filter", str(people), *options, code=code)
         assert done.stderr.startswith(reason)
     assert sorted(tmp_path.iterdir()) == [people]
+
+
+async def test_decisions_of_a_file_are_recorded_with_their_instants_once_however_often(shop: Shop, tmp_path: Path) -> None:
+    anna, bernd, rejects = an_email(), an_email(), tmp_path / "rejects.jsonl"
+    rows = [
+        {"email": anna.value, "decided_at": "2024-05-01T10:00:00+02:00", "method": "paper", "confirmed": True},
+        {"email": bernd.value, "decided_at": "2024-05-01 08:00", "outcome": "withdrawn", "purpose": "analytics"},
+        {"email": "nobody", "decided_at": "2024-05-01"},
+        {"email": anna.value},
+        {"email": anna.value, "decided_at": "2999-01-01"},
+        {"email": anna.value, "decided_at": "2024-05-01", "outcome": "perhaps"},
+        {"email": anna.value, "decided_at": "2024-05-01", "notice": "marketing_consent@9/en"},
+    ]
+    decisions = tmp_path / "decisions.jsonl"
+    decisions.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    options = ("--by", "email", "--purpose", "marketing", "--outcome", "granted", "--rejects", str(rejects))
+    for _ in range(2):
+        await run(shop, "consent", "import", str(decisions), *options, code=1)
+        assert [json.loads(line) for line in rejects.read_text().splitlines()] == [
+            {"row": 3, "line": 3, "reason": "IDENTIFIER_INVALID"},
+            {"row": 4, "line": 4, "reason": "INSTANT_INVALID"},
+            {"row": 5, "line": 5, "reason": "INSTANT_IN_FUTURE"},
+            {"row": 6, "line": 6, "reason": "OUTCOME_MISSING"},
+            {"row": 7, "line": 7, "reason": "NOTICE_UNKNOWN"},
+        ]
+    [granted], [withdrawn] = await shop.decisions(anna), await shop.decisions(bernd)
+    assert (granted.purpose, granted.outcome, granted.method, granted.confirmed) == ("marketing", pb.OUTCOME_GRANTED, "paper", True)
+    assert (withdrawn.purpose, withdrawn.outcome, withdrawn.method) == ("analytics", pb.OUTCOME_WITHDRAWN, "import")
+    assert granted.decide_time == withdrawn.decide_time == Timestamp(seconds=1714550400)
+
+
+async def test_many_decisions_are_recorded_as_each_alone_would_be(shop: Shop) -> None:
+    anna, name = an_email(), str(uuid4())
+    one = pb.RecordDecisionRequest(request_id=name, identifier=anna, purpose="marketing", outcome=pb.OUTCOME_GRANTED)
+    other, wrong = pb.RecordDecisionRequest(), pb.RecordDecisionRequest()
+    other.CopyFrom(one)
+    other.outcome = pb.OUTCOME_WITHDRAWN
+    wrong.CopyFrom(one)
+    wrong.request_id, wrong.purpose = f"{name}-2", "nobody_defined_this"
+    batch = pb.RecordDecisionsRequest(decisions=[one, wrong, one, other])
+    for _ in range(2):
+        first, *rest = (await shop.calls.RecordDecisions(batch, timeout=DEADLINE_S)).results
+        assert [found.refusal.reason for found in rest] == ["PURPOSE_UNKNOWN", "", "REQUEST_ID_REUSED"]
+        assert first == rest[1]
+        assert [decision.decision_id for decision in await shop.decisions(anna)] == [first.decision_id]
 
 
 async def test_a_decision_has_a_receipt_made_of_what_was_in_force_when_the_person_decided(shop: Shop) -> None:

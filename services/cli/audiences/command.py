@@ -58,9 +58,9 @@ def filter_file(
 
     with contextlib.ExitStack() as opened:
         try:
-            source = opened.enter_context(_source(file))
-            out = opened.enter_context(_whole(to)) if to else sys.stdout.buffer
-            others = opened.enter_context(_whole(excluded)) if excluded else None
+            source = opened.enter_context(source_of(file))
+            out = opened.enter_context(whole(to)) if to else sys.stdout.buffer
+            others = opened.enter_context(whole(excluded)) if excluded else None
             counts = _filter(People(source, file, format_, by), purpose, out, others)
             out.flush()
         except KeyboardInterrupt:
@@ -89,20 +89,20 @@ def _filter(people: People, purpose: str, out: IO[bytes], others: IO[bytes] | No
                 if not reason:
                     out.write(people.text(asked.row))
                 elif others is not None:
-                    others.write(_line(asked.row, reason))
+                    others.write(reject_line(asked.row, reason))
             counts.update(why)
             teller.tell(people.rows.share_read(batch[-1].row.after), f"{counts.total():,} rows, {counts['']:,} permitted")
     return counts
 
 
-def _line(row: Row, reason: str) -> bytes:
+def reject_line(row: Row, reason: str) -> bytes:
     import msgspec
 
     return msgspec.json.encode({"row": row.at.row, "line": row.at.line, "reason": reason}) + b"\n"
 
 
 @contextmanager
-def _source(path: Path) -> Iterator[IO[bytes]]:
+def source_of(path: Path) -> Iterator[IO[bytes]]:
     """What can be read from any place: stdin is copied into a file without a name first."""
     if str(path) != "-":
         try:
@@ -118,7 +118,7 @@ def _source(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
+def whole(path: Path) -> Iterator[IO[bytes]]:
     """There, with mode 0600, when the block ends well; else what was there before."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
@@ -25,12 +25,13 @@ class Asked(NamedTuple):
     row: Row
     ref: CustomerRef | None
     reason: str = ""
+    more: dict[str, str] = {}  # what further columns say; empty where there is none
 
 
 class People:
     """The rows of a file and whom they name."""
 
-    def __init__(self, file: IO[bytes], path: Path, format_: str, by: str) -> None:
+    def __init__(self, file: IO[bytes], path: Path, format_: str, by: str, further: Sequence[str] = ()) -> None:
         """Raises Misused (FILE_EMPTY, FILE_BROKEN, FORMAT_UNKNOWN, COLUMN_UNKNOWN)."""
         self._file = file
         self._size_bytes = file.seek(0, os.SEEK_END)
@@ -39,11 +40,16 @@ class People:
         self.rows = _rows(file, self._size_bytes, path, format_)
         if (columns := self.rows.columns()) is not None and self._column not in columns:
             raise Misused("COLUMN_UNKNOWN", f"{path} has no column {self._column}; it has {', '.join(columns)}")
+        self._absent = dict.fromkeys(further, "")
+        self._further = [name for name in further if columns is None or name in columns]
 
     def batches(self) -> Iterator[list[Asked]]:
-        asked = map(self._asked, self.rows.read([self._column], None))
+        asked = self.asked()
         while batch := list(islice(asked, BATCH_ROWS)):
             yield batch
+
+    def asked(self) -> Iterator[Asked]:
+        return map(self._asked, self.rows.read([self._column, *self._further], None))
 
     def text(self, row: Row) -> bytes:
         """The row as it stands in the file, whole lines."""
@@ -63,12 +69,13 @@ class People:
 
         if row.values is None:
             return Asked(row, None, row.reason)
-        value = _text(row.values[0])
+        value, *others = map(_text, row.values)
+        more = self._absent | dict(zip(self._further, others, strict=True))
         if not value:
             return Asked(row, None, "IDENTIFIER_MISSING")
         if self._namespace == "customer_id":
             return Asked(row, CustomerRef(customer_id=value)) if _is_id(value) else Asked(row, None, "CUSTOMER_ID_INVALID")
-        return Asked(row, CustomerRef(identifier=Identifier(namespace=self._namespace, value=value)))
+        return Asked(row, CustomerRef(identifier=Identifier(namespace=self._namespace, value=value)), more=more)
 
 
 def _rows(file: IO[bytes], size_bytes: int, path: Path, format_: str) -> Rows:
@@ -88,7 +95,7 @@ def _rows(file: IO[bytes], size_bytes: int, path: Path, format_: str) -> Rows:
 
 
 def _text(value: Any) -> str:
-    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return str(value).strip() if isinstance(value, str | int) else ""
 
 
 def _is_id(text: str) -> bool:

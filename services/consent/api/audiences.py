@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.consent.v1 import consent_pb2 as pb
@@ -12,31 +12,45 @@ from services.consent.api.asking import asked_instant
 from services.consent.checking import ByIdentifier, Checked, Checks, Named
 from shared import identifiers
 from shared.errors import CustomerError, DeadlineExceeded, InvalidInput, LimitExceeded
-from shared.identifiers import Identifier
 from shared.pieces import Pieces
 from shared.positions import Progress
-from shared.rpc.edge import freshness, named_or_refused
+from shared.rpc.edge import freshness, named_customer
 from shared.rpc.sending import Running, taken_in_time
 from shared.rpc.server import DEFAULT_DEADLINE_S
 
+T = TypeVar("T")
+M = TypeVar("M")
 CUSTOMERS_AT_MOST = 1_000  # of a batch
 NAMED_AT_ONCE = 50  # an address that wasn't seen lately takes some 50 us to normalise
 FILTERS_AT_MOST = 16  # streams at the same time
 SILENCE_S = 30.0  # until who sends nothing, or takes nothing, is dropped
 
 
-async def named_each(customers: Sequence[CustomerRef], lookup_key: bytes) -> list[Named | CustomerError]:
-    """Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE)."""
-    if not customers:
-        raise InvalidInput("name at least one customer", reason="BATCH_EMPTY")
-    if len(customers) > CUSTOMERS_AT_MOST:
-        raise InvalidInput(f"at most {CUSTOMERS_AT_MOST} customers a batch", reason="BATCH_TOO_LARGE", limit=CUSTOMERS_AT_MOST)
-    found, pieces = list[Named | CustomerError](), Pieces(NAMED_AT_ONCE)
-    for customer in customers:
-        one = named_or_refused(customer)
-        found.append(ByIdentifier(one.namespace, identifiers.hash_of(one, lookup_key)) if isinstance(one, Identifier) else one)
+async def each(messages: Sequence[M], read: Callable[[M], T], at_most: int) -> list[T | CustomerError]:
+    """What each of a batch says, or what is wrong with it. Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE)."""
+    if not messages:
+        raise InvalidInput("a batch has one at least", reason="BATCH_EMPTY")
+    if len(messages) > at_most:
+        raise InvalidInput(f"at most {at_most} a batch", reason="BATCH_TOO_LARGE", limit=at_most)
+    found, pieces = list[T | CustomerError](), Pieces(NAMED_AT_ONCE)
+    for message in messages:
+        try:
+            found.append(read(message))
+        except InvalidInput as refused:
+            found.append(refused)
         await pieces.done(1)
     return found
+
+
+async def named_each(customers: Sequence[CustomerRef], lookup_key: bytes) -> list[Named | CustomerError]:
+    """Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE)."""
+    return await each(customers, lambda customer: named(customer, lookup_key), CUSTOMERS_AT_MOST)
+
+
+def named(customer: CustomerRef, lookup_key: bytes) -> Named:
+    """Raises InvalidInput (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID)."""
+    one = named_customer(customer)
+    return one if isinstance(one, bytes) else ByIdentifier(one.namespace, identifiers.hash_of(one, lookup_key))
 
 
 class Audiences:
@@ -64,8 +78,8 @@ class Audiences:
 
     async def _answer(self, first: pb.FilterAudienceRequest, batch: pb.FilterAudienceRequest) -> pb.FilterAudienceResponse:
         await self._progress.wait_all(freshness(batch.at_least_as_fresh), DEFAULT_DEADLINE_S)
-        named = await named_each(batch.customers, self._lookup_key)
-        results = await self._checks.check_each(first.purpose, named, asked_instant(first))
+        asked = await named_each(batch.customers, self._lookup_key)
+        results = await self._checks.check_each(first.purpose, asked, asked_instant(first))
         why = [_why_excluded(result) for result in results]
         return pb.FilterAudienceResponse(
             sequence=batch.sequence,

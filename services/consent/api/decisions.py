@@ -8,9 +8,9 @@ from c360.consent.v1 import consent_pb2 as pb
 from c360.consent.v1 import consent_pb2_grpc
 
 from services.consent.api.asking import asked_instant, position
-from services.consent.api.audiences import Audiences, named_each
+from services.consent.api.audiences import Audiences, each, named, named_each
 from services.consent.app import Consent
-from services.consent.checking import ByIdentifier, Checked, Checks
+from services.consent.checking import Checked, Checks
 from services.consent.domain import ledger
 from services.consent.views import MOST_VERSIONS, Placed
 from shared import identifiers
@@ -19,7 +19,7 @@ from shared.events.consent import DecisionRecorded, NoticeShown, Outcome
 from shared.ids import to_text
 from shared.instants import from_timestamp, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness, named_customer, refusal_message
+from shared.rpc.edge import freshness, refusal_message
 from shared.rpc.server import seconds_left
 
 OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
@@ -28,6 +28,7 @@ OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
     "withdrawn": pb.OUTCOME_WITHDRAWN,
     "objected": pb.OUTCOME_OBJECTED,
 }
+DECISIONS_AT_MOST: Final = 500  # of a batch: one transaction, and a message of the broker for each
 OUTCOME_NAMES: Final = {value: name for name, value in OUTCOMES.items()}
 
 
@@ -46,16 +47,20 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
             decision_id=to_text(placed.event.decision_id), position=position(placed.pos), enforcing_readers=readers
         )
 
+    async def RecordDecisions(self, request: pb.RecordDecisionsRequest, context: Any) -> pb.RecordDecisionsResponse:
+        commands = await each(request.decisions, lambda one: to_command(one, self._lookup_key), DECISIONS_AT_MOST)
+        results, readers = await self._consent.record_decisions(commands, seconds_left(context))
+        return pb.RecordDecisionsResponse(results=[_recorded(one) for one in results], enforcing_readers=readers)
+
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        named = named_customer(request.customer)
-        one = named if isinstance(named, bytes) else ByIdentifier(named.namespace, identifiers.hash_of(named, self._lookup_key))
+        one = named(request.customer, self._lookup_key)
         return verdict_message(await self._checks.check(request.purpose, one, asked_instant(request)))
 
     async def CheckBatch(self, request: pb.CheckBatchRequest, context: Any) -> pb.CheckBatchResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        named = await named_each(request.customers, self._lookup_key)
-        results = await self._checks.check_each(request.purpose, named, asked_instant(request))
+        customers = await named_each(request.customers, self._lookup_key)
+        results = await self._checks.check_each(request.purpose, customers, asked_instant(request))
         return pb.CheckBatchResponse(results=[_result(one) for one in results])
 
     def FilterAudience(self, requests: Any, context: Any) -> AsyncGenerator[pb.FilterAudienceResponse, None]:
@@ -102,6 +107,12 @@ def verdict_message(checked: Checked) -> pb.CheckResponse:
         decision_id=to_text(verdict.decision_id) if verdict.decision_id else "",
         purpose_version=checked.purpose.version,
     )
+
+
+def _recorded(outcome: Placed[DecisionRecorded] | CustomerError) -> pb.RecordResult:
+    if isinstance(outcome, CustomerError):
+        return pb.RecordResult(refusal=refusal_message(outcome))
+    return pb.RecordResult(decision_id=to_text(outcome.event.decision_id), position=position(outcome.pos))
 
 
 def _result(outcome: Checked | CustomerError) -> pb.CheckResult:

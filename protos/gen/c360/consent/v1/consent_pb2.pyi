@@ -188,6 +188,92 @@ class RecordDecisionResponse(_message.Message):
 Global___RecordDecisionResponse: _TypeAlias = RecordDecisionResponse  # noqa: Y015
 
 @_typing.final
+class RecordDecisionsRequest(_message.Message):
+    """RecordDecisionsRequest is many decisions, each with its own request id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordDecisionRequest]:
+        """1 to 500."""
+
+    def __init__(
+        self,
+        *,
+        decisions: _abc.Iterable[Global___RecordDecisionRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDecisionsRequest: _TypeAlias = RecordDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class RecordDecisionsResponse(_message.Message):
+    """RecordDecisionsResponse has a result for each decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ENFORCING_READERS_FIELD_NUMBER: _builtins.int
+    enforcing_readers: _builtins.int
+    """How many live readers acknowledged that they enforce them all."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordResult]:
+        """In the order of the decisions."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___RecordResult] | None = ...,
+        enforcing_readers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enforcing_readers", b"enforcing_readers", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDecisionsResponse: _TypeAlias = RecordDecisionsResponse  # noqa: Y015
+
+@_typing.final
+class RecordResult(_message.Message):
+    """RecordResult is where a decision stands, or why there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """The decision's id, a UUID."""
+    @_builtins.property
+    def refusal(self) -> _common_pb2.Refusal:
+        """What RecordDecision would have been refused with. Absent: it is recorded."""
+
+    @_builtins.property
+    def position(self) -> _common_pb2.Position:
+        """Its position, for reads that must include it."""
+
+    def __init__(
+        self,
+        *,
+        refusal: _common_pb2.Refusal | None = ...,
+        decision_id: _builtins.str = ...,
+        position: _common_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "position", b"position", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordResult: _TypeAlias = RecordResult  # noqa: Y015
+
+@_typing.final
 class CheckRequest(_message.Message):
     """CheckRequest asks for one purpose and one person."""
 

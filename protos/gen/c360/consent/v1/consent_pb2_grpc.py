@@ -40,6 +40,11 @@ class ConsentServiceStub:
                 request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionRequest.SerializeToString,
                 response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionResponse.FromString,
                 _registered_method=True)
+        self.RecordDecisions = channel.unary_unary(
+                '/c360.consent.v1.ConsentService/RecordDecisions',
+                request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionsRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionsResponse.FromString,
+                _registered_method=True)
         self.Check = channel.unary_unary(
                 '/c360.consent.v1.ConsentService/Check',
                 request_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckRequest.SerializeToString,
@@ -72,6 +77,15 @@ class ConsentServiceServicer:
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
         INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
         (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordDecisions(self, request, context):
+        """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
+        it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
+        Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +138,11 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionRequest.FromString,
                     response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionResponse.SerializeToString,
             ),
+            'RecordDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordDecisions,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionsRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionsResponse.SerializeToString,
+            ),
             'Check': grpc.unary_unary_rpc_method_handler(
                     servicer.Check,
                     request_deserializer=c360_dot_consent_dot_v1_dot_consent__pb2.CheckRequest.FromString,
@@ -173,6 +192,33 @@ class ConsentService:
             '/c360.consent.v1.ConsentService/RecordDecision',
             c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionRequest.SerializeToString,
             c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.consent.v1.ConsentService/RecordDecisions',
+            c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionsRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_consent__pb2.RecordDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,11 @@ class ConsentServiceStub:
     INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
     (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
+    RecordDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionsRequest, _consent_pb2.RecordDecisionsResponse]
+    """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
+    it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
+    Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    """
     Check: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]
     """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
     any profile.
@@ -75,6 +80,11 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
     INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
     (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
+    """
+    RecordDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionsRequest, _consent_pb2.RecordDecisionsResponse]  # type: ignore[assignment]
+    """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
+    it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
+    Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
     Check: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]  # type: ignore[assignment]
     """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
@@ -114,6 +124,17 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
         INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
         (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordDecisions(
+        self,
+        request: _consent_pb2.RecordDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.RecordDecisionsResponse, _abc.Awaitable[_consent_pb2.RecordDecisionsResponse]]:
+        """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
+        it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
+        Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
 
     @_abc_1.abstractmethod
