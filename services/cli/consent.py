@@ -34,6 +34,9 @@ class Decided(StrEnum):
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     OBJECTED = "objected"
+    OPTED_OUT = "opted-out"
+    OPTED_IN = "opted-in"
+    LIMITED = "limited"
 
 
 app = typer.Typer(no_args_is_help=True, help="Purposes, controllers and notices, and what each person decided.")
@@ -51,7 +54,7 @@ app.command()(consent_confirming.confirm)
 def record(
     identifier: IdentifierRef,
     purpose: PurposeArgument,
-    decided: Annotated[Decided, typer.Argument(metavar="granted|refused|withdrawn|objected")],
+    decided: Annotated[Decided, typer.Argument(metavar="granted|refused|withdrawn|objected|opted-out|opted-in|limited")],
     *,
     at: At = None,
     method: Method = "",

@@ -6,6 +6,7 @@ import pytest
 
 from services.consent.domain.definitions import CLOCK_TOLERANCE
 from services.consent.domain.ledger import Event, NoticeNamed, RecordDecision, fold, record_decision
+from shared.consent_rule import Case, judge
 from shared.errors import Conflict, CustomerError, InvalidInput
 from shared.events.consent import DecisionRecorded, NoticeDefined, NoticeShown, NoticeText, PurposeDefined
 from shared.instants import SECOND
@@ -185,3 +186,26 @@ def test_only_a_grant_is_confirmed_by_the_person() -> None:
             request_id="r", identifier_hash=b"h", namespace="email", purpose="marketing", outcome="withdrawn", confirmed=True
         )
     assert refused.value.reason == "CONFIRMED_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("purpose", "command", "expected"),
+    [
+        ({"legal_basis": "contract"}, {"outcome": "objected"}, "NOTHING_TO_DECIDE"),
+        ({"legal_basis": "legal_obligation"}, {"outcome": "granted"}, "NOTHING_TO_DECIDE"),
+        ({}, {"outcome": "opted_in"}, "OUTCOME_DOES_NOT_FIT"),
+        ({"scope": "contact_point", "contact_points": ("email", "phone")}, {"namespace": "user_id"}, "NO_CONTACT_POINT"),
+    ],
+)
+def test_what_could_never_count_is_refused(purpose: dict[str, Any], command: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        decide([a_purpose(**purpose)], a_command(**command))
+    assert reason(raised) == expected
+
+
+@pytest.mark.parametrize("outcome", ["refused", "withdrawn", "objected", "opted_out", "limited"])
+@pytest.mark.parametrize("legal_basis", ["consent", "legitimate_interest"])
+def test_what_forbids_is_taken_from_whatever_it_comes(outcome: str, legal_basis: str) -> None:
+    purpose = a_purpose(legal_basis=legal_basis, scope="contact_point", contact_points=("email",))
+    [decision] = decide([purpose], a_command(outcome=outcome, namespace="user_id"))
+    assert not judge(Case(purpose, [decision], NOW)).permitted

@@ -27,6 +27,9 @@ OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
     "refused": pb.OUTCOME_REFUSED,
     "withdrawn": pb.OUTCOME_WITHDRAWN,
     "objected": pb.OUTCOME_OBJECTED,
+    "opted_out": pb.OUTCOME_OPTED_OUT,
+    "opted_in": pb.OUTCOME_OPTED_IN,
+    "limited": pb.OUTCOME_LIMITED,
 }
 DECISIONS_AT_MOST: Final = 500  # of a batch: one transaction, and a message of the broker for each
 OUTCOME_NAMES: Final = {value: name for name, value in OUTCOMES.items()}

@@ -14,6 +14,7 @@ import msgspec
 
 from services.consent.domain.definitions import check_name, instant_given
 from services.consent.domain.ledger import Ledger, NoticeNamed, RecordDecision, check_method, named, record_decision
+from shared.consent_rule import DENIALS
 from shared.errors import InvalidInput, WrongState
 from shared.events.consent import DecisionRecorded
 from shared.ids import NewId
@@ -135,7 +136,7 @@ def _require_open(waiting: DecisionRecorded, since: Collection[DecisionRecorded]
         raise InvalidInput("nobody confirms what was not asked yet", reason="CONFIRMATION_TOO_EARLY")
     if confirmed_at > waiting.confirm_by:
         raise WrongState("it was waited for no longer: ask anew", reason="CONFIRMATION_LAPSED")
-    denied = any(o.outcome != "granted" and waiting.decided_at <= o.decided_at <= confirmed_at for o in since)
+    denied = any(o.outcome in DENIALS and waiting.decided_at <= o.decided_at <= confirmed_at for o in since)
     if denied or erased_at >= waiting.decided_at:
         raise WrongState("the person decided otherwise since, or was erased: ask anew", reason="CONFIRMATION_OVERTAKEN")
 

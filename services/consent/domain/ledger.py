@@ -11,6 +11,7 @@ import msgspec
 
 from services.consent.domain.definitions import CLOCK_TOLERANCE, check_name, instant_given, unknown
 from services.consent.domain.form import MAX_AGE
+from shared.consent_rule import ALLOWED_BY_LAW, GRANTS
 from shared.errors import InvalidInput
 from shared.events.consent import DecisionRecorded, NoticeDefined, NoticeShown, Outcome, PurposeDefined
 from shared.ids import NewId
@@ -92,8 +93,8 @@ def fold(events: Iterable[Event]) -> Ledger:
 def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: NewId) -> list[DecisionRecorded]:
     """`now` is later than every decision recorded before.
 
-    Raises InvalidInput (PURPOSE_UNKNOWN, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN, INSTANT_IN_FUTURE, INSTANT_INVALID), Conflict
-    (REQUEST_ID_REUSED).
+    Raises InvalidInput (PURPOSE_UNKNOWN, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN, INSTANT_IN_FUTURE, INSTANT_INVALID, NOTHING_TO_DECIDE,
+    OUTCOME_DOES_NOT_FIT, NO_CONTACT_POINT), Conflict (REQUEST_ID_REUSED).
     """
     if (earlier := ledger.decisions.get(command.request_id)) is not None:
         if not _says_the_same(command, earlier):
@@ -101,6 +102,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
         return []
     decided_at = instant_given(command.decided_at, now)
     purpose = _decided_about(ledger, command.purpose, decided_at)
+    _check_fits(purpose, command)
     return [
         DecisionRecorded(
             request_id=command.request_id,
@@ -128,6 +130,24 @@ def _decided_about(ledger: Ledger, name: str, decided_at: int) -> PurposeDefined
         raise unknown("purpose")
     in_force = [purpose for purpose in versions if purpose.in_force_at <= decided_at]
     return max(in_force, key=_version_of) if in_force else min(versions, key=_version_of)
+
+
+def _check_fits(purpose: PurposeDefined, command: RecordDecision) -> None:
+    """What could never count isn't taken. What forbids is, of whatever can be forbidden at all."""
+    if purpose.legal_basis in ALLOWED_BY_LAW:
+        raise InvalidInput(
+            "the purpose stands on a contract or the law: nobody decides about it", reason="NOTHING_TO_DECIDE", purpose=purpose.name
+        )
+    if command.outcome == "opted_in" and purpose.legal_basis == "consent":
+        raise InvalidInput(
+            "the purpose asks for consent: record that it was granted", reason="OUTCOME_DOES_NOT_FIT", purpose=purpose.name
+        )
+    if command.outcome in GRANTS and purpose.contact_points and command.namespace not in purpose.contact_points:
+        raise InvalidInput(
+            f"the purpose is decided about each of {', '.join(purpose.contact_points)} by itself: grant it for one of them",
+            reason="NO_CONTACT_POINT",
+            purpose=purpose.name,
+        )
 
 
 def _version_of(purpose: PurposeDefined) -> int:

@@ -36,7 +36,15 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_WITHDRAWN: _Outcome.ValueType  # 3
     """Consent was taken back."""
     OUTCOME_OBJECTED: _Outcome.ValueType  # 4
-    """The person objected to a legitimate interest."""
+    """The person objected: to a legitimate interest, or to direct marketing whatever its ground. Of the whole person, whatever the
+    purpose's scope, as the two that deny below.
+    """
+    OUTCOME_OPTED_OUT: _Outcome.ValueType  # 5
+    """The person opted out, as of the sale or sharing of what is known of them."""
+    OUTCOME_OPTED_IN: _Outcome.ValueType  # 6
+    """The person opted in again. Only for a purpose of legitimate interest: consent has to be granted."""
+    OUTCOME_LIMITED: _Outcome.ValueType  # 7
+    """The person limits the use of what is sensitive. It denies all of the purpose: nothing tells what of it is."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome is what a person decided."""
@@ -50,7 +58,15 @@ OUTCOME_REFUSED: Outcome.ValueType  # 2
 OUTCOME_WITHDRAWN: Outcome.ValueType  # 3
 """Consent was taken back."""
 OUTCOME_OBJECTED: Outcome.ValueType  # 4
-"""The person objected to a legitimate interest."""
+"""The person objected: to a legitimate interest, or to direct marketing whatever its ground. Of the whole person, whatever the
+purpose's scope, as the two that deny below.
+"""
+OUTCOME_OPTED_OUT: Outcome.ValueType  # 5
+"""The person opted out, as of the sale or sharing of what is known of them."""
+OUTCOME_OPTED_IN: Outcome.ValueType  # 6
+"""The person opted in again. Only for a purpose of legitimate interest: consent has to be granted."""
+OUTCOME_LIMITED: Outcome.ValueType  # 7
+"""The person limits the use of what is sensitive. It denies all of the purpose: nothing tells what of it is."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final

@@ -37,7 +37,9 @@ class ConsentServiceStub:
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
+    NOTHING_TO_DECIDE: the purpose stands on a contract or the law, OUTCOME_DOES_NOT_FIT: one opts in to no consent, NO_CONTACT_POINT: a
+    grant for something that the purpose isn't decided by), ABORTED
     (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     RecordDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionsRequest, _consent_pb2.RecordDecisionsResponse]
@@ -78,7 +80,9 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
     live reader enforces the decision: it holds from the next read on, everywhere.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+    INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
+    NOTHING_TO_DECIDE: the purpose stands on a contract or the law, OUTCOME_DOES_NOT_FIT: one opts in to no consent, NO_CONTACT_POINT: a
+    grant for something that the purpose isn't decided by), ABORTED
     (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
     """
     RecordDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionsRequest, _consent_pb2.RecordDecisionsResponse]  # type: ignore[assignment]
@@ -122,7 +126,9 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """RecordDecision records what a person decided, bound to the identifier it was captured for. It answers when every
         live reader enforces the decision: it holds from the next read on, everywhere.
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
-        INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN), ABORTED
+        INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
+        NOTHING_TO_DECIDE: the purpose stands on a contract or the law, OUTCOME_DOES_NOT_FIT: one opts in to no consent, NO_CONTACT_POINT: a
+        grant for something that the purpose isn't decided by), ABORTED
         (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
 
