@@ -1,13 +1,67 @@
-"""A log as it was when it was made, for tests and benchmarks that share a server."""
+"""A log as it was when it was made, with nothing that follows from it, for tests and benchmarks that share a server."""
 
 from typing import Any
 
 LOG = ("events", "merkle_nodes")
+VIEWS = {
+    "identity": (
+        "customers",
+        "identifiers",
+        "sightings",
+        "merges",
+        "superseded_evidence",
+        "former_links",
+        "unsettled",
+        "records",
+        "blocks",
+        "returned_blocks",
+        "matches",
+        "former_matches",
+        "matching",
+        "resettling",
+        "proposals",
+        "seen_messages",
+        "seen_messages_sieve",
+        "outbox",
+        "parked",
+        "erasures",
+        "suppressions",
+        "holds",
+        "decisions",
+        "spent_requests",
+    ),
+    "profile": (
+        "states",
+        "snapshots",
+        "identifiers",
+        "former_links",
+        "erased_identifiers",
+        "erased_customers",
+        "segment_members",
+        "segment_due",
+        "segment_heads",
+        "segment_settlings",
+        "segment_changes",
+        "purposes",
+        "decisions",
+        "parked",
+    ),
+}
+HEADS = {
+    "identity": (),
+    "profile": (
+        "consent_head SET consumed = 0",
+        """segment_progress SET rules_version = 0, partition = 0, stream = '', consent = 0, differing = '{}', looked_at = 0,
+               customers = 0, making = 0""",
+    ),
+}
 
 
-async def empty_log(admin: Any, schema: str, *views: str) -> None:
-    """`admin` is a superuser's connection; `views` are further tables of the schema to empty. A writer has to claim anew."""
-    await admin.execute(f"TRUNCATE {', '.join(f'{schema}.{table}' for table in (*LOG, *views))}")
+async def empty_log(admin: Any, schema: str) -> None:
+    """`admin` is a superuser's connection. A writer has to claim anew."""
+    await admin.execute(f"TRUNCATE {', '.join(f'{schema}.{table}' for table in (*LOG, *VIEWS[schema]))}")
+    for head in HEADS[schema]:
+        await admin.execute(f"UPDATE {schema}.{head}")
     await admin.execute(f"DELETE FROM {schema}.checkpoints WHERE tree_size > 0")
     await admin.execute(
         f"""UPDATE {schema}.partition_heads

@@ -59,7 +59,7 @@ class Inside:
     @staticmethod
     async def open(servers: Stack) -> "Inside":
         admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-        await empty_log(admin, "profile", "parked", "states", "snapshots", "identifiers", "purposes", "decisions")
+        await empty_log(admin, "profile")
         await admin.close()
         settings = read_settings(ProfileSettings, servers.environment_of("profile"))
         pool = await open_pool(settings.database_url, "profile")

@@ -92,5 +92,5 @@ async def test_doubled_and_shuffled_deliveries_end_in_the_same_state(
 
 async def empty(servers: Stack) -> None:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await empty_log(admin, "profile", "states", "snapshots", "identifiers", "former_links", "erased_identifiers", "parked")
+    await empty_log(admin, "profile")
     await admin.close()

@@ -28,7 +28,7 @@ new_id = id_maker(now_us)
 async def processes(servers: Stack) -> AsyncIterator[Callable[[], Parts]]:
     """Each call makes what a process of profile is made of, without its servers."""
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await empty_log(admin, "profile", "parked", "states", "snapshots")
+    await empty_log(admin, "profile")
     await admin.close()
     settings = read_settings(ProfileSettings, servers.environment_of("profile"))
     pool = await open_pool(settings.database_url, "profile")

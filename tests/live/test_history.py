@@ -70,7 +70,7 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world(servers: Stack) -> AsyncIterator[World]:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await empty_log(admin, "profile", "snapshots", "states")
+    await empty_log(admin, "profile")
     await admin.close()
     pool = await open_pool(servers.environment_of("profile")["C360_DATABASE_URL"], "profile")
     identity = servers.environment_of("identity")

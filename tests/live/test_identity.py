@@ -43,33 +43,6 @@ from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 from tests.emptying import empty_log
 
-VIEWS = (
-    "customers",
-    "identifiers",
-    "sightings",
-    "merges",
-    "superseded_evidence",
-    "former_links",
-    "unsettled",
-    "records",
-    "blocks",
-    "returned_blocks",
-    "matches",
-    "former_matches",
-    "matching",
-    "resettling",
-    "proposals",
-    "seen_messages",
-    "seen_messages_sieve",
-    "outbox",
-    "parked",
-    "erasures",
-    "suppressions",
-    "holds",
-    "decisions",
-    "spent_requests",
-)
-
 
 @dataclass
 class Store:
@@ -105,7 +78,7 @@ class Store:
 async def store(servers: Stack) -> AsyncIterator[Store]:
     environment = servers.environment_of("identity")
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await empty_log(admin, "identity", *VIEWS)
+    await empty_log(admin, "identity")
     await admin.close()
     settings = read_settings(IdentitySettings, environment)
     pool = await open_pool(settings.database_url, "identity")

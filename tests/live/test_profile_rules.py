@@ -190,8 +190,6 @@ async def test_whoever_is_predicted_to_enter_or_leave_a_segment_does(
 ) -> None:
     await empty(servers)
     parts = started()
-    pool = parts.keeper._pool
-    await pool.execute("UPDATE segment_progress SET rules_version = 0, differing = '{}', consent = 0")
     keys = await vault.create_keys([new_id() for _ in range(CUSTOMERS)], 1)
     await fed(parts, people(keys, random.Random(5)))
     segments = {"kiel": {"when": "traits.city == 'Kiel'"}, "told": {"when": "computed.told >= 3"}}

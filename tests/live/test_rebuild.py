@@ -175,7 +175,7 @@ class World:
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(servers: Stack) -> AsyncIterator[World]:
     admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
-    await empty_log(admin, "profile", *VIEWS, "erased_customers")
+    await empty_log(admin, "profile")
     settings = read_settings(ProfileSettings, servers.environment_of("profile"))
     pool = await open_pool(settings.database_url, "profile")
     vault_pool = await open_pool(servers.environment_of("identity")["C360_VAULT_URL"], "vault")
@@ -185,7 +185,7 @@ async def world(servers: Stack) -> AsyncIterator[World]:
     await world.parts.recorder.load()
     await world.live(FIRST_UNITS)
     yield world
-    await empty_log(admin, "profile", *VIEWS, "erased_customers")
+    await empty_log(admin, "profile")
     await client.close()
     for opened in (admin, pool, vault_pool, editions.pool):
         await opened.close()

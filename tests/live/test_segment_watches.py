@@ -23,7 +23,7 @@ from shared.waiting import end
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
 from tests.live.mirror import PATIENCE_S, Mirror, Watching
 from tests.live.test_profile_rules import activated, command
-from tests.live.test_segments import Deadline, _emptied, api_of
+from tests.live.test_segments import Deadline, api_of
 from tests.live.test_watches import OUTCOMES, PEOPLE, World
 from tests.properties.people_read import decision, purpose
 
@@ -61,13 +61,11 @@ async def kept(servers: Stack) -> AsyncIterator[Inside]:
     """Memberships are kept meanwhile."""
     inside = await Inside.open(servers)
     inside.confirm_consent()
-    await _emptied(inside)
     keeping = asyncio.create_task(inside.parts.keeper.run())
     try:
         yield inside
     finally:
         await end([keeping])
-        await _emptied(inside)
         await inside.close()
 
 

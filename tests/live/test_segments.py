@@ -36,7 +36,6 @@ RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "ag
             "segments": {"kiel": {"when": "traits.city == 'Kiel'"}, "buyers": {"when": "computed.recent >= 1"}}}"""
 LASTING = RULES.replace('"2s"', '"1h"')  # for a test that takes its time over other things
 PATIENCE_S = 30.0
-TABLES = ("segment_members", "segment_changes", "segment_due")
 
 
 @pytest.fixture
@@ -44,15 +43,7 @@ async def inside(servers: Stack) -> AsyncIterator[Inside]:
     inside = await Inside.open(servers)
     inside.confirm_consent()
     yield inside
-    await _emptied(inside)
     await inside.close()
-
-
-async def _emptied(inside: Inside) -> None:
-    pool = inside.parts.keeper._pool
-    for table in TABLES:
-        await pool.execute(f"DELETE FROM {table}")
-    await pool.execute("UPDATE segment_progress SET rules_version = 0, differing = '{}', consent = 0")
 
 
 async def caught_up(keeper: memberships.Keeper) -> None:
@@ -151,7 +142,6 @@ async def left_by_time(inside: Inside) -> None:
 
 
 async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_erasure(inside: Inside, servers: Stack) -> None:
-    await _emptied(inside)
     parts, (one, other, third) = inside.parts, sorted(new_id() for _ in range(3))
     keys, streams = await inside.keys([one, other, third]), [one, other, third]
     keeper = parts.keeper
@@ -219,7 +209,6 @@ async def test_who_is_in_a_segment_follows_events_rules_merges_splits_time_and_e
 async def test_a_keeper_that_is_killed_between_what_it_writes_and_its_place_loses_and_doubles_nothing(
     inside: Inside, servers: Stack
 ) -> None:
-    await _emptied(inside)
     parts, ids = inside.parts, (new_id() for _ in count())
     streams = sorted(islice((one for one in ids if partition_of(one, parts.keeper._partitions) == 0), 4))  # a page takes one event
     keys, (one, other, third, fourth) = await inside.keys(streams), streams
@@ -275,7 +264,6 @@ class Deadline:
 
 
 async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_asked(inside: Inside) -> None:
-    await _emptied(inside)
     parts, stream = inside.parts, new_id()
     keys, api = await inside.keys([stream]), api_of(inside)
     allowed = purpose("contract", "city")
@@ -336,7 +324,6 @@ async def listed_of(api: SegmentApi, asked: pb.ListSegmentMembersRequest, stream
 
 
 async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside: Inside) -> None:
-    await _emptied(inside)
     parts, streams = inside.parts, sorted(new_id() for _ in range(5))
     keys = await inside.keys(streams)
     wanted, permitting = purpose("consent", "city"), streams[::2]

@@ -19,7 +19,7 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, now_us
 from tests.live.inside import Inside, erased, founded, identified, merged, new_id, tracked
 from tests.live.test_profile_rules import activated, command
-from tests.live.test_segments import Deadline, _emptied, api_of, caught_up, history, inside
+from tests.live.test_segments import Deadline, api_of, caught_up, history, inside
 from tests.properties.people_read import purpose
 
 __all__ = ["inside"]
@@ -88,7 +88,6 @@ class Town:
 
 
 async def town_of(inside: Inside) -> Town:
-    await _emptied(inside)
     streams = [new_id() for _ in range(PEOPLE)]
     keys, allowed = await inside.keys(streams), purpose("contract", "*")
     await inside.define(allowed)
