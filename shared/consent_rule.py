@@ -74,6 +74,22 @@ class Bond(msgspec.Struct, frozen=True):
 CERTAIN: Final = Bond()
 
 
+def cores(customers: Iterable[bytes], certain: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """By customer its core: the smallest id of those that are certainly one, joined by these edges. Others' edges count for nothing."""
+    core = {customer: customer for customer in customers}
+
+    def root(customer: bytes) -> bytes:
+        while core[customer] != customer:
+            core[customer] = customer = core[core[customer]]
+        return customer
+
+    for one, other in certain:
+        if one in core and other in core:
+            smaller, larger = sorted((root(one), root(other)))
+            core[larger] = smaller
+    return {customer: root(customer) for customer in core}
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """`until`: from when on, in microseconds, time alone may change it. `against`: what stands against the decision, in a conflict."""
 
@@ -160,10 +176,10 @@ def _judged(case: Case, counting: Iterable[DecisionRecorded], core: bytes, point
     standing = [newest for decisions in bearing.values() if (newest := _standing(case.purpose, decisions)) is not None]
     if standing:
         denial = max(standing, key=precedence)
-        return Verdict(False, DENIALS[denial.outcome], denial.decision_id)
+        return Verdict(False, DENIALS[denial.outcome], denial.decision_id, verdict.until)
     # One of them may be the same person or another: it is permitted only if it is either way.
     doubts = [found for _, decisions in sorted(bearing.items()) if not (found := _held(case, own + decisions)).permitted]
-    return _conflict(verdict.decision_id, min(doubt.decision_id for doubt in doubts)) if doubts else verdict
+    return _conflict(verdict, min(doubt.decision_id for doubt in doubts)) if doubts else verdict
 
 
 def _bearing(purpose: PurposeDefined, decisions: list[DecisionRecorded], point: bytes) -> list[DecisionRecorded]:
@@ -216,7 +232,7 @@ def _held_by(case: Case, latest: DecisionRecorded, made: Iterable[DecisionRecord
     if latest.outcome in DENIALS:
         return Verdict(False, DENIALS[latest.outcome], latest.decision_id)
     if case.purpose.scope == "person" and (denial := _unlifted(latest, made)) is not None:
-        return _conflict(latest.decision_id, denial.decision_id)
+        return _conflict(Verdict(True, GRANTS[latest.outcome], latest.decision_id), denial.decision_id)
     until = END_OF_TIME
     if case.purpose.expires_after_days:
         until = latest.decided_at + case.purpose.expires_after_days * DAY
@@ -235,8 +251,8 @@ def _unlifted(grant: DecisionRecorded, made: Iterable[DecisionRecorded]) -> Deci
     return None
 
 
-def _conflict(grant: bytes, denial: bytes) -> Verdict:
-    return Verdict(False, "CONSENT_CONFLICT", grant, against=denial)
+def _conflict(permitted: Verdict, against: bytes) -> Verdict:
+    return msgspec.structs.replace(permitted, permitted=False, reason="CONSENT_CONFLICT", against=against)
 
 
 def _lacking(purpose: PurposeDefined, decision: DecisionRecorded) -> str:

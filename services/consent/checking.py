@@ -7,7 +7,7 @@ import msgspec
 
 from services.consent.domain.definitions import check_name, unknown
 from services.consent.domain.ledger import NOW, Instant
-from services.consent.persons import Bonds, Persons
+from services.consent.persons import Person, Persons
 from services.consent.views import Decisions, Definitions
 from services.consent.writing import ConsentLog
 from shared.consent_rule import Bond, Case, Verdict, judge, judge_point
@@ -55,35 +55,35 @@ class Checks:
         """
         instant = await self._log.settled(instant)
         known = await self._purpose(purpose, instant)
-        bonds = await self._bonds({one for one in named if not isinstance(one, CustomerError)})
-        hashes = {value_hash for one in bonds.values() if not isinstance(one, CustomerError) for value_hash in one}
+        persons = await self._persons_of({one for one in named if not isinstance(one, CustomerError)})
+        hashes = {value_hash for one in persons.values() if not isinstance(one, CustomerError) for value_hash in one.bonds}
         decisions = await self._decisions.about(known.name, hashes, instant) if hashes else {}
         at, found = self._log.at(instant), list[Checked | CustomerError]()
         for one in named:
-            bound = one if isinstance(one, CustomerError) else bonds[one]
-            if isinstance(bound, CustomerError):
-                found.append(bound)
+            person = one if isinstance(one, CustomerError) else persons[one]
+            if isinstance(person, CustomerError):
+                found.append(person)
             else:
-                decided = [placed.event for value_hash in bound for placed in decisions.get(value_hash, ())]
-                found.append(Checked(known, _judged(Case(known, decided, at, bound), one)))
+                decided = [placed.event for value_hash in person.bonds for placed in decisions.get(value_hash, ())]
+                found.append(Checked(known, _judged(Case(known, decided, at, person.bonds), one, person.core)))
         return found
 
-    async def _bonds(self, named: Collection[Named]) -> dict[Named, Bonds | CustomerError]:
+    async def _persons_of(self, named: Collection[Named]) -> dict[Named, Person | CustomerError]:
         """Of each who is named the identifiers that are theirs, or why nothing is told of them."""
         by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
         owners = await self._persons.customers_of(by_hash) if by_hash else {}
         asked = [one for one in named if not isinstance(one, ByIdentifier)]
         refused = await self._persons.refused(asked) if asked else {}
         customers = {*owners.values(), *asked} - refused.keys()
-        bonds = await self._persons.bonds_of(customers) if customers else {}
-        found: dict[Named, Bonds | CustomerError] = {}
+        persons = await self._persons.persons_of(customers) if customers else {}
+        found: dict[Named, Person | CustomerError] = {}
         for one in named:
             customer = owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
             if customer is None:
                 assert isinstance(one, ByIdentifier)
-                found[one] = {one.value_hash: Bond()}
+                found[one] = Person(b"", {one.value_hash: Bond()})
             else:
-                found[one] = refused.get(customer) or bonds.get(customer, {})
+                found[one] = refused.get(customer) or persons.get(customer, Person(customer, {}))
         return found
 
     async def _purpose(self, name: str, instant: Instant) -> PurposeDefined:
@@ -97,9 +97,11 @@ class Checks:
         return placed.event
 
 
-def _judged(case: Case, named: Named | CustomerError) -> Verdict:
+def _judged(case: Case, named: Named | CustomerError, core: bytes) -> Verdict:
     """An identifier that is decided about by itself is asked about by itself."""
+    if not isinstance(named, ByIdentifier):
+        return judge(case, core)
     purpose = case.purpose
-    if isinstance(named, ByIdentifier) and (purpose.scope == "identifier" or named.namespace in purpose.contact_points):
+    if purpose.scope == "identifier" or named.namespace in purpose.contact_points:
         return judge_point(case, named.value_hash)
-    return judge(case)
+    return judge(case, case.bond(named.value_hash).core)

@@ -1,16 +1,21 @@
 """Which identifiers belong to one person: what consent keeps of the customer log."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared import faults
-from shared.consent_rule import Bond
+from shared.consent_rule import Bond, cores
 from shared.errors import NotFound, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType
 from shared.ids import to_text
 
-Bonds = dict[bytes, Bond]  # how a person's identifiers are theirs, by hash
+
+class Person(NamedTuple):
+    """Somebody who is asked about: the core that they are of, and how all identifiers that may be theirs are, by hash."""
+
+    core: bytes
+    bonds: dict[bytes, Bond]
 
 
 class Persons:
@@ -67,22 +72,32 @@ class Persons:
         )
         return int(links), int(decisions)
 
-    async def bonds_of(self, customers: Collection[bytes]) -> dict[bytes, Bonds]:
+    async def persons_of(self, customers: Collection[bytes]) -> dict[bytes, Person]:
         """By customer, of the identifiers of all customers that edges join to it."""
         rows = await self._pool.fetch(
             """WITH RECURSIVE joined (root, customer) AS (
                    SELECT c, c FROM unnest($1::bytea[]) AS c
                    UNION SELECT root, other FROM edges JOIN joined USING (customer) WHERE NOT cut
                )
-               SELECT root, value_hash, false AS theirs FROM parted JOIN joined USING (customer)
-               UNION ALL SELECT root, value_hash, true FROM links JOIN joined USING (customer)
+               SELECT root, customer, value_hash, false AS theirs, false AS likely FROM parted JOIN joined USING (customer)
+               UNION ALL SELECT root, customer, value_hash, true, likely FROM links JOIN joined USING (customer)
                ORDER BY theirs""",
             list(customers),
         )
-        found: dict[bytes, Bonds] = {}
+        core = await self._cores({row["root"] for row in rows} | {row["customer"] for row in rows})
+        found: dict[bytes, Person] = {}
         for row in rows:
-            found.setdefault(row["root"], {})[row["value_hash"]] = Bond(row["theirs"])
+            person = found.setdefault(row["root"], Person(core[row["root"]], {}))
+            person.bonds[row["value_hash"]] = Bond(row["theirs"], row["value_hash"] if row["likely"] else core[row["customer"]])
         return found
+
+    async def _cores(self, customers: set[bytes]) -> dict[bytes, bytes]:
+        if len(customers) < 2:
+            return {customer: customer for customer in customers}
+        edges = await self._pool.fetch(
+            "SELECT customer, other FROM edges WHERE customer = ANY($1::bytea[]) AND NOT cut AND NOT likely", list(customers)
+        )
+        return cores(customers, ((edge["customer"], edge["other"]) for edge in edges))
 
 
 def _refusal(customer: bytes, erased: bool) -> NotFound | WrongState:
@@ -113,43 +128,47 @@ async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
         )
     if linked:
         await connection.execute(
-            """INSERT INTO links (value_hash, customer) SELECT * FROM unnest($1::bytea[], $2::bytea[])
-               ON CONFLICT (value_hash) DO UPDATE SET customer = excluded.customer""",
+            """INSERT INTO links (value_hash, customer, likely) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bool[])
+               ON CONFLICT (value_hash) DO UPDATE SET customer = excluded.customer, likely = excluded.likely""",
             list(linked),
-            list(linked.values()),
+            [customer for customer, _ in linked.values()],
+            [likely for _, likely in linked.values()],
         )
     if edges:
         await connection.execute(
-            """INSERT INTO edges (merge_id, customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
-               ON CONFLICT DO NOTHING""",
-            [merge_id for merge_id, _, _ in edges],
-            [customer for _, customer, _ in edges],
-            [other for _, _, other in edges],
+            """INSERT INTO edges (merge_id, customer, other, likely)
+               SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bool[]) ON CONFLICT DO NOTHING""",
+            [merge_id for merge_id, _, _, _ in edges],
+            [customer for _, customer, _, _ in edges],
+            [other for _, _, other, _ in edges],
+            [likely for _, _, _, likely in edges],
         )
     if cut:
         await connection.execute(
-            """INSERT INTO edges (merge_id, customer, other, cut) SELECT m, c, o, true FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+            """INSERT INTO edges (merge_id, customer, other, likely, cut) SELECT m, c, o, true, true FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
                AS gone (m, c, o) ON CONFLICT (customer, merge_id) DO UPDATE SET cut = true""",
-            [merge_id for merge_id, _, _ in cut],
-            [customer for _, customer, _ in cut],
-            [other for _, _, other in cut],
+            [merge_id for merge_id, _, _, _ in cut],
+            [customer for _, customer, _, _ in cut],
+            [other for _, _, other, _ in cut],
         )
     for entry in entries:
         if entry.type_id == customer_events.ERASED.id:
             await _erase(connection, entry)
 
 
-def _links(entries: Sequence[Entry]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """{identifier hash: customer} of what is linked in the end, and of what is linked to that customer no more."""
-    linked: dict[bytes, bytes] = {}
+def _links(entries: Sequence[Entry]) -> tuple[dict[bytes, tuple[bytes, bool]], dict[bytes, bytes]]:
+    """{identifier hash: customer} of what is linked in the end, with whether it is only likely, and of what is linked to that customer
+    no more."""
+    linked: dict[bytes, tuple[bytes, bool]] = {}
     unlinked: dict[bytes, bytes] = {}
     for entry in entries:
         if entry.type_id == customer_events.LINKED.id:
-            linked[entry.public().value_hash] = entry.stream
+            public = entry.public()
+            linked[public.value_hash] = entry.stream, public.likely
         elif entry.type_id == customer_events.UNLINKED.id:
             value_hash = entry.public().value_hash
             unlinked[value_hash] = entry.stream
-            if linked.get(value_hash) == entry.stream:
+            if linked.get(value_hash, (b"", False))[0] == entry.stream:
                 del linked[value_hash]
     return linked, unlinked
 
@@ -165,10 +184,13 @@ def _parted(entries: Sequence[Entry]) -> list[tuple[bytes, bytes]]:
     return sorted(found)
 
 
-def _both_ways(entries: Sequence[Entry], kind: EventType) -> list[tuple[bytes, bytes, bytes]]:
-    """(merge id, customer, other), each edge from both of its ends, once."""
+def _both_ways(entries: Sequence[Entry], kind: EventType) -> list[tuple[bytes, bytes, bytes, bool]]:
+    """(merge id, customer, other, whether it is only likely), each edge from both of its ends, once."""
     public = [(entry.stream, entry.public()) for entry in entries if entry.type_id == kind.id]
-    return sorted({(edge.merge_id, *ends) for one, edge in public for ends in ((one, edge.other), (edge.other, one))})
+    both = {
+        (one.merge_id, *ends): getattr(one, "likely", True) for end, one in public for ends in ((end, one.other), (one.other, end))
+    }
+    return [(*edge, likely) for edge, likely in sorted(both.items())]
 
 
 async def _erase(connection: Any, entry: Entry) -> None:

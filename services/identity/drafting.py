@@ -142,6 +142,7 @@ class _Writer:
                 cause=cause.event_id,
                 match_weight=weakest and weakest.weight,
                 match_model=weakest and self._weighed_by(weakest),
+                likely=self._why.only_likely(*ends),
                 chain=tuple(node.namespace for node in along(links, self._node_of[stream])),
             )
             self._entry(events.MERGED, stream, merged, cause)
@@ -203,7 +204,8 @@ class _Writer:
     def _link(self, customer: bytes, node: Node) -> None:
         own = self._node_of.get(customer)
         cause = self._why.path(own, node) if own is not None and own != node else self._first(node)
-        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause.event_id)
+        likely = own is not None and self._why.only_likely(own, node)
+        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause.event_id, likely=likely)
         value = events.LinkedValue(value=self._said.get(node.value_hash, ""))
         entry = self._entry(events.LINKED, customer, public, cause, value)
         self._loaded.link_ids[node] = entry.event_id

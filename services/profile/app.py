@@ -123,14 +123,13 @@ class Profiles:
             held = await self.permit_cluster(customer, purpose, self._states.get)
             profile = await self.chosen_of(held, rules, Instant())
             if rules is self._chooser.in_force:  # else some of the states may be folded for others
-                return await self.permission.pointed(profile, held, purpose)
+                return await self.permission.pointed(profile, customer, purpose, self._states.get)
 
     async def permit_cluster(self, customer: bytes, purpose: PurposeDefined, load: Load) -> dict[bytes, Held]:
-        """As `permit`: the states that the profile is made of."""
+        """As `permit`: the states that the profile is made of. Whoever a match alone joins to the customer is left out if they don't."""
         held = await self._cluster(customer, load)
         require_readable(customer, held, purpose)
-        await self.permission.require(held, purpose)
-        return held
+        return await self.permission.permitting(customer, held, purpose)
 
     async def standing(self, customer: bytes, purpose: PurposeDefined, instant: Instant = NOW) -> Standing:
         """Which customer it was, if it may be read as `profile` is; no profile is made for it."""
@@ -171,11 +170,12 @@ class Profiles:
         return erased - (await joined([customer], self._states.get)).keys() if erased else erased
 
     async def permit_past(self, customer: bytes, purpose: PurposeDefined) -> bool:
-        """As `permit`; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
+        """As `permit`, of all who may be the customer; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
         held = await self._states.get([customer])
         erased = any(h.state.erased for h in held.values())
         if depends_on_the_person(purpose) or not erased:
             await self.permit(customer, purpose)
+            await self._permit_unless_erased(await joined([customer], self._states.get), purpose)
         return erased
 
     async def permit_others(self, members: Collection[bytes], purpose: PurposeDefined) -> None:
@@ -208,17 +208,17 @@ class Profiles:
         if instant.is_now:
             profile = await self.permit(customer, purpose)
             rules = self._chooser.rules(choice, END_OF_TIME)
-            return profile if rules is profile.rules else await self._by_other_rules(customer, purpose, rules)
+            return profile if rules is profile.rules else await self._by_other_rules(profile, customer, purpose, rules)
         await self.permit_past(customer, purpose)
         cluster = await self.cluster_as_of(customer, instant, choice)
         await self.permit_others(cluster.past, purpose)
         profile = await self.profile_as_of(customer, cluster)
-        return await self.permission.pointed(profile, await joined([customer], self._states.get), purpose)
+        return await self.permission.pointed(profile, customer, purpose, self._states.get)
 
-    async def _by_other_rules(self, customer: bytes, purpose: PurposeDefined, rules: Rules) -> Profile:
+    async def _by_other_rules(self, profile: Profile, customer: bytes, purpose: PurposeDefined, rules: Rules) -> Profile:
         """As it is now. What is kept may not be what these rules need."""
-        held = await self._cluster(customer, self._history.of(rules.keeping).states)
-        return await self.permission.pointed(await self.chosen_of(held, rules, Instant()), held, purpose)
+        held = await self._history.of(rules.keeping).states(profile.record.members)
+        return await self.permission.pointed(await self.chosen_of(held, rules, Instant()), customer, purpose, self._states.get)
 
     async def as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Profile:
         """What `replay` gives, from snapshots on. Asked again, it is the same. Raises NotFound (CUSTOMER_UNKNOWN, RULES_UNKNOWN)."""

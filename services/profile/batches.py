@@ -18,11 +18,11 @@ from services.profile.clusters import (
     unknown_identifier,
 )
 from services.profile.domain.state import Held
-from services.profile.enforcement import depends_on_the_person, require_permission
+from services.profile.enforcement import depends_on_the_person
 from services.profile.failures import OF_OTHERS, failed, note
 from services.profile.owners import Owners
+from services.profile.permission import permitting
 from services.profile.profile import Profile
-from services.profile.reading import steady_until
 from shared.consent_rule import Case
 from shared.errors import CustomerError, NotFound, NotPermitted, ProfileFailed, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
@@ -143,7 +143,8 @@ class Batches:
             profiles = await self._profiles.chosen(clusters, rules, Instant())
             if rules is self._profiles.in_force:  # else some of the states may be folded for others
                 pointed = {
-                    one: await self._profiles.permission.pointed(made, clusters[one], purpose) for one, made in profiles.items()
+                    one: await self._profiles.permission.pointed(made, one, purpose, self._states.get)
+                    for one, made in profiles.items()
                 }
                 made = {
                     customer: _within(customer, pointed.get(customer), cluster, within) for customer, cluster in clusters.items()
@@ -162,9 +163,8 @@ class Batches:
                 if not cluster.past:
                     raise unknown(customer)
                 await self._profiles.permit_others(cluster.past, purpose)
-                profile, held = await self._profiles.profile_as_of(customer, cluster), permitted[customer]
-                now = {} if isinstance(held, Refused) else held
-                found[customer] = await self._profiles.permission.pointed(profile, now, purpose)
+                profile = await self._profiles.profile_as_of(customer, cluster)
+                found[customer] = await self._profiles.permission.pointed(profile, customer, purpose, self._states.get)
             except (NotFound, NotPermitted, ProfileFailed) as refusal:
                 found[customer] = Refused(refusal, [customer])
         return found
@@ -214,7 +214,7 @@ def _permitted(customer: bytes, cluster: dict[bytes, Held], case: Case) -> dict[
             raise unknown(customer)
         require_readable(customer, cluster, case.purpose)
         if depends_on_the_person(case.purpose):
-            steady_until(require_permission(case))
+            return permitting(customer, cluster, case)
     except CustomerError as refusal:
         return Refused(refusal, oldest_first(cluster) or [customer])
     return cluster

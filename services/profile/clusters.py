@@ -7,10 +7,10 @@ import msgspec
 from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord, without_computed
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import Held, linked, reachable
+from services.profile.domain.state import Held, certainly_linked, certainly_reachable, linked, reachable
 from services.profile.enforcement import require_unrestricted
 from services.profile.tables.snapshots import NEVER, Past
-from shared.consent_rule import Bond, Case
+from shared.consent_rule import Bond, Case, cores
 from shared.errors import NotFound, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier
@@ -78,8 +78,20 @@ def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: Purpo
 
 def bonds_of(held: Mapping[bytes, Held]) -> dict[bytes, Bond]:
     """How the identifiers that decisions about these customers are bound to are theirs, by hash."""
-    parted = {bound: Bond(theirs=False) for h in held.values() for bound in h.state.parted}
-    return parted | {bound: Bond() for h in held.values() for bound in linked(h.state)}
+    core = cores_of(held)
+    parted = {bound: Bond(theirs=False, core=core[stream]) for stream, h in held.items() for bound in h.state.parted}
+    bonds = parted | {bound: Bond(core=core[stream]) for stream, h in held.items() for bound in linked(h.state)}
+    for h in held.values():
+        if h.state.likely:
+            bonds |= {bound: Bond(core=bound) for bound in linked(h.state).keys() - certainly_linked(h.state)}
+    return bonds
+
+
+def cores_of(held: Mapping[bytes, Held]) -> dict[bytes, bytes]:
+    """By stream; nearly always there is one."""
+    if not any(h.state.likely for h in held.values()):
+        return dict.fromkeys(held, b"")
+    return cores(held, ((stream, other) for stream, h in held.items() for other in certainly_reachable(h.state)))
 
 
 def case_of(

@@ -60,9 +60,9 @@ def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
         raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
 
 
-def require_permission(case: Case) -> int:
+def require_permission(case: Case, core: bytes) -> int:
     """Until when it stays so, if nothing is decided. Raises NotPermitted with the rule's reason."""
-    verdict, purpose = judge(case), case.purpose.name
+    verdict, purpose = judge(case, core), case.purpose.name
     if not verdict.permitted:
         raise NotPermitted(f"the customer does not permit {purpose}", reason=verdict.reason, purpose=purpose)
     return verdict.until

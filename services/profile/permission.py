@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from services.profile.cache import LoadingCache
-from services.profile.clusters import bonds_of, case_of
+from services.profile.clusters import Load, bonds_of, case_of, cores_of, joined
 from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held, LinkedIdentifier
 from services.profile.enforcement import depends_on_the_person, require_permission
 from services.profile.profile import Profile
 from services.profile.reading import steady_until
-from shared.consent_rule import Case, judge_point
+from shared.consent_rule import Case, judge, judge_point
 from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
@@ -30,10 +30,21 @@ class Permission:
             raise Unavailable("consent is not confirmed at this moment; try again", reason="CONSENT_NOT_CONFIRMED")
         return found
 
+    async def permitting(self, customer: bytes, held: Mapping[bytes, Held], purpose: PurposeDefined) -> dict[bytes, Held]:
+        """Of the states that are one customer's those that may be shown together: whoever only a match joins to it answers for itself.
+
+        Raises NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED).
+        """
+        if not depends_on_the_person(purpose):
+            return dict(held)
+        return permitting(customer, held, await self._case(held, purpose))
+
     async def require(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
-        """Of one customer's states. Raises NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""
+        """Of all of these states, whoever is only likely the same too. Raises NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""
         if depends_on_the_person(purpose):
-            steady_until(require_permission(await self._case(held, purpose)))
+            case = await self._case(held, purpose)
+            for core in sorted(set(cores_of(held).values())):
+                steady_until(require_permission(case, core))
 
     async def points(
         self, identifiers: Mapping[bytes, LinkedIdentifier], held: Mapping[bytes, Held], purpose: PurposeDefined
@@ -47,13 +58,26 @@ class Permission:
         steady_until(min((verdict.until for verdict in verdicts.values()), default=END_OF_TIME))
         return frozenset(value_hash for value_hash, verdict in verdicts.items() if verdict.permitted)
 
-    async def pointed(self, profile: Profile, held: Mapping[bytes, Held], purpose: PurposeDefined) -> Profile:
-        """With the contact points that permit the purpose. `held` is of now."""
-        points = await self.points(profile.record.identifiers, held, purpose)
-        if not points:
+    async def pointed(self, profile: Profile, customer: bytes, purpose: PurposeDefined, load: Load) -> Profile:
+        """With the contact points that permit the purpose; `load` gives what is known now, of all who may be the customer."""
+        if not purpose.contact_points:
             return profile
+        points = await self.points(profile.record.identifiers, await joined([customer], load), purpose)
         return msgspec.structs.replace(profile, record=msgspec.structs.replace(profile.record, permitted_points=points))
 
     async def _case(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> Case:
         bonds = bonds_of(held)
         return case_of(purpose, bonds, await self.decisions(bonds), self.clock())
+
+
+def permitting(customer: bytes, held: Mapping[bytes, Held], case: Case) -> dict[bytes, Held]:
+    """As `Permission.permitting`, of a purpose that depends on the person."""
+    cores = cores_of(held)
+    own = cores[customer]
+    steady_until(require_permission(case, own))
+    permitted = {own}
+    for core in set(cores.values()) - permitted:
+        verdict = judge(case, core)
+        steady_until(verdict.until)
+        permitted |= {core} if verdict.permitted else set()
+    return {stream: one for stream, one in held.items() if cores[stream] in permitted}

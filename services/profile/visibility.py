@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from services.profile.app import Profiles
+from services.profile.clusters import cluster_of
 from services.profile.domain.state import Held, LinkedIdentifier, linked
 from services.profile.enforcement import depends_on_the_person
 from services.profile.tables.states import States
@@ -56,5 +57,5 @@ class Visibility:
                 raise
             return None if depends_on_the_person(purpose) else Visible({}, erased=True)
         found = {bound: value for one in cluster.values() for bound, value in linked(one.state).items() if value.value is not None}
-        points = await self._profiles.permission.points(found, cluster, purpose)
+        points = await self._profiles.permission.points(found, cluster_of(stream, held), purpose)
         return Visible({bound: value for bound, value in found.items() if purpose.may_see(value.namespace) or bound in points})

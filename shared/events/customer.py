@@ -25,6 +25,7 @@ class IdentifierLinked(GraphFact, frozen=True, kw_only=True):
     namespace: str
     value_hash: bytes
     cause: bytes  # id of the event whose identifiers linked it, or of the decision
+    likely: bool = False  # nothing but a match joined it to the customer's first identifier
 
 
 class LinkedValue(Personal, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class CustomersMerged(GraphFact, frozen=True, kw_only=True):
     cause: bytes  # id of the event or decision that made it so
     match_weight: float | None = None  # bits, of the weakest match in the chain that joins them
     match_model: str | None = None  # digest of the model that weighed it; none without a match
+    likely: bool = False  # nothing but a match joined the two: what one of them grants isn't granted by the other
     chain: tuple[str, ...] = ()  # namespaces of the identifiers that join the two, one after the other
 
 

@@ -24,6 +24,7 @@ FOLDS = {
     5: "0c56756831b24de5e3d2e2dae3db81425aefe3c9051cc6ef83e009d8018a5964",
     6: "0c56756831b24de5e3d2e2dae3db81425aefe3c9051cc6ef83e009d8018a5964",  # of few traits the same
     7: "0c56756831b24de5e3d2e2dae3db81425aefe3c9051cc6ef83e009d8018a5964",  # without large values the same
+    8: "0c56756831b24de5e3d2e2dae3db81425aefe3c9051cc6ef83e009d8018a5964",  # without matches the same
 }
 
 

@@ -118,7 +118,7 @@ class Shop:
         return list(answer.decisions)
 
 
-def merged(one: str, two: str) -> list[Entry]:
+def merged(one: str, two: str, *, likely: bool = False) -> list[Entry]:
     """An edge, as identity writes it: to both streams."""
     a, b = _bytes(one), _bytes(two)
     merge = os.urandom(16)
@@ -126,7 +126,7 @@ def merged(one: str, two: str) -> list[Entry]:
         _entry(
             events.MERGED,
             stream,
-            events.CustomersMerged(merge_id=merge, other=other, other_founding_number=0, cause=os.urandom(16)),
+            events.CustomersMerged(merge_id=merge, other=other, other_founding_number=0, cause=os.urandom(16), likely=likely),
         )
         for stream, other in ((a, b), (b, a))
     ]

@@ -121,7 +121,7 @@ def linked(stream: bytes, key: DataKey, value: str, namespace: str = "email", at
     return make_entry(events.LINKED, stream, new_id(), at, public, events.LinkedValue(value=value), key)
 
 
-def merged(one: bytes, other: bytes, other_number: int = 1, at: int = 0, number: int = 0) -> list[Entry]:
+def merged(one: bytes, other: bytes, other_number: int = 1, at: int = 0, number: int = 0, *, likely: bool = False) -> list[Entry]:
     """In both streams. Two merges of the same have different numbers."""
     ends = [(one, other, other_number), (other, one, 0)]
     return [
@@ -130,7 +130,9 @@ def merged(one: bytes, other: bytes, other_number: int = 1, at: int = 0, number:
             stream,
             new_id(),
             at,
-            events.CustomersMerged(merge_id=_merge_id(one, other, number), other=end, other_founding_number=founding, cause=b""),
+            events.CustomersMerged(
+                merge_id=_merge_id(one, other, number), other=end, other_founding_number=founding, cause=b"", likely=likely
+            ),
         )
         for stream, end, founding in ends
     ]

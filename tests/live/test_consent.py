@@ -105,6 +105,29 @@ async def test_a_merge_joins_decisions_over_any_number_of_customers(shop: Shop) 
     assert [it.outcome for it in await shop.decisions(one)] == [GRANTED]  # a decision never moves
 
 
+async def test_no_grant_crosses_what_is_only_likely_and_an_objection_does(shop: Shop) -> None:
+    one, two, three, purpose = an_email(), an_email(), an_email(), await shop.personal_purpose()
+    (a, _), (b, _), (c, _) = [await shop.founded(identifier) for identifier in (one, two, three)]
+    await shop.publish(*merged(a, b))
+    joined = await shop.publish(*merged(b, c, likely=True))
+    await shop.decide(one, purpose, GRANTED)
+
+    async def states() -> list[str]:
+        by_id = [(await shop.check(purpose, joined, customer_id=customer)).state for customer in (a, b, c)]
+        assert [(await shop.check(purpose, identifier=identifier)).state for identifier in (one, two, three)] == by_id
+        return by_id
+
+    assert await states() == ["GRANTED", "GRANTED", "UNKNOWN"]
+    await shop.decide(three, purpose, GRANTED)
+    assert await states() == ["GRANTED"] * 3
+    await shop.decide(three, purpose, WITHDRAWN)
+    assert await states() == ["CONFLICT", "CONFLICT", "WITHDRAWN"]
+    await shop.decide(two, purpose, GRANTED)
+    assert await states() == ["GRANTED", "GRANTED", "WITHDRAWN"]
+    await shop.decide(three, purpose, pb.OUTCOME_OPTED_OUT)
+    assert await states() == ["OPTED_OUT"] * 3
+
+
 async def test_a_check_waits_for_the_positions_that_it_carries(shop: Shop) -> None:
     anna = an_email()
     customer, founded = await shop.founded(anna)

@@ -95,6 +95,9 @@ async def test_the_report_of_another_model_is_what_comes_to_pass(store: Store, m
     units = [decode_unit(row["unit"]) for row in await store.pool.fetch("SELECT unit FROM outbox")]
     merges = [entry.public() for unit in units for entry in unit.entries if entry.type_id == events.MERGED.id]
     assert all((merge.match_model is None) is (merge.match_weight is None) for merge in merges)
+    likely = [merge for merge in merges if merge.likely]
+    assert likely
+    assert all(merge.match_weight is not None for merge in likely), "what is certain needs no match"
     # Halfway matches are of both models, so that the stricter one's may stand against a group that the other's joined (decision 31).
     told = {merge.match_model for merge in merges} - {None}
     assert {shipped().version} <= told <= {shipped().version, read(shifted(-14)).version}

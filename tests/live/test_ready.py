@@ -15,10 +15,10 @@ from shared.events.catalogue import Entry, make_entry
 from shared.events.consent import Outcome, PurposeDefined
 from shared.identifiers import hash_of, normalise
 from shared.ids import to_text
-from shared.instants import now_us
+from shared.instants import DAY, now_us
 from shared.rpc.errors import reason_of
 from tests.e2e.client import by_identifier
-from tests.live.inside import Inside, founded, identified, merged, new_id
+from tests.live.inside import Inside, cut_off, founded, identified, linked, merged, new_id
 
 EMAIL = "ann@example.com"
 
@@ -44,23 +44,31 @@ class Shown:
         public = events.IdentifierLinked(namespace="email", value_hash=self.hash, cause=b"")
         return make_entry(events.LINKED, stream, new_id(), 0, public, events.LinkedValue(value=EMAIL), self.keys[stream])
 
-    async def purpose(self, version: int, *traits: str) -> None:
+    async def purpose(self, version: int, *traits: str, expires_after_days: int = 0) -> None:
         await self._tell(
             PurposeDefined(
-                request_id="1", name="news", version=version, description="", legal_basis="consent", traits=traits or ("*",)
+                request_id="1",
+                name="news",
+                version=version,
+                description="",
+                legal_basis="consent",
+                traits=traits or ("*",),
+                expires_after_days=expires_after_days,
             )
         )
 
-    async def decide(self, outcome: Outcome, *, confirmed: bool = False) -> None:
+    async def decide(
+        self, outcome: Outcome, *, confirmed: bool = False, by: bytes | None = None, decided_at: int | None = None
+    ) -> None:
         decision = KnownDecision(
             request_id=to_text(new_id()),
             decision_id=new_id(),
-            identifier_hash=self.hash,
+            identifier_hash=by or self.hash,
             namespace="email",
             purpose="news",
             purpose_version=1,
             outcome=outcome,
-            decided_at=now_us(),
+            decided_at=decided_at or now_us(),
             recorded_at=now_us(),
             confirmed=confirmed,
         )
@@ -130,6 +138,29 @@ async def test_consent_its_lease_and_the_purpose_are_those_of_now(shown: Shown) 
     shown.inside.parts.lease._until = float("inf")
     await shown.purpose(2, "email")
     assert cities(await shown.both()) == ["", ""]
+
+
+async def test_who_is_only_likely_the_same_answers_for_itself(shown: Shown) -> None:
+    other, likely = shown.keys[shown.other], linked(shown.other, shown.keys[shown.other], "bob@example.com")
+    await shown.inside.record([founded(shown.other, 2), likely, identified(shown.other, other, 3, city="Hull")])
+    await shown.inside.record(merged(shown.stream, shown.other, 2, likely=True))
+    assert cities(await shown.both()) == ["Kiel", "Kiel"], "who was never asked is left out"
+    request = pb.GetProfileRequest(customer=CustomerRef(customer_id=to_text(shown.other)), purpose="news")
+    assert await shown._ask(request) == "CONSENT_MISSING"
+    await shown.decide("granted", by=likely.public().value_hash)
+    assert cities(await shown.both()) == ["Hull", "Hull"], "each has granted, so they are shown as one"
+    await shown.decide("objected", by=likely.public().value_hash)
+    assert await shown.both() == ["OBJECTED"] * 2
+    await shown.inside.record(cut_off(shown.stream, shown.other))
+    assert cities(await shown.both()) == ["Kiel", "Kiel"]
+
+
+async def test_an_answer_stands_ready_until_the_grant_expires(shown: Shown) -> None:
+    began = now_us()
+    await shown.decide("granted")
+    await shown.purpose(2, expires_after_days=7)
+    assert cities(await shown.both()) == ["Kiel", "Kiel"]
+    assert all(began <= ready.until - 7 * DAY <= now_us() for ready in shown.inside.parts.ready._held.values())
 
 
 async def test_a_value_that_was_confirmed_is_shown_as_verified(shown: Shown) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.consent_rule import DENIALS, OF_THE_WHOLE_PERSON, Bond, Case, Verdict, judge, judge_point
+from shared.consent_rule import DENIALS, OF_THE_WHOLE_PERSON, Bond, Case, Verdict, cores, judge, judge_point
 from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined, Scope
 from shared.instants import DAY
 from tests.properties.test_consent_rule import a_decision, a_purpose
@@ -229,3 +229,16 @@ def test_time_takes_what_was_granted_and_gives_nothing(case: Case, one: int, oth
     for before, after in zip(*at, strict=True):
         assert before.permitted or not after.permitted
         assert after == before or later * DAY // 8 >= before.until, "an answer may be kept until then"
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=8))
+def test_a_core_is_all_whom_certain_edges_join_however_they_are_given(edges: list[tuple[int, int]]) -> None:
+    found = cores(map(h, range(6)), ((h(one), h(other)) for one, other in edges))
+    known = {one: {one} for one in range(6)}
+    for _ in known:
+        for one, other in edges:
+            if one in known and other in known:
+                known[one] |= known[other]
+                known[other] |= known[one]
+    for one, members in known.items():
+        assert {other for other in known if found[h(other)] == found[h(one)]} == members

@@ -35,7 +35,8 @@ def upgrade() -> None:
         CREATE INDEX decisions_by_identifier ON decisions (value_hash, purpose);
         CREATE TABLE links (
             value_hash bytea PRIMARY KEY,
-            customer   bytea NOT NULL
+            customer   bytea NOT NULL,
+            likely     bool  NOT NULL -- nothing but a match joins it to the customer
         );
         CREATE INDEX links_by_customer ON links (customer);
         CREATE TABLE parted ( -- what turned out to be shared while it was a customer's: what was forbidden by it still holds
@@ -55,6 +56,7 @@ def upgrade() -> None:
             merge_id bytea NOT NULL,
             customer bytea NOT NULL,
             other    bytea NOT NULL,
+            likely   bool  NOT NULL, -- nothing but a match joins the two
             cut      bool  NOT NULL DEFAULT false, -- a split took the merge back
             PRIMARY KEY (customer, merge_id)
         );

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Settled
@@ -79,6 +80,18 @@ class Causes:
     def chain(self, one: Node, other: Node) -> list[Link]:
         """As `chain`."""
         return chain(self._links, one, other)
+
+    def only_likely(self, one: Node, other: Node) -> bool:
+        """Whether nothing joins the two without a match."""
+        return one != other and self._matched and not chain(self._certain, one, other)
+
+    @cached_property
+    def _matched(self) -> bool:
+        return any(link.weight is not None for links in self._links.values() for link in links)
+
+    @cached_property
+    def _certain(self) -> dict[Node, list[Link]]:
+        return {node: [link for link in links if link.weight is None] for node, links in self._links.items()}
 
     def path(self, one: Node, other: Node) -> Evidence:
         """The event or decision that completed the chain: the latest of its evidence."""

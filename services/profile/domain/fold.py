@@ -59,11 +59,13 @@ def evolve(state: State, entry: Entry, public: Any, personal: Personal | Redacte
         )  # empty: it couldn't be said any more
         if not state.erased:
             state.identifiers[entry.event_id] = LinkedIdentifier(public.value_hash, public.namespace, value)
+        _doubt(state, entry.event_id, public.likely)
     elif isinstance(public, events.IdentifierUnlinked):
         state.cut.add(public.link_id)
         _part(state, [public.value_hash] if public.shared else ())
     elif isinstance(public, events.CustomersMerged):
         join_edge(state.edges, public.merge_id, public.other)
+        _doubt(state, public.merge_id, public.likely)
     elif isinstance(public, events.CustomersSplit):
         state.cut.add(public.merge_id)
         _part(state, public.shared_hashes)
@@ -81,6 +83,11 @@ def _see(state: State, occurred_at: int, public: events.Activity) -> None:
     see_named(state, public.resolved_by, occurred_at)
     for value_hash in public.also_named:
         see_named(state, value_hash, occurred_at)
+
+
+def _doubt(state: State, of: bytes, likely: bool) -> None:
+    if likely:
+        state.likely.add(of)
 
 
 def _part(state: State, shared_hashes: Iterable[bytes]) -> None:

@@ -82,6 +82,7 @@ def combine(states: dict[bytes, State], keeping: Keeping = PLAIN) -> State:
         for merge_id, other in state.edges.items():
             join_edge(whole.edges, merge_id, other)
         whole.cut |= state.cut
+        whole.likely |= state.likely
         whole.restricted |= state.restricted
         whole.erased |= state.erased
         for name, candidates in state.traits.items():

@@ -11,7 +11,7 @@ from services.profile.domain.expressions.tree import EVERY_FIELD
 from services.profile.domain.segments import Segments
 
 # Raise it when `evolve` or State changes: states kept under another version are folded anew from the log.
-FOLD_VERSION: Final = 7
+FOLD_VERSION: Final = 8
 
 RuleName = Literal["most_recent", "source_priority", "most_frequent", "first", "min", "max", "longest", "union"]
 TypeName = Literal["text", "number", "boolean", "instant", "list", "object"]

@@ -78,6 +78,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
     named: dict[bytes, int] = {}  # by identifier hash: when the earliest event happened that names it, whosever it is
     edges: dict[bytes, bytes] = {}  # merge id: the other customer
     cut: set[bytes] = set()  # link ids and merge ids
+    likely: set[bytes] = set()  # of these, those that nothing but a match speaks for
     parted: set[bytes] = set()  # hashes of identifiers that turned out to be shared while they were this customer's
     restricted: bool = False  # an erasure waits for a legal hold
     erased: bool = False
@@ -116,6 +117,7 @@ def fork(state: State) -> State:
         named=dict(state.named),
         edges=dict(state.edges),
         cut=set(state.cut),
+        likely=set(state.likely),
         parted=set(state.parted),
     )
 
@@ -247,6 +249,12 @@ def linked(state: State) -> dict[bytes, LinkedIdentifier]:
     return {found.value_hash: found for link_id, found in _in_order(state.identifiers) if link_id not in state.cut}
 
 
+def certainly_linked(state: State) -> set[bytes]:
+    """Hashes of identifiers that more than a match speaks for."""
+    less = state.cut | state.likely
+    return {found.value_hash for link_id, found in state.identifiers.items() if link_id not in less}
+
+
 def _in_order(content: Mapping[bytes, V]) -> list[tuple[bytes, V]]:
     """By key. (Sorting pairs compares each twice, which of 10,000 takes three times as long.)"""
     return [(key, content[key]) for key in sorted(content)]
@@ -258,7 +266,7 @@ def state_hash(state: State) -> str:
     clocks = (state.founding_number, state.founded_at, state.first_seen_at, state.last_seen_at)
     kept = {name: _in_order(kept) for name, kept in state.assertions.items()}
     traits = (state.traits, kept, state.overfull, state.removals, state.too_large, state.left_out_for)
-    graph = (identifiers, _in_order(state.named), edges, state.cut, state.parted)
+    graph = (identifiers, _in_order(state.named), edges, state.cut, state.likely, state.parted)
     content = (*clocks, *traits, state.computed, *graph, state.restricted, state.erased)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
@@ -266,6 +274,11 @@ def state_hash(state: State) -> str:
 def reachable(states: Iterable[State]) -> set[bytes]:
     """Streams that edges lead to."""
     return {other for state in states for merge_id, other in state.edges.items() if merge_id not in state.cut}
+
+
+def certainly_reachable(state: State) -> set[bytes]:
+    """Streams that edges lead to which more than a match speaks for."""
+    return {other for merge_id, other in state.edges.items() if merge_id not in state.cut and merge_id not in state.likely}
 
 
 def newest_positions(held: Mapping[bytes, Held], partitions: int) -> dict[int, int]:
