@@ -46,6 +46,8 @@ app.add_typer(definitions.notices, name="notices")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 app.command()(consent_evidence.receipt)
+app.command()(consent_evidence.explain)
+app.command()(consent_evidence.diff)
 app.command()(consent_confirming.request_confirmation)
 app.command()(consent_confirming.confirm)
 

@@ -16,6 +16,7 @@ from services.consent.api.evidence import EvidenceApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
 from services.consent.evidence import Receipts
+from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.persons import Persons
 from services.consent.purging import Purger
@@ -66,9 +67,9 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
         "c360.consent.v1.ConfirmationService",
     )
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
-    server.add(
-        add_EvidenceServiceServicer_to_server, EvidenceApi(Receipts(decisions, definitions)), "c360.consent.v1.EvidenceService"
-    )
+    explanations = Explanations(checks, persons, decisions, log)
+    evidence = EvidenceApi(Receipts(decisions, definitions), explanations, progress, keyring.lookup_key)
+    server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def become_ready() -> None:

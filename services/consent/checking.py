@@ -1,18 +1,23 @@
 """What is permitted: of any number of people at once, and every border is crossed once for all of them."""
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from services.consent.domain.definitions import check_name, unknown
 from services.consent.domain.ledger import NOW, Instant
+from services.consent.domain.receipts import hash_of
 from services.consent.persons import Person, Persons
-from services.consent.views import Decisions, Definitions
+from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
+from shared.bus.enforcement import LEASE_S
 from shared.consent_rule import Bond, Case, Verdict, judge, judge_point
 from shared.errors import CustomerError
-from shared.events.consent import PurposeDefined
+from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.instants import END_OF_TIME, SECOND
+
+LEASE: Final = int(LEASE_S * SECOND)
 
 
 class ByIdentifier(NamedTuple):
@@ -26,10 +31,33 @@ Named = bytes | ByIdentifier  # a customer's id, or an identifier
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A verdict, and the version of the purpose that it was found by."""
+    """A verdict and what it follows from.
 
-    purpose: PurposeDefined
+    `evidence`: positions of the decisions that decided. `valid_until`: how long it may be used, in microseconds; None: it is of what was
+    known in the past, which nothing changes but an erasure.
+    """
+
+    purpose: Placed[PurposeDefined]
+    purpose_sha256: bytes
     verdict: Verdict
+    evidence: tuple[int, ...]
+    valid_until: int | None
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """What is judged: who was named, the core that is asked about, and the decisions where they stand."""
+
+    named: Named
+    core: bytes
+    case: Case
+    decisions: list[Placed[DecisionRecorded]]
+
+    def verdict(self) -> Verdict:
+        return _judged(self.case, self.named, self.core)
+
+    def positions(self, verdict: Verdict) -> tuple[int, ...]:
+        deciding = {verdict.decision_id, verdict.against} - {b""}
+        return tuple(sorted(placed.pos for placed in self.decisions if placed.event.decision_id in deciding))
 
 
 class Checks:
@@ -54,18 +82,34 @@ class Checks:
         Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
         """
         instant = await self._log.settled(instant)
-        known = await self._purpose(purpose, instant)
+        known = await self.purpose(purpose, instant)
+        sha256, found = hash_of(known.event), list[Checked | CustomerError]()
+        for one, brief in zip(named, await self.briefs(known.event, named, instant), strict=True):
+            if isinstance(brief, CustomerError):
+                found.append(brief)
+            else:
+                verdict = brief.verdict()
+                until = usable_until(verdict, brief.case.now, instant)
+                found.append(Checked(known, sha256, verdict, brief.positions(verdict), until))
+        return found
+
+    async def briefs(
+        self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], instant: Instant
+    ) -> list[Brief | CustomerError]:
+        """Of each who is named what is judged, in their order; what is refused already stays so. The instant is settled."""
         persons = await self._persons_of({one for one in named if not isinstance(one, CustomerError)})
         hashes = {value_hash for one in persons.values() if not isinstance(one, CustomerError) for value_hash in one.bonds}
-        decisions = await self._decisions.about(known.name, hashes, instant) if hashes else {}
-        at, found = self._log.at(instant), list[Checked | CustomerError]()
+        decisions = await self._decisions.about(purpose.name, hashes, instant) if hashes else {}
+        at, found = self._log.at(instant), list[Brief | CustomerError]()
         for one in named:
             person = one if isinstance(one, CustomerError) else persons[one]
             if isinstance(person, CustomerError):
                 found.append(person)
             else:
-                decided = [placed.event for value_hash in person.bonds for placed in decisions.get(value_hash, ())]
-                found.append(Checked(known, _judged(Case(known, decided, at, person.bonds), one, person.core)))
+                theirs = [placed for value_hash in person.bonds for placed in decisions.get(value_hash, ())]
+                case = Case(purpose, [placed.event for placed in theirs], at, person.bonds)
+                assert not isinstance(one, CustomerError)
+                found.append(Brief(one, person.core, case, theirs))
         return found
 
     async def _persons_of(self, named: Collection[Named]) -> dict[Named, Person | CustomerError]:
@@ -86,7 +130,7 @@ class Checks:
                 found[one] = refused.get(customer) or persons.get(customer, Person(customer, {}))
         return found
 
-    async def _purpose(self, name: str, instant: Instant) -> PurposeDefined:
+    async def purpose(self, name: str, instant: Instant) -> Placed[PurposeDefined]:
         """The version that was in force then, as it was known; the first where none was yet, as decisions may be of before it."""
         check_name("purpose", name)
         placed = await self._definitions.in_force("purpose", name, instant)
@@ -94,10 +138,17 @@ class Checks:
             placed = await self._definitions.version("purpose", name, 1)
         if placed is None or placed.recorded_at > instant.known_at or not isinstance(placed.event, PurposeDefined):
             raise unknown("purpose")
-        return placed.event
+        return Placed(placed.event, placed.pos, placed.recorded_at)
 
 
-def _judged(case: Case, named: Named | CustomerError, core: bytes) -> Verdict:
+def usable_until(verdict: Verdict, now: int, instant: Instant) -> int | None:
+    """Whoever keeps a verdict isn't waited for when a decision is answered, as readers with a lease are: so not for longer than a lease."""
+    if instant.known_at != END_OF_TIME:
+        return None
+    return min(verdict.until, now + LEASE) if instant.valid_at == END_OF_TIME else now + LEASE
+
+
+def _judged(case: Case, named: Named, core: bytes) -> Verdict:
     """An identifier that is decided about by itself is asked about by itself."""
     if not isinstance(named, ByIdentifier):
         return judge(case, core)

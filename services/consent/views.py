@@ -22,7 +22,7 @@ from shared.log import Record
 MOST_DECISIONS_LISTED = 10_000  # of one identifier; keeps an answer below the largest message
 MOST_VERSIONS = 2**31 - 1  # what an int4 takes
 
-E = TypeVar("E", Definition, DecisionRecorded)
+E = TypeVar("E", Definition, DecisionRecorded, PurposeDefined)
 DECODERS: dict[str, Callable[[bytes], Definition]] = {
     "purpose": msgspec.msgpack.Decoder(PurposeDefined).decode,
     "controller": msgspec.msgpack.Decoder(ControllerDefined).decode,
@@ -170,6 +170,16 @@ class Decisions:
         self, purpose: str, value_hashes: Collection[bytes], instant: Instant = NOW
     ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
         """By identifier those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant."""
+        found: dict[bytes, list[Placed[DecisionRecorded]]] = {}
+        for placed, erased in await self.considered(purpose, value_hashes, instant):
+            if not erased:
+                found.setdefault(placed.event.identifier_hash, []).append(placed)
+        return found
+
+    async def considered(
+        self, purpose: str, value_hashes: Collection[bytes], instant: Instant
+    ) -> list[tuple[Placed[DecisionRecorded], bool]]:
+        """All as of an instant, and whether each is a grant that was erased. In no order."""
         rows = await self._pool.fetch(
             """SELECT pos, recorded_at, decision, coalesce(erased_at, -1) AS erased_at
                FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
@@ -178,12 +188,12 @@ class Decisions:
             purpose,
             instant.known_at,
         )
-        found: dict[bytes, list[Placed[DecisionRecorded]]] = {}
-        for row in rows:
-            placed = _placed_decision(row)
-            if placed.event.decided_at <= instant.valid_at and outlives_erasure(placed.event, row["erased_at"]):
-                found.setdefault(placed.event.identifier_hash, []).append(placed)
-        return found
+        found = [(_placed_decision(row), row["erased_at"]) for row in rows]
+        return [
+            (placed, not outlives_erasure(placed.event, erased_at))
+            for placed, erased_at in found
+            if placed.event.decided_at <= instant.valid_at
+        ]
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:

@@ -40,7 +40,9 @@ async def one_by_one(shop: Shop, named: Sequence[CustomerRef]) -> list[str]:
         request = pb.CheckRequest(purpose="marketing", customer=one)
         checked = await shop.calls.CheckBatch(pb.CheckBatchRequest(purpose="marketing", customers=[one]), timeout=DEADLINE_S)
         if checked.results[0].HasField("verdict"):
-            assert checked.results[0].verdict == await shop.calls.Check(request, timeout=DEADLINE_S)
+            alone = await shop.calls.Check(request, timeout=DEADLINE_S)
+            alone.valid_until_time.CopyFrom(checked.results[0].verdict.valid_until_time)  # which depends on when one asks
+            assert checked.results[0].verdict == alone
             found.append(checked.results[0].verdict.reason)
         else:
             told = checked.results[0].refusal

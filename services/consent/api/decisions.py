@@ -72,7 +72,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
         value_hash = self._hash(request.identifier)
         decisions = await self._consent.decisions_of(value_hash, asked_instant(request))
-        return pb.ListDecisionsResponse(decisions=[_decision(placed) for placed in decisions])
+        return pb.ListDecisionsResponse(decisions=[decision_message(placed) for placed in decisions])
 
     def _hash(self, identifier: Identifier) -> bytes:
         return identifiers.hash_of(identifiers.normalise(identifier.namespace, identifier.value), self._lookup_key)
@@ -108,7 +108,11 @@ def verdict_message(checked: Checked) -> pb.CheckResponse:
         reason=verdict.reason,
         state=verdict.state,
         decision_id=to_text(verdict.decision_id) if verdict.decision_id else "",
-        purpose_version=checked.purpose.version,
+        purpose_version=checked.purpose.event.version,
+        valid_until_time=None if checked.valid_until is None else to_timestamp(checked.valid_until),
+        evidence=[position(pos) for pos in checked.evidence],
+        purpose_position=position(checked.purpose.pos),
+        purpose_sha256=checked.purpose_sha256.hex(),
     )
 
 
@@ -124,7 +128,7 @@ def _result(outcome: Checked | CustomerError) -> pb.CheckResult:
     return pb.CheckResult(verdict=verdict_message(outcome))
 
 
-def _decision(placed: Placed[DecisionRecorded]) -> pb.Decision:
+def decision_message(placed: Placed[DecisionRecorded]) -> pb.Decision:
     decision = placed.event
     return pb.Decision(
         decision_id=to_text(decision.decision_id),

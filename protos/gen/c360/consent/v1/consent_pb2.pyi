@@ -350,6 +350,10 @@ class CheckResponse(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    PURPOSE_POSITION_FIELD_NUMBER: _builtins.int
+    PURPOSE_SHA256_FIELD_NUMBER: _builtins.int
     permitted: _builtins.bool
     """Whether the purpose is permitted."""
     reason: _builtins.str
@@ -367,6 +371,23 @@ class CheckResponse(_message.Message):
     """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "MINOR", "REFUSED",
     "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT" or "EXPIRED", which don't.
     """
+    purpose_sha256: _builtins.str
+    """SHA-256, hexadecimal, of that version as it stands in the log."""
+    @_builtins.property
+    def valid_until_time(self) -> _timestamp_pb2.Timestamp:
+        """How long the verdict may be used: until it changes by time alone, and at most 3 seconds. RecordDecision waits for every reader that
+        holds a lease, but not for whoever has kept a verdict: who uses it no longer is behind a withdrawal by no more than a reader that was
+        cut off would be. Absent when `known_at` was given: what was known then stays the same, unless somebody is erased.
+        """
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """Where the decisions stand that decided: one, two in a conflict, none where nobody had to decide."""
+
+    @_builtins.property
+    def purpose_position(self) -> _common_pb2.Position:
+        """Where the version of the purpose stands."""
+
     def __init__(
         self,
         *,
@@ -375,10 +396,14 @@ class CheckResponse(_message.Message):
         decision_id: _builtins.str = ...,
         purpose_version: _builtins.int = ...,
         state: _builtins.str = ...,
+        valid_until_time: _timestamp_pb2.Timestamp | None = ...,
+        evidence: _abc.Iterable[_common_pb2.Position] | None = ...,
+        purpose_position: _common_pb2.Position | None = ...,
+        purpose_sha256: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["purpose_position", b"purpose_position", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "permitted", b"permitted", "purpose_version", b"purpose_version", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "evidence", b"evidence", "permitted", b"permitted", "purpose_position", b"purpose_position", "purpose_sha256", b"purpose_sha256", "purpose_version", b"purpose_version", "reason", b"reason", "state", b"state", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

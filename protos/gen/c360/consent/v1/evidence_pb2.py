@@ -23,21 +23,39 @@ _sym_db = _symbol_database.Default()
 
 
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
+from c360.consent.v1 import consent_pb2 as c360_dot_consent_dot_v1_dot_consent__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x33\x36\x30/consent/v1/evidence.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\"X\n\x11GetReceiptRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12.\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1e.c360.consent.v1.ReceiptFormat\"R\n\x12GetReceiptResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position*i\n\rReceiptFormat\x12\x1e\n\x1aRECEIPT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16RECEIPT_FORMAT_KANTARA\x10\x01\x12\x1c\n\x18RECEIPT_FORMAT_ISO_27560\x10\x02\x32h\n\x0f\x45videnceService\x12U\n\nGetReceipt\x12\".c360.consent.v1.GetReceiptRequest\x1a#.c360.consent.v1.GetReceiptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x33\x36\x30/consent/v1/evidence.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1d\x63\x33\x36\x30/consent/v1/consent.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x11GetReceiptRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12.\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1e.c360.consent.v1.ReceiptFormat\"R\n\x12GetReceiptResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xe6\x01\n\x13\x45xplainCheckRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x14\x45xplainCheckResponse\x12\x31\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1c.c360.consent.v1.Explanation\"\x98\x02\n\x0b\x45xplanation\x12\x11\n\tpermitted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\r\x12\x32\n\x10purpose_position\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x16\n\x0epurpose_sha256\x18\x06 \x01(\t\x12\x36\n\tdecisions\x18\x07 \x03(\x0b\x32#.c360.consent.v1.ConsideredDecision\x12:\n\x0bidentifiers\x18\x08 \x03(\x0b\x32%.c360.consent.v1.ConsideredIdentifier\"\x94\x01\n\x12\x43onsideredDecision\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.c360.consent.v1.Decision\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x17\n\x0fidentifier_hash\x18\x03 \x01(\t\x12*\n\x08position\x18\x04 \x01(\x0b\x32\x18.c360.common.v1.Position\"T\n\x14\x43onsideredIdentifier\x12\x17\n\x0fidentifier_hash\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x0e\n\x06theirs\x18\x03 \x01(\x08\"\xcf\x02\n\x10\x44iffCheckRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x31\n\rfrom_valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rfrom_known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bto_valid_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bto_known_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9d\x01\n\x11\x44iffCheckResponse\x12,\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x1c.c360.consent.v1.Explanation\x12+\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1c.c360.consent.v1.Explanation\x12-\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1c.c360.consent.v1.CheckChange\"O\n\x0b\x43heckChange\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t*i\n\rReceiptFormat\x12\x1e\n\x1aRECEIPT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16RECEIPT_FORMAT_KANTARA\x10\x01\x12\x1c\n\x18RECEIPT_FORMAT_ISO_27560\x10\x02\x32\x99\x02\n\x0f\x45videnceService\x12U\n\nGetReceipt\x12\".c360.consent.v1.GetReceiptRequest\x1a#.c360.consent.v1.GetReceiptResponse\x12[\n\x0c\x45xplainCheck\x12$.c360.consent.v1.ExplainCheckRequest\x1a%.c360.consent.v1.ExplainCheckResponse\x12R\n\tDiffCheck\x12!.c360.consent.v1.DiffCheckRequest\x1a\".c360.consent.v1.DiffCheckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.consent.v1.evidence_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECEIPTFORMAT']._serialized_start=254
-  _globals['_RECEIPTFORMAT']._serialized_end=359
-  _globals['_GETRECEIPTREQUEST']._serialized_start=80
-  _globals['_GETRECEIPTREQUEST']._serialized_end=168
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=170
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=252
-  _globals['_EVIDENCESERVICE']._serialized_start=361
-  _globals['_EVIDENCESERVICE']._serialized_end=465
+  _globals['_RECEIPTFORMAT']._serialized_start=1725
+  _globals['_RECEIPTFORMAT']._serialized_end=1830
+  _globals['_GETRECEIPTREQUEST']._serialized_start=144
+  _globals['_GETRECEIPTREQUEST']._serialized_end=232
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=234
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=316
+  _globals['_EXPLAINCHECKREQUEST']._serialized_start=319
+  _globals['_EXPLAINCHECKREQUEST']._serialized_end=549
+  _globals['_EXPLAINCHECKRESPONSE']._serialized_start=551
+  _globals['_EXPLAINCHECKRESPONSE']._serialized_end=624
+  _globals['_EXPLANATION']._serialized_start=627
+  _globals['_EXPLANATION']._serialized_end=907
+  _globals['_CONSIDEREDDECISION']._serialized_start=910
+  _globals['_CONSIDEREDDECISION']._serialized_end=1058
+  _globals['_CONSIDEREDIDENTIFIER']._serialized_start=1060
+  _globals['_CONSIDEREDIDENTIFIER']._serialized_end=1144
+  _globals['_DIFFCHECKREQUEST']._serialized_start=1147
+  _globals['_DIFFCHECKREQUEST']._serialized_end=1482
+  _globals['_DIFFCHECKRESPONSE']._serialized_start=1485
+  _globals['_DIFFCHECKRESPONSE']._serialized_end=1642
+  _globals['_CHECKCHANGE']._serialized_start=1644
+  _globals['_CHECKCHANGE']._serialized_end=1723
+  _globals['_EVIDENCESERVICE']._serialized_start=1833
+  _globals['_EVIDENCESERVICE']._serialized_end=2114
 # @@protoc_insertion_point(module_scope)

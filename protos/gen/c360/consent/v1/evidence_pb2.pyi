@@ -4,8 +4,12 @@ isort:skip_file
 What consent tells of a decision, and why a verdict is what it is."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.consent.v1 import consent_pb2 as _consent_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -95,3 +99,330 @@ class GetReceiptResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetReceiptResponse: _TypeAlias = GetReceiptResponse  # noqa: Y015
+
+@_typing.final
+class ExplainCheckRequest(_message.Message):
+    """ExplainCheckRequest asks as CheckRequest does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who, as in CheckRequest."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """As in CheckRequest."""
+
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """As in CheckRequest."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """As in CheckRequest."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "known_at", b"known_at", "purpose", b"purpose", "valid_at", b"valid_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCheckRequest: _TypeAlias = ExplainCheckRequest  # noqa: Y015
+
+@_typing.final
+class ExplainCheckResponse(_message.Message):
+    """ExplainCheckResponse is the explanation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """It."""
+
+    def __init__(
+        self,
+        *,
+        explanation: Global___Explanation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCheckResponse: _TypeAlias = ExplainCheckResponse  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Explanation is a verdict with all that was looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERMITTED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PURPOSE_VERSION_FIELD_NUMBER: _builtins.int
+    PURPOSE_POSITION_FIELD_NUMBER: _builtins.int
+    PURPOSE_SHA256_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    permitted: _builtins.bool
+    """Whether the purpose is permitted."""
+    reason: _builtins.str
+    """As in CheckResponse."""
+    state: _builtins.str
+    """As in CheckResponse."""
+    purpose_version: _builtins.int
+    """Version of the purpose that it was judged by."""
+    purpose_sha256: _builtins.str
+    """SHA-256, hexadecimal, of that version as it stands in the log."""
+    @_builtins.property
+    def purpose_position(self) -> _common_pb2.Position:
+        """Where that version stands."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsideredDecision]:
+        """All decisions about the purpose that any of the identifiers is bound to, newest first by when they happened."""
+
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsideredIdentifier]:
+        """The identifiers, as far as is known now."""
+
+    def __init__(
+        self,
+        *,
+        permitted: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        state: _builtins.str = ...,
+        purpose_version: _builtins.int = ...,
+        purpose_position: _common_pb2.Position | None = ...,
+        purpose_sha256: _builtins.str = ...,
+        decisions: _abc.Iterable[Global___ConsideredDecision] | None = ...,
+        identifiers: _abc.Iterable[Global___ConsideredIdentifier] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["purpose_position", b"purpose_position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "identifiers", b"identifiers", "permitted", b"permitted", "purpose_position", b"purpose_position", "purpose_sha256", b"purpose_sha256", "purpose_version", b"purpose_version", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class ConsideredDecision(_message.Message):
+    """ConsideredDecision is a decision and what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_HASH_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """"DECIDES", or "STANDS_AGAINST" (in a conflict, what keeps it from being permitted); else why it doesn't: "OLDER" (than the one that
+    decides; or as old, and a grant), "OTHER_IDENTIFIER" (it counts for another contact point or identifier, or for who is only likely the
+    same person), "CONSENT_UNCONFIRMED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "ERASED" (granted before an erasure),
+    "IDENTIFIER_SHARED" (granted by what turned out to be somebody else's too), "NOBODY_ASKED" (the purpose stands on a contract or a
+    law), "DECIDES_NOTHING" (such as opting into what needs consent).
+    """
+    identifier_hash: _builtins.str
+    """Hash of the identifier that it is bound to, hexadecimal."""
+    @_builtins.property
+    def decision(self) -> _consent_pb2.Decision:
+        """The decision."""
+
+    @_builtins.property
+    def position(self) -> _common_pb2.Position:
+        """Where it stands."""
+
+    def __init__(
+        self,
+        *,
+        decision: _consent_pb2.Decision | None = ...,
+        role: _builtins.str = ...,
+        identifier_hash: _builtins.str = ...,
+        position: _common_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "identifier_hash", b"identifier_hash", "position", b"position", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsideredDecision: _TypeAlias = ConsideredDecision  # noqa: Y015
+
+@_typing.final
+class ConsideredIdentifier(_message.Message):
+    """ConsideredIdentifier is an identifier whose decisions were looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTIFIER_HASH_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    THEIRS_FIELD_NUMBER: _builtins.int
+    identifier_hash: _builtins.str
+    """Its hash, hexadecimal: values aren't known to consent."""
+    customer_id: _builtins.str
+    """The customer that it is linked to, a UUID; of joined customers each has its own. Empty: nobody's."""
+    theirs: _builtins.bool
+    """Whether it is theirs. Else it turned out to be shared while it was, and only what was forbidden by it counts."""
+    def __init__(
+        self,
+        *,
+        identifier_hash: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        theirs: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "identifier_hash", b"identifier_hash", "theirs", b"theirs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsideredIdentifier: _TypeAlias = ConsideredIdentifier  # noqa: Y015
+
+@_typing.final
+class DiffCheckRequest(_message.Message):
+    """DiffCheckRequest asks as of two instants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    FROM_VALID_AT_FIELD_NUMBER: _builtins.int
+    FROM_KNOWN_AT_FIELD_NUMBER: _builtins.int
+    TO_VALID_AT_FIELD_NUMBER: _builtins.int
+    TO_KNOWN_AT_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Who, as in CheckRequest."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """As in CheckRequest."""
+
+    @_builtins.property
+    def from_valid_at(self) -> _timestamp_pb2.Timestamp:
+        """The earlier, as in CheckRequest."""
+
+    @_builtins.property
+    def from_known_at(self) -> _timestamp_pb2.Timestamp:
+        """The earlier, as in CheckRequest."""
+
+    @_builtins.property
+    def to_valid_at(self) -> _timestamp_pb2.Timestamp:
+        """The later, as in CheckRequest."""
+
+    @_builtins.property
+    def to_known_at(self) -> _timestamp_pb2.Timestamp:
+        """The later, as in CheckRequest."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        from_valid_at: _timestamp_pb2.Timestamp | None = ...,
+        from_known_at: _timestamp_pb2.Timestamp | None = ...,
+        to_valid_at: _timestamp_pb2.Timestamp | None = ...,
+        to_known_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "from_known_at", b"from_known_at", "from_valid_at", b"from_valid_at", "to_known_at", b"to_known_at", "to_valid_at", b"to_valid_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "from_known_at", b"from_known_at", "from_valid_at", b"from_valid_at", "purpose", b"purpose", "to_known_at", b"to_known_at", "to_valid_at", b"to_valid_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffCheckRequest: _TypeAlias = DiffCheckRequest  # noqa: Y015
+
+@_typing.final
+class DiffCheckResponse(_message.Message):
+    """DiffCheckResponse is both, and what differs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def before(self) -> Global___Explanation:
+        """At the earlier instant."""
+
+    @_builtins.property
+    def after(self) -> Global___Explanation:
+        """At the later."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckChange]:
+        """What made the difference; empty when nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        before: Global___Explanation | None = ...,
+        after: Global___Explanation | None = ...,
+        changes: _abc.Iterable[Global___CheckChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffCheckResponse: _TypeAlias = DiffCheckResponse  # noqa: Y015
+
+@_typing.final
+class CheckChange(_message.Message):
+    """CheckChange is one thing that differs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """"purpose" (another version), "decision" (one that came, went, or has another role), "time" (nothing but that it went by)."""
+    decision_id: _builtins.str
+    """Of a decision."""
+    before: _builtins.str
+    """Its role before, the purpose's version, or the verdict's reason. Empty: a decision that wasn't there."""
+    after: _builtins.str
+    """The same at the later instant."""
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        decision_id: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "decision_id", b"decision_id", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckChange: _TypeAlias = CheckChange  # noqa: Y015

@@ -40,6 +40,16 @@ class EvidenceServiceStub:
                 request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.GetReceiptRequest.SerializeToString,
                 response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.GetReceiptResponse.FromString,
                 _registered_method=True)
+        self.ExplainCheck = channel.unary_unary(
+                '/c360.consent.v1.EvidenceService/ExplainCheck',
+                request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ExplainCheckRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ExplainCheckResponse.FromString,
+                _registered_method=True)
+        self.DiffCheck = channel.unary_unary(
+                '/c360.consent.v1.EvidenceService/DiffCheck',
+                request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckResponse.FromString,
+                _registered_method=True)
 
 
 class EvidenceServiceServicer:
@@ -56,6 +66,23 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainCheck(self, request, context):
+        """ExplainCheck tells why Check answers what it answers: every decision that was looked at, which of them decided and why the others
+        didn't, and the identifiers that they are bound to. As of any instant, by the purpose of then.
+        Errors: as ConsentService.Check, and FAILED_PRECONDITION (TOO_MANY_DECISIONS: more than 2,000 decisions or identifiers).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffCheck(self, request, context):
+        """DiffCheck tells what Check answers as of two instants, and what made the difference.
+        Errors: as ExplainCheck.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvidenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +90,16 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.GetReceipt,
                     request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.GetReceiptRequest.FromString,
                     response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'ExplainCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCheck,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ExplainCheckRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ExplainCheckResponse.SerializeToString,
+            ),
+            'DiffCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffCheck,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +130,60 @@ class EvidenceService:
             '/c360.consent.v1.EvidenceService/GetReceipt',
             c360_dot_consent_dot_v1_dot_evidence__pb2.GetReceiptRequest.SerializeToString,
             c360_dot_consent_dot_v1_dot_evidence__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.consent.v1.EvidenceService/ExplainCheck',
+            c360_dot_consent_dot_v1_dot_evidence__pb2.ExplainCheckRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_evidence__pb2.ExplainCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.consent.v1.EvidenceService/DiffCheck',
+            c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,15 @@ class EvidenceServiceStub:
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
     form has no word for what was decided, such as an objection).
     """
+    ExplainCheck: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ExplainCheckRequest, _evidence_pb2.ExplainCheckResponse]
+    """ExplainCheck tells why Check answers what it answers: every decision that was looked at, which of them decided and why the others
+    didn't, and the identifiers that they are bound to. As of any instant, by the purpose of then.
+    Errors: as ConsentService.Check, and FAILED_PRECONDITION (TOO_MANY_DECISIONS: more than 2,000 decisions or identifiers).
+    """
+    DiffCheck: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.DiffCheckRequest, _evidence_pb2.DiffCheckResponse]
+    """DiffCheck tells what Check answers as of two instants, and what made the difference.
+    Errors: as ExplainCheck.
+    """
 
 @_typing.type_check_only
 class EvidenceServiceAsyncStub(EvidenceServiceStub):
@@ -50,6 +59,15 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     belong to it: the same each time.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
     form has no word for what was decided, such as an objection).
+    """
+    ExplainCheck: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ExplainCheckRequest, _evidence_pb2.ExplainCheckResponse]  # type: ignore[assignment]
+    """ExplainCheck tells why Check answers what it answers: every decision that was looked at, which of them decided and why the others
+    didn't, and the identifiers that they are bound to. As of any instant, by the purpose of then.
+    Errors: as ConsentService.Check, and FAILED_PRECONDITION (TOO_MANY_DECISIONS: more than 2,000 decisions or identifiers).
+    """
+    DiffCheck: _aio.UnaryUnaryMultiCallable[_evidence_pb2.DiffCheckRequest, _evidence_pb2.DiffCheckResponse]  # type: ignore[assignment]
+    """DiffCheck tells what Check answers as of two instants, and what made the difference.
+    Errors: as ExplainCheck.
     """
 
 class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,6 +83,27 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         belong to it: the same each time.
         Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
         form has no word for what was decided, such as an objection).
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainCheck(
+        self,
+        request: _evidence_pb2.ExplainCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ExplainCheckResponse, _abc.Awaitable[_evidence_pb2.ExplainCheckResponse]]:
+        """ExplainCheck tells why Check answers what it answers: every decision that was looked at, which of them decided and why the others
+        didn't, and the identifiers that they are bound to. As of any instant, by the purpose of then.
+        Errors: as ConsentService.Check, and FAILED_PRECONDITION (TOO_MANY_DECISIONS: more than 2,000 decisions or identifiers).
+        """
+
+    @_abc_1.abstractmethod
+    def DiffCheck(
+        self,
+        request: _evidence_pb2.DiffCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.DiffCheckResponse, _abc.Awaitable[_evidence_pb2.DiffCheckResponse]]:
+        """DiffCheck tells what Check answers as of two instants, and what made the difference.
+        Errors: as ExplainCheck.
         """
 
 def add_EvidenceServiceServicer_to_server(servicer: EvidenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,65 @@
+"""Laws of explanations: each decision has one role, those of the verdict decide, and the others are no reason for a denial."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.consent.domain.explaining import AGAINST, DECIDES, OLDER, Change, changes, role
+from shared.consent_rule import Case, judge
+from shared.events.consent import DecisionRecorded, Outcome, Scope
+from tests.properties.test_consent_merging import ALL, ASKED, SCOPES, certainly, decided, likely
+
+OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(ALL)
+HISTORIES = st.lists(st.tuples(OUTCOMES, st.integers(0, 9), st.integers(0, 5)), max_size=8).map(
+    lambda drawn: [decided(what, at, by, number + 1) for number, (what, at, by) in enumerate(drawn)]
+)
+CASES = st.builds(
+    lambda joined, history, scope: joined(*history, scope=scope),
+    st.sampled_from([certainly, likely]),
+    HISTORIES,
+    st.sampled_from(SCOPES),
+)
+
+
+def roles(case: Case) -> dict[bytes, str]:
+    verdict = judge(case, ASKED)
+    return {decision.decision_id: role(case, verdict, decision, erased=False) for decision in case.decisions}
+
+
+@given(CASES)
+def test_what_the_verdict_names_decides_and_nothing_else_does(case: Case) -> None:
+    verdict, found = judge(case, ASKED), roles(case)
+    assert {one for one, role in found.items() if role in (DECIDES, AGAINST)} == {verdict.decision_id, verdict.against} - {b""}
+    winner = next((one for one in case.decisions if one.decision_id == verdict.decision_id), None)
+    assert all(
+        winner is not None and one.decided_at <= winner.decided_at for one in case.decisions if found[one.decision_id] == OLDER
+    )
+
+
+@given(CASES, st.data())
+def test_what_was_denied_stays_denied_whatever_is_missing_of_what_did_not_decide(case: Case, data: st.DataObject) -> None:
+    found = roles(case)
+    deciding = [one for one in case.decisions if found[one.decision_id] in (DECIDES, AGAINST)]
+    others = [one for one in case.decisions if found[one.decision_id] not in (DECIDES, AGAINST)]
+    some: list[DecisionRecorded] = data.draw(st.lists(st.sampled_from(others), unique_by=id)) if others else []
+    if deciding and not judge(case, ASKED).permitted:
+        assert not judge(Case(case.purpose, deciding + some, case.now, case.bonds), ASKED).permitted
+
+
+@given(CASES, HISTORIES, st.integers(1, 2))
+def test_there_is_a_change_exactly_where_something_differs(case: Case, more: list[DecisionRecorded], version: int) -> None:
+    before = roles(case)
+    later = Case(case.purpose, [*case.decisions, *more[len(case.decisions) :]], case.now, case.bonds)
+    after = roles(later)
+    reasons = (judge(case, ASKED).reason, judge(later, ASKED).reason)
+    told = changes(before, after, (1, version), reasons)
+    assert bool(told) == (before != after or version != 1 or reasons[0] != reasons[1])
+    assert all(one.before != one.after for one in told)
+    assert changes(before, before, (1, 1), ("CONSENT_GRANTED", "CONSENT_EXPIRED")) == [
+        Change("time", before="CONSENT_GRANTED", after="CONSENT_EXPIRED")
+    ]
+
+
+def test_of_the_identifiers_of_one_person_each_decision_says_why_it_does_not_count() -> None:
+    scope: Scope = "contact_point"
+    case = certainly(decided("granted", 5, 1, 1), decided("granted", 3, 1, 2), decided("withdrawn", 7, 2, 3), scope=scope)
+    assert [roles(case)[one.to_bytes(16)] for one in (1, 2, 3)] == [DECIDES, OLDER, "OTHER_IDENTIFIER"]
