@@ -179,7 +179,7 @@ def _judged(case: Case, counting: Iterable[DecisionRecorded], core: bytes, point
         return Verdict(False, DENIALS[denial.outcome], denial.decision_id, verdict.until)
     # One of them may be the same person or another: it is permitted only if it is either way.
     doubts = [found for _, decisions in sorted(bearing.items()) if not (found := _held(case, own + decisions)).permitted]
-    return _conflict(verdict, min(doubt.decision_id for doubt in doubts)) if doubts else verdict
+    return _conflict(verdict, min(doubt.against or doubt.decision_id for doubt in doubts)) if doubts else verdict
 
 
 def _bearing(purpose: PurposeDefined, decisions: list[DecisionRecorded], point: bytes) -> list[DecisionRecorded]:

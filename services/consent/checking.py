@@ -84,7 +84,7 @@ class Checks:
         instant = await self._log.settled(instant)
         known = await self.purpose(purpose, instant)
         sha256, found = hash_of(known.event), list[Checked | CustomerError]()
-        for one, brief in zip(named, await self.briefs(known.event, named, instant), strict=True):
+        for brief in await self.briefs(known.event, named, instant):
             if isinstance(brief, CustomerError):
                 found.append(brief)
             else:
