@@ -33,8 +33,8 @@ State = Literal[
     "LIMITED",
     "CONFLICT",
     "EXPIRED",
+    "STALE",
 ]
-PERMITTING: Final = frozenset[State]({"DEFAULT_ALLOWED", "GRANTED", "OPTED_IN"})
 STATES: Final[dict[str, State]] = {  # by reason
     "CONTRACT": "DEFAULT_ALLOWED",
     "LEGAL_OBLIGATION": "DEFAULT_ALLOWED",
@@ -51,6 +51,7 @@ STATES: Final[dict[str, State]] = {  # by reason
     "LIMITED": "LIMITED",
     "CONSENT_CONFLICT": "CONFLICT",
     "CONSENT_EXPIRED": "EXPIRED",
+    "CONSENT_STALE": "STALE",
 }
 ALLOWED_BY_LAW: Final = {"contract": "CONTRACT", "legal_obligation": "LEGAL_OBLIGATION"}
 GRANTS: Final[dict[Outcome, str]] = {"granted": "CONSENT_GRANTED", "opted_in": "OPTED_IN"}
@@ -74,30 +75,16 @@ class Bond(msgspec.Struct, frozen=True):
 CERTAIN: Final = Bond()
 
 
-def cores(customers: Iterable[bytes], certain: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """By customer its core: the smallest id of those that are certainly one, joined by these edges. Others' edges count for nothing."""
-    core = {customer: customer for customer in customers}
-
-    def root(customer: bytes) -> bytes:
-        while core[customer] != customer:
-            core[customer] = customer = core[core[customer]]
-        return customer
-
-    for one, other in certain:
-        if one in core and other in core:
-            smaller, larger = sorted((root(one), root(other)))
-            core[larger] = smaller
-    return {customer: root(customer) for customer in core}
-
-
 class Verdict(msgspec.Struct, frozen=True):
-    """`until`: from when on, in microseconds, time alone may change it. `against`: what stands against the decision, in a conflict."""
+    """`until`: from when on, in microseconds, time alone may change it. `against`: what stands against the decision, in a conflict.
+    `ask_again_at`: who denied isn't to be asked again before; 0: nothing is said."""
 
     permitted: bool
     reason: str
     decision_id: bytes = b""
     until: int = END_OF_TIME
     against: bytes = b""
+    ask_again_at: int = 0
 
     @property
     def state(self) -> State:
@@ -176,7 +163,7 @@ def _judged(case: Case, counting: Iterable[DecisionRecorded], core: bytes, point
     standing = [newest for decisions in bearing.values() if (newest := _standing(case.purpose, decisions)) is not None]
     if standing:
         denial = max(standing, key=precedence)
-        return Verdict(False, DENIALS[denial.outcome], denial.decision_id, verdict.until)
+        return _denied(case.purpose, denial, verdict.until)
     # One of them may be the same person or another: it is permitted only if it is either way.
     doubts = [found for _, decisions in sorted(bearing.items()) if not (found := _held(case, own + decisions)).permitted]
     return _conflict(verdict, min(doubt.against or doubt.decision_id for doubt in doubts)) if doubts else verdict
@@ -230,7 +217,7 @@ def _held(case: Case, decisions: Collection[DecisionRecorded]) -> Verdict:
 
 def _held_by(case: Case, latest: DecisionRecorded, made: Iterable[DecisionRecorded]) -> Verdict:
     if latest.outcome in DENIALS:
-        return Verdict(False, DENIALS[latest.outcome], latest.decision_id)
+        return _denied(case.purpose, latest, END_OF_TIME)
     if case.purpose.scope == "person" and (denial := _unlifted(latest, made)) is not None:
         return _conflict(Verdict(True, GRANTS[latest.outcome], latest.decision_id), denial.decision_id)
     until = END_OF_TIME
@@ -239,6 +226,12 @@ def _held_by(case: Case, latest: DecisionRecorded, made: Iterable[DecisionRecord
         if until <= case.now:
             return Verdict(False, "CONSENT_EXPIRED", latest.decision_id)
     return Verdict(True, GRANTS[latest.outcome], latest.decision_id, until)
+
+
+def _denied(purpose: PurposeDefined, denial: DecisionRecorded, until: int) -> Verdict:
+    days = purpose.ask_again_after_days
+    again = min(denial.decided_at + days * DAY, END_OF_TIME) if days else 0
+    return Verdict(False, DENIALS[denial.outcome], denial.decision_id, until, ask_again_at=again)
 
 
 def _unlifted(grant: DecisionRecorded, made: Iterable[DecisionRecorded]) -> DecisionRecorded | None:
@@ -261,7 +254,14 @@ def _lacking(purpose: PurposeDefined, decision: DecisionRecorded) -> str:
         return ""
     if purpose.double_opt_in and not decision.confirmed:
         return "CONSENT_UNCONFIRMED"
-    return "AGE_NOT_ATTESTED" if decision.attested_age < purpose.minimum_age else ""
+    if decision.attested_age < purpose.minimum_age:
+        return "AGE_NOT_ATTESTED"
+    return "CONSENT_STALE" if purpose.notice and not _was_shown(purpose, decision) else ""
+
+
+def _was_shown(purpose: PurposeDefined, decision: DecisionRecorded) -> bool:
+    shown = decision.notice
+    return shown is not None and shown.name == purpose.notice and shown.version >= purpose.notice_version
 
 
 Decision = TypeVar("Decision", bound=DecisionRecorded)

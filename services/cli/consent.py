@@ -180,7 +180,9 @@ def check(
     else:
         verdict = "permitted" if answer.permitted else "not permitted"
         by = f"{purpose}@{answer.purpose_version}"
-        render.facts([(purpose, verdict), ("reason", answer.reason), ("decision", answer.decision_id), ("by", by)])
+        facts = [(purpose, verdict), ("reason", answer.reason), ("decision", answer.decision_id), ("by", by)]
+        again = messages.plain(answer)["ask_again_time"]
+        render.facts([*facts, ("not to be asked before", again)] if again else facts)
     if not answer.permitted:
         raise typer.Exit(1)
 

@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from shared import faults
-from shared.consent_rule import Bond, cores
+from shared.consent_rule import Bond
+from shared.cores import cores
 from shared.errors import NotFound, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType

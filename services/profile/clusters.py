@@ -10,7 +10,8 @@ from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, certainly_linked, certainly_reachable, linked, reachable
 from services.profile.enforcement import require_unrestricted
 from services.profile.tables.snapshots import NEVER, Past
-from shared.consent_rule import Bond, Case, cores
+from shared.consent_rule import Bond, Case
+from shared.cores import cores
 from shared.errors import NotFound, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.identifiers import Identifier

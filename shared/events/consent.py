@@ -20,8 +20,8 @@ ALL_TRAITS = "*"
 class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     """What data may be used for, on which legal basis, and what of it; a change is a new version of the purpose.
 
-    Enforced are `legal_basis`, `traits`, `scope`, `double_opt_in`, `minimum_age` and `expires_after_days`; all else is told and
-    enforced by nobody.
+    Enforced are `legal_basis`, `traits`, `scope`, `double_opt_in`, `minimum_age`, `expires_after_days` and `notice`; all
+    else is told and enforced by nobody.
     """
 
     request_id: str
@@ -37,6 +37,8 @@ class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     scope: Scope = "person"  # whom a decision counts for: who made it, or the identifier alone that it was captured for
     contact_points: tuple[str, ...] = ()  # namespaces that are decided about each by itself, such as email; only with that scope
     expires_after_days: int = 0  # a grant counts for so long; 0: until it is taken back
+    notice: str = ""  # a notice's name: a grant counts only if the person was shown it, in `notice_version` or a later one
+    notice_version: int = 0  # the oldest that still says what people need to know; only with `notice`
     ask_again_after_days: int = 0  # who refused isn't to be asked again for so long; 0: nothing is said
     dpv: tuple[str, ...] = ()  # IRIs of the W3C Data Privacy Vocabulary
     data_uses: tuple[str, ...] = ()  # Fideslang keys, such as marketing.advertising.first_party

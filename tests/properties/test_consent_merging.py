@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.consent_rule import DENIALS, OF_THE_WHOLE_PERSON, Bond, Case, Verdict, cores, judge, judge_point
-from shared.events.consent import DecisionRecorded, LegalBasis, Outcome, PurposeDefined, Scope
+from shared.consent_rule import DENIALS, OF_THE_WHOLE_PERSON, Bond, Case, Verdict, judge, judge_point
+from shared.cores import cores
+from shared.events.consent import DecisionRecorded, LegalBasis, NoticeShown, Outcome, PurposeDefined, Scope
 from shared.instants import DAY
 from tests.properties.test_consent_rule import a_decision, a_purpose
 
@@ -130,6 +131,25 @@ def test_a_grant_expires_as_time_passes_and_is_told_until_when_it_counts() -> No
         assert verdict.state == state
         assert until is None or verdict.until == until
     assert judge(Case(purpose, [decided("granted", DAY), decided("granted", 9 * DAY)], 35 * DAY)).permitted
+
+
+def test_a_grant_by_an_older_notice_is_stale_and_so_is_one_without_any() -> None:
+    purpose = msgspec.structs.replace(purpose_of(), notice="asking", notice_version=2)
+
+    def state(name: str, version: int) -> str:
+        shown = NoticeShown(name=name, version=version, locale="en", sha256=b"")
+        grant = msgspec.structs.replace(decided("granted", 1), notice=shown if name else None)
+        return judge(Case(purpose, [grant], 99)).state
+
+    assert [state("", 0), state("asking", 1), state("other", 3)] == ["STALE"] * 3
+    assert [state("asking", 2), state("asking", 3)] == ["GRANTED"] * 2
+
+
+def test_who_denied_is_not_to_be_asked_again_for_so_long_as_the_purpose_says() -> None:
+    purpose = purpose_of(ask_again_after_days=30)
+    assert judge(Case(purpose, [decided("refused", DAY)], 99)).ask_again_at == 31 * DAY
+    assert judge(Case(purpose_of(), [decided("refused", DAY)], 99)).ask_again_at == 0
+    assert judge(Case(purpose, [decided("granted", DAY)], 99)).ask_again_at == 0
 
 
 # The laws.

@@ -79,6 +79,7 @@ def test_what_is_listed_twice_is_listed_once() -> None:
     ("definition", "expected"),
     [
         (a_purpose(request_id="4", controller="nobody"), "CONTROLLER_UNKNOWN"),
+        (a_purpose(request_id="4", notice="nothing", notice_version=1), "NOTICE_UNKNOWN"),
         (a_notice(purposes=("newsletter", "else")), "PURPOSE_UNKNOWN"),
         (a_notice(controller="nobody"), "CONTROLLER_UNKNOWN"),
     ],
@@ -89,7 +90,15 @@ def test_a_definition_refers_to_what_is_defined(definition: Definition, expected
     assert reason(raised) == expected
     [shop] = defined([], a_controller(name="nobody"))
     [other] = defined([], a_purpose(name="else"))
-    assert defined([NEWSLETTER, shop, other], definition)
+    [notice] = defined([NEWSLETTER], a_notice(request_id="9", name="nothing"))
+    assert defined([NEWSLETTER, shop, other, notice], definition)
+
+
+def test_a_purpose_asks_for_no_version_of_a_notice_that_nobody_has_defined() -> None:
+    notices = defined([NEWSLETTER], a_notice())
+    with pytest.raises(InvalidInput) as raised:
+        defined([NEWSLETTER, *notices], a_purpose(request_id="4", notice=notices[0].name, notice_version=2))
+    assert reason(raised) == "NOTICE_UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +145,13 @@ def test_a_purpose_out_of_form_is_refused(changes: dict[str, Any]) -> None:
         (a_purpose(defined_by=""), "NAME_INVALID"),
         (a_purpose(controller="a\0b"), "CONTROLLER_UNKNOWN"),
         (a_purpose(legal_basis="contract", double_opt_in=True), "CONDITION_NOT_ENFORCED"),
+        (a_purpose(legal_basis="legitimate_interest", expires_after_days=3), "CONDITION_NOT_ENFORCED"),
+        (a_purpose(legal_basis="contract", scope="identifier"), "CONDITION_NOT_ENFORCED"),
+        (a_purpose(scope="contact_point"), "PURPOSE_INVALID"),
+        (a_purpose(contact_points=("email",)), "PURPOSE_INVALID"),
+        (a_purpose(scope="contact_point", contact_points=("e mail",)), "PURPOSE_INVALID"),
+        (a_purpose(expires_after_days=3661), "PURPOSE_INVALID"),
+        (a_purpose(notice="asking"), "PURPOSE_INVALID"),
         (a_purpose(legal_basis="legitimate_interest", minimum_age=16), "CONDITION_NOT_ENFORCED"),
         (a_purpose(legal_basis="legitimate_interest", legal_bases={"DE": "consent"}), "LEGAL_BASIS_STRICTER"),
         (a_controller(name="Shop"), "CONTROLLER_INVALID"),

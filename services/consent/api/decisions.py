@@ -113,6 +113,7 @@ def verdict_message(checked: Checked) -> pb.CheckResponse:
         evidence=[position(pos) for pos in checked.evidence],
         purpose_position=position(checked.purpose.pos),
         purpose_sha256=checked.purpose_sha256.hex(),
+        ask_again_time=to_timestamp(verdict.ask_again_at) if verdict.ask_again_at else None,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from c360.consent.v1 import registry_pb2 as pb
 
 from services.consent.domain.definitions import Definition, Kind, notice_text
-from services.consent.views import Placed
+from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
 from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined, Scope
 from shared.instants import to_timestamp
@@ -78,6 +78,8 @@ def _to_purpose(request_id: str, asked: pb.Definition) -> PurposeDefined:
         scope=_scope(purpose.scope),
         contact_points=tuple(purpose.contact_points),
         expires_after_days=purpose.expires_after_days,
+        notice=purpose.notice,
+        notice_version=min(purpose.notice_version, MOST_VERSIONS),
         ask_again_after_days=purpose.ask_again_after_days,
         dpv=tuple(purpose.dpv),
         data_uses=tuple(purpose.data_uses),
@@ -145,6 +147,8 @@ def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
         scope=SCOPES[purpose.scope],
         contact_points=purpose.contact_points,
         expires_after_days=purpose.expires_after_days,
+        notice=purpose.notice,
+        notice_version=purpose.notice_version,
         ask_again_after_days=purpose.ask_again_after_days,
         dpv=purpose.dpv,
         data_uses=purpose.data_uses,

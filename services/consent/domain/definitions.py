@@ -78,6 +78,8 @@ def references(definition: Definition) -> list[Key]:
     found: list[Key] = []
     if isinstance(definition, PurposeDefined | NoticeDefined) and definition.controller:
         found.append(("controller", definition.controller))
+    if isinstance(definition, PurposeDefined) and definition.notice:
+        found.append(("notice", definition.notice))
     if isinstance(definition, NoticeDefined):
         found += [("purpose", name) for name in definition.purposes]
     return found
@@ -86,7 +88,7 @@ def references(definition: Definition) -> list[Key]:
 def define(registry: Registry, command: Define, now: int) -> list[Definition]:
     """A repeated command gives no event: its answer already stands in the registry.
 
-    `now` is later than everything recorded before. Raises InvalidInput (PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, INSTANT_IN_FUTURE,
+    `now` is later than everything recorded before. Raises InvalidInput (PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, NOTICE_UNKNOWN, INSTANT_IN_FUTURE,
     INSTANT_INVALID, IN_FORCE_TOO_EARLY), Conflict (REQUEST_ID_REUSED).
     """
     wanted = tidied(command.definition)
@@ -97,6 +99,12 @@ def define(registry: Registry, command: Define, now: int) -> list[Definition]:
     for reference in references(wanted):
         if reference not in registry.newest:
             raise unknown(reference[0])
+    if (
+        isinstance(wanted, PurposeDefined)
+        and wanted.notice
+        and registry.newest["notice", wanted.notice].version < wanted.notice_version
+    ):
+        raise unknown("notice")
     newest = registry.newest.get(key_of(wanted))
     version, not_before = (newest.version + 1, newest.in_force_at) if newest else (1, 0)
     return [msgspec.structs.replace(wanted, version=version, in_force_at=_in_force_at(command.in_force_at, not_before, now))]

@@ -93,11 +93,17 @@ def _check_conditions(purpose: PurposeDefined) -> None:
     """A condition on grants that isn't enforced is refused rather than kept."""
     if not 0 <= purpose.minimum_age <= MAX_AGE:
         raise _invalid("PURPOSE_INVALID", "minimum_age", f"a minimum age is 0 to {MAX_AGE} years")
+    if bool(purpose.notice) != bool(purpose.notice_version):
+        raise _invalid(
+            "PURPOSE_INVALID", "notice_version", "name a notice together with its oldest version that still counts, from 1"
+        )
     if not 0 <= purpose.expires_after_days <= MAX_DAYS:
         raise _invalid("PURPOSE_INVALID", "expires_after_days", f"a grant counts for at most {MAX_DAYS} days; 0 is no end")
-    if purpose.legal_basis != "consent" and (purpose.double_opt_in or purpose.minimum_age or purpose.expires_after_days):
+    if purpose.legal_basis != "consent" and (
+        purpose.double_opt_in or purpose.minimum_age or purpose.expires_after_days or purpose.notice
+    ):
         raise InvalidInput(
-            "double opt-in, a minimum age and an expiry are conditions on consent: no other legal basis asks for a grant",
+            "double opt-in, a minimum age, an expiry and a notice are conditions on consent: no other legal basis asks for a grant",
             reason="CONDITION_NOT_ENFORCED",
         )
 

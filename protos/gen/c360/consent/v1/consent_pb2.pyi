@@ -354,13 +354,14 @@ class CheckResponse(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     PURPOSE_POSITION_FIELD_NUMBER: _builtins.int
     PURPOSE_SHA256_FIELD_NUMBER: _builtins.int
+    ASK_AGAIN_TIME_FIELD_NUMBER: _builtins.int
     permitted: _builtins.bool
     """Whether the purpose is permitted."""
     reason: _builtins.str
     """Why, as a machine-readable word: "CONTRACT", "LEGAL_OBLIGATION", "LEGITIMATE_INTEREST", "CONSENT_GRANTED",
     "CONSENT_MISSING", "CONSENT_REFUSED", "CONSENT_WITHDRAWN", "OBJECTED", "CONSENT_UNCONFIRMED" (granted, but the purpose asks
     for double opt-in), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age), "CONSENT_EXPIRED" (granted
-    too long ago), "OPTED_IN", "OPTED_OUT", "LIMITED", "CONSENT_CONFLICT" (a stronger identifier, or who may be the same person, has
+    too long ago), "CONSENT_STALE" (granted without the notice that the purpose asks for, or by an older version of it), "OPTED_IN", "OPTED_OUT", "LIMITED", "CONSENT_CONFLICT" (a stronger identifier, or who may be the same person, has
     decided otherwise: ask again).
     """
     decision_id: _builtins.str
@@ -369,7 +370,7 @@ class CheckResponse(_message.Message):
     """Version of the purpose that it was judged by: of those known by `known_at` the one that was in force at `valid_at`."""
     state: _builtins.str
     """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "MINOR", "REFUSED",
-    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT" or "EXPIRED", which don't.
+    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT", "EXPIRED" or "STALE", which don't.
     """
     purpose_sha256: _builtins.str
     """SHA-256, hexadecimal, of that version as it stands in the log."""
@@ -388,6 +389,10 @@ class CheckResponse(_message.Message):
     def purpose_position(self) -> _common_pb2.Position:
         """Where the version of the purpose stands."""
 
+    @_builtins.property
+    def ask_again_time(self) -> _timestamp_pb2.Timestamp:
+        """Who denied isn't to be asked again before. Absent: nothing is said."""
+
     def __init__(
         self,
         *,
@@ -400,10 +405,11 @@ class CheckResponse(_message.Message):
         evidence: _abc.Iterable[_common_pb2.Position] | None = ...,
         purpose_position: _common_pb2.Position | None = ...,
         purpose_sha256: _builtins.str = ...,
+        ask_again_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["purpose_position", b"purpose_position", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_again_time", b"ask_again_time", "purpose_position", b"purpose_position", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "evidence", b"evidence", "permitted", b"permitted", "purpose_position", b"purpose_position", "purpose_sha256", b"purpose_sha256", "purpose_version", b"purpose_version", "reason", b"reason", "state", b"state", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_time", b"ask_again_time", "decision_id", b"decision_id", "evidence", b"evidence", "permitted", b"permitted", "purpose_position", b"purpose_position", "purpose_sha256", b"purpose_sha256", "purpose_version", b"purpose_version", "reason", b"reason", "state", b"state", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

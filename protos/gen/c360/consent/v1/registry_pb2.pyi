@@ -179,8 +179,8 @@ Global___Definition: _TypeAlias = Definition  # noqa: Y015
 
 @_typing.final
 class Purpose(_message.Message):
-    """Purpose is what data may be used for. Enforced are its legal basis, traits, scope, double opt-in, minimum age and expiry, by the
-    newest version; all else is told, and enforced by nobody.
+    """Purpose is what data may be used for. Enforced are its legal basis, traits, scope, double opt-in, minimum age, expiry and
+    notice, by the newest version; all else is told, and enforced by nobody.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -219,6 +219,8 @@ class Purpose(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     CONTACT_POINTS_FIELD_NUMBER: _builtins.int
     EXPIRES_AFTER_DAYS_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    NOTICE_VERSION_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     legal_basis: Global___LegalBasis.ValueType
@@ -234,11 +236,17 @@ class Purpose(_message.Message):
     (none) to 150; only with the basis consent. Enforced.
     """
     ask_again_after_days: _builtins.int
-    """Who refused isn't to be asked again for so many days, 0 (nothing is said) to 3660. For whoever asks; not enforced."""
+    """Who denied isn't to be asked again for so many days, 0 (nothing is said) to 3660. For whoever asks, in CheckResponse; not enforced."""
     scope: Global___Scope.ValueType
     """For whom a decision counts. Default: the person. Enforced."""
     expires_after_days: _builtins.int
     """For how many days a grant counts, 0 (until it is taken back) to 3660; only with the basis consent. Enforced."""
+    notice: _builtins.str
+    """A notice's name: a grant counts only if the person was shown it. It must be defined; only with the basis consent. Enforced."""
+    notice_version: _builtins.int
+    """The oldest version of the notice that still says what people need to know: who was shown an older one has to be asked again. From
+    1, with `notice`.
+    """
     @_builtins.property
     def traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the traits and identifier namespaces it may see; "*" for all. At most 500. Enforced."""
@@ -284,10 +292,12 @@ class Purpose(_message.Message):
         scope: Global___Scope.ValueType = ...,
         contact_points: _abc.Iterable[_builtins.str] | None = ...,
         expires_after_days: _builtins.int = ...,
+        notice: _builtins.str = ...,
+        notice_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
