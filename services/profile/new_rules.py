@@ -11,7 +11,7 @@ from services.profile.clusters import cluster_of, joined, oldest_first
 from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import Held
+from services.profile.domain.state import MAX_TRAITS, Held
 from services.profile.sweep import Opened, Traits
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Rulebook
@@ -45,16 +45,15 @@ class NewRules:
         self, activated: Opened, purpose: PurposeDefined, after: Place | None
     ) -> AsyncGenerator[tuple[list[Traits], Place], None]:
         """Whose traits, as far as the purpose may see them, the rules before and these choose differently at that instant."""
-        old, new = (self._rulebook.version(number) for number in (max(activated.public.version - 1, 1), activated.public.version))
-        if (old.document.default, old.document.traits, old.document.computed) == (
-            new.document.default, new.document.traits, new.document.computed,
-        ):  # fmt: skip
+        numbers = (max(activated.public.version - 1, 1), activated.public.version)
+        old, new = (self._rulebook.version(number).rules for number in numbers)
+        if old.keeping.first == new.keeping.first and _same_choice(old, new):
             return
         looked_at = after.looked_at if after else 0
         async with aclosing(self._states.pages(PAGE_STREAMS, after=after.stream if after else b"")) as pages:
             async for page in pages:
                 looked_at += len(page)
-                found = await self._differing(page, old.rules, new.rules, activated.record.recorded_at, purpose)
+                found = await self._differing(page, old, new, activated.record.recorded_at, purpose)
                 yield [Traits(record, activated) for record in found], Place(new.version, page[-1], looked_at)
 
     async def _differing(
@@ -63,9 +62,12 @@ class NewRules:
         """Of those in the page who answer for themselves, by the new rules."""
         held = await joined(page, lambda streams: self._history.of(new.keeping).states(streams, at))
         clusters = _canonical(page, held)
+        if _same_choice(old, new):
+            clusters = {customer: cluster for customer, cluster in clusters.items() if _too_many(cluster.values())}
         now = await self._chooser.records(clusters, new, Instant(known_at=at))
-        if old.keeping != new.keeping and held:
-            before = await self._history.of(old.keeping).states(held.keys(), at)
+        if old.keeping != new.keeping and clusters:
+            wanted = {member for cluster in clusters.values() for member in cluster}
+            before = await self._history.of(old.keeping).states(wanted, at)
             clusters = {customer: {member: before[member] for member in cluster} for customer, cluster in clusters.items()}
         was = await self._chooser.records(clusters, old, Instant(known_at=at))
         return [
@@ -73,6 +75,22 @@ class NewRules:
             for customer, record in now.items()
             if customer not in was or _seen(record, purpose) != _seen(was[customer], purpose)
         ]
+
+
+def _same_choice(old: Rules, new: Rules) -> bool:
+    """Whether they make the same of what both keep; of whoever has too many traits they may keep others (`Keeping.first`)."""
+    meanings = [{name: one.meaning for name, one in rules.computed.all.items()} if rules.computed else {} for rules in (old, new)]
+    return (old.default, old.traits, meanings[0]) == (new.default, new.traits, meanings[1])
+
+
+def _too_many(cluster: Collection[Held]) -> bool:
+    """Whether some traits may be left out."""
+    told = 0
+    for one in (held.state for held in cluster):
+        told += len(one.traits) + len(one.assertions) + len(one.removals) + len(one.too_large)
+        if one.left_out_for or told > MAX_TRAITS:
+            return True
+    return False
 
 
 def _canonical(page: Collection[bytes], held: Mapping[bytes, Held]) -> dict[bytes, dict[bytes, Held]]:

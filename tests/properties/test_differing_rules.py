@@ -3,15 +3,17 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.profile.domain.golden import golden_record
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import differing, standing, standing_by
 from services.profile.domain.rules_document import read, rules_of
+from services.profile.domain.state import MAX_TRAITS
 from tests.properties.past_store import AUDIT
 from tests.properties.pasts import CUSTOMERS, pasts
+from tests.properties.test_profile_limits import room_for_traits
 from tests.properties.test_whatif import tried
 
 counted = st.sampled_from(
@@ -46,15 +48,23 @@ def text_of(document: dict[str, Any]) -> str:
     return msgspec.json.encode(document).decode()
 
 
-@given(pasts, documents, documents)
+BOTH = [(0, ("identify", 0, 1, "web", {"city": "Kiel", "tier": 1}))]
+ANY = {"a": {"when": CONDITIONS[2]}}
+ALSO = [ANY | {"b": {"when": f"has(traits.{name})"}} for name in ("city", "tier")]
+
+
+@example(BOTH, {"segments": ANY}, {"segments": ALSO[0]}, 1)
+@example(BOTH, {"segments": ANY}, {"segments": ALSO[1]}, 1)
+@given(pasts, documents, documents, st.sampled_from([MAX_TRAITS, MAX_TRAITS, 1]))
 async def test_of_a_segment_that_does_not_differ_nobody_enters_or_leaves_by_other_rules(
-    steps: list[Any], old: dict[str, Any], new: dict[str, Any]
+    steps: list[Any], old: dict[str, Any], new: dict[str, Any], room: int
 ) -> None:
-    world = await tried(steps, text_of(old))
-    before, _ = await world.served(AUDIT)
-    was = world.chooser.in_force
-    await world.activate(text_of(new))
-    after, _ = await world.served(AUDIT)
+    with room_for_traits(room):
+        world = await tried(steps, text_of(old))
+        before, _ = await world.served(AUDIT)
+        was = world.chooser.in_force
+        await world.activate(text_of(new))
+        after, _ = await world.served(AUDIT)
     moved = {name for customer in before for name in before[customer][1] ^ after[customer][1]}
     assert moved <= differing(was, world.chooser.in_force)
 
@@ -68,7 +78,8 @@ def test_no_other_segment_differs_for_one_that_is_added_changed_or_told_otherwis
         rules_of(read(text_of(one)), 1) for one in (document, document | {"segments": segments | {name: {"when": when}}})
     )
     changed = document["segments"].get(name, {}).get("when") != when
-    assert differing(rules, other) == differing(other, rules) == ({name} if changed else set())
+    others = {one for one in segments if rules.keeping.first != other.keeping.first and "exists" in segments[one]["when"]}
+    assert differing(rules, other) == differing(other, rules) == ({name} | others if changed else set()), "or those of any trait"
     assert not differing(rules, rules)
 
 

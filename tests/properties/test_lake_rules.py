@@ -4,7 +4,7 @@ wherever it was interrupted; and it is told once."""
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.profile import instants as reading
@@ -14,6 +14,7 @@ from services.profile.changes import Because, Erased
 from services.profile.choosing import THEN, RulesChoice
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import RulesDocument, read, to_json
+from services.profile.domain.state import MAX_TRAITS
 from services.profile.new_rules import Place
 from services.profile.sweep import Traits
 from services.profile.tables.rulebook import RULES_STREAM
@@ -26,6 +27,7 @@ from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller
 from tests.properties.plain_replay import plain_refusal
 from tests.properties.test_profile_changes import ADDRESSES, RULES, Story, values_of
+from tests.properties.test_profile_limits import room_for_traits
 
 ORDERS = "event.name == 'Order Completed'"
 COUNTED = read(f"""{{"computed": {{"orders": {{"of": "{ORDERS}", "aggregate": "count"}}}}}}""")
@@ -33,9 +35,10 @@ FIRST = read("""{"traits": {"city": {"rule": "first"}}}""")
 SHORT = read(f"""{{"computed": {{"orders": {{"of": "{ORDERS}", "aggregate": "count", "window": "2s"}}}}}}""")
 LONG = read(f"""{{"computed": {{"orders": {{"of": "{ORDERS}", "aggregate": "count", "window": "20s"}}}}}}""")
 SEGMENTED = read("""{"segments": {"kielers": {"when": "traits.city == 'Kiel'"}}}""")
+OTHER = read("""{"segments": {"mailed": {"when": "has(traits.email)"}}}""")
 who = st.sampled_from([0, 0, 1])  # mostly one, so that there is much of her
 when = st.integers(1, 6).map(lambda seconds: seconds * SECOND)
-documents = st.sampled_from([COUNTED, FIRST, SEGMENTED, RULES, SHORT, SHORT, LONG, LONG])
+documents = st.sampled_from([COUNTED, FIRST, SEGMENTED, OTHER, RULES, SHORT, SHORT, LONG, LONG])
 activations = st.tuples(st.just("activate"), documents, st.sampled_from([0, 0, 1, 2]))
 said = st.fixed_dictionaries({"city": st.sampled_from(["Kiel", "Ulm", None])}, optional={"email": st.sampled_from(ADDRESSES)})
 deeds = st.one_of(
@@ -164,13 +167,21 @@ def values(traits: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in traits.items() if name != "since"}
 
 
-@given(steps, st.sampled_from([AUDIT, AUDIT, SUPPORT]), st.integers(1, 2), st.integers(1, 3))
+BOTH = (False, ("identify", 0, SECOND, "web", {"city": "Kiel", "email": ADDRESSES[0]}))
+
+
+@example([BOTH, (False, ("activate", SEGMENTED, 0)), (False, ("activate", OTHER, 1))], AUDIT, 1, 1, 1)
+@given(steps, st.sampled_from([AUDIT, AUDIT, SUPPORT]), st.integers(1, 2), st.integers(1, 3), st.sampled_from([MAX_TRAITS, 1]))
 async def test_the_newest_rows_say_what_a_read_as_known_then_says(
-    steps: list[tuple[bool, Any]], purpose: PurposeDefined, page_streams: int, page_events: int
+    steps: list[tuple[bool, Any]], purpose: PurposeDefined, page_streams: int, page_events: int, room: int
 ) -> None:
     story = RuledStory()
     lake = Lake(story.past, purpose)
-    with patch.object(looking, "PAGE_STREAMS", page_streams), patch.object(reading, "PAGE_EVENTS", page_events):
+    with (
+        room_for_traits(room),
+        patch.object(looking, "PAGE_STREAMS", page_streams),
+        patch.object(reading, "PAGE_EVENTS", page_events),
+    ):
         await story.tell(steps, lake)
         await lake.export()
         now = story.past.log.now

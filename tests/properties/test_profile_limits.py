@@ -9,6 +9,8 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.profile import new_rules
+from services.profile.domain import golden
 from services.profile.domain import state as states
 from services.profile.domain.explanation import explain
 from services.profile.domain.fold import evolve
@@ -30,6 +32,17 @@ namings = st.lists(st.tuples(st.integers(0, 20), st.lists(st.integers(0, 9), max
 @contextmanager
 def room_for(names: int) -> Iterator[None]:
     with patch.object(states, "MAX_NAMED", names), patch.object(states, "MAX_TOLD", names):
+        yield
+
+
+@contextmanager
+def room_for_traits(names: int) -> Iterator[None]:
+    """Of a state and of a profile."""
+    with (
+        patch.object(states, "MAX_TOLD", names),
+        patch.object(golden, "MAX_TRAITS", names),
+        patch.object(new_rules, "MAX_TRAITS", names),
+    ):
         yield
 
 

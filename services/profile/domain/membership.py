@@ -85,6 +85,8 @@ def _says_the_same(one: Condition, other: Condition, old: Rules, new: Rules) -> 
     was, now = (rules.computed.all if rules.computed is not None else {} for rules in (old, new))
     if any(was[name].meaning != now[name].meaning for name in one.uses):
         return False
+    if old.keeping.first != new.keeping.first and not one.sent <= old.keeping.first & new.keeping.first:
+        return False  # of whoever has too many traits others may be left out
     if EVERY_FIELD in one.sent:  # what is sent under the name of a computed trait isn't looked at
         return (old.default, old.traits) == (new.default, new.traits) and was.keys() == now.keys()
     return all(old.of(name) == new.of(name) and (name in was) is (name in now) for name in one.sent)
