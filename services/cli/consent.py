@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import consent_confirming, consent_evidence, consent_import, definitions, render
+from services.cli import consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
 from services.cli.audiences.command import filter_file
 from services.cli.errors import NotReachable
 from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message
@@ -39,10 +39,11 @@ class Decided(StrEnum):
     LIMITED = "limited"
 
 
-app = typer.Typer(no_args_is_help=True, help="Purposes, controllers and notices, and what each person decided.")
+app = typer.Typer(no_args_is_help=True, help="Purposes, controllers, notices and mappings, and what each person decided.")
 app.add_typer(definitions.purposes, name="purposes")
 app.add_typer(definitions.controllers, name="controllers")
 app.add_typer(definitions.notices, name="notices")
+app.add_typer(definitions.mappings, name="mappings")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 app.command()(consent_evidence.receipt)
@@ -50,6 +51,8 @@ app.command()(consent_evidence.explain)
 app.command()(consent_evidence.diff)
 app.command()(consent_confirming.request_confirmation)
 app.command()(consent_confirming.confirm)
+app.command()(consent_signals.signal)
+app.command()(consent_signals.signals)
 
 
 @app.command()
@@ -219,11 +222,14 @@ def decisions(
             d["method"],
             "yes" if d["confirmed"] else "",
             _shown(d["notice"]),
+            d["because"],
             d["decision_id"],
         )
         for d in listed
     ]
-    render.table("Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "decision"), rows)
+    render.table(
+        "Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "by signal", "decision"), rows
+    )
 
 
 def _shown(notice: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""`c360 consent purposes`, `controllers` and `notices`: what decisions and reads refer to, in versions."""
+"""`c360 consent purposes`, `controllers`, `notices` and `mappings`: what decisions and reads refer to, in versions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from uuid import uuid4
 import typer
 
 from services.cli import paging, render
-from services.cli.documents import read_document
-from services.cli.errors import Misused, NotReachable
+from services.cli.definition_documents import document_of, fill, read
+from services.cli.errors import NotReachable
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, KnownAt, RequestId, TimeoutS, instant_parser
 
 if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2, registry_pb2_grpc
 
-PURPOSE, CONTROLLER, NOTICE = "purpose", "controller", "notice"  # as the protos' oneof calls them
-SCOPES: Final = ("person", "contact-point", "identifier")
-BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
-NAMES: Final = {PURPOSE: "service", CONTROLLER: "operator", NOTICE: "privacy"}  # that every installation has, for examples
+PURPOSE, CONTROLLER, NOTICE, MAPPING = "purpose", "controller", "notice", "mapping"  # as the protos' oneof calls them
+NAMES: Final = {
+    PURPOSE: "service",
+    CONTROLLER: "operator",
+    NOTICE: "privacy",
+    MAPPING: "signals",
+}  # that every installation has, for examples
 
 DefinitionName = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and underscores.")]
 DefinitionVersion = Annotated[int, typer.Option("--version", min=0, max=MOST, metavar="N", help="Default: the one in force.")]
@@ -72,7 +75,7 @@ def show_version(request: registry_pb2.GetVersionAtRequest, document: bool, as_j
         found = stub.GetVersionAt(request, timeout=timeout_s).definition
     shown = _plain(found)
     if document:
-        render.document(_document(found))
+        render.document(document_of(found))
     elif as_json:
         render.document(shown)
     else:
@@ -119,7 +122,7 @@ def define_version(
     from services.cli import messages
 
     definition = registry_pb2.Definition(name=name, defined_by=by, reason=reason, in_force_time=messages.timestamp(start))
-    _fill(getattr(definition, kind), _read(file))
+    fill(getattr(definition, kind), read(file))
     request = registry_pb2.DefineRequest(request_id=request_id or str(uuid4()), definition=definition)
     try:
         with _registry() as stub:
@@ -212,66 +215,22 @@ notices: Final = _commands(
     lambda one: (one["purposes"], one["controller"], [text["locale"] for text in one["texts"]]),
 )
 
+mappings: Final = _commands(
+    MAPPING,
+    "Which of our purposes is decided by what browsers, consent platforms and phones say.",
+    ("by",),
+    lambda one: (sorted(json.loads(one["document"])),),
+)
+
 
 def _plain(definition: registry_pb2.Definition) -> dict[str, Any]:
     """With what it says beside who said it and when."""
     from services.cli import messages
 
     whole: dict[str, Any] = messages.plain(definition)
-    contents = [whole.pop(kind) for kind in (PURPOSE, CONTROLLER, NOTICE)]
+    contents = [whole.pop(kind) for kind in (PURPOSE, CONTROLLER, NOTICE, MAPPING)]
     content: dict[str, Any] = next(content for content in contents if content is not None)
     return whole | content
-
-
-def _document(definition: registry_pb2.Definition) -> dict[str, Any]:
-    """What `define` takes again. Hashes are never taken."""
-    from services.cli import messages
-
-    content: dict[str, Any] = messages.plain(getattr(definition, str(definition.WhichOneof("content"))))
-    texts = [{name: text[name] for name in ("locale", "text")} for text in content.get("texts", ())]
-    return content | ({"texts": texts} if texts else {})
-
-
-def _fill(message: Any, content: dict[str, Any]) -> None:
-    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID)."""
-    from google.protobuf.json_format import ParseDict, ParseError
-
-    content = dict(content)
-    if "legal_basis" in content:
-        content["legal_basis"] = _basis(content["legal_basis"])
-    if isinstance(bases := content.get("legal_bases"), dict):
-        content["legal_bases"] = {place: _basis(basis) for place, basis in bases.items()}
-    if "scope" in content:
-        if content["scope"] not in SCOPES:
-            raise Misused("SCOPE_INVALID", f"a scope is one of {', '.join(SCOPES)}")
-        content["scope"] = _enum_name("SCOPE", content["scope"])
-    try:
-        ParseDict(content, message)
-        message.SetInParent()
-    except ParseError as error:
-        raise Misused("DOCUMENT_INVALID", str(error)) from None
-
-
-def _basis(word: Any) -> str:
-    """Raises Misused (LEGAL_BASIS_INVALID)."""
-    if word not in BASES:
-        raise Misused("LEGAL_BASIS_INVALID", f"a legal basis is one of {', '.join(BASES)}")
-    return _enum_name("LEGAL_BASIS", word)
-
-
-def _enum_name(kind: str, word: str) -> str:
-    return f"{kind}_{word.upper().replace('-', '_')}"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Raises Misused (FILE_UNREADABLE, DOCUMENT_INVALID)."""
-    try:
-        content = json.loads(read_document(file))
-    except ValueError as error:
-        raise Misused("DOCUMENT_INVALID", f"{file} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise Misused("DOCUMENT_INVALID", f"{file} is not a JSON object")
-    return content
 
 
 def _versioned(one: dict[str, Any]) -> str:

@@ -8,18 +8,22 @@ from c360.consent.v1.confirmation_pb2_grpc import add_ConfirmationServiceService
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
 from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_server
 from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from c360.consent.v1.signals_pb2_grpc import add_SignalServiceServicer_to_server
 
 from services.consent.api.confirmations import ConfirmationApi
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
 from services.consent.api.evidence import EvidenceApi
+from services.consent.api.signals import SignalApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
 from services.consent.evidence import Receipts
+from services.consent.evidence_key import EvidenceKey
 from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.persons import Persons
 from services.consent.purging import Purger
+from services.consent.receiving import Receiver
 from services.consent.registry import Registry
 from services.consent.views import Decisions, Definitions
 from services.consent.writing import CONSENT_PARTITION, ConsentLog
@@ -70,6 +74,9 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     explanations = Explanations(checks, persons, decisions, log)
     evidence = EvidenceApi(Receipts(decisions, definitions), explanations, progress, keyring.lookup_key)
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
+    receiver = Receiver(pool, definitions, log, EvidenceKey(keyring.lookup_key), new_id)
+    signals = SignalApi(receiver, keyring.lookup_key)
+    server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def become_ready() -> None:

@@ -1,4 +1,4 @@
-"""Consent's read models of its own events: definitions and decisions."""
+"""Consent's read models of its own events: definitions and decisions. What signals it keeps: `signals.py`."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
@@ -7,6 +7,7 @@ import msgspec
 
 from services.consent.domain.definitions import KINDS, Definition, Kind
 from services.consent.domain.ledger import NOW, Instant
+from services.consent.signals import Signals
 from shared.consent_rule import outlives_erasure
 from shared.errors import TooLarge
 from shared.events.catalogue import encode
@@ -16,6 +17,7 @@ from shared.events.consent import (
     NoticeDefined,
     PurposeDefined,
 )
+from shared.events.signals import MappingDefined, SignalReceived
 from shared.instants import END_OF_TIME
 from shared.log import Record
 
@@ -27,6 +29,7 @@ DECODERS: dict[str, Callable[[bytes], Definition]] = {
     "purpose": msgspec.msgpack.Decoder(PurposeDefined).decode,
     "controller": msgspec.msgpack.Decoder(ControllerDefined).decode,
     "notice": msgspec.msgpack.Decoder(NoticeDefined).decode,
+    "mapping": msgspec.msgpack.Decoder(MappingDefined).decode,
 }
 decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
 
@@ -43,8 +46,9 @@ async def apply(connection: Any, records: Sequence[Record]) -> None:
     """Runs in the transaction that writes these events."""
     events = [(record.entry.public(), record) for record in records]
     await Decisions.apply(connection, [(event, record) for event, record in events if isinstance(event, DecisionRecorded)])
+    await Signals.apply(connection, [(event, record) for event, record in events if isinstance(event, SignalReceived)])
     for event, record in events:
-        if not isinstance(event, DecisionRecorded):
+        if not isinstance(event, DecisionRecorded | SignalReceived):
             await Definitions.apply(connection, event, record)
 
 
@@ -145,6 +149,13 @@ class Decisions:
                 [record.recorded_at for _, record in decided],
                 [encode(event) for event, _ in decided],
             )
+
+    async def of_signal(self, value_hash: bytes, signal_id: bytes, pos: int, most: int) -> list[Placed[DecisionRecorded]]:
+        """Those that follow from a signal: they stand right behind it, `most` at most."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM decisions WHERE value_hash = $1 AND pos > $2 AND pos <= $3 ORDER BY pos", value_hash, pos, pos + most
+        )
+        return [placed for placed in map(_placed_decision, rows) if placed.event.signal_id == signal_id]
 
     async def of_requests(self, request_ids: Collection[str]) -> dict[str, Placed[DecisionRecorded]]:
         rows = await self._pool.fetch("SELECT * FROM decisions WHERE request_id = ANY($1::text[])", list(request_ids))

@@ -125,6 +125,8 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     confirm_by: int = 0  # of a grant that waits to be confirmed: until when; 0: it doesn't
     token_sha256: bytes = b""  # of what it is confirmed with
     confirms: bytes = b""  # the decision that waited for this one
+    signal_id: bytes = b""  # of the signal that it follows from; empty: it was told as a decision
+    because: str = ""  # where in the signal it stands, such as usca.sale_opt_out
 
 
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)

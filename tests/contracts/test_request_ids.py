@@ -7,6 +7,7 @@ import pytest
 
 from services.consent.domain.definitions import Define
 from services.consent.domain.ledger import RecordDecision
+from services.consent.domain.receiving import ReceiveSignal
 from services.identity.activating import ActivateRules
 from services.identity.domain.decision import Decide, Party
 from services.identity.domain.erasure import EraseCustomer
@@ -24,6 +25,9 @@ WRITES: dict[str, Callable[[str], Any]] = {
     ),
     "consent: decision": lambda r: RecordDecision(
         request_id=r, identifier_hash=bytes(32), namespace="email", purpose="a", outcome="granted"
+    ),
+    "consent: signal": lambda r: ReceiveSignal(
+        request_id=r, identifier_hash=bytes(16), namespace="anonymous_id", kind="gpc", text="1"
     ),
     "identity: erasure": lambda r: EraseCustomer(
         request_id=r, customer=bytes(16), policy="refuse", reason="asked", requested_by=""

@@ -15,6 +15,7 @@ from c360.consent.v1 import consent_pb2 as pb
 from c360.consent.v1 import registry_pb2 as registry
 from c360.consent.v1.consent_pb2_grpc import ConsentServiceStub
 from c360.consent.v1.registry_pb2_grpc import RegistryServiceStub
+from c360.consent.v1.signals_pb2_grpc import SignalServiceStub
 from nats.aio.client import Client
 
 from services.stack.stack import Stack
@@ -52,6 +53,7 @@ class Shop:
         self.channel = channel
         self.calls: Any = ConsentServiceStub(channel)
         self.registry: Any = RegistryServiceStub(channel)
+        self.signals: Any = SignalServiceStub(channel)
         self._key = FileKeyring(Path(stack.environment_of("consent")["C360_KEYRING_FILE"])).lookup_key
 
     @staticmethod

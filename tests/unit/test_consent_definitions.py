@@ -196,6 +196,7 @@ def test_a_shop_starts_with_purposes_that_are_all_told_of_by_a_notice() -> None:
         "service": "contract",
         "marketing": "consent",
         "analytics": "legitimate_interest",
+        "advertising": "consent",
         "audit": "legal_obligation",
     }
     assert [name for name, purpose in purposes.items() if ALL_TRAITS in purpose.traits] == ["audit"]

@@ -1,6 +1,7 @@
 """What consent's edges translate alike."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from c360.common.v1.common_pb2 import Position
 from c360.consent.v1.consent_pb2 import CheckBatchRequest, CheckRequest, FilterAudienceRequest, ListDecisionsRequest
@@ -11,6 +12,11 @@ from services.consent.domain.ledger import Instant
 from services.consent.writing import CONSENT_PARTITION
 from shared.instants import END_OF_TIME
 from shared.rpc.edge import instant
+from shared.rpc.paging import Page, token_of
+
+MOST_PAGE_BYTES: Final = 1_000_000  # one of what is listed is at most half of it; the page stays below the largest message
+
+Row = TypeVar("Row")
 
 Asking = CheckRequest | ExplainCheckRequest | CheckBatchRequest | FilterAudienceRequest | ListDecisionsRequest | GetVersionAtRequest
 
@@ -27,3 +33,16 @@ def instant_in(request: Any, valid_at: str, known_at: str) -> Instant:
 
 def position(pos: int) -> Position:
     return Position(log="consent", partition=CONSENT_PARTITION, number=pos)
+
+
+def cut_to_fit(
+    page: Page[Any], found: Sequence[Row], place_of: Callable[[Row], Any], size_of: Callable[[Row], int]
+) -> tuple[Sequence[Row], str]:
+    """As `Page.cut`, and no more than fits in a message; one at least."""
+    shown, token = page.cut(found, place_of)
+    size = 0
+    for number, row in enumerate(shown):
+        size += size_of(row)
+        if number and size > MOST_PAGE_BYTES:
+            return shown[:number], token_of(place_of(shown[number - 1]))
+    return shown, token

@@ -145,6 +145,8 @@ def decision_message(placed: Placed[DecisionRecorded]) -> pb.Decision:
         proof_sha256=decision.proof_sha256.hex(),
         confirm_by_time=to_timestamp(decision.confirm_by) if decision.confirm_by else None,
         confirms=to_text(decision.confirms) if decision.confirms else "",
+        signal_id=to_text(decision.signal_id) if decision.signal_id else "",
+        because=decision.because,
     )
 
 

@@ -8,12 +8,14 @@ from services.consent.domain.definitions import Definition, Kind, notice_text
 from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
 from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined, Scope
+from shared.events.signals import MappingDefined
 from shared.instants import to_timestamp
 
 KINDS: Final[dict[pb.DefinitionKind.ValueType, Kind]] = {
     pb.DEFINITION_KIND_PURPOSE: "purpose",
     pb.DEFINITION_KIND_CONTROLLER: "controller",
     pb.DEFINITION_KIND_NOTICE: "notice",
+    pb.DEFINITION_KIND_MAPPING: "mapping",
 }
 LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
     "consent": pb.LEGAL_BASIS_CONSENT,
@@ -39,7 +41,16 @@ def to_definition(request_id: str, asked: pb.Definition) -> Definition:
             return _to_controller(request_id, asked)
         case "notice":
             return _to_notice(request_id, asked)
-    raise InvalidInput("say what to define: a purpose, a controller or a notice", reason="DEFINITION_MISSING")
+        case "mapping":
+            return MappingDefined(
+                request_id=request_id,
+                name=asked.name,
+                version=0,
+                document=asked.mapping.document,
+                defined_by=asked.defined_by,
+                reason=asked.reason,
+            )
+    raise InvalidInput("say what to define: a purpose, a controller, a notice or a mapping", reason="DEFINITION_MISSING")
 
 
 def to_message(placed: Placed[Definition], texts: bool = True) -> pb.Definition:
@@ -59,6 +70,8 @@ def to_message(placed: Placed[Definition], texts: bool = True) -> pb.Definition:
             message.controller.CopyFrom(_of_controller(event))
         case NoticeDefined():
             message.notice.CopyFrom(_of_notice(event, texts))
+        case MappingDefined():
+            message.mapping.document = event.document
     return message
 
 

@@ -7,7 +7,7 @@ import msgspec
 from c360.consent.v1 import registry_pb2 as pb
 from c360.consent.v1 import registry_pb2_grpc
 
-from services.consent.api.asking import asked_instant, position
+from services.consent.api.asking import asked_instant, cut_to_fit, position
 from services.consent.api.definition_messages import KINDS, to_definition, to_message
 from services.consent.domain.definitions import Define, Definition, Kind, differences
 from services.consent.registry import Registry
@@ -15,10 +15,9 @@ from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
 from shared.events.catalogue import encode
 from shared.rpc.edge import instant
-from shared.rpc.paging import Page, token_of
+from shared.rpc.paging import Page
 from shared.rpc.server import seconds_left
 
-MOST_PAGE_BYTES: Final = 1_000_000  # a definition is at most about half of it, and the page stays below the largest message
 BY_NAME: Final = msgspec.msgpack.Decoder(Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]{1,64}$")])
 BY_VERSION: Final = msgspec.msgpack.Decoder(Annotated[int, msgspec.Meta(ge=0, le=MOST_VERSIONS)])
 
@@ -72,17 +71,10 @@ class RegistryApi(registry_pb2_grpc.RegistryServiceServicer):
 def _cut(
     page: Page[Any], found: Sequence[Placed[Definition]], place_of: Callable[[Placed[Definition]], Any]
 ) -> tuple[Sequence[Placed[Definition]], str]:
-    """As `Page.cut`, and no more than fits in a message; one at least."""
-    shown, token = page.cut(found, place_of)
-    size = 0
-    for number, placed in enumerate(shown):
-        size += len(encode(placed.event))
-        if number and size > MOST_PAGE_BYTES:
-            return shown[:number], token_of(place_of(shown[number - 1]))
-    return shown, token
+    return cut_to_fit(page, found, place_of, lambda placed: len(encode(placed.event)))
 
 
 def _kind(value: pb.DefinitionKind.ValueType) -> Kind:
     if (kind := KINDS.get(value)) is None:
-        raise InvalidInput("say what it is: a purpose, a controller or a notice", reason="KIND_MISSING")
+        raise InvalidInput("say what it is: a purpose, a controller, a notice or a mapping", reason="KIND_MISSING")
     return kind

@@ -1,4 +1,4 @@
-"""What may be defined: purposes, controllers and notices, in versions. Pure.
+"""What may be defined: purposes, controllers, notices and mappings, in versions. Pure.
 
 Whoever defines something gives the event itself; its version, and the instant where none is given, are ours.
 """
@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.consent.domain.form import NAME, check_form
+from services.consent.domain.signals.mapping import read_mapping
 from shared.errors import InvalidInput
 from shared.events.catalogue import EventType
 from shared.events.consent import (
@@ -22,25 +23,33 @@ from shared.events.consent import (
     NoticeText,
     PurposeDefined,
 )
+from shared.events.signals import MAPPING_DEFINED, MappingDefined
 from shared.instants import SECOND
 from shared.request_ids import check_request_id, reused
 
-Kind = Literal["purpose", "controller", "notice"]
-Definition = PurposeDefined | ControllerDefined | NoticeDefined
+Kind = Literal["purpose", "controller", "notice", "mapping"]
+Definition = PurposeDefined | ControllerDefined | NoticeDefined | MappingDefined
 Key = tuple[Kind, str]
 
-KINDS: Final[dict[type[Any], Kind]] = {PurposeDefined: "purpose", ControllerDefined: "controller", NoticeDefined: "notice"}
+KINDS: Final[dict[type[Any], Kind]] = {
+    PurposeDefined: "purpose",
+    ControllerDefined: "controller",
+    NoticeDefined: "notice",
+    MappingDefined: "mapping",
+}
 EVENT_TYPES: Final[dict[Kind, EventType]] = {
     "purpose": PURPOSE_DEFINED,
     "controller": CONTROLLER_DEFINED,
     "notice": NOTICE_DEFINED,
+    "mapping": MAPPING_DEFINED,
 }
 CLOCK_TOLERANCE: Final = 5 * SECOND  # a caller's clock may run this far ahead of ours
 NOT_CONTENT: Final = frozenset({"request_id", "name", "version", "defined_by", "reason", "in_force_at"})
 
 
 class Define(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN), and what check_form does."""
+    """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN,
+    SIGNAL_MAPPING_INVALID), and what check_form does."""
 
     definition: Definition  # its version and in_force_at count for nothing
     in_force_at: int | None = None  # None: now
@@ -74,7 +83,7 @@ def fold(events: Iterable[Definition]) -> Registry:
 
 
 def references(definition: Definition) -> list[Key]:
-    """What has to be defined before it."""
+    """What has to be defined before it. Raises InvalidInput (SIGNAL_MAPPING_INVALID)."""
     found: list[Key] = []
     if isinstance(definition, PurposeDefined | NoticeDefined) and definition.controller:
         found.append(("controller", definition.controller))
@@ -82,6 +91,8 @@ def references(definition: Definition) -> list[Key]:
         found.append(("notice", definition.notice))
     if isinstance(definition, NoticeDefined):
         found += [("purpose", name) for name in definition.purposes]
+    if isinstance(definition, MappingDefined):
+        found += [("purpose", name) for name in sorted(set(read_mapping(definition.document).purposes))]
     return found
 
 
@@ -133,6 +144,8 @@ def unknown(kind: Kind) -> InvalidInput:
             return InvalidInput("no controller has this name", reason="CONTROLLER_UNKNOWN")
         case "notice":
             return InvalidInput("no notice has this name and version", reason="NOTICE_UNKNOWN")
+        case "mapping":
+            return InvalidInput("no mapping has this name", reason="SIGNAL_MAPPING_UNKNOWN")
 
 
 def instant_given(given: int | None, now: int) -> int:
@@ -172,6 +185,8 @@ def differences(before: Definition | None, after: Definition) -> list[Difference
 
 def said(definition: Definition) -> dict[str, tuple[str, ...]]:
     """What a version says, as text: each value of a list and each entry of a map by itself, of a notice's text its hash."""
+    if isinstance(definition, MappingDefined):
+        return read_mapping(definition.document).said()
     return {field: _values(getattr(definition, field)) for field in definition.__struct_fields__ if field not in NOT_CONTENT}
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shared.errors import InvalidInput
 from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+from shared.events.signals import MappingDefined
 from shared.identifiers import NAMESPACE
 
 NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
@@ -33,8 +34,8 @@ STRICTEST_FIRST: Final[tuple[LegalBasis, ...]] = ("consent", "legitimate_interes
 
 
 def check_form(definition: Any) -> None:
-    """Raises InvalidInput (PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, LEGAL_BASIS_STRICTER, CONDITION_NOT_ENFORCED,
-    REASON_INVALID, NAME_INVALID)."""
+    """Raises InvalidInput (PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, SIGNAL_MAPPING_INVALID, LEGAL_BASIS_STRICTER,
+    CONDITION_NOT_ENFORCED, REASON_INVALID, NAME_INVALID)."""
     match definition:
         case PurposeDefined():
             _check_name("PURPOSE_INVALID", definition.name)
@@ -45,6 +46,8 @@ def check_form(definition: Any) -> None:
         case NoticeDefined():
             _check_name("NOTICE_INVALID", definition.name)
             _check_notice(definition)
+        case MappingDefined():
+            _check_name("SIGNAL_MAPPING_INVALID", definition.name)
     if not 1 <= len(definition.reason) <= MAX_LINE or not definition.reason.isprintable():
         raise InvalidInput(f"say why: a reason is 1 to {MAX_LINE} printable characters", reason="REASON_INVALID")
     if not 1 <= len(definition.defined_by) <= MAX_WHO or not definition.defined_by.isprintable():

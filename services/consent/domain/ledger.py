@@ -101,7 +101,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
             raise reused()
         return []
     decided_at = instant_given(command.decided_at, now)
-    purpose = _decided_about(ledger, command.purpose, decided_at)
+    purpose = decided_about(ledger, command.purpose, decided_at)
     _check_fits(purpose, command)
     return [
         DecisionRecorded(
@@ -123,7 +123,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
     ]
 
 
-def _decided_about(ledger: Ledger, name: str, decided_at: int) -> PurposeDefined:
+def decided_about(ledger: Ledger, name: str, decided_at: int) -> PurposeDefined:
     """The version that was in force when the person decided; the first where none was yet, as of what was defined later."""
     versions = [purpose for purpose in ledger.purposes.values() if purpose.name == name]
     if not versions:

@@ -3,10 +3,12 @@
 Installed when a service starts and finds nothing of the name; a shop's own definitions of the same names take their place.
 """
 
+import json
 from typing import Final
 
 from services.consent.domain.definitions import Define, notice_text
 from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+from shared.events.signals import MappingDefined
 
 CONTACT: Final = ("first_name", "firstName", "last_name", "lastName", "name", "email", "phone", "address")
 IDS: Final = ("user_id", "anonymous_id", "group_id", "customer_number")
@@ -17,6 +19,7 @@ TASTE: Final = ("interests", "favourite_category", "favorite_category")
 BY: Final = "customer360"
 REASON: Final = "ready for a shop"
 CONTROLLER: Final = "operator"
+SIGNALS: Final = "signals"  # the mapping by which signals are read that name no other
 
 
 def _purpose(
@@ -62,6 +65,34 @@ def _notice(name: str, purposes: tuple[str, ...], **texts: str) -> Define:
     return Define(definition=notice)
 
 
+# Nothing here says yes to newsletters: no banner of a site has asked for them. What STOP withdraws is for whoever defines a purpose of
+# messages to phones: none of these is.
+_MAPPING: Final = MappingDefined(
+    request_id=f"ready-mapping-{SIGNALS}",
+    name=SIGNALS,
+    version=0,
+    document=json.dumps(
+        {
+            "tcf": [
+                {"purpose": "advertising", "tcf_purposes": [1, 3, 4], "whose": "publisher"},
+                {"purpose": "analytics", "tcf_purposes": [8, 9], "basis": "legitimate_interest", "whose": "publisher"},
+            ],
+            "tcf_canada": [{"purpose": "advertising", "tcf_purposes": [1, 3, 4], "whose": "publisher"}],
+            "us": {
+                "sale_opt_out": ["advertising"],
+                "sharing_opt_out": ["advertising"],
+                "targeted_advertising_opt_out": ["advertising"],
+                "known_child_sensitive_data_consents": ["advertising"],
+            },
+            "gpc": ["advertising"],
+            "categories": {"Advertising": ["advertising"], "Analytics": ["analytics"]},
+        },
+        indent=1,
+    ),
+    defined_by=BY,
+    reason=REASON,
+)
+
 _CONTROLLER: Final = ControllerDefined(
     request_id=f"ready-controller-{CONTROLLER}",
     name=CONTROLLER,
@@ -102,6 +133,15 @@ READY: Final = (  # each behind what it refers to
         ("user.behavior", "user.location"),
     ),
     _purpose(
+        "advertising",
+        "consent",
+        "Show offers on other sites and in other apps, by partners who learn what interests the customer.",
+        ("country", "language", *TASTE),
+        ("TargetedAdvertising",),
+        ("marketing.advertising.third_party.targeted",),
+        ("user.behavior", "user.location"),
+    ),
+    _purpose(
         "audit",
         "legal_obligation",
         "Show what was known and served, to those who must know.",
@@ -122,17 +162,20 @@ READY: Final = (  # each behind what it refers to
     ),
     _notice(
         "privacy",
-        ("service", "marketing", "analytics", "audit"),
+        ("service", "marketing", "analytics", "advertising", "audit"),
         en="""We use your data to deliver your orders, answer your questions and handle returns, as our contract with you needs. We look
             at how our shop is used, without your name and address, as it is in our legitimate interest; you can object at any time.
-            Offers and newsletters you get only with your consent, which you can take back at any time. What we knew and used is
+            Offers and newsletters you get only with your consent, and only with it do partners of ours learn what interests you, to show
+            you our offers on other sites and in other apps; you can take it back at any time. What we knew and used is
             kept to be shown where the law requires it. You can ask us what we know of you, have it corrected, handed over,
             restricted or erased, and complain to a supervisory authority.""",
         de="""Wir verwenden deine Daten, um deine Bestellungen zu liefern, deine Fragen zu beantworten und Rücksendungen abzuwickeln,
             wie es unser Vertrag mit dir erfordert. Wie unser Shop genutzt wird, sehen wir uns ohne deinen Namen und deine Adresse an,
             in unserem berechtigten Interesse; du kannst jederzeit widersprechen. Angebote und Newsletter bekommst du nur mit deiner
-            Einwilligung, die du jederzeit widerrufen kannst. Was wir wussten und verwendeten, wird aufbewahrt, um es zu zeigen, wo
+            Einwilligung, und nur mit ihr erfahren Partner von uns, was dich interessiert, um dir unsere Angebote auf anderen Seiten und in
+            anderen Apps zu zeigen; du kannst sie jederzeit widerrufen. Was wir wussten und verwendeten, wird aufbewahrt, um es zu zeigen, wo
             das Gesetz es verlangt. Du kannst von uns erfahren, was wir über dich wissen, es berichtigen, herausgeben,
             einschränken oder löschen lassen und dich bei einer Aufsichtsbehörde beschweren.""",
     ),
+    Define(definition=_MAPPING),
 )

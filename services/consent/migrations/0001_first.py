@@ -8,11 +8,51 @@ revision = "0001"
 down_revision = None
 
 
+OF_PERSONS = """
+    CREATE TABLE links (
+        value_hash bytea PRIMARY KEY,
+        customer   bytea NOT NULL,
+        likely     bool  NOT NULL -- nothing but a match joins it to the customer
+    );
+    CREATE INDEX links_by_customer ON links (customer);
+    CREATE TABLE parted ( -- what turned out to be shared while it was a customer's: what was forbidden by it still holds
+        customer   bytea NOT NULL,
+        value_hash bytea NOT NULL,
+        PRIMARY KEY (customer, value_hash)
+    );
+    CREATE TABLE customers (
+        customer  bytea PRIMARY KEY,
+        erased_at int8
+    );
+    CREATE TABLE erased_identifiers (
+        value_hash bytea PRIMARY KEY,
+        erased_at  int8  NOT NULL
+    );
+    CREATE TABLE edges (
+        merge_id bytea NOT NULL,
+        customer bytea NOT NULL,
+        other    bytea NOT NULL,
+        likely   bool  NOT NULL, -- nothing but a match joins the two
+        cut      bool  NOT NULL DEFAULT false, -- a split took the merge back
+        PRIMARY KEY (customer, merge_id)
+    );
+    CREATE TABLE customer_head (
+        one      bool PRIMARY KEY DEFAULT true CHECK (one),
+        consumed int8 NOT NULL
+    );
+    INSERT INTO customer_head (consumed) VALUES (0);
+    GRANT SELECT, INSERT ON definitions, decisions, signals TO c360_consent;
+    GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON links, parted TO c360_consent;
+    GRANT SELECT, UPDATE ON customer_head TO c360_consent;
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="consent", role="c360_consent"))
     op.execute("""
-        CREATE TABLE definitions ( -- of purposes, controllers and notices, every version
+        CREATE TABLE definitions ( -- of purposes, controllers, notices and mappings, every version
             kind        text  NOT NULL,
             name        text COLLATE "C" NOT NULL,
             version     int4  NOT NULL,
@@ -33,40 +73,14 @@ def upgrade() -> None:
             decision    bytea NOT NULL
         );
         CREATE INDEX decisions_by_identifier ON decisions (value_hash, purpose);
-        CREATE TABLE links (
-            value_hash bytea PRIMARY KEY,
-            customer   bytea NOT NULL,
-            likely     bool  NOT NULL -- nothing but a match joins it to the customer
+        CREATE TABLE signals ( -- what was received, with its text, which is sealed
+            pos         int8  PRIMARY KEY,
+            value_hash  bytea NOT NULL,
+            kind        text  NOT NULL,
+            request_id  text  NOT NULL UNIQUE,
+            recorded_at int8  NOT NULL,
+            entry       bytea NOT NULL
         );
-        CREATE INDEX links_by_customer ON links (customer);
-        CREATE TABLE parted ( -- what turned out to be shared while it was a customer's: what was forbidden by it still holds
-            customer   bytea NOT NULL,
-            value_hash bytea NOT NULL,
-            PRIMARY KEY (customer, value_hash)
-        );
-        CREATE TABLE customers (
-            customer  bytea PRIMARY KEY,
-            erased_at int8
-        );
-        CREATE TABLE erased_identifiers (
-            value_hash bytea PRIMARY KEY,
-            erased_at  int8  NOT NULL
-        );
-        CREATE TABLE edges (
-            merge_id bytea NOT NULL,
-            customer bytea NOT NULL,
-            other    bytea NOT NULL,
-            likely   bool  NOT NULL, -- nothing but a match joins the two
-            cut      bool  NOT NULL DEFAULT false, -- a split took the merge back
-            PRIMARY KEY (customer, merge_id)
-        );
-        CREATE TABLE customer_head (
-            one      bool PRIMARY KEY DEFAULT true CHECK (one),
-            consumed int8 NOT NULL
-        );
-        INSERT INTO customer_head (consumed) VALUES (0);
-        GRANT SELECT, INSERT ON definitions, decisions TO c360_consent;
-        GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON links, parted TO c360_consent;
-        GRANT SELECT, UPDATE ON customer_head TO c360_consent;
+        CREATE INDEX signals_by_identifier ON signals (value_hash, pos);
     """)
+    op.execute(OF_PERSONS)

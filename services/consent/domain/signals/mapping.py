@@ -10,6 +10,7 @@ from services.consent.domain.signals.tcf import PURPOSES, SPECIAL_FEATURES
 from shared.errors import InvalidInput
 
 MOST_RULES: Final = 500  # of a mapping, all kinds together
+MOST_MAPPING_BYTES: Final = 200_000  # of its document: it is an event of the log
 
 Said = Literal["granted", "opted_in", "refused", "objected", "opted_out", "limited", "withdrawn"]
 DENIALS: Final[tuple[Said, ...]] = ("withdrawn", "objected", "opted_out", "refused", "limited")  # the strongest first
@@ -52,6 +53,11 @@ class TcfRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "TCF has no legitimate interest for its purposes 1 and 3 to 6",
         )
 
+    def said(self) -> str:
+        asked = "+".join([*map(str, self.tcf_purposes), *(f"feature {one}" for one in self.special_features)])
+        whose = f"vendor {self.vendor}" if self.vendor else self.whose
+        return f"{self.basis} of {asked}, {whose}: {self.purpose}"
+
 
 class SignalMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By signal, which of our purposes it decides. Raises InvalidInput (SIGNAL_MAPPING_INVALID)."""
@@ -65,11 +71,41 @@ class SignalMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     categories: dict[str, tuple[str, ...]] = {}
 
     def __post_init__(self) -> None:
-        named = [*self.us.values(), self.gpc, self.stop, self.start, *self.categories.values()]
-        rules = (*self.tcf, *self.tcf_canada)
-        _check(len(rules) + sum(map(len, named)) <= MOST_RULES, f"a mapping has at most {MOST_RULES} rules")
-        purposes = [rule.purpose for rule in rules] + [purpose for some in named for purpose in some]
+        purposes = self.purposes
+        _check(len(purposes) <= MOST_RULES, f"a mapping has at most {MOST_RULES} rules")
         _check(all(NAME.fullmatch(purpose) for purpose in purposes), "a purpose is named as it was defined")
+
+    @property
+    def purposes(self) -> list[str]:
+        """One a rule."""
+        named = [*self.us.values(), self.gpc, self.stop, self.start, *self.categories.values()]
+        return [rule.purpose for rule in (*self.tcf, *self.tcf_canada)] + [purpose for some in named for purpose in some]
+
+    def said(self) -> dict[str, tuple[str, ...]]:
+        """By signal, each rule as a line."""
+        rules = {"tcf": self.tcf, "tcf_canada": self.tcf_canada}
+        named: dict[str, dict[str, tuple[str, ...]]] = {
+            "us": {str(field): some for field, some in self.us.items()},
+            "categories": self.categories,
+        }
+        return {
+            **{name: tuple(rule.said() for rule in some) for name, some in rules.items()},
+            **{name: tuple(f"{key}: {one}" for key in sorted(some) for one in some[key]) for name, some in named.items()},
+            **{name: getattr(self, name) for name in ("gpc", "stop", "start")},
+        }
+
+
+def read_mapping(document: str) -> SignalMapping:
+    """Raises InvalidInput (SIGNAL_MAPPING_INVALID). What is wrong is named, and nothing of the document repeated."""
+    _check(len(document.encode(errors="replace")) <= MOST_MAPPING_BYTES, f"a mapping is at most {MOST_MAPPING_BYTES} bytes")
+    try:
+        return _decode(document)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        text = str(error) if isinstance(error, msgspec.ValidationError) else "it is no JSON"
+        raise InvalidInput(f"a mapping is a JSON object of rules: {text}", reason="SIGNAL_MAPPING_INVALID") from None
+
+
+_decode = msgspec.json.Decoder(SignalMapping).decode
 
 
 class ProposedDecision(Sealed, frozen=True, kw_only=True):

@@ -760,6 +760,8 @@ class Decision(_message.Message):
     PROOF_SHA256_FIELD_NUMBER: _builtins.int
     CONFIRM_BY_TIME_FIELD_NUMBER: _builtins.int
     CONFIRMS_FIELD_NUMBER: _builtins.int
+    SIGNAL_ID_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
@@ -778,6 +780,10 @@ class Decision(_message.Message):
     """SHA-256, hexadecimal, of what proves it. Empty: there is nothing."""
     confirms: _builtins.str
     """The decision that waited for this one, a UUID. Empty: none did."""
+    signal_id: _builtins.str
+    """The signal that it follows from, a UUID. Empty: it was told as a decision."""
+    because: _builtins.str
+    """Where in the signal it stands, such as "usca.sale_opt_out"."""
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
         """When the person decided (valid time)."""
@@ -810,10 +816,12 @@ class Decision(_message.Message):
         proof_sha256: _builtins.str = ...,
         confirm_by_time: _timestamp_pb2.Timestamp | None = ...,
         confirms: _builtins.str = ...,
+        signal_id: _builtins.str = ...,
+        because: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "signal_id", b"signal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
