@@ -23,6 +23,8 @@ PLATFORMS: Final = ("ios", "android")
 # Of a phone or tablet itself; they outlive a logout, which an anonymous id doesn't, and so their owners.
 HARDWARE: Final = frozenset(f"{platform}.{what}" for platform in PLATFORMS for what in ("id", "idfa", "push_token"))
 DEVICES: Final = HARDWARE | {"anonymous_id"}
+EMAIL_SHA256: Final = "email_sha256"
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NAMESPACE = re.compile(r"[a-zA-Z0-9_.\-]{1,64}")
 LEAST_DIGITS: Final = 7  # of a phone number that no numbering plan lists; a shorter one is an extension, or a mistake
 # Values that SDKs and forms send for "nobody"; linking people by them would join strangers.
@@ -98,6 +100,25 @@ def strength(namespace: str) -> int:
 
 
 def hash_of(identifier: Identifier, key: bytes) -> bytes:
-    """Keyed (per installation), so that a stolen index can't be searched by guessing."""
-    text = f"{identifier.namespace}\0{identifier.value}".encode()
-    return hmac.digest(key, text, hashlib.sha256)[:HASH_BYTES]
+    """Keyed (per installation), so that a stolen index can't be searched by guessing. Of an e-mail address its plain SHA-256 goes in:
+    lists of those who opted out are exchanged as such hashes."""
+    value = identifier.value
+    if identifier.namespace == "email":
+        value = hashlib.sha256(value.encode()).hexdigest()
+    return _keyed(identifier.namespace, value, key)
+
+
+def name_and_hash(namespace: str, value: str, key: bytes) -> tuple[str, bytes]:
+    """What something is bound to: an identifier's namespace and keyed hash. `email_sha256` names an e-mail address that the caller
+    doesn't know, by the SHA-256 (hexadecimal) of its normal form. Raises InvalidInput (IDENTIFIER_INVALID)."""
+    if namespace == EMAIL_SHA256:
+        text = value.strip().lower()
+        if not SHA256.fullmatch(text):
+            raise _invalid(namespace)
+        return "email", _keyed("email", text, key)
+    identifier = normalise(namespace, value)
+    return identifier.namespace, hash_of(identifier, key)
+
+
+def _keyed(namespace: str, value: str, key: bytes) -> bytes:
+    return hmac.digest(key, f"{namespace}\0{value}".encode(), hashlib.sha256)[:HASH_BYTES]

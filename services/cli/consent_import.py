@@ -37,6 +37,7 @@ def import_file(
     purpose: Annotated[str, typer.Option(help="Of rows that have no purpose.")] = "",
     outcome: Annotated[str, typer.Option(help="Of rows that have no outcome: granted, withdrawn, refused, objected ...")] = "",
     method: Annotated[str, typer.Option(help="Of rows that have no method.")] = "import",
+    decided_at: Annotated[str, typer.Option(help="Of rows that have no decided_at: ISO 8601, UTC without an offset.")] = "",
     rejects: Annotated[Path | None, typer.Option(metavar="FILE", help="For row, line and reason of each that was refused.")] = None,
     format_: Annotated[str, typer.Option("--format", metavar="csv|jsonl", help="Default: by the file's ending.")] = "",
     as_json: AsJson = False,
@@ -47,8 +48,11 @@ def import_file(
     A row's request id follows from the file's content and the row's number: after Ctrl-C, or whatever happened, the same command
     again records what is missing and doubles nothing. A changed file is another file. Exit code 1 when rows were refused.
 
-    Example:
+    A list of those who opted out may have hashes instead of addresses: `email_sha256`, the SHA-256 of the address in small letters.
+
+    Examples:
       c360 consent import optins.csv --by email --purpose marketing --outcome granted --rejects refused.jsonl
+      c360 consent import optouts.csv --by email_sha256 --purpose marketing --outcome withdrawn --decided-at 2026-01-31
     """
     from services.cli.audiences.people import People
 
@@ -57,7 +61,11 @@ def import_file(
             source = opened.enter_context(source_of(file))
             others = opened.enter_context(whole(rejects)) if rejects else None
             people = People(source, file, format_, by, COLUMNS)
-            counts = _import(people, _requests(source, {"purpose": purpose, "outcome": outcome, "method": method}), others)
+            counts = _import(
+                people,
+                _requests(source, {"purpose": purpose, "outcome": outcome, "method": method, "decided_at": decided_at}),
+                others,
+            )
         except KeyboardInterrupt:
             raise Interrupted("INTERRUPTED", "the same command goes on from here") from None
     recorded = counts.pop("", 0)

@@ -1,6 +1,7 @@
 """Files of people and of decisions, through the command."""
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,20 @@ async def test_what_is_no_file_of_people_is_refused_and_nothing_is_written(shop:
         done = await run(shop, "consent", "filter", str(people), *options, code=code)
         assert done.stderr.startswith(reason)
     assert sorted(tmp_path.iterdir()) == [people]
+
+
+async def test_who_stands_on_a_list_by_hash_alone_gets_nothing_whenever_the_address_is_learnt(shop: Shop, tmp_path: Path) -> None:
+    anna, file, rejects = an_email(), tmp_path / "optouts.csv", tmp_path / "rejects.jsonl"
+    await shop.decide(anna, "marketing", pb.OUTCOME_GRANTED, decide_time=Timestamp(seconds=1_600_000_000))
+    file.write_text(f"hash\n{hashlib.sha256(anna.value.encode()).hexdigest().upper()}\nno hash\n")
+    options = ("--by", "email_sha256=hash", "--purpose", "marketing", "--outcome", "withdrawn", "--decided-at", "2024-05-01")
+    done = await run(shop, "consent", "import", str(file), *options, "--method", "industry-list", "--rejects", str(rejects), code=1)
+    assert done.stderr == "1 recorded, 1 refused: 1 IDENTIFIER_INVALID\n"
+    assert [json.loads(line) for line in rejects.read_text().splitlines()] == [
+        {"row": 2, "line": 3, "reason": "IDENTIFIER_INVALID"}
+    ]
+    assert [one.method for one in await shop.decisions(anna)] == ["", "industry-list"]
+    assert (await shop.check("marketing", identifier=anna)).reason == "CONSENT_WITHDRAWN"
 
 
 async def test_decisions_of_a_file_are_recorded_with_their_instants_once_however_often(shop: Shop, tmp_path: Path) -> None:

@@ -49,8 +49,11 @@ async def named_each(customers: Sequence[CustomerRef], lookup_key: bytes) -> lis
 
 def named(customer: CustomerRef, lookup_key: bytes) -> Named:
     """Raises InvalidInput (CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID)."""
+    if customer.WhichOneof("by") == "identifier":
+        return ByIdentifier(*identifiers.name_and_hash(customer.identifier.namespace, customer.identifier.value, lookup_key))
     one = named_customer(customer)
-    return one if isinstance(one, bytes) else ByIdentifier(one.namespace, identifiers.hash_of(one, lookup_key))
+    assert isinstance(one, bytes), "what isn't by identifier is by id"
+    return one
 
 
 class Audiences:

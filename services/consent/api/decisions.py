@@ -75,15 +75,15 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         return pb.ListDecisionsResponse(decisions=[decision_message(placed) for placed in decisions])
 
     def _hash(self, identifier: Identifier) -> bytes:
-        return identifiers.hash_of(identifiers.normalise(identifier.namespace, identifier.value), self._lookup_key)
+        return identifiers.name_and_hash(identifier.namespace, identifier.value, self._lookup_key)[1]
 
 
 def to_command(request: pb.RecordDecisionRequest, lookup_key: bytes) -> ledger.RecordDecision:
-    identifier = identifiers.normalise(request.identifier.namespace, request.identifier.value)
+    namespace, value_hash = identifiers.name_and_hash(request.identifier.namespace, request.identifier.value, lookup_key)
     return ledger.RecordDecision(
         request_id=request.request_id,
-        identifier_hash=identifiers.hash_of(identifier, lookup_key),
-        namespace=identifier.namespace,
+        identifier_hash=value_hash,
+        namespace=namespace,
         purpose=request.purpose,
         outcome=_outcome(request.outcome),
         decided_at=from_timestamp(request.decide_time) if request.HasField("decide_time") else None,

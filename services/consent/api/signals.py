@@ -14,7 +14,7 @@ from services.consent.receiving import Receiver
 from services.consent.signals import PlacedSignal
 from shared.errors import InvalidInput
 from shared.events.signals import SignalKind
-from shared.identifiers import hash_of, normalise
+from shared.identifiers import name_and_hash
 from shared.ids import to_text
 from shared.instants import to_timestamp
 from shared.rpc.edge import instant
@@ -40,11 +40,11 @@ class SignalApi(signals_pb2_grpc.SignalServiceServicer):
         self._lookup_key = lookup_key
 
     async def RecordSignal(self, request: pb.RecordSignalRequest, context: Any) -> pb.RecordSignalResponse:
-        identifier = normalise(request.identifier.namespace, request.identifier.value)
+        namespace, value_hash = name_and_hash(request.identifier.namespace, request.identifier.value, self._lookup_key)
         command = ReceiveSignal(
             request_id=request.request_id,
-            identifier_hash=hash_of(identifier, self._lookup_key),
-            namespace=identifier.namespace,
+            identifier_hash=value_hash,
+            namespace=namespace,
             kind=_kind(request.kind),
             text=request.text,
             happened_at=instant(request.happen_time, "happen_time") if request.HasField("happen_time") else None,
@@ -62,7 +62,7 @@ class SignalApi(signals_pb2_grpc.SignalServiceServicer):
 
     async def ListSignals(self, request: pb.ListSignalsRequest, context: Any) -> pb.ListSignalsResponse:
         page = Page(request, BY_POSITION)
-        value_hash = hash_of(normalise(request.identifier.namespace, request.identifier.value), self._lookup_key)
+        _, value_hash = name_and_hash(request.identifier.namespace, request.identifier.value, self._lookup_key)
         found = await self._receiver.signals_of(value_hash, -1 if page.after is None else page.after, page.wanted)
         shown, token = cut_to_fit(page, found, lambda placed: placed.pos, lambda placed: len(placed.entry.envelope))
         return pb.ListSignalsResponse(signals=map(self._message, shown), next_page_token=token)

@@ -103,7 +103,9 @@ class RecordDecisionRequest(_message.Message):
     """
     @_builtins.property
     def identifier(self) -> _common_pb2.Identifier:
-        """The identifier the decision was captured for."""
+        """The identifier the decision was captured for. An e-mail address that you don't know may be named by its hash, here and wherever
+        this service is asked: namespace "email_sha256", the SHA-256 of its normal form (small letters, no spaces around it), hexadecimal.
+        """
 
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
