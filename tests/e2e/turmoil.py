@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from c360.common.v1.common_pb2 import Identifier
 from c360.ingest.v1 import ingest_pb2
+from google.protobuf.struct_pb2 import Struct
 
 from services.stack.ports import Endpoints
 from services.stack.stack import Stack
@@ -35,7 +36,7 @@ class Turmoil:
             )
             for number in range(senders)
         ]
-        self.decider = Decider(stack.endpoints, self._make_known(Identifier(namespace="user_id", value=f"decider-{run}")))
+        self.decider = Decider(stack.endpoints, self._make_known(f"decider-{run}@example.com"))
 
     def start(self) -> None:
         for sender in self.senders:
@@ -84,11 +85,13 @@ class Turmoil:
         result.problems += [*tally.gaps(self._stack), *tally.alarms(self._stack), *self.decider.problems()]
         return result
 
-    def _make_known(self, person: Identifier) -> Identifier:
-        event = ingest_pb2.Event(type=ingest_pb2.EVENT_TYPE_TRACK, name="Seen", user_id=person.value)
+    def _make_known(self, address: str) -> Identifier:
+        traits = Struct()
+        traits.update({"email": address})
+        event = ingest_pb2.Event(type=ingest_pb2.EVENT_TYPE_IDENTIFY, user_id=address, traits=traits)
         position = self._platform.record(self._key, event).position
-        self._platform.get_profile(by_identifier(person.namespace, person.value), "audit", position)
-        return person
+        self._platform.get_profile(by_identifier("email", address), "audit", position)
+        return Identifier(namespace="email", value=address)
 
 
 @contextmanager
