@@ -29,7 +29,8 @@ class Result(msgspec.Struct, kw_only=True):
 
 @dataclass
 class Part:
-    """Named measurements of one unit, run in turns."""
+    """Named measurements of one unit, run in turns. Each round begins with another of them, so that what comes round every few
+    seconds on the machine meets all of them, not always the same."""
 
     unit: str
     rounds: int
@@ -37,7 +38,8 @@ class Part:
 
     async def run(self, **measures: Timed) -> None:
         for number in range(self.rounds):
-            for name, measure in measures.items():
+            first = number % len(measures)
+            for name, measure in (*measures.items(), *measures.items())[first : first + len(measures)]:
                 self.samples.setdefault(name, []).append(await measure())
                 print(f"  round {number + 1} of {self.rounds}: {name} {_short(self.samples[name][-1])} {self.unit}", flush=True)
 
