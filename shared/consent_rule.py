@@ -11,48 +11,15 @@ are theirs at that moment, so a merge moves nothing and a split leaves each side
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from shared.consent_states import STATES, State
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
 from shared.identifiers import strength
 from shared.instants import DAY, END_OF_TIME
 
-State = Literal[
-    "DEFAULT_ALLOWED",
-    "GRANTED",
-    "OPTED_IN",
-    "UNKNOWN",
-    "PENDING",
-    "MINOR",
-    "REFUSED",
-    "WITHDRAWN",
-    "OBJECTED",
-    "OPTED_OUT",
-    "LIMITED",
-    "CONFLICT",
-    "EXPIRED",
-    "STALE",
-]
-STATES: Final[dict[str, State]] = {  # by reason
-    "CONTRACT": "DEFAULT_ALLOWED",
-    "LEGAL_OBLIGATION": "DEFAULT_ALLOWED",
-    "LEGITIMATE_INTEREST": "DEFAULT_ALLOWED",
-    "CONSENT_GRANTED": "GRANTED",
-    "OPTED_IN": "OPTED_IN",
-    "CONSENT_MISSING": "UNKNOWN",
-    "CONSENT_UNCONFIRMED": "PENDING",
-    "AGE_NOT_ATTESTED": "MINOR",
-    "CONSENT_REFUSED": "REFUSED",
-    "CONSENT_WITHDRAWN": "WITHDRAWN",
-    "OBJECTED": "OBJECTED",
-    "OPTED_OUT": "OPTED_OUT",
-    "LIMITED": "LIMITED",
-    "CONSENT_CONFLICT": "CONFLICT",
-    "CONSENT_EXPIRED": "EXPIRED",
-    "CONSENT_STALE": "STALE",
-}
 ALLOWED_BY_LAW: Final = {"contract": "CONTRACT", "legal_obligation": "LEGAL_OBLIGATION"}
 GRANTS: Final[dict[Outcome, str]] = {"granted": "CONSENT_GRANTED", "opted_in": "OPTED_IN"}
 DENIALS: Final[dict[Outcome, str]] = {
@@ -211,8 +178,18 @@ def _held(case: Case, decisions: Collection[DecisionRecorded]) -> Verdict:
         return Verdict(True, "LEGITIMATE_INTEREST")
     pending = max(decisions, key=precedence, default=None)
     if pending is not None:
-        return Verdict(False, _lacking(purpose, pending), pending.decision_id)
+        return _waited_for(case, pending)
     return Verdict(False, "CONSENT_MISSING")
+
+
+def _waited_for(case: Case, pending: DecisionRecorded) -> Verdict:
+    """A grant that lacks something; the confirmation of one may be waited for, until it lapses."""
+    reason = _lacking(case.purpose, pending)
+    if reason != "CONSENT_UNCONFIRMED" or not pending.confirm_by:
+        return Verdict(False, reason, pending.decision_id)
+    if pending.confirm_by < case.now:
+        return Verdict(False, "CONSENT_LAPSED", pending.decision_id)
+    return Verdict(False, reason, pending.decision_id, pending.confirm_by + 1)
 
 
 def _held_by(case: Case, latest: DecisionRecorded, made: Iterable[DecisionRecorded]) -> Verdict:

@@ -17,6 +17,7 @@ from services.consent.domain.confirming import (
     token_of,
 )
 from services.consent.domain.ledger import RecordDecision, fold, record_decision
+from shared.consent_rule import Case, judge
 from shared.errors import Conflict, CustomerError, InvalidInput, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.instants import DAY
@@ -132,6 +133,19 @@ def test_of_texts_that_decode_alike_only_ours_is_a_token() -> None:
 def test_any_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         decision_named(text, KEY)
+
+
+@given(st.integers(1, 90), st.integers(-2, 2))
+def test_a_grant_waits_until_its_end_and_then_has_lapsed(wait_days: int, beside: int) -> None:
+    desk = Desk()
+    desk.ask("ask", wait_days)
+    [waiting] = desk.recorded
+    now = waiting.confirm_by + beside
+    verdict = judge(Case(PURPOSE, [waiting], now))
+    assert not verdict.permitted
+    assert verdict.state == ("PENDING" if now <= waiting.confirm_by else "LAPSED")
+    assert judge(Case(PURPOSE, [waiting], waiting.confirm_by + 1)).state == "LAPSED"
+    assert verdict.state == "LAPSED" or verdict.until == waiting.confirm_by + 1
 
 
 def test_who_was_erased_meanwhile_is_asked_anew() -> None:

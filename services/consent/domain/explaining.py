@@ -18,7 +18,7 @@ OTHER: Final = (
     "OTHER_IDENTIFIER"  # it counts for another contact point or identifier, or for somebody else of whom these are likely one
 )
 NOTHING: Final = "DECIDES_NOTHING"  # whatever it says, it permits and forbids nothing here
-LACKING: Final = frozenset({"CONSENT_UNCONFIRMED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED"})
+LACKING: Final = frozenset({"CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "CONSENT_STALE"})
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -362,7 +362,7 @@ class CheckResponse(_message.Message):
     reason: _builtins.str
     """Why, as a machine-readable word: "CONTRACT", "LEGAL_OBLIGATION", "LEGITIMATE_INTEREST", "CONSENT_GRANTED",
     "CONSENT_MISSING", "CONSENT_REFUSED", "CONSENT_WITHDRAWN", "OBJECTED", "CONSENT_UNCONFIRMED" (granted, but the purpose asks
-    for double opt-in), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age), "CONSENT_EXPIRED" (granted
+    for double opt-in), "CONSENT_LAPSED" (and the confirmation is waited for no longer), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age), "CONSENT_EXPIRED" (granted
     too long ago), "CONSENT_STALE" (granted without the notice that the purpose asks for, or by an older version of it), "OPTED_IN", "OPTED_OUT", "LIMITED", "CONSENT_CONFLICT" (a stronger identifier, or who may be the same person, has
     decided otherwise: ask again).
     """
@@ -371,7 +371,7 @@ class CheckResponse(_message.Message):
     purpose_version: _builtins.int
     """Version of the purpose that it was judged by: of those known by `known_at` the one that was in force at `valid_at`."""
     state: _builtins.str
-    """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "MINOR", "REFUSED",
+    """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "LAPSED", "MINOR", "REFUSED",
     "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT", "EXPIRED" or "STALE", which don't.
     """
     purpose_sha256: _builtins.str

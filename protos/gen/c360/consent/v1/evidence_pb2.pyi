@@ -239,7 +239,7 @@ class ConsideredDecision(_message.Message):
     role: _builtins.str
     """"DECIDES", or "STANDS_AGAINST" (in a conflict, what keeps it from being permitted); else why it doesn't: "OLDER" (than the one that
     decides; or as old, and a grant), "OTHER_IDENTIFIER" (it counts for another contact point or identifier, or for who is only likely the
-    same person), "CONSENT_UNCONFIRMED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "ERASED" (granted before an erasure),
+    same person), "CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "CONSENT_STALE", "ERASED" (granted before an erasure),
     "IDENTIFIER_SHARED" (granted by what turned out to be somebody else's too), "NOBODY_ASKED" (the purpose stands on a contract or a
     law), "DECIDES_NOTHING" (such as opting into what needs consent).
     """
