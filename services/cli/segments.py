@@ -99,20 +99,40 @@ def members(
     segment: Name,
     *,
     purpose: PurposeOption,
+    valid_at: ValidAt = None,
+    known_at: KnownAt = None,
+    rules: Rules = None,
     limit: Limit = 50,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """List who is in a segment and permits the purpose. With --json: one line per customer."""
+    """List who is in a segment, or was at an instant, and permits the purpose. With --json: one line per customer.
+
+    Of an instant everybody is looked at, which takes its time.
+
+    Example:
+      c360 segments members lapsed --purpose audit --valid-at -7d --known-at -7d
+    """
     from c360.profile.v1 import segment_pb2
 
     from services.cli import messages
 
-    request = segment_pb2.ListSegmentMembersRequest(segment=segment, purpose=purpose, at_least_as_fresh=messages.positions(fresh))
+    request = segment_pb2.ListSegmentMembersRequest(
+        segment=segment,
+        purpose=purpose,
+        valid_at=messages.timestamp(valid_at),
+        known_at=messages.timestamp(known_at),
+        rules=messages.rules_choice(rules),
+        at_least_as_fresh=messages.positions(fresh),
+    )
     with _segments() as stub:
         found = _told(stub.ListSegmentMembers, request, "members", limit, timeout_s)
-    _show(found, as_json, "Members", {"customer": "customer_id", "since": "enter_time"})
+    columns = {"customer": "customer_id", "since": "enter_time", "": "cut"}
+    if then := request.HasField("valid_at") or request.HasField("known_at") or request.HasField("rules"):
+        del columns["since"]
+    shown = found if as_json else [one | {"cut": "cut" if one["cut"] else ""} for one in found]
+    _show(shown, as_json, "Members then" if then else "Members", columns)
 
 
 @app.command()
@@ -236,17 +256,20 @@ def of(
 
 def _told(call: Any, request: Any, field: str, limit: int, timeout_s: float, why: str = NOT_PERMITTED) -> list[dict[str, Any]]:
     """Says how many were left out."""
-    withheld = 0
+    withheld = unknown = 0
 
     def counting(request: Any, timeout: float) -> Any:
-        nonlocal withheld
+        nonlocal withheld, unknown
         answer = call(request, timeout=timeout)
         withheld += answer.withheld_count
+        unknown += getattr(answer, "unknown_count", 0)
         return answer
 
     found = list(_plain(paging.entries(counting, request, field, limit, timeout_s)))
     if withheld:
         render.note(f"{withheld} left out: {why}")
+    if unknown:
+        render.note(f"{unknown} left out: it can't be told of them, as events were erased, or no answer can be made")
     return found
 
 

@@ -113,6 +113,7 @@ def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag, place
         parts.batches,
         parts.memberships,
         parts.belongings,
+        parts.past_members,
         parts.keeper,
         parts.progress,
         places,

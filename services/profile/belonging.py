@@ -30,7 +30,7 @@ class Belonging(msgspec.Struct, frozen=True):
 def require_sight_of(segment: str, rules: Rules, purpose: PurposeDefined) -> None:
     """Being in a segment tells of what its condition looks at. Raises NotFound (SEGMENT_UNKNOWN), NotPermitted (NOT_IN_PURPOSE)."""
     if rules.segments is None or segment not in rules.segments.conditions:
-        raise NotFound("the rules in force define no such segment", reason="SEGMENT_UNKNOWN")
+        raise NotFound("these rules define no such segment", reason="SEGMENT_UNKNOWN")
     if unseen := sorted(trait for trait in looks_at(rules.segments.conditions[segment]) if not purpose.may_see(trait)):
         raise NotPermitted(
             f"the segment tells of traits that {purpose.name} may not see", reason=NOT_IN_PURPOSE, traits=" ".join(unseen)

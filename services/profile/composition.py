@@ -27,6 +27,7 @@ from services.profile.new_rules import NewRules
 from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.owners import Owners
+from services.profile.past_members import PastMembers
 from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
@@ -100,6 +101,7 @@ class Parts:
     keeper: Keeper
     memberships: Memberships
     belongings: Belongings
+    past_members: PastMembers
 
     def on_destroyed(self, owners: Collection[bytes]) -> None:
         """Their keys are gone."""
@@ -116,8 +118,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     states = States(pool, vault, history, rulebook, partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)
     decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
-    owners = Owners(identifiers, CACHED_IDENTIFIERS)
-    purposes: dict[str, PurposeDefined] = {}
+    owners, purposes = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined]()
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
 
@@ -176,4 +177,5 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us, lambda: activator.is_folding),
         memberships=members,
         belongings=Belongings(profiles, now_us),
+        past_members=PastMembers(profiles, batches, chooser, states, now_us),
     )

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -138,6 +139,10 @@ def test_segments_are_listed_with_their_members_and_history(c360: Command, tmp_p
     first, last = json.loads(sizes[0]), json.loads(sizes[-1])
     assert [(one["size"], one["unknown"]) for one in (first, last)] == [(None, "not_begun"), (1, "")]
     assert member["customer_id"] == profile["customer_id"]
+    instant = datetime.now(UTC).isoformat()
+    then = c360.run("segments", "members", name, "-P", "audit", "--known-at", instant, "--json", "--timeout", "30").stdout
+    assert [json.loads(line) for line in then.splitlines()] == [member | {"enter_time": None}]
+    assert not c360.run("segments", "members", name, "-P", "audit", "--valid-at", "-1d", "--json", "--timeout", "30").stdout
     about = ("segments", "history", name, "-P", "audit")
     [change] = [json.loads(line) for line in c360.run(*about, "--customer", f"user_id:{user}", "--json").stdout.splitlines()]
     assert (change["change"], change["cause"], change["event_id"]) == ("entered", "event", profile["traits"][trait]["event_id"])

@@ -10,7 +10,9 @@ from c360.profile.v1 import profile_pb2 as pb
 from structlog.testing import capture_logs
 
 from services.profile import failures
+from services.profile.app import Instant
 from services.profile.domain.computed import aggregates
+from services.profile.past_members import Asked
 from services.profile.sweep import Traits
 from shared.ids import to_text
 from shared.instants import now_us
@@ -68,6 +70,9 @@ async def test_a_customer_of_whom_no_answer_can_be_made_stops_nobody_else(inside
         in_ten_years = at + 3_660 * 86_400_000_000
         lapsed = await parts.lapses.between(streams, AUDIT, now_us(), in_ten_years)
         assert {lapse.members[0] for lapse in lapsed.lapses} == {one, other}, "their window ends, and hers can't be told"
+        asked = Asked("big", parts.rulebook.rules, Instant(), AUDIT)
+        then = await parts.past_members.page(asked, b"", 1_000)
+        assert ({customer for customer, _ in then.members}, then.unknown) == ({one, other}, 1)
         assert (await simulated(parts.simulation, RULES.replace("> 5.0", "> 50.0"))).found.changed_customers == 0
     assert CUSTOMERS_FAILED.labels("segments")._value.get() > alarms
     assert {log["customer"] for log in logs if log["log_level"] == "error"} == {to_text(fatal)}

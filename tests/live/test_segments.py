@@ -59,6 +59,7 @@ def api_of(inside: Inside) -> SegmentApi:
         parts.batches,
         parts.memberships,
         parts.belongings,
+        parts.past_members,
         parts.keeper,
         parts.progress,
         places,
@@ -302,6 +303,24 @@ async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_
     asked.segment = "buyers"
     with pytest.raises(NotPermitted, match="may not see"):
         await api.ListSegmentSizes(asked, None)
+
+    await inside.record([identified(stream, keys[stream], 7 * SECOND, city="x" * 5_000)])
+    await caught_up(parts.keeper)
+    now = pb.ListSegmentMembersRequest(segment="kiel", purpose=allowed.name)
+    then = pb.ListSegmentMembersRequest(segment="kiel", purpose=allowed.name, valid_at=member.enter_time)
+    before = pb.ListSegmentMembersRequest(segment="kiel", purpose=allowed.name, valid_at=began, known_at=began)
+    assert [await listed_of(api, one, stream) for one in (now, then, before)] == [[True], [False], []], "too large to judge by"
+
+
+async def listed_of(api: SegmentApi, asked: pb.ListSegmentMembersRequest, stream: bytes) -> list[bool]:
+    """Whether that of a customer is judged by less than all, where it is listed; others may be there."""
+    found: list[bool] = []
+    while True:
+        page = await api.ListSegmentMembers(asked, Deadline(PATIENCE_S))
+        found += [one.cut for one in page.members if one.customer_id == to_text(stream)]
+        if not (token := page.next_page_token):
+            return found
+        asked.page_token = token
 
 
 async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside: Inside) -> None:

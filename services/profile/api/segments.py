@@ -12,22 +12,25 @@ from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.places import Places
 from services.profile.api.segment_sizes import size_message, steps_of
-from services.profile.app import Profiles
+from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings, require_sight_of
-from services.profile.domain.membership import differing, looks_at, seen_by, told_by
+from services.profile.choosing import THEN, RulesChoice
+from services.profile.domain.membership import differing, judged_by_less, looks_at, seen_by, told_by
 from services.profile.domain.rules import Rules
 from services.profile.domain.sizes import instants, sizes
 from services.profile.memberships import Keeper
+from services.profile.past_members import Asked, PastMembers
+from services.profile.profile import Profile
 from services.profile.tables.memberships import Change, Memberships, Place
 from services.profile.tables.rulebook import Rulebook
-from shared.errors import Unavailable
+from shared.errors import ProfileFailed, Unavailable
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness
-from shared.rpc.paging import BY_NUMBER, Page
+from shared.rpc.paging import BY_NUMBER, Page, token_of
 from shared.rpc.server import seconds_left
 
 SETTLED_EVERY_S = 0.1  # how often it is looked whether everybody was looked at
@@ -43,6 +46,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         batches: Batches,
         memberships: Memberships,
         belongings: Belongings,
+        past_members: PastMembers,
         keeper: Keeper,
         progress: Progress,
         places: Places,
@@ -52,6 +56,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         self._batches = batches
         self._memberships = memberships
         self._belongings = belongings
+        self._past_members = past_members
         self._keeper = keeper
         self._progress = progress
         self._places = places
@@ -99,8 +104,10 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         return pb.ListSegmentSizesResponse(sizes=map(size_message, found), next_page_token=token)
 
     async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
-        page = Page(request, BY_PLACE)
+        page, asked, choice = Page(request, BY_PLACE), instant_of(self._profiles, request), rules_choice(request.rules)
         await self._fresh(request, context)
+        if not asked.is_now or choice != THEN:
+            return await self._members_then(request, page, asked, choice)
         purpose = self._purpose(request.segment, request.purpose)
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
         rules = self._rulebook.rules
@@ -108,12 +115,37 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         rows = await self._memberships.members(request.segment, after, page.wanted)
         await self._settled(request.segment, rules, 0, place)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
-        permitted = await self._permitted([one.customer for one in found], purpose)
-        shown = [one for one in found if one.customer in permitted]
+        judged = await self._judged(request.segment, [one.customer for one in found], purpose)
+        shown = [
+            pb.SegmentMember(customer_id=to_text(one.customer), enter_time=to_timestamp(one.entered_at), cut=judged[one.customer])
+            for one in found
+            if one.customer in judged
+        ]
+        return pb.ListSegmentMembersResponse(members=shown, withheld_count=len(found) - len(shown), next_page_token=token)
+
+    async def _judged(self, segment: str, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, bool]:
+        """Of those who permit the purpose: whether it is by less than all that they are judged, as they are now. One of whom no answer
+        can be made stays where she was, and whether she should isn't known."""
+        found = await self._batches.profiles(customers, purpose)
+        judged = {customer: one for customer, one in found.items() if isinstance(one, Profile)}
+        failed = {c for c, one in found.items() if isinstance(one, Refused) and isinstance(one.refusal, ProfileFailed)}
+        return dict.fromkeys(failed, True) | {
+            customer: segment in judged_by_less(one.record, one.rules) for customer, one in judged.items()
+        }
+
+    async def _members_then(
+        self, request: pb.ListSegmentMembersRequest, page: Page[bytes], instant: Instant, choice: RulesChoice
+    ) -> pb.ListSegmentMembersResponse:
+        purpose, rules = self._profiles.purpose(request.purpose), await self._past_members.rules(instant, choice)
+        require_sight_of(request.segment, rules, purpose)
+        place_of = f"{request.segment} then"  # in another order than the members of now
+        after = b"" if page.after is None else self._places.open(page.after, place_of)
+        found = await self._past_members.page(Asked(request.segment, rules, instant, purpose), after, page.size)
         return pb.ListSegmentMembersResponse(
-            members=[pb.SegmentMember(customer_id=to_text(one.customer), enter_time=to_timestamp(one.entered_at)) for one in shown],
-            withheld_count=len(found) - len(shown),
-            next_page_token=token,
+            members=[pb.SegmentMember(customer_id=to_text(customer), cut=cut) for customer, cut in found.members],
+            withheld_count=found.withheld,
+            unknown_count=found.unknown,
+            next_page_token=token_of(self._places.seal(found.rest, place_of)) if found.rest else "",
         )
 
     async def ListMembershipChanges(

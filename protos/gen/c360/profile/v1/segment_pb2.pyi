@@ -157,17 +157,32 @@ class ListSegmentMembersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    VALID_AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     segment: _builtins.str
     """The segment's name."""
     purpose: _builtins.str
     """What the list will be used for."""
     page_size: _builtins.int
-    """How many to look at: default 50, at most 500."""
+    """How many to look at, and of an instant or other rules how many to list: default 50, at most 500."""
     page_token: _builtins.str
     """Where to go on, from the answer before. It stays good while customers come and go."""
     @_builtins.property
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until what is listed includes these positions."""
+
+    @_builtins.property
+    def valid_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what had happened by then. Default: now. Leave it the same from page to page."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what our log knew by then. Default: now. The passing of time counts until the earlier of the two."""
+
+    @_builtins.property
+    def rules(self) -> _rules_pb2.RulesChoice:
+        """By which rules. Default: those in force at known_at."""
 
     def __init__(
         self,
@@ -177,10 +192,13 @@ class ListSegmentMembersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
+        valid_at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        rules: _rules_pb2.RulesChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["known_at", b"known_at", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "rules", b"rules", "segment", b"segment", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,13 +213,20 @@ class ListSegmentMembersResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
     withheld_count: _builtins.int
     """How many of this page were left out because they don't permit the purpose."""
     next_page_token: _builtins.str
     """Empty on the last page."""
+    unknown_count: _builtins.int
+    """Of an instant or other rules: how many were looked at of whom it can't be told, because whoever was one with them then was erased
+    since, or no answer can be made.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentMember]:
-        """By id; fewer than were asked for where some were left out."""
+        """Fewer than were asked for where some were left out; of an instant or other rules also where looking took a second: a page may be
+        empty and yet not the last.
+        """
 
     def __init__(
         self,
@@ -209,10 +234,11 @@ class ListSegmentMembersResponse(_message.Message):
         members: _abc.Iterable[Global___SegmentMember] | None = ...,
         withheld_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        unknown_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "next_page_token", b"next_page_token", "withheld_count", b"withheld_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "next_page_token", b"next_page_token", "unknown_count", b"unknown_count", "withheld_count", b"withheld_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,21 +252,29 @@ class SegmentMember(_message.Message):
 
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     ENTER_TIME_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
-    """The canonical customer, a UUID."""
+    """The canonical customer, now or then: a UUID."""
+    cut: _builtins.bool
+    """Whether that is judged by less than all: the condition looks at a trait of which not all could be considered (`cut_segments` of
+    GetMembership).
+    """
     @_builtins.property
     def enter_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when without a break, by what was known when it was written: a late event counts from when it happened."""
+        """Since when without a break, by what was known when it was written: a late event counts from when it happened. Absent where an instant
+        or other rules are asked for.
+        """
 
     def __init__(
         self,
         *,
         customer_id: _builtins.str = ...,
         enter_time: _timestamp_pb2.Timestamp | None = ...,
+        cut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enter_time", b"enter_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "enter_time", b"enter_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "cut", b"cut", "enter_time", b"enter_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,9 +78,11 @@ class SegmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSegmentMembers(self, request, context):
-        """ListSegmentMembers lists the customers in a segment, by id. Who doesn't permit the purpose is left out and counted.
+        """ListSegmentMembers lists the customers in a segment, now, by id; or at any instant or by other rules, in an order of its own: then it
+        asks the conditions of everybody, as GetMembership does of one, and is as slow as that takes. Who doesn't permit the purpose is left
+        out and counted.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, POSITION_INVALID,
-        TOO_MANY_POSITIONS), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
+        TOO_MANY_POSITIONS, INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (SEGMENT_UNKNOWN, RULES_UNKNOWN), PERMISSION_DENIED (NOT_IN_PURPOSE: the segment tells of a trait that the purpose
         may not see), UNAVAILABLE (CONSENT_NOT_CONFIRMED; NOT_FRESH_ENOUGH; SEGMENTS_NOT_SETTLED: not everybody was looked at for the
         segment by the rules in force yet; the details have looked_at_customers and customers).
         """
