@@ -95,6 +95,27 @@ def test_twice_is_once(seen: list[Sighting], decided: list[Decision], rules: Rul
     assert outcome(divide(facts_of(seen + seen, decided), rules)) == outcome(divide(facts_of(seen, decided), rules))
 
 
+ANN, BEA, CEM = (Node("user_id", name) for name in (b"ann", b"bea", b"cem"))
+MAILBOX = Node("email", b"family")
+
+
+@given(sightings, decisions, all_rules)
+@example(
+    seen=[(frozenset({ANN, MAILBOX}), 1), (frozenset({BEA, MAILBOX}), 2)],
+    decided=[("forced", pair(ANN, CEM)), ("forced", pair(CEM, BEA))],
+    rules=DEFAULT_RULES,
+)
+def test_what_is_seen_by_itself_changes_nothing_for_anybody(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
+    """Nor for what people joined through it: who keeps the facts needn't keep that an identifier was seen alone."""
+    seen = [(together, at) for together, at in seen if len(together) > 1]
+    facts = facts_of(seen, decided)
+    of_others = {node for together, _ in seen for node in together}
+    alone = [
+        (frozenset({node}), 31 if node in of_others else 0) for node in facts.nodes()
+    ]  # when it counts as first seen, or later
+    assert outcome(divide(facts_of(seen + alone, decided), rules)) == outcome(divide(facts, rules))
+
+
 @given(sightings, sightings, decisions, all_rules)
 def test_a_fact_taken_back_is_as_if_never_seen(
     seen: list[Sighting], more: list[Sighting], decided: list[Decision], rules: Rules

@@ -57,7 +57,7 @@ def contests(facts: Facts, rules: Rules, outside: Collection[Node]) -> Contests:
 
 def _contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Node]:
     seen = _seen_with(facts, outside)
-    names = {node.namespace for node in seen}
+    names = {node.namespace for node in seen.keys() | set().union(*facts.forced)}
     unique = frozenset(name for name in names if rules.of(name).limit == 1)
     limited = frozenset(name for name in names if rules.of(name).limit is not None)
     devices = frozenset(name for name in names if rules.of(name).device)
@@ -72,7 +72,7 @@ def _contested(facts: Facts, rules: Rules, outside: Collection[Node]) -> set[Nod
             node
             for name in asked
             if (mine := owners.intersection(rules.of(name).owned_by) - {name})
-            for node in _of_two(name, mine, mine | through, facts, rules, seen, found)
+            for node in _of_two(name, mine, _among(facts, mine | through, outside, found), rules, seen, found)
         }
     return found
 
@@ -93,21 +93,19 @@ def _seen_with(facts: Facts, outside: Collection[Node]) -> Seen:
     return seen
 
 
-def _of_two(
-    name: str, owners: frozenset[str], kinds: frozenset[str], facts: Facts, rules: Rules, seen: Seen, contested: set[Node]
-) -> Iterator[Node]:
-    """Values of a namespace that were seen with two people, as its owners name them without it; joined by these kinds."""
-    people = resolve(_among(facts, kinds, seen, contested), rules, set())
+def _of_two(name: str, owners: frozenset[str], without: Facts, rules: Rules, seen: Seen, contested: set[Node]) -> Iterator[Node]:
+    """Values of a namespace that were seen with two people, as its owners name them by the facts without it."""
+    people = resolve(without, rules, set())
     for node in seen:
         if node.namespace == name and node not in contested and _people(seen[node], owners, people) > 1:
             yield node
 
 
-def _among(facts: Facts, names: Collection[str], seen: Seen, contested: Collection[Node]) -> Facts:
-    """What was seen and decided of some namespaces."""
+def _among(facts: Facts, names: Collection[str], outside: Collection[Node], contested: Collection[Node]) -> Facts:
+    """What was seen and decided of some namespaces; also of what was seen by nobody but itself, when people joined others to it."""
 
     def counts(node: Node) -> bool:
-        return node.namespace in names and node in seen and node not in contested
+        return node.namespace in names and node not in outside and node not in contested
 
     inside = Facts()
     for together, evidence in facts.together.items():
