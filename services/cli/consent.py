@@ -26,6 +26,7 @@ from services.cli.options import (
     RequestId,
     TimeoutS,
     ValidAt,
+    Version,
 )
 
 
@@ -154,6 +155,7 @@ def check(
     purpose: PurposeArgument,
     valid_at: ValidAt = None,
     known_at: KnownAt = None,
+    version: Version = None,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -163,11 +165,13 @@ def check(
     Examples:
       c360 consent check email:ann@example.com marketing
       c360 consent check email:ann@example.com marketing --valid-at -7d --known-at -7d
+      c360 consent check email:ann@example.com marketing --version 12
     """
     from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 
     from services.cli import messages
     from services.cli.client import connect
+    from services.cli.versions import known_at_version
 
     request = consent_pb2.CheckRequest(
         purpose=purpose,
@@ -176,6 +180,8 @@ def check(
         known_at=messages.timestamp(known_at),
         at_least_as_fresh=messages.positions(fresh),
     )
+    if version:
+        request.known_at.CopyFrom(known_at_version(person, version, request.known_at if known_at else None, timeout_s))
     with connect("consent") as channel:
         answer = consent_pb2_grpc.ConsentServiceStub(channel).Check(request, timeout=timeout_s)
     if as_json:

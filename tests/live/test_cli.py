@@ -132,6 +132,10 @@ def test_a_withdrawal_holds_from_the_next_read_on(c360: Command, user: str) -> N
     assert c360.json("consent", "check", email, "marketing", code=1)["reason"] == "CONSENT_WITHDRAWN"
     assert c360.json("consent", "check", email, "service")["permitted"] is True
     assert [item["outcome"] for item in c360.json("consent", "decisions", email)] == ["granted", "withdrawn"]
+    before = str(profile(c360, user)["version"])
+    after = str(profile(c360, user, "--fresh", identify(c360, user, "plan=paid"))["version"])
+    reasons = [c360.json("consent", "check", email, "marketing", "--version", one, code=1)["reason"] for one in (before, after)]
+    assert reasons == ["CONSENT_MISSING", "CONSENT_WITHDRAWN"], "as it was known when the customer came to that version"
 
 
 def test_a_decision_that_no_reader_enforces_tells_that_none_can_serve_without_it() -> None:

@@ -18,7 +18,7 @@ from services.stack.stack import Stack
 from shared.errors import CustomerError
 from shared.events import customer as events
 from shared.ids import partition_of, to_text
-from shared.instants import END_OF_TIME, now_us
+from shared.instants import END_OF_TIME, from_timestamp, now_us
 from shared.log import Record
 from shared.rpc.errors import reason_of
 from tests.live.inside import Inside, new_id
@@ -90,6 +90,7 @@ class Told:
             wanted = self.plain(customer, Instant(instant.valid_at, known_at), now=False)
             none = wanted if number <= len(own) or wanted != "CUSTOMER_UNKNOWN" else "VERSION_UNKNOWN"
             assert shown(answer if isinstance(answer, str) else answer.profile) == as_shown(none)
+            assert isinstance(answer, str) or from_timestamp(answer.known_at) == known_at
 
     async def timelines(self, instant: Instant) -> None:
         for customer in self.customers:

@@ -32,6 +32,7 @@ from services.profile.watches import Watches
 from shared.errors import LimitExceeded
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
+from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness
 from shared.rpc.paging import Page, token_of
@@ -93,9 +94,10 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
         message = profile_message(profile, purpose, verified, mask)
         etag = self._tag(message, profile.rules, purpose, mask)
+        known_at = None if instant.known_at == END_OF_TIME else to_timestamp(instant.known_at)
         if etag == request.unless_etag:
-            return Made(pb.GetProfileResponse(etag=etag, not_modified=True), profile, purpose)
-        return Made(pb.GetProfileResponse(profile=message, etag=etag), profile, purpose)
+            return Made(pb.GetProfileResponse(etag=etag, not_modified=True, known_at=known_at), profile, purpose)
+        return Made(pb.GetProfileResponse(profile=message, etag=etag, known_at=known_at), profile, purpose)
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)

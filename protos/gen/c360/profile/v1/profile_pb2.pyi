@@ -103,6 +103,7 @@ class GetProfileResponse(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     NOT_MODIFIED_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """Tag of this answer: opaque, the same exactly as long as the answer to this purpose and mask is the same, whatever changes it
     (events, merges, consent, the purpose, rules), but for how long ago something was (time_since): of that its occur_time and
@@ -115,16 +116,23 @@ class GetProfileResponse(_message.Message):
     def profile(self) -> Global___Profile:
         """The profile; absent when it wasn't modified."""
 
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """As known by when it is, where the request named a version or a known_at: asked again with it as `known_at`, the answer is the same. So
+        consent as of a version is asked for (ConsentService.Check). Absent in an answer of now.
+        """
+
     def __init__(
         self,
         *,
         profile: Global___Profile | None = ...,
         etag: _builtins.str = ...,
         not_modified: _builtins.bool = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["known_at", b"known_at", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "not_modified", b"not_modified", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "known_at", b"known_at", "not_modified", b"not_modified", "profile", b"profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
