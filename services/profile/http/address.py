@@ -15,7 +15,6 @@ from shared.ids import from_text
 
 PARTS: Final = ("traits", "external_ids", "events", "metadata")
 BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a character that nobody means: a defect of the caller's, and never found
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -49,9 +48,6 @@ def _decoded(piece: bytes) -> str:
     try:
         if BROKEN_ESCAPE.search(piece):
             raise ValueError
-        text = unquote_to_bytes(piece).decode()
+        return unquote_to_bytes(piece).decode()
     except ValueError:
         raise InvalidInput("a path is UTF-8, percent-encoded", reason="PATH_INVALID") from None
-    if CONTROL.search(text):
-        raise InvalidInput("a path has no control character, such as %00", reason="PATH_INVALID")
-    return text

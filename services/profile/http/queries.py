@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from services.profile.choosing import THEN, RulesChoice
-from services.profile.http.address import CONTROL
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, from_iso
 from shared.positions import progress_name
@@ -110,7 +109,7 @@ class Query(msgspec.Struct, frozen=True):
 
 
 def query_of(query_string: bytes, part: str) -> Query:
-    """Raises InvalidInput (QUERY_INVALID, PARAMETER_UNKNOWN, PARAMETER_INVALID, PARAMETER_REPEATED)."""
+    """Raises InvalidInput (QUERY_INVALID, PARAMETER_UNKNOWN, PARAMETER_REPEATED)."""
     try:
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
@@ -119,8 +118,6 @@ def query_of(query_string: bytes, part: str) -> Query:
         ) from None
     if any(name not in KNOWN[part] for name, _ in pairs):
         raise InvalidInput(f"{part} knows the parameters {', '.join(sorted(KNOWN[part]))}", reason="PARAMETER_UNKNOWN")
-    if unmeant := next((name for name, value in pairs if CONTROL.search(value)), None):
-        raise InvalidInput(f"{unmeant} has a control character, such as %00", reason="PARAMETER_INVALID")
     values = {name: value for name, value in pairs if name != REPEATABLE}
     positions = [value for name, value in pairs if name == REPEATABLE]
     if len(values) + len(positions) < len(pairs):
