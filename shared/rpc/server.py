@@ -136,7 +136,7 @@ class _Edge:
                 return grpc.unary_unary_rpc_method_handler(answer, None, write)
             return grpc.unary_unary_rpc_method_handler(_ready_or(find, answer, write, method))
         if handler.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), read, write)
+            return grpc.stream_stream_rpc_method_handler(_stream(_reading_each(handler.stream_stream, read), method), None, write)
         assert handler.unary_stream, "no other shapes are served yet"
         return grpc.unary_stream_rpc_method_handler(_stream(_reading(handler.unary_stream, read), method), None, write)
 
@@ -147,13 +147,32 @@ def _reading(call: Callable[[Any, Any], Any], read: Callable[[bytes], Any] | Non
         return call
 
     def parsed(request: bytes, context: Any) -> Any:
-        try:
-            message = read(request)
-        except DecodeError:
-            raise InvalidInput("the request can't be parsed", reason="REQUEST_UNREADABLE") from None
-        return call(message, context)
+        return call(_read(read, request), context)
 
     return parsed
+
+
+def _reading_each(call: Callable[[Any, Any], Any], read: Callable[[bytes], Any] | None) -> Callable[[Any, Any], Any]:
+    """As `_reading`, of a stream of requests."""
+    if read is None:
+        return call
+
+    async def parsed_each(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield _read(read, request)
+
+    def parsed(requests: AsyncIterator[bytes], context: Any) -> Any:
+        return call(parsed_each(requests), context)
+
+    return parsed
+
+
+def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
+    """Raises InvalidInput (REQUEST_UNREADABLE)."""
+    try:
+        return read(request)
+    except DecodeError:
+        raise InvalidInput("the request can't be parsed", reason="REQUEST_UNREADABLE") from None
 
 
 def _ready_or(find: FindReady, call: Callable[[Any, Any], Awaitable[Any]], write: Any, method: str) -> Any:

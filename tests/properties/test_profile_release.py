@@ -17,7 +17,8 @@ from shared.privacy import REDACTED, Personal
 importlib.import_module("shared.events.source")  # other logs' types too: none of them is shown
 
 NAMES = ["email", "plan", "city", EVENTS_FIELD]
-NEVER_SHOWN = {"extra"}  # what else a call had at its top: kept, sealed, for nobody yet
+# What else a call had at its top: kept, sealed, for nobody yet. What a signal said to the letter is consent's evidence, in no profile.
+NEVER_SHOWN = {"extra", "text"}
 KINDS = [kind for kind in CATALOGUE.values() if kind.personal is not None]
 STRATEGIES: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(min_size=1, max_size=4),
