@@ -13,6 +13,7 @@ from shared.instants import from_timestamp
 from shared.rpc.errors import code_of
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
+LAST_POSITION = 2**63 - 1  # no log comes so far: a request may hold larger numbers, a database not
 POSITIONS_AT_MOST = 1_000  # partitions of all logs together, by far; each that is waited for is remembered
 LAST_SECOND = 253_402_300_799  # 9999-12-31
 
@@ -24,6 +25,8 @@ def freshness(positions: Iterable[Position]) -> list[tuple[str, int]]:
     for position in positions:
         if position.log:
             name = progress_name(position)
+            if position.number > LAST_POSITION:
+                raise InvalidInput(f"no position is behind {LAST_POSITION}", reason="POSITION_INVALID")
             wanted[name] = max(position.number, wanted.get(name, 0))
             if len(wanted) > POSITIONS_AT_MOST:
                 raise InvalidInput(

@@ -7,6 +7,7 @@ from typing import Any
 from c360.log.v1 import log_pb2 as pb
 from c360.log.v1 import log_pb2_grpc
 
+from shared.errors import InvalidInput
 from shared.ids import from_text, partition_of
 from shared.instants import Clock
 from shared.log.checkpoints import Checkpoints, Known, nothing_known
@@ -17,6 +18,7 @@ from shared.vault import Keyring
 
 PAGE_BYTES = 1024 * 1024  # of envelopes and headers; with one event of any size above it a message stays below gRPC's limit
 END = 2**63 - 1
+LAST_PARTITION = 2**31 - 1  # that a log can have; a request may name others
 
 
 def serve_log(
@@ -61,18 +63,18 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
         return pb.GetCheckpointResponse(note=await self._checkpoints.on_demand(request.partition))
 
     async def ReadCheckpoints(self, request: pb.ReadCheckpointsRequest, context: Any) -> AsyncIterator[pb.ReadCheckpointsResponse]:
-        async with aclosing(self._raw.checkpoints(request.partition, request.after_tree_size)) as pages:
+        async with aclosing(self._raw.checkpoints(_partition(request), request.after_tree_size)) as pages:
             async for page in pages:
                 yield pb.ReadCheckpointsResponse(
                     checkpoints=[pb.StoredCheckpoint(tree_size=found.tree_size, note=found.note) for found in page]
                 )
 
     async def GetInclusionProofs(self, request: pb.GetInclusionProofsRequest, context: Any) -> pb.GetInclusionProofsResponse:
-        paths = await self._prover.inclusions(request.partition, request.positions, request.tree_size)
+        paths = await self._prover.inclusions(_partition(request), request.positions, request.tree_size)
         return pb.GetInclusionProofsResponse(proofs=[pb.Proof(hashes=path) for path in paths])
 
     async def GetConsistencyProof(self, request: pb.GetConsistencyProofRequest, context: Any) -> pb.GetConsistencyProofResponse:
-        path = await self._prover.consistency(request.partition, request.old_tree_size, request.new_tree_size)
+        path = await self._prover.consistency(_partition(request), request.old_tree_size, request.new_tree_size)
         return pb.GetConsistencyProofResponse(proof=pb.Proof(hashes=path))
 
     async def GetStreamHead(self, request: pb.GetStreamHeadRequest, context: Any) -> pb.GetStreamHeadResponse:
@@ -82,7 +84,7 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
 
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
         first = request.first_position if request.HasField("first_position") else SMALLEST
-        async with aclosing(self._raw.events(request.partition, first)) as pages:
+        async with aclosing(self._raw.events(_partition(request), first)) as pages:
             async for page in pages:
                 for part in _parts(page):
                     yield pb.ReadEventsResponse(events=[_event(raw) for raw in part])
@@ -98,9 +100,16 @@ class LogApi(log_pb2_grpc.LogServiceServicer):
                     yield pb.ReadStreamResponse(events=[_event(raw) for raw in part])
 
     async def ReadNodes(self, request: pb.ReadNodesRequest, context: Any) -> AsyncIterator[pb.ReadNodesResponse]:
-        async with aclosing(self._raw.nodes(request.partition)) as pages:
+        async with aclosing(self._raw.nodes(_partition(request))) as pages:
             async for page in pages:
                 yield pb.ReadNodesResponse(nodes=[pb.Node(height=node.height, number=node.number, hash=node.hash) for node in page])
+
+
+def _partition(request: Any) -> int:
+    """Raises InvalidInput (PARTITION_UNKNOWN)."""
+    if request.partition > LAST_PARTITION:
+        raise InvalidInput("a log has no such partition", reason="PARTITION_UNKNOWN", partition=request.partition)
+    return int(request.partition)
 
 
 def _parts(page: Sequence[RawEvent]) -> Iterator[list[RawEvent]]:

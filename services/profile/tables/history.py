@@ -36,7 +36,9 @@ class History:
         return await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in streams], known_at)
 
     async def recorded_at(self, stream: bytes, version: int) -> int | None:
-        """When the event of that version was recorded; None: there is none."""
+        """When the event of that version was recorded; None: there is none, nor can there be one behind NEWEST."""
+        if version > NEWEST:
+            return None
         found = await self._reader.history([Stretch(partition_of(stream, self._partitions), stream, version, version)])
         return found[0].recorded_at if found else None
 

@@ -107,6 +107,7 @@ class LogServiceServicer:
 
     def ReadCheckpoints(self, request, context):
         """ReadCheckpoints streams all checkpoints of a partition, smallest tree first.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +115,7 @@ class LogServiceServicer:
 
     def GetInclusionProofs(self, request, context):
         """GetInclusionProofs proves that events are in the tree of a given size (RFC 6962, 2.1.1).
-        Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,7 +123,7 @@ class LogServiceServicer:
 
     def GetConsistencyProof(self, request, context):
         """GetConsistencyProof proves that a tree is where a larger one began (RFC 6962, 2.1.2).
-        Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +141,7 @@ class LogServiceServicer:
 
     def ReadEvents(self, request, context):
         """ReadEvents streams a partition in the order of its positions, up to its end at that moment.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +157,7 @@ class LogServiceServicer:
 
     def ReadNodes(self, request, context):
         """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

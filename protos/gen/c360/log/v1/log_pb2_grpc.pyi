@@ -44,14 +44,16 @@ class LogServiceStub:
     all its checkpoints are gone, which it has from before its first event on.
     """
     ReadCheckpoints: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadCheckpointsRequest, _log_pb2.ReadCheckpointsResponse]
-    """ReadCheckpoints streams all checkpoints of a partition, smallest tree first."""
+    """ReadCheckpoints streams all checkpoints of a partition, smallest tree first.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+    """
     GetInclusionProofs: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetInclusionProofsRequest, _log_pb2.GetInclusionProofsResponse]
     """GetInclusionProofs proves that events are in the tree of a given size (RFC 6962, 2.1.1).
-    Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
     """
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetConsistencyProofRequest, _log_pb2.GetConsistencyProofResponse]
     """GetConsistencyProof proves that a tree is where a larger one began (RFC 6962, 2.1.2).
-    Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
     """
     GetStreamHead: _grpc.UnaryUnaryMultiCallable[_log_pb2.GetStreamHeadRequest, _log_pb2.GetStreamHeadResponse]
     """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
@@ -60,13 +62,17 @@ class LogServiceStub:
     DATA_LOSS (ENVELOPE_BROKEN): the state that tells how far it goes was altered.
     """
     ReadEvents: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadEventsRequest, _log_pb2.ReadEventsResponse]
-    """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
+    """ReadEvents streams a partition in the order of its positions, up to its end at that moment.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+    """
     ReadStream: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadStreamRequest, _log_pb2.ReadStreamResponse]
     """ReadStream streams the events of one stream in the order of their versions.
     Errors: INVALID_ARGUMENT (STREAM_ID_INVALID).
     """
     ReadNodes: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadNodesRequest, _log_pb2.ReadNodesResponse]
-    """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number."""
+    """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+    """
 
 @_typing.type_check_only
 class LogServiceAsyncStub(LogServiceStub):
@@ -84,14 +90,16 @@ class LogServiceAsyncStub(LogServiceStub):
     all its checkpoints are gone, which it has from before its first event on.
     """
     ReadCheckpoints: _aio.UnaryStreamMultiCallable[_log_pb2.ReadCheckpointsRequest, _log_pb2.ReadCheckpointsResponse]  # type: ignore[assignment]
-    """ReadCheckpoints streams all checkpoints of a partition, smallest tree first."""
+    """ReadCheckpoints streams all checkpoints of a partition, smallest tree first.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+    """
     GetInclusionProofs: _aio.UnaryUnaryMultiCallable[_log_pb2.GetInclusionProofsRequest, _log_pb2.GetInclusionProofsResponse]  # type: ignore[assignment]
     """GetInclusionProofs proves that events are in the tree of a given size (RFC 6962, 2.1.1).
-    Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
     """
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_log_pb2.GetConsistencyProofRequest, _log_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
     """GetConsistencyProof proves that a tree is where a larger one began (RFC 6962, 2.1.2).
-    Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
     """
     GetStreamHead: _aio.UnaryUnaryMultiCallable[_log_pb2.GetStreamHeadRequest, _log_pb2.GetStreamHeadResponse]  # type: ignore[assignment]
     """GetStreamHead signs how far a stream went at a checkpoint: whoever shows a later event of it in that tree proves a lie.
@@ -100,13 +108,17 @@ class LogServiceAsyncStub(LogServiceStub):
     DATA_LOSS (ENVELOPE_BROKEN): the state that tells how far it goes was altered.
     """
     ReadEvents: _aio.UnaryStreamMultiCallable[_log_pb2.ReadEventsRequest, _log_pb2.ReadEventsResponse]  # type: ignore[assignment]
-    """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
+    """ReadEvents streams a partition in the order of its positions, up to its end at that moment.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+    """
     ReadStream: _aio.UnaryStreamMultiCallable[_log_pb2.ReadStreamRequest, _log_pb2.ReadStreamResponse]  # type: ignore[assignment]
     """ReadStream streams the events of one stream in the order of their versions.
     Errors: INVALID_ARGUMENT (STREAM_ID_INVALID).
     """
     ReadNodes: _aio.UnaryStreamMultiCallable[_log_pb2.ReadNodesRequest, _log_pb2.ReadNodesResponse]  # type: ignore[assignment]
-    """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number."""
+    """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number.
+    Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+    """
 
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
@@ -139,7 +151,9 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_pb2.ReadCheckpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_log_pb2.ReadCheckpointsResponse], _abc.AsyncIterator[_log_pb2.ReadCheckpointsResponse]]:
-        """ReadCheckpoints streams all checkpoints of a partition, smallest tree first."""
+        """ReadCheckpoints streams all checkpoints of a partition, smallest tree first.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+        """
 
     @_abc_1.abstractmethod
     def GetInclusionProofs(
@@ -148,7 +162,7 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_log_pb2.GetInclusionProofsResponse, _abc.Awaitable[_log_pb2.GetInclusionProofsResponse]]:
         """GetInclusionProofs proves that events are in the tree of a given size (RFC 6962, 2.1.1).
-        Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID, POSITION_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
         """
 
     @_abc_1.abstractmethod
@@ -158,7 +172,7 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_log_pb2.GetConsistencyProofResponse, _abc.Awaitable[_log_pb2.GetConsistencyProofResponse]]:
         """GetConsistencyProof proves that a tree is where a larger one began (RFC 6962, 2.1.2).
-        Errors: INVALID_ARGUMENT (TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN, TREE_SIZE_INVALID), FAILED_PRECONDITION (LOG_DAMAGED).
         """
 
     @_abc_1.abstractmethod
@@ -179,7 +193,9 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_pb2.ReadEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_log_pb2.ReadEventsResponse], _abc.AsyncIterator[_log_pb2.ReadEventsResponse]]:
-        """ReadEvents streams a partition in the order of its positions, up to its end at that moment."""
+        """ReadEvents streams a partition in the order of its positions, up to its end at that moment.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+        """
 
     @_abc_1.abstractmethod
     def ReadStream(
@@ -197,6 +213,8 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_pb2.ReadNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_log_pb2.ReadNodesResponse], _abc.AsyncIterator[_log_pb2.ReadNodesResponse]]:
-        """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number."""
+        """ReadNodes streams the inner nodes that are stored of a partition's tree, in the order of height and number.
+        Errors: INVALID_ARGUMENT (PARTITION_UNKNOWN: beyond 2,147,483,647).
+        """
 
 def add_LogServiceServicer_to_server(servicer: LogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
