@@ -152,7 +152,7 @@ class Lapses:
 
 
 def _can_lapse(rules: Rules) -> bool:
-    return bool(rules.verifying) or rules.moved_by_time
+    return bool(rules.verifying or rules.moved_by_time)
 
 
 def _values(side: Side, purpose: PurposeDefined) -> dict[str, Any]:

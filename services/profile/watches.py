@@ -5,7 +5,7 @@ time. Both find the newest state, so a slow watcher skips what was between, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -96,9 +96,19 @@ class Watches:
         self._partitions = partitions
 
     async def some(
-        self, purpose_name: str, customers: Collection[bytes], after: Places | None, *, with_verified: bool, segment: str = ""
+        self,
+        purpose_name: str,
+        customers: Collection[bytes],
+        after: Places | None,
+        *,
+        with_verified: bool,
+        segment: str = "",
+        tells_of: Callable[[Collection[str]], bool] = bool,
     ) -> AsyncGenerator[Look, None]:
-        """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused."""
+        """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused.
+
+        `tells_of` says whether what is told may change with traits of these names.
+        """
         circle = Circle(self._hub, self._clock)
         changed = set(customers)
         try:
@@ -108,7 +118,8 @@ class Watches:
                     with noted() as reading:
                         look = await self._look(few, purpose, segment, with_verified=with_verified)
                     circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
-                    if after and not (segment or self._profiles.in_force.moved_by_time):  # else time may have changed it, too
+                    moved = self._profiles.in_force.moved_by_time
+                    if after and self._by_events_alone(segment) and not tells_of(moved):  # else time may have changed it, too
                         look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
                     yield look
                 yield Look(purpose, places=places)
@@ -195,11 +206,16 @@ class Watches:
         who came and went between its looks nothing is written, so nobody else may have seen that."""
         applied, rules = self._applied(), self._profiles.in_force
         moved = {name: self._progress.applied(name) for name in (SEGMENTS, SETTLED)}
-        defined = rules.segments is not None and segment in rules.segments.conditions
-        if not defined or by_events_alone(rules, [segment]):
+        if self._by_events_alone(segment):
             return applied | moved | {SETTLED: rules.version}
         bounded = {name: min(number, self._progress.applied(looked_at(name))) for name, number in applied.items()}
         return bounded | moved | ({} if rules.verifying else {CONSENT: applied[CONSENT]})
+
+    def _by_events_alone(self, segment: str) -> bool:
+        """Whether who is in it, if there is such a segment, changes by events alone."""
+        rules = self._profiles.in_force
+        defined = rules.segments is not None and segment in rules.segments.conditions
+        return not defined or by_events_alone(rules, [segment])
 
     async def _permitted(self, name: str, segment: str = "") -> PurposeDefined:
         """The purpose as it is now. Raises InvalidInput, NotFound, NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""

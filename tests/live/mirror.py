@@ -58,12 +58,12 @@ class Watching:
         self._mirror = mirror
         self._reached: Places = {}
         watches, after = inside.parts.watches, mirror.places
+        wanted = Wanted(MASK, frozenset(), customers is not None)
         looks = (
             watches.all(purpose, after, with_verified=True, segment=segment)
             if customers is None
-            else watches.some(purpose, customers, after, with_verified=True, segment=segment)
+            else watches.some(purpose, customers, after, with_verified=True, segment=segment, tells_of=wanted.tells_of)
         )
-        wanted = Wanted(MASK, frozenset(), customers is not None)
         self._responses = Teller(wanted, watches.refused_since, resumed=after is not None, remembered=remembered).responses(
             self._noted(looks)
         )

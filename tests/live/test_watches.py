@@ -11,6 +11,7 @@ import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.profile.v1 import profile_pb2
 from c360.profile.v1 import watch_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import HealthCheck, given, settings
@@ -247,6 +248,36 @@ async def test_a_watch_of_one_tells_what_the_passing_of_time_changes_and_there_a
     resumed.cancel()
     await inside.record([restricted(stream)])
     assert (await refusal(call)).reason == "RESTRICTED"
+
+
+async def test_after_a_break_nothing_is_told_again_that_time_cannot_have_changed(inside: Inside) -> None:
+    ordered = {"of": "event.name == 'Order Completed'", "aggregate": "count"}
+    segments = {"golden": {"when": "traits.plan == 'gold'"}, "buyers": {"when": "computed.recent > 0"}}
+    await activated(inside.parts, command(json.dumps({"computed": {"recent": {**ordered, "window": "1h"}}, "segments": segments})))
+    await inside.define(purpose("contract", name="mirror"))
+    stream = new_id()
+    key = (await inside.keys([stream]))[stream]
+    await inside.record([founded(stream, 0), identified(stream, key, 1, plan="gold"), tracked(stream, key, now_us())])
+
+    async def told(**asked: Any) -> list[int]:
+        """How many at first, and by who comes again at once."""
+        request = pb.WatchProfilesRequest(purpose="mirror", customers=[CustomerRef(customer_id=to_text(stream))], **asked)
+        counts = []
+        for _ in range(2):
+            call = inside.watches.WatchProfiles(request, timeout=PATIENCE_S)
+            response = await call.read()
+            counts.append(len(response.changes))
+            request.resume_after.extend(response.positions)
+            call.cancel()
+        return counts
+
+    plan, recent, withheld = (FieldMask(paths=[path]) for path in ("traits.plan", "traits.recent", "withheld"))
+    assert await told(read_mask=plan) == [1, 0]
+    assert await told(changed_traits=["plan"]) == [1, 0]
+    assert await told(read_mask=plan, segment="golden") == [1, 0]
+    assert await told(read_mask=plan, segment="buyers") == [1, 1], "it may have been left, and entered again"
+    for moved in ({"read_mask": recent}, {"read_mask": withheld}, {"changed_traits": ["recent"]}, {}):
+        assert await told(**moved) == [1, 1]
 
 
 async def read_until(call: Any, mirror: Mirror, goal: set[str]) -> None:

@@ -11,6 +11,7 @@ from shared.errors import InvalidInput
 PATHS_AT_MOST = 1_000  # as many as a profile can have traits
 SHOWN_CHARACTERS = 100  # of a path that is refused
 TRAITS = "traits"
+WITHHELD = "withheld"
 FIELDS = tuple(field for field in pb.Profile.DESCRIPTOR.fields_by_name if field != "truncated")  # said of the others, always
 
 

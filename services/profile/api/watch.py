@@ -58,7 +58,9 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         verified = wanted.mask.wants_any_trait(CONFIRMABLE) or not wanted.changed_traits.isdisjoint(CONFIRMABLE)
         if customers is None:
             return self._watches.all(request.purpose, after, with_verified=verified, segment=request.segment)
-        return self._watches.some(request.purpose, customers, after, with_verified=verified, segment=request.segment)
+        return self._watches.some(
+            request.purpose, customers, after, with_verified=verified, segment=request.segment, tells_of=wanted.tells_of
+        )
 
     async def _customers(self, refs: Sequence[CustomerRef]) -> tuple[set[bytes], list[CustomerRef]]:
         """Who is named, and those of them who are nobody."""

@@ -12,7 +12,7 @@ from c360.profile.v1 import profile_pb2, watch_pb2
 from google.protobuf.message import Message
 
 from services.profile.api.bounds import LISTED_AT_MOST
-from services.profile.api.masks import TRAITS, Mask
+from services.profile.api.masks import TRAITS, WITHHELD, Mask
 from services.profile.api.messages import as_of_its_events, profile_message
 from services.profile.api.told import REMEMBERED, Told
 from services.profile.batches import Refused, Seen
@@ -35,6 +35,12 @@ class Wanted(msgspec.Struct, frozen=True):
     mask: Mask
     changed_traits: frozenset[str]
     named: bool
+
+    def tells_of(self, traits: Collection[str]) -> bool:
+        """Whether what is told may change with traits of these names: those that a profile has and the purpose may not see are withheld."""
+        if self.changed_traits:
+            return not self.changed_traits.isdisjoint(traits)
+        return bool(traits) and (WITHHELD in self.mask.fields or self.mask.wants_any_trait(traits))
 
 
 # Of these customers, looked at no earlier than that, those who may not be shown any more.

@@ -77,10 +77,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(name for name, definition in all_of_them if definition.aggregate == "time_since")
 
     @property
-    def moved_by_time(self) -> bool:
-        """Whether a computed trait, other than those, may become another one with no event."""
+    def moved_by_time(self) -> frozenset[str]:
+        """The computed traits, other than those, that may become others with no event."""
         all_of_them = self.computed.all.items() if self.computed is not None else ()
-        return any(definition.depends_on_time for name, definition in all_of_them if name not in self.clocks)
+        return frozenset(name for name, definition in all_of_them if definition.depends_on_time) - self.clocks
 
     @property
     def named(self) -> frozenset[str]:

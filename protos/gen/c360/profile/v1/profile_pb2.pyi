@@ -1040,7 +1040,9 @@ class WatchProfileRequest(_message.Message):
 
     @_builtins.property
     def resume_after(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
-        """Positions of the last profile seen; nothing is sent until something after them has changed."""
+        """Positions of the last profile seen; nothing is sent until something after them has changed. Where the rules have a computed trait
+        that time changes (a window), the profile is sent all the same: time may have changed it.
+        """
 
     @_builtins.property
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:

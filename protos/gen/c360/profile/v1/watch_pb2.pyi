@@ -54,7 +54,11 @@ class WatchProfilesRequest(_message.Message):
 
     @_builtins.property
     def resume_after(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
-        """Newest positions of a watch for the same purpose, customers, segment and mask; what they include isn't sent. Default: begin with all profiles."""
+        """Newest positions of a watch for the same purpose, customers, segment and mask; what they include isn't sent. But customers that are
+        named are all sent where time may have changed what is told since: the mask includes a computed trait with a window (or a score by
+        recency, or a lifetime value) or `withheld`, where such traits are told of, too; or time plays a part in who is in the segment.
+        Default: begin with all profiles.
+        """
 
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
