@@ -19,6 +19,7 @@ from shared.store.pool import DOWN as STORE_DOWN
 from shared.waiting import end
 
 RETRY_S = 0.5
+TOLD_CHARACTERS = 200
 # Reference cycles are rare in what we make by the thousand, and a collection looks at everything made since the last one: at
 # the defaults it took half of the time in which a batch is placed.
 COLLECT_AFTER = (50_000, 20, 50)
@@ -111,7 +112,8 @@ async def keep_going(name: str, work: Callable[[], Awaitable[None]], on_halt: Ca
         try:
             return await work()
         except (*STORE_DOWN, *BROKER_DOWN) as error:
-            log.warning("starting over when the servers are back", work=name, error=type(error).__name__)
+            told = str(error)[:TOLD_CHARACTERS]  # of a server or of the way to it: what it says then holds nothing of a customer
+            log.warning("starting over when the servers are back", work=name, error=type(error).__name__, because=told)
             await asyncio.sleep(RETRY_S)
         except Halted as halted:
             if on_halt is None:

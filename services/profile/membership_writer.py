@@ -14,6 +14,8 @@ from shared.ids import partition_of
 from shared.instants import Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
+from shared.pieces import AT_ONCE
+from shared.store.pool import Heard
 
 
 class MembershipWriter:
@@ -142,4 +144,4 @@ class MembershipWriter:
                 begins = begins_with(cause, cluster, followed, by_events_alone(rules, wanted))
                 movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
         history = self._standings.history(connection, rules)
-        return await self._beginnings.of(history, LogReader(connection), rules, movers, now)
+        return await self._beginnings.of(history, LogReader(connection), rules, movers, now, Heard(connection, AT_ONCE))

@@ -28,6 +28,7 @@ from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 from shared.log import LogReader, Record
 from shared.log.reader import Happened
+from shared.pieces import AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
 EVENTS_A_PAGE = 2_000  # walked through at most: some hundred milliseconds
@@ -155,7 +156,7 @@ class Walks:
             passed = await self._side(walk, past, step.at)
             changes, old = compare(old, passed, Passing(old, passed)).all, passed
         happened = [record for record in step.records if happened_by(record.entry, walk.until.valid_at)]
-        add(history, past, happened, keys)
+        await add(history, past, happened, keys, Pieces(AT_ONCE))
         known = past.keys() if old.redacted else keys
         if happened and not (
             old.told and not walk.rules.computed and not any(_changes_a_record(one, past, known) for one in happened)
@@ -236,8 +237,10 @@ class _Course:
         return step
 
 
-def add(history: History, past: dict[bytes, Past], records: Iterable[Record], keys: Mapping[bytes, DataKey]) -> None:
-    """What was there stays as it is for whoever compares."""
+async def add(
+    history: History, past: dict[bytes, Past], records: Iterable[Record], keys: Mapping[bytes, DataKey], turns: Pieces
+) -> None:
+    """What was there stays as it is for whoever compares. Of one instant there may be as many as there are events."""
     touched: set[bytes] = set()
     for record in records:
         stream = record.entry.stream
@@ -247,6 +250,7 @@ def add(history: History, past: dict[bytes, Past], records: Iterable[Record], ke
             held = msgspec.structs.replace(before.held, state=fork(before.held.state))
             past[stream] = msgspec.structs.replace(before, held=held)
         history.add(past[stream], record, keys.get(stream))
+        await turns.done(1)
 
 
 def _members(customer: bytes, past: Mapping[bytes, Past]) -> set[bytes]:

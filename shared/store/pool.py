@@ -1,18 +1,21 @@
 """Pools of connections: opened with patience for a server that is not up yet, and read from as of one moment."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
+from shared.pieces import Pieces
 from shared.telemetry import logger
 
 RETRY_S = 0.5
 COMMAND_TIMEOUT_S = 30.0  # a statement that takes longer is stuck, not slow
 # A process that was paused in the middle of a transaction must not keep its locks from the one that takes over.
 IDLE_IN_TRANSACTION_MS = 5_000
+HEARD_EVERY_S = 1.0  # while a transaction waits for long work beside it
 # The server notices a client that was cut off: 10 s of silence, then three questions 5 s apart. Locks don't wait for hours.
 KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 MIN_CONNECTIONS = 1
@@ -67,6 +70,21 @@ async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMA
                 log.warning("waiting for postgres", error=type(error).__name__)
                 waited = True
             await asyncio.sleep(RETRY_S)
+
+
+class Heard(Pieces):
+    """Of work that a transaction waits for: its server, which takes whoever is silent for paused, hears that we are not."""
+
+    def __init__(self, connection: Any, at_once: int) -> None:
+        super().__init__(at_once)
+        self._connection = connection
+        self._heard_at = time.monotonic()
+
+    async def done(self, much: int) -> None:
+        await super().done(much)
+        if time.monotonic() - self._heard_at >= HEARD_EVERY_S:
+            await self._connection.execute("SELECT")
+            self._heard_at = time.monotonic()
 
 
 @asynccontextmanager

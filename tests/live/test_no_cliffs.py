@@ -1,12 +1,11 @@
 """One customer with more of everything than anybody should have is still answered, within a message, and what is cut is said."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from unittest.mock import patch
 
 import httpx
@@ -35,8 +34,11 @@ from shared.instants import SECOND
 from shared.log import placing
 from shared.log.records import leaf_of
 from shared.pieces import AT_ONCE
+from shared.store import pool as pool_module
+from shared.store.pool import Heard
 from shared.vault import DataKey
 from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
+from tests.turns import Turns
 
 EVENTS = 100_000
 IDENTIFIERS = 10_000
@@ -207,35 +209,6 @@ async def test_a_page_of_large_events_ends_where_a_message_does(inside: Inside, 
     assert [entry.occur_time.nanos // 1_000 for entry in entries] == list(range(199, -1, -1))
 
 
-class Turns:
-    """Counts what is done of some work between two turns of others on the loop."""
-
-    def __init__(self) -> None:
-        self.most = 0
-        self.done = 0
-        self._over = False
-
-    def of(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        def count(*arguments: Any) -> Any:
-            self.done += 1
-            return work(*arguments)
-
-        return count
-
-    async def __aenter__(self) -> Self:
-        self._taking = asyncio.create_task(self._take())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._over = True
-        await self._taking
-
-    async def _take(self) -> None:
-        while not self._over:
-            self.most, self.done = max(self.most, self.done), 0
-            await asyncio.sleep(0)
-
-
 async def test_others_have_their_turn_after_every_so_many_events_of_a_large_unit(inside: Inside) -> None:
     stream, large = new_id(), 950
     key = (await inside.keys([stream]))[stream]
@@ -270,3 +243,14 @@ async def test_where_it_belongs_is_looked_up_again_without_going_along_the_chain
     (members,) = again.clusters.values()
     assert members.keys() == next(iter(first.clusters.values())).keys()
     assert len(members) == MERGES + 1
+
+
+async def test_the_server_hears_of_a_transaction_that_waits_for_long_work(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "HEARD_EVERY_S", 0.0)
+    pool = inside.reader._pool
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT")
+        waits = "SELECT state_change FROM pg_stat_activity WHERE state = 'idle in transaction' AND pid = $1"
+        since = await pool.fetchval(waits, connection.get_server_pid())
+        await Heard(connection, AT_ONCE).done(1)
+        assert await pool.fetchval(waits, connection.get_server_pid()) > since

@@ -3,20 +3,25 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
+from unittest.mock import patch
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.profile import beginnings
 from services.profile.beginnings import Beginnings, Mover
 from services.profile.belonging import Belongings
 from services.profile.causes import Cause, begins_with, cause_of
+from services.profile.domain import runs
 from services.profile.domain.clocks import NOW, Instant
 from services.profile.domain.golden import golden_record, unconfirmed
 from services.profile.domain.lineage import canonicals
-from services.profile.domain.membership import Standing, by_events_alone, moves, standing
+from services.profile.domain.membership import Standing, by_events_alone, moves, standing, standing_by
 from services.profile.domain.rules_document import RulesDocument, rules_of
 from services.profile.domain.state import Held
+from services.profile.tables.history import History
 from services.profile.tables.rulebook import Activation
 from shared.errors import NotFound
 from shared.events import customer as events
@@ -24,11 +29,13 @@ from shared.identifiers import hash_of, normalise
 from shared.instants import SECOND
 from shared.log import LogReader
 from shared.log.reader import NEWEST
+from shared.pieces import AT_ONCE, Pieces
 from shared.vault import Vault
 from tests.properties.past_store import AUDIT, PARTITIONS, Past
 from tests.properties.pasts import CUSTOMERS, Teller, activity
 from tests.properties.people_read import decision
 from tests.properties.purchases import START
+from tests.turns import Turns
 
 Life = list[tuple[int, list[tuple[Any, ...]]]]
 DOCUMENT: dict[str, Any] = {
@@ -81,6 +88,7 @@ class Kept:
         self.history = self.past.history.of(self.rules.keeping)
         self.beginnings = Beginnings(cast(Vault, self.past.keys), self.chooser, PARTITIONS, walked_events)
         self.belongings = Belongings(self.past.profiles, lambda: self.past.log.now)
+        self.turns = Pieces(AT_ONCE)
         self.written: dict[bytes, set[str]] = {}
         self.due: dict[bytes, int] = {}
         self.followed = 0
@@ -129,7 +137,7 @@ class Kept:
             movers[canonical] = Mover(cluster, wanted, cause.valid_at if begins else None)
             if found.due_at is not None:
                 self.due[canonical] = found.due_at
-        began = await self.beginnings.of(self.history, cast(LogReader, self.past.log), self.rules, movers, now)
+        began = await self.beginnings.of(self.history, cast(LogReader, self.past.log), self.rules, movers, now, self.turns)
         assert began.keys() == {(customer, name) for customer, mover in movers.items() for name in mover.wanted}
         return [(customer, name, movers[customer].wanted[name], at) for (customer, name), at in began.items()]
 
@@ -214,3 +222,46 @@ def test_a_late_event_counts_from_when_it_happened_and_of_two_the_one_that_made_
     late: Life = [(5, [("identify", 0, 8, ("moved", "x"))]), (2, [("identify", 0, 3, ("city", "Kiel")), ("order", 0, 9)])]
     [*_, found] = asyncio.run(live(kept, late))
     assert (CUSTOMERS[0], "kiel", True, START + 3 * SECOND) in found
+
+
+class Heard(Pieces):
+    """Counts what is done before a transaction that waits for it can be heard."""
+
+    def __init__(self) -> None:
+        super().__init__(AT_ONCE)
+        self.work = Turns()
+
+    async def done(self, much: int) -> None:
+        self.work.most, self.work.done = max(self.work.most, self.work.done), 0
+        await super().done(much)
+
+
+async def since(heard: Pieces, work: Turns) -> int:
+    """When somebody came to have many orders, of whom most happened at one instant."""
+    kept = Kept(WITHOUT_CONFIRMING, 500)
+    teller = Teller(kept.past)
+    for moment in [*range(9), *[9] * 4 * AT_ONCE]:
+        play(kept, teller, ("order", 0, moment) if moment else ("identify", 0, 0, A), START + 12 * SECOND)  # who is new has one
+    teller.commit()
+    mover = Mover(await kept.held(), {"many": True})
+    log, now = cast(LogReader, kept.past.log), START + 12 * SECOND
+    with patch.object(History, "add", work.of(History.add)), patch.object(runs, "standing_by", work.of(standing_by)):
+        found = await kept.beginnings.of(kept.history, log, kept.rules, {CUSTOMERS[0]: mover}, now, heard)
+    return found[CUSTOMERS[0], "many"] - START
+
+
+async def test_a_transaction_can_be_heard_between_every_two_things_that_are_done() -> None:
+    heard = Heard()
+    assert await since(heard, heard.work) == SECOND
+    assert heard.work.most == 1
+
+
+async def test_others_have_their_turn_while_many_events_of_one_instant_are_folded() -> None:
+    async with Turns() as turns:
+        await since(Pieces(AT_ONCE), turns)
+    assert 0 < turns.most <= AT_ONCE
+
+
+async def test_who_would_be_looked_at_too_often_may_be_in_for_longer_than_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beginnings, "LOOKS_AT_MOST", 4)
+    assert await since(Pieces(AT_ONCE), Turns()) == 6 * SECOND

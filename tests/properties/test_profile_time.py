@@ -14,10 +14,12 @@ from services.profile.domain.clocks import Order
 from services.profile.domain.diff import ByEvent, Difference, IdentifierChange, MemberChange, TraitChange
 from services.profile.domain.golden import GoldenTrait
 from services.profile.profile import Profile
+from services.profile.tables.history import History
 from services.profile.timelines import Filter, place_of
 from services.profile.walking import Told
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
+from shared.pieces import AT_ONCE
 from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts
 from tests.properties.plain_replay import (
@@ -28,6 +30,7 @@ from tests.properties.plain_replay import (
     plain_refusal_of_others,
     plain_unnamed,
 )
+from tests.turns import Turns
 
 purposes = st.sampled_from([AUDIT, SUPPORT])
 
@@ -224,3 +227,15 @@ async def walked(past: Past, customer: bytes, order: Order, until: Instant, limi
         after = page.rest if len(page.told) <= limit else page.told[limit - 1].place
         if after is None:
             return changes
+
+
+async def test_others_have_their_turn_while_what_was_learnt_at_one_instant_is_told() -> None:
+    past = Past()
+    teller = Teller(past)
+    for number in range(4 * AT_ONCE):
+        teller.play(("track", 0, 1 + number, "web", ""))
+    teller.commit()
+    async with Turns() as turns:
+        with patch.object(History, "add", turns.of(History.add)):
+            await walked(past, CUSTOMERS[0], "known", Instant(), 100)
+    assert 0 < turns.most <= AT_ONCE

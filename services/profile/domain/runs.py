@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from services.profile.domain.golden import VerifiedValue, golden_record
-from services.profile.domain.membership import standing
+from services.profile.domain.golden import VerifiedValue
+from services.profile.domain.membership import standing_by
 from services.profile.domain.rules import Rules
+from services.profile.domain.segments import Segments
 from services.profile.domain.state import State
 
 Piece = tuple[int, frozenset[str]]  # from an instant on the segments that a customer is in
@@ -22,13 +23,15 @@ class Interval(msgspec.Struct, frozen=True):
         return f"<Interval from {self.at} sealed>"
 
 
-def pieces(interval: Interval, until: int, rules: Rules, verified_at: Mapping[VerifiedValue, int]) -> Iterator[Piece]:
-    """Of an interval that ends before `until`: one wherever time, or that a value was verified, may have changed something."""
+def pieces(
+    interval: Interval, until: int, rules: Rules, segments: Segments, verified_at: Mapping[VerifiedValue, int]
+) -> Iterator[Piece]:
+    """Of an interval that ends before `until`: one wherever time, or that a value was verified, may have changed something of these
+    segments of the rules."""
     at: int | None = interval.at
     while at is not None:
         verified = {value for value, since in verified_at.items() if since <= at}
-        record = golden_record(dict(interval.states), rules, verified, at)
-        found = standing(interval.states.values(), record, rules, at)
+        found = standing_by(dict(interval.states), rules, segments, verified, at)
         yield at, found.segments
         soonest = [found.due_at] if found.due_at is not None else []
         at = min((later for later in [*soonest, *verified_at.values()] if at < later < until), default=None)
