@@ -327,7 +327,22 @@ def test_no_match_joins_two_that_a_source_keeps_once(matched: list[Pair]) -> Non
             assert all(sum(source in sources_of(node) for node in group) <= 1 for source in rules.matching.one_per_source)
 
 
+def one(namespace: str, number: int) -> Node:
+    return Node(namespace, bytes([number]) + namespace.encode())
+
+
 @given(sightings, decisions, all_rules)
+@example(  # people settle whose the tablet is, and a match would have it be another's
+    seen=[
+        (frozenset({one("anonymous_id", 4), one("email", 4)}), 0),
+        (frozenset({one("anonymous_id", 4), one("user_id", 1), one("email", 1)}), 0),
+    ],
+    decided=[
+        ("forced", pair(one("email", 4), one("user_id", 1))),
+        ("matched", pair(one("anonymous_id", 4), one("user_id", 2))),
+    ],
+    rules=EXCLUSIVE,
+)
 def test_what_was_seen_is_joined_as_if_nothing_matched(seen: list[Sighting], decided: list[Decision], rules: Rules) -> None:
     """A match adds to what is certain, and takes nothing from it."""
     certain = divide(facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"]), rules)

@@ -19,7 +19,7 @@ Seen = Mapping[Node, set[Node]]
 
 
 class Contests(NamedTuple):
-    """Values of two people: `open` ones link nobody; of `settled` ones people decided that the two are one, so they link, last."""
+    """Values of two people: `open` ones link nobody; of `settled` ones people decided that the two are one, so they link, last of what was seen."""
 
     open: set[Node]
     settled: set[Node]

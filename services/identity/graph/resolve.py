@@ -102,7 +102,8 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, 
 def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[Node] = ()) -> list[Link]:
     """In the order in which they are joined: by hand first, then strongest namespaces, then the earliest; then by weight.
 
-    Values of `last` come after all others, each by itself: whatever they bring takes no one's place.
+    Values of `last` come after all others that were seen, each by itself: whatever they bring takes no one's place. But before
+    matches, which add to what is certain.
     """
 
     def rank(node: Node) -> tuple[tuple[int, int], Node]:
@@ -129,8 +130,8 @@ def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[
     def order(link: Link) -> tuple[object, ...]:
         ranks = rank(link.strong)[0], rank(link.weak)[0]
         if link.weight is not None:
-            return 3 if link.unrivalled else 2, -link.weight, *ranks, link.weak, link.strong
-        kind = 0 if link.evidence is None else 4 if link.strong in last or link.weak in last else 1
+            return 4 if link.unrivalled else 3, -link.weight, *ranks, link.weak, link.strong
+        kind = 0 if link.evidence is None else 2 if link.strong in last or link.weak in last else 1
         return kind, *ranks, link.evidence, link.weak, link.strong
 
     return sorted(earliest.values(), key=order)
