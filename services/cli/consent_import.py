@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from services.cli import render
-from services.cli.audiences.command import By, source_of, whole
+from services.cli.audiences.command import By, source_of
 from services.cli.errors import Interrupted, NotReachable
 from services.cli.options import AsJson
+from services.cli.whole_files import whole
 
 if TYPE_CHECKING:
     from c360.consent.v1 import consent_pb2

@@ -51,7 +51,7 @@ def evidences(draw: st.DrawFn, outcomes: tuple[Any, ...] = ("granted", "refused"
         legal_basis="consent",
         traits=draw(st.sampled_from([(), ("email",), ("*",)])),
         dpv=draw(st.sampled_from([(), ("https://w3id.org/dpv#Marketing",)])),
-        data_uses=draw(st.sampled_from([(), ("marketing.communications.email",)])),
+        data_uses=draw(st.sampled_from([(), ("marketing.communications.email",), ("marketing.advertising.third_party.targeted",)])),
         data_categories=tuple(draw(st.lists(st.sampled_from(CATEGORIES), unique=True))),
     )
     was_shown = draw(st.booleans())
@@ -84,6 +84,8 @@ def test_a_kantara_receipt_has_what_the_specification_asks_for_and_tells_the_dec
     assert told["consentTimestamp"] == decision.decided_at // SECOND
     assert bytes.fromhex(told["piiPrincipalId"]) == decision.identifier_hash
     assert told["policyUrl"] == (f"urn:c360:notice:privacy:{evidence.notice.version}:de" if evidence.notice else NOT_STATED)
+    goes_to_others = evidence.purpose.data_uses[:1] == ("marketing.advertising.third_party.targeted",)
+    assert told["services"][0]["purposes"][0]["thirdPartyDisclosure"] is goes_to_others
     assert told["spiCat"] == [one for one in evidence.purpose.data_categories if one in (CATEGORIES[1], CATEGORIES[3])]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import typer
 from services.cli import render
 from services.cli.errors import Interrupted, Misused
 from services.cli.options import AsJson, PurposeOption
+from services.cli.whole_files import whole
 
 if TYPE_CHECKING:
     from services.cli.audiences.people import People
@@ -115,19 +115,3 @@ def source_of(path: Path) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
         yield copy
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """There, with mode 0600, when the block ends well; else what was there before."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise Misused("FILE_UNWRITABLE", f"{path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
-import glob
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,12 +14,11 @@ from typing import IO, Any, Protocol
 from services.cli.errors import Misused
 from services.cli.exporting.columns import COLUMNS
 from services.cli.importing.parquet_rows import NEEDS_PYARROW
+from services.cli.whole_files import whole
 
 GROUP_ROWS = 50_000  # of a row group: what is kept in memory until it is written
 GROUP_BYTES = 64 * 1024 * 1024  # of text in it
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
-
-PART = ".part"
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes text that begins so for a formula, and runs it
 
@@ -143,41 +138,14 @@ def writing(path: Path, format_: str, raw: bool = False, force: bool = False) ->
     replaces. Raises Misused (FILE_EXISTS, FILE_UNWRITABLE, PYARROW_MISSING)."""
     if path.exists() and not force:
         raise Misused("FILE_EXISTS", f"{path} is there already; --force overwrites it")
-    try:
-        _remove_leftovers(path)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
-    except OSError as error:
-        raise Misused("FILE_UNWRITABLE", f"{path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with contextlib.suppress(OSError):  # no locks here: then nobody removes what is under way, nor what is left
-                _lock(file)
-            writer = _writer(file, format_, raw)
-            try:
-                yield writer
-                writer.close()
-            except BaseException:
-                writer.abandon()
-                raise
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _remove_leftovers(path: Path) -> None:
-    """What exports to this file left that were killed; one that is under way has its lock."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
-        with contextlib.suppress(OSError), left.open("rb+") as file:
-            _lock(file)
-            left.unlink()
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Goes with the process. Raises OSError when another one has it, or when the file system has no locks."""
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with whole(path) as file:
+        writer = _writer(file, format_, raw)
+        try:
+            yield writer
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
 
 
 def _writer(file: IO[bytes], format_: str, raw: bool) -> Writer:

@@ -72,9 +72,8 @@ def decision_named(token: str, key: bytes) -> bytes:
     except ValueError:
         raise _invalid() from None
     content, signature = found[: ID_BYTES + INSTANT_BYTES], found[ID_BYTES + INSTANT_BYTES :]
-    if (
-        not hmac.compare_digest(signature, _signature(content, key)) or _text(found) != token
-    ):  # several texts decode to the same bytes
+    several = _text(found) != token  # texts decode to the same bytes
+    if several or not hmac.compare_digest(signature, _signature(content, key)):
         raise _invalid()
     return content[:ID_BYTES]
 

@@ -14,9 +14,7 @@ ERASED: Final = "ERASED"  # a grant of before its identifier was erased
 SHARED: Final = "IDENTIFIER_SHARED"  # a grant by what turned out to be somebody else's too
 NOT_ASKED: Final = "NOBODY_ASKED"  # the purpose stands on a contract or a law
 OLDER: Final = "OLDER"  # than the one that decides; or as old, and a grant
-OTHER: Final = (
-    "OTHER_IDENTIFIER"  # it counts for another contact point or identifier, or for somebody else of whom these are likely one
-)
+OTHER: Final = "OTHER_IDENTIFIER"  # it counts for another contact point or identifier, or for who is only likely the same
 NOTHING: Final = "DECIDES_NOTHING"  # whatever it says, it permits and forbids nothing here
 LACKING: Final = frozenset({"CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "CONSENT_STALE"})
 

@@ -113,7 +113,7 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
                         "piiCategory": _categories(purpose),
                         "primaryPurpose": True,
                         "termination": WITHDRAW,
-                        "thirdPartyDisclosure": False,
+                        **_third_parties(purpose),
                     }
                 ],
             }
@@ -121,6 +121,13 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
         "sensitive": bool(special),
         "spiCat": special,
     }
+
+
+def _third_parties(purpose: PurposeDefined) -> dict[str, Any]:
+    """As the purpose's data uses say (Fideslang, such as marketing.advertising.third_party); the form knows yes and no alone."""
+    if any("third_party" in use.split(".") for use in purpose.data_uses):
+        return {"thirdPartyDisclosure": True, "thirdPartyName": NOT_STATED}
+    return {"thirdPartyDisclosure": False}
 
 
 def _kantara_controller(controller: ControllerDefined | None) -> dict[str, Any]:

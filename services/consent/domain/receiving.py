@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from services.consent.domain.definitions import CLOCK_TOLERANCE, check_name, instant_given
-from services.consent.domain.ledger import MAX_METHOD, Ledger, RecordDecision, decided_about, record_decision
+from services.consent.domain.ledger import MAX_METHOD, Ledger, RecordDecision, check_method, decided_about, record_decision
 from services.consent.domain.ready import SIGNALS
 from services.consent.domain.signals.gpp import GppString
 from services.consent.domain.signals.mapping import ProposedDecision, Said, read_mapping
@@ -59,8 +59,7 @@ class ReceiveSignal(Sealed, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
         check_name("mapping", self.mapping)
-        if len(self.method) > MAX_METHOD or not self.method.isprintable():
-            raise InvalidInput(f"a method is at most {MAX_METHOD} printable characters", reason="METHOD_INVALID")
+        check_method(self.method)
         if len(self.source) > MAX_METHOD or not self.source.isprintable():
             raise InvalidInput(f"a source is at most {MAX_METHOD} printable characters", reason="SIGNAL_SOURCE_INVALID")
 
@@ -99,9 +98,7 @@ def receive(
         basis = decided_about(ledger, proposed.purpose, happened_at).legal_basis
         try:
             [decision] = record_decision(ledger, _decision(command, proposed, basis, happened_at, signal_id), now, new_id)
-        except (
-            InvalidInput
-        ) as unfit:  # nobody decides about the purpose, or not for such an identifier: the signal is kept all the same
+        except InvalidInput as unfit:  # nobody decides about the purpose, or not for such an identifier: the signal is kept
             idle.append(f"{proposed.because}: {proposed.purpose}: {unfit.reason}")
         else:
             decisions.append(msgspec.structs.replace(decision, signal_id=signal_id, because=proposed.because))

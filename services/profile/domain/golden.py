@@ -59,9 +59,7 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     unplaced: frozenset[LinkedIdentifier] = frozenset()  # may be among the identifiers: not all that events name could be kept
     left_out: bool = False  # traits, for want of room: of others than the rules name
     too_large: frozenset[str] = frozenset()  # traits that aren't there, but for values larger than a profile carries
-    permitted_points: frozenset[bytes] = (
-        frozenset()
-    )  # hashes of those contact points that permit what it is read for, each by itself
+    permitted_points: frozenset[bytes] = frozenset()  # hashes of contact points that each permit what it is read for
     redacted: frozenset[str] = frozenset()  # names of traits that can't be told, as events that may count for them are gone
 
     def __repr__(self) -> str:
