@@ -1,0 +1,17 @@
+"""Who calls, as the records of what was read name them."""
+
+import re
+from typing import Any, Final
+
+CALLER_KEY: Final = "x-c360-caller"  # in the metadata of a call: nothing proves it
+UNAUTHENTICATED: Final = "unauthenticated"
+# No address fits into it: it stands in records that are kept for ever.
+SANE: Final = re.compile(r"[A-Za-z0-9._:/+=\-]{1,64}")
+
+
+def caller_of(context: Any) -> str:
+    """The name that the caller gives itself, if it is one that may be written down; else that nobody knows."""
+    for key, value in context.invocation_metadata() or ():
+        if key == CALLER_KEY:
+            return value if isinstance(value, str) and SANE.fullmatch(value) else UNAUTHENTICATED
+    return UNAUTHENTICATED
