@@ -12,6 +12,8 @@ from services.consent.api.audiences import Audiences, each, named, named_each
 from services.consent.app import Consent
 from services.consent.checking import Checked, Checks
 from services.consent.domain import ledger
+from services.consent.domain.ledger import NOW
+from services.consent.together import Together
 from services.consent.views import MOST_VERSIONS, Placed
 from shared import identifiers
 from shared.errors import CustomerError, InvalidInput
@@ -39,6 +41,7 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
     def __init__(self, consent: Consent, checks: Checks, progress: Progress, lookup_key: bytes) -> None:
         self._consent = consent
         self._checks = checks
+        self._together = Together(checks.check_each)
         self._audiences = Audiences(checks, progress, lookup_key)
         self._progress = progress
         self._lookup_key = lookup_key
@@ -57,8 +60,9 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        one = named(request.customer, self._lookup_key)
-        return verdict_message(await self._checks.check(request.purpose, one, asked_instant(request)))
+        one, instant = named(request.customer, self._lookup_key), asked_instant(request)
+        check = self._together.check(request.purpose, one) if instant == NOW else self._checks.check(request.purpose, one, instant)
+        return verdict_message(await check)
 
     async def CheckBatch(self, request: pb.CheckBatchRequest, context: Any) -> pb.CheckBatchResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
