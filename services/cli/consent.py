@@ -40,11 +40,12 @@ class Decided(StrEnum):
     LIMITED = "limited"
 
 
-app = typer.Typer(no_args_is_help=True, help="Purposes, controllers, notices and mappings, and what each person decided.")
+app = typer.Typer(no_args_is_help=True, help="Purposes, controllers, notices, mappings and callers, and what each person decided.")
 app.add_typer(definitions.purposes, name="purposes")
 app.add_typer(definitions.controllers, name="controllers")
 app.add_typer(definitions.notices, name="notices")
 app.add_typer(definitions.mappings, name="mappings")
+app.add_typer(definitions.callers, name="callers")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 app.command()(consent_evidence.receipt)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2
 
 BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
+GROUPS: Final = ("read", "export", "decide", "send", "administer", "audit")
 SCOPES: Final = ("person", "contact-point", "identifier")
 
 
@@ -29,7 +30,7 @@ def document_of(definition: registry_pb2.Definition) -> dict[str, Any]:
 
 
 def fill(message: Any, content: dict[str, Any]) -> None:
-    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID)."""
+    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID, GROUP_INVALID)."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     if message.DESCRIPTOR.name == "Mapping":
@@ -44,6 +45,8 @@ def fill(message: Any, content: dict[str, Any]) -> None:
         if content["scope"] not in SCOPES:
             raise Misused("SCOPE_INVALID", f"a scope is one of {', '.join(SCOPES)}")
         content["scope"] = _enum_name("SCOPE", content["scope"])
+    if isinstance(groups := content.get("groups"), list):
+        content["groups"] = [_group(group) for group in groups]
     try:
         ParseDict(content, message)
         message.SetInParent()
@@ -56,6 +59,13 @@ def _basis(word: Any) -> str:
     if word not in BASES:
         raise Misused("LEGAL_BASIS_INVALID", f"a legal basis is one of {', '.join(BASES)}")
     return _enum_name("LEGAL_BASIS", word)
+
+
+def _group(word: Any) -> str:
+    """Raises Misused (GROUP_INVALID)."""
+    if word not in GROUPS:
+        raise Misused("GROUP_INVALID", f"methods are of the groups {', '.join(GROUPS)}")
+    return _enum_name("METHOD_GROUP", word)
 
 
 def _enum_name(kind: str, word: str) -> str:

@@ -1,4 +1,4 @@
-"""`c360 consent purposes`, `controllers`, `notices` and `mappings`: what decisions and reads refer to, in versions."""
+"""`c360 consent purposes`, `controllers`, `notices`, `mappings` and `callers`: what decisions and reads refer to, in versions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, KnownAt, Reque
 if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2, registry_pb2_grpc
 
-PURPOSE, CONTROLLER, NOTICE, MAPPING = "purpose", "controller", "notice", "mapping"  # as the protos' oneof calls them
+PURPOSE, CONTROLLER, NOTICE, MAPPING, CALLER = (
+    "purpose",
+    "controller",
+    "notice",
+    "mapping",
+    "caller",
+)  # as the protos' oneof calls them
 NAMES: Final = {
     PURPOSE: "service",
     CONTROLLER: "operator",
     NOTICE: "privacy",
     MAPPING: "signals",
+    CALLER: "operator",
 }  # that every installation has, for examples
 
 DefinitionName = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and underscores.")]
@@ -221,6 +228,12 @@ mappings: Final = _commands(
     ("by",),
     lambda one: (sorted(json.loads(one["document"])),),
 )
+callers: Final = _commands(
+    CALLER,
+    "Which programs may call, what proves who they are, and what each may do.",
+    ("purposes", "may", "calls a second", "description"),
+    lambda one: (one["purposes"], one["groups"], one["calls_per_s"] or "", one["description"]),
+)
 
 
 def _plain(definition: registry_pb2.Definition) -> dict[str, Any]:
@@ -228,7 +241,7 @@ def _plain(definition: registry_pb2.Definition) -> dict[str, Any]:
     from services.cli import messages
 
     whole: dict[str, Any] = messages.plain(definition)
-    contents = [whole.pop(kind) for kind in (PURPOSE, CONTROLLER, NOTICE, MAPPING)]
+    contents = [whole.pop(kind) for kind in (PURPOSE, CONTROLLER, NOTICE, MAPPING, CALLER)]
     content: dict[str, Any] = next(content for content in contents if content is not None)
     return whole | content
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from services.consent.domain import definitions
+from services.consent.domain.callers import MOST_CALLERS
 from services.consent.domain.definitions import EVENT_TYPES, Define, Definition, Kind, key_of
 from services.consent.domain.form import NAME
 from services.consent.domain.ledger import Instant
@@ -11,6 +12,7 @@ from services.consent.domain.ready import READY
 from services.consent.views import MOST_VERSIONS, Definitions, Placed
 from services.consent.writing import ConsentLog
 from shared.errors import NotFound
+from shared.events.callers import CallerDefined
 from shared.events.catalogue import make_entry
 from shared.events.consent import PurposeDefined, definition_stream
 from shared.ids import NewId
@@ -43,6 +45,8 @@ class Registry:
         async with self._log.turn() as now:
             earlier = await self._stored.of_request(wanted.request_id)
             known = [await self._stored.newest_of(*key) for key in (key_of(wanted), *definitions.references(wanted))]
+            if isinstance(wanted, CallerDefined):
+                known += await self._stored.newest("caller", "", MOST_CALLERS)
             registry = definitions.fold(placed.event for placed in (earlier, *known) if placed)
             for event in definitions.define(registry, command, now):
                 kind, name = key_of(event)

@@ -10,6 +10,7 @@ from services.consent.domain.ledger import NOW, Instant
 from services.consent.signals import Signals
 from shared.consent_rule import outlives_erasure
 from shared.errors import TooLarge
+from shared.events.callers import CallerDefined
 from shared.events.catalogue import encode
 from shared.events.consent import (
     ControllerDefined,
@@ -30,6 +31,7 @@ DECODERS: dict[str, Callable[[bytes], Definition]] = {
     "controller": msgspec.msgpack.Decoder(ControllerDefined).decode,
     "notice": msgspec.msgpack.Decoder(NoticeDefined).decode,
     "mapping": msgspec.msgpack.Decoder(MappingDefined).decode,
+    "caller": msgspec.msgpack.Decoder(CallerDefined).decode,
 }
 decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
 

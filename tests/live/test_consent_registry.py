@@ -165,6 +165,22 @@ async def test_what_a_purpose_asks_of_a_grant_is_asked_from_its_version_on(shop:
     assert (then.permitted, then.purpose_version) == (True, 1)
 
 
+async def test_a_caller_is_defined_in_versions_and_no_other_has_its_credential(shop: Shop) -> None:
+    name, other = (f"caller_{uuid4().hex}" for _ in range(2))
+    caller = pb.Caller(
+        issuer="https://id.example", subject=name, purposes=["marketing"], groups=[pb.METHOD_GROUP_READ], calls_per_s=5
+    )
+    assert (await define(shop, name, caller=caller)).definition.caller == caller
+    caller.groups.append(pb.METHOD_GROUP_EXPORT)
+    await define(shop, name, caller=caller)
+    versions = await shop.registry.ListVersions(
+        pb.ListVersionsRequest(kind=pb.DEFINITION_KIND_CALLER, name=name), timeout=DEADLINE_S
+    )
+    changed = [(one.field, list(one.added)) for one in versions.versions[0].differences]
+    assert changed == [("groups", ["export"])]
+    assert await refusal(define(shop, other, caller=caller)) == ("ALREADY_EXISTS", "CREDENTIAL_TAKEN")
+
+
 def definition(purpose: dict[str, Any], request_id: str = "bad", **changes: Any) -> pb.DefineRequest:
     fields: dict[str, Any] = {
         "name": "offers",
@@ -172,6 +188,8 @@ def definition(purpose: dict[str, Any], request_id: str = "bad", **changes: Any)
         "reason": "asked",
         "purpose": pb.Purpose(**(A_PURPOSE | purpose)),
     }
+    if "caller" in changes:
+        del fields["purpose"]
     return pb.DefineRequest(request_id=request_id, definition=pb.Definition(**(fields | changes)))
 
 
@@ -186,6 +204,9 @@ BAD_INPUT = [
     ("Define", definition({"legal_bases": {"DE": 99}}), "LEGAL_BASIS_MISSING"),
     ("Define", definition({"minimum_age": 2**32 - 1}), "PURPOSE_INVALID"),
     ("Define", definition({"controller": "a\0b"}), "CONTROLLER_UNKNOWN"),
+    ("Define", definition({}, caller=pb.Caller(subject="mailer")), "CALLER_INVALID"),
+    ("Define", definition({}, caller=pb.Caller(groups=[pb.METHOD_GROUP_UNSPECIFIED])), "CALLER_INVALID"),
+    ("Define", definition({}, caller=pb.Caller(purposes=["nothing_like_it"])), "PURPOSE_UNKNOWN"),
     ("Define", definition({}, in_force_time=FUTURE), "INSTANT_IN_FUTURE"),
     ("GetVersionAt", pb.GetVersionAtRequest(name="service"), "KIND_MISSING"),
     ("GetVersionAt", pb.GetVersionAtRequest(kind=PURPOSE, name="service", valid_at=FUTURE), "INSTANT_IN_FUTURE"),

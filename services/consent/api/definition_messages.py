@@ -7,6 +7,7 @@ from c360.consent.v1 import registry_pb2 as pb
 from services.consent.domain.definitions import Definition, Kind, notice_text
 from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
+from shared.events.callers import CallerDefined, Group
 from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined, Scope
 from shared.events.signals import MappingDefined
 from shared.instants import to_timestamp
@@ -16,6 +17,7 @@ KINDS: Final[dict[pb.DefinitionKind.ValueType, Kind]] = {
     pb.DEFINITION_KIND_CONTROLLER: "controller",
     pb.DEFINITION_KIND_NOTICE: "notice",
     pb.DEFINITION_KIND_MAPPING: "mapping",
+    pb.DEFINITION_KIND_CALLER: "caller",
 }
 LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
     "consent": pb.LEGAL_BASIS_CONSENT,
@@ -28,12 +30,21 @@ SCOPES: Final[dict[Scope, pb.Scope.ValueType]] = {
     "contact_point": pb.SCOPE_CONTACT_POINT,
     "identifier": pb.SCOPE_IDENTIFIER,
 }
+GROUPS: Final[dict[Group, pb.MethodGroup.ValueType]] = {
+    "read": pb.METHOD_GROUP_READ,
+    "export": pb.METHOD_GROUP_EXPORT,
+    "decide": pb.METHOD_GROUP_DECIDE,
+    "send": pb.METHOD_GROUP_SEND,
+    "administer": pb.METHOD_GROUP_ADMINISTER,
+    "audit": pb.METHOD_GROUP_AUDIT,
+}
+GROUP_NAMES: Final = {value: name for name, value in GROUPS.items()}
 SCOPE_NAMES: Final = {value: name for name, value in SCOPES.items()}
 LEGAL_BASIS_NAMES: Final = {value: name for name, value in LEGAL_BASES.items()}
 
 
 def to_definition(request_id: str, asked: pb.Definition) -> Definition:
-    """Raises InvalidInput (DEFINITION_MISSING, LEGAL_BASIS_MISSING, NOTICE_INVALID)."""
+    """Raises InvalidInput (DEFINITION_MISSING, LEGAL_BASIS_MISSING, NOTICE_INVALID, CALLER_INVALID)."""
     match asked.WhichOneof("content"):
         case "purpose":
             return _to_purpose(request_id, asked)
@@ -50,7 +61,9 @@ def to_definition(request_id: str, asked: pb.Definition) -> Definition:
                 defined_by=asked.defined_by,
                 reason=asked.reason,
             )
-    raise InvalidInput("say what to define: a purpose, a controller, a notice or a mapping", reason="DEFINITION_MISSING")
+        case "caller":
+            return _to_caller(request_id, asked)
+    raise InvalidInput("say what to define: a purpose, a controller, a notice, a mapping or a caller", reason="DEFINITION_MISSING")
 
 
 def to_message(placed: Placed[Definition], texts: bool = True) -> pb.Definition:
@@ -72,6 +85,8 @@ def to_message(placed: Placed[Definition], texts: bool = True) -> pb.Definition:
             message.notice.CopyFrom(_of_notice(event, texts))
         case MappingDefined():
             message.mapping.document = event.document
+        case CallerDefined():
+            message.caller.CopyFrom(_of_caller(event))
     return message
 
 
@@ -131,6 +146,32 @@ def _to_notice(request_id: str, asked: pb.Definition) -> NoticeDefined:
     )
 
 
+def _to_caller(request_id: str, asked: pb.Definition) -> CallerDefined:
+    caller = asked.caller
+    return CallerDefined(
+        request_id=request_id,
+        name=asked.name,
+        version=0,
+        description=caller.description,
+        issuer=caller.issuer,
+        subject=caller.subject,
+        certificate_names=tuple(caller.certificate_names),
+        purposes=tuple(caller.purposes),
+        groups=tuple(_group(value) for value in caller.groups),
+        calls_per_s=caller.calls_per_s,
+        burst=caller.burst,
+        misses_per_min=caller.misses_per_min,
+        defined_by=asked.defined_by,
+        reason=asked.reason,
+    )
+
+
+def _group(value: pb.MethodGroup.ValueType) -> Group:
+    if (name := GROUP_NAMES.get(value)) is None:
+        raise InvalidInput(f"methods are of the groups {', '.join(GROUPS)}", reason="CALLER_INVALID", field="groups")
+    return name
+
+
 def _legal_basis(value: pb.LegalBasis.ValueType) -> LegalBasis:
     if (name := LEGAL_BASIS_NAMES.get(value)) is None:
         raise InvalidInput("a purpose stands on a legal basis", reason="LEGAL_BASIS_MISSING")
@@ -176,6 +217,20 @@ def _of_controller(controller: ControllerDefined) -> pb.Controller:
         contact=controller.contact,
         protection_officer=controller.protection_officer,
         jurisdiction=controller.jurisdiction,
+    )
+
+
+def _of_caller(caller: CallerDefined) -> pb.Caller:
+    return pb.Caller(
+        description=caller.description,
+        issuer=caller.issuer,
+        subject=caller.subject,
+        certificate_names=caller.certificate_names,
+        purposes=caller.purposes,
+        groups=[GROUPS[group] for group in caller.groups],
+        calls_per_s=caller.calls_per_s,
+        burst=caller.burst,
+        misses_per_min=caller.misses_per_min,
     )
 
 

@@ -76,5 +76,5 @@ def _cut(
 
 def _kind(value: pb.DefinitionKind.ValueType) -> Kind:
     if (kind := KINDS.get(value)) is None:
-        raise InvalidInput("say what it is: a purpose, a controller, a notice or a mapping", reason="KIND_MISSING")
+        raise InvalidInput("say what it is: a purpose, a controller, a notice, a mapping or a caller", reason="KIND_MISSING")
     return kind

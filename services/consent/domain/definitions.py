@@ -1,4 +1,4 @@
-"""What may be defined: purposes, controllers, notices and mappings, in versions. Pure.
+"""What may be defined: purposes, controllers, notices, mappings and callers, in versions. Pure.
 
 Whoever defines something gives the event itself; its version, and the instant where none is given, are ours.
 """
@@ -10,9 +10,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from services.consent.domain.callers import check_credentials
 from services.consent.domain.form import NAME, check_form
 from services.consent.domain.signals.mapping import read_mapping
 from shared.errors import InvalidInput
+from shared.events.callers import ALL_PURPOSES, CALLER_DEFINED, CallerDefined
 from shared.events.catalogue import EventType
 from shared.events.consent import (
     CONTROLLER_DEFINED,
@@ -27,8 +29,8 @@ from shared.events.signals import MAPPING_DEFINED, MappingDefined
 from shared.instants import SECOND
 from shared.request_ids import check_request_id, reused
 
-Kind = Literal["purpose", "controller", "notice", "mapping"]
-Definition = PurposeDefined | ControllerDefined | NoticeDefined | MappingDefined
+Kind = Literal["purpose", "controller", "notice", "mapping", "caller"]
+Definition = PurposeDefined | ControllerDefined | NoticeDefined | MappingDefined | CallerDefined
 Key = tuple[Kind, str]
 
 KINDS: Final[dict[type[Any], Kind]] = {
@@ -36,12 +38,14 @@ KINDS: Final[dict[type[Any], Kind]] = {
     ControllerDefined: "controller",
     NoticeDefined: "notice",
     MappingDefined: "mapping",
+    CallerDefined: "caller",
 }
 EVENT_TYPES: Final[dict[Kind, EventType]] = {
     "purpose": PURPOSE_DEFINED,
     "controller": CONTROLLER_DEFINED,
     "notice": NOTICE_DEFINED,
     "mapping": MAPPING_DEFINED,
+    "caller": CALLER_DEFINED,
 }
 CLOCK_TOLERANCE: Final = 5 * SECOND  # a caller's clock may run this far ahead of ours
 NOT_CONTENT: Final = frozenset({"request_id", "name", "version", "defined_by", "reason", "in_force_at"})
@@ -93,6 +97,8 @@ def references(definition: Definition) -> list[Key]:
         found += [("purpose", name) for name in definition.purposes]
     if isinstance(definition, MappingDefined):
         found += [("purpose", name) for name in sorted(set(read_mapping(definition.document).purposes))]
+    if isinstance(definition, CallerDefined):
+        found += [("purpose", name) for name in definition.purposes if name != ALL_PURPOSES]
     return found
 
 
@@ -100,7 +106,7 @@ def define(registry: Registry, command: Define, now: int) -> list[Definition]:
     """A repeated command gives no event: its answer already stands in the registry.
 
     `now` is later than everything recorded before. Raises InvalidInput (PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, NOTICE_UNKNOWN, INSTANT_IN_FUTURE,
-    INSTANT_INVALID, IN_FORCE_TOO_EARLY), Conflict (REQUEST_ID_REUSED).
+    INSTANT_INVALID, IN_FORCE_TOO_EARLY), Conflict (REQUEST_ID_REUSED), AlreadyExists (CREDENTIAL_TAKEN), WrongState (TOO_MANY_CALLERS).
     """
     wanted = tidied(command.definition)
     if (earlier := registry.of_request.get(wanted.request_id)) is not None:
@@ -116,6 +122,8 @@ def define(registry: Registry, command: Define, now: int) -> list[Definition]:
         and registry.newest["notice", wanted.notice].version < wanted.notice_version
     ):
         raise unknown("notice")
+    if isinstance(wanted, CallerDefined):
+        check_credentials([one for one in registry.newest.values() if isinstance(one, CallerDefined)], wanted)
     newest = registry.newest.get(key_of(wanted))
     version, not_before = (newest.version + 1, newest.in_force_at) if newest else (1, 0)
     return [msgspec.structs.replace(wanted, version=version, in_force_at=_in_force_at(command.in_force_at, not_before, now))]
@@ -146,6 +154,8 @@ def unknown(kind: Kind) -> InvalidInput:
             return InvalidInput("no notice has this name and version", reason="NOTICE_UNKNOWN")
         case "mapping":
             return InvalidInput("no mapping has this name", reason="SIGNAL_MAPPING_UNKNOWN")
+        case "caller":
+            return InvalidInput("no caller has this name", reason="CALLER_UNKNOWN")
 
 
 def instant_given(given: int | None, now: int) -> int:

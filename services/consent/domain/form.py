@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from shared.errors import InvalidInput
+from shared.events.callers import CallerDefined
 from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
 from shared.events.signals import MappingDefined
 from shared.identifiers import NAMESPACE
@@ -27,6 +28,10 @@ DECIDABLE: Final = frozenset({"consent", "legitimate_interest"})  # legal bases 
 MAX_LINE: Final = 500  # characters of what is said of a controller, and of a reason
 MAX_WHO: Final = 100  # characters of who defines
 MAX_NOTICE_PURPOSES: Final = 50
+MAX_CALLER_PURPOSES: Final = 100
+MAX_CREDENTIAL: Final = 200  # characters of a name that others give: a subject, an issuer, a certificate's
+MAX_CERTIFICATE_NAMES: Final = 10
+MAX_RATE: Final = 1_000_000
 MAX_LOCALES: Final = 50
 MAX_NOTICE_BYTES: Final = 500_000  # of all texts together: it is an event of the log
 # What permits less comes first: whatever one permits, all behind it permit too.
@@ -34,7 +39,7 @@ STRICTEST_FIRST: Final[tuple[LegalBasis, ...]] = ("consent", "legitimate_interes
 
 
 def check_form(definition: Any) -> None:
-    """Raises InvalidInput (PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, SIGNAL_MAPPING_INVALID, LEGAL_BASIS_STRICTER,
+    """Raises InvalidInput (PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, SIGNAL_MAPPING_INVALID, CALLER_INVALID, LEGAL_BASIS_STRICTER,
     CONDITION_NOT_ENFORCED, REASON_INVALID, NAME_INVALID)."""
     match definition:
         case PurposeDefined():
@@ -48,6 +53,9 @@ def check_form(definition: Any) -> None:
             _check_notice(definition)
         case MappingDefined():
             _check_name("SIGNAL_MAPPING_INVALID", definition.name)
+        case CallerDefined():
+            _check_name("CALLER_INVALID", definition.name)
+            _check_caller(definition)
     if not 1 <= len(definition.reason) <= MAX_LINE or not definition.reason.isprintable():
         raise InvalidInput(f"say why: a reason is 1 to {MAX_LINE} printable characters", reason="REASON_INVALID")
     if not 1 <= len(definition.defined_by) <= MAX_WHO or not definition.defined_by.isprintable():
@@ -157,6 +165,28 @@ def _check_notice(notice: NoticeDefined) -> None:
         raise _invalid(reason, "texts", "a text says something, and has no NUL")
     if sum(len(text.text.encode()) for text in notice.texts) > MAX_NOTICE_BYTES:
         raise _invalid(reason, "texts", f"the texts of a notice are at most {MAX_NOTICE_BYTES} bytes together")
+
+
+def _check_caller(caller: CallerDefined) -> None:
+    reason = "CALLER_INVALID"
+    if len(caller.description) > MAX_DESCRIPTION or "\0" in caller.description:
+        raise _invalid(reason, "description", f"a caller's description is at most {MAX_DESCRIPTION} characters, without NUL")
+    if bool(caller.issuer) != bool(caller.subject):
+        raise _invalid(reason, "subject", "name an issuer of tokens together with the subject that it knows the caller by")
+    if len(caller.certificate_names) > MAX_CERTIFICATE_NAMES:
+        raise _invalid(reason, "certificate_names", f"a caller has at most {MAX_CERTIFICATE_NAMES} names in certificates")
+    for field, names in (("subject", [caller.issuer, caller.subject]), ("certificate_names", caller.certificate_names)):
+        if not all(len(name) <= MAX_CREDENTIAL and name.isprintable() for name in names):
+            raise _invalid(reason, field, f"{field} is at most {MAX_CREDENTIAL} printable characters")
+    if "" in caller.certificate_names:
+        raise _invalid(reason, "certificate_names", "a name in a certificate isn't empty")
+    if len(caller.purposes) > MAX_CALLER_PURPOSES:
+        raise _invalid(reason, "purposes", f"a caller declares at most {MAX_CALLER_PURPOSES} purposes by name; '*' is all")
+    for field in ("calls_per_s", "burst", "misses_per_min"):
+        if not 0 <= getattr(caller, field) <= MAX_RATE:
+            raise _invalid(reason, field, f"{field} is 0 (no limit) to {MAX_RATE}")
+    if caller.burst and not caller.calls_per_s:
+        raise _invalid(reason, "burst", "what may come at once is limited together with calls_per_s")
 
 
 def _twice(values: Iterable[str]) -> bool:

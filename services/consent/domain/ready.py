@@ -4,9 +4,10 @@ Installed when a service starts and finds nothing of the name; a shop's own defi
 """
 
 import json
-from typing import Final
+from typing import Final, get_args
 
 from services.consent.domain.definitions import Define, notice_text
+from shared.events.callers import ALL_PURPOSES, LOCAL_ISSUER, OPERATOR, CallerDefined, Group
 from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
 from shared.events.signals import MappingDefined
 
@@ -102,6 +103,20 @@ _CONTROLLER: Final = ControllerDefined(
     reason=REASON,
 )
 
+# Who may let others in, without whom nobody could. Nobody is this caller where the installation's own tokens aren't trusted.
+_OPERATOR: Final = CallerDefined(
+    request_id=f"ready-caller-{OPERATOR}",
+    name=OPERATOR,
+    version=0,
+    description="Whoever runs this installation.",
+    issuer=LOCAL_ISSUER,
+    subject=OPERATOR,
+    purposes=(ALL_PURPOSES,),
+    groups=get_args(Group),
+    defined_by=BY,
+    reason=REASON,
+)
+
 READY: Final = (  # each behind what it refers to
     Define(definition=_CONTROLLER),
     _purpose(
@@ -178,4 +193,5 @@ READY: Final = (  # each behind what it refers to
             einschränken oder löschen lassen und dich bei einer Aufsichtsbehörde beschweren.""",
     ),
     Define(definition=_MAPPING),
+    Define(definition=_OPERATOR),
 )

@@ -52,7 +52,7 @@ def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="consent", role="c360_consent"))
     op.execute("""
-        CREATE TABLE definitions ( -- of purposes, controllers, notices and mappings, every version
+        CREATE TABLE definitions ( -- of purposes, controllers, notices, mappings and callers, every version
             kind        text  NOT NULL,
             name        text COLLATE "C" NOT NULL,
             version     int4  NOT NULL,

@@ -64,12 +64,12 @@ class RegistryServiceServicer:
     """
 
     def Define(self, request, context):
-        """Define makes a purpose, a controller, a notice or a mapping, or a new version of it. For a purpose it answers when every reader that holds a
+        """Define makes a purpose, a controller, a notice, a mapping or a caller, or a new version of it. For a purpose it answers when every reader that holds a
         lease goes by it; a reader that is cut off from consent goes on serving what needs no consent by the version it knows.
         Errors: INVALID_ARGUMENT (DEFINITION_MISSING, PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, LEGAL_BASIS_MISSING,
-        LEGAL_BASIS_STRICTER, CONDITION_NOT_ENFORCED, PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, SIGNAL_MAPPING_INVALID, REASON_INVALID, NAME_INVALID, INSTANT_INVALID,
-        INSTANT_IN_FUTURE, IN_FORCE_TOO_EARLY, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED
-        (NOT_YET_ENFORCED).
+        LEGAL_BASIS_STRICTER, CONDITION_NOT_ENFORCED, PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, SIGNAL_MAPPING_INVALID, CALLER_INVALID, REASON_INVALID, NAME_INVALID, INSTANT_INVALID,
+        INSTANT_IN_FUTURE, IN_FORCE_TOO_EARLY, REQUEST_ID_MISSING, REQUEST_ID_INVALID), ALREADY_EXISTS (CREDENTIAL_TAKEN), FAILED_PRECONDITION (TOO_MANY_CALLERS),
+        ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

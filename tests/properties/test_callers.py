@@ -1,0 +1,77 @@
+"""Laws of callers: a credential is one caller's, and what a caller may do is said in one form."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.consent.domain.callers import MOST_CALLERS
+from services.consent.domain.definitions import Define, Definition, define, fold
+from shared.errors import AlreadyExists, InvalidInput, WrongState
+from shared.events.callers import CallerDefined
+
+NAMES = st.sampled_from(["mailer", "shop", "desk"])
+SUBJECTS = st.sampled_from([("", ""), ("a", "1"), ("a", "2"), ("b", "1")])
+CERTIFICATES = st.lists(st.sampled_from(["x", "y", "a"]), max_size=2).map(tuple)
+
+
+def a_caller(name: str = "mailer", request_id: str = "r", **said: Any) -> CallerDefined:
+    return CallerDefined(request_id=request_id, name=name, version=0, defined_by="ops", reason="asked", **said)
+
+
+def credentials(caller: CallerDefined) -> set[tuple[str, ...]]:
+    return {(name,) for name in caller.certificate_names} | ({(caller.issuer, caller.subject)} if caller.subject else set())
+
+
+@given(st.lists(st.tuples(NAMES, SUBJECTS, CERTIFICATES), max_size=8))
+def test_no_two_callers_ever_prove_themselves_by_the_same(wanted: list[tuple[str, tuple[str, str], tuple[str, ...]]]) -> None:
+    log: list[Definition] = []
+    for number, (name, (issuer, subject), names) in enumerate(wanted, start=1):
+        caller = a_caller(name, str(number), issuer=issuer, subject=subject, certificate_names=names)
+        others = [one for one in fold(log).newest.values() if isinstance(one, CallerDefined) and one.name != name]
+        taken = any(credentials(caller) & credentials(other) for other in others)
+        if taken:
+            with pytest.raises(AlreadyExists, match="proves itself by the same"):
+                define(fold(log), Define(definition=caller), number)
+        else:
+            log += define(fold(log), Define(definition=caller), number)
+
+
+def test_there_is_an_end_to_how_many_callers_there_are() -> None:
+    log: list[Definition] = []
+    for number in range(MOST_CALLERS):
+        log.append(a_caller(f"c{number}", str(number)))
+    with pytest.raises(WrongState) as refused:
+        define(fold(log), Define(definition=a_caller("one_more")), 1)
+    assert refused.value.reason == "TOO_MANY_CALLERS"
+    assert define(fold(log), Define(definition=a_caller("c7", "again")), 1)
+
+
+BAD: list[dict[str, Any]] = [
+    {"issuer": "https://id.example"},
+    {"subject": "mailer"},
+    {"issuer": "a", "subject": "x" * 201},
+    {"issuer": "a", "subject": "x\n"},
+    {"certificate_names": ("",)},
+    {"certificate_names": tuple("abcdefghijk")},
+    {"purposes": tuple(f"p{number}" for number in range(101))},
+    {"calls_per_s": 1_000_001},
+    {"burst": 5},
+    {"misses_per_min": 2**32 - 1},
+    {"description": "\0"},
+]
+
+
+@pytest.mark.parametrize("said", BAD, ids="-".join)
+def test_a_caller_that_is_said_otherwise_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Define(definition=a_caller(**said))
+    assert refused.value.reason == "CALLER_INVALID"
+
+
+def test_a_caller_declares_purposes_that_are_defined() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        define(fold([]), Define(definition=a_caller(purposes=("marketing",))), 1)
+    assert refused.value.reason == "PURPOSE_UNKNOWN"
+    assert define(fold([]), Define(definition=a_caller(purposes=("*",))), 1)
