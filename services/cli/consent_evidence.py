@@ -66,7 +66,7 @@ def explain(
 ) -> None:
     """Tell why a purpose is permitted for a person or isn't: which decision decided, and why each of the others didn't.
 
-    As of any instant, by the purpose of then; whose an identifier is goes by what is known now. Identifiers are shown by their hashes.
+    As of any instant, by the purpose of then; with --known-at also by whose the identifiers were then known to be. They are shown by their hashes.
     """
     from c360.consent.v1 import evidence_pb2, evidence_pb2_grpc
 
@@ -120,8 +120,11 @@ def diff(
         render.document(told)
         return
     render.facts([(end, _verdict(told[end])) for end in ("before", "after")])
-    rows = [(one["what"], one["before"], one["after"], one["decision_id"]) for one in told["changes"]]
-    render.table("What changed", ("what", "before", "after", "decision"), rows)
+    rows = [
+        (one["what"], one["before"], one["after"], one["decision_id"] or one["identifier_hash"][: render.SHOWN_DIGITS])
+        for one in told["changes"]
+    ]
+    render.table("What changed", ("what", "before", "after", "which"), rows)
 
 
 def _verdict(explanation: dict[str, Any]) -> str:

@@ -56,7 +56,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
     roll = Roll(client, time.monotonic, writer.owns)
     log, definitions, new_id = ConsentLog(pool, writer, roll, progress, now_us), Definitions(pool), id_maker(now_us)
-    decisions, persons = Decisions(pool), Persons(pool)
+    decisions, persons = Decisions(pool), Persons(pool, now_us)
     keyring = FileKeyring(Path(settings.keyring_file))
     consent = Consent(persons, decisions, definitions, log, new_id, keyring.lookup_key)
     registry = Registry(definitions, log, new_id)
@@ -71,7 +71,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
         "c360.consent.v1.ConfirmationService",
     )
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
-    explanations = Explanations(checks, persons, decisions, log)
+    explanations = Explanations(checks, persons, decisions)
     evidence = EvidenceApi(Receipts(decisions, definitions), explanations, progress, keyring.lookup_key)
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     receiver = Receiver(pool, definitions, log, EvidenceKey(keyring.lookup_key), new_id)

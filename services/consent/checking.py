@@ -81,7 +81,7 @@ class Checks:
 
         Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
         """
-        instant = await self._log.settled(instant)
+        instant = await self.settled(instant)
         known = await self.purpose(purpose, instant)
         sha256, found = hash_of(known.event), list[Checked | CustomerError]()
         for brief in await self.briefs(known.event, named, instant):
@@ -93,11 +93,18 @@ class Checks:
                 found.append(Checked(known, sha256, verdict, brief.positions(verdict), until))
         return found
 
+    async def settled(self, instant: Instant) -> Instant:
+        """What is known by then stays the same. Raises InvalidInput (INSTANT_IN_FUTURE)."""
+        instant = await self._log.settled(instant)
+        if instant.known_at != END_OF_TIME:
+            await self._persons.settle(instant.known_at)
+        return instant
+
     async def briefs(
         self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], instant: Instant
     ) -> list[Brief | CustomerError]:
         """Of each who is named what is judged, in their order; what is refused already stays so. The instant is settled."""
-        persons = await self._persons_of({one for one in named if not isinstance(one, CustomerError)})
+        persons = await self._persons_of({one for one in named if not isinstance(one, CustomerError)}, instant.known_at)
         hashes = {value_hash for one in persons.values() if not isinstance(one, CustomerError) for value_hash in one.bonds}
         decisions = await self._decisions.about(purpose.name, hashes, instant) if hashes else {}
         at, found = self._log.at(instant), list[Brief | CustomerError]()
@@ -112,14 +119,14 @@ class Checks:
                 found.append(Brief(one, person.core, case, theirs))
         return found
 
-    async def _persons_of(self, named: Collection[Named]) -> dict[Named, Person | CustomerError]:
-        """Of each who is named the identifiers that are theirs, or why nothing is told of them."""
+    async def _persons_of(self, named: Collection[Named], known_at: int) -> dict[Named, Person | CustomerError]:
+        """Of each who is named the identifiers that are theirs as it was known then, or why nothing is told of them."""
         by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
-        owners = await self._persons.customers_of(by_hash) if by_hash else {}
+        owners = await self._persons.customers_of(by_hash, known_at) if by_hash else {}
         asked = [one for one in named if not isinstance(one, ByIdentifier)]
         refused = await self._persons.refused(asked) if asked else {}
         customers = {*owners.values(), *asked} - refused.keys()
-        persons = await self._persons.persons_of(customers) if customers else {}
+        persons = await self._persons.persons_of(customers, known_at) if customers else {}
         found: dict[Named, Person | CustomerError] = {}
         for one in named:
             customer = owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one

@@ -1,8 +1,10 @@
-"""Which identifiers belong to one person: what consent keeps of the customer log."""
+"""Which identifiers belong to one person, and belonged as consent knew it at an instant: what it keeps of the customer log."""
 
+import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from services.consent.domain import links
 from shared import faults
 from shared.consent_rule import Bond
 from shared.cores import cores
@@ -10,6 +12,13 @@ from shared.errors import NotFound, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType
 from shared.ids import to_text
+from shared.instants import END_OF_TIME, Clock
+
+# Of now only what holds is looked at; `$2` is the instant, END_OF_TIME for now.
+LINKS_NOW: Final = "links"
+LINKS_THEN: Final = """(SELECT value_hash, customer, likely FROM links WHERE since <= $2
+    UNION ALL SELECT value_hash, customer, likely FROM past_links WHERE since <= $2 AND until > $2)"""
+EDGE_HELD: Final = "since <= $2 AND (until IS NULL OR until > $2)"
 
 
 class Person(NamedTuple):
@@ -20,10 +29,13 @@ class Person(NamedTuple):
 
 
 class Persons:
-    """Tables `customers`, `links`, `parted` and `edges`, and in `customer_head` the last message of CUSTOMER they include."""
+    """Tables `customers`, `links`, `past_links`, `parted` and `edges`, and in `customer_head` the last message of CUSTOMER they include."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, clock: Clock) -> None:
         self._pool = pool
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._settled = 0
 
     async def consumed(self) -> int:
         """A stream sequence; 0 is nothing."""
@@ -31,21 +43,36 @@ class Persons:
 
     async def apply(self, entries: Sequence[Entry], consumed: int, now_consumed: int) -> bool:
         """One transaction; False, and no effect, when the tables include something else than up to `consumed`."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._turn, self._pool.acquire() as connection, connection.transaction():
             faults.reach(faults.BEFORE_POSITION)
-            moved = await connection.fetchval(
-                "UPDATE customer_head SET consumed = $2 WHERE consumed = $1 RETURNING true", consumed, now_consumed
+            at = await connection.fetchval(
+                """UPDATE customer_head SET consumed = $2, applied_at = greatest(applied_at + 1, $3) WHERE consumed = $1
+                   RETURNING applied_at""",
+                consumed,
+                now_consumed,
+                max(self._clock(), self._settled + 1),
             )
-            if moved:
-                await _apply_entries(connection, entries)
+            if at is not None:
+                await _apply_entries(connection, entries, at)
             faults.reach(faults.BEFORE_COMMIT)
-            return bool(moved)
+            return at is not None
 
-    async def customers_of(self, value_hashes: Collection[bytes]) -> dict[bytes, bytes]:
+    async def settle(self, known_at: int) -> None:
+        """What is known by an instant that isn't in the future stays the same from now on."""
+        async with self._turn:
+            self._settled = max(self._settled, known_at)
+
+    async def customers_of(self, value_hashes: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, bytes]:
         """{identifier hash: customer}, of those that have one."""
-        rows = await self._pool.fetch(
-            "SELECT value_hash, customer FROM links WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
-        )
+        hashes = list(value_hashes)
+        if known_at == END_OF_TIME:
+            rows = await self._pool.fetch("SELECT value_hash, customer FROM links WHERE value_hash = ANY($1::bytea[])", hashes)
+        else:
+            rows = await self._pool.fetch(
+                f"SELECT value_hash, customer FROM {LINKS_THEN} AS held WHERE value_hash = ANY($1::bytea[])",  # noqa: S608
+                hashes,
+                known_at,
+            )
         return {row["value_hash"]: row["customer"] for row in rows}
 
     async def refused(self, customers: Collection[bytes]) -> dict[bytes, NotFound | WrongState]:
@@ -65,6 +92,7 @@ class Persons:
         """Links that are left of erased customers, and decisions that are kept about their identifiers."""
         links = await self._pool.fetchval(
             """SELECT (SELECT count(*) FROM links WHERE customer = ANY($1::bytea[]))
+                    + (SELECT count(*) FROM past_links WHERE customer = ANY($1::bytea[]))
                     + (SELECT count(*) FROM parted WHERE customer = ANY($1::bytea[]))""",
             list(streams),
         )
@@ -73,30 +101,35 @@ class Persons:
         )
         return int(links), int(decisions)
 
-    async def persons_of(self, customers: Collection[bytes]) -> dict[bytes, Person]:
+    async def persons_of(self, customers: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Person]:
         """By customer, of the identifiers of all customers that edges join to it."""
+        held = LINKS_NOW if known_at == END_OF_TIME else LINKS_THEN
         rows = await self._pool.fetch(
-            """WITH RECURSIVE joined (root, customer) AS (
+            f"""WITH RECURSIVE joined (root, customer) AS (
                    SELECT c, c FROM unnest($1::bytea[]) AS c
-                   UNION SELECT root, other FROM edges JOIN joined USING (customer) WHERE NOT cut
+                   UNION SELECT root, other FROM edges JOIN joined USING (customer) WHERE {EDGE_HELD}
                )
                SELECT root, customer, value_hash, false AS theirs, false AS likely FROM parted JOIN joined USING (customer)
-               UNION ALL SELECT root, customer, value_hash, true, likely FROM links JOIN joined USING (customer)
-               ORDER BY theirs""",
+               WHERE since <= $2
+               UNION ALL SELECT root, customer, value_hash, true, likely FROM {held} AS held JOIN joined USING (customer)
+               ORDER BY theirs""",  # noqa: S608
             list(customers),
+            known_at,
         )
-        core = await self._cores({row["root"] for row in rows} | {row["customer"] for row in rows})
+        core = await self._cores({row["root"] for row in rows} | {row["customer"] for row in rows}, known_at)
         found: dict[bytes, Person] = {}
         for row in rows:
             person = found.setdefault(row["root"], Person(core[row["root"]], {}))
             person.bonds[row["value_hash"]] = Bond(row["theirs"], row["value_hash"] if row["likely"] else core[row["customer"]])
         return found
 
-    async def _cores(self, customers: set[bytes]) -> dict[bytes, bytes]:
+    async def _cores(self, customers: set[bytes], known_at: int) -> dict[bytes, bytes]:
         if len(customers) < 2:
             return {customer: customer for customer in customers}
         edges = await self._pool.fetch(
-            "SELECT customer, other FROM edges WHERE customer = ANY($1::bytea[]) AND NOT cut AND NOT likely", list(customers)
+            f"SELECT customer, other FROM edges WHERE customer = ANY($1::bytea[]) AND {EDGE_HELD} AND NOT likely",  # noqa: S608
+            list(customers),
+            known_at,
         )
         return cores(customers, ((edge["customer"], edge["other"]) for edge in edges))
 
@@ -107,71 +140,56 @@ def _refusal(customer: bytes, erased: bool) -> NotFound | WrongState:
     return NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
-async def _apply_entries(connection: Any, entries: Sequence[Entry]) -> None:
+async def _apply_entries(connection: Any, entries: Sequence[Entry], at: int) -> None:
     """Any of them may come again, in this batch or later, without a second effect."""
     founded = [entry.stream for entry in entries if entry.type_id == customer_events.FOUNDED.id]
-    linked, unlinked = _links(entries)
     edges = _both_ways(entries, customer_events.MERGED)
     cut = _both_ways(entries, customer_events.SPLIT)
     if founded:
         await connection.execute("INSERT INTO customers SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", founded)
-    if unlinked:
-        await connection.execute(
-            """DELETE FROM links USING unnest($1::bytea[], $2::bytea[]) AS gone (h, c) WHERE value_hash = h AND customer = c""",
-            list(unlinked),
-            list(unlinked.values()),
-        )
+    if hashes := links.named(entries):
+        await _follow_links(connection, hashes, entries, at)
     if parted := _parted(entries):
         await connection.execute(
-            "INSERT INTO parted SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING",
+            "INSERT INTO parted SELECT c, h, $3 FROM unnest($1::bytea[], $2::bytea[]) AS gone (c, h) ON CONFLICT DO NOTHING",
             [customer for customer, _ in parted],
             [value_hash for _, value_hash in parted],
-        )
-    if linked:
-        await connection.execute(
-            """INSERT INTO links (value_hash, customer, likely) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bool[])
-               ON CONFLICT (value_hash) DO UPDATE SET customer = excluded.customer, likely = excluded.likely""",
-            list(linked),
-            [customer for customer, _ in linked.values()],
-            [likely for _, likely in linked.values()],
+            at,
         )
     if edges:
         await connection.execute(
-            """INSERT INTO edges (merge_id, customer, other, likely)
-               SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bool[]) ON CONFLICT DO NOTHING""",
+            """INSERT INTO edges (merge_id, customer, other, likely, since)
+               SELECT *, $5 FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bool[]) ON CONFLICT DO NOTHING""",
             [merge_id for merge_id, _, _, _ in edges],
             [customer for _, customer, _, _ in edges],
             [other for _, _, other, _ in edges],
             [likely for _, _, _, likely in edges],
+            at,
         )
     if cut:
         await connection.execute(
-            """INSERT INTO edges (merge_id, customer, other, likely, cut) SELECT m, c, o, true, true FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
-               AS gone (m, c, o) ON CONFLICT (customer, merge_id) DO UPDATE SET cut = true""",
+            """INSERT INTO edges (merge_id, customer, other, likely, since, until)
+               SELECT m, c, o, true, $4, $4 FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS gone (m, c, o)
+               ON CONFLICT (customer, merge_id) DO UPDATE SET until = coalesce(edges.until, excluded.until)""",
             [merge_id for merge_id, _, _, _ in cut],
             [customer for _, customer, _, _ in cut],
             [other for _, _, other, _ in cut],
+            at,
         )
     for entry in entries:
         if entry.type_id == customer_events.ERASED.id:
             await _erase(connection, entry)
 
 
-def _links(entries: Sequence[Entry]) -> tuple[dict[bytes, tuple[bytes, bool]], dict[bytes, bytes]]:
-    """{identifier hash: customer} of what is linked in the end, with whether it is only likely, and of what is linked to that customer
-    no more."""
-    linked: dict[bytes, tuple[bytes, bool]] = {}
-    unlinked: dict[bytes, bytes] = {}
-    for entry in entries:
-        if entry.type_id == customer_events.LINKED.id:
-            public = entry.public()
-            linked[public.value_hash] = entry.stream, public.likely
-        elif entry.type_id == customer_events.UNLINKED.id:
-            value_hash = entry.public().value_hash
-            unlinked[value_hash] = entry.stream
-            if linked.get(value_hash, (b"", False))[0] == entry.stream:
-                del linked[value_hash]
-    return linked, unlinked
+async def _follow_links(connection: Any, hashes: set[bytes], entries: Sequence[Entry], at: int) -> None:
+    rows = await connection.fetch("DELETE FROM links WHERE value_hash = ANY($1::bytea[]) RETURNING *", list(hashes))
+    held = {row["value_hash"]: links.Link(row["customer"], row["likely"], row["since"]) for row in rows}
+    past = links.follow(held, entries, at)
+    now = [links.PastLink(value_hash, *link, 0) for value_hash, link in held.items()]
+    for table, kept in (("links", now), ("past_links", past)):
+        if kept:
+            columns = ("value_hash", "customer", "likely", "since", *(["until"] if table == "past_links" else []))
+            await connection.copy_records_to_table(table, records=[one[: len(columns)] for one in kept], columns=columns)
 
 
 def _parted(entries: Sequence[Entry]) -> list[tuple[bytes, bytes]]:
@@ -197,6 +215,7 @@ def _both_ways(entries: Sequence[Entry], kind: EventType) -> list[tuple[bytes, b
 async def _erase(connection: Any, entry: Entry) -> None:
     """Decisions stay as evidence; that they were about one person is forgotten."""
     await connection.execute("DELETE FROM links WHERE customer = $1", entry.stream)
+    await connection.execute("DELETE FROM past_links WHERE customer = $1", entry.stream)
     await connection.execute("DELETE FROM parted WHERE customer = $1", entry.stream)
     await connection.execute("UPDATE customers SET erased_at = $2 WHERE customer = $1", entry.stream, entry.occurred_at)
     await connection.execute(

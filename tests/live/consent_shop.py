@@ -134,6 +134,28 @@ def merged(one: str, two: str, *, likely: bool = False) -> list[Entry]:
     ]
 
 
+def split(edge: list[Entry]) -> list[Entry]:
+    """Takes an edge of `merged` back."""
+    return [
+        _entry(
+            events.SPLIT,
+            entry.stream,
+            events.CustomersSplit(merge_id=entry.public().merge_id, other=entry.public().other, cause=os.urandom(16)),
+        )
+        for entry in edge
+    ]
+
+
+def linked(customer: str, value_hash: bytes) -> Entry:
+    event = events.IdentifierLinked(namespace="email", value_hash=value_hash, cause=os.urandom(16))
+    return _entry(events.LINKED, _bytes(customer), event)
+
+
+def unlinked(customer: str, value_hash: bytes, *, shared: bool = False) -> Entry:
+    event = events.IdentifierUnlinked(link_id=os.urandom(16), value_hash=value_hash, cause=os.urandom(16), shared=shared)
+    return _entry(events.UNLINKED, _bytes(customer), event)
+
+
 def an_unknown_entry(customer: str) -> Entry:
     """Of a type that only a later release knows."""
     return Entry(_bytes(customer), os.urandom(16), "customer.praised", 1, 0, b"\x81\xa1x\x01")

@@ -1,9 +1,11 @@
 """Laws of explanations: each decision has one role, those of the verdict decide, and the others are no reason for a denial."""
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.consent.domain.explaining import AGAINST, DECIDES, OLDER, Change, changes, role
+from services.consent.domain.explaining import AGAINST, DECIDES, OLDER, Change, Told, belonging, changes, role
 from shared.consent_rule import Case, judge
 from shared.events.consent import DecisionRecorded, Outcome, Scope
 from tests.properties.test_consent_merging import ALL, ASKED, SCOPES, certainly, decided, likely
@@ -45,16 +47,22 @@ def test_what_was_denied_stays_denied_whatever_is_missing_of_what_did_not_decide
         assert not judge(Case(case.purpose, deciding + some, case.now, case.bonds), ASKED).permitted
 
 
-@given(CASES, HISTORIES, st.integers(1, 2))
-def test_there_is_a_change_exactly_where_something_differs(case: Case, more: list[DecisionRecorded], version: int) -> None:
-    before = roles(case)
-    later = Case(case.purpose, [*case.decisions, *more[len(case.decisions) :]], case.now, case.bonds)
-    after = roles(later)
-    reasons = (judge(case, ASKED).reason, judge(later, ASKED).reason)
-    told = changes(before, after, (1, version), reasons)
-    assert bool(told) == (before != after or version != 1 or reasons[0] != reasons[1])
-    assert all(one.before != one.after for one in told)
-    assert changes(before, before, (1, 1), ("CONSENT_GRANTED", "CONSENT_EXPIRED")) == [
+def told(case: Case, version: int = 1) -> Told:
+    return Told(version, judge(case, ASKED).reason, roles(case), belonging(ASKED, case.bonds))
+
+
+@given(CASES, HISTORIES, st.integers(1, 2), st.sampled_from([certainly, likely]))
+def test_there_is_a_change_exactly_where_something_differs(
+    case: Case, more: list[DecisionRecorded], version: int, joined: Callable[..., Case]
+) -> None:
+    later = Case(case.purpose, [*case.decisions, *more[len(case.decisions) :]], case.now, joined().bonds)
+    before, after = told(case), told(later, version)
+    found = changes(before, after)
+    assert bool(found) == (before != after)
+    assert all(one.before != one.after for one in found)
+    differing = {one.identifier_hash for one in found if one.what == "identifier"}
+    assert differing == {one for one in case.bonds if before.belonging[one] != after.belonging[one]}
+    assert changes(Told(1, "CONSENT_GRANTED", {}), Told(1, "CONSENT_EXPIRED", {})) == [
         Change("time", before="CONSENT_GRANTED", after="CONSENT_EXPIRED")
     ]
 

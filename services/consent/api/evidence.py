@@ -85,5 +85,10 @@ def _considered(one: Considered) -> pb.ConsideredDecision:
 
 
 def _change(change: Change) -> pb.CheckChange:
-    decision_id = to_text(change.decision_id) if change.decision_id else ""
-    return pb.CheckChange(what=change.what, decision_id=decision_id, before=change.before, after=change.after)
+    return pb.CheckChange(
+        what=change.what,
+        decision_id=to_text(change.decision_id) if change.decision_id else "",
+        before=change.before,
+        after=change.after,
+        identifier_hash=change.identifier_hash.hex(),
+    )

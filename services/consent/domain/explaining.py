@@ -1,11 +1,11 @@
 """Why a verdict is what it is: of every decision that was looked at, whether it decided, and if not, why. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from shared.consent_rule import ALLOWED_BY_LAW, Case, Verdict, judge_point, outlives_parting, precedence
+from shared.consent_rule import ALLOWED_BY_LAW, Bond, Case, Verdict, judge_point, outlives_parting, precedence
 from shared.events.consent import DecisionRecorded
 
 DECIDES: Final = "DECIDES"
@@ -20,12 +20,22 @@ LACKING: Final = frozenset({"CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_AT
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What differs between two instants. `before` and `after` are roles of a decision, versions of a purpose, or reasons."""
+    """What differs between two instants. `before` and `after` are roles of a decision, how an identifier belongs, versions of a purpose, or reasons."""
 
-    what: str  # decision, purpose or time
+    what: str  # decision, identifier, purpose or time
     decision_id: bytes = b""
     before: str = ""
     after: str = ""
+    identifier_hash: bytes = b""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What is compared. `roles` by decision, `belonging` by identifier hash."""
+
+    version: int
+    reason: str
+    roles: Mapping[bytes, str]
+    belonging: Mapping[bytes, str] = {}
 
 
 def role(case: Case, verdict: Verdict, decision: DecisionRecorded, erased: bool) -> str:
@@ -52,15 +62,34 @@ def _why_it_lost(case: Case, verdict: Verdict, decision: DecisionRecorded) -> st
     return OLDER if winner is not None and precedence(decision) < precedence(winner) else OTHER
 
 
-def changes(
-    roles_before: Mapping[bytes, str], roles_after: Mapping[bytes, str], versions: tuple[int, int], reasons: tuple[str, str]
-) -> list[Change]:
-    """What made the difference, if there is any: versions of the purpose, decisions that came, went or count otherwise, or else time."""
-    found = [Change("purpose", before=str(versions[0]), after=str(versions[1]))] if versions[0] != versions[1] else []
-    for decision_id in sorted({*roles_before, *roles_after}):
-        before, after = roles_before.get(decision_id, ""), roles_after.get(decision_id, "")
-        if before != after:
-            found.append(Change("decision", decision_id, before, after))
-    if reasons[0] != reasons[1] and not any(one.what == "purpose" or not (one.before and one.after) for one in found):
-        found.append(Change("time", before=reasons[0], after=reasons[1]))
+def belonging(core: bytes, bonds: Mapping[bytes, Bond]) -> dict[bytes, str]:
+    """By identifier hash, how it belongs to whoever is of that core."""
+
+    def how(bond: Bond) -> str:
+        if not bond.theirs:
+            return "SHARED"
+        return "THEIRS" if bond.core == core else "LIKELY_THEIRS"
+
+    return {value_hash: how(bond) for value_hash, bond in bonds.items()}
+
+
+def changes(before: Told, after: Told) -> list[Change]:
+    """What made the difference, if there is any: versions of the purpose, identifiers that came, went or belong otherwise, decisions
+    that came, went or count otherwise, or else time."""
+    found = []
+    if before.version != after.version:
+        found.append(Change("purpose", before=str(before.version), after=str(after.version)))
+    for value_hash, was, now in _differing(before.belonging, after.belonging):
+        found.append(Change("identifier", before=was, after=now, identifier_hash=value_hash))
+    for decision_id, was, now in _differing(before.roles, after.roles):
+        found.append(Change("decision", decision_id, was, now))
+    told = any(one.what in ("purpose", "identifier") or not (one.before and one.after) for one in found)
+    if before.reason != after.reason and not told:
+        found.append(Change("time", before=before.reason, after=after.reason))
     return found
+
+
+def _differing(before: Mapping[bytes, str], after: Mapping[bytes, str]) -> Iterator[tuple[bytes, str, str]]:
+    for key in sorted({*before, *after}):
+        if before.get(key, "") != after.get(key, ""):
+            yield key, before.get(key, ""), after.get(key, "")

@@ -12,12 +12,23 @@ OF_PERSONS = """
     CREATE TABLE links (
         value_hash bytea PRIMARY KEY,
         customer   bytea NOT NULL,
-        likely     bool  NOT NULL -- nothing but a match joins it to the customer
+        likely     bool  NOT NULL, -- nothing but a match joins it to the customer
+        since      int8  NOT NULL -- when consent came to know it
     );
     CREATE INDEX links_by_customer ON links (customer);
+    CREATE TABLE past_links ( -- what held from `since` on, and no more at `until`
+        value_hash bytea NOT NULL,
+        customer   bytea NOT NULL,
+        likely     bool  NOT NULL,
+        since      int8  NOT NULL,
+        until      int8  NOT NULL,
+        PRIMARY KEY (value_hash, since)
+    );
+    CREATE INDEX past_links_by_customer ON past_links (customer);
     CREATE TABLE parted ( -- what turned out to be shared while it was a customer's: what was forbidden by it still holds
         customer   bytea NOT NULL,
         value_hash bytea NOT NULL,
+        since      int8  NOT NULL,
         PRIMARY KEY (customer, value_hash)
     );
     CREATE TABLE customers (
@@ -33,17 +44,19 @@ OF_PERSONS = """
         customer bytea NOT NULL,
         other    bytea NOT NULL,
         likely   bool  NOT NULL, -- nothing but a match joins the two
-        cut      bool  NOT NULL DEFAULT false, -- a split took the merge back
+        since    int8  NOT NULL,
+        until    int8, -- when a split took the merge back
         PRIMARY KEY (customer, merge_id)
     );
     CREATE TABLE customer_head (
-        one      bool PRIMARY KEY DEFAULT true CHECK (one),
-        consumed int8 NOT NULL
+        one        bool PRIMARY KEY DEFAULT true CHECK (one),
+        consumed   int8 NOT NULL,
+        applied_at int8 NOT NULL -- when that was; never the same instant twice
     );
-    INSERT INTO customer_head (consumed) VALUES (0);
+    INSERT INTO customer_head (consumed, applied_at) VALUES (0, 0);
     GRANT SELECT, INSERT ON definitions, decisions, signals TO c360_consent;
     GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
-    GRANT SELECT, INSERT, UPDATE, DELETE ON links, parted TO c360_consent;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON links, past_links, parted TO c360_consent;
     GRANT SELECT, UPDATE ON customer_head TO c360_consent;
 """
 

@@ -318,10 +318,10 @@ class CheckRequest(_message.Message):
 
     @_builtins.property
     def known_at(self) -> _timestamp_pb2.Timestamp:
-        """Only the decisions and purposes that our log knew by then (transaction time). Default: now. Whose an identifier is goes by
-        what is known now: that two customers are one was always so. What a person granted before an erasure isn't told any more. Versions are of a customer's
-        stream, which decisions aren't in: what was decided when it had come to a version is as of the `known_at` with which profile's
-        DiffProfile answers to a point of that version.
+        """Only the decisions and purposes that our log knew by then (transaction time), for whoever the identifiers were then known to be.
+        Default: now. Without it those who are known to be one now were always so. What a person granted before an erasure isn't told any more, nor
+        whose their identifiers were. Versions are of a customer's stream, which decisions aren't in: what was decided when it had come to a
+        version is as of the `known_at` with which profile's DiffProfile answers to a point of that version.
         """
 
     def __init__(

@@ -204,7 +204,7 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsideredIdentifier]:
-        """The identifiers, as far as is known now."""
+        """The identifiers that were known to be theirs by `known_at`."""
 
     def __init__(
         self,
@@ -403,14 +403,21 @@ class CheckChange(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_HASH_FIELD_NUMBER: _builtins.int
     what: _builtins.str
-    """"purpose" (another version), "decision" (one that came, went, or has another role), "time" (nothing but that it went by)."""
+    """"purpose" (another version), "identifier" (one that came, went, or belongs to them otherwise), "decision" (one that came, went, or has
+    another role), "time" (nothing but that it went by).
+    """
     decision_id: _builtins.str
     """Of a decision."""
     before: _builtins.str
-    """Its role before, the purpose's version, or the verdict's reason. Empty: a decision that wasn't there."""
+    """Its role before, how the identifier belonged to them ("THEIRS", "LIKELY_THEIRS": by a match alone, "SHARED": only what was forbidden by
+    it counts), the purpose's version, or the verdict's reason. Empty: a decision or an identifier that wasn't there.
+    """
     after: _builtins.str
     """The same at the later instant."""
+    identifier_hash: _builtins.str
+    """Hash of an identifier, hexadecimal."""
     def __init__(
         self,
         *,
@@ -418,10 +425,11 @@ class CheckChange(_message.Message):
         decision_id: _builtins.str = ...,
         before: _builtins.str = ...,
         after: _builtins.str = ...,
+        identifier_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "decision_id", b"decision_id", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "decision_id", b"decision_id", "identifier_hash", b"identifier_hash", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
