@@ -29,6 +29,8 @@ ERASURES_COMPLETED = Counter("c360_erasures_completed", "Erasures with a certifi
 ERASURES_STUCK = Counter(
     "c360_erasures_stuck", "Erasures that could not go on: something could still be read, or is not accounted for"
 )
+RIGHTS_OPEN = Gauge("c360_rights_open", "Rights requests that wait for an answer", ["right"])
+RIGHTS_OVERDUE = Gauge("c360_rights_overdue", "Of these, those whose last day is over: an alarm")
 REPORTS_FAILED = Counter("c360_erasure_reports_failed", "Questions about an erasure that this service could make nothing of")
 KEYS_DESTROYED = Counter("c360_keys_destroyed", "Keys destroyed", ["kind"])
 UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])

@@ -1,5 +1,6 @@
 """Composition of the consent service."""
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -8,12 +9,16 @@ from c360.consent.v1.confirmation_pb2_grpc import add_ConfirmationServiceService
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
 from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_server
 from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from c360.consent.v1.rights_pb2_grpc import add_RightsServiceServicer_to_server
 from c360.consent.v1.signals_pb2_grpc import add_SignalServiceServicer_to_server
 
+from services.consent.answering import RightsDesk
 from services.consent.api.confirmations import ConfirmationApi
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
 from services.consent.api.evidence import EvidenceApi
+from services.consent.api.rights import RightsApi
+from services.consent.api.rights_messages import RIGHTS
 from services.consent.api.signals import SignalApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
@@ -25,6 +30,7 @@ from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
 from services.consent.registry import Registry
+from services.consent.rights import Rights
 from services.consent.views import Decisions, Definitions
 from services.consent.writing import CONSENT_PARTITION, ConsentLog
 from shared import bus
@@ -41,6 +47,8 @@ from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
+
+COUNT_RIGHTS_S = 60.0  # what is due changes by the day, and by people's hands
 
 
 class ConsentSettings(Settings, frozen=True, kw_only=True):
@@ -77,7 +85,14 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     receiver = Receiver(pool, definitions, log, EvidenceKey(keyring.lookup_key), new_id)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
+    desk = RightsDesk(Rights(pool), decisions, persons, log, new_id, now_us)
+    server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
+
+    async def count_rights() -> None:
+        while True:
+            await desk.count(list(RIGHTS.values()))
+            await asyncio.sleep(COUNT_RIGHTS_S)
 
     async def become_ready() -> None:
         await registry.define_ready()
@@ -93,6 +108,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("keep authority", roll.keep_authority),
             keep_going("publish", relay.run, server.halt),
             keep_going("follow customers", lambda: follow_customers(client, persons, progress), server.halt),
+            keep_going("count rights requests", count_rights),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("answer about erasures", lambda: answer(client, "consent", Purger(persons, progress).report)),
         )

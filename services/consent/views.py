@@ -1,4 +1,4 @@
-"""Consent's read models of its own events: definitions and decisions. What signals it keeps: `signals.py`."""
+"""Consent's read models of its own events: definitions and decisions. What signals it keeps: `signals.py`; rights requests: `rights.py`."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
@@ -7,6 +7,7 @@ import msgspec
 
 from services.consent.domain.definitions import KINDS, Definition, Kind
 from services.consent.domain.ledger import NOW, Instant
+from services.consent.rights import Rights, is_step
 from services.consent.signals import Signals
 from shared.consent_rule import outlives_erasure
 from shared.errors import TooLarge
@@ -46,7 +47,8 @@ class Placed(msgspec.Struct, Generic[E], frozen=True):
 
 async def apply(connection: Any, records: Sequence[Record]) -> None:
     """Runs in the transaction that writes these events."""
-    events = [(record.entry.public(), record) for record in records]
+    await Rights.apply(connection, [record for record in records if is_step(record.entry)])
+    events = [(record.entry.public(), record) for record in records if not is_step(record.entry)]
     await Decisions.apply(connection, [(event, record) for event, record in events if isinstance(event, DecisionRecorded)])
     await Signals.apply(connection, [(event, record) for event, record in events if isinstance(event, SignalReceived)])
     for event, record in events:

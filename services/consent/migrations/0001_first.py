@@ -60,6 +60,30 @@ OF_PERSONS = """
     GRANT SELECT, UPDATE ON customer_head TO c360_consent;
 """
 
+OF_RIGHTS = """
+    CREATE TABLE rights_steps (
+        pos         int8  PRIMARY KEY,
+        rights_id   bytea NOT NULL,
+        request_id  text  NOT NULL UNIQUE,
+        recorded_at int8  NOT NULL,
+        entry       bytea NOT NULL
+    );
+    CREATE INDEX rights_steps_by_request ON rights_steps (rights_id, pos);
+    CREATE TABLE rights_requests ( -- how each stands, by its steps
+        rights_id  bytea PRIMARY KEY,
+        value_hash bytea NOT NULL,
+        asked      text  NOT NULL, -- access, erasure ...
+        pos        int8  NOT NULL, -- of its receipt
+        state      text  NOT NULL,
+        due_on     text COLLATE "C" NOT NULL,
+        request    bytea NOT NULL
+    );
+    CREATE INDEX rights_requests_by_day ON rights_requests (due_on, rights_id);
+    CREATE INDEX rights_requests_by_identifier ON rights_requests (value_hash);
+    GRANT SELECT, INSERT ON rights_steps TO c360_consent;
+    GRANT SELECT, INSERT, UPDATE ON rights_requests TO c360_consent;
+"""
+
 
 def upgrade() -> None:
     op.execute(TABLES)
@@ -97,3 +121,4 @@ def upgrade() -> None:
         CREATE INDEX signals_by_identifier ON signals (value_hash, pos);
     """)
     op.execute(OF_PERSONS)
+    op.execute(OF_RIGHTS)
