@@ -43,6 +43,8 @@ class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     dpv: tuple[str, ...] = ()  # IRIs of the W3C Data Privacy Vocabulary
     data_uses: tuple[str, ...] = ()  # Fideslang keys, such as marketing.advertising.first_party
     data_categories: tuple[str, ...] = ()  # Fideslang keys, such as user.contact.email
+    retention: str = ""  # how long its data is kept, or by what that is determined (GDPR Art. 13(2)(a)); empty: not stated
+    recipients: tuple[str, ...] = ()  # whom its data is disclosed to, or which kinds of them (GDPR Art. 13(1)(e))
     defined_by: str = ""
     reason: str = ""
     in_force_at: int = 0

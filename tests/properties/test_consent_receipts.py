@@ -53,6 +53,8 @@ def evidences(draw: st.DrawFn, outcomes: tuple[Any, ...] = ("granted", "refused"
         dpv=draw(st.sampled_from([(), ("https://w3id.org/dpv#Marketing",)])),
         data_uses=draw(st.sampled_from([(), ("marketing.communications.email",), ("marketing.advertising.third_party.targeted",)])),
         data_categories=tuple(draw(st.lists(st.sampled_from(CATEGORIES), unique=True))),
+        retention=draw(TEXTS),
+        recipients=tuple(draw(st.lists(TEXTS.filter(bool), max_size=3))),
     )
     was_shown = draw(st.booleans())
     decision = DecisionRecorded(
@@ -86,6 +88,8 @@ def test_a_kantara_receipt_has_what_the_specification_asks_for_and_tells_the_dec
     assert told["policyUrl"] == (f"urn:c360:notice:privacy:{evidence.notice.version}:de" if evidence.notice else NOT_STATED)
     goes_to_others = evidence.purpose.data_uses[:1] == ("marketing.advertising.third_party.targeted",)
     assert told["services"][0]["purposes"][0]["thirdPartyDisclosure"] is goes_to_others
+    if goes_to_others:
+        assert told["services"][0]["purposes"][0]["thirdPartyName"] == (", ".join(evidence.purpose.recipients) or NOT_STATED)
     assert told["spiCat"] == [one for one in evidence.purpose.data_categories if one in (CATEGORIES[1], CATEGORIES[3])]
 
 
@@ -102,6 +106,9 @@ def test_a_record_of_27560_has_what_the_standard_asks_for_and_tells_the_decision
     assert status["@type"] == words[decision.outcome]
     purpose = record["dpv:hasProcess"]["dpv:hasPurpose"]
     assert purpose["dpv:hasIdentifier"] == f"sha256:{hash_of(evidence.purpose).hex()}"
+    process = record["dpv:hasProcess"]
+    assert process["dpv:hasStorageCondition"]["dct:description"] == (evidence.purpose.retention or NOT_STATED)
+    assert process["dpv:hasRecipient"] == (list(evidence.purpose.recipients) or NOT_STATED)
     if decision.notice:
         assert record["dpv:hasNotice"]["dpv:hasIdentifier"] == f"sha256:{decision.notice.sha256.hex()}"
         assert record["dpv:hasNotice"]["dct:description"] == "Ja."

@@ -128,6 +128,10 @@ def test_a_version_is_in_force_no_earlier_than_the_one_ahead_of_it_and_not_in_fu
         {"dpv": ("Marketing",)},
         {"data_uses": ("Marketing!",)},
         {"data_categories": tuple(f"user.c{n}" for n in range(51))},
+        {"retention": "x" * 501},
+        {"recipients": ("",)},
+        {"recipients": ("a\0b",)},
+        {"recipients": tuple(str(n) for n in range(51))},
     ],
 )
 def test_a_purpose_out_of_form_is_refused(changes: dict[str, Any]) -> None:

@@ -112,6 +112,8 @@ def _to_purpose(request_id: str, asked: pb.Definition) -> PurposeDefined:
         dpv=tuple(purpose.dpv),
         data_uses=tuple(purpose.data_uses),
         data_categories=tuple(purpose.data_categories),
+        retention=purpose.retention,
+        recipients=tuple(purpose.recipients),
         defined_by=asked.defined_by,
         reason=asked.reason,
     )
@@ -207,6 +209,8 @@ def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
         dpv=purpose.dpv,
         data_uses=purpose.data_uses,
         data_categories=purpose.data_categories,
+        retention=purpose.retention,
+        recipients=purpose.recipients,
     )
 
 

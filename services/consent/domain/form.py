@@ -78,6 +78,11 @@ def _check_purpose(purpose: PurposeDefined) -> None:
     _check_tags(purpose.dpv, DPV, "dpv", "an IRI such as https://w3id.org/dpv#Marketing")
     _check_tags(purpose.data_uses, FIDESLANG, "data_uses", "a Fideslang key such as marketing.advertising.first_party")
     _check_tags(purpose.data_categories, FIDESLANG, "data_categories", "a Fideslang key such as user.contact.email")
+    if len(purpose.recipients) > MAX_TAGS or "" in purpose.recipients:
+        raise _invalid(reason, "recipients", f"a purpose has at most {MAX_TAGS} recipients, each of which says something")
+    for field, lines in (("retention", (purpose.retention,)), ("recipients", purpose.recipients)):
+        if not all(len(line) <= MAX_LINE and line.isprintable() for line in lines):
+            raise _invalid(reason, field, f"{field} is at most {MAX_LINE} printable characters")
     if not 0 <= purpose.ask_again_after_days <= MAX_DAYS:
         raise _invalid(reason, "ask_again_after_days", f"nobody is left unasked for more than {MAX_DAYS} days")
     _check_scope(purpose)

@@ -1,6 +1,6 @@
 """Receipts of decisions, in two public forms. Pure: the same decision and definitions always give the same receipt.
 
-What the registry doesn't know, such as how long data is kept, is told as not stated rather than made up.
+What the registry doesn't say, such as how long data is kept where no version of the purpose does, is told as not stated rather than made up.
 """
 
 import hashlib
@@ -126,7 +126,7 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
 def _third_parties(purpose: PurposeDefined) -> dict[str, Any]:
     """As the purpose's data uses say (Fideslang, such as marketing.advertising.third_party); the form knows yes and no alone."""
     if any("third_party" in use.split(".") for use in purpose.data_uses):
-        return {"thirdPartyDisclosure": True, "thirdPartyName": NOT_STATED}
+        return {"thirdPartyDisclosure": True, "thirdPartyName": ", ".join(purpose.recipients) or NOT_STATED}
     return {"thirdPartyDisclosure": False}
 
 
@@ -215,8 +215,8 @@ def _process(evidence: Evidence) -> dict[str, Any]:
         },
         "dpv:hasLegalBasis": f"dpv:{LEGAL_BASES[purpose.legal_basis]}",
         "dpv:hasPersonalData": [_personal_data(one, purpose) for one in _categories(purpose)],
-        "dpv:hasStorageCondition": {"@type": "dpv:StorageCondition", "dct:description": NOT_STATED},
-        "dpv:hasRecipient": NOT_STATED,
+        "dpv:hasStorageCondition": {"@type": "dpv:StorageCondition", "dct:description": purpose.retention or NOT_STATED},
+        "dpv:hasRecipient": list(purpose.recipients) or NOT_STATED,
     }
 
 

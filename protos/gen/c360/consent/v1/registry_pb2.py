@@ -26,7 +26,7 @@ from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x33\x36\x30/consent/v1/registry.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x03\n\nDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x12\n\ndefined_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x31\n\rin_force_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07purpose\x18\x07 \x01(\x0b\x32\x18.c360.consent.v1.PurposeH\x00\x12\x31\n\ncontroller\x18\x08 \x01(\x0b\x32\x1b.c360.consent.v1.ControllerH\x00\x12)\n\x06notice\x18\t \x01(\x0b\x32\x17.c360.consent.v1.NoticeH\x00\x12+\n\x07mapping\x18\n \x01(\x0b\x32\x18.c360.consent.v1.MappingH\x00\x12)\n\x06\x63\x61ller\x18\x0b \x01(\x0b\x32\x17.c360.consent.v1.CallerH\x00\x42\t\n\x07\x63ontent\"\x89\x04\n\x07Purpose\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x30\n\x0blegal_basis\x18\x02 \x01(\x0e\x32\x1b.c360.consent.v1.LegalBasis\x12\x0e\n\x06traits\x18\x03 \x03(\t\x12\x12\n\ncontroller\x18\x04 \x01(\t\x12=\n\x0blegal_bases\x18\x05 \x03(\x0b\x32(.c360.consent.v1.Purpose.LegalBasesEntry\x12\x15\n\rdouble_opt_in\x18\x06 \x01(\x08\x12\x13\n\x0bminimum_age\x18\x07 \x01(\r\x12\x1c\n\x14\x61sk_again_after_days\x18\x08 \x01(\r\x12\x0b\n\x03\x64pv\x18\t \x03(\t\x12\x11\n\tdata_uses\x18\n \x03(\t\x12\x17\n\x0f\x64\x61ta_categories\x18\x0b \x03(\t\x12%\n\x05scope\x18\x0c \x01(\x0e\x32\x16.c360.consent.v1.Scope\x12\x16\n\x0e\x63ontact_points\x18\r \x03(\t\x12\x1a\n\x12\x65xpires_after_days\x18\x0e \x01(\r\x12\x0e\n\x06notice\x18\x0f \x01(\t\x12\x16\n\x0enotice_version\x18\x10 \x01(\r\x1aN\n\x0fLegalBasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0e\x32\x1b.c360.consent.v1.LegalBasis:\x02\x38\x01\"t\n\nController\x12\x12\n\nlegal_name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x03 \x01(\t\x12\x1a\n\x12protection_officer\x18\x04 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x05 \x01(\t\"Z\n\x06Notice\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x12\n\ncontroller\x18\x02 \x01(\t\x12*\n\x05texts\x18\x03 \x03(\x0b\x32\x1b.c360.consent.v1.NoticeText\"\x1b\n\x07Mapping\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"\xd5\x01\n\x06\x43\x61ller\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x19\n\x11\x63\x65rtificate_names\x18\x04 \x03(\t\x12\x10\n\x08purposes\x18\x05 \x03(\t\x12,\n\x06groups\x18\x06 \x03(\x0e\x32\x1c.c360.consent.v1.MethodGroup\x12\x13\n\x0b\x63\x61lls_per_s\x18\x07 \x01(\r\x12\r\n\x05\x62urst\x18\x08 \x01(\r\x12\x16\n\x0emisses_per_min\x18\t \x01(\r\":\n\nNoticeText\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"T\n\rDefineRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\ndefinition\x18\x02 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\"m\n\x0e\x44\x65\x66ineResponse\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xbf\x01\n\x13GetVersionAtRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.c360.consent.v1.DefinitionKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x14GetVersionAtResponse\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"n\n\x16ListDefinitionsRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.c360.consent.v1.DefinitionKind\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x17ListDefinitionsResponse\x12\x30\n\x0b\x64\x65\x66initions\x18\x01 \x03(\x0b\x32\x1b.c360.consent.v1.Definition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x13ListVersionsRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.c360.consent.v1.DefinitionKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x14ListVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".c360.consent.v1.DefinitionVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x11\x44\x65\x66initionVersion\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\x12\x30\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1b.c360.consent.v1.Difference\";\n\nDifference\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07removed\x18\x02 \x03(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x03(\t*\xc3\x01\n\x0e\x44\x65\x66initionKind\x12\x1f\n\x1b\x44\x45\x46INITION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45\x46INITION_KIND_PURPOSE\x10\x01\x12\x1e\n\x1a\x44\x45\x46INITION_KIND_CONTROLLER\x10\x02\x12\x1a\n\x16\x44\x45\x46INITION_KIND_NOTICE\x10\x03\x12\x1b\n\x17\x44\x45\x46INITION_KIND_MAPPING\x10\x04\x12\x1a\n\x16\x44\x45\x46INITION_KIND_CALLER\x10\x05*_\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCOPE_PERSON\x10\x01\x12\x17\n\x13SCOPE_CONTACT_POINT\x10\x02\x12\x14\n\x10SCOPE_IDENTIFIER\x10\x03*\xc0\x01\n\x0bMethodGroup\x12\x1c\n\x18METHOD_GROUP_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_GROUP_READ\x10\x01\x12\x17\n\x13METHOD_GROUP_EXPORT\x10\x02\x12\x17\n\x13METHOD_GROUP_DECIDE\x10\x03\x12\x15\n\x11METHOD_GROUP_SEND\x10\x04\x12\x1b\n\x17METHOD_GROUP_ADMINISTER\x10\x05\x12\x16\n\x12METHOD_GROUP_AUDIT\x10\x06*\xa3\x01\n\nLegalBasis\x12\x1b\n\x17LEGAL_BASIS_UNSPECIFIED\x10\x00\x12\x17\n\x13LEGAL_BASIS_CONSENT\x10\x01\x12\x18\n\x14LEGAL_BASIS_CONTRACT\x10\x02\x12 \n\x1cLEGAL_BASIS_LEGAL_OBLIGATION\x10\x03\x12#\n\x1fLEGAL_BASIS_LEGITIMATE_INTEREST\x10\x04\x32\xfc\x02\n\x0fRegistryService\x12I\n\x06\x44\x65\x66ine\x12\x1e.c360.consent.v1.DefineRequest\x1a\x1f.c360.consent.v1.DefineResponse\x12[\n\x0cGetVersionAt\x12$.c360.consent.v1.GetVersionAtRequest\x1a%.c360.consent.v1.GetVersionAtResponse\x12\x64\n\x0fListDefinitions\x12\'.c360.consent.v1.ListDefinitionsRequest\x1a(.c360.consent.v1.ListDefinitionsResponse\x12[\n\x0cListVersions\x12$.c360.consent.v1.ListVersionsRequest\x1a%.c360.consent.v1.ListVersionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x33\x36\x30/consent/v1/registry.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x03\n\nDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x12\n\ndefined_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x31\n\rin_force_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07purpose\x18\x07 \x01(\x0b\x32\x18.c360.consent.v1.PurposeH\x00\x12\x31\n\ncontroller\x18\x08 \x01(\x0b\x32\x1b.c360.consent.v1.ControllerH\x00\x12)\n\x06notice\x18\t \x01(\x0b\x32\x17.c360.consent.v1.NoticeH\x00\x12+\n\x07mapping\x18\n \x01(\x0b\x32\x18.c360.consent.v1.MappingH\x00\x12)\n\x06\x63\x61ller\x18\x0b \x01(\x0b\x32\x17.c360.consent.v1.CallerH\x00\x42\t\n\x07\x63ontent\"\xb0\x04\n\x07Purpose\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x30\n\x0blegal_basis\x18\x02 \x01(\x0e\x32\x1b.c360.consent.v1.LegalBasis\x12\x0e\n\x06traits\x18\x03 \x03(\t\x12\x12\n\ncontroller\x18\x04 \x01(\t\x12=\n\x0blegal_bases\x18\x05 \x03(\x0b\x32(.c360.consent.v1.Purpose.LegalBasesEntry\x12\x15\n\rdouble_opt_in\x18\x06 \x01(\x08\x12\x13\n\x0bminimum_age\x18\x07 \x01(\r\x12\x1c\n\x14\x61sk_again_after_days\x18\x08 \x01(\r\x12\x0b\n\x03\x64pv\x18\t \x03(\t\x12\x11\n\tdata_uses\x18\n \x03(\t\x12\x17\n\x0f\x64\x61ta_categories\x18\x0b \x03(\t\x12%\n\x05scope\x18\x0c \x01(\x0e\x32\x16.c360.consent.v1.Scope\x12\x16\n\x0e\x63ontact_points\x18\r \x03(\t\x12\x1a\n\x12\x65xpires_after_days\x18\x0e \x01(\r\x12\x0e\n\x06notice\x18\x0f \x01(\t\x12\x16\n\x0enotice_version\x18\x10 \x01(\r\x12\x11\n\tretention\x18\x11 \x01(\t\x12\x12\n\nrecipients\x18\x12 \x03(\t\x1aN\n\x0fLegalBasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0e\x32\x1b.c360.consent.v1.LegalBasis:\x02\x38\x01\"t\n\nController\x12\x12\n\nlegal_name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x03 \x01(\t\x12\x1a\n\x12protection_officer\x18\x04 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x05 \x01(\t\"Z\n\x06Notice\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x12\n\ncontroller\x18\x02 \x01(\t\x12*\n\x05texts\x18\x03 \x03(\x0b\x32\x1b.c360.consent.v1.NoticeText\"\x1b\n\x07Mapping\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"\xd5\x01\n\x06\x43\x61ller\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x19\n\x11\x63\x65rtificate_names\x18\x04 \x03(\t\x12\x10\n\x08purposes\x18\x05 \x03(\t\x12,\n\x06groups\x18\x06 \x03(\x0e\x32\x1c.c360.consent.v1.MethodGroup\x12\x13\n\x0b\x63\x61lls_per_s\x18\x07 \x01(\r\x12\r\n\x05\x62urst\x18\x08 \x01(\r\x12\x16\n\x0emisses_per_min\x18\t \x01(\r\":\n\nNoticeText\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"T\n\rDefineRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\ndefinition\x18\x02 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\"m\n\x0e\x44\x65\x66ineResponse\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xbf\x01\n\x13GetVersionAtRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.c360.consent.v1.DefinitionKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x14GetVersionAtResponse\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\"n\n\x16ListDefinitionsRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.c360.consent.v1.DefinitionKind\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x17ListDefinitionsResponse\x12\x30\n\x0b\x64\x65\x66initions\x18\x01 \x03(\x0b\x32\x1b.c360.consent.v1.Definition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x13ListVersionsRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.c360.consent.v1.DefinitionKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x14ListVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".c360.consent.v1.DefinitionVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x11\x44\x65\x66initionVersion\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.c360.consent.v1.Definition\x12\x30\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1b.c360.consent.v1.Difference\";\n\nDifference\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07removed\x18\x02 \x03(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x03(\t*\xc3\x01\n\x0e\x44\x65\x66initionKind\x12\x1f\n\x1b\x44\x45\x46INITION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45\x46INITION_KIND_PURPOSE\x10\x01\x12\x1e\n\x1a\x44\x45\x46INITION_KIND_CONTROLLER\x10\x02\x12\x1a\n\x16\x44\x45\x46INITION_KIND_NOTICE\x10\x03\x12\x1b\n\x17\x44\x45\x46INITION_KIND_MAPPING\x10\x04\x12\x1a\n\x16\x44\x45\x46INITION_KIND_CALLER\x10\x05*_\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCOPE_PERSON\x10\x01\x12\x17\n\x13SCOPE_CONTACT_POINT\x10\x02\x12\x14\n\x10SCOPE_IDENTIFIER\x10\x03*\xc0\x01\n\x0bMethodGroup\x12\x1c\n\x18METHOD_GROUP_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_GROUP_READ\x10\x01\x12\x17\n\x13METHOD_GROUP_EXPORT\x10\x02\x12\x17\n\x13METHOD_GROUP_DECIDE\x10\x03\x12\x15\n\x11METHOD_GROUP_SEND\x10\x04\x12\x1b\n\x17METHOD_GROUP_ADMINISTER\x10\x05\x12\x16\n\x12METHOD_GROUP_AUDIT\x10\x06*\xa3\x01\n\nLegalBasis\x12\x1b\n\x17LEGAL_BASIS_UNSPECIFIED\x10\x00\x12\x17\n\x13LEGAL_BASIS_CONSENT\x10\x01\x12\x18\n\x14LEGAL_BASIS_CONTRACT\x10\x02\x12 \n\x1cLEGAL_BASIS_LEGAL_OBLIGATION\x10\x03\x12#\n\x1fLEGAL_BASIS_LEGITIMATE_INTEREST\x10\x04\x32\xfc\x02\n\x0fRegistryService\x12I\n\x06\x44\x65\x66ine\x12\x1e.c360.consent.v1.DefineRequest\x1a\x1f.c360.consent.v1.DefineResponse\x12[\n\x0cGetVersionAt\x12$.c360.consent.v1.GetVersionAtRequest\x1a%.c360.consent.v1.GetVersionAtResponse\x12\x64\n\x0fListDefinitions\x12\'.c360.consent.v1.ListDefinitionsRequest\x1a(.c360.consent.v1.ListDefinitionsResponse\x12[\n\x0cListVersions\x12$.c360.consent.v1.ListVersionsRequest\x1a%.c360.consent.v1.ListVersionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,50 +35,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PURPOSE_LEGALBASESENTRY']._loaded_options = None
   _globals['_PURPOSE_LEGALBASESENTRY']._serialized_options = b'8\001'
-  _globals['_DEFINITIONKIND']._serialized_start=2702
-  _globals['_DEFINITIONKIND']._serialized_end=2897
-  _globals['_SCOPE']._serialized_start=2899
-  _globals['_SCOPE']._serialized_end=2994
-  _globals['_METHODGROUP']._serialized_start=2997
-  _globals['_METHODGROUP']._serialized_end=3189
-  _globals['_LEGALBASIS']._serialized_start=3192
-  _globals['_LEGALBASIS']._serialized_end=3355
+  _globals['_DEFINITIONKIND']._serialized_start=2741
+  _globals['_DEFINITIONKIND']._serialized_end=2936
+  _globals['_SCOPE']._serialized_start=2938
+  _globals['_SCOPE']._serialized_end=3033
+  _globals['_METHODGROUP']._serialized_start=3036
+  _globals['_METHODGROUP']._serialized_end=3228
+  _globals['_LEGALBASIS']._serialized_start=3231
+  _globals['_LEGALBASIS']._serialized_end=3394
   _globals['_DEFINITION']._serialized_start=114
   _globals['_DEFINITION']._serialized_end=531
   _globals['_PURPOSE']._serialized_start=534
-  _globals['_PURPOSE']._serialized_end=1055
-  _globals['_PURPOSE_LEGALBASESENTRY']._serialized_start=977
-  _globals['_PURPOSE_LEGALBASESENTRY']._serialized_end=1055
-  _globals['_CONTROLLER']._serialized_start=1057
-  _globals['_CONTROLLER']._serialized_end=1173
-  _globals['_NOTICE']._serialized_start=1175
-  _globals['_NOTICE']._serialized_end=1265
-  _globals['_MAPPING']._serialized_start=1267
-  _globals['_MAPPING']._serialized_end=1294
-  _globals['_CALLER']._serialized_start=1297
-  _globals['_CALLER']._serialized_end=1510
-  _globals['_NOTICETEXT']._serialized_start=1512
-  _globals['_NOTICETEXT']._serialized_end=1570
-  _globals['_DEFINEREQUEST']._serialized_start=1572
-  _globals['_DEFINEREQUEST']._serialized_end=1656
-  _globals['_DEFINERESPONSE']._serialized_start=1658
-  _globals['_DEFINERESPONSE']._serialized_end=1767
-  _globals['_GETVERSIONATREQUEST']._serialized_start=1770
-  _globals['_GETVERSIONATREQUEST']._serialized_end=1961
-  _globals['_GETVERSIONATRESPONSE']._serialized_start=1963
-  _globals['_GETVERSIONATRESPONSE']._serialized_end=2078
-  _globals['_LISTDEFINITIONSREQUEST']._serialized_start=2080
-  _globals['_LISTDEFINITIONSREQUEST']._serialized_end=2190
-  _globals['_LISTDEFINITIONSRESPONSE']._serialized_start=2192
-  _globals['_LISTDEFINITIONSRESPONSE']._serialized_end=2292
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=2294
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=2415
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=2417
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=2518
-  _globals['_DEFINITIONVERSION']._serialized_start=2520
-  _globals['_DEFINITIONVERSION']._serialized_end=2638
-  _globals['_DIFFERENCE']._serialized_start=2640
-  _globals['_DIFFERENCE']._serialized_end=2699
-  _globals['_REGISTRYSERVICE']._serialized_start=3358
-  _globals['_REGISTRYSERVICE']._serialized_end=3738
+  _globals['_PURPOSE']._serialized_end=1094
+  _globals['_PURPOSE_LEGALBASESENTRY']._serialized_start=1016
+  _globals['_PURPOSE_LEGALBASESENTRY']._serialized_end=1094
+  _globals['_CONTROLLER']._serialized_start=1096
+  _globals['_CONTROLLER']._serialized_end=1212
+  _globals['_NOTICE']._serialized_start=1214
+  _globals['_NOTICE']._serialized_end=1304
+  _globals['_MAPPING']._serialized_start=1306
+  _globals['_MAPPING']._serialized_end=1333
+  _globals['_CALLER']._serialized_start=1336
+  _globals['_CALLER']._serialized_end=1549
+  _globals['_NOTICETEXT']._serialized_start=1551
+  _globals['_NOTICETEXT']._serialized_end=1609
+  _globals['_DEFINEREQUEST']._serialized_start=1611
+  _globals['_DEFINEREQUEST']._serialized_end=1695
+  _globals['_DEFINERESPONSE']._serialized_start=1697
+  _globals['_DEFINERESPONSE']._serialized_end=1806
+  _globals['_GETVERSIONATREQUEST']._serialized_start=1809
+  _globals['_GETVERSIONATREQUEST']._serialized_end=2000
+  _globals['_GETVERSIONATRESPONSE']._serialized_start=2002
+  _globals['_GETVERSIONATRESPONSE']._serialized_end=2117
+  _globals['_LISTDEFINITIONSREQUEST']._serialized_start=2119
+  _globals['_LISTDEFINITIONSREQUEST']._serialized_end=2229
+  _globals['_LISTDEFINITIONSRESPONSE']._serialized_start=2231
+  _globals['_LISTDEFINITIONSRESPONSE']._serialized_end=2331
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=2333
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=2454
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=2456
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=2557
+  _globals['_DEFINITIONVERSION']._serialized_start=2559
+  _globals['_DEFINITIONVERSION']._serialized_end=2677
+  _globals['_DIFFERENCE']._serialized_start=2679
+  _globals['_DIFFERENCE']._serialized_end=2738
+  _globals['_REGISTRYSERVICE']._serialized_start=3397
+  _globals['_REGISTRYSERVICE']._serialized_end=3777
 # @@protoc_insertion_point(module_scope)

@@ -281,6 +281,8 @@ class Purpose(_message.Message):
     EXPIRES_AFTER_DAYS_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     NOTICE_VERSION_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     legal_basis: Global___LegalBasis.ValueType
@@ -307,6 +309,8 @@ class Purpose(_message.Message):
     """The oldest version of the notice that still says what people need to know: who was shown an older one has to be asked again. From
     1, with `notice`.
     """
+    retention: _builtins.str
+    """How long its data is kept, or by what that is determined: up to 500 characters. Told in receipts and reports; not enforced."""
     @_builtins.property
     def traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the traits and identifier namespaces it may see; "*" for all. At most 500. Enforced."""
@@ -335,6 +339,10 @@ class Purpose(_message.Message):
         another. What else has such a name in profiles is shown only if it is one that permits the purpose. Enforced.
         """
 
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom its data is disclosed to, or which kinds of them: up to 50, each up to 500 characters. Told in receipts and reports; not enforced."""
+
     def __init__(
         self,
         *,
@@ -354,10 +362,12 @@ class Purpose(_message.Message):
         expires_after_days: _builtins.int = ...,
         notice: _builtins.str = ...,
         notice_version: _builtins.int = ...,
+        retention: _builtins.str = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
