@@ -24,6 +24,7 @@ EVENTS_REPLAYED = Counter("c360_events_replayed", "Parked ones that were applied
 CONSUMER_HALTED = Gauge("c360_consumer_halted", "1: this consumer stopped and waits for people", ["consumer"])
 CUSTOMERS_FAILED = Counter("c360_customers_failed", "Looks at a customer of whom no answer can be made: an alarm", ["doing"])
 EVENTS_SUPPRESSED = Counter("c360_events_suppressed", "Events dropped because they are about an erased person")
+SIGNALS_REFUSED = Counter("c360_signals_refused", "What events say of a person's choice and nobody can read", ["reason"])
 ENVELOPES_BROKEN = Counter("c360_envelopes_broken", "Envelopes that a live key does not open: altered, or moved")
 ERASURES_COMPLETED = Counter("c360_erasures_completed", "Erasures with a certificate")
 ERASURES_STUCK = Counter(

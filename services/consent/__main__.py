@@ -23,9 +23,9 @@ from services.consent.api.signals import SignalApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
 from services.consent.evidence import Receipts
-from services.consent.evidence_key import EvidenceKey
 from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
+from services.consent.hearing import Hearing
 from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
@@ -38,6 +38,7 @@ from shared.bus.enforcement import Roll
 from shared.bus.purging import answer
 from shared.config import Settings
 from shared.events.wire import CONSENT_STREAM
+from shared.evidence_key import EvidenceKey
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogWriter
@@ -82,7 +83,9 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     explanations = Explanations(checks, persons, decisions)
     evidence = EvidenceApi(Receipts(decisions, definitions), explanations, progress, keyring.lookup_key)
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
-    receiver = Receiver(pool, definitions, log, EvidenceKey(keyring.lookup_key), new_id)
+    evidence_key = EvidenceKey(keyring.lookup_key)
+    receiver = Receiver(pool, definitions, log, evidence_key, new_id)
+    hearing = Hearing(pool, receiver, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
     desk = RightsDesk(Rights(pool), decisions, persons, log, new_id, now_us)
@@ -107,7 +110,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("become ready", become_ready),
             keep_going("keep authority", roll.keep_authority),
             keep_going("publish", relay.run, server.halt),
-            keep_going("follow customers", lambda: follow_customers(client, persons, progress), server.halt),
+            keep_going("follow customers", lambda: follow_customers(client, persons, hearing, progress), server.halt),
             keep_going("count rights requests", count_rights),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("answer about erasures", lambda: answer(client, "consent", Purger(persons, progress).report)),

@@ -1,4 +1,5 @@
-"""Follows CUSTOMER: keeps which identifiers belong to one person. Reads only what every follower may read.
+"""Follows CUSTOMER: keeps which identifiers belong to one person, and hears what events say of a person's choice. Else it reads only
+what every follower may read.
 
 Nothing is parked here: a merge that can't be read may join a person to a withdrawal, so no check could be trusted after it.
 """
@@ -10,6 +11,7 @@ import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 
+from services.consent.hearing import Hearing
 from services.consent.persons import Persons
 from shared.bus import Follower, Message
 from shared.bus.connection import REQUEST_TIMEOUT_S
@@ -23,7 +25,7 @@ from shared.telemetry import EVENTS_APPLIED, UNIT_EVENTS, UNIT_SECONDS, logger
 log = logger("consent")
 
 
-async def follow_customers(client: Client, persons: Persons, progress: Progress) -> None:
+async def follow_customers(client: Client, persons: Persons, hearing: Hearing, progress: Progress) -> None:
     """Raises when a server is down, and Halted; returns when another process follows too: to be started over from what is committed."""
     consumed = await persons.consumed()
     progress.advance("customer", consumed - 1)
@@ -34,7 +36,7 @@ async def follow_customers(client: Client, persons: Persons, progress: Progress)
             messages = await follower.take()
             with UNIT_SECONDS.labels("consent").time():
                 units = _units(messages, consumed)
-                if not await _apply(persons, units, consumed):
+                if not await _apply(persons, hearing, units, consumed):
                     log.warning("another process has applied these units")
                     return
             consumed = max(consumed, units[-1].number + 1)
@@ -75,11 +77,12 @@ def _units(messages: Sequence[Message], consumed: int) -> list[Unit]:
         raise Halted(f"a message of {CUSTOMER_STREAM} can't be decoded ({type(error).__name__})", "UNDECODABLE") from None
 
 
-async def _apply(persons: Persons, units: Sequence[Unit], consumed: int) -> bool:
+async def _apply(persons: Persons, hearing: Hearing, units: Sequence[Unit], consumed: int) -> bool:
     fresh = [unit for unit in units if unit.number >= consumed]
     if not fresh:
         return True
-    applied = await persons.apply(_graph_facts(fresh), consumed, fresh[-1].number + 1)
+    heard = await hearing.hear([sealed for unit in fresh for sealed in unit.statements])  # recorded twice, it has no second effect
+    applied = await persons.apply(_graph_facts(fresh), consumed, fresh[-1].number + 1, heard.save)
     events = sum(len(unit.entries) for unit in fresh)
     EVENTS_APPLIED.labels("consent").inc(events)
     UNIT_EVENTS.labels("consent").observe(events)

@@ -1,7 +1,7 @@
 """Which identifiers belong to one person, and belonged as consent knew it at an instant: what it keeps of the customer log."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.consent.domain import links
@@ -41,8 +41,11 @@ class Persons:
         """A stream sequence; 0 is nothing."""
         return int(await self._pool.fetchval("SELECT consumed FROM customer_head"))
 
-    async def apply(self, entries: Sequence[Entry], consumed: int, now_consumed: int) -> bool:
-        """One transaction; False, and no effect, when the tables include something else than up to `consumed`."""
+    async def apply(
+        self, entries: Sequence[Entry], consumed: int, now_consumed: int, also: Callable[[Any], Awaitable[None]]
+    ) -> bool:
+        """One transaction, with what is `also` part of it; False, and no effect, when the tables include something else than up to
+        `consumed`."""
         async with self._turn, self._pool.acquire() as connection, connection.transaction():
             faults.reach(faults.BEFORE_POSITION)
             at = await connection.fetchval(
@@ -54,6 +57,7 @@ class Persons:
             )
             if at is not None:
                 await _apply_entries(connection, entries, at)
+                await also(connection)
             faults.reach(faults.BEFORE_COMMIT)
             return at is not None
 

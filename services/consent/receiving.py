@@ -6,18 +6,20 @@ from typing import Any
 
 import msgspec
 
-from services.consent.domain.ledger import fold
+from services.consent.domain.ledger import Ledger, fold
+from services.consent.domain.ready import SIGNALS
 from services.consent.domain.receiving import Received, ReceiveSignal, check_repeated, receive
 from services.consent.domain.signals.mapping import MOST_RULES, read_mapping
-from services.consent.evidence_key import EvidenceKey
 from services.consent.signals import PlacedSignal, Signals
 from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
-from shared.errors import InvalidInput
+from shared.errors import CustomerError, InvalidInput
 from shared.events.catalogue import Entry, make_entry
 from shared.events.consent import DECISION_RECORDED, DecisionRecorded, PurposeDefined, decisions_stream
 from shared.events.signals import SIGNAL_RECEIVED, MappingDefined, SignalText
+from shared.evidence_key import EvidenceKey
 from shared.ids import NewId, to_text
+from shared.pieces import AT_ONCE, Pieces
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -63,15 +65,43 @@ class Receiver:
         assert isinstance(personal, SignalText), "it is sealed under a key that nobody destroys"
         return personal.text
 
+    async def receive_all(self, commands: Sequence[ReceiveSignal]) -> list[CustomerError]:
+        """All read by the ready mapping; what was recorded before has no second effect. Gives why some were refused."""
+        refused: list[CustomerError] = []
+        if not commands:
+            return refused
+        async with self._log.turn() as now:
+            known = await self._signals.recorded({command.request_id for command in commands})
+            versions = await self._versions(SIGNALS)
+            ledger, pieces, entries = await self._ledger(versions), Pieces(AT_ONCE), list[Entry]()
+            for command in commands:
+                if command.request_id in known:
+                    continue
+                known.add(command.request_id)
+                try:
+                    received = receive(ledger, versions, command, self._key.hash_of(command.text), now, self._new_id)
+                except InvalidInput as error:
+                    refused.append(error)
+                else:
+                    entries += self._entries(received, command.text)
+                await pieces.done(1)
+            if entries:
+                await self._log.append_all(entries)
+        return refused
+
     async def _record(self, command: ReceiveSignal, now: int) -> PlacedSignal:
         versions = await self._versions(command.mapping)
-        named = sorted({purpose for version in versions for purpose in read_mapping(version.document).purposes})
-        found = [placed.event for placed in await self._definitions.all_versions("purpose", named)]
-        ledger = fold(event for event in found if isinstance(event, PurposeDefined))
+        ledger = await self._ledger(versions)
         received = receive(ledger, versions, command, self._key.hash_of(command.text), now, self._new_id)
         entries = self._entries(received, command.text)
         record = (await self._log.append_all(entries))[0]
         return PlacedSignal(received.signal, record.entry, record.pos, record.recorded_at)
+
+    async def _ledger(self, versions: Sequence[MappingDefined]) -> Ledger:
+        """The purposes that a mapping names, all versions."""
+        named = sorted({purpose for version in versions for purpose in read_mapping(version.document).purposes})
+        found = [placed.event for placed in await self._definitions.all_versions("purpose", named)]
+        return fold(event for event in found if isinstance(event, PurposeDefined))
 
     async def _versions(self, mapping: str) -> Sequence[MappingDefined]:
         found = await self._definitions.all_versions("mapping", [mapping])

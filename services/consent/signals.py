@@ -1,6 +1,6 @@
 """Table `signals`: what was received, by identifier, as it stands in the log."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -42,6 +42,11 @@ class Signals:
     async def of_request(self, request_id: str) -> PlacedSignal | None:
         row = await self._pool.fetchrow("SELECT * FROM signals WHERE request_id = $1", request_id)
         return _placed(row) if row else None
+
+    async def recorded(self, request_ids: Collection[str]) -> set[str]:
+        """Which of these were."""
+        rows = await self._pool.fetch("SELECT request_id FROM signals WHERE request_id = ANY($1::text[])", list(request_ids))
+        return {row["request_id"] for row in rows}
 
     async def of_identifier(self, value_hash: bytes, after: int, limit: int) -> list[PlacedSignal]:
         """Oldest first by when they were recorded, from behind a position on."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.identity.activities import Placed, activity_entry
+from services.identity.activities import Placed, activity_entry, statements_of
 from services.identity.domain.erasure import evolve as evolve_erasure
 from services.identity.domain.familiar import Familiar
 from services.identity.domain.sighting import Sighting, Suppression, admit, sighting_of
@@ -20,7 +20,9 @@ from services.identity.tables.regions import Loaded
 from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
 from shared.events.promotion import identifiers_of
-from shared.events.wire import INGEST_STREAM, Batch, RawEvent, encode, event_id_of
+from shared.events.said import seal
+from shared.events.wire import INGEST_STREAM, Batch, RawEvent, Statement, encode, event_id_of
+from shared.evidence_key import EvidenceKey
 from shared.identifiers import Identifier
 from shared.ids import NewId
 from shared.instants import Clock
@@ -42,6 +44,7 @@ class Unit:
     settled: Settled | None = None
     resolved: dict[Node, Evidence] = field(default_factory=dict)  # the earliest event that resolves by an identifier
     placed: list[Placed] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)  # of what is placed
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
     suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # of all that isn't familiar
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
@@ -65,6 +68,7 @@ class Unifier:
         self._new_id = new_id
         self.graph = GraphWriter(pool, ledger, vault, clock, new_id)
         self._familiar = Familiar()
+        self._evidence_key = EvidenceKey(vault.lookup_key).data_key
 
     async def load(self) -> int:
         """Up to where INGEST is consumed."""
@@ -194,6 +198,7 @@ class Unifier:
         for event_id, one in seen.items():
             others = tuple(node.value_hash for node in one.nodes if node != one.resolving)
             unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, others, customer_of[event_id]))
+            unit.statements += statements_of(event_id, fresh[event_id], one, self.graph.rules)
         return unit
 
     def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
@@ -266,7 +271,8 @@ class Unifier:
                 await erasures.save(connection, erasure)
 
         number = unit.loaded.region.known.next_founding_number
-        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number)
+        statements = seal(unit.statements, self._evidence_key)
+        await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number, statements)
         self._familiar.remember(unit.fresh, unit.suppressions)
 
 

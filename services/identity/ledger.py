@@ -103,15 +103,16 @@ class Ledger:
         write_views: Views | None = None,
         refused: Sequence[bytes] = (),
         next_founding_number: int = 0,
+        statements: Sequence[bytes] = (),
     ) -> list[Record]:
-        """Appends what is identity's own, hands `entries` and the ids of what was `refused` over as a unit, and moves the consumed
-        position, as one. Customers were founded up to, and without, `next_founding_number`.
+        """Appends what is identity's own, hands `entries`, sealed `statements` and the ids of what was `refused` over as a unit, and
+        moves the consumed position, as one. Customers were founded up to, and without, `next_founding_number`.
 
         Nothing is handed over when there are neither entries nor a position.
         """
         position = self.consumed if consumed is None else consumed
         hands_over = bool(entries) or consumed is not None
-        units = self._outbox.messages(entries, {INGEST_STREAM: position}, refused) if hands_over else []
+        units = self._outbox.messages(entries, {INGEST_STREAM: position}, refused, statements) if hands_over else []
 
         async def write(connection: Any, records: list[Record]) -> None:
             if write_views is not None:

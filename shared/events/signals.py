@@ -1,7 +1,7 @@
 """What browsers, consent platforms and phones said of a person's choice, and by which mapping it decided about our purposes.
 
 A signal stands in the stream of its identifier's decisions, right ahead of those that follow from it. What was sent is sealed under
-the evidence key (`services/consent/evidence_key.py`), not under a customer's: like the decisions it outlives an erasure.
+the evidence key (`shared/evidence_key.py`), not under a customer's: like the decisions it outlives an erasure.
 """
 
 from typing import Literal

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from shared.events.catalogue import Entry
+from shared.events.signals import SignalKind
 from shared.ids import derived_id
 from shared.privacy import Personal
 
@@ -45,6 +46,7 @@ class RawEvent(Personal, frozen=True, kw_only=True):
     flags: list[str] = []  # public words, such as "PLAN_UNPLANNED_EVENT"
     raw: dict[str, Any] = {}  # canonical field: {"field", "value"} as the source sent them
     region: str = ""  # ISO 3166, of its source: completes phone numbers without a country code where they identify
+    gpc: bool = False  # `Sec-GPC: 1` stood in the head of its request
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -55,12 +57,24 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     sealed: bytes
 
 
+class Statement(Personal, frozen=True, kw_only=True):
+    """What an event said of its person's choice, in formats of other people's, and the identifier that the choice was made by."""
+
+    event_id: bytes
+    identifier_hash: bytes
+    namespace: str
+    source: str
+    happened_at: int
+    signals: list[tuple[SignalKind, str]]
+
+
 class Unit(msgspec.Struct, frozen=True, array_like=True):
     """A message on CUSTOMER, CONSENT or SOURCE: what one transaction of its owner made known, or of a large one a part.
 
     `number` rises by one from message to message. `consumed` says up to where the owner had read its own sources, so that
     a follower knows what it has caught up with; of several parts only the last says it, and what was `refused`: ids of events
     that were taken and go to nobody. `recorded_at` is when the log of its owner took it down; 0 of those that have none.
+    `statements` are lists of Statement, each sealed under the evidence key (`shared/evidence_key.py`), for consent alone.
     """
 
     number: int
@@ -68,6 +82,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     entries: list[Entry]
     refused: list[bytes] = []
     recorded_at: int = 0
+    statements: list[bytes] = []
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +24,9 @@ from shared.bus.connection import ensure_stream
 from shared.bus.enforcement import Lease
 from shared.events import customer as events
 from shared.events.catalogue import Entry, Public, make_entry
-from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, Unit, decode_unit, encode
+from shared.events.said import seal
+from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, Statement, Unit, decode_unit, encode
+from shared.evidence_key import EvidenceKey
 from shared.identifiers import hash_of, normalise
 from shared.ids import to_text
 from shared.rpc.errors import reason_of
@@ -55,6 +57,7 @@ class Shop:
         self.registry: Any = RegistryServiceStub(channel)
         self.signals: Any = SignalServiceStub(channel)
         self._key = FileKeyring(Path(stack.environment_of("consent")["C360_KEYRING_FILE"])).lookup_key
+        self._evidence_key = EvidenceKey(self._key).data_key
 
     @staticmethod
     async def open(stack: Stack) -> "Shop":
@@ -66,10 +69,10 @@ class Shop:
         await self.channel.close()
         await self.client.close()
 
-    async def publish(self, *entries: Entry, ingested: int = 0) -> Position:
+    async def publish(self, *entries: Entry, ingested: int = 0, statements: Sequence[Statement] = ()) -> Position:
         """What one transaction of identity would have made known."""
         number = (await self.client.jetstream().stream_info(CUSTOMER_STREAM)).state.last_seq
-        unit = Unit(number, {"INGEST": ingested}, list(entries))
+        unit = Unit(number, {"INGEST": ingested}, list(entries), statements=seal(statements, self._evidence_key))
         await bus.publish_at(self.client, CUSTOMER_STREAM, number, encode(unit))
         return Position(log="customer", number=number)
 

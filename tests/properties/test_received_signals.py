@@ -12,11 +12,11 @@ from services.consent.domain.ledger import Ledger, fold
 from services.consent.domain.receiving import DECODERS, ReceiveSignal, check_repeated, mapping_at, receive
 from services.consent.domain.signals.mapping import DENIALS, SignalMapping, read_mapping
 from services.consent.domain.signals.proposing import propose
-from services.consent.evidence_key import EvidenceKey
 from shared.consent_rule import GRANTS
 from shared.errors import Conflict, InvalidInput
 from shared.events.consent import LegalBasis, PurposeDefined, Scope
 from shared.events.signals import MappingDefined, SignalKind
+from shared.evidence_key import EvidenceKey
 from tests.properties.test_signal_mapping import MAPPINGS
 from tests.unit.test_gpp import STATES
 from tests.unit.test_tcf import CANADIAN, WITH_PUBLISHER

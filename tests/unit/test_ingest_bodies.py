@@ -51,15 +51,15 @@ def test_a_key_that_is_none_is_not_decoded_either() -> None:
 
 def test_what_a_batch_shares_may_be_an_empty_list() -> None:
     batch = read_batch(b'{"batch":[{}],"context":[],"integrations":[ ]}')
-    delivery = delivery_of(batch, KnownSource(name="shop"), 1)
+    delivery = delivery_of(batch, KnownSource(name="shop"), 1, gpc=False)
     assert (delivery.context, delivery.integrations) == ({}, {})
     with pytest.raises(InvalidInput, match="context is a JSON object"):
-        delivery_of(read_batch(b'{"batch":[{}],"context":[1]}'), KnownSource(name="shop"), 1)
+        delivery_of(read_batch(b'{"batch":[{}],"context":[1]}'), KnownSource(name="shop"), 1, gpc=False)
 
 
 @pytest.mark.parametrize("sent_at", ['"garbage"', "1772539200000", "{}", '"' + "2" * 2_000 + '"'])
 def test_a_batch_whose_sending_time_cannot_be_read_is_taken_and_flagged(sent_at: str) -> None:
-    delivery = delivery_of(read_batch(f'{{"batch":[{{}}],"sentAt":{sent_at}}}'.encode()), KnownSource(name="shop"), 1)
+    delivery = delivery_of(read_batch(f'{{"batch":[{{}}],"sentAt":{sent_at}}}'.encode()), KnownSource(name="shop"), 1, gpc=False)
     assert (delivery.sent_at, delivery.flags) == (None, ("CLOCK_SENT_AT_INVALID",))
 
 

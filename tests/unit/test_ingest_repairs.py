@@ -28,7 +28,7 @@ def judged(calls: Any, delivery: Delivery) -> list[RawEvent | Rejection]:
 
 def batch_of(body: bytes) -> list[RawEvent | Rejection]:
     batch = read_batch(body)
-    return judged(read_items(batch), delivery_of(batch, SHOP, 1))
+    return judged(read_items(batch), delivery_of(batch, SHOP, 1, gpc=False))
 
 
 def body_of(*events: dict[str, Any], **shared: Any) -> bytes:

@@ -55,7 +55,7 @@ OF_PERSONS = """
     );
     INSERT INTO customer_head (consumed, applied_at) VALUES (0, 0);
     GRANT SELECT, INSERT ON definitions, decisions, signals TO c360_consent;
-    GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers TO c360_consent;
+    GRANT SELECT, INSERT, UPDATE ON customers, edges, erased_identifiers, standing TO c360_consent;
     GRANT SELECT, INSERT, UPDATE, DELETE ON links, past_links, parted TO c360_consent;
     GRANT SELECT, UPDATE ON customer_head TO c360_consent;
 """
@@ -119,6 +119,13 @@ def upgrade() -> None:
             entry       bytea NOT NULL
         );
         CREATE INDEX signals_by_identifier ON signals (value_hash, pos);
+        CREATE TABLE standing ( -- what events said last, with when, which is sealed
+            value_hash bytea NOT NULL,
+            source     text  NOT NULL,
+            kind       text  NOT NULL,
+            run        bytea NOT NULL,
+            PRIMARY KEY (value_hash, source, kind)
+        );
     """)
     op.execute(OF_PERSONS)
     op.execute(OF_RIGHTS)

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from shared.bus.connection import STREAM_AGE_S
 from shared.events.catalogue import Entry
 from shared.events.wire import Unit, encode
@@ -32,19 +34,24 @@ class Outbox:
         self._newest.clear()
         self._loaded = True
 
-    def messages(self, entries: Sequence[Entry], consumed: dict[str, int], refused: Sequence[bytes] = ()) -> list[bytes]:
+    def messages(
+        self, entries: Sequence[Entry], consumed: dict[str, int], refused: Sequence[bytes] = (), statements: Sequence[bytes] = ()
+    ) -> list[bytes]:
         """Units that a broker takes. Only the last one says what is consumed and refused: with it, all of them are known."""
-        parts: list[list[Entry]] = [[]]
+        units = [Unit(self.next_number, {}, [])]
         size = 0
-        for entry in entries:
-            size += len(entry.header) + len(entry.envelope) + ENTRY_BYTES
-            if size > MESSAGE_BYTES and parts[-1]:
-                parts.append([])
-                size = len(entry.header) + len(entry.envelope) + ENTRY_BYTES
-            parts[-1].append(entry)
-        last = len(parts) - 1
-        units = [Unit(self.next_number + n, {}, part) for n, part in enumerate(parts)]
-        units[last] = Unit(self.next_number + last, consumed, parts[last], list(refused))
+        items: list[Entry | bytes] = [*entries, *statements]
+        for item in items:
+            more = len(item) if isinstance(item, bytes) else len(item.header) + len(item.envelope) + ENTRY_BYTES
+            size += more
+            if size > MESSAGE_BYTES and (units[-1].entries or units[-1].statements):
+                units.append(Unit(units[-1].number + 1, {}, []))
+                size = more
+            if isinstance(item, bytes):
+                units[-1].statements.append(item)
+            else:
+                units[-1].entries.append(item)
+        units[-1] = msgspec.structs.replace(units[-1], consumed=consumed, refused=list(refused))
         return [encode(unit) for unit in units]
 
     async def put(self, connection: Any, units: Sequence[bytes], now: int) -> None:

@@ -182,7 +182,7 @@ def key_of(body: bytes) -> Any:
         raise _not_json() from None
 
 
-def delivery_of(batch: BatchBody, source: KnownSource, received_at: int) -> Delivery:
+def delivery_of(batch: BatchBody, source: KnownSource, received_at: int, *, gpc: bool) -> Delivery:
     """Raises InvalidInput (CONTEXT_TOO_LARGE, EVENT_TOO_DEEP, BODY_INVALID)."""
     sent_at, flags = _sent_at(batch.sent_at)
     if batch.is_repaired:
@@ -194,6 +194,7 @@ def delivery_of(batch: BatchBody, source: KnownSource, received_at: int) -> Deli
         context=_shared("context", batch.context),
         integrations=_shared("integrations", batch.integrations),
         flags=tuple(flags),
+        gpc=gpc,
     )
 
 

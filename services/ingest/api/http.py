@@ -47,14 +47,14 @@ class HttpDoor:
         async with self._bodies.body_of(request) as body:
             source = source or await self._source_of_body(body, request)
             batch = read_batch(body)
-            delivery = delivery_of(batch, source, self._ingest.now())
+            delivery = delivery_of(batch, source, self._ingest.now(), gpc=_says_gpc(request))
             return answers.recorded(await self._ingest.record(read_items(batch), delivery, len(batch.batch)))
 
     async def single(self, request: Request, kind: str) -> Response:
         source = await self._source_of_head(request)
         async with self._bodies.body_of(request) as body:
             source = source or await self._source_of_body(body, request)
-            recorded = await self._ingest.record([read_single(body, kind)], self._delivery(source), 1)
+            recorded = await self._ingest.record([read_single(body, kind)], self._delivery(source, request), 1)
             return answers.recorded(_not_rejected(recorded))
 
     async def cloudevents(self, request: Request) -> Response:
@@ -63,9 +63,9 @@ class HttpDoor:
             if cloudevents.is_batch(request.headers):
                 items = cloudevents.read_batch(body)
                 return answers.recorded(
-                    await self._ingest.record(cloudevents.read_items(items), self._delivery(source), len(items))
+                    await self._ingest.record(cloudevents.read_items(items), self._delivery(source, request), len(items))
                 )
-            recorded = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source), 1)
+            recorded = await self._ingest.record([cloudevents.read_one(request.headers, body)], self._delivery(source, request), 1)
             return answers.recorded(_not_rejected(recorded))
 
     async def webhook(self, request: Request) -> Response:
@@ -85,8 +85,8 @@ class HttpDoor:
     async def health(self, request: Request) -> Response:
         return answers.json_response(200, {"status": "ok"})
 
-    def _delivery(self, source: KnownSource) -> Delivery:
-        return Delivery(source=source, received_at=self._ingest.now())
+    def _delivery(self, source: KnownSource, request: Request) -> Delivery:
+        return Delivery(source=source, received_at=self._ingest.now(), gpc=_says_gpc(request))
 
     async def _source_of_head(self, request: Request) -> KnownSource | None:
         """None: look into the body. Asked first, so that nobody unknown makes us read one."""
@@ -96,6 +96,11 @@ class HttpDoor:
     async def _source_of_body(self, body: bytes, request: Request) -> KnownSource:
         """Of a body nothing but its key is decoded before we know who sent it."""
         return await self._ingest.authenticate(keys.of_body(key_of(body)) or keys.presented(request))
+
+
+def _says_gpc(request: Request) -> bool:
+    """Only `1` means anything (W3C Global Privacy Control)."""
+    return request.headers.get("sec-gpc", "").strip() == "1"
 
 
 def _not_rejected(recorded: Recorded) -> Recorded:

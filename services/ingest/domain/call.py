@@ -51,6 +51,7 @@ class Delivery(Personal, frozen=True, kw_only=True):
     context: dict[str, Any] = {}
     integrations: dict[str, Any] = {}
     flags: tuple[str, ...] = ()  # of what was odd about the request
+    gpc: bool = False  # its head says `Sec-GPC: 1`
 
 
 class _NamedOnly(Call, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -106,6 +106,7 @@ def _accept(call: Call, delivery: Delivery, message_id: str) -> RawEvent:
         received_at=delivery.received_at,
         flags=flags,
         region=delivery.source.settings.region,
+        gpc=delivery.gpc,
     )
 
 
