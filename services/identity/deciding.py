@@ -160,14 +160,12 @@ class Decider:
         await self._graph.resettle([decision.one, decision.other], amend, also, cause=cause)
 
     async def _node(self, party: Party) -> Node:
-        if party.value_hash:
-            if (found := await decisions.linked(self._pool, party.value_hash)) is None:
-                raise await nobody(self._pool, Node("", party.value_hash), self._graph.rules)
-            return found
-        found = await decisions.founder_of(self._pool, party.customer)
-        if found is None:
+        named = Node("", party.value_hash) if party.value_hash else await decisions.founder_of(self._pool, party.customer)
+        if named is None:
             await views.present_members(self._pool, party.customer)
             raise AssertionError("a customer that is there was founded by an identifier")
+        if (found := await decisions.linked(self._pool, named.value_hash)) is None:
+            raise await nobody(self._pool, named, self._graph.rules)
         return found
 
     def _told(self, decision: Decision) -> list[Entry]:

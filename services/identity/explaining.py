@@ -230,8 +230,9 @@ class Explanations:
         standing = recalled.standing(rules)
         group = standing.partition(node).group_of[node].nodes
         founders = await replayed.founders(connection, group, instants.known_at)
-        seen = any(founder.node == node and founder.occurred_at <= instants.as_of for founder in founders)
-        if not seen and founders and node in standing.shared and len(group) == 1:  # it names who it founded, and nobody before
+        alone = node in standing.shared and len(group) == 1  # it names who it founded when an event resolved by it, and nobody else
+        seen = any(f.node == node and f.occurred_at <= instants.as_of and (f.resolving or not alone) for f in founders)
+        if not seen and founders and alone:
             seen = await recall.resolved_by(connection, node, rules, instants)
         elif not seen:
             seen = node in recalled.shared or any(node in together for together in recalled.facts.together)

@@ -44,6 +44,15 @@ async def concluded_at(connection: Any, nodes: Collection[Node], known_at: int) 
     return known
 
 
+async def resolving_among(connection: Any, known: Concluded) -> set[Node]:
+    """Of what was linked to the customer that it founded: those that an event resolved by, as far as that is known now."""
+    linked = {node.value_hash: node for node, customer in known.own.items() if known.links.get(node) == customer}
+    rows = await connection.fetch(
+        "SELECT value_hash FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND resolving", list(linked)
+    )
+    return {linked[row["value_hash"]] for row in rows}
+
+
 def concluded(records: Iterable[Record], node_of: Mapping[bytes, Node]) -> Concluded:
     """`records` are streams, each in its order: their links of these identifiers, and the merges among them."""
     known, links = Concluded(), dict[bytes, tuple[Node, bytes]]()
@@ -115,19 +124,21 @@ class Founder(NamedTuple):
     customer: bytes
     node: Node
     occurred_at: int
+    resolving: bool  # by now
 
 
 async def founders(connection: Any, group: Iterable[Node], known_at: int) -> list[Founder]:
     """The customers that these identifiers founded, as far as it was known; oldest first."""
     nodes = {node.value_hash: node for node in group}
     rows = await connection.fetch(
-        "SELECT value_hash, customer FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
+        "SELECT value_hash, customer, resolving FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
     )
-    node_of = {row["customer"]: nodes[row["value_hash"]] for row in rows}
+    node_of = {row["customer"]: (nodes[row["value_hash"]], row["resolving"]) for row in rows}
     first = [Stretch(IDENTITY_PARTITION, customer, 1, 1) for customer in node_of]
     records = await LogReader(connection).history(first, known_at=known_at)
     entries = [record.entry for record in records]
-    return sorted(Founder(e.public().founding_number, e.stream, node_of[e.stream], e.occurred_at) for e in entries)
+    found = [(e.public().founding_number, e.stream, e.occurred_at, *node_of[e.stream]) for e in entries]
+    return sorted(Founder(number, customer, node, at, resolving) for number, customer, at, node, resolving in found)
 
 
 def nobody_yet(customer: bytes) -> NotFound:

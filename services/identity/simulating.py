@@ -79,6 +79,7 @@ class Simulation:
         facts, shared = recalled.facts, recalled.shared
         inside = (facts.nodes() - shared).union(ends, *facts.forced)
         region = Region(facts, await replayed.concluded_at(connection, inside, instants.known_at), shared)
+        region.resolving = await replayed.resolving_among(connection, region.known)
         region.contested = contests(facts, rules, shared).open
         if instants.as_of != END_OF_TIME:
             settle(region, [], rules, self._new_id)

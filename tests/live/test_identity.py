@@ -25,7 +25,7 @@ from services.identity.ledger import Ledger
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.reviewing import Expiry
 from services.identity.tables import erasures, regions, views
-from services.identity.tables.leftovers import CONCLUDED, leftovers
+from services.identity.tables.leftovers import leftovers
 from services.stack.stack import Stack
 from shared import bus
 from shared.config import read_settings
@@ -137,11 +137,10 @@ def oracle(
     decided: Sequence[Any] = (),
     rules: Rules = DEFAULT_RULES,
     erased: frozenset[bytes] = frozenset(),
-    told: frozenset[bytes] = frozenset(),
 ) -> set[frozenset[bytes]]:
     """The partition of all facts together; `decided` are rows of decisions in force. Nothing is of who is erased.
 
-    An identifier is somebody also by itself when an event resolves by it, or when it is `told`: of whom people ever decided something.
+    An identifier is somebody also by itself when an event resolves by it.
     """
     facts, resolving = Facts(), set()
     nodes = {node.value_hash: node for sighting in sightings for node in sighting.seen().nodes}
@@ -152,7 +151,7 @@ def oracle(
         left = [node for node in seen.nodes if node.value_hash not in erased]
         if seen.nodes[0] in left:
             resolving.add(seen.nodes[0])
-        elif len(left) < 2 and told.isdisjoint(node.value_hash for node in left):
+        elif len(left) < 2:
             continue
         facts.see(left, seen.evidence)
     partition = divide(facts, rules)
@@ -167,10 +166,10 @@ def named(partition: set[frozenset[bytes]], sightings: Sequence[Sighting]) -> se
 
 
 async def partition_of_store(pool: Any) -> set[frozenset[bytes]]:
-    """Without values that link nobody and that no event resolves by: whether those have a customer depends on when they became so."""
+    """What resolves, and with whom."""
     rows = await pool.fetch(
-        """SELECT array_agg(value_hash) AS hashes FROM identifiers JOIN customers USING (customer) GROUP BY canonical
-           HAVING count(*) > 1 OR NOT bool_and((shared OR contested) AND NOT resolving)"""
+        """SELECT array_agg(value_hash) AS hashes FROM identifiers JOIN customers USING (customer) WHERE link_id IS NOT NULL
+           GROUP BY canonical"""
     )
     return {frozenset(row["hashes"]) for row in rows}
 
@@ -218,7 +217,7 @@ async def test_who_is_erased_is_in_no_fact_and_the_others_are_as_they_are_withou
     decided = [row for row in decided if hashes.isdisjoint((row["one"], row["other"]))]
     kept = await store.pool.fetch("SELECT decision_id FROM decisions WHERE withdrawn_at IS NULL ORDER BY decision_id")
     assert [row["decision_id"] for row in kept] == [row["decision_id"] for row in decided]
-    expected = oracle(before, decided, erased=hashes, told=await told_of(store.pool))
+    expected = oracle(before, decided, erased=hashes)
     assert named(await partition_of_store(store.pool), before) == named(expected, before)
 
 
@@ -269,15 +268,6 @@ async def erase(store: Store, members: Sequence[bytes], suppression: Suppression
 
 async def hashes_of(pool: Any, customers: Sequence[bytes]) -> frozenset[bytes]:
     return frozenset(h for found in (await erasures.identifiers_of(pool, customers)).values() for h in found)
-
-
-async def told_of(pool: Any) -> frozenset[bytes]:
-    """The identifiers that founded customers about whom people ever decided something, and that are there."""
-    rows = await pool.fetch(
-        "SELECT value_hash FROM identifiers JOIN events ON stream = customer WHERE own AND type_id <> ALL ($1::text[])",
-        [kind.id for kind in CONCLUDED],
-    )
-    return frozenset(row["value_hash"] for row in rows)
 
 
 async def test_erasing_one_person_takes_no_identifier_and_no_decision_of_another(store: Store) -> None:

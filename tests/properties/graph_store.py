@@ -166,7 +166,7 @@ class Store:
     def forget(self, customers: set[bytes]) -> set[Node]:
         """As an erasure: the identifiers of these are in no fact any more. Returns them."""
         whole = self.whole
-        gone = {node for node, customer in whole.known.links.items() if customer in customers}
+        gone = {node for node, customer in (*whole.known.links.items(), *whole.known.own.items()) if customer in customers}
         removed = {together for together in whole.facts.together if not together.isdisjoint(gone)}
         for together in removed:
             evidence, label = whole.facts.together.pop(together), whole.component_of_sighting.pop(together, None)
@@ -176,7 +176,7 @@ class Store:
                     whole.component_of_sighting.setdefault(left, label)
         for node in gone:
             whole.known.own.pop(node, None)
-            del whole.known.links[node]
+            whole.known.links.pop(node, None)
             whole.component_of.pop(node, None)
             whole.told_by.pop(node, None)
             whole.shared.discard(node)

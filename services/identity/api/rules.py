@@ -114,8 +114,6 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         named = customer_or_node(ref, self._lookup_key)
         if isinstance(named, Node):
             found: Node | None = named
-            if instants == NOW and await decisions.linked(self._pool, named.value_hash) is None:
-                raise await nobody(self._pool, named, self._ledger.rules)
         else:
             await replayed.members_at(self._pool, named, instants.known_at)  # or it is unknown, or erased
             found = await decisions.founder_of(self._pool, named)
@@ -123,6 +121,8 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
             raise AssertionError("a customer that is there was founded by an identifier")
         if instants != NOW:
             await self._explanations.resolve(found, instants)  # or it named nobody
+        elif await decisions.linked(self._pool, found.value_hash) is None:
+            raise await nobody(self._pool, found, self._ledger.rules)
         return found
 
 

@@ -2,6 +2,9 @@
 
 A customer is the stream of one identifier, founded when an event first resolves by it, and for ever its own. Identifiers that
 no event resolves by are linked to a customer of their group. A merge is an edge; a split takes it away, and nothing moves.
+
+Who has a customer is a function of facts too (`_has_customer`). What founded one while it was somebody's by itself is unlinked
+from it when it is nobody's any more: the customer stays, empty, and is its own again when it comes back.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -56,7 +59,7 @@ class Concluded:
     """What was concluded of some identifiers so far."""
 
     links: dict[Node, bytes] = field(default_factory=dict)
-    own: dict[Node, bytes] = field(default_factory=dict)  # those that founded a customer; it is also their link
+    own: dict[Node, bytes] = field(default_factory=dict)  # those that founded a customer; it is their link, if they have one
     founding_numbers: dict[bytes, int] = field(default_factory=dict)
     edges: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # by merge id; a forest
     next_founding_number: int = 0
@@ -111,7 +114,7 @@ def conclude(
     new_id: NewId,
     newly_shared: Collection[Node] = (),
 ) -> list[Conclusion]:
-    """Evolves `known` to what the partition asks for. `resolving` are the strongest identifiers of the events at hand."""
+    """Evolves `known` to what the partition asks for. `resolving` are the strongest identifiers of all events, known ones too."""
     concluded: list[Conclusion] = []
 
     def take(conclusions: Iterator[Conclusion]) -> None:
@@ -119,15 +122,21 @@ def conclude(
             evolve(known, conclusion)
             concluded.append(conclusion)
 
-    take(_splits(known, partition, newly_shared))
-    take(_unlinks(known, partition, newly_shared))
     founders = set(resolving)
+    take(_splits(known, partition, newly_shared))
+    take(_unlinks(known, partition, founders, newly_shared))
     groups = {id(group): group for group in partition.group_of.values()}
     for nodes in sorted(sorted(group.nodes, key=lambda node: (rules.rank(node.namespace), node)) for group in groups.values()):
-        take(_foundings(known, nodes, founders, partition.shared, new_id))
-        take(_links(known, nodes))
-        take(_merges(known, nodes, new_id))
+        if _has_customer(nodes, founders, partition.shared):
+            take(_foundings(known, nodes, founders, new_id))
+            take(_links(known, nodes))
+            take(_merges(known, nodes, new_id))
     return concluded
+
+
+def _has_customer(group: Collection[Node], founders: Collection[Node], shared: Collection[Node]) -> bool:
+    """A group of several, or of one that an event resolved by, or that isn't shared: it is of somebody."""
+    return len(group) > 1 or any(node in founders or node not in shared for node in group)
 
 
 def _group_of_customer(known: Concluded, partition: Partition) -> dict[bytes, int]:
@@ -137,7 +146,7 @@ def _group_of_customer(known: Concluded, partition: Partition) -> dict[bytes, in
 def _splits(known: Concluded, partition: Partition, newly_shared: Collection[Node]) -> Iterator[Conclusion]:
     group_of, shared = _group_of_customer(known, partition), _by_cluster(known, newly_shared)
     for merge_id, (customer, other) in sorted(known.edges.items()):
-        if group_of.get(customer) != group_of.get(other):
+        if (group := group_of.get(customer)) is None or group != group_of.get(other):
             yield Split(merge_id, customer, other, shared.get(customer, ()))
 
 
@@ -152,18 +161,21 @@ def _by_cluster(known: Concluded, nodes: Collection[Node]) -> dict[bytes, tuple[
     return {customer: tuple(of_root[root]) for customer, root in canonical.items() if root in of_root}
 
 
-def _unlinks(known: Concluded, partition: Partition, newly_shared: Collection[Node]) -> Iterator[Conclusion]:
+def _unlinks(
+    known: Concluded, partition: Partition, founders: Collection[Node], newly_shared: Collection[Node]
+) -> Iterator[Conclusion]:
     group_of = _group_of_customer(known, partition)
     for node, customer in sorted(known.links.items()):
         group = partition.group_of.get(node)  # none: no fact is left that says anything of it
-        if group is None or group_of.get(customer) != id(group):
+        theirs = group is not None and group_of.get(customer) == id(group)
+        if group is None or not theirs or not _has_customer(group.nodes, founders, partition.shared):
             yield Unlinked(customer, node, node in newly_shared)
 
 
-def _foundings(known: Concluded, nodes: list[Node], founders: set[Node], shared: set[Node], new_id: NewId) -> Iterator[Conclusion]:
-    """`nodes` are a group, strongest first. A group of several, or of one that isn't shared, has a customer."""
+def _foundings(known: Concluded, nodes: list[Node], founders: set[Node], new_id: NewId) -> Iterator[Conclusion]:
+    """`nodes` are a group, strongest first."""
     wanted = [node for node in nodes if node in founders and node not in known.own]
-    if not wanted and not any(node in known.own for node in nodes) and not (len(nodes) == 1 and nodes[0] in shared):
+    if not wanted and not any(node in known.own for node in nodes):
         wanted = nodes[:1]
     for node in wanted:
         if node in known.links:

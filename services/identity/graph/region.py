@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 class Region:
     """As it is stored.
 
-    `resolving` are those that an event resolved by; what founded a customer without one has nothing but its facts. `reconsidered` are
+    `resolving` are those that an event resolved by; what founded a customer without one is its only while facts say so. `reconsidered` are
     shared identifiers that may link again. `told_by` is the last sighting that says something of an identifier (`crowding`),
     where later ones don't; `recounted` has it, or None, for those of which all these sightings were looked at.
     """
@@ -70,8 +70,8 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
     partition = divide(region.facts, rules, region.shared)
-    resolving = [one.resolving for one in seen if one.resolving not in region.facts.beyond]
-    for node in (*region.known.own, *resolving):
+    resolving = region.resolving.union(one.resolving for one in seen if one.resolving not in region.facts.beyond)
+    for node in resolving:
         _stand_alone(partition, node)
     newly_shared = partition.shared - shared_before - region.contested
     conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared)
@@ -79,8 +79,8 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
     taking = Taking(region.facts, rules)
     _label(region, [*links, *_matched(region)], partition.group_of, taking, new_id)
     _tell(region, taking, shared_before, rules)
-    touched = (shared_before ^ region.shared) | (set(resolving) - region.resolving)
-    region.resolving |= set(resolving)
+    touched = (shared_before ^ region.shared) | (resolving - region.resolving)
+    region.resolving = resolving
     touched |= region.contested ^ partition.contested
     region.contested = partition.contested
     touched |= _other(told_before, region.told_by)
@@ -108,7 +108,7 @@ def _tell(region: Region, taking: Taking, shared_before: set[Node], rules: Rules
 
 
 def _stand_alone(partition: Partition, node: Node) -> None:
-    """An identifier that was only ever seen by itself is no fact, and has or founds a customer all the same."""
+    """An identifier that an event resolved by, and that was only ever seen by itself, is no fact and has a customer all the same."""
     if node not in partition.group_of:
         partition.add(node)
 

@@ -50,7 +50,8 @@ CREATE TABLE customers (
 );
 CREATE INDEX customers_by_canonical ON customers (canonical);
 CREATE INDEX customers_erased ON customers (customer) WHERE erased_by IS NOT NULL;
--- customer: that it is linked to; own: it founded that customer; resolving: an event resolved by it;
+-- customer: that it is linked to, or that it founded and, without a link_id, isn't linked to any more; own: it founded that
+-- customer; resolving: an event resolved by it;
 -- component: what candidate links lead to; said_in: the customer whose stream holds its sealed value
 CREATE TABLE identifiers (
     value_hash bytea PRIMARY KEY,

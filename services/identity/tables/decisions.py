@@ -94,7 +94,7 @@ async def founder_of(pool: Any, customer: bytes) -> Node | None:
 
 async def linked(pool: Any, value_hash: bytes) -> Node | None:
     row = await pool.fetchrow(
-        "SELECT namespace, value_hash FROM identifiers WHERE value_hash = $1 AND customer IS NOT NULL", value_hash
+        "SELECT namespace, value_hash FROM identifiers WHERE value_hash = $1 AND link_id IS NOT NULL", value_hash
     )
     return Node(row["namespace"], row["value_hash"]) if row else None
 

@@ -64,7 +64,7 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
                told_event = excluded.told_event""",
         [node.value_hash for node in nodes],
         [node.namespace for node in nodes],
-        [region.known.links.get(node) for node in nodes],
+        [region.known.links.get(node) or region.known.own.get(node) for node in nodes],
         [loaded.link_ids.get(node) for node in nodes],
         [node in region.known.own for node in nodes],
         [node in region.resolving for node in nodes],

@@ -212,7 +212,7 @@ def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes,
     region = loaded.region
     for row in rows:
         node = nodes[row["value_hash"]]
-        if row["customer"]:
+        if row["link_id"]:
             region.known.links[node] = row["customer"]
             loaded.link_ids[node] = row["link_id"]
         if row["own"]:
@@ -247,7 +247,7 @@ async def _load_decisions(pool: Any, loaded: Loaded, inside: Mapping[bytes, Node
 
 async def _load_customers(pool: Any, loaded: Loaded) -> None:
     known = loaded.region.known
-    customers = list(set(known.links.values()))
+    customers = list({*known.links.values(), *known.own.values()})
     if not customers:
         return
     rows = await pool.fetch(

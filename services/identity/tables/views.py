@@ -56,7 +56,8 @@ class Resolved(msgspec.Struct, frozen=True):
 
 async def resolve(pool: Any, value_hash: bytes) -> Resolved | None:
     row = await pool.fetchrow(
-        "SELECT customer, canonical, shared, contested FROM identifiers JOIN customers USING (customer) WHERE value_hash = $1",
+        """SELECT customer, canonical, shared, contested FROM identifiers JOIN customers USING (customer)
+           WHERE value_hash = $1 AND link_id IS NOT NULL""",
         value_hash,
     )
     return Resolved(row["customer"], row["canonical"], ownership(row["shared"], row["contested"])) if row else None
