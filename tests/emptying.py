@@ -33,6 +33,7 @@ VIEWS = {
     "profile": (
         "states",
         "snapshots",
+        "ordered",
         "identifiers",
         "former_links",
         "erased_identifiers",

@@ -39,6 +39,7 @@ from services.profile.tables.consents import Consents
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
+from services.profile.tables.ordered import Ordered
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
@@ -113,7 +114,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) 
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
     identifiers, consents, members = Identifiers(pool, partitions), Consents(pool, partitions), Memberships(pool)
-    history = History(reader, vault, Snapshots(pool, partitions), partitions)
+    history = History(reader, vault, Snapshots(pool, partitions), Ordered(pool, partitions), partitions)
     rulebook, run = Rulebook(reader, partitions), Run(settings.poison_run_limit)
     states = States(pool, vault, history, rulebook, partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)

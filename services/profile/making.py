@@ -19,6 +19,7 @@ from services.profile.tables import erasures
 from services.profile.tables.editions import Blocked, Editions, heads
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.ordered import Ordered
 from services.profile.tables.rulebook import RULES_STREAM, Rulebook
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Past, Snapshot, Snapshots
 from services.profile.tables.states import States
@@ -152,7 +153,8 @@ class Maker:
 
     def _history(self, connection: Any) -> History:
         snapshots = Snapshots(connection, self._partitions, self._snapshot_every)
-        return History(LogReader(connection), self._vault, snapshots, self._partitions, self._rulebook.rules.keeping)
+        ordered = Ordered(connection, self._partitions, self._snapshot_every)
+        return History(LogReader(connection), self._vault, snapshots, ordered, self._partitions, self._rulebook.rules.keeping)
 
     async def _exchange(self, report: Report) -> float:
         """Catches up with the log until little is left, then takes that and the place of what is served."""

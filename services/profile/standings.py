@@ -19,6 +19,7 @@ from services.profile.domain.state import Held
 from services.profile.failures import OF_OTHERS, note
 from services.profile.tables.history import History
 from services.profile.tables.memberships import set_due_by
+from services.profile.tables.ordered import Ordered
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import Snapshots
 from services.profile.tables.states import States
@@ -87,7 +88,8 @@ class Standings:
 
     def history(self, connection: Any, rules: Rules) -> History:
         snapshots = Snapshots(connection, self._partitions)
-        return History(LogReader(connection), self._vault, snapshots, self._partitions, rules.keeping)
+        ordered = Ordered(connection, self._partitions)
+        return History(LogReader(connection), self._vault, snapshots, ordered, self._partitions, rules.keeping)
 
     async def _held(self, connection: Any, streams: Collection[bytes]) -> dict[bytes, Held]:
         """What can't be opened with its key, or folded, is no reason to stop for all others; it is refused wherever it is read."""

@@ -107,6 +107,15 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def of_versions(self, partition: int, stream: bytes, versions: Collection[int]) -> list[Record]:
+        rows = await self._pool.fetch(
+            f"SELECT {COLUMNS} FROM events WHERE partition = $1 AND stream = $2 AND version = ANY($3::int8[]) ORDER BY version",  # noqa: S608
+            partition,
+            stream,
+            list(versions),
+        )
+        return [to_record(row) for row in rows]
+
     async def of_types(self, streams: Sequence[tuple[int, bytes]], type_ids: Collection[str], known_at: int) -> list[Record]:
         """Of streams, given as (partition, stream), the events of some types, recorded at or before `known_at`."""
         rows = await self._pool.fetch(

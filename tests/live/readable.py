@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.identity.comparing import record_binding
+from services.profile.tables.ordered import PREFIX_COLUMNS, Place, Prefix, prefix_binding
 from services.profile.tables.snapshots import PAST_COLUMNS, Mark, snapshot_binding
 from services.profile.tables.states import state_binding
 from services.stack.stack import Stack
@@ -51,6 +52,10 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
     for fold, envelope, *mark in snapshots:
         place = snapshot_binding(Mark(*mark), fold)
         yield "profile.snapshots", _open(envelope, keys.get(mark[0]), place)
+    prefixes = rows(stack, "c360", f"SELECT fold, envelope, stream, {PREFIX_COLUMNS} FROM profile.ordered")
+    for fold, envelope, stream, first, last, *prefix in prefixes:
+        place = prefix_binding(Prefix(Place(stream, first, last), *prefix), fold)
+        yield "profile.ordered", _open(envelope, keys.get(stream), place)
     for record_id, customer, sealed in rows(stack, "c360", "SELECT record_id, customer, sealed FROM identity.records"):
         yield "identity.records", _open(sealed, keys.get(customer), record_binding(record_id))
     for (message,) in rows(stack, "c360", "SELECT data FROM identity.parked"):

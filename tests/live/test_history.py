@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, state_hash
 from services.profile.tables.history import History
+from services.profile.tables.ordered import PREFIX_COLUMNS, Ordered
 from services.profile.tables.snapshots import PAST_COLUMNS, Mark, Past, Snapshots
 from services.stack.stack import Stack
 from shared.events import customer as events
@@ -41,8 +42,9 @@ class World:
     writer: LogWriter
     reader: LogReader
 
-    def history(self, keeping: Keeping = PLAIN) -> History:
-        return History(self.reader, self.vault, Snapshots(self.pool, PARTITIONS, EVERY), PARTITIONS, keeping)
+    def history(self, keeping: Keeping = PLAIN, every: int = EVERY) -> History:
+        snapshots, ordered = Snapshots(self.pool, PARTITIONS, every), Ordered(self.pool, PARTITIONS, every)
+        return History(self.reader, self.vault, snapshots, ordered, PARTITIONS, keeping)
 
     async def append(self, *entries: Entry) -> list[Record]:
         versions = {e.stream: await self.reader.version(partition_of(e.stream, PARTITIONS), e.stream) for e in entries}
@@ -55,12 +57,15 @@ class World:
     async def key(self, stream: bytes) -> DataKey:
         return (await self.vault.create_keys([stream], now_us()))[stream]
 
-    async def alter_snapshots(self, stream: bytes, column: str, value: str) -> None:
-        columns = ["partition", "stream", "fold", *PAST_COLUMNS.split(", "), "envelope", "seal"]
+    async def alter(self, table: str, own: str, stream: bytes, column: str, value: str) -> None:
+        columns = ["partition", "stream", "fold", *own.split(", ")]
         taken = ", ".join(value if name == column else name for name in columns)
-        rows = await self.pool.fetch(f"SELECT {taken} FROM snapshots WHERE stream = $1", stream)
-        await Snapshots.purge(self.pool, [stream])
-        await self.pool.copy_records_to_table("snapshots", records=[tuple(row) for row in rows], columns=columns)
+        rows = await self.pool.fetch(f"SELECT {taken} FROM {table} WHERE stream = $1", stream)
+        await self.pool.execute(f"DELETE FROM {table} WHERE stream = $1", stream)
+        await self.pool.copy_records_to_table(table, records=[tuple(row) for row in rows], columns=columns)
+
+    async def alter_snapshots(self, stream: bytes, column: str, value: str) -> None:
+        await self.alter("snapshots", f"{PAST_COLUMNS}, envelope, seal", stream, column, value)
 
     async def snapshots(self, stream: bytes) -> list[int]:
         rows = await self.pool.fetch("SELECT version FROM snapshots WHERE stream = $1 ORDER BY version", stream)
@@ -125,6 +130,70 @@ async def test_a_replay_with_snapshots_is_a_replay_without(world: World, steps: 
     assert shown(await history.states(streams)) == await replayed(history, streams, now_us())
     for stream in streams:
         assert all(version % EVERY == 0 for version in await world.snapshots(stream))
+
+
+# Of what is ordered: a number that is altered, or the prefixes of so many events are gone; None: all of it is.
+damages = st.one_of(st.sampled_from(PREFIX_COLUMNS.split(", ")), st.integers(0, 8), st.none())
+asked_at = st.tuples(st.integers(-1, 31), st.integers(0, 100), st.lists(damages, max_size=1))
+
+
+@settings(max_examples=settings().max_examples * 2 // 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=9), min_size=1, max_size=9),
+    st.integers(1, 3),
+    st.lists(asked_at, min_size=2, max_size=8),
+)
+async def test_a_history_that_came_in_any_order_is_read_as_a_replay_gives_it(
+    world: World, happened: list[list[int]], every: int, asked: list[tuple[int, int, list[Any]]]
+) -> None:
+    """Whatever is kept of its stretches, and whatever somebody did to that."""
+    stream, history, recorded = new_id(), world.history(every=every), list[int]()
+    key = await world.key(stream)
+    for unit in happened:
+        entries = [identified(stream, key, number, occurred_at=at) for number, at in enumerate(unit)]
+        recorded.append((await world.append(*entries))[-1].recorded_at)
+    for valid_at, percent, damage in asked:
+        known_at = recorded[percent * (len(recorded) - 1) // 100]
+        past = await history.past([stream], valid_at, known_at)
+        folded = await history.fold(await history.read([stream], known_at), valid_at)
+        assert shown({stream: past[stream].held}) == shown(folded)
+        for what in damage:
+            if isinstance(what, str):
+                await world.alter("ordered", f"{PREFIX_COLUMNS}, envelope", stream, what, f"{what} # 1")
+            else:
+                gone = "DELETE FROM ordered WHERE stream = $1 AND events % 9 = coalesce($2, events % 9)"
+                await world.pool.execute(gone, stream, what)
+
+
+async def test_of_a_history_that_came_out_of_order_a_block_of_each_stretch_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two systems, one after the other."""
+    stream, history, length = new_id(), world.history(), 50 * EVERY
+    key = await world.key(stream)
+    for _ in range(2):
+        await world.append(*(identified(stream, key, number, occurred_at=number) for number in range(length // 2)))
+    first = [(await history.past([stream], 33, now_us()))[stream] for _ in range(2)]  # one leaves snapshots, one what is ordered
+    asked: list[Stretch] = []
+    counted: list[int] = []
+    history_of, of_versions = world.reader.history, world.reader.of_versions
+
+    async def watched(stretches: Any, **limits: Any) -> list[Record]:
+        asked.extend(stretches)
+        return await history_of(stretches, **limits)
+
+    async def counting(partition: int, stream: bytes, versions: Any) -> list[Record]:
+        counted.append(len(versions))
+        return await of_versions(partition, stream, versions)
+
+    monkeypatch.setattr(world.reader, "history", watched)
+    monkeypatch.setattr(world.reader, "of_versions", counting)
+    again = (await history.past([stream], 33, now_us()))[stream]
+    assert {shown({stream: one.held})[stream] for one in [*first, again]} == {shown({stream: again.held})[stream]}
+    stretches = list(Ordered(world.pool, PARTITIONS, EVERY).stretches(stream, length))
+    assert all(stretch.first > stretches[-1].last for stretch in asked), "of what is behind them a block at most"
+    assert len(stretches) <= 6
+    assert sum(counted) <= EVERY * len(stretches)
 
 
 async def test_a_second_read_replays_only_what_came_after_the_snapshot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from services.profile.domain.state import State, close, linked, state_hash
 from services.profile.making import Maker, Progressed
 from services.profile.tables.editions import VIEWS, Editions, Superseded, forget
 from services.profile.tables.history import History
+from services.profile.tables.ordered import Ordered
 from services.profile.tables.snapshots import Snapshots
 from services.stack.stack import Stack
 from shared import bus
@@ -149,7 +150,13 @@ class World:
         assert {s: (state_hash(h.state), h.version, h.pos) for s, h in served.items()} == {
             s: (state_hash(h.state), h.version, h.pos) for s, h in given.items()
         }
-        history = History(LogReader(self.pool), self.vault, Snapshots(self.pool, self.partitions, EVERY), self.partitions)
+        history = History(
+            LogReader(self.pool),
+            self.vault,
+            Snapshots(self.pool, self.partitions, EVERY),
+            Ordered(self.pool, self.partitions, EVERY),
+            self.partitions,
+        )
         from_snapshots = await history.states(streams - set(gone))
         assert {s: state_hash(h.state) for s, h in from_snapshots.items()} == {
             s: state_hash(given[s].state) for s in from_snapshots
@@ -165,7 +172,8 @@ class World:
             }
         assert dict(await self.pool.fetch("SELECT value_hash, erased_at FROM erased_identifiers")) == erased
         kept = """SELECT stream FROM states WHERE stream = ANY($1::bytea[]) AND length(envelope) > 0
-                  UNION ALL SELECT stream FROM snapshots WHERE stream = ANY($1::bytea[])"""
+                  UNION ALL SELECT stream FROM snapshots WHERE stream = ANY($1::bytea[])
+                  UNION ALL SELECT stream FROM ordered WHERE stream = ANY($1::bytea[])"""
         assert not await self.pool.fetch(kept, gone), "nothing of an erased customer is kept"
 
     async def rows(self, schema: str) -> dict[str, list[Any]]:
@@ -284,6 +292,8 @@ async def test_an_erasure_reaches_what_a_killed_maker_left(world: World) -> None
     partition = partition_of(stream, world.partitions)
     snapshot = "INSERT INTO profile_next.snapshots VALUES ($1, $2, 'x', 1, 0, 0, 0, 0, 0, false, 'x', 'x')"
     await world.admin.execute(snapshot, partition, stream)
+    ordered = "INSERT INTO profile_next.ordered VALUES ($1, $2, 'x', 1, 4, 0, 0, 0, 0, 'x')"
+    await world.admin.execute(ordered, partition, stream)
     await world.admin.execute("INSERT INTO profile_next.identifiers VALUES (0, 'x', $1)", stream)
     await forget(world.pool, [stream], world.partitions)
     assert not any((await world.rows("profile_next")).values())

@@ -16,6 +16,7 @@ from services.profile.new_rules import NewRules
 from services.profile.sides import Sides
 from services.profile.sweep import Sweep
 from services.profile.tables.history import History
+from services.profile.tables.ordered import Kept, Ordered, Part, Place, tells
 from services.profile.tables.rulebook import RULES_STREAM, Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
 from services.profile.tables.snapshots import Past as PastOfStream
@@ -76,6 +77,9 @@ class Log:
             and (types is None or record.entry.type_id in types)
         ]
         return sorted(found, key=lambda record: (record.partition, record.entry.stream, record.version))
+
+    async def of_versions(self, partition: int, stream: bytes, versions: Collection[int]) -> list[Record]:
+        return [record for record in self.records if record.entry.stream == stream and record.version in versions]
 
     async def happened(self, streams: Sequence[tuple[int, bytes]], which: Happened, limit: int) -> list[Record]:
         found = [
@@ -146,6 +150,21 @@ class RememberedSnapshots(Snapshots):
         return sorted(own, key=lambda one: one.mark.version)
 
 
+class RememberedOrdered(Ordered):
+    def __init__(self, every: int) -> None:
+        super().__init__(None, PARTITIONS, every)
+        self.kept: dict[tuple[Place, int, bytes], Kept] = {}
+
+    async def keep(self, stream: bytes, kept: Sequence[Kept]) -> None:
+        for one in kept:
+            self.kept.setdefault((one.prefix.place, one.prefix.until_at, self._fold), one)
+
+    async def parts(self, places: Sequence[Place], valid_at: int, keys: Any) -> dict[Place, Part]:
+        telling = [one for (_, _, fold), one in self.kept.items() if fold == self._fold and tells(one.prefix, valid_at)]
+        opened = [self.open(one, keys[one.prefix.place.stream]) for one in telling if one.prefix.place in places]
+        return {part.prefix.place: part for part in opened if part}
+
+
 class MemoryStates:
     """As they are now; `load` is the past's."""
 
@@ -173,10 +192,10 @@ class Past:
     def __init__(self, snapshot_every: int = 3) -> None:
         self.log = Log()
         self.keys = Keys()
-        self.snapshots = RememberedSnapshots(snapshot_every)
+        self.snapshots, self.ordered = RememberedSnapshots(snapshot_every), RememberedOrdered(snapshot_every)
         self.decisions: dict[bytes, list[KnownDecision]] = {}
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
-        self.history = History(reader, vault, self.snapshots, PARTITIONS)
+        self.history = History(reader, vault, self.snapshots, self.ordered, PARTITIONS)
         decisions = LoadingCache(self._decisions, 0)
         self.rulebook = Rulebook(reader, PARTITIONS)
         chooser = Chooser(self.rulebook, decisions, vault.lookup_key, lambda: self.log.now)
@@ -218,6 +237,8 @@ class Past:
         self.keys.held.pop(stream, None)
         for place in [place for place in self.snapshots.kept if place[0] == stream]:
             del self.snapshots.kept[place]
+        for key in [key for key in self.ordered.kept if key[0].stream == stream]:
+            del self.ordered.kept[key]
 
     async def ever(self, value_hash: bytes) -> list[bytes]:
         """As the tables of identifiers have it: of who is erased, nothing."""

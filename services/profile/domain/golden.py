@@ -7,6 +7,7 @@ import msgspec
 
 from services.profile.domain.computed.aggregates import values
 from services.profile.domain.computed.take import join
+from services.profile.domain.joining import take_in
 from services.profile.domain.rules import PLAIN, Keeping, Rules, TraitRule
 from services.profile.domain.said import Assertion, Rank, assertions
 from services.profile.domain.state import (
@@ -14,14 +15,10 @@ from services.profile.domain.state import (
     Candidate,
     LinkedIdentifier,
     State,
-    join_assertions,
-    join_edge,
     keep_within_limits,
     linked,
     names_all,
-    offer,
     ranking,
-    remove,
     state_hash,
 )
 from services.profile.domain.survivorship import judge, misses
@@ -72,26 +69,7 @@ def combine(states: dict[bytes, State], keeping: Keeping = PLAIN) -> State:
     oldest = min(states.values(), key=lambda state: state.founding_number)
     whole.founded_at = oldest.founded_at
     for state in states.values():
-        whole.first_seen_at = min(whole.first_seen_at, state.first_seen_at)
-        whole.last_seen_at = max(whole.last_seen_at, state.last_seen_at)
-        whole.identifiers |= state.identifiers
-        for value_hash, at in state.named.items():
-            whole.named[value_hash] = min(at, whole.named.get(value_hash, at))
-        for merge_id, other in state.edges.items():
-            join_edge(whole.edges, merge_id, other)
-        whole.cut |= state.cut
-        whole.likely |= state.likely
-        whole.restricted |= state.restricted
-        whole.erased |= state.erased
-        for name, candidates in state.traits.items():
-            for source, candidate in candidates.items():
-                offer(whole.traits.setdefault(name, {}), source, candidate)
-        for name, rank in state.removals.items():
-            remove(whole.removals, name, rank)
-        for name, rank in state.too_large.items():
-            remove(whole.too_large, name, rank)
-        join_assertions(whole, state)
-        whole.left_out_for = whole.left_out_for or state.left_out_for
+        take_in(whole, state)
     whole.computed = join(state.computed for state in states.values())
     keep_within_limits(whole, keeping)
     return whole

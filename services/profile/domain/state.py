@@ -234,6 +234,12 @@ def _make_room(state: State, newest: bytes) -> None:
         del state.named[value_hash]
 
 
+def name_within_limits(state: State) -> None:
+    """As if they had been named one by one."""
+    for value_hash in sorted(state.named)[MAX_NAMED:]:
+        del state.named[value_hash]
+
+
 def names_all(state: State) -> bool:
     """Whether nothing that an event names had to be left out."""
     return len(state.named) < MAX_NAMED

@@ -34,6 +34,19 @@ CREATE TABLE {schema}.snapshots (
     seal         bytea NOT NULL,
     PRIMARY KEY (partition, stream, fold, version)
 );
+CREATE TABLE {schema}.ordered (
+    partition int4  NOT NULL,
+    stream    bytea NOT NULL,
+    fold      bytea NOT NULL,
+    first     int8  NOT NULL,
+    last      int8  NOT NULL,
+    until_at  int8  NOT NULL,
+    latest_at int8  NOT NULL,
+    events    int8  NOT NULL,
+    pos       int8  NOT NULL,
+    envelope  bytea NOT NULL,
+    PRIMARY KEY (partition, stream, fold, first, last, until_at)
+);
 CREATE TABLE {schema}.identifiers (
     bucket     int4  NOT NULL,
     value_hash bytea NOT NULL,
@@ -54,8 +67,8 @@ CREATE TABLE {schema}.erased_identifiers (
     PRIMARY KEY (bucket, value_hash)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.states, {schema}.identifiers, {schema}.erased_identifiers TO c360_profile;
-GRANT SELECT, INSERT, DELETE ON {schema}.snapshots, {schema}.former_links TO c360_profile;
-GRANT TRUNCATE ON {schema}.states, {schema}.snapshots, {schema}.identifiers, {schema}.former_links, {schema}.erased_identifiers TO c360_profile;
+GRANT SELECT, INSERT, DELETE ON {schema}.snapshots, {schema}.ordered, {schema}.former_links TO c360_profile;
+GRANT TRUNCATE ON {schema}.states, {schema}.snapshots, {schema}.ordered, {schema}.identifiers, {schema}.former_links, {schema}.erased_identifiers TO c360_profile;
 """
 
 # Follow from states, rules and the clock, behind the log: exchanged by themselves.
@@ -88,7 +101,7 @@ INSERT INTO editions (made) VALUES (0);
 GRANT SELECT, UPDATE ON editions TO c360_profile;
 CREATE FUNCTION exchange_views() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
-    PERFORM profile.exchange(ARRAY['states', 'snapshots', 'identifiers', 'former_links', 'erased_identifiers']);
+    PERFORM profile.exchange(ARRAY['states', 'snapshots', 'ordered', 'identifiers', 'former_links', 'erased_identifiers']);
     UPDATE profile.partition_heads SET edition = edition + 1;
 END $$;
 CREATE FUNCTION exchange_memberships() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$

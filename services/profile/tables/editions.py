@@ -18,6 +18,7 @@ NEXT = "profile_next, profile"  # search path: the views of the next edition, an
 VIEWS = (
     "states",
     "snapshots",
+    "ordered",
     "identifiers",
     "former_links",
     "erased_identifiers",
@@ -107,7 +108,7 @@ async def watch(pool: Any, on_replaced: Callable[[], None]) -> None:
 
 async def forget(pool: Any, streams: Sequence[bytes], partitions: int) -> None:
     """Part of an erasure: what an edition that was never finished keeps of these streams goes too."""
-    for view in ("states", "snapshots"):
+    for view in ("states", "snapshots", "ordered"):
         await pool.execute(
             f"""DELETE FROM profile_next.{view} AS held USING unnest($1::int4[], $2::bytea[]) AS gone (p, s)
                 WHERE held.partition = p AND held.stream = s""",  # noqa: S608

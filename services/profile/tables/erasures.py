@@ -10,6 +10,7 @@ import msgspec
 
 from services.profile.tables import memberships
 from services.profile.tables.consents import decode_decision
+from services.profile.tables.ordered import Ordered
 from services.profile.tables.snapshots import Snapshots
 from shared import parked
 from shared.consent_rule import outlives_erasure
@@ -34,7 +35,7 @@ async def erase(connection: Any, entries: Sequence[Entry], partitions: int) -> N
             entry.occurred_at,
             await forget_identifiers(connection, hashes, buckets, entry.stream),
             await _forget_grants(connection, hashes, buckets, entry.occurred_at),
-            await Snapshots.purge(connection, [entry.stream]),
+            await Snapshots.purge(connection, [entry.stream]) + await Ordered.purge(connection, [entry.stream]),
             await parked.purge(connection, [entry.stream]),
         )
 

@@ -9,6 +9,8 @@ it belongs.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -52,17 +54,18 @@ def add(kept: Kept, occurrence: Occurrence, stream: bytes) -> None:
         kept.totals[whose] = plus(kept.totals.get(whose, NOTHING), value)
 
 
-def absorb(kept: Kept, other: Kept) -> None:
-    """In place: what is kept of the events of both. The other doesn't change."""
-    fewer = other.occurrences
-    if len(fewer) > len(kept.occurrences):
-        fewer, kept.occurrences = kept.occurrences, list(fewer)
-    kept.cut_at = max(kept.cut_at, other.cut_at)
-    for occurrence in fewer:
-        _keep(kept, occurrence)
-    for stream, total in other.totals.items():  # of one stream the one that goes further has the other in it
-        kept.totals[stream] = max(total, kept.totals.get(stream, NOTHING), key=lambda one: one.count)
-    _trim(kept)
+def joined(all_kept: Sequence[Kept], of_a_stream: Callable[[Iterable[Total]], Total]) -> Kept:
+    """What is kept of the events of all, each counted once. None changes. `of_a_stream` makes one of several totals of one stream."""
+    found = fork(all_kept[0])
+    found.cut_at = max(kept.cut_at for kept in all_kept)
+    found.occurrences = _of_all(found.how, [one for kept in all_kept for one in kept.occurrences])
+    totals: dict[str, list[Total]] = {}
+    for kept in all_kept:
+        for stream, total in kept.totals.items():
+            totals.setdefault(stream, []).append(total)
+    found.totals = {stream: of_a_stream(several) for stream, several in totals.items()}
+    _trim(found)
+    return found
 
 
 def fork(kept: Kept) -> Kept:
@@ -129,6 +132,17 @@ def _rank(how: How, occurrence: Occurrence) -> tuple[float, int, bytes]:
         return instant, 0, event_id
     assert isinstance(value, int | float), "only numbers are compared"
     return (value if how == "least" else -value), instant, event_id
+
+
+def _of_all(how: How, occurrences: list[Occurrence]) -> list[Occurrence]:
+    """Of many at once what adding them one by one would leave, but for those that there is no room for."""
+    if how not in ("newest", "all", "distinct"):
+        return [min(occurrences, key=lambda one: _rank(how, one))] if occurrences else []
+    occurrences.sort(key=_rank_of)  # what each kept is in order, so this is quick
+    if how == "distinct":
+        newest = {(type(one[2]), one[2]): one for one in occurrences}
+        return sorted(newest.values(), key=_rank_of)
+    return occurrences[:1] + [one for before, one in pairwise(occurrences) if before[:2] != one[:2]]
 
 
 def _trim(kept: Kept) -> None:

@@ -1,12 +1,13 @@
 """Takes events into what is kept for computed traits, and joins what was kept of customers that are one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from services.profile.domain.computed import occurrences
 from services.profile.domain.computed.definitions import Definitions
 from services.profile.domain.computed.events import happened_at, name_of, values_of
 from services.profile.domain.computed.occurrences import Kept
+from services.profile.domain.computed.totals import Total, furthest
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 
@@ -27,17 +28,13 @@ def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: 
         occurrences.add(held, (happened_at(entry, public), entry.event_id, value), entry.stream)
 
 
-def join(all_kept: Iterable[Mapping[str, Kept]]) -> dict[str, Kept]:
-    """What taking the events of all gives. None changes; nor may what is given: what only one of them has is its own."""
-    joined: dict[str, Kept] = {}
-    forked: set[str] = set()
+def join(all_kept: Iterable[Mapping[str, Kept]], of_a_stream: Callable[[Iterable[Total]], Total] = furthest) -> dict[str, Kept]:
+    """What taking the events of all gives. None changes; nor may what is given: what only one of them has is its own.
+
+    Several that have the same stream in them are that stream as it went on, or, with `together`, parts of it that share no event.
+    """
+    found: dict[str, list[Kept]] = {}
     for kept in all_kept:
         for name, held in kept.items():
-            if name not in joined:
-                joined[name] = held
-                continue
-            if name not in forked:  # once, however many there are: of a thousand customers that are one each copy would count
-                joined[name] = occurrences.fork(joined[name])
-                forked.add(name)
-            occurrences.absorb(joined[name], held)
-    return joined
+            found.setdefault(name, []).append(held)
+    return {name: held[0] if len(held) == 1 else occurrences.joined(held, of_a_stream) for name, held in found.items()}

@@ -31,7 +31,13 @@ def plus(total: Total, value: float | None) -> Total:
     return Total(total.count + 1, total.parts if value is None else _parts([*total.parts, value]))
 
 
+def furthest(totals: Iterable[Total]) -> Total:
+    """Of totals of one stream as it went on: the one that has the others in it."""
+    return max(totals, key=lambda one: one.count)
+
+
 def together(totals: Iterable[Total]) -> Total:
+    """Of totals that have no event in common."""
     found = list(totals)
     if len(found) == 1:
         return found[0]
