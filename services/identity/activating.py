@@ -1,7 +1,7 @@
 """Puts rules in force: an event of identity's log, behind which everything is concluded by them; the graph follows in pages."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,9 +10,10 @@ from services.identity.domain.rules_document import RulesDocument, rules_of, to_
 from services.identity.graph.difference import Difference, changed, copied
 from services.identity.graph.facts import Evidence
 from services.identity.graph.region import Region
+from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.simulating import Progress, Simulation
+from services.identity.simulating import Progress
 from services.identity.tables import regions, resettling, rulebook, sharing
 from services.identity.tables.regions import Loaded
 from services.identity.tables.resettling import Resettling
@@ -33,16 +34,17 @@ log = logger("rules")
 
 
 ActivateRules = Activate[RulesDocument]
+CheckRules = Callable[[Rules], AsyncGenerator[Progress, None]]
 
 
 class Activator:
     """`activate` takes rules; `run` has the graph follow them."""
 
-    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, simulation: Simulation, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, check: CheckRules, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
         self._ledger = ledger
         self._graph = graph
-        self._simulation = simulation
+        self._check = check
         self._clock = clock
         self._new_id = new_id
         self._news = asyncio.Event()
@@ -58,7 +60,7 @@ class Activator:
             yield earlier
             return
         found = Progress(0, 0, Difference())
-        async with aclosing(self._simulation.rules(rules_of(command.document, 0))) as pages:
+        async with aclosing(self._check(rules_of(command.document, 0))) as pages:
             async for found in pages:
                 yield found
         async with self._ledger.turn():

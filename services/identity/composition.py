@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from services.identity.activating import Activator
 from services.identity.app import Unifier
+from services.identity.checks import Checks
 from services.identity.comparing import Comparing
 from services.identity.deciding import Decider
 from services.identity.epochs import Epochs
@@ -18,7 +19,6 @@ from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.matcher import Matcher
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.model_activating import ModelActivator, settling
-from services.identity.model_simulating import ModelSimulation
 from services.identity.records.likeness import Comparer
 from services.identity.reviewing import Expiry
 from services.identity.simulating import Simulation
@@ -53,10 +53,10 @@ class Parts:
     decider: Decider
     expiry: Expiry
     explanations: Explanations
+    checks: Checks
     simulation: Simulation
     activator: Activator
     matcher: Matcher
-    model_simulation: ModelSimulation
     model_activator: ModelActivator
     epochs: Epochs
     eraser: Eraser
@@ -90,8 +90,7 @@ def compose(
 
     epochs = Epochs(client, ledger, vault, now_us)
     eraser = Eraser(pool, client, ledger, vault, epochs, keyring, graph, forget, now_us, new_id)
-    simulation = Simulation(pool, new_id)
-    model_simulation = ModelSimulation(pool, ledger, vault, new_id, block_records)
+    checks = Checks(settings, block_records)
     return Parts(
         progress=progress,
         ledger=ledger,
@@ -100,11 +99,11 @@ def compose(
         decider=Decider(pool, ledger, graph, now_us, new_id),
         expiry=Expiry(pool, ledger, settings.proposal_days, now_us, new_id),
         explanations=Explanations(pool, ledger, graph, comparing, now_us),
-        simulation=simulation,
-        activator=Activator(pool, ledger, graph, simulation, now_us, new_id),
+        checks=checks,
+        simulation=Simulation(pool, new_id),
+        activator=Activator(pool, ledger, graph, checks.rules, now_us, new_id),
         matcher=matcher,
-        model_simulation=model_simulation,
-        model_activator=ModelActivator(ledger, model_simulation, now_us, new_id, matcher.tell),
+        model_activator=ModelActivator(ledger, checks.model, now_us, new_id, matcher.tell),
         epochs=epochs,
         eraser=eraser,
         holds=Holds(pool, ledger, now_us, new_id, eraser.tell),

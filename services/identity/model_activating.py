@@ -7,8 +7,8 @@ from contextlib import aclosing
 from services.identity.activating import reported
 from services.identity.domain.activation import Activate
 from services.identity.graph.difference import Difference
+from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.model_simulating import ModelSimulation
 from services.identity.simulating import Progress
 from services.identity.tables import modelbook
 from services.identity.tables.modelbook import MODEL_STREAM, ModelActivation
@@ -24,16 +24,15 @@ log = logger("matching")
 
 
 ActivateModel = Activate[str]
+CheckModel = Callable[[str, Rules], AsyncGenerator[Progress, None]]  # by these rules
 
 
 class ModelActivator:
     """`activated` is told when another model is in force."""
 
-    def __init__(
-        self, ledger: Ledger, simulation: ModelSimulation, clock: Clock, new_id: NewId, activated: Callable[[], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, check: CheckModel, clock: Clock, new_id: NewId, activated: Callable[[], None]) -> None:
         self._ledger = ledger
-        self._simulation = simulation
+        self._check = check
         self._clock = clock
         self._new_id = new_id
         self._activated = activated
@@ -51,7 +50,7 @@ class ModelActivator:
             yield earlier
             return
         found = Progress(0, 0, Difference())
-        async with aclosing(self._simulation.run(model)) as pages:
+        async with aclosing(self._check(command.document, self._ledger.rules)) as pages:
             async for found in pages:
                 yield found
         async with self._ledger.turn():

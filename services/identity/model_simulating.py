@@ -4,11 +4,10 @@ from collections.abc import AsyncGenerator, Collection
 from typing import Any
 
 from services.identity.comparing import Comparing
-from services.identity.graph.difference import Difference, difference
+from services.identity.graph.difference import Amend, Tally, unchanged
 from services.identity.graph.facts import Match, Node, Pair
 from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
-from services.identity.ledger import Ledger
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.matching.model import Model
 from services.identity.records.likeness import Comparer, Likeness, RecordPair, best
@@ -24,40 +23,41 @@ MAX_LINKED = 20_000  # identifiers that links of a model would hang together wit
 
 
 class ModelSimulation:
-    """Compares by the rules in force: only what would be a link changes customers."""
+    """Compares by the rules that it is given: only what would be a link changes customers."""
 
-    def __init__(self, pool: Any, ledger: Ledger, vault: Vault, new_id: NewId, cap: int = MAX_BLOCK_RECORDS) -> None:
+    def __init__(self, pool: Any, vault: Vault, new_id: NewId, cap: int = MAX_BLOCK_RECORDS) -> None:
         self._pool = pool
-        self._ledger = ledger
         self._vault = vault
         self._new_id = new_id
         self._cap = cap
 
-    async def run(self, model: Model) -> AsyncGenerator[Progress, None]:
-        """Page by page; the last one has everything. Raises TooLarge (REGION_TOO_LARGE)."""
-        rules = self._ledger.rules
+    async def run(self, model: Model, rules: Rules) -> AsyncGenerator[Progress, None]:
+        """As `Simulation.rules`."""
         comparer = Comparer(model, rules.matching.review_weight, rules.matching.exclusive)
         comparing = Comparing(self._pool, self._vault, comparer, self._cap)
-        found, done, settled_to = Difference(), 0, b""
+        tally, done, page = Tally(), 0, [b""]
         total = await resettling.count(self._pool)
-        yield Progress(0, total, found)
-        while page := await resettling.page_after(self._pool, settled_to, PAGE_IDENTIFIERS):
-            async with snapshot(self._pool) as connection:
-                loaded, likenesses = await _closed(connection, page, comparing, rules)
-            found.add(self._difference(loaded, likenesses, rules, (settled_to, page[-1])))
-            done, settled_to = done + len(page), page[-1]
-            yield Progress(done, max(done, total), found)
+        yield Progress(0, total, tally.found)
+        while page := await resettling.page_after(self._pool, page[-1], PAGE_IDENTIFIERS):
+            region: Region | None = None
+            amend: Amend = unchanged
+            if left := tally.left(page):
+                async with snapshot(self._pool) as connection:
+                    loaded, likenesses = await _closed(connection, left, comparing, rules)
+                region, amend = loaded.region, _matching(loaded, likenesses)
+            tally.take(page, region, rules, self._new_id, amend)
+            done += len(page)
+            yield Progress(done, max(done, total), tally.found)
 
-    def _difference(
-        self, loaded: Loaded, likenesses: dict[RecordPair, Likeness], rules: Rules, within: tuple[bytes, bytes]
-    ) -> Difference:
-        nodes = loaded.nodes()
-        inside = [like for like in likenesses.values() if nodes.keys() >= {like.one, like.other}]
 
-        def amend(region: Region) -> None:
-            region.facts.matched = best(inside, nodes)
+def _matching(loaded: Loaded, likenesses: dict[RecordPair, Likeness]) -> Amend:
+    nodes = loaded.nodes()
+    inside = [like for like in likenesses.values() if nodes.keys() >= {like.one, like.other}]
 
-        return difference(loaded.region, rules, self._new_id, amend, within)
+    def amend(region: Region) -> None:
+        region.facts.matched = best(inside, nodes)
+
+    return amend
 
 
 async def _closed(

@@ -1,12 +1,13 @@
 """What other rules or a decision would change: the pure function on copies of what is stored, in pages; nothing is written."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final, NamedTuple
 
 from services.identity import recall, replayed
 from services.identity.deciding import take
 from services.identity.domain.decision import Act, Kind, are_one
-from services.identity.graph.difference import Difference, difference
+from services.identity.graph.difference import Difference, Tally, difference
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.ownership import contests
 from services.identity.graph.region import Region, settle
@@ -41,16 +42,19 @@ class Simulation:
         self._new_id = new_id
 
     async def rules(self, rules: Rules) -> AsyncGenerator[Progress, None]:
-        """Page by page; the last one has everything. Raises TooLarge (REGION_TOO_LARGE)."""
-        found, verdicts, done, settled_to = Difference(), dict[bytes, bool](), 0, b""
+        """Page by page; the last one has everything. Keeps the loop as long as the largest component takes: not for a process
+        that answers others (`checks`). Raises TooLarge (REGION_TOO_LARGE)."""
+        tally, verdicts, done, page = Tally(), dict[bytes, bool](), 0, [b""]
         total = await resettling.count(self._pool)
-        yield Progress(0, total, found)
-        while page := await resettling.page_after(self._pool, settled_to, PAGE_IDENTIFIERS):
-            async with snapshot(self._pool) as connection:
-                loaded = await self._closed(connection, page, rules, verdicts)
-            found.add(difference(loaded.region, rules, self._new_id, within=(settled_to, page[-1])))
-            done, settled_to = done + len(page), page[-1]
-            yield Progress(done, max(done, total), found)
+        yield Progress(0, total, tally.found)
+        while page := await resettling.page_after(self._pool, page[-1], PAGE_IDENTIFIERS):
+            region = None
+            if left := tally.left(page):
+                async with snapshot(self._pool) as connection:
+                    region = (await self._closed(connection, left, rules, verdicts)).region
+            tally.take(page, region, rules, self._new_id)
+            done += len(page)
+            yield Progress(done, max(done, total), tally.found)
 
     async def decision(
         self, kind: Kind, one: Node, other: Node, rules: Rules, instants: Instants = NOW, former: bool = False
@@ -64,6 +68,11 @@ class Simulation:
                 loaded = await regions.load(connection, {one.value_hash, other.value_hash}, 0, rules)
             else:
                 loaded = await self._then(connection, (one, other), rules, instants, former)
+        if instants != NOW:
+            await asyncio.to_thread(self._conclude, loaded.region, rules, instants)
+            for end in (one, other):
+                if end not in loaded.region.known.links:
+                    raise await nobody(self._pool, end, rules, instants, former)
         act: Act = "merge" if kind == "merge" else "split" if are_one(loaded.region, one, other) else "forbid"
         decided = pair(*take(act, loaded, rules, one, other, NOT_DECIDED))
         loaded.undecide(kind, decided)
@@ -71,25 +80,25 @@ class Simulation:
         def amend(region: Region) -> None:
             (region.facts.forced if kind == "merge" else region.facts.forbidden).add(decided)
 
-        return difference(loaded.region, rules, self._new_id, amend)
+        return await asyncio.to_thread(difference, loaded.region, rules, self._new_id, amend)
 
     async def _then(self, connection: Any, ends: tuple[Node, Node], rules: Rules, instants: Instants, former: bool) -> Loaded:
-        """What `regions.load` would have found; as of an instant, what these rules make of what had happened by then."""
+        """What `regions.load` would have found of what had happened and was known by then, but for what follows from it."""
         recalled = await recall.recall(connection, {e.value_hash for e in ends}, rules, instants, former, between=False)
         facts, shared = recalled.facts, recalled.shared
         inside = (facts.nodes() - shared).union(ends, *facts.forced)
         region = Region(facts, await replayed.concluded_at(connection, inside, instants.known_at), shared)
         region.resolving = await replayed.resolving_among(connection, region.known)
-        region.contested = contests(facts, rules, shared).open
-        if instants.as_of != END_OF_TIME:
-            settle(region, [], rules, self._new_id)
-        for end in ends:
-            if end not in region.known.links:
-                raise await nobody(connection, end, rules, instants, former)
         loaded = Loaded(region)
         for (kind, decided), decision_id in recalled.decisions.items():
             loaded.decide(kind, decided, Evidence(0, decision_id))
         return loaded
+
+    def _conclude(self, region: Region, rules: Rules, instants: Instants) -> None:
+        """As of an instant, what these rules make of what had happened by then."""
+        region.contested = contests(region.facts, rules, region.shared).open
+        if instants.as_of != END_OF_TIME:
+            settle(region, [], rules, self._new_id)
 
     async def _closed(self, connection: Any, page: list[bytes], rules: Rules, verdicts: dict[bytes, bool]) -> Loaded:
         """Whole components, of what links now and of what would under these rules."""

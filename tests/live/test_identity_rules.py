@@ -20,6 +20,7 @@ from shared.errors import TooLarge
 from shared.events import customer as events
 from shared.events.promotion import identifiers_of
 from shared.identifiers import hash_of, normalise
+from shared.ids import id_maker
 from shared.instants import END_OF_TIME, now_us
 from shared.log import LogReader
 from tests.live.test_identity import Store, in_units, names, oracle, partition_of_store, store, traffic
@@ -35,8 +36,9 @@ STRICT = """{"namespaces": [{"name": "email", "limit": 1}, {"name": "user_id", "
 
 
 async def activator(store: Store) -> Activator:
-    """Of a process that has just started."""
-    return (await store.parts()).activator
+    """Of a process that has just started; it checks in this one, where a test may want other limits."""
+    parts = await store.parts()
+    return Activator(store.pool, parts.ledger, parts.unifier.graph, parts.simulation.rules, now_us, id_maker(now_us))
 
 
 async def activate(store: Store, document: RulesDocument, name: str) -> Activation:

@@ -1,6 +1,7 @@
 """Another model on a real PostgreSQL: its report is what comes to pass, and the old one gives the old partition."""
 
 import json
+from collections.abc import AsyncGenerator
 from random import Random
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from services.identity import model_simulating
 from services.identity.graph.difference import Difference
 from services.identity.graph.resolve import resolve
-from services.identity.graph.rules import DEFAULT_RULES
+from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.matching.model import probability_of, weight_of
 from services.identity.model_activating import ActivateModel, ModelActivator
+from services.identity.model_simulating import ModelSimulation
 from services.identity.records.likeness import Comparer
 from services.identity.simulating import Progress
 from services.identity.tables import modelbook
@@ -19,6 +21,8 @@ from services.identity.tables.modelbook import ModelActivation, read, shipped
 from shared.errors import Conflict, InvalidInput, WrongState
 from shared.events import customer as events
 from shared.events.wire import decode_unit
+from shared.ids import id_maker
+from shared.instants import now_us
 from shared.log import LogReader
 from tests.live.test_identity import Store, in_units, partition_of_store, sighting_of, store
 from tests.live.test_matching import CAP, matched, settled, traffic, writers
@@ -34,9 +38,18 @@ def shifted(bits: float) -> str:
     return json.dumps(document)
 
 
+def simulation(store: Store) -> ModelSimulation:
+    return ModelSimulation(store.pool, store.vault, id_maker(now_us), CAP)
+
+
 async def activator(store: Store) -> ModelActivator:
-    """Of a process that has just started."""
-    return (await store.parts(CAP)).model_activator
+    """Of a process that has just started; it checks in this one, where a test may want other limits."""
+    parts = await store.parts(CAP)
+
+    def check(document: str, rules: Rules) -> AsyncGenerator[Progress, None]:
+        return simulation(store).run(read(document), rules)
+
+    return ModelActivator(parts.ledger, check, now_us, id_maker(now_us), parts.matcher.tell)
 
 
 async def activate(store: Store, document: str, name: str) -> ModelActivation:
@@ -47,8 +60,7 @@ async def activate(store: Store, document: str, name: str) -> ModelActivation:
 
 
 async def checked(store: Store, document: str) -> Difference:
-    simulation = (await store.parts(CAP)).model_simulation
-    steps = [step async for step in simulation.run(read(document))]
+    steps = [step async for step in simulation(store).run(read(document), DEFAULT_RULES)]
     assert isinstance(steps[-1], Progress)
     assert steps[-1].identifiers == steps[-1].of
     return steps[-1].found

@@ -4,7 +4,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from services.identity.graph.crowding import shared
-from services.identity.graph.difference import Difference, difference
+from services.identity.graph.difference import Difference, Tally
 from services.identity.graph.facts import Node
 from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
@@ -16,6 +16,7 @@ class RuledStore(Store):
     """`activate`, then `resettle` page by page until nothing is `waiting`."""
 
     waiting: list[Node] = field(default_factory=list)
+    checked: list[set[Node]] = field(default_factory=list)  # what a check looked at, page by page
 
     def activate(self, rules: Rules) -> None:
         self.rules = rules
@@ -57,14 +58,12 @@ class RuledStore(Store):
 
     def check(self, rules: Rules, size: int) -> Difference:
         """In pages, nothing written."""
-        found, beyond = Difference(), b""
-        ordered = sorted(self.nodes(), key=lambda node: node.value_hash)
-        while ordered:
-            page, ordered = ordered[:size], ordered[size:]
-            region = self.region_for(set(page), rules)
-            found.add(difference(region, rules, self.new_id, within=(beyond, page[-1].value_hash)))
-            beyond = page[-1].value_hash
-        return found
+        tally, node_of = Tally(), {node.value_hash: node for node in self.nodes()}
+        ordered = sorted(node_of)
+        for page in (ordered[at : at + size] for at in range(0, len(ordered), size)):
+            self.checked.append(left := {node_of[value_hash] for value_hash in tally.left(page)})
+            tally.take(page, self.region_for(left, rules) if left else None, rules, self.new_id)
+        return tally.found
 
     def _along(self, region: Region, returning: set[Node]) -> set[Node]:
         """With what is settled anew goes what links again under other rules, and all that may take part in more sightings, or in

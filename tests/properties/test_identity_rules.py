@@ -164,6 +164,17 @@ def test_the_report_is_what_happens_when_it_is_applied_at_once(
     assert report.returned == len(silent_before - silent), "what is contested instead of shared links nobody either"
 
 
+@given(sightings, rules_of_the_day, rules_of_the_day, st.integers(1, 5))
+def test_what_hangs_together_is_settled_once_however_small_the_pages_are(
+    seen: list[Sighting], before: Rules, after: Rules, size: int
+) -> None:
+    store = filled(seen, before)
+    store.check(after, size)
+    component_of = store.whole.component_of
+    settled = [{component_of[node] for node in page if node in component_of} for page in store.checked]
+    assert sum(map(len, settled)) <= len(set(component_of.values()))
+
+
 @given(sightings, rules_of_the_day, nodes, nodes, st.sampled_from(acts))
 def test_simulating_a_decision_equals_taking_it(seen: list[Sighting], rules: Rules, one: Node, other: Node, act: Act) -> None:
     store = filled(seen, rules)

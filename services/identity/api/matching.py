@@ -13,12 +13,12 @@ from msgspec.msgpack import Decoder
 
 from services.identity.api.named import asked_instants, customer_or_node, linked_customer
 from services.identity.api.weights import comparison
+from services.identity.checks import Checks
 from services.identity.explaining import Explanations
 from services.identity.graph.difference import Difference
 from services.identity.graph_writer import GraphWriter
 from services.identity.matcher import Matcher
 from services.identity.model_activating import ActivateModel, ModelActivator
-from services.identity.model_simulating import ModelSimulation
 from services.identity.recall import NOW
 from services.identity.records.likeness import RecordPair
 from services.identity.simulating import Progress as Looked
@@ -48,7 +48,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         matcher: Matcher,
         graph: GraphWriter,
         activator: ModelActivator,
-        simulation: ModelSimulation,
+        checks: Checks,
         explanations: Explanations,
     ) -> None:
         self._pool = pool
@@ -57,7 +57,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         self._comparing = matcher.comparing
         self._graph = graph
         self._activator = activator
-        self._simulation = simulation
+        self._checks = checks
         self._explanations = explanations
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
@@ -97,8 +97,8 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         return pb.ListModelsResponse(models=[_version(one) for one in await modelbook.history(self._graph.ledger.reader)])
 
     async def CheckModel(self, request: pb.CheckModelRequest, context: Any) -> AsyncIterator[pb.CheckModelResponse]:
-        model = await asyncio.to_thread(modelbook.read, request.document)
-        async with aclosing(self._simulation.run(model)) as pages:
+        await asyncio.to_thread(modelbook.read, request.document)  # or it is refused
+        async with aclosing(self._checks.model(request.document, self._graph.rules)) as pages:
             async for looked in pages:
                 yield pb.CheckModelResponse(
                     checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)

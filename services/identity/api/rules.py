@@ -11,6 +11,7 @@ from c360.identity.v1 import rules_pb2_grpc
 from services.identity import replayed
 from services.identity.activating import ActivateRules, Activator
 from services.identity.api.named import asked_instants, customer_or_node
+from services.identity.checks import Checks
 from services.identity.domain.decision import Kind
 from services.identity.domain.rules_document import read, rules_of, to_json
 from services.identity.explaining import Explanations
@@ -40,6 +41,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         pool: Any,
         ledger: Ledger,
         activator: Activator,
+        checks: Checks,
         simulation: Simulation,
         explanations: Explanations,
         lookup_key: bytes,
@@ -48,6 +50,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
         self._pool = pool
         self._ledger = ledger
         self._activator = activator
+        self._checks = checks
         self._simulation = simulation
         self._explanations = explanations
         self._lookup_key = lookup_key
@@ -74,7 +77,7 @@ class RulesApi(rules_pb2_grpc.RulesServiceServicer):
 
     async def CheckRules(self, request: pb.CheckRulesRequest, context: Any) -> AsyncIterator[pb.CheckRulesResponse]:
         document = read(request.document, self._lookup_key)
-        async with aclosing(self._simulation.rules(rules_of(document, 0))) as pages:
+        async with aclosing(self._checks.rules(rules_of(document, 0))) as pages:
             async for looked in pages:
                 yield pb.CheckRulesResponse(
                     checked_identifiers=looked.identifiers, identifiers=looked.of, difference=_difference(looked.found)

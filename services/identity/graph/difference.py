@@ -1,6 +1,6 @@
 """What other rules or decisions would change: customers that would merge and split, told from before and after. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
@@ -12,11 +12,10 @@ from shared.ids import NewId
 
 MAX_EXAMPLES = 20  # of each kind
 MAX_CUSTOMERS = 20  # of an example
+MAX_AHEAD = 1_000_000  # value hashes that a tally remembers, about 100 bytes each; beyond, components are settled again
 
 Named = Mapping[Node, bytes]  # {identifier: the customer that answers for whom it names}
 Amend = Callable[[Region], None]
-Within = tuple[bytes, bytes]  # behind the first, up to the last
-EVERYTHING: Within = (b"", b"\xff" * 32)
 
 
 def unchanged(region: Region) -> None:
@@ -85,16 +84,42 @@ def _gathered(nodes: Iterable[Node], by: Named, into: Named) -> list[tuple[bytes
     return sorted(tuple(sorted(found)) for found in gathered.values())
 
 
-def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = unchanged, within: Within = EVERYTHING) -> Difference:
-    """What would change if the region were settled under these rules, with its facts amended; `region` stays as it is.
+def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = unchanged) -> Difference:
+    """What would change if the region were settled under these rules, with its facts amended; `region` stays as it is."""
+    return changed(region, _settled(region, rules, new_id, amend))
 
-    Has to hold whole components, of what links now and of what would. Counted are those whose smallest hash is `within`: so
-    regions that pages of hashes touch count each component once.
+
+@dataclass(slots=True)
+class Tally:
+    """Of pages of all value hashes, in their order: what would change. Each component is settled and counted once, with the page that
+    has its smallest hash, which is the first that touches it.
     """
+
+    found: Difference = field(default_factory=Difference)
+    _up_to: bytes = b""
+    _ahead: set[bytes] = field(default_factory=set)  # of components that are counted, behind the pages so far
+
+    def left(self, page: Sequence[bytes]) -> list[bytes]:
+        """Of the next page, what has to be looked at."""
+        return [value_hash for value_hash in page if value_hash not in self._ahead]
+
+    def take(self, page: Sequence[bytes], region: Region | None, rules: Rules, new_id: NewId, amend: Amend = unchanged) -> None:
+        """`region` has whole components of what was `left` of the page, of what links now and of what would; None: nothing was."""
+        if region is not None:
+            after = _settled(region, rules, new_id, amend)
+            counted = _counted(region, after, self._up_to, page[-1])
+            self.found.add(changed(region, after, counted))
+            if len(self._ahead) < MAX_AHEAD:
+                self._ahead |= {node.value_hash for node in counted if node.value_hash > page[-1]}
+        self._ahead.difference_update(page)
+        self._up_to = page[-1]
+
+
+def _settled(region: Region, rules: Rules, new_id: NewId, amend: Amend) -> Region:
     after = copied(region)
     amend(after)
     settle(after, [], rules, new_id)
-    return changed(region, after, _counted(region, after, within))
+    return after
 
 
 def copied(region: Region) -> Region:
@@ -127,8 +152,8 @@ def changed(before: Region, after: Region, counted: Collection[Node] | None = No
     return found
 
 
-def _counted(before: Region, after: Region, within: Within) -> set[Node]:
-    """Identifiers of components that are within, joined by all that links now or would."""
+def _counted(before: Region, after: Region, behind: bytes, up_to: bytes) -> set[Node]:
+    """Identifiers of components, joined by all that links now or would, whose smallest hash is between these."""
     gathered: dict[object, list[Node]] = {}
     for later, region in enumerate((before, after)):
         for node, component in region.component_of.items():
@@ -147,4 +172,4 @@ def _counted(before: Region, after: Region, within: Within) -> set[Node]:
             one, other = root(members[0]), root(node)
             tree[other] = one
             least[one] = min(least[one], least[other])
-    return {node for node in nodes if within[0] < least[root(node)] <= within[1]}
+    return {node for node in nodes if behind < least[root(node)] <= up_to}

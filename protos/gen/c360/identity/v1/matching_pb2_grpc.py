@@ -101,7 +101,9 @@ class MatchingServiceServicer:
     def CheckModel(self, request, context):
         """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
         answers with how far it is, and in the last message with everything.
-        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
+        It is done in a process of its own, and ends with the call; it counts as one of the two of CheckRules.
+        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY),
+        UNAVAILABLE (CHECK_ENDED), DEADLINE_EXCEEDED (STREAM_NOT_READ).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

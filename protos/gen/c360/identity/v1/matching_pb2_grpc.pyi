@@ -44,7 +44,9 @@ class MatchingServiceStub:
     CheckModel: _grpc.UnaryStreamMultiCallable[_matching_pb2.CheckModelRequest, _matching_pb2.CheckModelResponse]
     """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
     answers with how far it is, and in the last message with everything.
-    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
+    It is done in a process of its own, and ends with the call; it counts as one of the two of CheckRules.
+    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY),
+    UNAVAILABLE (CHECK_ENDED), DEADLINE_EXCEEDED (STREAM_NOT_READ).
     """
     ActivateModel: _grpc.UnaryStreamMultiCallable[_matching_pb2.ActivateModelRequest, _matching_pb2.ActivateModelResponse]
     """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
@@ -91,7 +93,9 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     CheckModel: _aio.UnaryStreamMultiCallable[_matching_pb2.CheckModelRequest, _matching_pb2.CheckModelResponse]  # type: ignore[assignment]
     """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
     answers with how far it is, and in the last message with everything.
-    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
+    It is done in a process of its own, and ends with the call; it counts as one of the two of CheckRules.
+    Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY),
+    UNAVAILABLE (CHECK_ENDED), DEADLINE_EXCEEDED (STREAM_NOT_READ).
     """
     ActivateModel: _aio.UnaryStreamMultiCallable[_matching_pb2.ActivateModelRequest, _matching_pb2.ActivateModelResponse]  # type: ignore[assignment]
     """ActivateModel checks a model and puts it in force. It answers with how far the check is, and in the last message with what
@@ -153,7 +157,9 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_matching_pb2.CheckModelResponse], _abc.AsyncIterator[_matching_pb2.CheckModelResponse]]:
         """CheckModel tells what another model would change, with examples: all records are compared by it; nothing is written. It
         answers with how far it is, and in the last message with everything.
-        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE).
+        It is done in a process of its own, and ends with the call; it counts as one of the two of CheckRules.
+        Errors: INVALID_ARGUMENT (MODEL_INVALID, HOUSEHOLD_TRAP), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY),
+        UNAVAILABLE (CHECK_ENDED), DEADLINE_EXCEEDED (STREAM_NOT_READ).
         """
 
     @_abc_1.abstractmethod

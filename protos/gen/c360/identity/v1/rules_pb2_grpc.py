@@ -84,7 +84,9 @@ class RulesServiceServicer:
     def CheckRules(self, request, context):
         """CheckRules tells what other rules would change, by applying them to copies of everything that is stored. Nothing is
         written. A message comes for every page of identifiers; the last one has the whole difference.
-        Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE).
+        It is done in a process of its own, and ends with the call: two go on at a time, one more is refused.
+        Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY), UNAVAILABLE
+        (CHECK_ENDED: its process came to an end), DEADLINE_EXCEEDED (STREAM_NOT_READ: one message wasn't within 20 s, or all within 60 s).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +97,7 @@ class RulesServiceServicer:
         has the activated version, from which on every event is judged by them. What was concluded before follows in pages,
         by itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
         Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED), and as CheckRules.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,14 +42,16 @@ class RulesServiceStub:
     CheckRules: _grpc.UnaryStreamMultiCallable[_rules_pb2.CheckRulesRequest, _rules_pb2.CheckRulesResponse]
     """CheckRules tells what other rules would change, by applying them to copies of everything that is stored. Nothing is
     written. A message comes for every page of identifiers; the last one has the whole difference.
-    Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE).
+    It is done in a process of its own, and ends with the call: two go on at a time, one more is refused.
+    Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY), UNAVAILABLE
+    (CHECK_ENDED: its process came to an end), DEADLINE_EXCEEDED (STREAM_NOT_READ: one message wasn't within 20 s, or all within 60 s).
     """
     ActivateRules: _grpc.UnaryStreamMultiCallable[_rules_pb2.ActivateRulesRequest, _rules_pb2.ActivateRulesResponse]
     """ActivateRules puts rules in force. It counts what they change, as CheckRules does, a message a page; the last message
     has the activated version, from which on every event is judged by them. What was concluded before follows in pages,
     by itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
     Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-    FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED), and as CheckRules.
     """
     Simulate: _grpc.UnaryUnaryMultiCallable[_rules_pb2.SimulateRequest, _rules_pb2.SimulateResponse]
     """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
@@ -75,14 +77,16 @@ class RulesServiceAsyncStub(RulesServiceStub):
     CheckRules: _aio.UnaryStreamMultiCallable[_rules_pb2.CheckRulesRequest, _rules_pb2.CheckRulesResponse]  # type: ignore[assignment]
     """CheckRules tells what other rules would change, by applying them to copies of everything that is stored. Nothing is
     written. A message comes for every page of identifiers; the last one has the whole difference.
-    Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE).
+    It is done in a process of its own, and ends with the call: two go on at a time, one more is refused.
+    Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY), UNAVAILABLE
+    (CHECK_ENDED: its process came to an end), DEADLINE_EXCEEDED (STREAM_NOT_READ: one message wasn't within 20 s, or all within 60 s).
     """
     ActivateRules: _aio.UnaryStreamMultiCallable[_rules_pb2.ActivateRulesRequest, _rules_pb2.ActivateRulesResponse]  # type: ignore[assignment]
     """ActivateRules puts rules in force. It counts what they change, as CheckRules does, a message a page; the last message
     has the activated version, from which on every event is judged by them. What was concluded before follows in pages,
     by itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
     Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-    FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED), and as CheckRules.
     """
     Simulate: _aio.UnaryUnaryMultiCallable[_rules_pb2.SimulateRequest, _rules_pb2.SimulateResponse]  # type: ignore[assignment]
     """Simulate tells what a decision would change: customers merged by hand, or forbidden to be one. Nothing is written.
@@ -123,7 +127,9 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_rules_pb2.CheckRulesResponse], _abc.AsyncIterator[_rules_pb2.CheckRulesResponse]]:
         """CheckRules tells what other rules would change, by applying them to copies of everything that is stored. Nothing is
         written. A message comes for every page of identifiers; the last one has the whole difference.
-        Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE).
+        It is done in a process of its own, and ends with the call: two go on at a time, one more is refused.
+        Errors: INVALID_ARGUMENT (RULES_INVALID), FAILED_PRECONDITION (REGION_TOO_LARGE), RESOURCE_EXHAUSTED (CHECK_BUSY), UNAVAILABLE
+        (CHECK_ENDED: its process came to an end), DEADLINE_EXCEEDED (STREAM_NOT_READ: one message wasn't within 20 s, or all within 60 s).
         """
 
     @_abc_1.abstractmethod
@@ -136,7 +142,7 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         has the activated version, from which on every event is judged by them. What was concluded before follows in pages,
         by itself, also after a restart; GetRules tells how far it is. Repeating a request_id answers with the same version.
         Errors: INVALID_ARGUMENT (RULES_INVALID, REQUEST_ID_MISSING, REQUEST_ID_INVALID, REASON_INVALID, NAME_INVALID),
-        FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (RULES_UNCHANGED, REGION_TOO_LARGE), ABORTED (REQUEST_ID_REUSED), and as CheckRules.
         """
 
     @_abc_1.abstractmethod
