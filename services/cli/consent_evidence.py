@@ -127,6 +127,40 @@ def diff(
     render.table("What changed", ("what", "before", "after", "which"), rows)
 
 
+def conflicts(
+    purpose: PurposeArgument,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List who has decided both ways, so that nothing is permitted until they are asked again.
+
+    By identifiers of different strength, or by some that a match alone joins. `c360 consent explain CUSTOMER PURPOSE` tells of both
+    decisions. With --json: one line each.
+
+    Example:
+      c360 consent conflicts marketing
+    """
+    from c360.consent.v1 import evidence_pb2, evidence_pb2_grpc
+
+    from services.cli import messages, paging
+    from services.cli.client import connect
+
+    request = evidence_pb2.ListConflictsRequest(purpose=purpose)
+    with connect("consent") as channel:
+        call = evidence_pb2_grpc.EvidenceServiceStub(channel).ListConflicts
+        found = [messages.plain(one) for one in paging.entries(call, request, "conflicts", limit, timeout_s)]
+    if as_json:
+        for one in found:
+            render.line(one)
+        return
+    rows = [
+        (one["namespace"], one["identifier_hash"][: render.SHOWN_DIGITS], one["customer_id"], one["decision_id"], one["against"])
+        for one in found
+    ]
+    render.table("Conflicts", ("namespace", "identifier", "customer", "would permit", "stands against it"), rows)
+
+
 def _verdict(explanation: dict[str, Any]) -> str:
     return f"{'permitted' if explanation['permitted'] else 'not permitted'}: {explanation['reason']}"
 

@@ -22,6 +22,7 @@ from services.consent.api.rights_messages import RIGHTS
 from services.consent.api.signals import SignalApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
+from services.consent.conflicts import Conflicts
 from services.consent.evidence import Receipts
 from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
@@ -81,7 +82,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     )
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
     explanations = Explanations(checks, persons, decisions)
-    evidence = EvidenceApi(Receipts(decisions, definitions), explanations, progress, keyring.lookup_key)
+    conflicts = Conflicts(checks, decisions)
+    evidence = EvidenceApi(Receipts(decisions, definitions), explanations, conflicts, progress, keyring.lookup_key)
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     evidence_key = EvidenceKey(keyring.lookup_key)
     receiver = Receiver(pool, definitions, log, evidence_key, new_id)

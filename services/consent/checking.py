@@ -159,7 +159,10 @@ def _judged(case: Case, named: Named, core: bytes) -> Verdict:
     """An identifier that is decided about by itself is asked about by itself."""
     if not isinstance(named, ByIdentifier):
         return judge(case, core)
-    purpose = case.purpose
-    if purpose.scope == "identifier" or named.namespace in purpose.contact_points:
+    if decided_by_itself(case.purpose, named.namespace):
         return judge_point(case, named.value_hash)
     return judge(case, case.bond(named.value_hash).core)
+
+
+def decided_by_itself(purpose: PurposeDefined, namespace: str) -> bool:
+    return purpose.scope == "identifier" or namespace in purpose.contact_points

@@ -165,6 +165,17 @@ class Decisions:
         rows = await self._pool.fetch("SELECT * FROM decisions WHERE request_id = ANY($1::text[])", list(request_ids))
         return {row["request_id"]: _placed_decision(row) for row in rows}
 
+    async def decided_about(self, purpose: str, after: bytes, limit: int) -> list[tuple[str, bytes]]:
+        """(namespace, hash) of identifiers that a decision about the purpose is bound to, by hash, from behind one on."""
+        rows = await self._pool.fetch(
+            """SELECT DISTINCT ON (value_hash) * FROM decisions WHERE purpose = $1 AND value_hash > $2
+               ORDER BY value_hash, pos LIMIT $3""",
+            purpose,
+            after,
+            limit,
+        )
+        return [(_placed_decision(row).event.namespace, row["value_hash"]) for row in rows]
+
     async def of_id(self, decision_id: bytes) -> Placed[DecisionRecorded] | None:
         row = await self._pool.fetchrow("SELECT * FROM decisions WHERE decision_id = $1", decision_id)
         return _placed_decision(row) if row else None

@@ -5,8 +5,10 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from c360.common.v1.common_pb2 import CustomerRef
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2 as pb
+from c360.consent.v1 import evidence_pb2
+from c360.consent.v1.evidence_pb2_grpc import EvidenceServiceStub
 from c360.consent.v1.registry_pb2 import LEGAL_BASIS_CONSENT, LEGAL_BASIS_CONTRACT
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -68,3 +70,43 @@ async def test_a_verdict_is_explained_and_its_change_is_too(shop: Shop) -> None:
     shown = (await asyncio.to_thread(run, "consent", "explain", f"email:{anna.value}", name)).stdout
     assert "NOBODY_ASKED" in shown
     assert first.decision_id in shown
+
+
+async def test_who_decided_both_ways_is_listed_once_until_they_are_asked_again(shop: Shop) -> None:
+    name, run = await shop.personal_purpose(), Command(shop.stack.data_directory).run
+
+    async def listed() -> dict[str, tuple[str, str]]:
+        answer = await asyncio.to_thread(run, "consent", "conflicts", name, "--json")
+        return {one["customer_id"]: (one["decision_id"], one["against"]) for one in map(json.loads, answer.stdout.splitlines())}
+
+    people: list[tuple[str, Identifier, Identifier, pb.RecordDecisionResponse, pb.RecordDecisionResponse]] = []
+    for _ in range(3):
+        account, device = (
+            Identifier(namespace="user_id", value=uuid4().hex),
+            Identifier(namespace="anonymous_id", value=uuid4().hex),
+        )
+        customer, position = await shop.founded(account, device)
+        denied = await shop.decide(account, name, pb.OUTCOME_REFUSED)
+        granted = await shop.decide(device, name, pb.OUTCOME_GRANTED)
+        await shop.check(name, position, identifier=account)
+        people.append((customer, account, device, granted, denied))
+    await shop.decide(an_email(), name, pb.OUTCOME_GRANTED)
+    await shop.decide(an_email(), name, pb.OUTCOME_WITHDRAWN)
+    expected = {customer: (granted.decision_id, denied.decision_id) for customer, _, _, granted, denied in people}
+    assert await listed() == expected
+    for customer, (granted_id, denied_id) in expected.items():
+        checked = await shop.check(name, customer_id=customer)
+        assert (checked.reason, checked.decision_id) == ("CONSENT_CONFLICT", granted_id), denied_id
+    pages, token = [], ""
+    while True:
+        asked = evidence_pb2.ListConflictsRequest(purpose=name, page_size=1, page_token=token)
+        page = await EvidenceServiceStub(shop.channel).ListConflicts(asked, timeout=DEADLINE_S)
+        pages += [one.customer_id for one in page.conflicts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert sorted(pages) == sorted(expected)
+    asked_again, account = people[0][0], people[0][1]
+    await shop.decide(account, name, pb.OUTCOME_GRANTED)
+    del expected[asked_again]
+    assert await listed() == expected

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.consent.checking import Brief, ByIdentifier, decided_by_itself
+from services.consent.conflicts import is_told_by
 from services.consent.domain.explaining import AGAINST, DECIDES, OLDER, Change, Told, belonging, changes, role
 from shared.consent_rule import Case, judge
 from shared.events.consent import DecisionRecorded, Outcome, Scope
@@ -45,6 +47,19 @@ def test_what_was_denied_stays_denied_whatever_is_missing_of_what_did_not_decide
     some: list[DecisionRecorded] = data.draw(st.lists(st.sampled_from(others), unique_by=id)) if others else []
     if deciding and not judge(case, ASKED).permitted:
         assert not judge(Case(case.purpose, deciding + some, case.now, case.bonds), ASKED).permitted
+
+
+@given(CASES)
+def test_a_conflict_is_told_once_by_each_who_has_one(case: Case) -> None:
+    """By one identifier of a core, or by each that is decided about by itself."""
+    decided = {ByIdentifier(one.namespace, one.identifier_hash) for one in case.decisions}
+    briefs = {one: Brief(one, ASKED, case, []) for one in decided}
+    torn = {one for one, brief in briefs.items() if brief.verdict().against}
+    telling = {one for one in torn if is_told_by(briefs[one], one)}
+    alone = {one for one in torn if decided_by_itself(case.purpose, one.namespace)}
+    assert alone <= telling
+    cores = [case.bond(one.value_hash).core for one in telling - alone]
+    assert sorted(cores) == sorted({case.bond(one.value_hash).core for one in torn - alone})
 
 
 def told(case: Case, version: int = 1) -> Told:

@@ -9,6 +9,7 @@ from c360.consent.v1 import evidence_pb2_grpc
 from services.consent.api.asking import asked_instant, instant_in, position
 from services.consent.api.audiences import named
 from services.consent.api.decisions import decision_message
+from services.consent.conflicts import Conflict, Conflicts
 from services.consent.domain.explaining import Change
 from services.consent.domain.receipts import Format, hash_of
 from services.consent.evidence import Receipts
@@ -17,8 +18,10 @@ from shared.errors import InvalidInput
 from shared.ids import from_text, to_text
 from shared.positions import Progress
 from shared.rpc.edge import freshness
+from shared.rpc.paging import Page, token_of
 from shared.rpc.server import seconds_left
 
+BY_HASH: Final = msgspec.msgpack.Decoder(bytes)
 FORMATS: Final[dict[pb.ReceiptFormat.ValueType, Format]] = {
     pb.RECEIPT_FORMAT_KANTARA: "kantara",
     pb.RECEIPT_FORMAT_ISO_27560: "iso_27560",
@@ -26,8 +29,11 @@ FORMATS: Final[dict[pb.ReceiptFormat.ValueType, Format]] = {
 
 
 class EvidenceApi(evidence_pb2_grpc.EvidenceServiceServicer):
-    def __init__(self, receipts: Receipts, explanations: Explanations, progress: Progress, lookup_key: bytes) -> None:
+    def __init__(
+        self, receipts: Receipts, explanations: Explanations, conflicts: Conflicts, progress: Progress, lookup_key: bytes
+    ) -> None:
         self._receipts = receipts
+        self._conflicts = conflicts
         self._explanations = explanations
         self._progress = progress
         self._lookup_key = lookup_key
@@ -52,6 +58,22 @@ class EvidenceApi(evidence_pb2_grpc.EvidenceServiceServicer):
         return pb.DiffCheckResponse(
             before=_explanation(before), after=_explanation(after), changes=[_change(change) for change in changes]
         )
+
+    async def ListConflicts(self, request: pb.ListConflictsRequest, _context: Any) -> pb.ListConflictsResponse:
+        page = Page(request, BY_HASH)
+        found, last = await self._conflicts.of(request.purpose, page.after or b"", page.size)
+        return pb.ListConflictsResponse(conflicts=[_conflict(one) for one in found], next_page_token=token_of(last) if last else "")
+
+
+def _conflict(one: Conflict) -> pb.Conflict:
+    return pb.Conflict(
+        identifier_hash=one.identifier.value_hash.hex(),
+        namespace=one.identifier.namespace,
+        customer_id=to_text(one.customer) if one.customer else "",
+        decision_id=to_text(one.verdict.decision_id),
+        against=to_text(one.verdict.against),
+        evidence=[position(pos) for pos in one.evidence],
+    )
 
 
 def _explanation(explained: Explained) -> pb.Explanation:

@@ -110,6 +110,7 @@ def upgrade() -> None:
             decision    bytea NOT NULL
         );
         CREATE INDEX decisions_by_identifier ON decisions (value_hash, purpose);
+        CREATE INDEX decisions_by_purpose ON decisions (purpose, value_hash);
         CREATE TABLE signals ( -- what was received, with its text, which is sealed
             pos         int8  PRIMARY KEY,
             value_hash  bytea NOT NULL,

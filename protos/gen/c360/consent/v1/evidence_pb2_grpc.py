@@ -50,6 +50,11 @@ class EvidenceServiceStub:
                 request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckRequest.SerializeToString,
                 response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckResponse.FromString,
                 _registered_method=True)
+        self.ListConflicts = channel.unary_unary(
+                '/c360.consent.v1.EvidenceService/ListConflicts',
+                request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsResponse.FromString,
+                _registered_method=True)
 
 
 class EvidenceServiceServicer:
@@ -83,6 +88,15 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConflicts(self, request, context):
+        """ListConflicts lists who has decided about a purpose both ways, by identifiers of different strength or by identifiers that a match
+        alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvidenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +114,11 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.DiffCheck,
                     request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckRequest.FromString,
                     response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckResponse.SerializeToString,
+            ),
+            'ListConflicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConflicts,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +203,33 @@ class EvidenceService:
             '/c360.consent.v1.EvidenceService/DiffCheck',
             c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckRequest.SerializeToString,
             c360_dot_consent_dot_v1_dot_evidence__pb2.DiffCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConflicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.consent.v1.EvidenceService/ListConflicts',
+            c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,11 @@ class EvidenceServiceStub:
     """DiffCheck tells what Check answers as of two instants, and what made the difference.
     Errors: as ExplainCheck.
     """
+    ListConflicts: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListConflictsRequest, _evidence_pb2.ListConflictsResponse]
+    """ListConflicts lists who has decided about a purpose both ways, by identifiers of different strength or by identifiers that a match
+    alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """
 
 @_typing.type_check_only
 class EvidenceServiceAsyncStub(EvidenceServiceStub):
@@ -68,6 +73,11 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     DiffCheck: _aio.UnaryUnaryMultiCallable[_evidence_pb2.DiffCheckRequest, _evidence_pb2.DiffCheckResponse]  # type: ignore[assignment]
     """DiffCheck tells what Check answers as of two instants, and what made the difference.
     Errors: as ExplainCheck.
+    """
+    ListConflicts: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListConflictsRequest, _evidence_pb2.ListConflictsResponse]  # type: ignore[assignment]
+    """ListConflicts lists who has decided about a purpose both ways, by identifiers of different strength or by identifiers that a match
+    alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
+    Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
 
 class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -104,6 +114,17 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evidence_pb2.DiffCheckResponse, _abc.Awaitable[_evidence_pb2.DiffCheckResponse]]:
         """DiffCheck tells what Check answers as of two instants, and what made the difference.
         Errors: as ExplainCheck.
+        """
+
+    @_abc_1.abstractmethod
+    def ListConflicts(
+        self,
+        request: _evidence_pb2.ListConflictsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ListConflictsResponse, _abc.Awaitable[_evidence_pb2.ListConflictsResponse]]:
+        """ListConflicts lists who has decided about a purpose both ways, by identifiers of different strength or by identifiers that a match
+        alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
+        Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
 
 def add_EvidenceServiceServicer_to_server(servicer: EvidenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
