@@ -23,6 +23,7 @@ from services.cli import (
     profile,
     profile_rules,
     render,
+    rights,
     segments,
     sources,
     vault,
@@ -110,6 +111,7 @@ identity.app.add_typer(identity_decisions.app)
 identity.app.add_typer(identity_matching.app, name="match")
 app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
+app.add_typer(rights.app, name="rights")
 app.add_typer(parked.app, name="parked")
 segments.app.command()(watch_segment)
 app.add_typer(segments.app, name="segments")

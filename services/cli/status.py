@@ -11,18 +11,22 @@ from services.cli import render
 from services.cli.client import open_channel
 from services.cli.endpoints import SERVICES, Service, find_address
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
+from services.cli.paging import PAGE
 
 
 def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
-    """Show the health and address of every service, and what identity is still following. Exit code 1 if any is not SERVING."""
+    """Show the health and address of every service, what identity is still following, and which rights requests are due. Exit code 1 if any is not SERVING."""
     found = _ask_all(timeout_s)
     identity = next(item for item in found if item["service"] == "identity")
     under_way = _under_way(identity["address"], timeout_s) if identity["status"] == "SERVING" else []
+    consent = next(item for item in found if item["service"] == "consent")
+    due = _due(consent["address"], timeout_s) if consent["status"] == "SERVING" else []
     if as_json:
-        render.document([item | ({"under_way": under_way} if item is identity else {}) for item in found])
+        more = {"identity": {"under_way": under_way}, "consent": {"due": due}}
+        render.document([item | more.get(item["service"], {}) for item in found])
     else:
         render.table("Services", ("service", "address", "status"), [tuple(item.values()) for item in found])
-        for told in under_way:
+        for told in under_way + due:
             render.note(told)
     if any(item["status"] != "SERVING" for item in found):
         raise typer.Exit(1)
@@ -59,6 +63,20 @@ def _under_way(address: str, timeout_s: float) -> list[str]:
     if not model.activation.settled:
         told.append(f"model {model.version}: {model.compared_records} of {model.records} records are compared by it")
     return told
+
+
+def _due(address: str, timeout_s: float) -> list[str]:
+    """How many rights requests are open, and until when the first of them has to be answered."""
+    from c360.consent.v1 import rights_pb2, rights_pb2_grpc
+
+    with open_channel(address) as channel:
+        stub: rights_pb2_grpc.RightsServiceStub = rights_pb2_grpc.RightsServiceStub(channel)
+        page = stub.ListRightsRequests(rights_pb2.ListRightsRequestsRequest(page_size=PAGE), timeout=timeout_s)
+    if not page.requests:
+        return []
+    several = f"{len(page.requests)}{' or more' if page.next_page_token else ''}"
+    overdue = sum(one.overdue for one in page.requests)
+    return [f"rights requests: {several} open, {overdue} overdue, the first due on {page.requests[0].due_date}; `c360 rights list`"]
 
 
 def _word(call: Any) -> str:
