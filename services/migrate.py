@@ -19,6 +19,7 @@ from shared.vault import FileKeyring
 
 ROOT = Path(__file__).parent
 SERVICES = ("ingest", "identity", "profile", "consent")
+LOGS = (*SERVICES, "disclosures")  # the last is profile's too, in a schema of its own
 DATABASE = "c360"
 VAULT_DATABASE = "c360_vault"
 
@@ -90,9 +91,9 @@ def of_database(url: str, database: str) -> str:
 def _ensure_partitions(settings: MigrateSettings) -> None:
     """The customer log has as many as configured, for ever; the other logs have one."""
     with psycopg.connect(of_database(settings.admin_url, DATABASE), autocommit=True) as admin:
-        for service in SERVICES:
-            heads = sql.Identifier(service, "partition_heads")
-            wanted = settings.partitions if service == "profile" else 1
+        for log in LOGS:
+            heads = sql.Identifier(log, "partition_heads")
+            wanted = settings.partitions if log == "profile" else 1
             row = admin.execute(sql.SQL("SELECT count(*) FROM {}").format(heads)).fetchone()
             existing = row[0] if row else 0
             if existing not in (0, wanted):
@@ -110,10 +111,10 @@ def _sign_new_partitions(settings: MigrateSettings, keyring: FileKeyring) -> Non
     sign = """INSERT INTO {} (partition, tree_size, note, made_at) VALUES (%s, 0, %s, %s)
               ON CONFLICT (partition, tree_size) DO UPDATE SET note = excluded.note"""
     with psycopg.connect(of_database(settings.admin_url, DATABASE), autocommit=True) as admin:
-        for service in SERVICES:
-            heads, events, checkpoints = (sql.Identifier(service, name) for name in ("partition_heads", "events", "checkpoints"))
+        for log in LOGS:
+            heads, events, checkpoints = (sql.Identifier(log, name) for name in ("partition_heads", "events", "checkpoints"))
             for (partition,) in admin.execute(sql.SQL(empty).format(heads, events)).fetchall():
-                tree = notes.Checkpoint(notes.origin_of(keyring.installation, service, partition), 0, merkle.EMPTY_ROOT)
+                tree = notes.Checkpoint(notes.origin_of(keyring.installation, log, partition), 0, merkle.EMPTY_ROOT)
                 admin.execute(sql.SQL(sign).format(checkpoints), [partition, notes.signed(tree.text(), keyring), now_us()])
 
 

@@ -20,6 +20,10 @@ POINTS: Final = (BEFORE_POSITION, AFTER_INSERT, BEFORE_COMMIT, AFTER_COMMIT, BEF
 MEMBERSHIPS_WRITTEN: Final = "memberships written"
 PLACE_WRITTEN: Final = "place written"
 SEGMENT_POINTS: Final = (MEMBERSHIPS_WRITTEN, PLACE_WRITTEN)
+# Of who writes down what is read: nobody was answered yet.
+BEFORE_DISCLOSURES: Final = "before the disclosures"
+AFTER_DISCLOSURES: Final = "after the disclosures"
+DISCLOSURE_POINTS: Final = (BEFORE_DISCLOSURES, AFTER_DISCLOSURES)
 
 VARIABLE: Final = "C360_FAULT"
 
@@ -30,7 +34,7 @@ class UnknownPoint(Exception):
     """The variable names a point that isn't one."""
 
 
-def arm(environ: Mapping[str, str], points: Collection[str] = POINTS + SEGMENT_POINTS) -> None:
+def arm(environ: Mapping[str, str], points: Collection[str] = POINTS + SEGMENT_POINTS + DISCLOSURE_POINTS) -> None:
     """`points` are those that the process has. Raises UnknownPoint."""
     _left.clear()
     if text := environ.get(VARIABLE):

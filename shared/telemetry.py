@@ -45,6 +45,7 @@ BACKLOG_EVENTS = Gauge("c360_backlog_events", "Events taken at the door and not 
 MATCHING_BEHIND = Gauge("c360_matching_units_behind", "Units that identity handed over and matching has not taken yet")
 BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has been waiting")
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
+DISCLOSURES = Counter("c360_disclosures", "Reads that were written down before they were answered")
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])
 LOG_DAMAGED = Counter("c360_log_damaged", "Checkpoints refused because the log was altered: an alarm", ["log", "partition"])
 BUS_RECONNECTS = Counter("c360_bus_reconnects", "Lost connections to the broker")

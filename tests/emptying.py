@@ -47,6 +47,7 @@ VIEWS = {
         "decisions",
         "parked",
     ),
+    "disclosures": ("disclosed", "justified"),
 }
 HEADS = {
     "identity": (),
@@ -55,6 +56,7 @@ HEADS = {
         """segment_progress SET rules_version = 0, partition = 0, stream = '', consent = 0, differing = '{}', looked_at = 0,
                customers = 0, making = 0""",
     ),
+    "disclosures": (),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
+from c360.profile.v1.disclosure_pb2_grpc import add_DisclosureServiceServicer_to_server
 from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.history_pb2_grpc import add_HistoryServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
@@ -13,6 +14,9 @@ from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_se
 from c360.profile.v1.segment_pb2_grpc import add_SegmentServiceServicer_to_server
 from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
 
+from services.profile.api.disclosing import ReadyReads
+from services.profile.api.disclosures import SERVICE_NAME as DISCLOSURES
+from services.profile.api.disclosures import DisclosureApi
 from services.profile.api.etags import Tag, tagger
 from services.profile.api.export import ExportApi
 from services.profile.api.history import HistoryApi
@@ -22,12 +26,13 @@ from services.profile.api.rules import SERVICE_NAME as RULES
 from services.profile.api.rules import ProfileRulesApi
 from services.profile.api.segments import SegmentApi
 from services.profile.api.watch import WatchApi
-from services.profile.composition import Parts, ProfileSettings, compose
+from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
 from services.profile.follow import follow_customers
 from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor, make_app
 from services.profile.replay import Replayer
 from services.profile.tables.editions import watch
+from services.profile.who_read import WhoRead
 from shared import bus
 from shared.access_tokens import TokenFile
 from shared.bus.destructions import heed
@@ -51,10 +56,12 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     vault_pool = await open_pool(settings.vault_url, "vault")
     vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "profile")
+    disclosed_pool = await open_pool(settings.database_url, "disclosures")
     parts = compose(settings, pool, vault, client)
+    disclosures = compose_disclosures(parts, disclosed_pool)
     await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
-    _answer(server, parts, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
+    _answer(server, parts, disclosures, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
     doors = _open_http(settings, parts, keyring)
     checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions, parts.states.version_of)
 
@@ -84,7 +91,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await parts.lease.leave()
         replayer.close()
         await client.close()
-        await asyncio.gather(pool.close(), vault_pool.close())
+        await asyncio.gather(pool.close(), disclosed_pool.close(), vault_pool.close())
 
 
 def _open_http(settings: ProfileSettings, parts: Parts, keyring: FileKeyring) -> list[HttpServer]:
@@ -100,9 +107,15 @@ async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
     await asyncio.gather(server.stop(), *(door.stop() for door in doors))
 
 
-def _answer(server: RpcServer, parts: Parts, replayer: Replayer, tag: Tag, places: Places) -> None:
-    api = ProfileApi(parts.profiles, parts.timelines, replayer, parts.progress, parts.watches, parts.batches, tag, parts.ready)
-    server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
+def _answer(server: RpcServer, parts: Parts, disclosures: Disclosures, replayer: Replayer, tag: Tag, places: Places) -> None:
+    disclosed = disclosures.disclosed
+    api = ProfileApi(
+        parts.profiles, parts.timelines, replayer, parts.progress, parts.watches, parts.batches, tag, parts.ready, disclosed
+    )
+    ready = ReadyReads(parts.ready, disclosures.disclosing, "GetProfile")
+    server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
+    disclosing = DisclosureApi(parts.profiles, WhoRead(disclosures.log, parts.held))
+    server.add(add_DisclosureServiceServicer_to_server, disclosing, DISCLOSURES)
     history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)

@@ -18,6 +18,7 @@ from services.profile.clusters import (
 )
 from services.profile.domain.clocks import NOW, Instant
 from services.profile.domain.decided import KnownDecision
+from services.profile.domain.disclosure import Given
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, newest_positions
 from services.profile.enforcement import depends_on_the_person, require_unrestricted
@@ -82,8 +83,8 @@ class Profiles:
             raise InvalidInput("no such purpose is defined", reason="PURPOSE_UNKNOWN")
         return self._purposes[name]
 
-    def ready(self, answer: bytes, profile: Profile, purpose: PurposeDefined) -> Ready:
-        return Ready(answer, purpose, profile.rules, depends_on_the_person(purpose))
+    def ready(self, answer: bytes, profile: Profile, purpose: PurposeDefined, given: Given) -> Ready:
+        return Ready(answer, purpose, profile.rules, depends_on_the_person(purpose), given)
 
     def still_holds(self, ready: Ready) -> bool:
         """Whether an answer that nothing was dropped of may be served at this moment. If not, the caller is told by a new one."""
@@ -177,6 +178,11 @@ class Profiles:
             await self.permit(customer, purpose)
             await self._permit_unless_erased(await joined([customer], self._states.get), purpose)
         return erased
+
+    async def still_permits(self, customer: bytes, purpose: PurposeDefined) -> None:
+        """Of what was permitted a moment ago. Raises as `permit` where the person decides."""
+        if depends_on_the_person(purpose):
+            await self.permit_cluster(customer, purpose, self._states.get)
 
     async def permit_others(self, members: Collection[bytes], purpose: PurposeDefined) -> None:
         """Whoever was one with a customer then is asked too, as she is now: after a split it is another person.

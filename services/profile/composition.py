@@ -16,6 +16,8 @@ from services.profile.cache import LoadingCache
 from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
+from services.profile.disclosed import Disclosed
+from services.profile.disclosing import Disclosing
 from services.profile.domain.state import Held
 from services.profile.explaining import Explaining
 from services.profile.exports import Exports
@@ -36,6 +38,7 @@ from services.profile.simulating import Simulation
 from services.profile.standings import Standings
 from services.profile.sweep import Sweep
 from services.profile.tables.consents import Consents
+from services.profile.tables.disclosures import DisclosureLog
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
@@ -108,6 +111,28 @@ class Parts:
         """Their keys are gone."""
         self.held.drop(owners)
         self.hub.changed(owners)
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosures:
+    """What writes down what is read, and its log."""
+
+    log: DisclosureLog
+    disclosing: Disclosing
+    disclosed: Disclosed
+
+
+def compose_disclosures(parts: Parts, pool: Any) -> Disclosures:
+    """`pool`'s search path names the schema of disclosures."""
+    log = DisclosureLog(pool, now_us, id_maker(now_us))
+    disclosing = Disclosing(log.write, now_us)
+
+    def consent_known() -> int:
+        return parts.progress.applied("consent")
+
+    return Disclosures(
+        log, disclosing, Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known)
+    )
 
 
 def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) -> Parts:

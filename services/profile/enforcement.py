@@ -8,7 +8,7 @@ import msgspec
 from services.profile.domain.computed.definitions import Definition
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
 from services.profile.domain.state import LinkedIdentifier
-from shared.consent_rule import ALLOWED_BY_LAW, Case, judge
+from shared.consent_rule import ALLOWED_BY_LAW, Verdict
 from shared.errors import InvalidInput, NotPermitted
 from shared.events import customer as events
 from shared.events.consent import PurposeDefined
@@ -60,12 +60,10 @@ def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
         raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
 
 
-def require_permission(case: Case, core: bytes) -> int:
-    """Until when it stays so, if nothing is decided. Raises NotPermitted with the rule's reason."""
-    verdict, purpose = judge(case, core), case.purpose.name
+def require_permission(verdict: Verdict, purpose: PurposeDefined) -> None:
+    """Raises NotPermitted with the rule's reason."""
     if not verdict.permitted:
-        raise NotPermitted(f"the customer does not permit {purpose}", reason=verdict.reason, purpose=purpose)
-    return verdict.until
+        raise NotPermitted(f"the customer does not permit {purpose.name}", reason=verdict.reason, purpose=purpose.name)
 
 
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:

@@ -10,7 +10,7 @@ from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held, LinkedIdentifier
 from services.profile.enforcement import depends_on_the_person, require_permission
 from services.profile.profile import Profile
-from services.profile.reading import steady_until
+from services.profile.reading import relied_on, steady_until
 from shared.consent_rule import Case, judge, judge_point
 from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
@@ -42,9 +42,9 @@ class Permission:
     async def require(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
         """Of all of these states, whoever is only likely the same too. Raises NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""
         if depends_on_the_person(purpose):
-            case = await self._case(held, purpose)
-            for core in sorted(set(cores_of(held).values())):
-                steady_until(require_permission(case, core))
+            case, cores = await self._case(held, purpose), cores_of(held)
+            for core in sorted(set(cores.values())):
+                _require(case, core, _of_core(core, cores))
 
     async def points(
         self, identifiers: Mapping[bytes, LinkedIdentifier], held: Mapping[bytes, Held], purpose: PurposeDefined
@@ -56,6 +56,9 @@ class Permission:
         bound = [h for h, one in identifiers.items() if one.namespace in purpose.contact_points and h in case.bonds]
         verdicts = {value_hash: judge_point(case, value_hash) for value_hash in bound}
         steady_until(min((verdict.until for verdict in verdicts.values()), default=END_OF_TIME))
+        for verdict in verdicts.values():
+            if verdict.permitted:
+                relied_on(held, verdict)
         return frozenset(value_hash for value_hash, verdict in verdicts.items() if verdict.permitted)
 
     async def pointed(self, profile: Profile, customer: bytes, purpose: PurposeDefined, load: Load) -> Profile:
@@ -74,10 +77,21 @@ def permitting(customer: bytes, held: Mapping[bytes, Held], case: Case) -> dict[
     """As `Permission.permitting`, of a purpose that depends on the person."""
     cores = cores_of(held)
     own = cores[customer]
-    steady_until(require_permission(case, own))
+    _require(case, own, _of_core(own, cores))
     permitted = {own}
     for core in set(cores.values()) - permitted:
         verdict = judge(case, core)
-        steady_until(verdict.until)
+        relied_on(_of_core(core, cores), verdict)
         permitted |= {core} if verdict.permitted else set()
     return {stream: one for stream, one in held.items() if cores[stream] in permitted}
+
+
+def _require(case: Case, core: bytes, streams: Collection[bytes]) -> None:
+    """Raises NotPermitted."""
+    verdict = judge(case, core)
+    relied_on(streams, verdict)
+    require_permission(verdict, case.purpose)
+
+
+def _of_core(core: bytes, cores: Mapping[bytes, bytes]) -> list[bytes]:
+    return [stream for stream, one in cores.items() if one == core]

@@ -1,18 +1,31 @@
 """What an answer is made from: noted while it is made, wherever that is, so that whoever keeps the answer knows when to drop it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from shared.consent_rule import Verdict
+from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
 
 
 class Reading:
-    """`keys` are what was looked up in caches, found or not; from `until` on the clock alone may give another answer."""
+    """`keys` are what was looked up in caches, found or not; from `until` on the clock alone may give another answer. `evidence` are, by
+    stream, the decisions that it may be shown by, or may not."""
 
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
         self.until = END_OF_TIME
+        self.evidence: dict[bytes, set[bytes]] = {}
+        self.purpose: PurposeDefined | None = None
+        self.customer = b""
+
+    def asks(self, purpose: PurposeDefined, customer: bytes) -> None:
+        """For what, and about whom, of one customer."""
+        self.purpose, self.customer = purpose, customer
+
+    def evidence_of(self, members: Iterable[bytes]) -> tuple[bytes, ...]:
+        return tuple(sorted({decision for member in members for decision in self.evidence.get(member, ())}))
 
 
 _under_way: ContextVar[Reading | None] = ContextVar("reading", default=None)
@@ -37,3 +50,13 @@ def looked_up(keys: Collection[bytes]) -> None:
 def steady_until(instant: int) -> None:
     if (reading := _under_way.get()) is not None:
         reading.until = min(reading.until, instant)
+
+
+def relied_on(streams: Iterable[bytes], verdict: Verdict) -> None:
+    """What these may be shown by, or may not."""
+    steady_until(verdict.until)
+    if (reading := _under_way.get()) is None or not verdict.decision_id:
+        return
+    decisions = {verdict.decision_id, verdict.against} - {b""}
+    for stream in streams:
+        reading.evidence.setdefault(stream, set()).update(decisions)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
+from services.profile.domain.disclosure import Given
 from services.profile.reading import Reading
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
@@ -17,6 +18,7 @@ from shared.instants import END_OF_TIME, Clock
 READY_BYTES = 64 * 1024 * 1024
 OVERHEAD_BYTES = 1_000  # of an answer and its request, and a hundred of each key
 KEY_BYTES = 100
+FIELD_BYTES = 80
 REQUEST_BYTES_AT_MOST = 512  # a larger one is answered anew each time: it would be held besides
 MOST_KEYS = 200  # a customer of more is made anew for each call, rather than looked for at each change
 
@@ -28,6 +30,7 @@ class Ready(msgspec.Struct, frozen=True):
     purpose: PurposeDefined
     rules: object
     by_lease: bool
+    given: Given | None = None  # what is written down of it each time; None: it is answered to nobody
     keys: frozenset[bytes] = frozenset()
     until: int = END_OF_TIME
 
@@ -36,7 +39,12 @@ class Ready(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        return len(self.answer) + OVERHEAD_BYTES + KEY_BYTES * len(self.keys)
+        return len(self.answer) + OVERHEAD_BYTES + KEY_BYTES * len(self.keys) + _size_of(self.given)
+
+
+def _size_of(given: Given | None) -> int:
+    """About; names of fields are mostly in the answer too."""
+    return 0 if given is None else FIELD_BYTES * len(given.terms.fields) + KEY_BYTES * len(given.members)
 
 
 class ReadyAnswers:
@@ -51,7 +59,7 @@ class ReadyAnswers:
         self._bytes = 0
         self.changes = 0  # an answer that was begun before the last of them isn't kept
 
-    def find(self, request: bytes) -> bytes | None:
+    def find(self, request: bytes) -> Ready | None:
         ready = self._held.get(request)
         if ready is None or not self._holds(ready):
             return None
@@ -59,7 +67,7 @@ class ReadyAnswers:
             self._forget(request)
             return None
         self._held.move_to_end(request)
-        return ready.answer
+        return ready
 
     def keep(self, request: bytes, ready: Ready, reading: Reading, since: int) -> None:
         """`since` is what `changes` was before anything was read for it."""

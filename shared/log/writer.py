@@ -38,6 +38,41 @@ class ViewsReplaced(Exception):
 
 Views = Callable[[Any, list[Record]], Awaitable[None]]
 
+MOVED_PARAMETERS: Final = 11
+# What moves the heads and keeps the tree's nodes, which are few; only with all heads moved are these written.
+MOVED: Final = f"""
+    moved AS (
+        UPDATE partition_heads AS head
+        SET next_pos = new.next_pos, consumed = new.consumed::jsonb, last_recorded_at = new.last_recorded_at,
+            merkle_frontier = new.merkle_frontier
+        FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[], $7::bytea[])
+             AS new (partition, old_pos, next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier)
+        WHERE head.partition = new.partition AND head.next_pos = new.old_pos AND head.owner_epoch = new.owner_epoch
+        RETURNING head.edition
+    ), kept AS (
+        INSERT INTO merkle_nodes ({", ".join(NODE_COLUMNS)})
+        SELECT * FROM unnest($8::int4[], $9::int4[], $10::int8[], $11::bytea[])
+        WHERE (SELECT count(*) FROM moved) = cardinality($1)
+    )"""  # noqa: S608
+
+
+def moved_columns(before: Mapping[int, Head], placed: Placed) -> list[Any]:
+    """The parameters of MOVED."""
+    after = placed.heads
+    return [
+        list(after),
+        [before[partition].next_pos for partition in after],
+        [head.next_pos for head in after.values()],
+        [msgspec.json.encode(head.consumed).decode() for head in after.values()],
+        [head.last_recorded_at for head in after.values()],
+        [head.owner_epoch for head in after.values()],
+        [head.merkle_frontier for head in after.values()],
+        [partition for partition, _ in placed.nodes],
+        [node.height for _, node in placed.nodes],
+        [node.number for _, node in placed.nodes],
+        [node.hash for _, node in placed.nodes],
+    ]
+
 
 class LogWriter:
     """`pool`'s search path names the schema. Call `claim` first; only one unit at a time may be appended."""
@@ -134,34 +169,11 @@ class LogWriter:
         faults.reach(faults.AFTER_COMMIT)
 
     async def _move_heads(self, connection: Any, placed: Placed) -> None:
-        """In one round trip with the tree's nodes, which are few; only with all heads moved are these written."""
+        """In one round trip with the tree's nodes."""
         after = placed.heads
         moved, edition = await connection.fetchrow(
-            f"""WITH moved AS (
-                    UPDATE partition_heads AS head
-                    SET next_pos = new.next_pos, consumed = new.consumed::jsonb, last_recorded_at = new.last_recorded_at,
-                        merkle_frontier = new.merkle_frontier
-                    FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[], $7::bytea[])
-                         AS new (partition, old_pos, next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier)
-                    WHERE head.partition = new.partition AND head.next_pos = new.old_pos AND head.owner_epoch = new.owner_epoch
-                    RETURNING head.edition
-                ), kept AS (
-                    INSERT INTO merkle_nodes ({", ".join(NODE_COLUMNS)})
-                    SELECT * FROM unnest($8::int4[], $9::int4[], $10::int8[], $11::bytea[])
-                    WHERE (SELECT count(*) FROM moved) = cardinality($1)
-                )
-                SELECT count(*), max(edition) FROM moved""",  # noqa: S608
-            list(after),
-            [self.heads[partition].next_pos for partition in after],
-            [head.next_pos for head in after.values()],
-            [msgspec.json.encode(head.consumed).decode() for head in after.values()],
-            [head.last_recorded_at for head in after.values()],
-            [head.owner_epoch for head in after.values()],
-            [head.merkle_frontier for head in after.values()],
-            [partition for partition, _ in placed.nodes],
-            [node.height for _, node in placed.nodes],
-            [node.number for _, node in placed.nodes],
-            [node.hash for _, node in placed.nodes],
+            f"WITH {MOVED} SELECT count(*), max(edition) FROM moved",  # noqa: S608
+            *moved_columns(self.heads, placed),
         )
         if moved != len(after):
             raise Fenced("another writer has taken over these partitions")

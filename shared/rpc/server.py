@@ -36,8 +36,8 @@ OPTIONS = [
 ]
 
 
-# The answer to a request, both as they go over the wire; None when it has to be made.
-FindReady = Callable[[bytes], bytes | None]
+# The answer to a request, as it goes over the wire, once it may be sent; None when it has to be made.
+FindReady = Callable[[bytes, Any], Awaitable[bytes | None] | None]
 
 
 def seconds_left(context: Any) -> float:
@@ -176,14 +176,12 @@ def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
 
 
 def _ready_or(find: FindReady, call: Callable[[Any, Any], Awaitable[Any]], write: Any, method: str) -> Any:
-    seconds = RPC_SECONDS.labels(method, "OK")
-
     async def answer(request: bytes, context: Any) -> bytes:
-        started = time.perf_counter()
-        if (found := find(request)) is not None:
-            seconds.observe(time.perf_counter() - started)
-            _remains.add()
-            return found
+        if (coming := find(request, context)) is not None:
+            async with _edge_of(context, method):
+                found = await coming
+            if found is not None:
+                return found
         return write(await call(request, context))  # type: ignore[no-any-return]
 
     return answer

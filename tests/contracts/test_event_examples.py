@@ -11,7 +11,19 @@ import pytest
 
 from shared.events.catalogue import CATALOGUE, form_of
 
-for owner in ("callers", "consent", "customer", "erasure", "models", "profile_rules", "rights", "rules", "signals", "source"):
+for owner in (
+    "callers",
+    "consent",
+    "customer",
+    "disclosures",
+    "erasure",
+    "models",
+    "profile_rules",
+    "rights",
+    "rules",
+    "signals",
+    "source",
+):
     importlib.import_module(f"shared.events.{owner}")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -7,15 +7,19 @@ from typing import Any
 
 import asyncpg
 import grpc
+from c360.profile.v1.disclosure_pb2_grpc import DisclosureServiceStub, add_DisclosureServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub, add_ProfileServiceServicer_to_server
 from c360.profile.v1.watch_pb2_grpc import WatchServiceStub, add_WatchServiceServicer_to_server
 from nats.aio.client import Client
 
+from services.profile.api.disclosing import ReadyReads
+from services.profile.api.disclosures import DisclosureApi
 from services.profile.api.etags import tagger
 from services.profile.api.profile import ProfileApi
 from services.profile.api.watch import WatchApi
-from services.profile.composition import Parts, ProfileSettings, compose
+from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
 from services.profile.replay import Replayer
+from services.profile.who_read import WhoRead
 from services.stack.stack import Stack
 from shared import bus
 from shared.config import read_settings
@@ -41,9 +45,17 @@ class Inside:
     """`calls` are profile's, over a channel of a client that was told nothing."""
 
     def __init__(
-        self, parts: Parts, vault: Vault, client: Client, server: RpcServer, replayer: Replayer, pools: Sequence[Any]
+        self,
+        parts: Parts,
+        disclosures: Disclosures,
+        vault: Vault,
+        client: Client,
+        server: RpcServer,
+        replayer: Replayer,
+        pools: Sequence[Any],
     ) -> None:
         self.parts = parts
+        self.disclosures = disclosures
         self.vault = vault
         self.reader = LogReader(pools[0])
         self._pools = pools
@@ -52,6 +64,7 @@ class Inside:
         self._server = server
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         self.calls: Any = ProfileServiceStub(self._channel)
+        self.disclosed: Any = DisclosureServiceStub(self._channel)
         self.watches: Any = WatchServiceStub(self._channel)
         self._sequence = itertools.count(1)
         self._consent_sequence = itertools.count(1)
@@ -60,6 +73,7 @@ class Inside:
     async def open(servers: Stack) -> "Inside":
         admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
         await empty_log(admin, "profile")
+        await empty_log(admin, "disclosures")
         await admin.close()
         settings = read_settings(ProfileSettings, servers.environment_of("profile"))
         pool = await open_pool(settings.database_url, "profile")
@@ -67,6 +81,8 @@ class Inside:
         vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
         client = await bus.connect(settings.nats_url, "test")
         parts, server = compose(settings, pool, vault, client), RpcServer("127.0.0.1:0")
+        disclosed_pool = await open_pool(settings.database_url, "disclosures")
+        disclosures = compose_disclosures(parts, disclosed_pool)
         replayer = Replayer(settings.database_url, vault, settings.partitions)
         api = ProfileApi(
             parts.profiles,
@@ -77,13 +93,17 @@ class Inside:
             parts.batches,
             tagger(vault.lookup_key),
             parts.ready,
+            disclosures.disclosed,
         )
-        server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": parts.ready.find})
+        ready = ReadyReads(parts.ready, disclosures.disclosing, "GetProfile")
+        server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
         watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
         server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
+        disclosing = DisclosureApi(parts.profiles, WhoRead(disclosures.log, parts.held))
+        server.add(add_DisclosureServiceServicer_to_server, disclosing, "c360.profile.v1.DisclosureService")
         await server.start()
         await parts.recorder.load()
-        return Inside(parts, vault, client, server, replayer, (pool, vault_pool))
+        return Inside(parts, disclosures, vault, client, server, replayer, (pool, vault_pool, disclosed_pool))
 
     async def close(self) -> None:
         await self._channel.close()

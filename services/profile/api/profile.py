@@ -12,6 +12,7 @@ from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.batching import named_each, results
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.choices import rules_choice
+from services.profile.api.disclosing import call_of, of_identifiers, of_timeline, shown_of, verdict_of
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
@@ -19,12 +20,13 @@ from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
 from services.profile.api.watching import states, too_slow, watches_busy
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Batches
+from services.profile.disclosed import Disclosed, Shown
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.enforcement import release
 from services.profile.profile import Profile
-from services.profile.reading import noted
+from services.profile.reading import Reading
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
@@ -53,6 +55,7 @@ class Made(NamedTuple):
     answer: pb.GetProfileResponse
     profile: Profile
     purpose: PurposeDefined
+    shown: Shown
 
 
 class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
@@ -66,6 +69,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         batches: Batches,
         tag: Tag,
         ready: ReadyAnswers,
+        disclosed: Disclosed,
     ) -> None:
         self._profiles = profiles
         self._timelines = timelines
@@ -75,29 +79,35 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         self._batches = batches
         self._tag = tag
         self._ready = ready
+        self._disclosed = disclosed
         self._watching = Running(watches_busy)
         self._replaying = Running(replays_busy)
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
-        since = self._ready.changes
-        with noted() as reading:
-            made = await self._made(request, context)
-        if {field.name for field, _ in request.ListFields()} <= ASKED_AGAIN:
-            ready = self._profiles.ready(made.answer.SerializeToString(), made.profile, made.purpose)
-            self._ready.keep(request.SerializeToString(), ready, reading, since)
+        call, since = call_of("GetProfile", context), self._ready.changes
+        async with self._disclosed.read(call) as reading:
+            made = await self._made(request, context, reading)
+            given = self._disclosed.given(call, reading, made.purpose, made.shown)
+            if {field.name for field, _ in request.ListFields()} <= ASKED_AGAIN:
+                ready = self._profiles.ready(made.answer.SerializeToString(), made.profile, made.purpose, given)
+                self._ready.keep(request.SerializeToString(), ready, reading, since)
+            await self._disclosed.write(call, reading, given)
         return made.answer
 
-    async def _made(self, request: pb.GetProfileRequest, context: Any) -> Made:
+    async def _made(self, request: pb.GetProfileRequest, context: Any, reading: Reading) -> Made:
         mask = mask_of(request.read_mask)
-        purpose, customer, instant = await self._asked(request, context)
+        purpose, customer, instant = await self._asked(request, context, reading)
         profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
         verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
         message = profile_message(profile, purpose, verified, mask)
         etag = self._tag(message, profile.rules, purpose, mask)
         known_at = None if instant.known_at == END_OF_TIME else to_timestamp(instant.known_at)
+        answer = pb.GetProfileResponse(etag=etag, known_at=known_at, verdict=verdict_of(message))
         if etag == request.unless_etag:
-            return Made(pb.GetProfileResponse(etag=etag, not_modified=True, known_at=known_at), profile, purpose)
-        return Made(pb.GetProfileResponse(profile=message, etag=etag, known_at=known_at), profile, purpose)
+            answer.not_modified = True
+        else:
+            answer.profile.CopyFrom(message)
+        return Made(answer, profile, purpose, shown_of(message, profile, instant, etag))
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)
@@ -109,8 +119,12 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         return pb.BatchGetProfilesResponse(results=await results(request.queries, outcomes, purpose, mask, self._tag))
 
     async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:
-        purpose, customer, instant = await self._asked(request, context, names_then=True)
-        standing = await self._profiles.standing(customer, purpose, instant)
+        call = call_of("LookupCustomer", context)
+        async with self._disclosed.read(call) as reading:
+            purpose, customer, instant = await self._asked(request, context, reading, names_then=True)
+            standing = await self._profiles.standing(customer, purpose, instant)
+            shown = Shown(members=standing.members, fields=["customer_id"], positions=standing.positions, instant=instant)
+            await self._disclosed.give(call, reading, shown)
         return pb.LookupCustomerResponse(
             customer_id=to_text(standing.members[0]),
             member_ids=[to_text(member) for member in standing.members[:LISTED_AT_MOST]],
@@ -121,31 +135,40 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def ListIdentifiers(self, request: pb.ListIdentifiersRequest, context: Any) -> pb.ListIdentifiersResponse:
         page = Page(request, IDENTIFIER_PLACES)
-        purpose, customer, instant = await self._asked(request, context)
-        profile = await self._profiles.profile(customer, purpose, instant)
-        released = release(profile.record, purpose)
-        visible = sorted(released.identifiers, key=_place)
-        shown, token = page.cut([linked for linked in visible if page.after is None or _place(linked) > page.after], _place)
+        call = call_of("ListIdentifiers", context)
+        async with self._disclosed.read(call) as reading:
+            purpose, customer, instant = await self._asked(request, context, reading)
+            profile = await self._profiles.profile(customer, purpose, instant)
+            released = release(profile.record, purpose)
+            visible = sorted(released.identifiers, key=_place)
+            shown, token = page.cut([linked for linked in visible if page.after is None or _place(linked) > page.after], _place)
+            await self._disclosed.give(call, reading, of_identifiers(shown, profile, instant))
         return pb.ListIdentifiersResponse(
             identifiers=[identifier_message(linked) for linked in shown], next_page_token=token, cut_count=released.cut_identifiers
         )
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Any) -> pb.ListMembersResponse:
         page = Page(request, MEMBER_PLACES)
-        purpose, customer, instant = await self._asked(request, context)
-        await self._profiles.permit_past(customer, purpose)
-        members, _ = await self._profiles.members(customer, instant.known_at)
-        await self._profiles.permit_others(members, purpose)
-        named = sorted(set(members) - await self._profiles.unnamed(customer, members))
-        shown, token = page.cut([member for member in named if page.after is None or member > page.after], bytes)
+        call = call_of("ListMembers", context)
+        async with self._disclosed.read(call) as reading:
+            purpose, customer, instant = await self._asked(request, context, reading)
+            await self._profiles.permit_past(customer, purpose)
+            members, _ = await self._profiles.members(customer, instant.known_at)
+            await self._profiles.permit_others(members, purpose)
+            named = sorted(set(members) - await self._profiles.unnamed(customer, members))
+            shown, token = page.cut([member for member in named if page.after is None or member > page.after], bytes)
+            await self._disclosed.give(call, reading, Shown(members=members, fields=["customer_id"], instant=instant))
         return pb.ListMembersResponse(member_ids=[to_text(member) for member in shown], next_page_token=token)
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         page, wanted = Page(request, PLACES), timeline_filter(request)
-        purpose, customer, instant = await self._asked(request, context)
-        await self._profiles.permit_past(customer, purpose)
-        stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
-        entries, rest = timeline_page(stretch, purpose)
+        call = call_of("GetTimeline", context)
+        async with self._disclosed.read(call) as reading:
+            purpose, customer, instant = await self._asked(request, context, reading)
+            await self._profiles.permit_past(customer, purpose)
+            stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
+            entries, rest = timeline_page(stretch, purpose)
+            await self._disclosed.give(call, reading, of_timeline(customer, stretch, entries, instant))
         return pb.GetTimelineResponse(entries=entries, next_page_token=token_of(rest) if rest else "")
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
@@ -194,7 +217,9 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             )
         )
 
-    async def _asked(self, request: Any, context: Any, *, names_then: bool = False) -> tuple[PurposeDefined, bytes, Instant]:
+    async def _asked(
+        self, request: Any, context: Any, reading: Reading, *, names_then: bool = False
+    ) -> tuple[PurposeDefined, bytes, Instant]:
         """The purpose, the customer and the instant, once what the caller has seen elsewhere can be seen here.
 
         `names_then`: an identifier is whom it named at that instant.
@@ -203,6 +228,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)  # may stand at the very position that was waited for
         customer = await customer_of(self._profiles, request.customer, instant if names_then else NOW)
+        reading.asks(purpose, customer)
         return purpose, customer, await instant_for(self._profiles, request, customer, purpose, instant)
 
 

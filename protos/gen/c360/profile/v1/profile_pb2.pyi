@@ -4,6 +4,7 @@ isort:skip_file
 Golden profiles: now and as of any past instant, for a declared purpose."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.profile.v1 import disclosure_pb2 as _disclosure_pb2
 from c360.profile.v1 import rules_pb2 as _rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -104,6 +105,7 @@ class GetProfileResponse(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     NOT_MODIFIED_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """Tag of this answer: opaque, the same exactly as long as the answer to this purpose and mask is the same, whatever changes it
     (events, merges, consent, the purpose, rules), but for how long ago something was (time_since): of that its occur_time and
@@ -112,6 +114,10 @@ class GetProfileResponse(_message.Message):
     """
     not_modified: _builtins.bool
     """The answer is the one that `unless_etag` names. It was permitted again, just now."""
+    verdict: _disclosure_pb2.Verdict.ValueType
+    """Whether all that was asked for is in the answer, or some was withheld (see `withheld`). A refusal has it in its details: "DENY", or "GAP"
+    where what holds isn't known at this moment.
+    """
     @_builtins.property
     def profile(self) -> Global___Profile:
         """The profile; absent when it wasn't modified."""
@@ -129,10 +135,11 @@ class GetProfileResponse(_message.Message):
         etag: _builtins.str = ...,
         not_modified: _builtins.bool = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
+        verdict: _disclosure_pb2.Verdict.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["known_at", b"known_at", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "known_at", b"known_at", "not_modified", b"not_modified", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "known_at", b"known_at", "not_modified", b"not_modified", "profile", b"profile", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

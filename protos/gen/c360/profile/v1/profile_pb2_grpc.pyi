@@ -40,7 +40,8 @@ class ProfileServiceStub:
     VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, CONSENT_EXPIRED,
     CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED),
-    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
+    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED: what is read is written down before it is
+    answered, and that failed), RESOURCE_EXHAUSTED (OVERLOADED: too many reads wait to be written down), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
     INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
     Of the past, whoever was one with the customer then is asked too, as of now.
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -50,7 +51,7 @@ class ProfileServiceStub:
     """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
     or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
     Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-    FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+    FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED). An answer has 3 MB at most: what doesn't fit any more
     is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
     """
     LookupCustomer: _grpc.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]
@@ -102,7 +103,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, CONSENT_EXPIRED,
     CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED),
-    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
+    UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED: what is read is written down before it is
+    answered, and that failed), RESOURCE_EXHAUSTED (OVERLOADED: too many reads wait to be written down), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
     INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
     Of the past, whoever was one with the customer then is asked too, as of now.
     An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -112,7 +114,7 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
     or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
     Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-    FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+    FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED). An answer has 3 MB at most: what doesn't fit any more
     is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
     """
     LookupCustomer: _aio.UnaryUnaryMultiCallable[_profile_pb2.LookupCustomerRequest, _profile_pb2.LookupCustomerResponse]  # type: ignore[assignment]
@@ -167,7 +169,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, CONSENT_EXPIRED,
         CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED),
-        UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
+        UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED: what is read is written down before it is
+        answered, and that failed), RESOURCE_EXHAUSTED (OVERLOADED: too many reads wait to be written down), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
         INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
         Of the past, whoever was one with the customer then is asked too, as of now.
         An erased customer has no profile any more; purposes that the person can't forbid may still ask for an instant
@@ -183,7 +186,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
         or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
         Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-        FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED). An answer has 3 MB at most: what doesn't fit any more
+        FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED). An answer has 3 MB at most: what doesn't fit any more
         is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
         """
 

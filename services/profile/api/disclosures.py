@@ -1,0 +1,80 @@
+"""The part of profile's gRPC edge that tells who read what."""
+
+from typing import Any
+
+import msgspec
+from c360.common.v1.common_pb2 import Position
+from c360.profile.v1 import disclosure_pb2 as pb
+from c360.profile.v1 import disclosure_pb2_grpc
+
+from services.profile.api.asking import customer_of
+from services.profile.app import Profiles
+from services.profile.who_read import Place, Placed, Wanted, WhoRead
+from shared.ids import from_text, to_text
+from shared.instants import END_OF_TIME, to_timestamp
+from shared.log.reader import BEGINNING_OF_TIME
+from shared.rpc.edge import instant
+from shared.rpc.paging import Number, Page, token_of
+
+SERVICE_NAME = "c360.profile.v1.DisclosureService"
+PLACES = msgspec.msgpack.Decoder(tuple[Number, Number])
+
+
+class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
+    def __init__(self, profiles: Profiles, who_read: WhoRead) -> None:
+        self._profiles = profiles
+        self._who_read = who_read
+
+    async def WhoRead(self, request: pb.WhoReadRequest, context: Any) -> pb.WhoReadResponse:
+        page, wanted = Page(request, PLACES), wanted_by(request)
+        customer = await customer_of(self._profiles, request.customer)
+        found, rest = await self._who_read.of_customer(customer, wanted, page.after, page.size)
+        return pb.WhoReadResponse(disclosures=map(disclosure_message, found), next_page_token=_token(rest))
+
+    async def ListUses(self, request: pb.ListUsesRequest, context: Any) -> pb.ListUsesResponse:
+        page, decision_id = Page(request, PLACES), from_text(request.decision_id, "decision")
+        found, rest = await self._who_read.of_decision(decision_id, page.after, page.size)
+        return pb.ListUsesResponse(disclosures=map(disclosure_message, found), next_page_token=_token(rest))
+
+
+def wanted_by(request: pb.WhoReadRequest) -> Wanted:
+    """Raises InvalidInput (INSTANT_INVALID)."""
+    since, until = BEGINNING_OF_TIME, END_OF_TIME
+    if request.HasField("since_time"):
+        since = instant(request.since_time, "since_time")
+    if request.HasField("until_time"):
+        until = instant(request.until_time, "until_time")
+    return Wanted(request.caller, request.purpose, request.field, since, until)
+
+
+def disclosure_message(placed: Placed) -> pb.Disclosure:
+    disclosure, given, terms = placed.disclosure, placed.disclosure.given, placed.disclosure.given.terms
+    message = pb.Disclosure(
+        disclosure_id=f"{placed.place[0]}.{placed.place[1]}",
+        read_time=to_timestamp(disclosure.at),
+        caller=disclosure.caller,
+        request_id=disclosure.request_id,
+        call=terms.call,
+        purpose_version=f"{terms.purpose}@{terms.purpose_version}",
+        purpose_sha256=terms.policy.hex(),
+        legal_basis=terms.legal_basis,
+        verdict=pb.Verdict.Value(f"VERDICT_{terms.outcome.upper()}"),
+        reason=terms.reason,
+        fields=terms.fields,
+        withheld=[pb.WithheldFields(reason=reason, fields=fields) for reason, fields in terms.withheld],
+        member_ids=map(to_text, given.members),
+        decision_ids=map(to_text, given.evidence),
+        positions=[Position(log="profile", partition=partition, number=number) for partition, number in given.positions],
+        rules_version=terms.rules_version,
+        tag=given.tag,
+    )
+    if given.consent_known >= 0:
+        message.consent_position.CopyFrom(Position(log="consent", number=given.consent_known))
+    for name in ("valid_at", "known_at"):
+        if (then := getattr(given, name)) != END_OF_TIME:
+            getattr(message, name).CopyFrom(to_timestamp(then))
+    return message
+
+
+def _token(rest: Place | None) -> str:
+    return token_of(rest) if rest else ""

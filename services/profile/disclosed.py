@@ -1,0 +1,113 @@
+"""Every read for a purpose leaves a record before it is answered, and so does one that is refused: who, for what, about whom, and which
+fields. What can't be written down isn't answered.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from services.profile.disclosing import Call, Disclosing
+from services.profile.domain.clocks import NOW, Instant
+from services.profile.domain.disclosure import Given, plain, withheld_names
+from services.profile.reading import Reading, noted
+from shared.errors import CustomerError, NotPermitted, Unavailable, WrongState
+from shared.events.catalogue import encode
+from shared.events.consent import PurposeDefined
+from shared.events.disclosures import Outcome, Terms
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer has of a customer, by names alone: fields, and (field, reason) of what was withheld; and what it was made from."""
+
+    members: Sequence[bytes]
+    fields: Collection[str]
+    withheld: Iterable[tuple[str, str]] = ()
+    positions: Mapping[int, int] = {}
+    rules_version: int = 0
+    instant: Instant = NOW
+    tag: str = ""
+
+
+class Disclosed:
+    """`permit` raises what a read of the customer for the purpose is refused with at this moment; `changes` counts what could change
+    that. `consent_known`: up to where decisions are known."""
+
+    def __init__(
+        self,
+        disclosing: Disclosing,
+        permit: Callable[[bytes, PurposeDefined], Awaitable[Any]],
+        changes: Callable[[], int],
+        consent_known: Callable[[], int],
+    ) -> None:
+        self._disclosing = disclosing
+        self._permit = permit
+        self._changes = changes
+        self._consent_known = consent_known
+        self._policies: dict[tuple[str, int], bytes] = {}
+
+    @asynccontextmanager
+    async def read(self, call: Call) -> AsyncIterator[Reading]:
+        """Around a call about one customer: a refusal is written down before it is told, once the reading knows whom it is about."""
+        with noted() as reading:
+            try:
+                yield reading
+            except (NotPermitted, WrongState, Unavailable) as refusal:
+                outcome = outcome_of(refusal)
+                if outcome is not None and reading.purpose is not None:
+                    refusal.facts["verdict"] = outcome.upper()
+                    members = [reading.customer, *sorted(reading.evidence.keys() - {reading.customer})]
+                    await self._disclosing.one(self.refused(call, reading, reading.purpose, members, refusal), call)
+                raise
+
+    async def give(self, call: Call, reading: Reading, shown: Shown) -> None:
+        """What a call about one customer answers. Raises what is raised when it is not permitted any more once it is written down."""
+        assert reading.purpose is not None, "the call has said what it is for"
+        await self.write(call, reading, self.given(call, reading, reading.purpose, shown))
+
+    async def write(self, call: Call, reading: Reading, given: Given) -> None:
+        assert reading.purpose is not None, "the call has said what it is for"
+        since = self._changes()
+        await self._disclosing.one(given, call)
+        if self._changes() != since:
+            await self._permit(reading.customer, reading.purpose)
+
+    async def write_all(self, call: Call, given: Iterable[Given]) -> None:
+        await self._disclosing.all(given, call)
+
+    def given(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Shown) -> Given:
+        withheld = withheld_names(shown.withheld)
+        terms = self._terms(call, purpose, "partial" if withheld else "permit")
+        terms = msgspec.structs.replace(terms, fields=plain(shown.fields), withheld=withheld, rules_version=shown.rules_version)
+        return Given(
+            terms,
+            tuple(shown.members),
+            reading.evidence_of(shown.members),
+            self._consent_known(),
+            tuple(sorted((partition, pos) for partition, pos in shown.positions.items() if pos >= 0)),
+            shown.instant.valid_at,
+            shown.instant.known_at,
+            shown.tag,
+        )
+
+    def refused(
+        self, call: Call, reading: Reading, purpose: PurposeDefined, members: Sequence[bytes], refusal: CustomerError
+    ) -> Given:
+        """Of one of whom nothing is told; `refusal` has an outcome."""
+        terms = self._terms(call, purpose, outcome_of(refusal) or "deny", refusal.reason)
+        return Given(terms, tuple(members), reading.evidence_of(members), self._consent_known())
+
+    def _terms(self, call: Call, purpose: PurposeDefined, outcome: Outcome, reason: str = "") -> Terms:
+        policy = (purpose.name, purpose.version)
+        if policy not in self._policies:
+            self._policies[policy] = hashlib.sha256(encode(purpose)).digest()
+        return Terms(call.name, *policy, self._policies[policy], purpose.legal_basis, outcome, reason)
+
+
+def outcome_of(refusal: CustomerError) -> Outcome | None:
+    """None: nobody was asked for a permission, or there is nobody."""
+    if isinstance(refusal, NotPermitted) or refusal.reason == "CUSTOMER_ERASED":
+        return "deny"
+    return "gap" if refusal.reason == "CONSENT_NOT_CONFIRMED" else None

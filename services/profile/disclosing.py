@@ -1,0 +1,88 @@
+"""Writes down what is read, before it is answered. What many calls read while a unit is being written becomes the next unit.
+
+A call that comes while nothing is being written is written down at once. Under load a unit begins no earlier than GATHER_S after the
+one before: each costs the process and the database as much as some ten reads, however many it holds.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from services.profile.domain.disclosure import Disclosure, Given
+from shared.errors import CustomerError, LimitExceeded, Unavailable
+from shared.instants import Clock
+from shared.telemetry import DISCLOSURES, logger
+
+GATHER_S: Final = 0.004
+UNIT_READS: Final = 2_000  # some hundred bytes each
+WAITING_READS: Final = 50_000  # more than there may be calls; a call of many customers has some hundred
+
+Write = Callable[[Sequence[Disclosure]], Awaitable[None]]
+
+log = logger("disclosing")
+
+
+class Call(NamedTuple):
+    """Which call, by whom, and the id that it gave the request."""
+
+    name: str
+    caller: str
+    request_id: str = ""
+
+
+class Disclosing:
+    """`write` makes disclosures durable. Raises CustomerError: then none of them is."""
+
+    def __init__(self, write: Write, clock: Clock) -> None:
+        self._write = write
+        self._clock = clock
+        self._waiting: deque[tuple[Disclosure, asyncio.Future[None]]] = deque()
+        self._writing: asyncio.Task[None] | None = None
+
+    def one(self, given: Given, call: Call) -> Awaitable[None]:
+        """Wait for it before the answer goes out. Raises LimitExceeded (OVERLOADED), and when it is waited for what `write` does."""
+        if len(self._waiting) >= WAITING_READS:
+            raise LimitExceeded("too many reads wait to be written down; ask again later", reason="OVERLOADED")
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append((Disclosure(given, call.caller, self._clock(), call.request_id), written))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+        return written
+
+    async def all(self, given: Iterable[Given], call: Call) -> None:
+        """As `one`, of several."""
+        written = [self.one(one, call) for one in given]
+        for done in await asyncio.gather(*written, return_exceptions=True):
+            if isinstance(done, BaseException):
+                raise done
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                began = time.monotonic()
+                await self._unit([self._waiting.popleft() for _ in range(min(len(self._waiting), UNIT_READS))])
+                if self._waiting and (rest := began + GATHER_S - time.monotonic()) > 0:
+                    await asyncio.sleep(rest)
+        finally:
+            self._writing = None
+
+    async def _unit(self, unit: Sequence[tuple[Disclosure, asyncio.Future[None]]]) -> None:
+        try:
+            await self._write([disclosure for disclosure, _ in unit])
+        except CustomerError as error:
+            self._refuse(unit, error)
+        except Exception as error:
+            log.error("disclosures could not be written", error=type(error).__name__)
+            self._refuse(unit, Unavailable("what is read can't be written down", reason="DISCLOSURE_NOT_RECORDED"))
+        else:
+            DISCLOSURES.inc(len(unit))
+            for _, written in unit:
+                if not written.done():
+                    written.set_result(None)
+
+    def _refuse(self, unit: Sequence[tuple[Disclosure, asyncio.Future[None]]], error: CustomerError) -> None:
+        for _, written in unit:
+            if not written.done():
+                written.set_exception(error)

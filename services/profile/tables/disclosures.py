@@ -1,0 +1,96 @@
+"""The log of disclosures, and tables `disclosed` and `justified`: in which of its events something stands about a customer, or by
+virtue of a decision.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from services.profile.domain.disclosure import Disclosure, packed
+from shared import faults
+from shared.errors import Fenced, Unavailable
+from shared.events.catalogue import make_entry
+from shared.events.disclosures import DISCLOSURES_RECORDED, DISCLOSURES_STREAM, DisclosuresRecorded
+from shared.ids import NewId
+from shared.instants import Clock
+from shared.log.at_once import FIRST_OF_VIEWS, AtOnce
+from shared.log.placing import Versioned
+from shared.log.records import COLUMNS, Record, to_record
+from shared.store.pool import STORE_ERRORS
+
+PARTITION: Final = 0  # the only one
+TRIES: Final = 5  # of a unit, each after another process has written: it takes some milliseconds to claim, and as many to write
+NOTHING: Final = DisclosuresRecorded(callers=(), terms=(), given=(), reads=())
+VIEWS: Final = [
+    f"""{name} AS (
+        INSERT INTO {table} SELECT one, ${FIRST_OF_VIEWS + 2} FROM unnest(${place}::bytea[]) AS one
+        WHERE (SELECT count(*) FROM moved) = cardinality($1)
+    )"""  # noqa: S608
+    for name, table, place in (("of_customers", "disclosed", FIRST_OF_VIEWS), ("of_decisions", "justified", FIRST_OF_VIEWS + 1))
+]
+
+
+class DisclosureLog:
+    """`pool`'s search path names its schema. Several processes may write it: what each writes follows from nothing that is there, so
+    whoever was fenced claims again."""
+
+    def __init__(self, pool: Any, clock: Clock, new_id: NewId) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._new_id = new_id
+        self._writer = AtOnce(pool, [PARTITION], clock, VIEWS, self._indexed)
+        self._claimed = False
+        self._under_way = NOTHING
+
+    async def write(self, disclosures: Sequence[Disclosure]) -> None:
+        """One unit at a time. Raises Unavailable (DISCLOSURE_NOT_RECORDED)."""
+        event, event_id, now = packed(disclosures), self._new_id(), self._clock()
+        faults.reach(faults.BEFORE_DISCLOSURES)
+        for _ in range(TRIES):
+            try:
+                await self._append(event, event_id, now)
+            except Fenced:
+                self._claimed = False
+            except STORE_ERRORS:
+                self._claimed = False
+                break
+            else:
+                faults.reach(faults.AFTER_DISCLOSURES)
+                return
+        raise Unavailable("what is read can't be written down at this moment; try again", reason="DISCLOSURE_NOT_RECORDED")
+
+    async def _append(self, event: DisclosuresRecorded, event_id: bytes, now: int) -> None:
+        if not self._claimed:
+            await self._writer.claim()
+            self._claimed = True
+        entry = make_entry(DISCLOSURES_RECORDED, DISCLOSURES_STREAM, event_id, now, event)
+        self._under_way = event
+        version = self._writer.heads[PARTITION].next_pos + 1  # there is one stream
+        await self._writer.append([Versioned(PARTITION, version, entry)], {})
+
+    async def of_customers(self, customers: Collection[bytes], before: int, limit: int) -> list[Record]:
+        """The newest events before a position in which something stands about any of these, newest first."""
+        return await self._found("disclosed WHERE customer", customers, before, limit)
+
+    async def of_decisions(self, decisions: Collection[bytes], before: int, limit: int) -> list[Record]:
+        return await self._found("justified WHERE decision_id", decisions, before, limit)
+
+    async def at(self, position: int) -> Record | None:
+        row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM events WHERE partition = 0 AND pos = $1", position)  # noqa: S608
+        return to_record(row) if row else None
+
+    def _indexed(self, records: Sequence[Record]) -> list[Any]:
+        """Of the one event that a unit has."""
+        given = self._under_way.given
+        members, evidence = {one for some in given for one in some.members}, {one for some in given for one in some.evidence}
+        return [sorted(members), sorted(evidence), records[0].pos]
+
+    async def _found(self, which: str, ids: Collection[bytes], before: int, limit: int) -> list[Record]:
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM events WHERE partition = 0 AND pos = ANY(ARRAY(
+                    SELECT DISTINCT pos FROM {which} = ANY($1::bytea[]) AND pos < $2 ORDER BY pos DESC LIMIT $3))
+                ORDER BY pos DESC""",  # noqa: S608
+            list(ids),
+            before,
+            limit,
+        )
+        return [to_record(row) for row in rows]

@@ -1,0 +1,156 @@
+"""Who reads what is written down before it is answered, and can be asked for: by customer, and by the decision it rests on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest_asyncio
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.profile.v1 import disclosure_pb2
+from c360.profile.v1 import profile_pb2 as pb
+
+from services.stack.stack import Stack
+from shared.events.disclosures import DisclosuresRecorded
+from shared.ids import to_text
+from shared.rpc.errors import reason_of
+from tests.live.inside import Inside, erased, founded, identified, merged
+from tests.live.test_ready import Shown
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shown(servers: Stack) -> AsyncIterator[Shown]:
+    shown = Shown(await Inside.open(servers))
+    await shown.begin()
+    yield shown
+    await shown.inside.close()
+
+
+async def who_read(shown: Shown, stream: bytes | None = None, **wanted: Any) -> list[disclosure_pb2.Disclosure]:
+    """All pages, of two each."""
+    found, token = list[disclosure_pb2.Disclosure](), ""
+    while True:
+        customer = CustomerRef(customer_id=to_text(stream or shown.stream))
+        request = disclosure_pb2.WhoReadRequest(customer=customer, page_size=2, page_token=token, **wanted)
+        page = await shown.inside.disclosed.WhoRead(request)
+        found += page.disclosures
+        if not (token := page.next_page_token):
+            return found
+
+
+async def read(shown: Shown, caller: str = "shop", purpose: str = "news", **more: Any) -> str:
+    """Empty, or the reason why not."""
+    request = pb.GetProfileRequest(customer=CustomerRef(customer_id=to_text(shown.stream)), purpose=purpose, **more)
+    try:
+        await shown.inside.calls.GetProfile(request, metadata=(("x-c360-caller", caller), ("x-request-id", f"r-{caller}")))
+    except grpc.RpcError as error:
+        return reason_of(error)
+    return ""
+
+
+async def test_every_read_is_told_latest_first_also_one_that_stood_ready(shown: Shown) -> None:
+    for caller in ("a", "b", "c"):
+        await read(shown, caller)
+    found = await who_read(shown)
+    assert [one.caller for one in found] == ["c", "b", "a"]
+    for one in found:
+        assert (one.call, one.purpose_version, one.legal_basis) == ("GetProfile", "news@1", "consent")
+        assert (one.request_id, one.verdict) == (f"r-{one.caller}", disclosure_pb2.VERDICT_PERMIT)
+        assert list(one.fields) == ["city"]
+        assert list(one.member_ids) == [to_text(shown.stream)]
+        assert one.positions[0].log == "profile"
+    assert [one.caller for one in await who_read(shown, caller="b")] == ["b"]
+    assert not await who_read(shown, purpose="service")
+    assert len(await who_read(shown, field="city")) == 3
+    assert not await who_read(shown, field="phone")
+    assert len(await who_read(shown, since_time=found[1].read_time)) == 2
+    assert len(await who_read(shown, until_time=found[1].read_time)) == 1
+
+
+async def test_many_reads_at_once_are_all_there(shown: Shown) -> None:
+    await asyncio.gather(*(read(shown, f"caller-{number}") for number in range(200)))
+    assert {one.caller for one in await who_read(shown)} == {f"caller-{number}" for number in range(200)}
+
+
+async def test_a_refusal_is_told_with_its_reason_and_what_it_rests_on(shown: Shown) -> None:
+    await read(shown, "before")
+    await shown.decide("withdrawn")
+    assert await read(shown, "after") == "CONSENT_WITHDRAWN"
+    shown.inside.parts.lease._until = 0.0
+    assert await read(shown, "unsure") == "CONSENT_NOT_CONFIRMED"
+    gap, deny, permit = await who_read(shown)
+    assert (gap.verdict, deny.verdict) == (disclosure_pb2.VERDICT_GAP, disclosure_pb2.VERDICT_DENY)
+    assert (deny.reason, list(deny.fields)) == ("CONSENT_WITHDRAWN", [])
+    [granted], [withdrawn] = permit.decision_ids, deny.decision_ids
+    assert granted != withdrawn
+    uses = await shown.inside.disclosed.ListUses(disclosure_pb2.ListUsesRequest(decision_id=granted))
+    assert [one.caller for one in uses.disclosures] == ["before"]
+
+
+async def test_what_was_withheld_is_told_by_reason_and_the_answer_says_it_is_not_all(shown: Shown) -> None:
+    await shown.purpose(2, "email")
+    request = pb.GetProfileRequest(customer=CustomerRef(customer_id=to_text(shown.stream)), purpose="news")
+    for _ in range(2):  # the second one stands ready
+        assert (await shown.inside.calls.GetProfile(request)).verdict == disclosure_pb2.VERDICT_PARTIAL
+    for one in await who_read(shown):
+        assert (one.verdict, list(one.fields)) == (disclosure_pb2.VERDICT_PARTIAL, [])
+        assert [(found.reason, list(found.fields)) for found in one.withheld] == [("NOT_IN_PURPOSE", ["city"])]
+
+
+async def test_reads_of_whoever_is_one_with_her_are_hers_and_stay_when_she_is_erased(shown: Shown) -> None:
+    await read(shown, "before")
+    other = shown.other
+    await shown.inside.record([founded(other, 2), identified(other, shown.keys[other], 3, city="Hull")])
+    await shown.inside.record(merged(shown.stream, other, 2))
+    await read(shown, "as-one")
+    assert [one.caller for one in await who_read(shown, other)] == ["as-one", "before"]
+    await shown.inside.record([erased(shown.stream)])
+    assert await read(shown, "too-late") == "CUSTOMER_ERASED"
+    assert [one.caller for one in await who_read(shown)] == ["too-late", "as-one", "before"]
+
+
+async def test_other_calls_about_one_are_told_too(shown: Shown) -> None:
+    named: dict[str, Any] = {"customer": CustomerRef(customer_id=to_text(shown.stream)), "purpose": "news"}
+    await shown.inside.calls.LookupCustomer(pb.LookupCustomerRequest(**named))
+    await shown.inside.calls.ListIdentifiers(pb.ListIdentifiersRequest(**named))
+    await shown.inside.calls.ListMembers(pb.ListMembersRequest(**named))
+    await shown.inside.calls.GetTimeline(pb.GetTimelineRequest(**named))
+    found = [(one.call, list(one.fields)) for one in reversed(await who_read(shown))]
+    assert found == [
+        ("LookupCustomer", ["customer_id"]),
+        ("ListIdentifiers", []),
+        ("ListMembers", ["customer_id"]),
+        ("GetTimeline", ["event:city", "event:email", "events"]),
+    ]
+
+
+async def test_what_can_not_be_written_down_is_not_answered(shown: Shown) -> None:
+    assert await read(shown, "ready next time") == ""
+    pool = shown.inside.disclosures.log._pool
+    owner = await pool.fetchval("SELECT owner_epoch FROM partition_heads")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM partition_heads FOR UPDATE")
+        reading = asyncio.create_task(read(shown, "waits"))
+        done, _ = await asyncio.wait([reading], timeout=0.3)
+        assert not done, "nothing is answered before it is written"
+    assert await reading == ""
+    assert await pool.fetchval("SELECT owner_epoch FROM partition_heads") == owner
+    assert len(await who_read(shown)) == 2
+
+
+async def test_another_process_that_writes_too_loses_nothing(shown: Shown) -> None:
+    await read(shown, "a")
+    await shown.inside.disclosures.log._pool.execute("UPDATE partition_heads SET owner_epoch = owner_epoch + 1")
+    assert await read(shown, "b") == ""
+    assert [one.caller for one in await who_read(shown)] == ["b", "a"]
+
+
+async def test_nothing_of_a_value_is_in_the_log(shown: Shown) -> None:
+    await shown.inside.record([identified(shown.stream, shown.keys[shown.stream], 5, **{"ann@example.com": "canary"})])
+    await read(shown)
+    row = await shown.inside.disclosures.log.at(0)
+    assert row is not None
+    event: DisclosuresRecorded = row.entry.public()
+    assert event.terms[0].fields == ("*", "city")
+    assert b"ann@" not in row.entry.header
+    assert b"canary" not in row.entry.header
