@@ -12,6 +12,7 @@ import typer
 
 from services.cli import consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
 from services.cli.audiences.command import filter_file
+from services.cli.consent_unsubscribing import unsubscribe_link
 from services.cli.errors import NotReachable
 from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message
 from services.cli.notation import NamedIdentifier, NamedNotice
@@ -48,14 +49,11 @@ app.add_typer(definitions.mappings, name="mappings")
 app.add_typer(definitions.callers, name="callers")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
-app.command()(consent_evidence.receipt)
-app.command()(consent_evidence.explain)
-app.command()(consent_evidence.diff)
-app.command()(consent_evidence.conflicts)
-app.command()(consent_confirming.request_confirmation)
-app.command()(consent_confirming.confirm)
-app.command()(consent_signals.signal)
-app.command()(consent_signals.signals)
+elsewhere: list[Any] = [consent_evidence.receipt, consent_evidence.explain, consent_evidence.diff, consent_evidence.conflicts]
+elsewhere += [consent_confirming.request_confirmation, consent_confirming.confirm, unsubscribe_link]
+elsewhere += [consent_signals.signal, consent_signals.signals]
+for command in elsewhere:
+    app.command()(command)
 
 
 @app.command()

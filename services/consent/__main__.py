@@ -11,6 +11,7 @@ from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_ser
 from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from c360.consent.v1.rights_pb2_grpc import add_RightsServiceServicer_to_server
 from c360.consent.v1.signals_pb2_grpc import add_SignalServiceServicer_to_server
+from c360.consent.v1.unsubscribe_pb2_grpc import add_UnsubscribeServiceServicer_to_server
 
 from services.consent.answering import RightsDesk
 from services.consent.api.confirmations import ConfirmationApi
@@ -20,18 +21,22 @@ from services.consent.api.evidence import EvidenceApi
 from services.consent.api.rights import RightsApi
 from services.consent.api.rights_messages import RIGHTS
 from services.consent.api.signals import SignalApi
+from services.consent.api.unsubscribing import UnsubscribeApi
 from services.consent.app import Consent
 from services.consent.checking import Checks
 from services.consent.conflicts import Conflicts
+from services.consent.domain.unsubscribing import LinkKey
 from services.consent.evidence import Receipts
 from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.hearing import Hearing
+from services.consent.http.door import ConsentDoor, PageProtocol, make_app
 from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
 from services.consent.registry import Registry
 from services.consent.rights import Rights
+from services.consent.unsubscribing import Unsubscribing
 from services.consent.views import Decisions, Definitions
 from services.consent.writing import CONSENT_PARTITION, ConsentLog
 from shared import bus
@@ -40,6 +45,7 @@ from shared.bus.purging import answer
 from shared.config import Settings
 from shared.events.wire import CONSENT_STREAM
 from shared.evidence_key import EvidenceKey
+from shared.http.server import HttpServer
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogWriter
@@ -56,6 +62,8 @@ COUNT_RIGHTS_S = 60.0  # what is due changes by the day, and by people's hands
 class ConsentSettings(Settings, frozen=True, kw_only=True):
     vault_url: str = ""  # consent keeps no personal data: it needs the keyring's lookup key and signature alone
     grpc_address: str = "127.0.0.1:50054"
+    http_address: str = "127.0.0.1:8082"
+    public_url: str = ""  # where the HTTP door is reached from outside, as https://mail.example.com; empty: by its address
     metrics_address: str = "127.0.0.1:9104"
 
 
@@ -92,7 +100,11 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
     desk = RightsDesk(Rights(pool), decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
+    door = _open_http(settings, server, consent, definitions, keyring.lookup_key)
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
+
+    async def close() -> None:  # while the relay still runs: a decision under way is answered when it is enforced
+        await asyncio.gather(server.stop(), door.stop())
 
     async def count_rights() -> None:
         while True:
@@ -108,7 +120,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     try:
         await until_stopped(
             stop,
-            server.stop,  # while the relay still runs: a decision under way is answered when it is enforced
+            close,
+            door.run(),
             keep_going("become ready", become_ready),
             keep_going("keep authority", roll.keep_authority),
             keep_going("publish", relay.run, server.halt),
@@ -120,6 +133,16 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     finally:
         await client.close()
         await pool.close()
+
+
+def _open_http(
+    settings: ConsentSettings, server: RpcServer, consent: Consent, definitions: Definitions, lookup_key: bytes
+) -> HttpServer:
+    public_url = settings.public_url.rstrip("/") or f"http://{settings.http_address}"
+    unsubscribing = Unsubscribing(consent, definitions, LinkKey(lookup_key), public_url, now_us)
+    api = UnsubscribeApi(unsubscribing, lookup_key)
+    server.add(add_UnsubscribeServiceServicer_to_server, api, "c360.consent.v1.UnsubscribeService")
+    return HttpServer(settings.http_address, make_app(ConsentDoor(unsubscribing), id_maker(now_us)), PageProtocol)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Consent's use cases: record what people decided, also in two clicks, and list it."""
+"""Consent's use cases: record what people decided, also in two clicks or in one, and list it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,9 +8,11 @@ from typing import Any
 from services.consent.domain import confirming
 from services.consent.domain.confirming import Confirm, RequestConfirmation
 from services.consent.domain.ledger import Instant, Ledger, RecordDecision, evolve, fold, record_decision
+from services.consent.domain.unsubscribing import Link, withdrawal
 from services.consent.persons import Persons
 from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
+from shared.consent_rule import precedence
 from shared.errors import CustomerError, InvalidInput
 from shared.events.catalogue import make_entry
 from shared.events.consent import DECISION_RECORDED, DecisionRecorded, decisions_stream
@@ -83,6 +85,19 @@ class Consent:
         if isinstance(placed, CustomerError):
             raise placed
         return placed, await self._log.enforced(placed.pos, until, {"decision_id": to_text(placed.event.decision_id)})
+
+    async def unsubscribe(self, link: Link, method: str, timeout_s: float) -> Placed[DecisionRecorded]:
+        """The denial that holds then. Raises what `withdrawal` does, and DeadlineExceeded."""
+        until = asyncio.get_running_loop().time() + timeout_s
+        async with self._log.turn() as now:
+            found = await self._decisions.about(link.purpose, [link.identifier_hash])
+            since = {one.event: one for one in found.get(link.identifier_hash, [])}
+            command = withdrawal(link, since, f"unsubscribe:{to_text(self._new_id())}", method, now)
+            [placed] = await self._carry_out([command], now) if command else [since[max(since, key=precedence)]]
+        if isinstance(placed, CustomerError):
+            raise placed
+        await self._log.enforced(placed.pos, until, {"decision_id": to_text(placed.event.decision_id)})
+        return placed
 
     async def _carry_out(
         self, commands: Sequence[RecordDecision | CustomerError], now: int

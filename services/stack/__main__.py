@@ -83,6 +83,7 @@ def _welcome(stack: Stack) -> str:
             "",
             f"  HTTP (Segment protocol)  {endpoints.ingest_http}",
             f"  HTTP (Profile API)       {endpoints.profile_http}",
+            f"  HTTP (unsubscribing)     {endpoints.consent_http}",
             *(f"  gRPC {name:<19} {getattr(endpoints, name)}" for name in stack.services),
             *(f"  metrics {name:<16} {url}" for name, url in endpoints.metrics.items()),
             f"  write key                {key}",

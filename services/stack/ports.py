@@ -19,6 +19,7 @@ DEFAULT_PORTS = {
     "nats_monitor": 8222,
     "ingest_http": 8080,
     "profile_http": 8081,
+    "consent_http": 8082,
     **{service: 50051 + number for number, service in enumerate(SERVICES)},
     **{f"metrics_{service}": 9101 + number for number, service in enumerate(SERVICES)},
 }
@@ -36,6 +37,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 
     ingest_http: str
     profile_http: str
+    consent_http: str
     ingest: str
     identity: str
     profile: str
@@ -76,6 +78,7 @@ def endpoints_of(ports: dict[str, int]) -> Endpoints:
     return Endpoints(
         ingest_http=f"http://{HOST}:{ports['ingest_http']}",
         profile_http=f"http://{HOST}:{ports['profile_http']}",
+        consent_http=f"http://{HOST}:{ports['consent_http']}",
         nats=f"nats://{HOST}:{ports['nats']}",
         postgres=f"{HOST}:{ports['postgres']}",
         metrics={service: f"http://{HOST}:{ports[f'metrics_{service}']}/metrics" for service in SERVICES},

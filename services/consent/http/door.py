@@ -1,0 +1,113 @@
+"""The HTTP edge of consent: links that people follow, and what other systems send. It decides nothing."""
+
+import asyncio
+import uuid
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.consent.http.forms import fields_of
+from services.consent.http.pages import BY_HAND, FIELD, ONE_CLICK, RETRY_AFTER_S, page
+from services.consent.unsubscribing import Unsubscribing
+from shared.errors import CustomerError, DeadlineExceeded, InvalidInput, LimitExceeded, WrongState
+from shared.http.connections import BoundedProtocol
+from shared.http.request_ids import RequestIds
+from shared.ids import NewId, to_text
+from shared.telemetry import HTTP_REQUESTS, logger
+
+UNSUBSCRIBE: Final = "/u/"
+METHODS: Final = {ONE_CLICK: "one-click", BY_HAND: "unsubscribe-page"}
+MAX_BODY_BYTES: Final = 4 * 1024  # of a form with one field
+MAX_AT_ONCE: Final = 64  # that are being recorded; one of them takes a few milliseconds
+ANSWER_S: Final = 10.0  # until a click is recorded
+ENFORCED_S: Final = 1.0  # it is recorded then; who clicked doesn't wait for the slowest reader
+
+log = logger("http")
+
+
+class PageProtocol(BoundedProtocol):
+    @staticmethod
+    def refusal(status: int, reason: str, message: str, request_id: str) -> dict[str, Any]:
+        return {"code": reason, "message": message, "requestId": request_id}
+
+
+class ConsentDoor:
+    """An ASGI application."""
+
+    def __init__(self, unsubscribing: Unsubscribing) -> None:
+        self._unsubscribing = unsubscribing
+        self._recording = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, response = await self._answer(Request(scope, receive))
+        HTTP_REQUESTS.labels(path, str(response.status_code)).inc()
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> tuple[str, Response]:
+        """With the name of what was asked for, which has nothing of the link in it."""
+        path = str(request.scope["path"])
+        if path == "/health":
+            return "health", Response("ok", headers={"cache-control": "no-store"}, media_type="text/plain")
+        if not path.startswith(UNSUBSCRIBE):
+            return "other", Response(status_code=404)
+        language = request.headers.get("accept-language", "")
+        try:
+            return "unsubscribe", await self._unsubscribe(request, path.removeprefix(UNSUBSCRIBE), language)
+        except ClientDisconnect:
+            return "unsubscribe", Response(status_code=400)
+        except Exception as error:
+            return "unsubscribe", _of_error(error, language)
+
+    async def _unsubscribe(self, request: Request, token: str, language: str) -> Response:
+        """A look changes nothing: scanners of mail follow every link."""
+        self._unsubscribing.find(token)
+        if request.method in ("GET", "HEAD"):
+            return page("ask", 200, language)
+        if request.method != "POST":
+            return Response(status_code=405, headers={"allow": "GET, HEAD, POST"})
+        body = await _body(request)
+        if body is None:
+            return Response(status_code=413, headers={"connection": "close"})
+        method = METHODS.get(fields_of(request.headers.get("content-type", ""), body).get(FIELD, ""))
+        if method is None:
+            return page("ask", 400, language)
+        await self._record(token, method)
+        return page("done", 200, language)
+
+    async def _record(self, token: str, method: str) -> None:
+        if self._recording >= MAX_AT_ONCE:
+            raise LimitExceeded("too many at a time; try again", reason="OVERLOADED")
+        self._recording += 1
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._unsubscribing.use(token, method, ENFORCED_S)
+        except DeadlineExceeded:
+            pass  # it is recorded, and enforced as soon as the readers are back
+        finally:
+            self._recording -= 1
+
+
+def make_app(door: ConsentDoor, new_id: NewId) -> ASGIApp:
+    return RequestIds(door, lambda: to_text(new_id()))
+
+
+async def _body(request: Request) -> bytes | None:
+    """None: it is too large."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return body
+
+
+def _of_error(error: Exception, language: str) -> Response:
+    if isinstance(error, InvalidInput):
+        return page("unknown", 404, language)
+    if isinstance(error, WrongState):
+        return page("expired", 410, language)
+    if not isinstance(error, CustomerError):
+        log.error("a click could not be recorded", error_id=str(uuid.uuid4()), error=type(error).__name__)
+    return page("later", 503, language, {"retry-after": str(RETRY_AFTER_S)})
