@@ -43,6 +43,7 @@ VIEWS = {
         "segment_heads",
         "segment_settlings",
         "segment_changes",
+        "segment_late",
         "purposes",
         "decisions",
         "parked",
@@ -54,7 +55,7 @@ HEADS = {
     "profile": (
         "consent_head SET consumed = 0",
         """segment_progress SET rules_version = 0, partition = 0, stream = '', consent = 0, differing = '{}', looked_at = 0,
-               customers = 0, making = 0""",
+               customers = 0, making = 0, writes = 0""",
     ),
     "disclosures": (),
 }

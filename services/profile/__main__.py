@@ -80,6 +80,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("follow consent", lambda: parts.consent.follow(client), server.halt),
             keep_going("follow the rules", parts.activator.run),
             keep_going("keep memberships", parts.keeper.run),
+            keep_going("keep memberships of who takes long", parts.keeper.late.run),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             heed(client, vault, parts.on_destroyed, parts.held.clear),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),

@@ -55,6 +55,10 @@ class Beginnings:
         self._partitions = partitions
         self._walked_events = walked_events
 
+    def takes_long(self, mover: Mover) -> bool:
+        """To find since when, beside customers as most are."""
+        return mover.since is None and self._events(mover.cluster) > self._walked_events
+
     async def of(
         self, history: History, reader: LogReader, rules: Rules, movers: Mapping[bytes, Mover], now: int, turns: Pieces
     ) -> dict[tuple[bytes, str], int]:

@@ -17,6 +17,7 @@ from shared.log import Record
 
 RULES: Final = "rules"
 TIME: Final = "time"
+DECIDED: Final = "consent"
 _TELLING: Final = {events.MERGED.id: "merge", events.SPLIT.id: "split", events.ERASED.id: "erased"}
 
 
@@ -82,14 +83,14 @@ def begins_with(cause: Cause, cluster: Mapping[bytes, Held], followed: Mapping[b
     return last < cause.valid_at if cause.kind == TIME else timeless and last <= cause.valid_at
 
 
-def change_of(move: Move, cause: Cause, valid_at: int, rules_version: int, now: int) -> Change:
+def change_of(move: Move, cause: Cause, valid_at: int, rules_version: int) -> Change:
+    """Recorded at is when it is written."""
     return Change(
         segment=move.segment,
         customer=move.customer,
         entered=move.entered,
         rules_version=rules_version,
         valid_at=valid_at,
-        recorded_at=now,
         cause=cause.kind,
         event_type=cause.event_type,
         event_id=cause.event_id,

@@ -1,38 +1,41 @@
 """Keeps who is in which segment, behind the log: by what changed, by what rules came into force, and by the passing of time.
 
-Each step is a transaction that has the place it went on from, so that after a kill none is done twice and none is left out, and
-of two processes one waits. With no segments there is nothing to do and the log isn't read.
+Each step looks first, and writes what it found with its place in one short transaction, if nobody else has written since: so after a
+kill, and of two processes, none is done twice and none is left out. Who takes long is put off (`late.py`). With no segments there is
+nothing to do and the log isn't read.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 
+from services.profile import news
 from services.profile.beginnings import Beginnings
-from services.profile.causes import TIME, Cause
+from services.profile.causes import DECIDED, TIME
 from services.profile.domain.membership import differing
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.segments import only
 from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, partition_name
 from services.profile.hub import Hub
-from services.profile.membership_writer import MembershipWriter
+from services.profile.late import LateLooks, put_off, why_of
+from services.profile.membership_writer import MembershipWriter, Moved, Prepared
 from services.profile.standings import RulesChanged, Standings
-from services.profile.tables import memberships
+from services.profile.tables import late, memberships
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
+from services.profile.tables.late import OF_CONSENT, OF_NO_LOG, Late
 from services.profile.tables.memberships import Place
 from services.profile.tables.rulebook import Rulebook
 from shared.instants import SECOND, Clock
-from shared.log import LogReader
 from shared.positions import Progress
+from shared.store.pool import short_transaction
 from shared.telemetry import logger
 from shared.waiting import wait_for_news
 
-PAGE_EVENTS: Final = 100  # of each partition, in one transaction
 PAGE_CUSTOMERS: Final = 250  # of those that are looked at for time, rules or consent, in one transaction
 LOOKS_AGAIN_S: Final = 5.0  # at the longest, whatever is due: clocks are set
 GATHERING_S: Final = 0.05  # what comes within it is looked at together
@@ -67,6 +70,7 @@ class Keeper:
         self._partitions = partitions
         self._clock = clock
         self._is_folding = is_folding
+        self.late = LateLooks(pool, standings, self._writer, rulebook, self._looked_at_late)
         self._news = asyncio.Event()
         self._names = [looked_at(name) for name in (*map(partition_name, range(partitions)), CONSENT)]
         self._moved: set[bytes] = set()  # whoever follows them isn't told yet
@@ -99,7 +103,7 @@ class Keeper:
             return False
         try:
             more = await self._follow(rules) | await self._fill(rules) | await self._pass_time(rules)
-        except RulesChanged:
+        except (RulesChanged, Moved):
             more = True
         except _Overtaken:
             await asyncio.sleep(LOOKS_AGAIN_S)
@@ -116,6 +120,15 @@ class Keeper:
             self._hub.changed(self._moved, by=self._news)
         self._moved = set()
 
+    def _told_of(self, moved: Collection[bytes], left: Collection[Late] = ()) -> None:
+        self._moved.update(moved)
+        if left:
+            self.late.news.set()
+
+    def _looked_at_late(self, moved: Collection[bytes]) -> None:
+        self._told_of(moved)
+        self._news.set()
+
     async def _patience_s(self) -> float:
         if self._resting_under is self._rulebook.rules:
             return LOOKS_AGAIN_S
@@ -123,86 +136,113 @@ class Keeper:
         return LOOKS_AGAIN_S if soonest is None else min(max((soonest - self._clock()) / SECOND, 0.0), LOOKS_AGAIN_S)
 
     async def _follow(self, rules: Rules) -> bool:
-        async with self._pool.acquire() as connection, connection.transaction():
-            place = await self._begun(connection, await memberships.lock(connection), rules)
-            more, changed, heads = await self._changed(connection)
-            seen = await self._standings.look(connection, rules, rules.segments, changed)
-            decided, consent = await self._decided(connection, rules, place)
-            causes = await self._writer.causes(connection, seen, changed)
-            now = self._clock()
-            self._moved |= await self._writer.write(connection, rules, place, seen, causes)
-            others = await self._standings.look(connection, rules, rules.segments, decided)
-            causes = dict.fromkeys(others.clusters, Cause("consent", now))
-            self._moved |= await self._writer.write(connection, rules, place, others, causes)
-            await memberships.move_to(connection, msgspec.structs.replace(place, consent=consent))
-        for partition, next_pos in heads.items():
-            self._progress.advance(looked_at(partition_name(partition)), next_pos - 1)
-        self._progress.advance(looked_at(CONSENT), consent)
-        return more
+        place, now = await self._begun(rules), self._clock()
+        page = await news.page(self._pool, await memberships.heads(self._pool))
+        decided, consent = await self._decided(rules, place)
+        if page.moved or consent != place.consent:
+            decision = Late(customer=b"", partition=OF_CONSENT, pos=place.consent + 1, cause=DECIDED, valid_at=now)
+            rows = {stream: msgspec.structs.replace(decision, customer=stream) for stream in decided} | dict(page.rows)
+            prepared, left = await self._prepared(rules, place, rows, page.heads)
+            async with self._writing(place) as (connection, locked):
+                moved = await self._writer.write(connection, locked, prepared)
+                await late.put(connection, left)
+                await memberships.move_heads(connection, page.moved)
+                await memberships.move_to(connection, msgspec.structs.replace(locked, consent=consent))
+            self._told_of(moved, left)
+        await self._advance(page.heads, consent)
+        return page.more
 
-    async def _begun(self, connection: Any, place: Place, rules: Rules) -> Place:
+    @asynccontextmanager
+    async def _writing(self, found: Place) -> AsyncIterator[tuple[Any, Place]]:
+        """Raises Moved when somebody else has written since the place was found."""
+        async with short_transaction(self._pool) as connection:
+            place = await memberships.lock_to_write(connection)
+            if place != msgspec.structs.replace(found, writes=found.writes + 1):
+                raise Moved
+            yield connection, place
+
+    async def _prepared(
+        self, rules: Rules, place: Place, rows: Mapping[bytes, Late], heads: Mapping[int, int]
+    ) -> tuple[Prepared, list[Late]]:
+        """And of the rows, by stream, those that are put off: of who is late already, or would take long."""
+        waiting = await late.customers(self._pool)
+        seen = await self._standings.look(self._pool, rules, rules.segments, rows.keys() - waiting, patient=False)
+        are_late = {canonical for canonical, cluster in seen.clusters.items() if not waiting.isdisjoint(cluster)}
+        why = why_of(seen, [row for stream, row in rows.items() if stream not in waiting], heads)
+        prepared = await self._writer.prepare(self._pool, rules, place, seen.without(are_late), why)
+        return prepared, put_off(rows, waiting, seen, are_late.union(prepared.put_off))
+
+    async def _advance(self, heads: Mapping[int, int], consent: int) -> None:
+        """Whoever waits for a position waits for who is late, too."""
+        first = await late.positions(self._pool)
+        for partition, next_pos in heads.items():
+            self._progress.advance(looked_at(partition_name(partition)), min(next_pos, first.get(partition, next_pos)) - 1)
+        self._progress.advance(looked_at(CONSENT), min(consent, first.get(OF_CONSENT, consent + 1) - 1))
+
+    async def _begun(self, rules: Rules) -> Place:
         """When these rules are new, everybody is to be looked at for what differs by them. Raises _Overtaken when they are older."""
+        place = await memberships.place(self._pool)
         if place.rules_version > rules.version:
             raise _Overtaken
         if place.rules_version == rules.version:
             return place
         before = self._rulebook.version(place.rules_version).rules if place.rules_version else SHIPPED_RULES
-        consent = place.consent
-        if before.segments is None:  # nobody followed until now
-            await memberships.skip_to_the_end(connection)
-            consent = self._progress.applied(CONSENT)
         wanted = differing(before, rules).union(place.differing)
         if wanted:
             log.info("everybody is looked at for segments", rules=rules.version, segments=len(wanted))
-        new = Place(rules_version=rules.version, consent=consent, differing=tuple(sorted(wanted)), making=place.making)
-        return await memberships.begin(connection, new, self._clock())
+        async with self._writing(place) as (connection, locked):
+            consent = place.consent
+            if before.segments is None:  # nobody followed until now
+                await memberships.skip_to_the_end(connection)
+                consent = self._progress.applied(CONSENT)
+            new = Place(rules_version=rules.version, consent=consent, differing=tuple(sorted(wanted)), making=place.making)
+            new = await memberships.begin(connection, msgspec.structs.replace(new, writes=locked.writes), self._clock())
+            await memberships.move_to(connection, new)
+        return new
 
-    async def _changed(self, connection: Any) -> tuple[bool, Counter[bytes], dict[int, int]]:
-        """Whether there is more, {stream: events} of the next pages of the log, which then are behind, and where the ones after begin."""
-        reader, changed, moved, more = LogReader(connection), Counter[bytes](), {}, False
-        heads = await memberships.heads(connection)
-        for partition, first in heads.items():
-            rows = await reader.changes(partition, first, PAGE_EVENTS)
-            changed.update(stream for _, stream in rows)
-            if rows:
-                moved[partition] = rows[-1][0] + 1
-            more |= len(rows) >= PAGE_EVENTS
-        await memberships.move_heads(connection, moved)
-        return more, changed, heads | moved
-
-    async def _decided(self, connection: Any, rules: Rules, place: Place) -> tuple[set[bytes], int]:
+    async def _decided(self, rules: Rules, place: Place) -> tuple[set[bytes], int]:
         """Customers of whom a choice between values may be another, because they decided something; and up to where."""
         applied = self._progress.applied(CONSENT)
         if not rules.verifying or rules.segments is None or applied <= place.consent:
             return set(), max(applied, place.consent)
-        rows = await Consents(connection, self._partitions).decided_after(place.consent, applied, PAGE_CUSTOMERS)
-        customers = await Identifiers(connection, self._partitions).customers_of({value_hash for _, value_hash in rows})
+        rows = await Consents(self._pool, self._partitions).decided_after(place.consent, applied, PAGE_CUSTOMERS)
+        customers = await Identifiers(self._pool, self._partitions).customers_of({value_hash for _, value_hash in rows})
         return set(customers.values()), rows[-1][0] if len(rows) >= PAGE_CUSTOMERS else applied
 
     async def _fill(self, rules: Rules) -> bool:
         """A page of everybody, by rules that are new."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            place = await memberships.lock(connection)
-            if place.rules_version != rules.version or not place.differing:
-                self._settle(rules, place)  # after a restart
-                return place.rules_version != rules.version
-            if self._is_folding():
-                return False
-            segments = None if rules.segments is None else only(rules.segments, place.differing)
-            if segments is None or not segments.conditions:  # none of them is defined any more
-                page = [(0, one) for one in await memberships.somebody_after(connection, place, PAGE_CUSTOMERS)]
-            else:
-                page = await memberships.streams_after(connection, place, PAGE_CUSTOMERS)
-            seen = await self._standings.look(connection, rules, segments, [stream for _, stream in page])
-            self._moved |= await self._writer.write_differing(connection, rules, place, seen)
-            partition, stream = page[-1] if page else (0, b"")
-            place = msgspec.structs.replace(place, partition=partition, stream=stream, looked_at=place.looked_at + len(page))
-            if not page:
-                place = Place(rules_version=rules.version, consent=place.consent, making=place.making)
-                await memberships.settle(connection, rules.version, self._clock())
-            await memberships.move_to(connection, place)
+        place = await memberships.place(self._pool)
+        if place.rules_version != rules.version or not place.differing:
+            self._settle(rules, place)  # after a restart
+            return place.rules_version != rules.version
+        if self._is_folding():
+            return False
+        segments = None if rules.segments is None else only(rules.segments, place.differing)
+        if segments is None or not segments.conditions:  # none of them is defined any more
+            page = [(0, one) for one in await memberships.somebody_after(self._pool, place, PAGE_CUSTOMERS)]
+        else:
+            page = await memberships.streams_after(self._pool, place, PAGE_CUSTOMERS)
+        seen = await self._standings.look(self._pool, rules, segments, [stream for _, stream in page], patient=False)
+        if seen.unfolded:  # others are to come into force, or whoever folds hasn't begun
+            return False
+        prepared = await self._writer.prepare_differing(self._pool, rules, place, seen)
+        async with self._writing(place) as (connection, locked):
+            moved = await self._writer.write(connection, locked, prepared)
+            place = await self._move_on(connection, rules, locked, page)
+        self._told_of(moved)
         self._settle(rules, place)
         return bool(page)
+
+    async def _move_on(self, connection: Any, rules: Rules, place: Place, page: Collection[tuple[int, bytes]]) -> Place:
+        """Behind a page of everybody."""
+        if page:
+            partition, stream = max(page)
+            new = msgspec.structs.replace(place, partition=partition, stream=stream, looked_at=place.looked_at + len(page))
+        else:
+            new = Place(rules_version=rules.version, consent=place.consent, making=place.making, writes=place.writes)
+            await memberships.settle(connection, rules.version, self._clock())
+        await memberships.move_to(connection, new)
+        return new
 
     def _settle(self, rules: Rules, place: Place) -> None:
         if place.rules_version != rules.version or place.differing:
@@ -212,15 +252,16 @@ class Keeper:
             self._resting_under = rules
 
     async def _pass_time(self, rules: Rules) -> bool:
-        async with self._pool.acquire() as connection, connection.transaction():
-            place = await memberships.lock(connection)
-            if place.rules_version != rules.version:
-                return True
-            due = await memberships.take_due(connection, self._clock(), PAGE_CUSTOMERS)
-            seen = await self._standings.look(connection, rules, rules.segments, due)
-            causes = {
-                canonical: Cause(TIME, min(due[member] for member in cluster if member in due), alone=True)
-                for canonical, cluster in seen.clusters.items()
-            }
-            self._moved |= await self._writer.write(connection, rules, place, seen, causes)
-            return len(due) >= PAGE_CUSTOMERS
+        place, due = await memberships.place(self._pool), await memberships.due_by(self._pool, self._clock(), PAGE_CUSTOMERS)
+        if place.rules_version != rules.version:
+            return True
+        if not due:
+            return False
+        rows = {one: Late(customer=one, partition=OF_NO_LOG, cause=TIME, valid_at=at) for one, at in due.items()}
+        prepared, left = await self._prepared(rules, place, rows, await memberships.heads(self._pool))
+        async with self._writing(place) as (connection, locked):
+            await memberships.set_due(connection, dict.fromkeys(due))
+            moved = await self._writer.write(connection, locked, prepared)
+            await late.put(connection, left)
+        self._told_of(moved, left)
+        return len(due) >= PAGE_CUSTOMERS

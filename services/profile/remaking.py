@@ -1,6 +1,7 @@
 """Makes anew who is in which segment, beside what is served and while that goes on, and exchanges the two.
 
-Page by page everybody is looked at as whoever keeps memberships does, under the same lock; and that one copies what it writes meanwhile.
+Page by page everybody is looked at as whoever keeps memberships does, and written under the same lock; and that one copies what it writes
+meanwhile. Of whom anything is new since she was looked at is left to that one, and copied as it is served.
 Since when is what history told. Where history tells otherwise than what is made anew, it gets a change of its own.
 """
 
@@ -20,15 +21,17 @@ from services.profile.hub import Hub
 from services.profile.making import EXCHANGE_PATIENCE_S, EXCHANGE_RETRY_S, ExchangeBlocked
 from services.profile.memberships import PAGE_CUSTOMERS, Keeper
 from services.profile.standings import RulesChanged, Seen, Standings
-from services.profile.tables import memberships, remade
+from services.profile.tables import late, memberships, remade
 from services.profile.tables.consents import Consents
 from services.profile.tables.editions import EXCHANGE_LOCK_MS, Blocked, Superseded
 from services.profile.tables.memberships import Change, Place
 from services.profile.tables.rulebook import RULES_STREAM, Rulebook
+from services.profile.tables.states import positions_of
 from shared.ids import partition_of
 from shared.instants import now_us
 from shared.log import LogReader
 from shared.positions import Progress
+from shared.store.pool import short_transaction
 from shared.vault import Vault
 
 Report = Callable[[int, int], Awaitable[None]]  # customers that were looked at, of how many
@@ -62,14 +65,14 @@ class Remaker:
                 except RulesChanged:
                     continue
         except BaseException:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with short_transaction(self._pool) as connection:
                 await memberships.lock(connection)
                 await remade.abandon(connection, self._number)
             raise
 
     async def _made(self, report: Report) -> int:
         """Raises RulesChanged: all is to be begun again."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with short_transaction(self._pool) as connection:
             rules = self._settled(await memberships.lock(connection))
             await remade.begin(connection, self._number)
             customers = await connection.fetchval("SELECT count(*) FROM states")
@@ -98,18 +101,21 @@ class Remaker:
             raise RulesChanged
         return rules
 
-    async def _still(self, connection: Any) -> tuple[Rules, Place]:
+    async def _still(self, connection: Any) -> Rules:
         place = await memberships.lock(connection)
         if place.making != self._number:
             raise Superseded("another rebuild has begun")
-        return self._settled(place), place
+        return self._settled(place)
 
     async def _page(self, after: Place) -> list[tuple[int, bytes]]:
-        async with self._pool.acquire() as connection, connection.transaction():
-            rules, place = await self._still(connection)
-            page = await memberships.streams_after(connection, after, self._page_customers)
-            streams = [stream for _, stream in page]
-            seen = await self._standings.look(connection, rules, rules.segments, streams)
+        place = await memberships.place(self._pool)
+        rules = self._settled(place)
+        page = await memberships.streams_after(self._pool, after, self._page_customers)
+        streams = [stream for _, stream in page]
+        seen = await self._standings.look(self._pool, rules, rules.segments, streams)
+        async with short_transaction(self._pool) as connection:
+            if await self._still(connection) is not rules:
+                raise RulesChanged
             behind = await self._behind(connection, rules, place, seen)
             current = {canonical: cluster for canonical, cluster in seen.clusters.items() if canonical not in behind}
             everybody = {member for cluster in current.values() for member in cluster}
@@ -119,10 +125,13 @@ class Remaker:
         return page
 
     async def _behind(self, connection: Any, rules: Rules, place: Place, seen: Seen) -> set[bytes]:
-        """Canonical customers of whom something is new that whoever follows the log will come to, and knows to tell why they move."""
-        heads = await memberships.heads(connection)
+        """Canonical customers of whom something is new, since the place or since they were seen, that whoever follows the log has come or
+        will come to, and knows to tell why they move."""
+        heads, now = await memberships.heads(connection), self._clock()
         everybody = [member for cluster in seen.clusters.values() for member in cluster]
-        due = await remade.due_by(connection, everybody, self._clock())
+        due = await remade.due_by(connection, everybody, now) | await late.customers(connection)
+        due |= {canonical for canonical, one in seen.standings.items() if one.due_at is not None and one.due_at <= now}
+        positions = await positions_of(connection, everybody, self._partitions)
         decided = set[bytes]()
         if rules.verifying:
             hashes = {h for cluster in seen.clusters.values() for one in cluster.values() for h in linked(one.state)}
@@ -132,6 +141,7 @@ class Remaker:
             for canonical, cluster in seen.clusters.items()
             if any(
                 one.pos >= heads.get(partition_of(member, self._partitions), 0)
+                or positions.get(member) != one.pos
                 or member in due
                 or not decided.isdisjoint(linked(one.state))
                 for member, one in cluster.items()
@@ -155,8 +165,8 @@ class Remaker:
         until = time.monotonic() + EXCHANGE_PATIENCE_S
         while True:
             try:
-                async with self._pool.acquire() as connection, connection.transaction():
-                    rules, _ = await self._still(connection)
+                async with short_transaction(self._pool) as connection:
+                    rules = await self._still(connection)
                     changes = await self._changes(connection, rules)
                     if changes:
                         await memberships.journal(connection, changes)

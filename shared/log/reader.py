@@ -7,6 +7,7 @@ import msgspec
 
 from shared.instants import END_OF_TIME
 from shared.log.records import COLUMNS, Record, to_record
+from shared.store.pool import not_in_a_short_transaction
 
 BEGINNING = 0  # of recorded time
 BEGINNING_OF_TIME = -(2**63)  # of what happened
@@ -74,6 +75,7 @@ class LogReader:
 
         What was learned on one day is asked for by both; what was known at its end by `known_at` alone.
         """
+        not_in_a_short_transaction()
         if len(stretches) == 1:
             return await self._one_stretch(stretches[0], recorded_since, known_at, types)
         rows = await self._pool.fetch(
@@ -141,6 +143,7 @@ class LogReader:
         There is no index by when things happened: the server looks at each event of the streams, half a microsecond each.
         """
         behind, order, end = (">", "ASC", FIRST_PLACE) if which.earliest_first else ("<", "DESC", LAST_PLACE)
+        not_in_a_short_transaction()
         rows = await self._pool.fetch(
             f"""SELECT {COLUMNS} FROM {OF_STREAMS}
                 WHERE recorded_at <= $3 AND (occurred_at <= $4 OR type_id = ANY($5::text[]))

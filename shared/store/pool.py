@@ -1,21 +1,19 @@
 """Pools of connections: opened with patience for a server that is not up yet, and read from as of one moment."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
 
-from shared.pieces import Pieces
 from shared.telemetry import logger
 
 RETRY_S = 0.5
 COMMAND_TIMEOUT_S = 30.0  # a statement that takes longer is stuck, not slow
 # A process that was paused in the middle of a transaction must not keep its locks from the one that takes over.
 IDLE_IN_TRANSACTION_MS = 5_000
-HEARD_EVERY_S = 1.0  # while a transaction waits for long work beside it
 # The server notices a client that was cut off: 10 s of silence, then three questions 5 s apart. Locks don't wait for hours.
 KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 MIN_CONNECTIONS = 1
@@ -72,19 +70,23 @@ async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMA
             await asyncio.sleep(RETRY_S)
 
 
-class Heard(Pieces):
-    """Of work that a transaction waits for: its server, which takes whoever is silent for paused, hears that we are not."""
+_is_short: ContextVar[bool] = ContextVar("is_short", default=False)
 
-    def __init__(self, connection: Any, at_once: int) -> None:
-        super().__init__(at_once)
-        self._connection = connection
-        self._heard_at = time.monotonic()
 
-    async def done(self, much: int) -> None:
-        await super().done(much)
-        if time.monotonic() - self._heard_at >= HEARD_EVERY_S:
-            await self._connection.execute("SELECT")
-            self._heard_at = time.monotonic()
+@asynccontextmanager
+async def short_transaction(pool: Any) -> AsyncIterator[Any]:
+    """A connection in a transaction that others wait for: nothing that takes long may be done in it (`not_in_a_short_transaction`)."""
+    token = _is_short.set(True)
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection
+    finally:
+        _is_short.reset(token)
+
+
+def not_in_a_short_transaction() -> None:
+    """For whatever takes as long as a customer has events."""
+    assert not _is_short.get(), "others wait for this transaction: what takes long comes before it"
 
 
 @asynccontextmanager

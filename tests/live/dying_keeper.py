@@ -11,7 +11,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from services.profile import memberships
+from services.profile import memberships, news
 from services.profile.composition import ProfileSettings, compose
 from shared import bus, faults
 from shared.config import read_settings
@@ -45,6 +45,6 @@ def lives() -> int:
 
 
 if __name__ == "__main__":
-    memberships.PAGE_EVENTS = memberships.PAGE_CUSTOMERS = 1  # type: ignore[misc]
+    news.PAGE_EVENTS = memberships.PAGE_CUSTOMERS = 1  # type: ignore[misc]
     for _ in sys.stdin:
         print(lives(), flush=True)

@@ -34,8 +34,6 @@ from shared.instants import SECOND
 from shared.log import placing
 from shared.log.records import leaf_of
 from shared.pieces import AT_ONCE
-from shared.store import pool as pool_module
-from shared.store.pool import Heard
 from shared.vault import DataKey
 from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
 from tests.turns import Turns
@@ -235,22 +233,10 @@ async def test_where_it_belongs_is_looked_up_again_without_going_along_the_chain
     look = partial(standings.look, rules=rules, segments=None, streams=[from_text(giant.customer_id, "customer_id")])
     rings = Turns()
     with patch.object(States, "load", rings.of(States.load)):
-        async with pool.acquire() as connection:
-            first = await look(connection)
-            rings.done = 0
-            again = await look(connection)
+        first = await look(pool)
+        rings.done = 0
+        again = await look(pool)
     assert rings.done == 1
     (members,) = again.clusters.values()
     assert members.keys() == next(iter(first.clusters.values())).keys()
     assert len(members) == MERGES + 1
-
-
-async def test_the_server_hears_of_a_transaction_that_waits_for_long_work(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "HEARD_EVERY_S", 0.0)
-    pool = inside.reader._pool
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT")
-        waits = "SELECT state_change FROM pg_stat_activity WHERE state = 'idle in transaction' AND pid = $1"
-        since = await pool.fetchval(waits, connection.get_server_pid())
-        await Heard(connection, AT_ONCE).done(1)
-        assert await pool.fetchval(waits, connection.get_server_pid()) > since

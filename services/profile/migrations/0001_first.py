@@ -147,9 +147,20 @@ CREATE TABLE segment_progress (
     differing     text[] NOT NULL,
     looked_at     int8  NOT NULL,
     customers     int8  NOT NULL,
-    making        int8  NOT NULL
+    making        int8  NOT NULL,
+    writes        int8  NOT NULL
 );
-INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0, 0);
+INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0, 0, 0);
+CREATE TABLE segment_late (
+    number    int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer  bytea NOT NULL,
+    partition int4  NOT NULL,
+    pos       int8  NOT NULL,
+    events    int4  NOT NULL,
+    cause     text  NOT NULL,
+    valid_at  int8  NOT NULL
+);
+CREATE INDEX segment_late_customer ON segment_late (customer);
 CREATE TABLE segment_settlings (
     rules_version int4   PRIMARY KEY,
     begun_at      int8   NOT NULL,
@@ -176,7 +187,7 @@ CREATE INDEX segment_changes_segment ON segment_changes (segment, number);
 CREATE INDEX segment_changes_customer ON segment_changes (customer, number);
 GRANT SELECT, UPDATE ON segment_progress TO c360_profile;
 GRANT SELECT, INSERT, UPDATE ON segment_settlings, segment_heads TO c360_profile;
-GRANT SELECT, INSERT, DELETE ON segment_changes TO c360_profile;
+GRANT SELECT, INSERT, DELETE ON segment_changes, segment_late TO c360_profile;
 """
 
 

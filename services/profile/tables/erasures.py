@@ -3,7 +3,7 @@
 Decisions that forbid something stay, bound to a hash: who objected and comes back has still objected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -38,6 +38,15 @@ async def erase(connection: Any, entries: Sequence[Entry], partitions: int) -> N
             await Snapshots.purge(connection, [entry.stream]) + await Ordered.purge(connection, [entry.stream]),
             await parked.purge(connection, [entry.stream]),
         )
+
+
+async def erased_among(connection: Any, streams: Collection[bytes], partitions: int) -> set[bytes]:
+    rows = await connection.fetch(
+        """SELECT stream FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN erased_customers ON partition = p AND stream = s""",
+        [partition_of(stream, partitions) for stream in streams],
+        list(streams),
+    )
+    return {row["stream"] for row in rows}
 
 
 async def mark_identifiers(connection: Any, hashes: list[bytes], buckets: list[int], erased_at: int) -> None:

@@ -13,7 +13,7 @@ from shared import faults
 class Place(msgspec.Struct, frozen=True):
     """How far membership is: the version of the rules it goes by; and while segments are `differing` from what rules of before made of
     them, up to which stream everybody was looked at for those, and how many of all `customers` that is. `making` is the number of who makes
-    them anew beside these, 0 when nobody does."""
+    them anew beside these, 0 when nobody does; `writes` is how many transactions have written."""
 
     rules_version: int
     partition: int = 0
@@ -23,6 +23,7 @@ class Place(msgspec.Struct, frozen=True):
     looked_at: int = 0
     customers: int = 0
     making: int = 0
+    writes: int = 0
 
 
 MADE: Final = ("segment_members", "segment_due")  # as `exchange_memberships` of the migration names them
@@ -40,7 +41,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     entered: bool
     rules_version: int
     valid_at: int
-    recorded_at: int
+    recorded_at: int = 0
     cause: str
     event_type: str = ""
     event_id: bytes = b""
@@ -57,13 +58,22 @@ async def lock(connection: Any) -> Place:
     return _place(await connection.fetchrow(f"SELECT {PLACE} FROM segment_progress FOR UPDATE"))  # noqa: S608
 
 
+async def lock_to_write(connection: Any) -> Place:
+    """As `lock`; whoever has found something before and comes after this sees by `writes` that it may be otherwise."""
+    return _place(await connection.fetchrow(f"UPDATE segment_progress SET writes = writes + 1 RETURNING {PLACE}"))  # noqa: S608
+
+
+async def place(pool: Any) -> Place:
+    return _place(await pool.fetchrow(f"SELECT {PLACE} FROM segment_progress"))  # noqa: S608
+
+
 def _place(row: Any) -> Place:
     return Place(**dict(row) | {"differing": tuple(row["differing"])})
 
 
 async def move_to(connection: Any, place: Place) -> None:
     await connection.execute(
-        f"UPDATE segment_progress SET ({PLACE}) = ($1, $2, $3, $4, $5, $6, $7, $8)",  # noqa: S608
+        f"UPDATE segment_progress SET ({PLACE}) = ($1, $2, $3, $4, $5, $6, $7, $8, $9)",  # noqa: S608
         *msgspec.structs.astuple(place),
     )
     faults.reach(faults.PLACE_WRITTEN)
@@ -171,14 +181,9 @@ async def set_due_by(connection: Any, due: Mapping[bytes, int]) -> None:
     )
 
 
-async def take_due(connection: Any, now: int, at_most: int) -> dict[bytes, int]:
-    """{customer: when}, the earliest; they are due no more."""
-    rows = await connection.fetch(
-        """DELETE FROM segment_due WHERE customer IN (SELECT customer FROM segment_due WHERE due_at <= $1 ORDER BY due_at LIMIT $2)
-           RETURNING customer, due_at""",
-        now,
-        at_most,
-    )
+async def due_by(pool: Any, now: int, at_most: int) -> dict[bytes, int]:
+    """{customer: when}, the earliest."""
+    rows = await pool.fetch("SELECT customer, due_at FROM segment_due WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, at_most)
     return {row["customer"]: row["due_at"] for row in rows}
 
 
@@ -194,7 +199,7 @@ async def newest(pool: Any) -> int:
 
 async def forget(connection: Any, customers: Collection[bytes]) -> None:
     """As if they had never been in any segment."""
-    for table in (*MADE, "segment_changes", *(f"profile_next.{table}" for table in MADE)):
+    for table in (*MADE, "segment_changes", "segment_late", *(f"profile_next.{table}" for table in MADE)):
         await connection.execute(f"DELETE FROM {table} WHERE customer = ANY($1)", list(customers))  # noqa: S608
 
 
@@ -230,7 +235,7 @@ class Memberships:
         return {row["segment"]: row["size"] for row in rows}
 
     async def place(self) -> Place:
-        return _place(await self._pool.fetchrow(f"SELECT {PLACE} FROM segment_progress"))  # noqa: S608
+        return await place(self._pool)
 
     async def settlings(self, segment: str) -> list[Settling]:
         """Oldest first. By rules in which it doesn't differ from those before it goes on as it was."""

@@ -53,6 +53,18 @@ class States:
             found |= folded
         return found
 
+    async def of_other_folds(self, streams: Collection[bytes], longer_than: int) -> set[bytes]:
+        """Of these, whose state isn't of the fold in force and has more events than that: to load it takes long."""
+        rows = await self._pool.fetch(
+            """SELECT s AS stream FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+               JOIN states ON partition = p AND stream = s WHERE fold <> $3 AND version > $4""",
+            [partition_of(stream, self._partitions) for stream in streams],
+            list(streams),
+            fold_digest(self._rulebook.rules.keeping),
+            longer_than,
+        )
+        return {row["stream"] for row in rows}
+
     async def apply(self, connection: Any, changed: Mapping[bytes, Held], keys: Mapping[bytes, DataKey]) -> None:
         """States of the fold in force."""
         streams, fold = sorted(changed), fold_digest(self._rulebook.rules.keeping)
@@ -120,6 +132,16 @@ class States:
             await _sealed(held, held, keys, fold),
             fold,
         )
+
+
+async def positions_of(connection: Any, streams: Collection[bytes], partitions: int) -> dict[bytes, int]:
+    """Of the newest event in each state."""
+    rows = await connection.fetch(
+        "SELECT s AS stream, pos FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN states ON partition = p AND stream = s",
+        [partition_of(stream, partitions) for stream in streams],
+        list(streams),
+    )
+    return {row["stream"]: row["pos"] for row in rows}
 
 
 async def _sealed(held: Mapping[bytes, Held], streams: Iterable[bytes], keys: Mapping[bytes, DataKey], fold: bytes) -> list[bytes]:

@@ -1,0 +1,48 @@
+"""What is new in the log, for whoever keeps memberships: pages of all partitions, each customer of one once."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from services.profile.tables.late import Late
+from shared.log import LogReader
+
+PAGE_EVENTS: Final = 1_000  # of each partition, of which nothing but their streams is read
+PAGE_STREAMS: Final = 100  # of each partition, whose states are looked at
+
+
+class Page(msgspec.Struct, frozen=True):
+    """By stream what there is to look at; where what comes after begins, of which partitions that is another place than before, and
+    whether there is more already."""
+
+    rows: Mapping[bytes, Late]
+    heads: Mapping[int, int]
+    moved: Mapping[int, int]
+    more: bool
+
+
+async def page(pool: Any, heads: Mapping[int, int]) -> Page:
+    """From these positions on."""
+    reader, rows, moved, more = LogReader(pool), dict[bytes, Late](), dict[int, int](), False
+    for partition, first in heads.items():
+        found = await reader.changes(partition, first, PAGE_EVENTS)
+        taken = _of_few_streams(found)
+        counted = Counter(stream for _, stream in taken)
+        for pos, stream in reversed(taken):
+            rows[stream] = Late(customer=stream, partition=partition, pos=pos, events=counted[stream])
+        if taken:
+            moved[partition] = taken[-1][0] + 1
+        more |= len(taken) < len(found) or len(found) >= PAGE_EVENTS
+    return Page(rows, dict(heads) | moved, moved, more)
+
+
+def _of_few_streams(found: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+    """The first of them."""
+    streams = set[bytes]()
+    for number, (_, stream) in enumerate(found):
+        streams.add(stream)
+        if len(streams) > PAGE_STREAMS:
+            return found[:number]
+    return found
