@@ -37,6 +37,7 @@ from services.cli.lake import command as lake
 from services.cli.profile_explain import explain
 from services.cli.profile_history import diff, history
 from services.cli.replay import replay
+from services.cli.rights_report.command import report
 from services.cli.segment_watch import watch as watch_segment
 from services.cli.status import status
 from services.cli.training import train
@@ -111,6 +112,7 @@ identity.app.add_typer(identity_decisions.app)
 identity.app.add_typer(identity_matching.app, name="match")
 app.add_typer(identity.app, name="identity")
 app.add_typer(customer.app, name="customer")
+rights.app.command()(report)
 app.add_typer(rights.app, name="rights")
 app.add_typer(parked.app, name="parked")
 segments.app.command()(watch_segment)
