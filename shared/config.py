@@ -15,6 +15,7 @@ PREFIX = "C360_"
 Partitions = Annotated[int, msgspec.Meta(ge=1, le=256)]  # each costs a writer and its share of the connections
 PoisonRunLimit = Annotated[int, msgspec.Meta(ge=2)]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+Auth = Literal["none", "jwt", "mtls"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +30,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Partitions = 4
     poison_run_limit: PoisonRunLimit = POISON_RUN_LIMIT
     log_level: LogLevel = "info"
+    auth: Auth = "none"  # none: whoever reaches the port may do all
+    token_issuers: str = ""  # JSON: a list of shared.rpc.tokens.TrustedIssuer
+    tls_certificate: str = ""  # PEM, as all three; with its key. Without it calls come in clear
+    tls_key: str = ""
+    tls_client_ca: str = ""  # who issues the certificates of callers
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if self.auth == "jwt" and not self.token_issuers:
+            raise ConfigError("C360_AUTH=jwt needs C360_TOKEN_ISSUERS")
+        if self.auth == "mtls" and not (self.tls_certificate and self.tls_client_ca):
+            raise ConfigError("C360_AUTH=mtls needs C360_TLS_CERTIFICATE, C360_TLS_KEY and C360_TLS_CLIENT_CA")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ConfigError("C360_TLS_CERTIFICATE and C360_TLS_KEY belong together")
 
 
 class ConfigError(Exception):

@@ -44,6 +44,7 @@ LAG_SECONDS = Gauge("c360_lag_seconds", "How long the oldest message that is not
 BACKLOG_EVENTS = Gauge("c360_backlog_events", "Events taken at the door and not yet consumed by identity")
 MATCHING_BEHIND = Gauge("c360_matching_units_behind", "Units that identity handed over and matching has not taken yet")
 BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has been waiting")
+ENUMERATION_ALARMS = Counter("c360_enumeration_alarms", "Times that a caller began to try out identifiers: an alarm", ["caller"])
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
 DISCLOSURES = Counter("c360_disclosures", "Reads that were written down before they were answered")
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from services.cli.endpoints import Service, find_address
+from services.cli.endpoints import Service, find_address, find_token
 from services.cli.errors import from_rpc_error
 
 if TYPE_CHECKING:
@@ -34,4 +34,11 @@ def open_channel(address: str) -> grpc.Channel:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import grpc
 
-    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    from services.cli.credentials import Bearer, channel_credentials
+
+    if credentials := channel_credentials(os.environ):
+        channel = grpc.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
+    else:
+        channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    token = find_token(address, os.environ)
+    return grpc.intercept_channel(channel, Bearer(token)) if token else channel

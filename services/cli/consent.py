@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
+from services.cli import caller_tokens, consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
 from services.cli.audiences.command import filter_file
 from services.cli.consent_unsubscribing import unsubscribe_link
 from services.cli.errors import NotReachable
@@ -46,6 +46,7 @@ app.add_typer(definitions.purposes, name="purposes")
 app.add_typer(definitions.controllers, name="controllers")
 app.add_typer(definitions.notices, name="notices")
 app.add_typer(definitions.mappings, name="mappings")
+definitions.callers.command()(caller_tokens.token)
 app.add_typer(definitions.callers, name="callers")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)

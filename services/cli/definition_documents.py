@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2
 
 BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
-GROUPS: Final = ("read", "export", "decide", "send", "administer", "audit")
+GROUPS: Final = ("read", "export", "decide", "administer", "audit")
 SCOPES: Final = ("person", "contact-point", "identifier")
 
 

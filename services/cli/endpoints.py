@@ -59,6 +59,37 @@ def recorded_postgres(environ: Mapping[str, str]) -> str:
     return recorded
 
 
+def find_token(address: str, environ: Mapping[str, str]) -> str:
+    """What proves who we are to a service at an address: of the environment, else, of the embedded stack's services alone, the
+    operator's. Empty: there is none."""
+    if token := environ.get("C360_TOKEN"):
+        return token
+    if named := environ.get("C360_TOKEN_FILE"):
+        return _read_token(Path(named))
+    directory = _data_dir(environ)
+    local = directory / "secrets" / "operator-token"
+    if address not in _recorded_addresses(directory):
+        return ""
+    try:
+        return _read_token(local) if local.exists() else ""
+    except PermissionError:
+        return ""
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise Misused("TOKEN_UNREADABLE", f"{path}: {error}") from error
+
+
+def _recorded_addresses(directory: Path) -> list[object]:
+    try:
+        return [recorded for service, recorded in _recorded_by_stack(directory).items() if service in SERVICES]
+    except (Misused, NotReachable):
+        return []
+
+
 def find_write_key(environ: Mapping[str, str]) -> str:
     if environ.get("C360_WRITE_KEY"):
         return environ["C360_WRITE_KEY"]

@@ -40,6 +40,7 @@ from services.consent.unsubscribing import Unsubscribing
 from services.consent.views import Decisions, Definitions
 from services.consent.writing import CONSENT_PARTITION, ConsentLog
 from shared import bus
+from shared.bus.callers import CallersPublisher, follow_callers
 from shared.bus.enforcement import Roll
 from shared.bus.purging import answer
 from shared.config import Settings
@@ -53,6 +54,7 @@ from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
+from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
 
@@ -68,7 +70,7 @@ class ConsentSettings(Settings, frozen=True, kw_only=True):
 
 
 async def serve(settings: ConsentSettings, stop: Stop) -> None:
-    server = RpcServer(settings.grpc_address)
+    server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "consent")
     client = await bus.connect(settings.nats_url, "consent")
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
@@ -78,6 +80,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     keyring = FileKeyring(Path(settings.keyring_file))
     consent = Consent(persons, decisions, definitions, log, new_id, keyring.lookup_key)
     registry = Registry(definitions, log, new_id)
+    publisher = CallersPublisher(client, registry.callers)
+    registry.on_callers = publisher.tell
     checks = Checks(persons, decisions, definitions, log)
     relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
     log.on_committed = relay.tell
@@ -127,6 +131,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("publish", relay.run, server.halt),
             keep_going("follow customers", lambda: follow_customers(client, persons, hearing, progress), server.halt),
             keep_going("count rights requests", count_rights),
+            keep_going("publish the callers", publisher.run),
+            keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("answer about erasures", lambda: answer(client, "consent", Purger(persons, progress).report)),
         )

@@ -1,7 +1,7 @@
 """The registry's use cases: define, and tell which version was in force when."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.consent.domain import definitions
 from services.consent.domain.callers import MOST_CALLERS
@@ -23,6 +23,7 @@ class Registry:
         self._stored = stored
         self._log = log
         self._new_id = new_id
+        self.on_callers: Callable[[], None] = lambda: None
 
     async def define_ready(self) -> None:
         """What nobody has defined yet."""
@@ -40,6 +41,11 @@ class Registry:
             await self._log.enforced(placed.pos, until, {})
         return placed
 
+    async def callers(self) -> list[CallerDefined]:
+        """All, in their newest versions."""
+        found = await self._stored.newest("caller", "", MOST_CALLERS)
+        return [placed.event for placed in found if isinstance(placed.event, CallerDefined)]
+
     async def _define(self, command: Define) -> Placed[Definition]:
         wanted = command.definition
         async with self._log.turn() as now:
@@ -51,7 +57,10 @@ class Registry:
             for event in definitions.define(registry, command, now):
                 kind, name = key_of(event)
                 entry = make_entry(EVENT_TYPES[kind], definition_stream(kind, name), self._new_id(), event.in_force_at, event)
-                return await self._log.append(event, entry)
+                placed = await self._log.append(event, entry)
+                if isinstance(event, CallerDefined):
+                    self.on_callers()
+                return placed
         assert earlier is not None, "no event means that it was defined before"
         return earlier
 

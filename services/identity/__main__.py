@@ -24,6 +24,7 @@ from services.identity.composition import IdentitySettings, Parts, compose
 from services.identity.follow import follow_ingest, replay
 from services.identity.tables.erasures import version_of
 from shared import bus
+from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
@@ -31,12 +32,13 @@ from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
 from shared.rpc.parked import SERVICE_NAME as PARKED
 from shared.rpc.parked import ParkedApi
+from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
 
 async def serve(settings: IdentitySettings, stop: Stop) -> None:
-    server = RpcServer(settings.grpc_address)
+    server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "identity")
     keyring = FileKeyring(Path(settings.keyring_file))
     vault_pool = await open_pool(settings.vault_url, "vault")
@@ -55,6 +57,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             keep_going("publish", parts.relay.run, server.halt),
             keep_going("match", lambda: _match(parts), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
+            keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             keep_going("follow the rules", parts.activator.run, server.halt),
             keep_going("erase", parts.eraser.run, server.halt),
             keep_going("expire proposals", parts.expiry.run, server.halt),

@@ -39,6 +39,7 @@ from services.ingest.verdicts import Verdicts
 from services.ingest.views import Sources
 from services.ingest.violations import Violations
 from shared import bus
+from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.bus.purging import answer
 from shared.config import Settings
@@ -49,6 +50,7 @@ from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
+from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
@@ -65,7 +67,7 @@ class IngestSettings(Settings, frozen=True, kw_only=True):
 
 
 async def serve(settings: IngestSettings, stop: Stop) -> None:
-    rpc = RpcServer(settings.grpc_address, MAX_RECEIVE_BYTES)
+    rpc = RpcServer(settings.grpc_address, MAX_RECEIVE_BYTES, secure(settings, now_us))
     pool = await open_pool(settings.database_url, "ingest")
     vault_pool = await open_pool(settings.vault_url, "vault")
     keyring = FileKeyring(Path(settings.keyring_file))
@@ -120,6 +122,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
             http.run(),
             keep_going("follow customers", lambda: follow_customers(client, receipts, backlog)),
             keep_going("sign checkpoints", checkpoints.run),
+            keep_going("follow the callers", lambda: follow_callers(client, rpc.callers), rpc.halt),
             keep_going("publish", relay.run, doors_stay_open),
             keep_going("follow sources", lambda: follow_sources(client, pool, sources), doors_stay_open),
             keep_going("look at the sources", lambda: reload(sources)),

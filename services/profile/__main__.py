@@ -35,6 +35,7 @@ from services.profile.tables.editions import watch
 from services.profile.who_read import WhoRead
 from shared import bus
 from shared.access_tokens import TokenFile
+from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.bus.purging import answer
 from shared.http.server import HttpServer
@@ -45,12 +46,13 @@ from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
 from shared.rpc.parked import SERVICE_NAME as PARKED
 from shared.rpc.parked import ParkedApi
+from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
 
 async def serve(settings: ProfileSettings, stop: Stop) -> None:
-    server = RpcServer(settings.grpc_address)
+    server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "profile")
     keyring = FileKeyring(Path(settings.keyring_file))
     vault_pool = await open_pool(settings.vault_url, "vault")
@@ -82,6 +84,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("keep memberships", parts.keeper.run),
             keep_going("keep memberships of who takes long", parts.keeper.late.run),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
+            keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             heed(client, vault, parts.on_destroyed, parts.held.clear),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),
             keep_going("notice another edition", lambda: watch(pool, parts.on_replaced)),

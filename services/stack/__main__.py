@@ -11,6 +11,7 @@ from pathlib import Path
 from services.stack.console import Console
 from services.stack.errors import DataDirectoryInUseError, MisconfiguredError, StackError
 from services.stack.ports import SERVICES
+from services.stack.settings import read_choices
 from services.stack.stack import Stack
 
 STAY = "Ctrl-C stops everything"
@@ -27,7 +28,12 @@ def main() -> int:
     arguments = _parse(sys.argv[1:])
     console = Console(sys.stdout)
     services = () if arguments.servers_only else SERVICES
-    stack = Stack(arguments.data_dir, default_ports=not arguments.free_ports, services=services, console=console)
+    try:
+        auth = read_choices().auth
+    except MisconfiguredError as error:
+        console.line(f"error: {error}")
+        return EXIT_MISUSED
+    stack = Stack(arguments.data_dir, default_ports=not arguments.free_ports, services=services, console=console, auth=auth)
     _listen_for_stop_signals()
     console.line(f"customer360 in {stack.data_directory}")
     try:

@@ -1,23 +1,32 @@
 """The environment of each process: what a platform team sets by hand elsewhere."""
 
+import json
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from services.stack.errors import MisconfiguredError
-from services.stack.files import make_private_directory, read_or_make_password
+from services.stack.files import make_private_directory, read_or_make_password, write_private
 from services.stack.ports import HOST, SERVICES
 from services.stack.postgres import Postgres
 from shared.config import ConfigError, LogLevel, Partitions, read_settings
+from shared.events.callers import OPERATOR
+from shared.instants import now_us
+from shared.local_tokens import LONGEST_S, LocalIssuer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = ("C360_PARTITIONS", "C360_LOG_LEVEL")  # the user's own choices; every other C360_ variable is ours to set
 
 
+StackAuth = Literal["none", "jwt"]  # certificates are for those who have an authority
+
+
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Partitions = 4
     log_level: LogLevel = "info"
+    auth: StackAuth = "none"
 
 
 class Passwords:
@@ -37,8 +46,21 @@ class Passwords:
     def access_tokens_file(self) -> Path:
         return self.directory / "access-tokens.json"
 
+    @property
+    def operator_token_file(self) -> Path:
+        return self.directory / "operator-token"
 
-def service_settings(name: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords) -> dict[str, str]:
+    def make_tokens(self) -> str:
+        """Whose tokens services trust, as C360_TOKEN_ISSUERS has it; `c360` finds the operator's."""
+        issuer = LocalIssuer(self.directory)
+        issuer.make()
+        write_private(self.operator_token_file, issuer.token(OPERATOR, LONGEST_S, now_us()) + "\n")
+        return json.dumps(issuer.trusted())
+
+
+def service_settings(
+    name: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords, auth: dict[str, str]
+) -> dict[str, str]:
     user, password = f"c360_{name}", passwords.of(name)
     settings = {
         "C360_NATS_URL": f"nats://{HOST}:{ports['nats']}",
@@ -50,7 +72,14 @@ def service_settings(name: str, ports: dict[str, int], postgres: Postgres, passw
     }
     http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports[f'{name}_http']}"} if f"{name}_http" in ports else {}
     tokens = {"C360_ACCESS_TOKENS_FILE": str(passwords.access_tokens_file)} if name == "profile" else {}
-    return settings | http | tokens | _kept()
+    return settings | http | tokens | auth | _kept()
+
+
+def auth_settings(auth: StackAuth, passwords: Passwords) -> dict[str, str]:
+    if auth == "none":
+        passwords.operator_token_file.unlink(missing_ok=True)
+        return {}
+    return {"C360_AUTH": auth, "C360_TOKEN_ISSUERS": passwords.make_tokens()}
 
 
 def migrate_settings(postgres: Postgres, passwords: Passwords) -> dict[str, str]:
@@ -62,10 +91,10 @@ def migrate_settings(postgres: Postgres, passwords: Passwords) -> dict[str, str]
     }
 
 
-def check_choices() -> None:
-    """Before anything starts: a service would end at once, again and again."""
+def read_choices() -> Choices:
+    """Before anything starts: a service would end at once, again and again. Raises MisconfiguredError."""
     try:
-        read_settings(Choices, _kept())
+        return read_settings(Choices, _of_environment((*KEPT, "C360_AUTH")))
     except ConfigError as error:
         raise MisconfiguredError(str(error)) from error
 
@@ -78,4 +107,8 @@ def whole_environment(settings: dict[str, str]) -> dict[str, str]:
 
 
 def _kept() -> dict[str, str]:
-    return {name: os.environ[name] for name in KEPT if name in os.environ}
+    return _of_environment(KEPT)
+
+
+def _of_environment(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}

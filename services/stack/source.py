@@ -11,14 +11,16 @@ NAME = "demo"
 TIMEOUT_S = 10.0
 
 
-def register_demo_source(ingest_address: str) -> str:
+def register_demo_source(ingest_address: str, token: str = "") -> str:
     """The write key. A key is shown only once, so when an earlier one was lost the source gets another name."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else None
     with grpc.insecure_channel(ingest_address) as channel:
         ingest = ingest_pb2_grpc.IngestServiceStub(channel)
         for name in (NAME, f"{NAME}-{uuid.uuid4().hex[:8]}"):
             request = ingest_pb2.RegisterSourceRequest(request_id=str(uuid.uuid4()), name=name)
             try:
-                return str(ingest.RegisterSource(request, timeout=TIMEOUT_S, wait_for_ready=True).write_key)
+                answer = ingest.RegisterSource(request, timeout=TIMEOUT_S, wait_for_ready=True, metadata=metadata)
+                return str(answer.write_key)
             except grpc.RpcError as error:
                 if error.code() != grpc.StatusCode.ALREADY_EXISTS:
                     raise StackError(f"cannot register the source {name}: {error.details()}") from error

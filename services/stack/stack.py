@@ -43,11 +43,13 @@ class Stack:
         default_ports: bool = False,
         services: Sequence[str] = SERVICES,
         console: Console | None = None,
+        auth: settings.StackAuth = "none",
     ) -> None:
         self.data_directory = Path(data_directory).absolute()
         self.services = tuple(services)
         self.console = console or Console()
         self._prefer_defaults = default_ports
+        self._auth = auth
         self._endpoints_file = self.data_directory / "endpoints.json"
         self._cleanup = contextlib.ExitStack()
 
@@ -86,7 +88,7 @@ class Stack:
         """The C360_ variables of a service (also of one that this stack doesn't run) or of "migrate"."""
         if name == "migrate":
             return settings.migrate_settings(self._postgres, self._passwords)
-        return settings.service_settings(name, self.ports, self._postgres, self._passwords)
+        return settings.service_settings(name, self.ports, self._postgres, self._passwords, self._auth_settings)
 
     def kill(self, name: str, **next_environment: str) -> None:
         """SIGKILL, as a crash would; returns when it is dead. It is started again within a second, see wait_ready; that once
@@ -113,15 +115,21 @@ class Stack:
         """Of the source `demo`, which is registered at the first call in this data directory; needs ingest."""
         path = self.data_directory / "write-key"
         if not path.exists():
-            write_private(path, register_demo_source(self.endpoints.ingest) + "\n")
+            write_private(path, register_demo_source(self.endpoints.ingest, self._operator_token()) + "\n")
         return path.read_text().strip()
 
+    def _operator_token(self) -> str:
+        """Empty where everybody is let in."""
+        file = self._passwords.operator_token_file
+        return file.read_text().strip() if file.exists() else ""
+
     def _open_directory(self) -> None:
-        settings.check_choices()
+        settings.read_choices()
         self._lock_directory()
         self._endpoints_file.unlink(missing_ok=True)  # of a stack that was killed outright
         self._choose_ports()
         self._passwords = settings.Passwords(self.data_directory / "secrets")
+        self._auth_settings = settings.auth_settings(self._auth, self._passwords)
         self._postgres = Postgres(
             self.data_directory / "postgres", self.ports["postgres"], self._passwords.of("postgres-superuser")
         )

@@ -5,10 +5,10 @@ from typing import Literal
 from shared.events.catalogue import Public, register
 
 OWNER = "consent"
-FOLLOWERS: tuple[str, ...] = ()
+FOLLOWERS = ("ingest", "identity", "profile", "consent")
 
 # What a method does to whom (shared/rpc/methods.py says it of each).
-Group = Literal["read", "export", "decide", "send", "administer", "audit"]
+Group = Literal["read", "export", "decide", "administer", "audit"]
 
 ALL_PURPOSES = "*"
 LOCAL_ISSUER = "customer360"  # of tokens that an installation makes for itself, by a key beside its keyring

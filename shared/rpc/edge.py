@@ -10,6 +10,7 @@ from shared.errors import CustomerError, InvalidInput
 from shared.identifiers import Identifier, normalise
 from shared.ids import from_text
 from shared.instants import from_timestamp
+from shared.rpc.callers import count_miss
 from shared.rpc.errors import code_of
 
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
@@ -54,6 +55,7 @@ def named_or_refused(ref: CustomerRef) -> bytes | Identifier | InvalidInput:
 
 
 def refusal_message(refused: CustomerError) -> Refusal:
+    count_miss(refused)
     return Refusal(code=code_of(refused), reason=refused.reason, message=refused.message, metadata=refused.facts)
 
 

@@ -14,8 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from shared.callers import Callers
 from shared.errors import InvalidInput
+from shared.rpc import guarding
+from shared.rpc.callers import count_miss
+from shared.rpc.door import Door, Method, method_of
 from shared.rpc.errors import to_status
+from shared.rpc.security import Security
 from shared.telemetry import RPC_SECONDS
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -49,11 +54,16 @@ def seconds_left(context: Any) -> float:
 class RpcServer:
     """`add` services, then `start`; `set_ready` once their state is loaded; `stop` drains."""
 
-    def __init__(self, address: str, receive_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        """`receive_bytes` is the most that a message to it may have."""
+    def __init__(self, address: str, receive_bytes: int = MAX_MESSAGE_BYTES, security: Security | None = None) -> None:
+        """`receive_bytes` is the most that a message to it may have. Health and the protos are told to everybody."""
         options = [*OPTIONS, ("grpc.max_receive_message_length", receive_bytes)]
         self._server = grpc.aio.server(options=options)
-        self.port = self._server.add_insecure_port(address)
+        security = security or Security(Callers())
+        if security.credentials:
+            self.port = self._server.add_secure_port(address, security.credentials)
+        else:
+            self.port = self._server.add_insecure_port(address)
+        self._door, self.callers = security.door, security.callers
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._halted = False
@@ -67,7 +77,7 @@ class RpcServer:
         ready: Mapping[str, FindReady] | None = None,
     ) -> None:
         """`register` is the generated function; `ready` finds answers by the name of the method."""
-        register(servicer, _Edge(self._server, ready or {}))
+        register(servicer, _Edge(self._server, ready or {}, self._door))
         self._names.append(service_name)
 
     async def start(self) -> None:
@@ -115,9 +125,10 @@ class _Edge:
     and what is answered most: each is a queue of its own, and of these no other waits behind thousands. All else is one queue.
     """
 
-    def __init__(self, server: Any, ready: Mapping[str, FindReady]) -> None:
+    def __init__(self, server: Any, ready: Mapping[str, FindReady], door: Door | None) -> None:
         self._server = server
         self._ready = ready
+        self._door = door
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         """What the generated code says twice is heard once, below."""
@@ -131,14 +142,17 @@ class _Edge:
         """Requests are read within: what can't be read is refused as all else is, and for a ready answer nothing is read."""
         read, write = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary:
-            answer = _unary(_reading(handler.unary_unary, read), method)
             if find is None:
-                return grpc.unary_unary_rpc_method_handler(answer, None, write)
-            return grpc.unary_unary_rpc_method_handler(_ready_or(find, answer, write, method))
+                answer = guarding.unary(handler.unary_unary, self._door, method_of(method))
+                return grpc.unary_unary_rpc_method_handler(_unary(_reading(answer, read), method), None, write)
+            ready = _ready_or(find, _unary(_reading(handler.unary_unary, read), method), write, method)
+            return grpc.unary_unary_rpc_method_handler(_admitted(ready, self._door, method_of(method), read))
         if handler.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(_stream(_reading_each(handler.stream_stream, read), method), None, write)
+            call = guarding.streams(handler.stream_stream, self._door, method_of(method))
+            return grpc.stream_stream_rpc_method_handler(_stream(_reading_each(call, read), method), None, write)
         assert handler.unary_stream, "no other shapes are served yet"
-        return grpc.unary_stream_rpc_method_handler(_stream(_reading(handler.unary_stream, read), method), None, write)
+        call = guarding.stream(handler.unary_stream, self._door, method_of(method))
+        return grpc.unary_stream_rpc_method_handler(_stream(_reading(call, read), method), None, write)
 
 
 def _reading(call: Callable[[Any, Any], Any], read: Callable[[bytes], Any] | None) -> Callable[[Any, Any], Any]:
@@ -187,6 +201,24 @@ def _ready_or(find: FindReady, call: Callable[[Any, Any], Awaitable[Any]], write
     return answer
 
 
+def _admitted(
+    call: Callable[[bytes, Any], Awaitable[bytes]], door: Door | None, method: Method, read: Callable[[bytes], Any]
+) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    """Of what may be ready: the request is read for the door alone."""
+    if door is None:
+        return call
+
+    async def answer(request: bytes, context: Any) -> bytes:
+        try:
+            await guarding.admit(door, context, method, _read(read, request))
+        except Exception as error:
+            async with _edge_of(context, method.name):
+                raise error from None
+        return await call(request, context)
+
+    return answer
+
+
 def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str) -> Callable[[Any, Any], Awaitable[Any]]:
     async def timed(request: Any, context: Any) -> Any:
         async with _edge_of(context, method):
@@ -219,6 +251,7 @@ async def _edge_of(context: Any, method: str) -> AsyncIterator[None]:
         code = "CANCELLED"
         raise asyncio.CancelledError from None
     except Exception as error:
+        count_miss(error)
         status = to_status(error, method)
         code = status.code.name
         await context.abort_with_status(status)

@@ -49,6 +49,7 @@ def test_help_explains_the_exit_codes() -> None:
         "consent purposes history",
         "consent controllers list",
         "consent controllers define",
+        "consent callers token",
         "consent notices show",
         "consent notices define",
         "consent record",

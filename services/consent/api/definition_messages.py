@@ -34,7 +34,6 @@ GROUPS: Final[dict[Group, pb.MethodGroup.ValueType]] = {
     "read": pb.METHOD_GROUP_READ,
     "export": pb.METHOD_GROUP_EXPORT,
     "decide": pb.METHOD_GROUP_DECIDE,
-    "send": pb.METHOD_GROUP_SEND,
     "administer": pb.METHOD_GROUP_ADMINISTER,
     "audit": pb.METHOD_GROUP_AUDIT,
 }

@@ -98,13 +98,11 @@ class _MethodGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MethodGro
     METHOD_GROUP_EXPORT: _MethodGroup.ValueType  # 2
     """Tell of all customers: exports, members of segments, watches."""
     METHOD_GROUP_DECIDE: _MethodGroup.ValueType  # 3
-    """Record what people decided, and signals."""
-    METHOD_GROUP_SEND: _MethodGroup.ValueType  # 4
-    """Take in events."""
-    METHOD_GROUP_ADMINISTER: _MethodGroup.ValueType  # 5
-    """Change definitions, rules, models, sources and plans; merge, split and erase customers."""
-    METHOD_GROUP_AUDIT: _MethodGroup.ValueType  # 6
-    """Give the logs as they are stored, sealed, with their proofs."""
+    """Record what people decided, and signals; links that end what is sent."""
+    METHOD_GROUP_ADMINISTER: _MethodGroup.ValueType  # 4
+    """Change definitions, rules, models, sources and plans; take rights requests; merge, split and erase customers."""
+    METHOD_GROUP_AUDIT: _MethodGroup.ValueType  # 5
+    """Give the logs as they are stored, sealed, with their proofs, and who read what."""
 
 class MethodGroup(_MethodGroup, metaclass=_MethodGroupEnumTypeWrapper):
     """MethodGroup is what methods do."""
@@ -116,13 +114,11 @@ METHOD_GROUP_READ: MethodGroup.ValueType  # 1
 METHOD_GROUP_EXPORT: MethodGroup.ValueType  # 2
 """Tell of all customers: exports, members of segments, watches."""
 METHOD_GROUP_DECIDE: MethodGroup.ValueType  # 3
-"""Record what people decided, and signals."""
-METHOD_GROUP_SEND: MethodGroup.ValueType  # 4
-"""Take in events."""
-METHOD_GROUP_ADMINISTER: MethodGroup.ValueType  # 5
-"""Change definitions, rules, models, sources and plans; merge, split and erase customers."""
-METHOD_GROUP_AUDIT: MethodGroup.ValueType  # 6
-"""Give the logs as they are stored, sealed, with their proofs."""
+"""Record what people decided, and signals; links that end what is sent."""
+METHOD_GROUP_ADMINISTER: MethodGroup.ValueType  # 4
+"""Change definitions, rules, models, sources and plans; take rights requests; merge, split and erase customers."""
+METHOD_GROUP_AUDIT: MethodGroup.ValueType  # 5
+"""Give the logs as they are stored, sealed, with their proofs, and who read what."""
 Global___MethodGroup: _TypeAlias = MethodGroup  # noqa: Y015
 
 class _LegalBasis:

@@ -1,0 +1,184 @@
+"""Who is let in at a gRPC door: for which methods, for which purposes, and how often.
+
+The limits are each process's own. What a method is for: `methods.py`.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FieldDescriptor
+
+from shared.callers import Callers
+from shared.errors import LimitExceeded, NotAuthenticated, NotPermitted
+from shared.events.callers import CallerDefined
+from shared.rates import MINUTE_S, Bucket
+from shared.rpc.callers import ENTERED
+from shared.rpc.methods import DECLARING, GROUPS, KEYED
+from shared.rpc.tokens import Tokens
+from shared.telemetry import ENUMERATION_ALARMS, logger
+
+MOST_BUCKETS: Final = 10_000  # of callers and purposes; the least recently used is forgotten
+BEARER: Final = "bearer "
+CERTIFICATE_NAMES: Final = "x509_subject_alternative_name"
+
+log = logger("door")
+
+
+class Proof(Protocol):
+    async def caller(self, context: Any) -> CallerDefined:
+        """Raises NotAuthenticated, Unavailable."""
+        ...
+
+
+class ByToken:
+    def __init__(self, tokens: Tokens, callers: Callers) -> None:
+        self._tokens = tokens
+        self._callers = callers
+
+    async def caller(self, context: Any) -> CallerDefined:
+        """Raises NotAuthenticated (NO_CREDENTIAL, CREDENTIAL_INVALID, CREDENTIAL_EXPIRED, CREDENTIAL_UNKNOWN), Unavailable
+        (KEYS_UNREADABLE, CALLERS_UNKNOWN)."""
+        token = _bearer(context)
+        proven = self._tokens.known(token) or await self._tokens.verify(token)
+        if not self._callers.known:
+            await self._callers.wait_known()
+        return self._callers.by_subject(proven.issuer, proven.subject)
+
+
+class ByCertificate:
+    """The server has verified the certificate; it is asked whose it is."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+
+    async def caller(self, context: Any) -> CallerDefined:
+        """Raises NotAuthenticated (NO_CREDENTIAL, CREDENTIAL_UNKNOWN), Unavailable (CALLERS_UNKNOWN)."""
+        names = [name.decode(errors="replace") for name in (context.auth_context() or {}).get(CERTIFICATE_NAMES, ())]
+        if not names:
+            raise _no_credential("a client certificate with a subject alternative name")
+        if not self._callers.known:
+            await self._callers.wait_known()
+        return self._callers.by_certificate(names)
+
+
+class Method(msgspec.Struct, frozen=True):
+    """`declares`: its requests name the purpose that they are for. `counts`: they name several `customers`."""
+
+    name: str
+    group: str
+    declares: bool
+    counts: bool
+
+
+def method_of(name: str) -> Method:
+    """By its full name, such as /c360.profile.v1.ProfileService/GetProfile."""
+    service, method = name[1:].split("/")
+    fields = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method].input_type.fields_by_name
+    purpose, customers = fields.get("purpose"), fields.get("customers")
+    return Method(
+        name=name,
+        group=GROUPS.get(name, ""),
+        declares=name in DECLARING and purpose is not None and purpose.type == FieldDescriptor.TYPE_STRING,
+        counts=customers is not None and customers.is_repeated,
+    )
+
+
+class Door:
+    def __init__(self, proof: Proof, clock: Callable[[], float] = time.monotonic) -> None:
+        self._proof = proof
+        self._clock = clock
+        self._rates: OrderedDict[tuple[str, int, str], Bucket] = OrderedDict()
+        self._misses: OrderedDict[tuple[str, int], Bucket] = OrderedDict()
+
+    async def enter(self, context: Any, method: Method) -> "Entered | None":
+        """None: what the request carries has to prove who calls. Raises what `Proof.caller` does, NotPermitted (METHOD_NOT_ALLOWED)."""
+        if method.group == KEYED:
+            return None
+        caller = await self._proof.caller(context)
+        if method.group not in caller.groups:
+            raise NotPermitted("this caller may not call this", reason="METHOD_NOT_ALLOWED", caller=caller.name, method=method.name)
+        entered = Entered(self, caller)
+        ENTERED.set(entered)
+        return entered
+
+    def ask(self, caller: CallerDefined, method: Method, message: Any) -> None:
+        """Raises NotPermitted (PURPOSE_NOT_ALLOWED), LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED)."""
+        purpose: str = message.purpose if method.declares else ""
+        if purpose and not caller.may_declare(purpose):
+            raise NotPermitted("this caller may not declare this purpose", reason="PURPOSE_NOT_ALLOWED", caller=caller.name)
+        now = self._clock()
+        if caller.misses_per_min and (wait := self._misses_of(caller, now).wait(now)):
+            message_ = "this caller asks about too many customers whom nobody knows"
+            raise LimitExceeded(message_, reason="ENUMERATION_SUSPECTED", retry_after_ms=int(wait * 1000))
+        if caller.calls_per_s:
+            bucket = self._rate_of(caller, purpose, now)
+            if wait := bucket.take(max(1, len(message.customers)) if method.counts else 1, now):
+                message_ = "this caller asks more often than it may for this purpose"
+                raise LimitExceeded(message_, reason="RATE_EXCEEDED", retry_after_ms=int(wait * 1000))
+
+    def missed(self, caller: CallerDefined, amount: int) -> None:
+        """It asked about so many whom nobody knows."""
+        if not caller.misses_per_min:
+            return
+        now = self._clock()
+        bucket = self._misses_of(caller, now)
+        if bucket.take(amount, now) == 0 and bucket.wait(now) > 0:
+            log.warning("a caller tries out identifiers", caller=caller.name, misses_per_min=caller.misses_per_min)
+            ENUMERATION_ALARMS.labels(caller.name).inc()
+
+    def _rate_of(self, caller: CallerDefined, purpose: str, now: float) -> Bucket:
+        most = caller.burst or caller.calls_per_s
+        return _held(self._rates, (caller.name, caller.version, purpose), lambda: Bucket(caller.calls_per_s, most, now))
+
+    def _misses_of(self, caller: CallerDefined, now: float) -> Bucket:
+        most = caller.misses_per_min
+        return _held(self._misses, (caller.name, caller.version), lambda: Bucket(most / MINUTE_S, most, now))
+
+
+class Entered:
+    """A call that was let in."""
+
+    __slots__ = ("_door", "caller")
+
+    def __init__(self, door: Door, caller: CallerDefined) -> None:
+        self._door = door
+        self.caller = caller
+
+    @property
+    def name(self) -> str:
+        return self.caller.name
+
+    def ask(self, method: Method, message: Any) -> None:
+        """Raises what `Door.ask` does."""
+        self._door.ask(self.caller, method, message)
+
+    def missed(self, amount: int) -> None:
+        self._door.missed(self.caller, amount)
+
+
+def _held(buckets: OrderedDict[Any, Bucket], key: Any, make: Callable[[], Bucket]) -> Bucket:
+    bucket = buckets.get(key)
+    if bucket is None:
+        bucket = buckets[key] = make()
+        while len(buckets) > MOST_BUCKETS:
+            buckets.popitem(last=False)
+    else:
+        buckets.move_to_end(key)
+    return bucket
+
+
+def _bearer(context: Any) -> str:
+    """Raises NotAuthenticated (NO_CREDENTIAL)."""
+    given: Sequence[tuple[str, Any]] = context.invocation_metadata() or ()
+    for key, value in given:
+        if key == "authorization" and isinstance(value, str) and value[: len(BEARER)].lower() == BEARER:
+            return value[len(BEARER) :].strip()
+    raise _no_credential("a token, as authorization: Bearer TOKEN")
+
+
+def _no_credential(wanted: str) -> NotAuthenticated:
+    return NotAuthenticated(f"a call here needs {wanted}", reason="NO_CREDENTIAL")

@@ -1,0 +1,120 @@
+"""Callers on the whole stack: who has no token is let in nowhere, `c360` finds the operator's, and a caller that is defined does what it may."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
+from c360.consent.v1 import consent_pb2, consent_pb2_grpc, registry_pb2, registry_pb2_grpc
+from c360.identity.v1 import rules_pb2, rules_pb2_grpc
+from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+from c360.profile.v1 import profile_pb2, profile_pb2_grpc, segment_pb2, segment_pb2_grpc
+
+from services.stack.stack import Stack
+from shared.instants import now_us
+from shared.local_tokens import LocalIssuer
+from shared.rpc.errors import reason_of
+from tests.waiting import eventually
+
+TIMEOUT_S = 30.0
+C360 = str(Path(sys.executable).parent / "c360")
+SOMEBODY = CustomerRef(identifier=Identifier(namespace="email", value="ada@example.com"))
+
+
+@pytest.fixture(scope="module")
+def closed() -> Iterator[Stack]:
+    """A stack that lets in only who proves who they are."""
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, auth="jwt") as stack:
+        yield stack
+
+
+def token(stack: Stack, name: str) -> str:
+    return LocalIssuer(stack.data_directory / "secrets").token(name, 600, now_us())
+
+
+def said(stack: Stack, name: str) -> Any:
+    return {"timeout": TIMEOUT_S, "metadata": [("authorization", f"Bearer {token(stack, name)}")]}
+
+
+def answer(call: Any, request: Any, **how: Any) -> tuple[str, str]:
+    try:
+        call(request, **({"timeout": TIMEOUT_S} | how))
+    except grpc.RpcError as error:
+        return error.code().name, reason_of(error)
+    return "OK", ""
+
+
+def c360(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "C360_DATA_DIR": str(stack.data_directory)}
+    return subprocess.run([C360, *arguments], env=environment, capture_output=True, text=True)
+
+
+def define(stack: Stack, name: str, **caller: Any) -> None:
+    content = registry_pb2.Caller(issuer="customer360", subject=name, **caller)
+    definition = registry_pb2.Definition(name=name, defined_by="ops", reason="asked", caller=content)
+    with grpc.insecure_channel(stack.endpoints.consent) as channel:
+        registry: Any = registry_pb2_grpc.RegistryServiceStub(channel)
+        registry.Define(registry_pb2.DefineRequest(request_id=str(uuid4()), definition=definition), **said(stack, "operator"))
+
+
+def test_no_service_answers_who_proves_nothing(closed: Stack) -> None:
+    calls: list[tuple[str, Any, str, Any]] = [
+        (closed.endpoints.consent, consent_pb2_grpc.ConsentServiceStub, "Check", consent_pb2.CheckRequest(purpose="service")),
+        (
+            closed.endpoints.profile,
+            profile_pb2_grpc.ProfileServiceStub,
+            "GetProfile",
+            profile_pb2.GetProfileRequest(purpose="service"),
+        ),
+        (closed.endpoints.identity, rules_pb2_grpc.RulesServiceStub, "GetRules", rules_pb2.GetRulesRequest()),
+        (closed.endpoints.ingest, ingest_pb2_grpc.IngestServiceStub, "ListSources", ingest_pb2.ListSourcesRequest()),
+    ]
+    for address, stub, method, request in calls:
+        with grpc.insecure_channel(address) as channel:
+            assert answer(getattr(stub(channel), method), request) == ("UNAUTHENTICATED", "NO_CREDENTIAL")
+            assert answer(getattr(stub(channel), method), request, **said(closed, "nobody")) == (
+                "UNAUTHENTICATED",
+                "CREDENTIAL_UNKNOWN",
+            )
+
+
+def test_the_operator_finds_its_token_and_others_dont(closed: Stack, tmp_path: Path) -> None:
+    assert c360(closed, "consent", "callers", "list").returncode == 0
+    assert c360(closed, "status").returncode == 0
+    elsewhere = {"PATH": os.environ["PATH"], "C360_DATA_DIR": str(tmp_path), "C360_CONSENT_ADDRESS": closed.endpoints.consent}
+    command = [C360, "consent", "callers", "list"]
+    refused = subprocess.run(command, env=elsewhere, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "NO_CREDENTIAL" in refused.stderr
+    given = elsewhere | {"C360_TOKEN": token(closed, "operator")}
+    assert subprocess.run(command, env=given, capture_output=True, text=True).returncode == 0
+
+
+def test_events_come_in_by_their_write_key(closed: Stack) -> None:
+    environment = {"PATH": os.environ["PATH"], "C360_DATA_DIR": str(closed.data_directory), "C360_WRITE_KEY": closed.write_key()}
+    command = [C360, "events", "identify", "--user-id", "ada", "-t", "email=ada@example.com"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+def test_a_caller_that_is_defined_does_what_it_may_and_nothing_when_it_is_taken_back(closed: Stack) -> None:
+    define(closed, "desk", purposes=["service"], groups=[registry_pb2.METHOD_GROUP_READ])
+    with grpc.insecure_channel(closed.endpoints.profile) as channel:
+        profiles: Any = profile_pb2_grpc.ProfileServiceStub(channel)
+        segments: Any = segment_pb2_grpc.SegmentServiceStub(channel)
+        request = profile_pb2.GetProfileRequest(purpose="service", customer=SOMEBODY)
+        how = said(closed, "desk")
+        eventually(lambda: answer(profiles.GetProfile, request, **how)[0] in ("OK", "NOT_FOUND"))
+        request.purpose = "marketing"
+        assert answer(profiles.GetProfile, request, **how) == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
+        members = segment_pb2.ListSegmentMembersRequest(purpose="service")
+        assert answer(segments.ListSegmentMembers, members, **how) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
+        define(closed, "desk", groups=[])
+        request.purpose = "service"
+        eventually(lambda: answer(profiles.GetProfile, request, **how) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED"))
