@@ -64,7 +64,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     _answer(server, parts, disclosures, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
-    doors = _open_http(settings, parts, keyring)
+    doors = _open_http(settings, parts, disclosures, keyring)
     checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions, parts.states.version_of)
 
     async def become_ready() -> None:
@@ -98,12 +98,21 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await asyncio.gather(pool.close(), disclosed_pool.close(), vault_pool.close())
 
 
-def _open_http(settings: ProfileSettings, parts: Parts, keyring: FileKeyring) -> list[HttpServer]:
+def _open_http(settings: ProfileSettings, parts: Parts, disclosures: Disclosures, keyring: FileKeyring) -> list[HttpServer]:
     """None without a list of who may read through it."""
     if not settings.access_tokens_file:
         return []
     tokens = TokenFile(Path(settings.access_tokens_file))
-    door = ProfileDoor(parts.profiles, parts.belongings, parts.timelines, parts.origins, parts.progress, tokens, keyring.lookup_key)
+    door = ProfileDoor(
+        parts.profiles,
+        parts.belongings,
+        parts.timelines,
+        parts.origins,
+        parts.progress,
+        tokens,
+        keyring.lookup_key,
+        disclosures.disclosed,
+    )
     return [HttpServer(settings.http_address, make_app(door, id_maker(now_us)), ReaderProtocol)]
 
 
@@ -120,9 +129,9 @@ def _answer(server: RpcServer, parts: Parts, disclosures: Disclosures, replayer:
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
     disclosing = DisclosureApi(parts.profiles, WhoRead(disclosures.log, parts.held))
     server.add(add_DisclosureServiceServicer_to_server, disclosing, DISCLOSURES)
-    history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress)
+    history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress, disclosed)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
-    watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
+    watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress, disclosed)
     server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
     segments = SegmentApi(
         parts.profiles,
@@ -134,12 +143,13 @@ def _answer(server: RpcServer, parts: Parts, disclosures: Disclosures, replayer:
         parts.keeper,
         parts.progress,
         places,
+        disclosed,
     )
     server.add(add_SegmentServiceServicer_to_server, segments, "c360.profile.v1.SegmentService")
-    export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.lapses, parts.progress, places)
+    export = ExportApi(parts.profiles, parts.exports, parts.changes, parts.lapses, parts.progress, places, disclosed)
     server.add(add_ExportServiceServicer_to_server, export, "c360.profile.v1.ExportService")
     rules = ProfileRulesApi(
-        parts.profiles, parts.rulebook, parts.states, parts.activator, parts.simulation, parts.explaining, parts.progress
+        parts.profiles, parts.rulebook, parts.states, parts.activator, parts.simulation, parts.explaining, parts.progress, disclosed
     )
     server.add(add_ProfileRulesServiceServicer_to_server, rules, RULES)
     server.add(add_ParkedServiceServicer_to_server, ParkedApi("profile", parts.parked, parts.recorder.replay), PARKED)

@@ -87,6 +87,15 @@ class Batches:
         seen = {at: await self.seen(several, purpose, at, with_verified=with_verified) for at, several in wanted.items()}
         return [_told(seen[one.instant][one.customer]) if isinstance(one, Point) else one for one in asked]
 
+    async def refused(
+        self, named: Sequence[Named | CustomerError], outcomes: Sequence[Seen | CustomerError]
+    ) -> list[tuple[list[bytes], CustomerError]]:
+        """Of outcomes those that are about somebody and refused, with whom they are about."""
+        refused = [(one, outcome) for one, outcome in zip(named, outcomes, strict=True) if isinstance(outcome, CustomerError)]
+        found = await self.customers_of({one for one, _ in refused if isinstance(one, Identifier)})
+        customers = [(found[one] if isinstance(one, Identifier) else one, outcome) for one, outcome in refused]
+        return [([one], outcome) for one, outcome in customers if isinstance(one, bytes)]
+
     async def _point(self, customer: bytes, purpose: PurposeDefined, instant: Instant, version: int) -> Point | CustomerError:
         if not version:
             return Point(customer, instant)

@@ -55,11 +55,11 @@ class Disclosed:
             try:
                 yield reading
             except (NotPermitted, WrongState, Unavailable) as refusal:
-                outcome = outcome_of(refusal)
-                if outcome is not None and reading.purpose is not None:
+                if (outcome := outcome_of(refusal)) is not None:
                     refusal.facts["verdict"] = outcome.upper()
+                if reading.purpose is not None:
                     members = [reading.customer, *sorted(reading.evidence.keys() - {reading.customer})]
-                    await self._disclosing.one(self.refused(call, reading, reading.purpose, members, refusal), call)
+                    await self.refuse(call, reading, reading.purpose, members, refusal)
                 raise
 
     async def give(self, call: Call, reading: Reading, shown: Shown) -> None:
@@ -74,8 +74,15 @@ class Disclosed:
         if self._changes() != since:
             await self._permit(reading.customer, reading.purpose)
 
-    async def write_all(self, call: Call, given: Iterable[Given]) -> None:
-        await self._disclosing.all(given, call)
+    async def give_all(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Iterable[Shown]) -> None:
+        """As `give`, of several customers; whoever gives them looks once more whether they may be, if that may have changed."""
+        await self._disclosing.all([self.given(call, reading, purpose, one) for one in shown], call)
+
+    async def refuse(
+        self, call: Call, reading: Reading, purpose: PurposeDefined, members: Sequence[bytes], refusal: CustomerError
+    ) -> None:
+        if outcome_of(refusal) is not None:
+            await self._disclosing.one(self.refused(call, reading, purpose, members, refusal), call)
 
     def given(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Shown) -> Given:
         withheld = withheld_names(shown.withheld)

@@ -24,6 +24,12 @@ class Reading:
         """For what, and about whom, of one customer."""
         self.purpose, self.customer = purpose, customer
 
+    def includes(self, other: "Reading") -> None:
+        self.keys |= other.keys
+        self.until = min(self.until, other.until)
+        for stream, decisions in other.evidence.items():
+            self.evidence.setdefault(stream, set()).update(decisions)
+
     def evidence_of(self, members: Iterable[bytes]) -> tuple[bytes, ...]:
         return tuple(sorted({decision for member in members for decision in self.evidence.get(member, ())}))
 
@@ -33,13 +39,15 @@ _under_way: ContextVar[Reading | None] = ContextVar("reading", default=None)
 
 @contextmanager
 def noted() -> Iterator[Reading]:
-    """Of what this task reads."""
-    reading = Reading()
+    """Of what this task reads; also of what is noted within."""
+    reading, outer = Reading(), _under_way.get()
     token = _under_way.set(reading)
     try:
         yield reading
     finally:
         _under_way.reset(token)
+        if outer is not None:
+            outer.includes(reading)
 
 
 def looked_up(keys: Collection[bytes]) -> None:

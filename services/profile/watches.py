@@ -61,6 +61,7 @@ class Look(msgspec.Struct, frozen=True):
     events_behind: int = 0
     since: int = 0
     is_scan: bool = False
+    evidence: Mapping[bytes, Collection[bytes]] = {}  # by stream, the decisions that it may be shown by, or may not
 
 
 class Watches:
@@ -179,10 +180,11 @@ class Watches:
     ) -> Look:
         since, batches = self._ready.changes, self._scans if is_scan else self._batches
         within = self._within(segment, purpose) if segment else None
-        seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
+        with noted() as reading:
+            seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
         if segment:
             seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
-        return Look(purpose, seen, since=since, is_scan=is_scan)
+        return Look(purpose, seen, since=since, is_scan=is_scan, evidence=reading.evidence)
 
     def _within(self, segment: str, purpose: PurposeDefined) -> Within:
         """Asks the condition itself, so that it is as fresh as the profile and of the same rules."""

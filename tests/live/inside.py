@@ -12,12 +12,13 @@ from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub, add_ProfileServ
 from c360.profile.v1.watch_pb2_grpc import WatchServiceStub, add_WatchServiceServicer_to_server
 from nats.aio.client import Client
 
-from services.profile.api.disclosing import ReadyReads
+from services.profile.api.disclosing import ReadyReads, WatchDisclosures
 from services.profile.api.disclosures import DisclosureApi
 from services.profile.api.etags import tagger
 from services.profile.api.profile import ProfileApi
 from services.profile.api.watch import WatchApi
 from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
+from services.profile.disclosing import Call
 from services.profile.replay import Replayer
 from services.profile.who_read import WhoRead
 from services.stack.stack import Stack
@@ -97,7 +98,7 @@ class Inside:
         )
         ready = ReadyReads(parts.ready, disclosures.disclosing, "GetProfile")
         server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
-        watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress)
+        watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress, disclosures.disclosed)
         server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
         disclosing = DisclosureApi(parts.profiles, WhoRead(disclosures.log, parts.held))
         server.add(add_DisclosureServiceServicer_to_server, disclosing, "c360.profile.v1.DisclosureService")
@@ -116,6 +117,9 @@ class Inside:
     def confirm_consent(self) -> None:
         """As if consent had just been heard."""
         self.parts.profiles.permission.lease_holds = lambda: True
+
+    def watch_disclosures(self) -> WatchDisclosures:
+        return WatchDisclosures(self.disclosures.disclosed, Call("WatchProfiles", "test"))
 
     async def define(self, purpose: PurposeDefined) -> None:
         await self.parts.consent._apply([purpose], next(self._consent_sequence))

@@ -64,9 +64,9 @@ class Watching:
             if customers is None
             else watches.some(purpose, customers, after, with_verified=True, segment=segment, tells_of=wanted.tells_of)
         )
-        self._responses = Teller(wanted, watches.refused_since, resumed=after is not None, remembered=remembered).responses(
-            self._noted(looks)
-        )
+        self._responses = Teller(
+            wanted, watches.refused_since, inside.watch_disclosures(), resumed=after is not None, remembered=remembered
+        ).responses(self._noted(looks))
 
     async def __aenter__(self) -> "Watching":
         self._task = asyncio.create_task(self._read())

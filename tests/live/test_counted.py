@@ -22,6 +22,7 @@ from tests.live.test_deliveries import started as started  # noqa: PLC0414
 from tests.live.test_deliveries import vault as vault  # noqa: PLC0414
 from tests.live.test_log import pool as pool  # noqa: PLC0414
 from tests.live.test_profile_rules import AUDIT, activated, command
+from tests.unrecorded import unrecorded
 
 ORDERS, OTHERS = 1_100, 200
 CENTS = 0.1  # no float is: whoever adds them up one by one sees it
@@ -76,7 +77,16 @@ async def test_what_is_of_less_than_all_says_so_in_every_answer(customer: Custom
     assert (belonging.segments, belonging.cut) == (["busy", "loyal"], ["busy", "mad"])
     tokens = TokenFile(tmp_path / "tokens.json")
     token = tokens.add("auditor", "main", "audit", os.urandom)
-    door = ProfileDoor(parts.profiles, parts.belongings, parts.timelines, parts.origins, parts.progress, tokens, b"key")
+    door = ProfileDoor(
+        parts.profiles,
+        parts.belongings,
+        parts.timelines,
+        parts.origins,
+        parts.progress,
+        tokens,
+        b"key",
+        unrecorded(),
+    )
     base = f"http://door/v1/spaces/main/collections/users/profiles/{to_text(one)}/"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url=base, auth=(token, "")) as client:
 

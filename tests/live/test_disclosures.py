@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import disclosure_pb2
@@ -154,3 +155,30 @@ async def test_nothing_of_a_value_is_in_the_log(shown: Shown) -> None:
     assert event.terms[0].fields == ("*", "city")
     assert b"ann@" not in row.entry.header
     assert b"canary" not in row.entry.header
+
+
+async def test_of_several_each_has_a_record_of_its_own_with_what_it_rests_on(shown: Shown) -> None:
+    await shown.inside.record([founded(shown.other, 2), identified(shown.other, shown.keys[shown.other], 3, city="Hull")])
+    queries = [pb.ProfileQuery(customer=CustomerRef(customer_id=to_text(one))) for one in (shown.stream, shown.other, b"x" * 16)]
+    await shown.inside.calls.BatchGetProfiles(pb.BatchGetProfilesRequest(queries=queries, purpose="news"))
+    [permitted], [refused] = await who_read(shown), await who_read(shown, shown.other)
+    assert (permitted.call, list(permitted.fields), len(permitted.decision_ids)) == ("BatchGetProfiles", ["city"], 1)
+    assert (refused.verdict, refused.reason, len(refused.decision_ids)) == (disclosure_pb2.VERDICT_DENY, "CONSENT_MISSING", 0)
+
+
+async def test_what_a_watcher_is_sent_is_told_and_nothing_else(shown: Shown) -> None:
+    request = pb.WatchProfileRequest(customer=CustomerRef(customer_id=to_text(shown.stream)), purpose="news")
+    watch = shown.inside.calls.WatchProfile(request)
+    assert (await watch.read()).profile.traits["city"].value.string_value == "Kiel"
+    await shown.inside.record([identified(shown.stream, shown.keys[shown.stream], 2, city="Bremen")])
+    assert (await watch.read()).profile.traits["city"].value.string_value == "Bremen"
+    await shown.decide("withdrawn")
+    with pytest.raises(grpc.RpcError) as refused:
+        await watch.read()
+    assert reason_of(refused.value) == "CONSENT_WITHDRAWN"
+    found = await who_read(shown)
+    assert [(one.call, one.verdict, len(one.decision_ids)) for one in found] == [
+        ("WatchProfile", disclosure_pb2.VERDICT_DENY, 1),
+        ("WatchProfile", disclosure_pb2.VERDICT_PERMIT, 1),
+        ("WatchProfile", disclosure_pb2.VERDICT_PERMIT, 1),
+    ]

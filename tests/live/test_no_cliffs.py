@@ -129,7 +129,16 @@ async def reading(inside: Inside, customer: CustomerRef, directory: Path) -> Asy
     """The HTTP Profile API of a customer, for auditors."""
     parts, tokens = inside.parts, TokenFile(directory / "tokens.json")
     token = tokens.add("auditor", "main", "audit", os.urandom)
-    door = ProfileDoor(parts.profiles, parts.belongings, parts.timelines, parts.origins, parts.progress, tokens, b"key")
+    door = ProfileDoor(
+        parts.profiles,
+        parts.belongings,
+        parts.timelines,
+        parts.origins,
+        parts.progress,
+        tokens,
+        b"key",
+        inside.disclosures.disclosed,
+    )
     base = f"http://door/v1/spaces/main/collections/users/profiles/{customer.customer_id}/"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url=base, auth=(token, ""), timeout=TIMEOUT_S) as client:
         yield client

@@ -99,7 +99,9 @@ def test_an_answer_that_was_not_modified_is_small_and_a_withdrawal_modifies_it(
     ordered = platform.record(write_key, track("Order Completed", ago(1), user_id=person)).position
     request.at_least_as_fresh.append(ordered)
     again = platform.profile.GetProfile(request, timeout=10)
-    assert again == pb.GetProfileResponse(etag=first.etag, not_modified=True), "an order changes neither the id nor a trait"
+    assert again == pb.GetProfileResponse(etag=first.etag, not_modified=True, verdict=first.verdict), (
+        "an order changes neither the id nor a trait"
+    )
     renamed = platform.record(write_key, identify(person, ago(0.5), first_name="Anna")).position
     request.at_least_as_fresh.append(renamed)
     changed = platform.profile.GetProfile(request, timeout=10)

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from services.profile.__main__ import _open_http
 from services.profile.app import Profiles
 from services.profile.belonging import Belongings
-from services.profile.composition import Parts, ProfileSettings
+from services.profile.composition import Disclosures, Parts, ProfileSettings
 from services.profile.http import door as bounds
 from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor
@@ -33,6 +33,7 @@ from shared.vault import FileKeyring
 from tests.e2e.client import DEADLINE_S, Platform
 from tests.live.erasing import identify
 from tests.live.reading import Reader, address, fresh
+from tests.unrecorded import unrecorded
 
 LATER = "ingest/0/9000000000000000000"
 PIECES = [
@@ -188,7 +189,7 @@ def test_what_never_reaches_a_handler_is_refused_in_the_same_form(reader: Reader
 
 def test_without_a_list_of_who_may_read_there_is_no_door() -> None:
     settings = ProfileSettings(database_url="", vault_url="", keyring_file="")
-    assert _open_http(settings, Parts.__new__(Parts), FileKeyring.__new__(FileKeyring)) == []
+    assert _open_http(settings, Parts.__new__(Parts), Disclosures.__new__(Disclosures), FileKeyring.__new__(FileKeyring)) == []
 
 
 class Impatient(ReaderProtocol):
@@ -214,7 +215,7 @@ async def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     tokens, progress = TokenFile(tmp_path / "tokens.json"), Progress()
     token = tokens.add("one", "main", "service", bytes)
     services = Profiles.__new__(Profiles), Belongings.__new__(Belongings), Timelines.__new__(Timelines), Origins.__new__(Origins)
-    door = ProfileDoor(*services, progress, tokens, b"key")
+    door = ProfileDoor(*services, progress, tokens, b"key", unrecorded())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://door", auth=(token, "")) as client:
         yield client
 

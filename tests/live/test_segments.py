@@ -63,6 +63,7 @@ def api_of(inside: Inside) -> SegmentApi:
         parts.keeper,
         parts.progress,
         places,
+        inside.disclosures.disclosed,
     )
 
 
@@ -261,6 +262,9 @@ class Deadline:
 
     def time_remaining(self) -> float:
         return self.left_s
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
 
 
 async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_asked(inside: Inside) -> None:

@@ -196,7 +196,9 @@ async def test_what_waits_for_its_reader_is_looked_at_once_more_when_it_is_sent(
         await world.play(("identify", number, "Kiel"))
         await world.play(("decide", number, "granted"))
     looks = inside.parts.watches.all(world.purpose, None, with_verified=True)
-    responses = Teller(Wanted(MASK, frozenset(), named=False), inside.parts.watches.refused_since, resumed=False).responses(looks)
+    responses = Teller(
+        Wanted(MASK, frozenset(), named=False), inside.parts.watches.refused_since, inside.watch_disclosures(), resumed=False
+    ).responses(looks)
     mirror.take(await anext(responses))
     (shown,) = mirror.profiles
     one, other = (number for number, stream in enumerate(world.streams) if to_text(stream) != shown)

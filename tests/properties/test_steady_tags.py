@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.profile.api.disclosing import WatchDisclosures
 from services.profile.api.etags import tagger
 from services.profile.api.masks import WHOLE
 from services.profile.api.messages import profile_message
 from services.profile.api.watching import Teller, Wanted, states
 from services.profile.app import Instant
 from services.profile.batches import Seen
+from services.profile.disclosing import Call
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import read, rules_of
 from services.profile.http.address import Target
@@ -27,6 +29,7 @@ from shared.instants import DAY, SECOND
 from tests.properties.people_read import LOOKUP_KEY, purpose
 from tests.properties.purchases import ORDER, START, purchases
 from tests.properties.test_computed_golden import by_stream
+from tests.unrecorded import unrecorded
 
 CLOCK = "since"
 COMPUTED = {CLOCK: {"of": ORDER, "aggregate": "time_since"}, "recent": {"of": ORDER, "aggregate": "count", "window": "2d"}}
@@ -76,6 +79,9 @@ def test_a_tag_is_another_one_exactly_when_more_than_the_clock_is(
         assert [etag(first, verbose)[0] == etag(second, verbose)[0] for verbose in (True, False)] == [same, same]
 
 
+KEPT_NOWHERE = WatchDisclosures(unrecorded(), Call("", ""))
+
+
 @pytest.mark.parametrize("changed", [frozenset[str](), frozenset({CLOCK}), frozenset({CLOCK, "recent"})])
 @given(history=histories, at=st.lists(instants, min_size=1, max_size=4).map(sorted))
 async def test_a_watcher_is_told_again_exactly_when_more_than_the_clock_is_another(
@@ -84,10 +90,10 @@ async def test_a_watcher_is_told_again_exactly_when_more_than_the_clock_is_anoth
     profiles = [seen(history, instant) for instant in at]
     told = [known(one.profile, changed or COMPUTED) for one in profiles]
     news = sum(one != before for before, one in zip([None, *told], told, strict=False))
-    teller = Teller(Wanted(WHOLE, changed, named=True), nobody, resumed=False)
+    teller = Teller(Wanted(WHOLE, changed, named=True), nobody, KEPT_NOWHERE, resumed=False)
     assert len([change async for response in teller.responses(looks(profiles)) for change in response.changes]) == news
     if not changed:
-        assert len([response async for response in states(looks(profiles), nobody)]) == news
+        assert len([response async for response in states(looks(profiles), nobody, KEPT_NOWHERE)]) == news
 
 
 async def looks(profiles: list[Seen]) -> AsyncGenerator[Look, None]:

@@ -1,14 +1,17 @@
 """Several profiles in one call: each query with its result, in the order asked."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from c360.profile.v1 import profile_pb2 as pb
 
 from services.profile.api.bounds import ANSWER_BYTES
+from services.profile.api.disclosing import shown_of
 from services.profile.api.etags import Tag
 from services.profile.api.masks import Mask
 from services.profile.api.messages import profile_message
 from services.profile.batches import Named, Seen
+from services.profile.disclosed import Shown
 from services.profile.domain.clocks import Instant
 from shared.errors import CustomerError, InvalidInput, LimitExceeded
 from shared.events.consent import PurposeDefined
@@ -34,21 +37,36 @@ def named_each(queries: Sequence[pb.ProfileQuery], instant: Instant) -> list[Nam
     return [named_or_refused(query.customer) for query in queries]
 
 
+class Made(NamedTuple):
+    """The results, and what is shown by them, by the place of the query."""
+
+    results: list[pb.ProfileResult]
+    shown: dict[int, Shown]
+
+
 async def results(
-    queries: Sequence[pb.ProfileQuery], outcomes: Sequence[Seen | CustomerError], purpose: PurposeDefined, mask: Mask, tag: Tag
-) -> list[pb.ProfileResult]:
+    queries: Sequence[pb.ProfileQuery],
+    outcomes: Sequence[Seen | CustomerError],
+    purpose: PurposeDefined,
+    mask: Mask,
+    tag: Tag,
+    instant: Instant,
+) -> Made:
     """What doesn't fit into the answer any more is refused (BATCH_FULL)."""
-    found, pieces = list[pb.ProfileResult](), Pieces(MADE_AT_ONCE_BYTES)
+    found, shown, pieces = list[pb.ProfileResult](), dict[int, Shown](), Pieces(MADE_AT_ONCE_BYTES)
     size_bytes = 0
-    for query, outcome in zip(queries, outcomes, strict=True):
+    for place, (query, outcome) in enumerate(zip(queries, outcomes, strict=True)):
+        shown_of_it: Shown | None = None
         if size_bytes <= ANSWER_BYTES:
-            result = _result(query, outcome, purpose, mask, tag)
+            result, shown_of_it = _result(query, outcome, purpose, mask, tag, instant)
             size_bytes += result.ByteSize()
             await pieces.done(result.ByteSize())
         if found and size_bytes > ANSWER_BYTES:
-            result = pb.ProfileResult(refusal=refusal_message(_full()))
+            result, shown_of_it = pb.ProfileResult(refusal=refusal_message(_full())), None
+        if shown_of_it is not None:
+            shown[place] = shown_of_it
         found.append(result)
-    return found
+    return Made(found, shown)
 
 
 def _full() -> LimitExceeded:
@@ -56,12 +74,13 @@ def _full() -> LimitExceeded:
 
 
 def _result(
-    query: pb.ProfileQuery, outcome: Seen | CustomerError, purpose: PurposeDefined, mask: Mask, tag: Tag
-) -> pb.ProfileResult:
+    query: pb.ProfileQuery, outcome: Seen | CustomerError, purpose: PurposeDefined, mask: Mask, tag: Tag, instant: Instant
+) -> tuple[pb.ProfileResult, Shown | None]:
     if isinstance(outcome, CustomerError):
-        return pb.ProfileResult(refusal=refusal_message(outcome))
+        return pb.ProfileResult(refusal=refusal_message(outcome)), None
     message = profile_message(outcome.profile, purpose, outcome.verified, mask)
     etag = tag(message, outcome.profile.rules, purpose, mask)
+    shown = shown_of(message, outcome.profile, instant, etag)
     if etag == query.unless_etag:
-        return pb.ProfileResult(etag=etag, not_modified=True)
-    return pb.ProfileResult(profile=message, etag=etag)
+        return pb.ProfileResult(etag=etag, not_modified=True), shown
+    return pb.ProfileResult(profile=message, etag=etag), shown

@@ -7,10 +7,12 @@ import msgspec
 from c360.common.v1.common_pb2 import Identifier, Position
 from c360.profile.v1 import export_pb2 as pb
 
+from services.profile.api.disclosing import BulkDisclosures, noted_each
 from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.api.places import Places
 from services.profile.changes import Because, Change, ChangePage, Erased
 from services.profile.enforcement import release, release_event
+from services.profile.exports import Exported
 from services.profile.lapses import Lapse
 from services.profile.new_rules import Place
 from services.profile.sweep import Canonical, Link, Traits
@@ -41,12 +43,32 @@ def opened_place(places: Places, sealed: bytes) -> Place:
 
 
 async def responses(
-    pages: AsyncGenerator[ChangePage, None], purpose: PurposeDefined, places: Places
+    pages: AsyncGenerator[ChangePage, None], purpose: PurposeDefined, places: Places, disclose: BulkDisclosures
 ) -> AsyncGenerator[pb.ExportChangesResponse, None]:
-    async with aclosing(pages):
-        async for page in pages:
+    async with aclosing(noted_each(pages)) as noted_pages:
+        async for page, reading in noted_pages:
+            await disclose.give(reading, _disclosed(page.changes, purpose))
             for part, is_last in _parts([_message(change, purpose) for change in page.changes]):
                 yield _response(part, page, is_last, places)
+
+
+def _disclosed(changes: Iterable[Change], purpose: PurposeDefined) -> dict[bytes, set[str]]:
+    """By customer, names of fields."""
+    found: dict[bytes, set[str]] = {}
+    for change in changes:
+        match change:
+            case Erased():
+                continue
+            case Because(told=Link(identifier=linked, by=by)):
+                found.setdefault(by.record.entry.stream, set()).add(f"identifier:{linked.namespace}")
+            case Because(told=Canonical(stream=stream)):
+                found.setdefault(stream, set()).add("customer_id")
+            case Because(told=Traits(record=record)):
+                for member in record.members:
+                    found.setdefault(member, set()).update(release(record, purpose).traits)
+            case Exported():
+                found.setdefault(change.record.entry.stream, set()).add("events")
+    return found
 
 
 def _parts(found: Iterable[pb.ExportedChange]) -> Iterator[tuple[list[pb.ExportedChange], bool]]:

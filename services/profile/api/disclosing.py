@@ -1,19 +1,36 @@
 """What answers disclose, by the names of their fields; and who calls."""
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1.disclosure_pb2 import Verdict
+from c360.profile.v1.history_pb2 import (
+    ConsentChange,
+    DatedChange,
+    DiffProfileResponse,
+    IdentifierChange,
+    MemberChange,
+    SegmentChange,
+    TraitChange,
+)
 
-from services.profile.app import NOW, Instant
-from services.profile.disclosed import Shown
+from services.profile.app import NOW, Instant, Profiles
+from services.profile.batches import Refused
+from services.profile.disclosed import Disclosed, Shown
 from services.profile.disclosing import Call, Disclosing
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.profile import Profile
+from services.profile.reading import Reading, noted
 from services.profile.ready import Ready, ReadyAnswers
 from services.profile.timelines import Stretch
+from services.profile.watches import Look
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME
 from shared.rpc.callers import caller_of, request_id_of
+
+Item = TypeVar("Item")
 
 
 def call_of(name: str, context: Any) -> Call:
@@ -54,6 +71,78 @@ def of_timeline(customer: bytes, stretch: Stretch, entries: Sequence[pb.Timeline
         positions=positions,
         instant=instant,
     )
+
+
+async def shown_about(profiles: Profiles, customer: bytes, fields: Collection[str], **more: Any) -> Shown:
+    """Of one customer, of whom no profile is at hand."""
+    members, _ = await profiles.members(customer, END_OF_TIME)
+    return Shown(members=members, fields=fields, **more)
+
+
+def names_of(change: DiffProfileResponse | DatedChange) -> Iterator[str]:
+    """Of what changed, once or several times."""
+    for field, value in change.ListFields():
+        for one in value if field.is_repeated else [value]:
+            match one:
+                case TraitChange():
+                    yield one.name
+                case IdentifierChange():
+                    yield f"identifier:{one.identifier.namespace}"
+                case SegmentChange():
+                    yield f"segment:{one.name}"
+                case ConsentChange() | MemberChange():
+                    yield "consent" if isinstance(one, ConsentChange) else "customer_id"
+
+
+class BulkDisclosures:
+    """What many customers' data is given out in: a record of each."""
+
+    def __init__(self, disclosed: Disclosed, call: Call, purpose: PurposeDefined) -> None:
+        self._disclosed = disclosed
+        self._call = call
+        self._purpose = purpose
+
+    async def give(self, reading: Reading, fields: Mapping[bytes, Collection[str]]) -> None:
+        """By customer."""
+        shown = [Shown(members=[customer], fields=names) for customer, names in fields.items()]
+        await self._disclosed.give_all(self._call, reading, self._purpose, shown)
+
+
+async def noted_each(pages: AsyncGenerator[Item, None]) -> AsyncGenerator[tuple[Item, Reading], None]:
+    """Each page with what it was made from. They are closed with it."""
+    async with aclosing(pages):
+        while True:
+            with noted() as reading:
+                try:
+                    page = await anext(pages)
+                except StopAsyncIteration:
+                    return
+            yield page, reading
+
+
+class WatchDisclosures:
+    """What a watcher is about to be sent, written down before it is looked once more whether it may be."""
+
+    def __init__(self, disclosed: Disclosed, call: Call) -> None:
+        self._disclosed = disclosed
+        self._call = call
+
+    async def give(self, sent: Iterable[tuple[Look, pb.Profile, Profile]]) -> None:
+        """All of them by looks for one purpose."""
+        by_look: dict[int, tuple[Look, list[Shown]]] = {}
+        for look, message, profile in sent:
+            by_look.setdefault(id(look), (look, []))[1].append(shown_of(message, profile))
+        for look, shown in by_look.values():
+            await self._disclosed.give_all(self._call, reading_of(look), look.purpose, shown)
+
+    async def refuse(self, look: Look, refused: Refused) -> None:
+        await self._disclosed.refuse(self._call, reading_of(look), look.purpose, refused.members, refused.refusal)
+
+
+def reading_of(look: Look) -> Reading:
+    reading = Reading()
+    reading.evidence = {stream: set(decisions) for stream, decisions in look.evidence.items()}
+    return reading
 
 
 class ReadyReads:

@@ -8,13 +8,16 @@ from c360.profile.v1 import export_pb2 as pb
 from c360.profile.v1 import export_pb2_grpc
 
 from services.profile.api.changes import lapse_message, opened_place, responses, wanted_positions
+from services.profile.api.disclosing import BulkDisclosures, call_of, noted_each
 from services.profile.api.exported import PAGE_BYTES, event_message
 from services.profile.api.places import Places
 from services.profile.app import Profiles
 from services.profile.changes import Changes
+from services.profile.disclosed import Disclosed
 from services.profile.enforcement import depends_on_the_person, reads_the_restricted
 from services.profile.exports import Exports, Interval, Page
 from services.profile.lapses import Lapses
+from services.profile.reading import noted
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
 from shared.ids import from_text, to_text
@@ -29,7 +32,14 @@ SEND_TIMEOUT_S = 60.0  # for a part: who doesn't read holds up other exports
 
 class ExportApi(export_pb2_grpc.ExportServiceServicer):
     def __init__(
-        self, profiles: Profiles, exports: Exports, changes: Changes, lapses: Lapses, progress: Progress, places: Places
+        self,
+        profiles: Profiles,
+        exports: Exports,
+        changes: Changes,
+        lapses: Lapses,
+        progress: Progress,
+        places: Places,
+        disclosed: Disclosed,
     ) -> None:
         self._profiles = profiles
         self._exports = exports
@@ -37,6 +47,7 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         self._lapses = lapses
         self._progress = progress
         self._places = places
+        self._disclosed = disclosed
 
     async def ExportEvents(self, request: pb.ExportEventsRequest, context: Any) -> AsyncIterator[pb.ExportEventsResponse]:
         if not request.source:
@@ -45,7 +56,8 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         # Not all of the deadline: that one is for the whole export.
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         purpose = self._profiles.purpose(request.purpose)
-        responses = _responses(self._exports.read(request.source, purpose, interval), purpose)
+        disclose = BulkDisclosures(self._disclosed, call_of("ExportEvents", context), purpose)
+        responses = _responses(self._exports.read(request.source, purpose, interval), purpose, disclose)
         async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S)) as taken:
             async for response in taken:
                 yield response
@@ -55,7 +67,8 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         purpose = self._profiles.purpose(request.purpose)
         place = opened_place(self._places, request.rules_place) if request.rules_place else None
         pages = self._changes.read(purpose, wanted_positions(request.next_positions), place)
-        async with aclosing(taken_in_time(responses(pages, purpose, self._places), SEND_TIMEOUT_S)) as taken:
+        disclose = BulkDisclosures(self._disclosed, call_of("ExportChanges", context), purpose)
+        async with aclosing(taken_in_time(responses(pages, purpose, self._places, disclose), SEND_TIMEOUT_S)) as taken:
             async for response in taken:
                 yield response
 
@@ -74,7 +87,10 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
             else await self._lapses.settled()
         )
         customers = [from_text(text, "customer") for text in request.customer_ids]
-        found = await self._lapses.between(customers, purpose, since, through)
+        with noted() as reading:
+            found = await self._lapses.between(customers, purpose, since, through)
+        disclose = BulkDisclosures(self._disclosed, call_of("RefreshExported", context), purpose)
+        await disclose.give(reading, {member: lapse.traits.keys() for lapse in found.lapses for member in lapse.members})
         return pb.RefreshExportedResponse(
             traits=map(lapse_message, found.lapses),
             through=to_timestamp(found.through),
@@ -83,9 +99,12 @@ class ExportApi(export_pb2_grpc.ExportServiceServicer):
         )
 
 
-async def _responses(pages: AsyncGenerator[Page, None], purpose: PurposeDefined) -> AsyncGenerator[pb.ExportEventsResponse, None]:
-    async with aclosing(pages):
-        async for page in pages:
+async def _responses(
+    pages: AsyncGenerator[Page, None], purpose: PurposeDefined, disclose: BulkDisclosures
+) -> AsyncGenerator[pb.ExportEventsResponse, None]:
+    async with aclosing(noted_each(pages)) as noted_pages:
+        async for page, reading in noted_pages:
+            await disclose.give(reading, {item.record.entry.stream: {"events"} for item in page.events})
             for part in _parts([event_message(item, purpose) for item in page.events]):
                 yield _response(part, page)
 

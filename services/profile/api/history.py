@@ -1,9 +1,11 @@
 """The part of profile's gRPC edge that tells how a profile came to be."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from c360.profile.v1 import history_pb2 as pb
 from c360.profile.v1 import history_pb2_grpc
+from c360.profile.v1.profile_pb2 import Withheld
 
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.change_messages import (
@@ -15,8 +17,10 @@ from services.profile.api.change_messages import (
     withheld_messages,
 )
 from services.profile.api.choices import rules_choice
+from services.profile.api.disclosing import call_of, names_of, shown_about
 from services.profile.app import Profiles
 from services.profile.differences import Differences
+from services.profile.disclosed import Disclosed, Shown
 from services.profile.domain.clocks import Order
 from services.profile.domain.diff import TraitChange
 from services.profile.walking import Told, Walked, Walks
@@ -35,22 +39,29 @@ ORDERS: Final[dict[pb.ChangeOrder.ValueType, Order]] = {
 
 
 class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
-    def __init__(self, profiles: Profiles, differences: Differences, walks: Walks, progress: Progress) -> None:
+    def __init__(
+        self, profiles: Profiles, differences: Differences, walks: Walks, progress: Progress, disclosed: Disclosed
+    ) -> None:
         self._profiles = profiles
         self._differences = differences
         self._walks = walks
         self._progress = progress
+        self._disclosed = disclosed
 
     async def DiffProfile(self, request: pb.DiffProfileRequest, context: Any) -> pb.DiffProfileResponse:
         points = [
             (point, instant_of(self._profiles, point, f"{name}.")) for name, point in (("old", request.old), ("new", request.new))
         ]
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
-        purpose = self._profiles.purpose(request.purpose)
+        purpose, call = self._profiles.purpose(request.purpose), call_of("DiffProfile", context)
         customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
-        old, new = [await instant_for(self._profiles, point, customer, purpose, instant) for point, instant in points]
-        compared = await self._differences.between(customer, purpose, old, new, choice)
-        return diff_message(compared, purpose, set(request.traits))
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            old, new = [await instant_for(self._profiles, point, customer, purpose, instant) for point, instant in points]
+            compared = await self._differences.between(customer, purpose, old, new, choice)
+            message = diff_message(compared, purpose, set(request.traits))
+            await self._disclosed.give(call, reading, await self._of_changes(customer, [message], message.withheld))
+        return message
 
     async def ListProfileChanges(self, request: pb.ListProfileChangesRequest, context: Any) -> pb.ListProfileChangesResponse:
         page, until = Page(request, BY_NUMBER), instant_of(self._profiles, request.until, "until.")
@@ -59,9 +70,20 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
-        until = await instant_for(self._profiles, request.until, customer, purpose, until)
-        walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice)
-        return _page(walked, purpose, set(request.traits), page.size)
+        call = call_of("ListProfileChanges", context)
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            until = await instant_for(self._profiles, request.until, customer, purpose, until)
+            walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice)
+            message = _page(walked, purpose, set(request.traits), page.size)
+            await self._disclosed.give(call, reading, await self._of_changes(customer, message.changes, message.withheld))
+        return message
+
+    async def _of_changes(
+        self, customer: bytes, changes: Sequence[pb.DiffProfileResponse | pb.DatedChange], withheld: Iterable[Withheld]
+    ) -> Shown:
+        fields = {name for change in changes for name in names_of(change)}
+        return await shown_about(self._profiles, customer, fields, withheld=[(one.field, one.reason) for one in withheld])
 
 
 def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) -> pb.ListProfileChangesResponse:

@@ -9,24 +9,24 @@ from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1 import profile_pb2_grpc
 
 from services.profile.api.asking import customer_of, instant_for, instant_of
-from services.profile.api.batching import named_each, results
+from services.profile.api.batching import Made, named_each, results
 from services.profile.api.bounds import LISTED_AT_MOST
 from services.profile.api.choices import rules_choice
-from services.profile.api.disclosing import call_of, of_identifiers, of_timeline, shown_of, verdict_of
+from services.profile.api.disclosing import WatchDisclosures, call_of, of_identifiers, of_timeline, shown_of, verdict_of
 from services.profile.api.etags import Tag
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import identifier_message, position_messages, profile_message, replay_step
 from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
 from services.profile.api.watching import states, too_slow, watches_busy
 from services.profile.app import NOW, Instant, Profiles
-from services.profile.batches import Batches
+from services.profile.batches import Batches, Refused
 from services.profile.disclosed import Disclosed, Shown
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
-from services.profile.enforcement import release
+from services.profile.enforcement import depends_on_the_person, release
 from services.profile.profile import Profile
-from services.profile.reading import Reading
+from services.profile.reading import Reading, noted
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
@@ -36,7 +36,7 @@ from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
-from shared.rpc.edge import freshness
+from shared.rpc.edge import freshness, refusal_message
 from shared.rpc.paging import Page, token_of
 from shared.rpc.sending import Running, taken_in_time
 from shared.rpc.server import DEFAULT_DEADLINE_S, seconds_left
@@ -51,7 +51,7 @@ IDENTIFIER_PLACES = msgspec.msgpack.Decoder(tuple[str, bytes])  # by its hash: n
 MEMBER_PLACES = msgspec.msgpack.Decoder(bytes)
 
 
-class Made(NamedTuple):
+class MadeOne(NamedTuple):
     answer: pb.GetProfileResponse
     profile: Profile
     purpose: PurposeDefined
@@ -94,7 +94,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             await self._disclosed.write(call, reading, given)
         return made.answer
 
-    async def _made(self, request: pb.GetProfileRequest, context: Any, reading: Reading) -> Made:
+    async def _made(self, request: pb.GetProfileRequest, context: Any, reading: Reading) -> MadeOne:
         mask = mask_of(request.read_mask)
         purpose, customer, instant = await self._asked(request, context, reading)
         profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
@@ -107,16 +107,32 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             answer.not_modified = True
         else:
             answer.profile.CopyFrom(message)
-        return Made(answer, profile, purpose, shown_of(message, profile, instant, etag))
+        return MadeOne(answer, profile, purpose, shown_of(message, profile, instant, etag))
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)
         named, versions = named_each(request.queries, instant), [query.version for query in request.queries]
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
-        verified = mask.wants_any_trait(CONFIRMABLE)
-        outcomes = await self._batches.outcomes(named, purpose, instant, versions, with_verified=verified)
-        return pb.BatchGetProfilesResponse(results=await results(request.queries, outcomes, purpose, mask, self._tag))
+        verified, since = mask.wants_any_trait(CONFIRMABLE), self._ready.changes
+        with noted() as reading:
+            outcomes = await self._batches.outcomes(named, purpose, instant, versions, with_verified=verified)
+        made = await results(request.queries, outcomes, purpose, mask, self._tag, instant)
+        call = call_of("BatchGetProfiles", context)
+        await self._disclosed.give_all(call, reading, purpose, made.shown.values())
+        for members, refusal in await self._batches.refused(named, outcomes):
+            await self._disclosed.refuse(call, reading, purpose, members, refusal)
+        if since != self._ready.changes:
+            await self._take_back(made, purpose)
+        return pb.BatchGetProfilesResponse(results=made.results)
+
+    async def _take_back(self, made: Made, purpose: PurposeDefined) -> None:
+        """Of whom it isn't permitted any more, once it was written down."""
+        whose = {place: shown.members[0] for place, shown in made.shown.items()}
+        now = await self._batches.clusters(whose.values(), purpose) if depends_on_the_person(purpose) else {}
+        for place, customer in whose.items():
+            if isinstance(found := now.get(customer), Refused):
+                made.results[place].CopyFrom(pb.ProfileResult(refusal=refusal_message(found.refusal)))
 
     async def LookupCustomer(self, request: pb.LookupCustomerRequest, context: Any) -> pb.LookupCustomerResponse:
         call = call_of("LookupCustomer", context)
@@ -177,7 +193,8 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         purpose = self._profiles.purpose(request.purpose)
         customer = await customer_of(self._profiles, request.customer)
         looks = self._watches.some(purpose.name, {customer}, self._places(request), with_verified=True)
-        responses = self._watching.limited(states(looks, self._watches.refused_since), WATCHES_AT_MOST)
+        disclose = WatchDisclosures(self._disclosed, call_of("WatchProfile", context))
+        responses = self._watching.limited(states(looks, self._watches.refused_since, disclose), WATCHES_AT_MOST)
         async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_slow)) as taken:
             async for response in taken:
                 yield response
@@ -191,6 +208,11 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await customer_of(self._profiles, request.customer)
+        call = call_of("ReplayCustomer", context)
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            served = await self._profiles.permit_replay(customer, purpose)
+            await self._disclosed.give(call, reading, Shown(members=served.record.members, fields=[], positions=served.positions))
         responses = self._replaying.limited(self._replayed(customer, purpose), REPLAYS_AT_MOST)
         async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S)) as taken:
             async for response in taken:

@@ -1,7 +1,7 @@
 """The gRPC edge of the rules of profiles."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -12,9 +12,11 @@ from c360.profile.v1 import rules_pb2_grpc
 from services.profile.activating import Activator
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
+from services.profile.api.disclosing import BulkDisclosures, call_of, noted_each, shown_about
 from services.profile.api.messages import event_id_of
 from services.profile.api.values import to_value
 from services.profile.app import Profiles
+from services.profile.disclosed import Disclosed
 from services.profile.domain.activation import ActivateRules
 from services.profile.domain.difference import Change
 from services.profile.domain.explanation import Explanation
@@ -54,6 +56,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         simulation: Simulation,
         explaining: Explaining,
         progress: Progress,
+        disclosed: Disclosed,
     ) -> None:
         self._profiles = profiles
         self._rulebook = rulebook
@@ -62,6 +65,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         self._simulation = simulation
         self._explaining = explaining
         self._progress = progress
+        self._disclosed = disclosed
 
     async def GetRules(self, request: pb.GetRulesRequest, context: Any) -> pb.GetRulesResponse:
         found = self._rulebook.version(request.version) if request.version else self._rulebook.in_force
@@ -83,7 +87,9 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
     async def SimulateRules(self, request: pb.SimulateRulesRequest, context: Any) -> AsyncIterator[pb.SimulateRulesResponse]:
         rules = rules_of(await asyncio.to_thread(read, request.document), 0)
         wanted = min(request.examples or EXAMPLES, EXAMPLES_AT_MOST)
-        steps = self._simulation.rules(rules, wanted, self._profiles.purpose(request.purpose))
+        purpose = self._profiles.purpose(request.purpose)
+        disclose = BulkDisclosures(self._disclosed, call_of("SimulateRules", context), purpose)
+        steps = _disclosing(self._simulation.rules(rules, wanted, purpose), disclose)
         async with aclosing(taken_in_time(steps, SEND_TIMEOUT_S, in_all_s=SENDING_AT_MOST_S)) as pages:
             async for looked in pages:
                 yield _simulated(looked)
@@ -113,8 +119,13 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await customer_of(self._profiles, request.customer)
-        asked = await instant_for(self._profiles, request, customer, purpose, asked)
-        found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
+        call = call_of("ExplainTrait", context)
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            asked = await instant_for(self._profiles, request, customer, purpose, asked)
+            found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
+            about = await shown_about(self._profiles, customer, [request.trait], rules_version=found.rules.version, instant=asked)
+            await self._disclosed.give(call, reading, about)
         rows = [one for one in found.assertions if page.after is None or one.place < page.after][: page.wanted]
         shown, token = page.cut(rows, lambda one: one.place)
         explanation, rules, served = found.explanation, found.rules, found.served
@@ -134,6 +145,19 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
     def _purpose(self, name: str) -> PurposeDefined | None:
         """Raises InvalidInput, Unavailable."""
         return self._profiles.purpose(name) if name else None
+
+
+async def _disclosing(steps: AsyncGenerator[Looked, None], disclose: BulkDisclosures) -> AsyncGenerator[Looked, None]:
+    """Of each step what its examples show, and who would move."""
+    async with aclosing(noted_each(steps)) as noted:
+        async for looked, reading in noted:
+            fields: dict[bytes, set[str]] = {}
+            for example in looked.examples:
+                fields.setdefault(example.customer, set()).add(example.trait)
+            for move in looked.moves:
+                fields.setdefault(move.customer, set()).add(f"segment:{move.segment}")
+            await disclose.give(reading, fields)
+            yield looked
 
 
 def _version(found: Activation, purpose: PurposeDefined | None) -> pb.RulesVersion:

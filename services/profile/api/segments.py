@@ -10,18 +10,23 @@ from c360.profile.v1 import segment_pb2_grpc
 
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
+from services.profile.api.disclosing import BulkDisclosures, call_of, shown_about
 from services.profile.api.places import Places
 from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings, require_sight_of
 from services.profile.choosing import THEN, RulesChoice
+from services.profile.disclosed import Disclosed
+from services.profile.disclosing import Call
 from services.profile.domain.membership import differing, judged_by_less, looks_at, seen_by, told_by
 from services.profile.domain.rules import Rules
 from services.profile.domain.sizes import instants, sizes
+from services.profile.enforcement import NOT_IN_PURPOSE
 from services.profile.memberships import Keeper
 from services.profile.past_members import Asked, PastMembers
 from services.profile.profile import Profile
+from services.profile.reading import noted
 from services.profile.tables.memberships import Change, Memberships, Place
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import ProfileFailed, Unavailable
@@ -50,6 +55,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         keeper: Keeper,
         progress: Progress,
         places: Places,
+        disclosed: Disclosed,
     ) -> None:
         self._profiles = profiles
         self._rulebook = rulebook
@@ -60,6 +66,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         self._keeper = keeper
         self._progress = progress
         self._places = places
+        self._disclosed = disclosed
 
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
         page = Page(request, BY_NAME)
@@ -107,7 +114,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         page, asked, choice = Page(request, BY_PLACE), instant_of(self._profiles, request), rules_choice(request.rules)
         await self._fresh(request, context)
         if not asked.is_now or choice != THEN:
-            return await self._members_then(request, page, asked, choice)
+            return await self._members_then(request, page, asked, choice, call_of("ListSegmentMembers", context))
         purpose = self._purpose(request.segment, request.purpose)
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
         rules = self._rulebook.rules
@@ -115,12 +122,15 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         rows = await self._memberships.members(request.segment, after, page.wanted)
         await self._settled(request.segment, rules, 0, place)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
-        judged = await self._judged(request.segment, [one.customer for one in found], purpose)
+        with noted() as reading:
+            judged = await self._judged(request.segment, [one.customer for one in found], purpose)
         shown = [
             pb.SegmentMember(customer_id=to_text(one.customer), enter_time=to_timestamp(one.entered_at), cut=judged[one.customer])
             for one in found
             if one.customer in judged
         ]
+        disclose = BulkDisclosures(self._disclosed, call_of("ListSegmentMembers", context), purpose)
+        await disclose.give(reading, {customer: [f"segment:{request.segment}"] for customer in judged})
         return pb.ListSegmentMembersResponse(members=shown, withheld_count=len(found) - len(shown), next_page_token=token)
 
     async def _judged(self, segment: str, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, bool]:
@@ -134,13 +144,16 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         }
 
     async def _members_then(
-        self, request: pb.ListSegmentMembersRequest, page: Page[bytes], instant: Instant, choice: RulesChoice
+        self, request: pb.ListSegmentMembersRequest, page: Page[bytes], instant: Instant, choice: RulesChoice, call: Call
     ) -> pb.ListSegmentMembersResponse:
         purpose, rules = self._profiles.purpose(request.purpose), await self._past_members.rules(instant, choice)
         require_sight_of(request.segment, rules, purpose)
         place_of = f"{request.segment} then"  # in another order than the members of now
         after = b"" if page.after is None else self._places.open(page.after, place_of)
-        found = await self._past_members.page(Asked(request.segment, rules, instant, purpose), after, page.size)
+        with noted() as reading:
+            found = await self._past_members.page(Asked(request.segment, rules, instant, purpose), after, page.size)
+        fields = {customer: [f"segment:{request.segment}"] for customer, _ in found.members}
+        await BulkDisclosures(self._disclosed, call, purpose).give(reading, fields)
         return pb.ListSegmentMembersResponse(
             members=[pb.SegmentMember(customer_id=to_text(customer), cut=cut) for customer, cut in found.members],
             withheld_count=found.withheld,
@@ -161,9 +174,12 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         before = page.after[0] if page.after else END_OF_TIME
         rows = await self._memberships.changes(request.segment, customers, before, page.wanted)
         found, token = page.cut(rows, lambda one: (one.number, b""))
-        permitted = await self._permitted({one.customer for one in found}, purpose)
+        with noted() as reading:
+            permitted = await self._permitted({one.customer for one in found}, purpose)
         told = told_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
         shown = [_change(one) for one in found if one.customer in permitted and told(one.rules_version, one.cause == "rules")]
+        fields = {one.customer: [f"segment:{request.segment}"] for one in found if one.customer in permitted}
+        await BulkDisclosures(self._disclosed, call_of("ListMembershipChanges", context), purpose).give(reading, fields)
         return pb.ListMembershipChangesResponse(changes=shown, withheld_count=len(found) - len(shown), next_page_token=token)
 
     async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> pb.GetMembershipResponse:
@@ -171,8 +187,15 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer = await customer_of(self._profiles, request.customer)
-        asked = await instant_for(self._profiles, request, customer, purpose, asked)
-        found = await self._belongings.of(customer, purpose, asked, choice)
+        call = call_of("GetMembership", context)
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            asked = await instant_for(self._profiles, request, customer, purpose, asked)
+            found = await self._belongings.of(customer, purpose, asked, choice)
+            segments = {f"segment:{name}" for name in (*found.segments, *found.cut)}
+            withheld = [(f"segment:{name}", NOT_IN_PURPOSE) for name in found.withheld]
+            shown = await shown_about(self._profiles, customer, segments, withheld=withheld, instant=asked)
+            await self._disclosed.give(call, reading, shown)
         return pb.GetMembershipResponse(
             segments=found.segments,
             withheld_segments=found.withheld,

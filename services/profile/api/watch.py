@@ -8,10 +8,12 @@ from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import watch_pb2 as pb
 from c360.profile.v1 import watch_pb2_grpc
 
+from services.profile.api.disclosing import WatchDisclosures, call_of
 from services.profile.api.masks import mask_of
 from services.profile.api.watching import Teller, Wanted, too_slow, watches_busy
 from services.profile.app import Profiles
 from services.profile.batches import Batches
+from services.profile.disclosed import Disclosed
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.watches import Look, Watches
 from shared.errors import InvalidInput, LimitExceeded
@@ -28,11 +30,12 @@ SEND_TIMEOUT_S = 30.0  # for a message: who doesn't read isn't waited for
 
 
 class WatchApi(watch_pb2_grpc.WatchServiceServicer):
-    def __init__(self, profiles: Profiles, batches: Batches, watches: Watches, progress: Progress) -> None:
+    def __init__(self, profiles: Profiles, batches: Batches, watches: Watches, progress: Progress, disclosed: Disclosed) -> None:
         self._profiles = profiles
         self._batches = batches
         self._watches = watches
         self._progress = progress
+        self._disclosed = disclosed
         self._running = Running(watches_busy)
 
     async def WatchProfiles(self, request: pb.WatchProfilesRequest, context: Any) -> AsyncIterator[pb.WatchProfilesResponse]:
@@ -41,7 +44,8 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         self._profiles.purpose(request.purpose)
         customers, unknown = await self._customers(request.customers)
-        teller = Teller(wanted, self._watches.refused_since, resumed=after is not None, unknown=unknown)
+        disclose = WatchDisclosures(self._disclosed, call_of("WatchProfiles", context))
+        teller = Teller(wanted, self._watches.refused_since, disclose, resumed=after is not None, unknown=unknown)
         looks = self._looks(request, customers if wanted.named else None, after, wanted)
 
         def too_late() -> LimitExceeded:

@@ -12,11 +12,13 @@ from c360.profile.v1 import profile_pb2, watch_pb2
 from google.protobuf.message import Message
 
 from services.profile.api.bounds import LISTED_AT_MOST
+from services.profile.api.disclosing import WatchDisclosures
 from services.profile.api.masks import TRAITS, WITHHELD, Mask
 from services.profile.api.messages import as_of_its_events, profile_message
 from services.profile.api.told import REMEMBERED, Told
 from services.profile.batches import Refused, Seen
 from services.profile.following import NOTHING, Places
+from services.profile.profile import Profile
 from services.profile.watches import Look, members_of
 from shared.errors import LimitExceeded
 from shared.events.consent import PurposeDefined
@@ -52,6 +54,7 @@ class Part:
 
     def __init__(self) -> None:
         self.changes: dict[bytes, watch_pb2.ProfileChange] = {}
+        self.shown: list[tuple[Look, profile_pb2.Profile, Profile]] = []
         self.look: Look | None = None
         self._bytes = 0
 
@@ -59,8 +62,10 @@ class Part:
         """Whether this one doesn't fit."""
         return len(self.changes) >= CHANGES_AT_MOST or (bool(self.changes) and self._bytes + change.ByteSize() > MESSAGE_BYTES)
 
-    def add(self, look: Look, customer: bytes, change: watch_pb2.ProfileChange) -> None:
+    def add(self, look: Look, customer: bytes, change: watch_pb2.ProfileChange, outcome: Seen | Refused) -> None:
         self.look = self.look or msgspec.structs.replace(look, outcomes={})
+        if isinstance(outcome, Seen):
+            self.shown.append((look, change.profile, outcome.profile))
         self.changes[customer] = change
         self._bytes += change.ByteSize()
 
@@ -72,6 +77,7 @@ class Teller:
         self,
         wanted: Wanted,
         refused_since: RefusedSince,
+        disclose: WatchDisclosures,
         *,
         resumed: bool,
         unknown: Sequence[CustomerRef] = (),
@@ -79,6 +85,7 @@ class Teller:
     ) -> None:
         self._wanted = wanted
         self._refused_since = refused_since
+        self._disclose = disclose
         self._told = Told(others=resumed, most=remembered)
         self._unknown = unknown
         self._due_at = 0.0
@@ -90,23 +97,24 @@ class Teller:
         part = Part()
         async with aclosing(looks):
             async for look in looks:
-                for customer, change in self._changes(look):
+                for customer, change, outcome in self._changes(look):
                     if part.is_full(change):
                         yield watch_pb2.WatchProfilesResponse(changes=await self._still_shown(part))
                         part = Part()
-                    part.add(look, customer, change)
+                    part.add(look, customer, change, outcome)
                 if look.places is not None and (part.changes or self._is_due(look.places)):
                     yield self._whole(await self._still_shown(part), look.places, look.events_behind)
                     part, self.taken = Part(), look.places
 
-    def _changes(self, look: Look) -> Iterator[tuple[bytes, watch_pb2.ProfileChange]]:
+    def _changes(self, look: Look) -> Iterator[tuple[bytes, watch_pb2.ProfileChange, Seen | Refused]]:
         """By canonical customer."""
         for customer, outcome in look.outcomes.items():
             if change := self._change(outcome, look.purpose, old=customer in look.old):
-                yield members_of(outcome)[0], change
+                yield members_of(outcome)[0], change, outcome
 
     async def _still_shown(self, part: Part) -> list[watch_pb2.ProfileChange]:
         """Who is left out is looked at again in a moment, for what she did, and then the watcher hears that she is gone."""
+        await self._disclose.give(part.shown)
         shown = {customer for customer, change in part.changes.items() if change.HasField("profile")}
         refused = await self._refused_since(part.look, shown) if part.look is not None and shown else set[bytes]()
         for customer in refused:
@@ -170,7 +178,7 @@ def _change_of(members: Sequence[bytes]) -> watch_pb2.ProfileChange:
 
 
 async def states(
-    looks: AsyncGenerator[Look, None], refused_since: RefusedSince
+    looks: AsyncGenerator[Look, None], refused_since: RefusedSince, disclose: WatchDisclosures
 ) -> AsyncGenerator[profile_pb2.WatchProfileResponse, None]:
     """Of one customer, each that isn't what was sent before. The looks are closed with them. Raises what she is refused with."""
     sent = b""
@@ -178,6 +186,7 @@ async def states(
         async for look in looks:
             for customer, outcome in look.outcomes.items():
                 if isinstance(outcome, Refused):
+                    await disclose.refuse(look, outcome)
                     raise outcome.refusal
                 response = profile_pb2.WatchProfileResponse(
                     profile=profile_message(outcome.profile, look.purpose, outcome.verified)
@@ -185,7 +194,9 @@ async def states(
                 tag = hash_of(as_of_its_events(response.profile, outcome.profile.rules))
                 if tag == sent or customer in look.old:
                     sent = tag
-                elif not await refused_since(look, [customer]):  # else the next look raises it
+                    continue
+                await disclose.give([(look, response.profile, outcome.profile)])
+                if not await refused_since(look, [customer]):  # else the next look raises it
                     sent = tag
                     yield response
 

@@ -9,17 +9,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.profile.app import Instant, Profiles
 from services.profile.belonging import Belongings
+from services.profile.choosing import RulesChoice
+from services.profile.disclosed import Disclosed
+from services.profile.disclosing import Call
 from services.profile.http import answers, resources
 from services.profile.http.activities import activities, filter_of
 from services.profile.http.address import Target, named, target_of
+from services.profile.http.disclosing import shown_by
 from services.profile.http.queries import Query, query_of
 from services.profile.http.resources import Read
 from services.profile.origins import Origins
-from services.profile.timelines import Timelines
+from services.profile.timelines import Filter, Timelines
 from shared.access_tokens import AccessToken, TokenFile
 from shared.errors import DeadlineExceeded, LimitExceeded, NotAuthenticated, NotPermitted
 from shared.http.credentials import basic_user, bearer_token
-from shared.http.request_ids import RequestIds
+from shared.http.request_ids import RequestIds, current
 from shared.identifiers import Identifier
 from shared.ids import NewId, to_text
 from shared.instants import END_OF_TIME
@@ -45,6 +49,7 @@ class ProfileDoor:
         progress: Progress,
         tokens: TokenFile,
         lookup_key: bytes,
+        disclosed: Disclosed,
     ) -> None:
         self._profiles = profiles
         self._belongings = belongings
@@ -52,6 +57,7 @@ class ProfileDoor:
         self._origins = origins
         self._progress = progress
         self._tokens = tokens
+        self._disclosed = disclosed
         self._tag_key = answers.tag_key(lookup_key)
         self._reading = 0
 
@@ -82,7 +88,7 @@ class ProfileDoor:
         self._reading += 1
         try:
             async with asyncio.timeout(ANSWER_S) as limit:
-                content = await self._read(target, query, token.purpose)
+                content = await self._read(target, query, token)
         except TimeoutError:
             if limit.expired():
                 raise DeadlineExceeded("this took too long; ask again", reason="READ_TOO_SLOW") from None
@@ -102,24 +108,33 @@ class ProfileDoor:
             raise NotAuthenticated("this access token is not known, or no longer", reason="TOKEN_INVALID")
         return token
 
-    async def _read(self, target: Target, query: Query, purpose_name: str) -> answers.Content:
+    async def _read(self, target: Target, query: Query, token: AccessToken) -> answers.Content:
         wanted, happened, instant = resources.wanted_by(query, target.part), filter_of(query), self._instant(query)
         choice, version = query.rules(), query.version()
         person = named(target.person)
         await self._progress.wait_all(query.fresh(), FRESH_WAIT_S)
-        purpose = self._profiles.purpose(purpose_name)
+        purpose, call = self._profiles.purpose(token.purpose), Call(f"HTTP {target.part}", token.name, current())
         customer = await self._profiles.customer_of(person) if isinstance(person, Identifier) else person
-        if version:
-            instant = await self._profiles.at_version(customer, purpose, instant.valid_at, version)
-        if target.part == "events":  # the log itself knows what of it is of the past
-            profile = await self._profiles.permit(customer, purpose)
-        else:
-            profile = await self._profiles.profile(customer, purpose, instant, choice)
-        read = Read(target, query, wanted, purpose, instant, profile)
-        match target.part:
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            if version:
+                instant = await self._profiles.at_version(customer, purpose, instant.valid_at, version)
+            if target.part == "events":  # the log itself knows what of it is of the past
+                profile = await self._profiles.permit(customer, purpose)
+            else:
+                profile = await self._profiles.profile(customer, purpose, instant, choice)
+            read = Read(target, query, wanted, purpose, instant, profile)
+            content = await self._content(read, customer, happened, choice)
+            await self._disclosed.give(call, reading, shown_by(read, content.told))
+        return content
+
+    async def _content(self, read: Read, customer: bytes, happened: Filter, choice: RulesChoice) -> answers.Content:
+        match read.target.part:
             case "traits":
-                verified = await self._profiles.verified(profile, instant) if wanted.verbose else frozenset()
-                belonging = await self._belongings.of(customer, purpose, instant, choice) if read.asks_for_segments else None
+                verified = await self._profiles.verified(read.profile, read.instant) if read.wanted.verbose else frozenset()
+                belonging = (
+                    await self._belongings.of(customer, read.purpose, read.instant, choice) if read.asks_for_segments else None
+                )
                 told = resources.traits(read, verified, belonging)
                 steady = resources.as_of_its_events(read)
                 return answers.Content(told, told if steady is read else resources.traits(steady, verified, belonging))

@@ -1,0 +1,12 @@
+"""For tests of something else: what is read is written down nowhere."""
+
+from services.profile.disclosed import Disclosed
+from services.profile.disclosing import Disclosing
+
+
+async def _nothing(*_: object) -> None:
+    return None
+
+
+def unrecorded() -> Disclosed:
+    return Disclosed(Disclosing(_nothing, lambda: 0), _nothing, lambda: 0, lambda: 0)
