@@ -11,6 +11,7 @@ import typer
 from services.cli import render
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
+    MOST,
     AsJson,
     Fresh,
     KnownAt,
@@ -129,7 +130,7 @@ def diff(
 
 def conflicts(
     purpose: PurposeArgument,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")] = 50,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:

@@ -31,6 +31,8 @@ from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.hearing import Hearing
 from services.consent.http.door import ConsentDoor, PageProtocol, make_app
+from services.consent.http.replies import Replies
+from services.consent.http.signatures import SecretFile
 from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
@@ -65,6 +67,7 @@ class ConsentSettings(Settings, frozen=True, kw_only=True):
     vault_url: str = ""  # consent keeps no personal data: it needs the keyring's lookup key and signature alone
     grpc_address: str = "127.0.0.1:50054"
     http_address: str = "127.0.0.1:8082"
+    sms_secrets_file: str = ""  # what gateways sign replies with; empty: none is taken
     public_url: str = ""  # where the HTTP door is reached from outside, as https://mail.example.com; empty: by its address
     metrics_address: str = "127.0.0.1:9104"
 
@@ -104,7 +107,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
     desk = RightsDesk(Rights(pool), decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
-    door = _open_http(settings, server, consent, definitions, keyring.lookup_key)
+    door = _open_http(settings, server, consent, definitions, receiver, keyring.lookup_key)
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def close() -> None:  # while the relay still runs: a decision under way is answered when it is enforced
@@ -142,13 +145,21 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
 
 
 def _open_http(
-    settings: ConsentSettings, server: RpcServer, consent: Consent, definitions: Definitions, lookup_key: bytes
+    settings: ConsentSettings,
+    server: RpcServer,
+    consent: Consent,
+    definitions: Definitions,
+    receiver: Receiver,
+    lookup_key: bytes,
 ) -> HttpServer:
     public_url = settings.public_url.rstrip("/") or f"http://{settings.http_address}"
     unsubscribing = Unsubscribing(consent, definitions, LinkKey(lookup_key), public_url, now_us)
     api = UnsubscribeApi(unsubscribing, lookup_key)
     server.add(add_UnsubscribeServiceServicer_to_server, api, "c360.consent.v1.UnsubscribeService")
-    return HttpServer(settings.http_address, make_app(ConsentDoor(unsubscribing), id_maker(now_us)), PageProtocol)
+    replies = Replies(
+        receiver, SecretFile(Path(settings.sms_secrets_file) if settings.sms_secrets_file else None), lookup_key, now_us
+    )
+    return HttpServer(settings.http_address, make_app(ConsentDoor(unsubscribing, replies), id_maker(now_us)), PageProtocol)
 
 
 if __name__ == "__main__":

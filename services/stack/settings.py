@@ -50,6 +50,10 @@ class Passwords:
     def operator_token_file(self) -> Path:
         return self.directory / "operator-token"
 
+    @property
+    def sms_secrets_file(self) -> Path:
+        return self.directory / "sms-secrets"
+
     def make_tokens(self) -> str:
         """Whose tokens services trust, as C360_TOKEN_ISSUERS has it; `c360` finds the operator's."""
         issuer = LocalIssuer(self.directory)
@@ -72,6 +76,7 @@ def service_settings(
     }
     http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports[f'{name}_http']}"} if f"{name}_http" in ports else {}
     tokens = {"C360_ACCESS_TOKENS_FILE": str(passwords.access_tokens_file)} if name == "profile" else {}
+    tokens |= {"C360_SMS_SECRETS_FILE": str(passwords.sms_secrets_file)} if name == "consent" else {}
     return settings | http | tokens | auth | _kept()
 
 

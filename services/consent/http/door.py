@@ -8,8 +8,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.consent.http.forms import fields_of
+from services.consent.http.forms import body_of, fields_of
 from services.consent.http.pages import BY_HAND, FIELD, ONE_CLICK, RETRY_AFTER_S, page
+from services.consent.http.replies import Replies
 from services.consent.unsubscribing import Unsubscribing
 from shared.errors import CustomerError, DeadlineExceeded, InvalidInput, LimitExceeded, WrongState
 from shared.http.connections import BoundedProtocol
@@ -18,6 +19,7 @@ from shared.ids import NewId, to_text
 from shared.telemetry import HTTP_REQUESTS, logger
 
 UNSUBSCRIBE: Final = "/u/"
+REPLIES: Final = "/replies/sms"
 METHODS: Final = {ONE_CLICK: "one-click", BY_HAND: "unsubscribe-page"}
 MAX_BODY_BYTES: Final = 4 * 1024  # of a form with one field
 MAX_AT_ONCE: Final = 64  # that are being recorded; one of them takes a few milliseconds
@@ -36,8 +38,9 @@ class PageProtocol(BoundedProtocol):
 class ConsentDoor:
     """An ASGI application."""
 
-    def __init__(self, unsubscribing: Unsubscribing) -> None:
+    def __init__(self, unsubscribing: Unsubscribing, replies: Replies) -> None:
         self._unsubscribing = unsubscribing
+        self._replies = replies
         self._recording = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +53,8 @@ class ConsentDoor:
         path = str(request.scope["path"])
         if path == "/health":
             return "health", Response("ok", headers={"cache-control": "no-store"}, media_type="text/plain")
+        if path == REPLIES:
+            return "replies", await self._replies.answer(request)
         if not path.startswith(UNSUBSCRIBE):
             return "other", Response(status_code=404)
         language = request.headers.get("accept-language", "")
@@ -67,9 +72,7 @@ class ConsentDoor:
             return page("ask", 200, language)
         if request.method != "POST":
             return Response(status_code=405, headers={"allow": "GET, HEAD, POST"})
-        body = await _body(request)
-        if body is None:
-            return Response(status_code=413, headers={"connection": "close"})
+        body = await body_of(request, MAX_BODY_BYTES)
         method = METHODS.get(fields_of(request.headers.get("content-type", ""), body).get(FIELD, ""))
         if method is None:
             return page("ask", 400, language)
@@ -93,17 +96,9 @@ def make_app(door: ConsentDoor, new_id: NewId) -> ASGIApp:
     return RequestIds(door, lambda: to_text(new_id()))
 
 
-async def _body(request: Request) -> bytes | None:
-    """None: it is too large."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return body
-
-
 def _of_error(error: Exception, language: str) -> Response:
+    if isinstance(error, InvalidInput) and error.reason == "BODY_TOO_LARGE":
+        return Response(status_code=413, headers={"connection": "close"})
     if isinstance(error, InvalidInput):
         return page("unknown", 404, language)
     if isinstance(error, WrongState):

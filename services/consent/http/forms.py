@@ -1,9 +1,23 @@
-"""What a form says that was sent to us, in the two forms that RFC 8058 (3.2) names."""
+"""What a form says that was sent to us, in the two forms that browsers have (and RFC 8058, 3.2, names)."""
 
 from email import message_from_bytes
 from urllib.parse import parse_qsl
 
-FIELDS_AT_MOST = 10
+from starlette.requests import Request
+
+from shared.errors import InvalidInput
+
+FIELDS_AT_MOST = 50  # gateways add many
+
+
+async def body_of(request: Request, at_most: int) -> bytes:
+    """Raises InvalidInput (BODY_TOO_LARGE)."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > at_most:
+            raise InvalidInput(f"a body has at most {at_most} bytes", reason="BODY_TOO_LARGE", limit_bytes=at_most)
+    return body
 
 
 def fields_of(content_type: str, body: bytes) -> dict[str, str]:
