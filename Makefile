@@ -133,6 +133,10 @@ events-check: setup ## Check that docs/events.md is current
 identity-page: setup ## Play the commands of docs/identity.md on a throw-away stack, and write down what they answer
 	@$(BIN)/python -m tests.e2e.identity_example
 
+.PHONY: rights-page
+rights-page: setup ## Play the commands of docs/rights.md on a throw-away stack, and write down what they answer
+	@$(BIN)/python -m tests.e2e.rights_example
+
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
 	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

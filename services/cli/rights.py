@@ -203,7 +203,7 @@ def show(rights_request: Request, as_json: AsJson = False, timeout_s: TimeoutS =
     if as_json:
         render.document(shown)
         return
-    render.facts([(name.replace("_", " "), value) for name, value in shown["request"].items()])
+    render.facts(_facts(shown["request"]))
     rows = [(one["record_time"], one["kind"], one["taken_by"], one["reason"], _said(one)) for one in shown["steps"]]
     render.table("Steps", ("known", "step", "by", "why", "says"), rows)
 
@@ -263,7 +263,13 @@ def _show(request: rights_pb2.RightsRequest, as_json: bool) -> None:
     from services.cli import messages
 
     shown = messages.plain(request)
-    render.document(shown) if as_json else render.facts([(name.replace("_", " "), value) for name, value in shown.items()])
+    render.document(shown) if as_json else render.facts(_facts(shown))
+
+
+def _facts(request: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What isn't so isn't said."""
+    told = request | {"identifier": render.hashed(request), "namespace": "", "value_hash": ""}
+    return [(name.replace("_", " "), "yes" if value is True else value) for name, value in told.items() if value is not False]
 
 
 def _said(step: dict[str, Any]) -> str:
@@ -273,4 +279,5 @@ def _said(step: dict[str, Any]) -> str:
     ground = "" if step["ground"] == "unspecified" else step["ground"]
     told = f"told on {step['tell_date']}" if step["tell_date"] else ""
     due = f"due on {step['due_date']}" if step["due_date"] else ""
-    return ", ".join(filter(None, [ground, told, due, *step["references"]]))
+    proof = f"SHA-256 {step['proof_sha256']}" if step["proof_sha256"] else ""
+    return ", ".join(filter(None, [ground, told, due, *step["references"], proof]))

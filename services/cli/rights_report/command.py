@@ -104,10 +104,9 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
 
 def _show(out: Path, files: dict[str, bytes], as_json: bool) -> None:
     told: list[dict[str, Any]] = [
-        {"file": str(out / name), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in files.items()
+        {"file": str(out / name), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
     ]
     if as_json:
         render.document(told)
     else:
-        render.table("Written", ("file", "bytes", "sha256"), [tuple(one.values()) for one in told])
+        render.table("Written", ("file", "sha256"), [tuple(one.values()) for one in told])
