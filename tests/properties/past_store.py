@@ -81,6 +81,10 @@ class Log:
     async def of_versions(self, partition: int, stream: bytes, versions: Collection[int]) -> list[Record]:
         return [record for record in self.records if record.entry.stream == stream and record.version in versions]
 
+    async def versions_by(self, streams: Sequence[tuple[int, bytes]], known_at: int) -> dict[bytes, int]:
+        records = [record for record in await self.streams(streams) if record.recorded_at <= known_at]
+        return {record.entry.stream: record.version for record in records}
+
     async def happened(self, streams: Sequence[tuple[int, bytes]], which: Happened, limit: int) -> list[Record]:
         found = [
             record

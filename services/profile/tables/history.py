@@ -5,22 +5,21 @@ What the fold keeps is what the rules need: `of` gives a history for other rules
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from heapq import merge
-from itertools import chain, islice, pairwise
 from typing import Any
 
-from services.profile.domain.fold import evolve_to, happened_by, is_timeless
+from services.profile.domain.fold import happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping
 from services.profile.domain.state import Held
-from services.profile.tables.ordered import Coming, Kept, Ordered, Part, Place, Prefix, past_of, tells
-from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, NEVER, Mark, Past, Snapshot, Snapshots
+from services.profile.tables.folding import add
+from services.profile.tables.ordered import Ordered, Place, past_of
+from services.profile.tables.parts import Parts
+from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, Mark, Past, Snapshot, Snapshots
 from shared.events import customer as events
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
 from shared.log.reader import BEGINNING, NEWEST
-from shared.pieces import AT_ONCE, Pieces
-from shared.privacy import REDACTED
+from shared.pieces import AT_ONCE
 from shared.vault import DataKey, Vault
 
 
@@ -38,6 +37,7 @@ class History:
         self._vault = vault
         self._snapshots = snapshots.of(keeping)
         self._ordered = ordered.of(keeping)
+        self._parts = Parts(reader, self._ordered, partitions, keeping)
         self._partitions = partitions
         self._keeping = keeping
 
@@ -45,7 +45,7 @@ class History:
         return History(self._reader, self._vault, self._snapshots, self._ordered, self._partitions, keeping)
 
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
-        return await self._reader.streams([(partition_of(stream, self._partitions), stream) for stream in streams], known_at)
+        return await self._reader.streams(self._placed(streams), known_at)
 
     async def recorded_at(self, stream: bytes, version: int) -> int | None:
         """When the event of that version was recorded; None: there is none, nor can there be one behind NEWEST."""
@@ -77,7 +77,10 @@ class History:
         """As `states`."""
         keys = await self._vault.keys(streams)
         past = await self._snapshots.newest(streams, END_OF_TIME, known_at, keys)
-        records = await self._reader.history([self._rest(stream, past) for stream in streams], known_at=known_at)
+        long = past.keys() if known_at < END_OF_TIME else set[bytes]()  # else the server would look at all that came later
+        lasts = await self._reader.versions_by(self._placed(long), known_at) if long else {}
+        wanted = [self._stretch(stream, *self._rest(stream, past, lasts)) for stream in streams]
+        records = await self._reader.history(wanted, known_at=known_at)
         taken, size_bytes = list[Snapshot](), 0
         for stream, own in _by_stream(records):
             if stream not in keys:  # no snapshot is due
@@ -100,31 +103,42 @@ class History:
         if valid_at == END_OF_TIME:
             return await self.known(streams, known_at)
         keys = await self._vault.keys(streams)
-        past = await self._snapshots.newest(streams, valid_at, known_at, keys)
-        marks = await self._marks_after(streams, past, known_at, keys)
-        ends = {
-            stream: past[stream].held.version if stream in past else 0 for stream in streams
-        }  # up to where nothing has to be read
-        parts = await self._parts(self._out_of_order(ends, marks, valid_at), valid_at, keys)
-        records = await self._coming(parts, valid_at)
+        lasts = await self._reader.versions_by(self._placed(streams), known_at)
+        past, marks = await self._kept(streams, valid_at, known_at, keys)
+        if cold := [
+            stream for stream in lasts.keys() & keys.keys() if self._is_due(past.get(stream), marks[stream], lasts[stream])
+        ]:
+            await self.known(cold, known_at)  # leaves what this read and the next ones go by
+            past, marks = await self._kept(streams, valid_at, known_at, keys)
+        ends = {stream: past[stream].held.version if stream in past else 0 for stream in lasts}  # what is behind them is to be read
+        parts = await self._parts.of(self._out_of_order(marks, valid_at), valid_at, keys)
+        records = await self._parts.coming(parts, valid_at)
         for stream, own in parts.items():
             past[stream], ends[stream] = past_of(own, self._keeping), own[-1].prefix.place.last
             marks[stream] = [mark for mark in marks[stream] if mark.first > ends[stream]]
-        wanted = [stretch for stream in streams for stretch in self._stretches(stream, ends[stream], marks[stream], valid_at)]
-        records += await self._reader.history(wanted, known_at=known_at)
-        if passed := [
-            self._block(mark) for stream in streams for mark in marks[stream] if mark.earliest_at > valid_at and mark.timeless
-        ]:
-            records += await self._reader.history(passed, known_at=known_at, types=events.TIMELESS_IDS)
-        records.sort(key=lambda record: (record.entry.stream, record.version))
-        if cold := self._without_marks(records, ends, marks, keys):
-            await self.known(cold, known_at)  # leaves the snapshots that the next read goes by
-        for mark in (mark for found in marks.values() for mark in found):
-            past.setdefault(mark.stream, Past())  # known by then, though nothing of it may have happened
-        await self._fold(past, records, valid_at, keys)
+        passed = [mark for stream in lasts for mark in marks[stream] if mark.earliest_at > valid_at]
+        wanted = [stretch for stream in lasts for stretch in self._stretches(stream, ends[stream], passed, lasts[stream])]
+        rest = await self._reader.history(wanted, known_at=known_at)
+        if timeless := [self._stretch(mark.stream, mark.first, mark.version) for mark in passed if mark.timeless]:
+            rest += await self._reader.history(timeless, known_at=known_at, types=events.TIMELESS_IDS)
+        for stream in lasts:
+            past.setdefault(stream, Past())  # known by then, though nothing of it may have happened
+        await self._fold(past, records + rest, valid_at, keys)
         return past
 
-    def _out_of_order(self, ends: Mapping[bytes, int], marks: Mapping[bytes, Sequence[Mark]], valid_at: int) -> list[Place]:
+    async def _kept(
+        self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Mapping[bytes, DataKey]
+    ) -> tuple[dict[bytes, Past], dict[bytes, list[Mark]]]:
+        """The newest snapshots that will do, and the marks of later ones."""
+        past = await self._snapshots.newest(streams, valid_at, known_at, keys)
+        return past, await self._marks_after(streams, past, known_at, keys)
+
+    def _is_due(self, past: Past | None, marks: Sequence[Mark], last: int) -> bool:
+        """Whether snapshots of a stream of so many versions are missing at its end."""
+        kept = marks[-1].version if marks else past.held.version if past else 0
+        return self._snapshots.is_due_between(kept, last)
+
+    def _out_of_order(self, marks: Mapping[bytes, Sequence[Mark]], valid_at: int) -> list[Place]:
         """Of streams of which much would have to be read, as it wasn't recorded in the order in which it happened."""
         unread = {
             stream: sum(mark.version + 1 - mark.first for mark in own if mark.earliest_at <= valid_at)
@@ -132,55 +146,6 @@ class History:
         }
         long = [stream for stream, amount in unread.items() if amount > self._ordered.shortest]
         return [place for stream in long for place in self._ordered.stretches(stream, marks[stream][-1].version)]
-
-    async def _parts(self, places: Sequence[Place], valid_at: int, keys: Mapping[bytes, DataKey]) -> dict[bytes, list[Part]]:
-        """By stream, in their order."""
-        parts: dict[bytes, list[Part]] = {}
-        found = await self._ordered.parts(places, valid_at, keys) if places else {}
-        for place in places:
-            part = found.get(place) or await self._put_in_order(place, valid_at, keys[place.stream])
-            parts.setdefault(place.stream, []).append(part)
-        return parts
-
-    async def _put_in_order(self, place: Place, valid_at: int, key: DataKey) -> Part:
-        """Leaves what the next read goes by."""
-        past, before, turns = Past(), NEVER, Pieces(AT_ONCE)
-        telling: Kept | None = None
-        kept, size_bytes = list[Kept](), 0
-        blocks = _blocks(await self._in_order(place), self._ordered.every)
-        for block, after in pairwise(chain(blocks, [[]])):
-            until_at = happened_at(after[0]) if after else END_OF_TIME
-            if until_at > before:  # else of what happened at one instant there is more than a block
-                prefix = Prefix(place, until_at, past.latest_at, past.held.version, past.held.pos)
-                coming = [Coming(record.version, happened_at(record)) for record in block]
-                kept.append(one := self._ordered.take(prefix, past.held.state, coming, key))
-                telling = one if tells(prefix, valid_at) else telling
-                before, size_bytes = until_at, size_bytes + len(one.envelope)
-            if size_bytes >= KEPT_AT_ONCE_BYTES:
-                await self._ordered.keep(place.stream, kept)
-                kept, size_bytes = [], 0
-            for record in block:
-                _add(past, record, key, self._keeping)
-                await turns.done(1)
-        await self._ordered.keep(place.stream, kept)
-        part = self._ordered.open(telling, key) if telling else None
-        assert part is not None, "of every instant one of them tells, and it was sealed just now"
-        return part
-
-    async def _in_order(self, place: Place) -> Iterator[Record]:
-        """By when they happened, with what is timeless first."""
-        partition, length, pages = partition_of(place.stream, self._partitions), self._ordered.shortest, []
-        for first in range(place.first, place.last, length):
-            page = await self._reader.history([Stretch(partition, place.stream, first, first + length - 1)])
-            pages.append(sorted(page, key=happened_at))
-        return merge(*pages, key=happened_at)
-
-    async def _coming(self, parts: Mapping[bytes, Collection[Part]], valid_at: int) -> list[Record]:
-        records: list[Record] = []
-        for stream, own in parts.items():
-            versions = [version for part in own for version in part.happened_by(valid_at)]
-            records += await self._reader.of_versions(partition_of(stream, self._partitions), stream, versions)
-        return records
 
     async def _marks_after(
         self, streams: Collection[bytes], past: Mapping[bytes, Past], known_at: int, keys: Mapping[bytes, DataKey]
@@ -191,45 +156,32 @@ class History:
             marks[mark.stream].append(mark)
         return marks
 
-    def _stretches(self, stream: bytes, end: int, marks: Iterable[Mark], valid_at: int) -> Iterator[Stretch]:
-        """What is after version `end`, without the blocks of which nothing had happened by then: of them only what is timeless counts."""
-        partition = partition_of(stream, self._partitions)
+    def _stretches(self, stream: bytes, end: int, passed: Iterable[Mark], last: int) -> Iterator[Stretch]:
+        """What is after version `end`, up to `last`, without the blocks of which nothing had happened by then: of them only what is
+        timeless counts."""
         first = end + 1
-        for mark in marks:
-            if mark.earliest_at > valid_at:
+        for mark in passed:
+            if mark.stream == stream:
                 if first < mark.first:
-                    yield Stretch(partition, stream, first, mark.first - 1)
+                    yield self._stretch(stream, first, mark.first - 1)
                 first = mark.version + 1
-        yield Stretch(partition, stream, first)
+        if first <= last:
+            yield self._stretch(stream, first, last)
 
-    def _block(self, mark: Mark) -> Stretch:
-        return Stretch(partition_of(mark.stream, self._partitions), mark.stream, mark.first, mark.version)
+    def _stretch(self, stream: bytes, first: int, last: int) -> Stretch:
+        return Stretch(partition_of(stream, self._partitions), stream, first, last)
 
-    def _without_marks(
-        self,
-        records: Iterable[Record],
-        ends: Mapping[bytes, int],
-        marks: Mapping[bytes, list[Mark]],
-        keys: Mapping[bytes, DataKey],
-    ) -> list[bytes]:
-        """Streams that had to be read through although a snapshot was due."""
-        kept = {**ends, **{stream: found[-1].version for stream, found in marks.items() if found}}
-        newest = {record.entry.stream: record.version for record in records}
-        return [
-            stream
-            for stream, version in newest.items()
-            if stream in keys and self._snapshots.is_due_between(kept.get(stream, 0), version)
-        ]
+    def _rest(self, stream: bytes, past: Mapping[bytes, Past], lasts: Mapping[bytes, int]) -> tuple[int, int]:
+        return past[stream].held.version + 1 if stream in past else 1, lasts.get(stream, NEWEST)
 
-    def _rest(self, stream: bytes, past: Mapping[bytes, Past]) -> Stretch:
-        first = past[stream].held.version + 1 if stream in past else 1
-        return Stretch(partition_of(stream, self._partitions), stream, first, NEWEST)
+    def _placed(self, streams: Iterable[bytes]) -> list[tuple[int, bytes]]:
+        return [(partition_of(stream, self._partitions), stream) for stream in streams]
 
     def advance(self, past: Past, records: Iterable[Record], key: DataKey | None) -> Iterator[Snapshot]:
         """Adds a stream's next records, in order; gives the snapshots that are due on the way."""
         first, earliest_at, timeless = past.held.version + 1, END_OF_TIME, False
         for record in records:
-            _add(past, record, key, self._keeping)
+            add(past, record, key, self._keeping)
             if is_timeless(record.entry):
                 timeless = True
             else:
@@ -240,25 +192,15 @@ class History:
                 first, earliest_at, timeless = record.version + 1, END_OF_TIME, False
 
     def add(self, past: Past, record: Record, key: DataKey | None) -> None:
-        _add(past, record, key, self._keeping)
+        add(past, record, key, self._keeping)
 
     async def _fold(self, past: dict[bytes, Past], records: Sequence[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
         for number, record in enumerate(records, start=1):
             stream = past.setdefault(record.entry.stream, Past())
             if happened_by(record.entry, valid_at):
-                _add(stream, record, keys.get(record.entry.stream), self._keeping)
+                add(stream, record, keys.get(record.entry.stream), self._keeping)
             if not number % AT_ONCE:
                 await asyncio.sleep(0)
-
-
-def happened_at(record: Record) -> int:
-    """Of what is timeless before everything."""
-    return NEVER if is_timeless(record.entry) else record.entry.occurred_at
-
-
-def _blocks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
-    while block := list(islice(records, size)):
-        yield block
 
 
 def counts(record: Record, valid_at: int, known_at: int) -> bool:
@@ -270,14 +212,3 @@ def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]
     for record in records:
         found.setdefault(record.entry.stream, []).append(record)
     yield from found.items()
-
-
-def _add(past: Past, record: Record, key: DataKey | None, keeping: Keeping) -> None:
-    entry, held = record.entry, past.held
-    public, personal = entry.parts(key)
-    evolve_to(record.version, held.state, entry, public, personal, keeping)
-    held.version += 1
-    held.pos = max(record.pos, held.pos)  # the first of them may be joined from stretches
-    past.redacted += personal is REDACTED
-    if entry.occurred_at > past.latest_at and not is_timeless(entry):
-        past.latest_at = entry.occurred_at
