@@ -1,4 +1,5 @@
-"""A customer log for profile's benchmarks, written through profile's own recorder: few customers with many events, many with few."""
+"""A customer log for profile's benchmarks, written through profile's own recorder: few customers with many events, many with few; of some
+they come as they happen, of others a system's after another's, or in no order."""
 
 import asyncio
 import itertools
@@ -6,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from services.profile.composition import ProfileSettings, compose
 from services.stack.stack import Stack
@@ -28,49 +30,65 @@ SEED = 11
 new_id = id_maker(now_us)
 
 
+class Shape(NamedTuple):
+    """So many events of a customer, of so many systems whose histories came one after the other; 0: in no order."""
+
+    events: int
+    systems: int = 1
+
+
 @dataclass(frozen=True)
 class History:
-    """Streams of the customers by how many events each has; when the events happened and were recorded, in microseconds."""
+    """Streams of the customers by the shape of what each has; when the events happened and were recorded, in microseconds."""
 
-    customers: dict[int, list[bytes]]
-    happened: dict[int, tuple[int, int]] = field(default_factory=dict)
-    recorded: dict[int, tuple[int, int]] = field(default_factory=dict)
+    customers: dict[Shape, list[bytes]]
+    happened: dict[Shape, tuple[int, int]] = field(default_factory=dict)
+    recorded: dict[Shape, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
-        return sum(length * len(streams) for length, streams in self.customers.items())
+        return sum(shape.events * len(streams) for shape, streams in self.customers.items())
 
 
-async def write_history(servers: Stack, customers: dict[int, int]) -> History:
-    """`customers`: {events of each: how many customers}. No service may run on `servers`, and nothing may be in the log."""
+async def write_history(servers: Stack, customers: dict[Shape, int]) -> History:
+    """`customers`: {what each has: how many customers}. No service may run on `servers`, and nothing may be in the log."""
     settings = read_settings(ProfileSettings, servers.environment_of("profile"))
     pool = await open_pool(settings.database_url, "profile")
     vault_pool = await open_pool(servers.environment_of("identity")["C360_VAULT_URL"], "vault")
     client = await bus.connect(settings.nats_url, "benchmark")
     vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
     recorder = compose(settings, pool, vault, client).recorder
-    history = History({length: [new_id() for _ in range(amount)] for length, amount in customers.items()})
+    history = History({shape: [new_id() for _ in range(amount)] for shape, amount in customers.items()})
     await recorder.load()
-    for length, streams in history.customers.items():
+    for shape, streams in history.customers.items():
         keys = await vault.create_keys(streams, now_us())
         now = now_us()
-        history.happened[length] = now - length * STEP_US, now
-        entries = _entries(keys, length, now - length * STEP_US)
+        began = now - shape.events * STEP_US
+        history.happened[shape] = began, now
+        entries = _entries(keys, shape, began)
         while units := [unit for _ in range(UNITS_AT_ONCE) if (unit := list(itertools.islice(entries, UNIT_EVENTS)))]:
             # As if nothing of CUSTOMER was consumed: identity's own stream of this installation begins afterwards.
             await recorder.record([(0, encode(Unit(0, {}, unit))) for unit in units])
-        history.recorded[length] = now, now_us()
+        history.recorded[shape] = now, now_us()
     await client.close()
     await asyncio.gather(pool.close(), vault_pool.close())
     return history
 
 
-def _entries(keys: dict[bytes, DataKey], length: int, began: int) -> Iterator[Entry]:
+def _entries(keys: dict[bytes, DataKey], shape: Shape, began: int) -> Iterator[Entry]:
     """Of all customers in turns, as events come."""
     chance = random.Random(SEED)
-    for number in range(length):
+    for number in _arrivals(shape):
         for stream, key in keys.items():
             yield _entry(stream, key, number, began + number * STEP_US, chance)
+
+
+def _arrivals(shape: Shape) -> list[int]:
+    """Their numbers in the order in which they happened: the founding and the link come first."""
+    happened = range(2, shape.events)
+    if shape.systems:
+        return [0, 1, *(number for system in range(shape.systems) for number in happened[system :: shape.systems])]
+    return [0, 1, *random.Random(SEED).sample(happened, len(happened))]
 
 
 def _entry(stream: bytes, key: DataKey, number: int, at: int, chance: random.Random) -> Entry:

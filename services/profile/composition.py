@@ -44,7 +44,7 @@ from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
 from services.profile.tables.ordered import Ordered
 from services.profile.tables.rulebook import Rulebook
-from services.profile.tables.snapshots import Snapshots
+from services.profile.tables.snapshots import SNAPSHOT_EVERY, Snapshots
 from services.profile.tables.states import States
 from services.profile.timelines import Timelines
 from services.profile.visibility import Visibility
@@ -135,11 +135,15 @@ def compose_disclosures(parts: Parts, pool: Any) -> Disclosures:
     )
 
 
-def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client) -> Parts:
+def _history(reader: LogReader, vault: Vault, pool: Any, partitions: int, every: int) -> History:
+    return History(reader, vault, Snapshots(pool, partitions, every), Ordered(pool, partitions, every), partitions)
+
+
+def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY) -> Parts:
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
     identifiers, consents, members = Identifiers(pool, partitions), Consents(pool, partitions), Memberships(pool)
-    history = History(reader, vault, Snapshots(pool, partitions), Ordered(pool, partitions), partitions)
+    history = _history(reader, vault, pool, partitions, snapshot_every)
     rulebook, run = Rulebook(reader, partitions), Run(settings.poison_run_limit)
     states = States(pool, vault, history, rulebook, partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)

@@ -20,6 +20,7 @@ from services.profile.api.watch import WatchApi
 from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
 from services.profile.disclosing import Call
 from services.profile.replay import Replayer
+from services.profile.tables.snapshots import SNAPSHOT_EVERY
 from services.profile.who_read import WhoRead
 from services.stack.stack import Stack
 from shared import bus
@@ -71,7 +72,7 @@ class Inside:
         self._consent_sequence = itertools.count(1)
 
     @staticmethod
-    async def open(servers: Stack) -> "Inside":
+    async def open(servers: Stack, snapshot_every: int = SNAPSHOT_EVERY) -> "Inside":
         admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
         await empty_log(admin, "profile")
         await empty_log(admin, "disclosures")
@@ -81,7 +82,7 @@ class Inside:
         vault_pool = await open_pool(servers.environment_of("identity")["C360_VAULT_URL"], "vault")  # whose role makes keys
         vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
         client = await bus.connect(settings.nats_url, "test")
-        parts, server = compose(settings, pool, vault, client), RpcServer("127.0.0.1:0")
+        parts, server = compose(settings, pool, vault, client, snapshot_every), RpcServer("127.0.0.1:0")
         disclosed_pool = await open_pool(settings.database_url, "disclosures")
         disclosures = compose_disclosures(parts, disclosed_pool)
         replayer = Replayer(settings.database_url, vault, settings.partitions)

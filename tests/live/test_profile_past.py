@@ -183,7 +183,7 @@ def a_step(chance: random.Random) -> tuple[Any, ...]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def told(servers: Stack) -> AsyncIterator[Told]:
-    inside = await Inside.open(servers)
+    inside = await Inside.open(servers, snapshot_every=1)
     await inside.define(AUDIT)
     await activated(inside.parts, command(RULES))
     customers, past, chance = [new_id() for _ in range(4)], Past(), random.Random("a story")

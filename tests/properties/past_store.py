@@ -155,8 +155,10 @@ class RememberedSnapshots(Snapshots):
 
 
 class RememberedOrdered(Ordered):
+    """Of the shortest stretches that there can be: what people tell in a test is short."""
+
     def __init__(self, every: int) -> None:
-        super().__init__(None, PARTITIONS, every)
+        super().__init__(None, PARTITIONS, every, fanout=2)
         self.kept: dict[tuple[Place, int, bytes], Kept] = {}
 
     async def keep(self, stream: bytes, kept: Sequence[Kept]) -> None:
@@ -196,7 +198,7 @@ class Past:
     def __init__(self, snapshot_every: int = 3) -> None:
         self.log = Log()
         self.keys = Keys()
-        self.snapshots, self.ordered = RememberedSnapshots(snapshot_every), RememberedOrdered(snapshot_every)
+        self.snapshots, self.ordered = RememberedSnapshots(snapshot_every), RememberedOrdered(1 + snapshot_every // 4)
         self.decisions: dict[bytes, list[KnownDecision]] = {}
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
         self.history = History(reader, vault, self.snapshots, self.ordered, PARTITIONS)

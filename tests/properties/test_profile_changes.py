@@ -83,7 +83,7 @@ class Story(Teller):
     """Events of shops and what people decided; and from when on the rules above are in force."""
 
     def __init__(self, steps: list[tuple[bool, Any]], ruled_at: int) -> None:
-        super().__init__(Past(3))
+        super().__init__(Past(2))
         self.past.log.now, self.past.log.step_us, self._orders = SECOND // 2, SECOND, 0
         for goes_on, (kind, *arguments) in steps:
             if kind in ("order", "confirm", "decide"):

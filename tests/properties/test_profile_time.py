@@ -21,7 +21,7 @@ from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
 from shared.pieces import AT_ONCE
 from tests.properties.past_store import AUDIT, SUPPORT, Past
-from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts
+from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts, steps
 from tests.properties.plain_replay import (
     Answer,
     plain_events,
@@ -83,6 +83,30 @@ async def test_a_profile_of_any_instant_is_what_a_plain_replay_gives(
             refusal = refusal or plain_refusal_of_others(past, customer, purpose, instant)
             plain = plain_profile(past, customer, instant.valid_at, instant.known_at)
             assert found == (refusal or (plain[0] if plain else "CUSTOMER_UNKNOWN"))
+
+
+def of_the_first_two(step: tuple[Any, ...]) -> tuple[Any, ...]:
+    kind, *arguments = step
+    if kind == "merge":
+        return "merge", 0, 1, arguments[2]
+    return step if kind in ("unlink", "split") else (kind, arguments[0] % 2, *arguments[1:])
+
+
+long_pasts = st.lists(st.tuples(st.integers(0, 3), steps.map(of_the_first_two)), min_size=15, max_size=45)
+
+
+@given(long_pasts, st.integers(1, 2), st.lists(instants, min_size=3, max_size=8))
+async def test_a_history_that_came_in_no_order_is_read_as_a_plain_replay_gives_it(
+    told_steps: list[Any], snapshot_every: int, asked_at: list[Any]
+) -> None:
+    """Joined of stretches that were put in order by reads before, and of what is behind them."""
+    past, teller = await told(told_steps, snapshot_every)
+    for valid_at, percent in asked_at:
+        instant = Instant(or_end(valid_at), or_end(percent and teller.known_at(percent)))
+        for customer in CUSTOMERS[:2]:
+            plain = plain_profile(past, customer, instant.valid_at, instant.known_at)
+            refusal = plain_refusal(past, customer, AUDIT, instant.is_now)
+            assert await asked(past, customer, AUDIT, instant) == (refusal or (plain[0] if plain else "CUSTOMER_UNKNOWN"))
 
 
 @given(pasts, st.integers(1, 5), instants)

@@ -78,10 +78,11 @@ decode_content = msgspec.msgpack.Decoder(Content).decode
 
 
 class Ordered:
-    def __init__(self, pool: Any, partitions: int, every: int = SNAPSHOT_EVERY) -> None:
+    def __init__(self, pool: Any, partitions: int, every: int = SNAPSHOT_EVERY, fanout: int = FANOUT) -> None:
         self._pool = pool
         self._partitions = partitions
         self.every = every
+        self._fanout = fanout
         self._keeping = PLAIN
         self._fold = fold_digest(PLAIN)
 
@@ -94,16 +95,16 @@ class Ordered:
     @property
     def shortest(self) -> int:
         """Events of a stretch. So few, or fewer, are folded as quickly as they are looked for."""
-        return self.every * FANOUT
+        return self.every * self._fanout
 
     def stretches(self, stream: bytes, version: int) -> Iterator[Place]:
         """One after the other from the stream's beginning up to that version, or as near as they come: the longest first."""
-        first, length = 1, self.shortest * FANOUT ** (LENGTHS - 1)
+        first, length = 1, self.shortest * self._fanout ** (LENGTHS - 1)
         while length >= self.shortest:
             while first + length - 1 <= version:
                 yield Place(stream, first, first + length - 1)
                 first += length
-            length //= FANOUT
+            length //= self._fanout
 
     def take(self, prefix: Prefix, state: State, coming: list[Coming], key: DataKey) -> Kept:
         """Of a state as it is now; it may evolve afterwards."""
