@@ -102,7 +102,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     evidence_key = EvidenceKey(keyring.lookup_key)
     receiver = Receiver(pool, definitions, log, evidence_key, new_id)
-    hearing = Hearing(pool, receiver, evidence_key.data_key, now_us)
+    hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
     desk = RightsDesk(Rights(pool), decisions, persons, log, new_id, now_us)

@@ -1,5 +1,6 @@
 """What events say of a person's choice becomes signals, as far as it is news. Table `standing`: what stands, in each voice."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
@@ -9,18 +10,21 @@ import msgspec
 from services.consent.domain.receiving import ReceiveSignal
 from services.consent.domain.standing import Instant, Run, Voice, hear
 from services.consent.receiving import Receiver
+from shared.errors import CustomerError, Fenced
 from shared.events.catalogue import encode
 from shared.events.said import unseal
 from shared.events.wire import Statement
 from shared.instants import Clock
 from shared.pieces import AT_ONCE, Pieces
 from shared.poison import Halted
-from shared.telemetry import SIGNALS_REFUSED
+from shared.telemetry import SIGNALS_REFUSED, logger
 from shared.vault.envelope import DataKey, EnvelopeBroken
 
 RECORDED_AT_ONCE: Final = 500  # signals in a transaction: each may have dozens of decisions
+CLAIMS_AT_MOST: Final = 5
 SEALED_AS: Final = b"standing"
 
+log = logger("consent")
 _decode_run = msgspec.msgpack.Decoder(Run).decode
 
 
@@ -46,9 +50,12 @@ class Heard:
 
 
 class Hearing:
-    def __init__(self, pool: Any, receiver: Receiver, key: DataKey, clock: Clock) -> None:
+    """`ready` is set when the ready definitions are there: what events say is read by one of them."""
+
+    def __init__(self, pool: Any, receiver: Receiver, ready: asyncio.Event, key: DataKey, clock: Clock) -> None:
         self._pool = pool
         self._receiver = receiver
+        self._ready = ready
         self._key = key
         self._clock = clock
 
@@ -60,6 +67,7 @@ class Hearing:
             statements = unseal(sealed, self._key)
         except (EnvelopeBroken, msgspec.DecodeError):
             raise Halted("what events say of people's choices can't be opened", "STATEMENT_UNREADABLE") from None
+        await self._ready.wait()
         runs = await self._runs({voice for one in statements for voice, _ in _said(one)})
         news, pieces = list[ReceiveSignal](), Pieces(AT_ONCE)
         for one in statements:
@@ -72,9 +80,18 @@ class Hearing:
 
     async def _record(self, news: Sequence[ReceiveSignal]) -> None:
         for first in range(0, len(news), RECORDED_AT_ONCE):
-            refused = await self._receiver.receive_all(news[first : first + RECORDED_AT_ONCE])
+            refused = await self._receive(news[first : first + RECORDED_AT_ONCE])
             for reason, count in Counter(error.reason for error in refused).items():
                 SIGNALS_REFUSED.labels(reason).inc(count)
+
+    async def _receive(self, news: Sequence[ReceiveSignal]) -> list[CustomerError]:
+        """Raises Fenced: another process takes the log over again and again."""
+        for _ in range(CLAIMS_AT_MOST - 1):
+            try:
+                return await self._receiver.receive_all(news)
+            except Fenced:
+                log.warning("another process wrote the consent log; claiming it again")
+        return await self._receiver.receive_all(news)
 
     def _command(self, one: Statement, voice: Voice, said: Instant, number: int) -> ReceiveSignal:
         """Its request id is of the event: heard again, it is the same."""

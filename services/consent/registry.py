@@ -24,6 +24,7 @@ class Registry:
         self._log = log
         self._new_id = new_id
         self.on_callers: Callable[[], None] = lambda: None
+        self.ready = asyncio.Event()  # what is there at first was defined
 
     async def define_ready(self) -> None:
         """What nobody has defined yet."""
@@ -32,6 +33,7 @@ class Registry:
                 known = await self._stored.newest_of(*key_of(command.definition))
             if known is None:
                 await self._define(command)
+        self.ready.set()
 
     async def define(self, command: Define, timeout_s: float) -> Placed[Definition]:
         """A purpose is answered when every reader goes by it. Raises what `definitions.define` does, and DeadlineExceeded."""

@@ -17,6 +17,8 @@ from services.stack.stack import Stack
 from shared.events.signals import SignalKind
 from shared.events.wire import Statement
 from shared.instants import SECOND, now_us
+from shared.log import LogWriter
+from shared.store.pool import open_pool
 from tests.e2e.client import DEADLINE_S, Platform
 from tests.live.consent_shop import Shop
 from tests.live.ingesting import basic
@@ -79,6 +81,26 @@ async def test_late_events_change_nothing_of_what_stands(shop: Shop) -> None:
     texts = [one.text for one in await kept(shop, browser, position)]
     assert texts == ["1YYN", "1YYN", "1NNN"], "of what came late, each choice with its own instant"
     assert not (await shop.check("advertising", position, identifier=browser)).permitted
+
+
+async def test_a_process_that_was_fenced_hears_all_the_same(shop: Shop) -> None:
+    browser = a_browser()
+    await shop.founded(browser)
+    pool = await open_pool(shop.stack.environment_of("consent")["C360_DATABASE_URL"], "consent")
+    await LogWriter(pool, [0], now_us).claim()
+    await pool.close()
+    position = await says(shop, browser, ("gpc", "1"), at=now_us())
+    assert [one.text for one in await kept(shop, browser, position)] == ["1"]
+
+
+async def test_what_is_said_while_nobody_hears_is_heard_once_afterwards(shop: Shop) -> None:
+    browser = a_browser()
+    await shop.founded(browser)
+    shop.stack.kill("consent")
+    for _ in range(2):
+        position = await says(shop, browser, ("gpc", "1"), at=now_us())
+    shop.stack.wait_ready("consent")
+    assert [one.text for one in await kept(shop, browser, position)] == ["1"]
 
 
 async def test_what_nobody_can_read_stops_nobody(shop: Shop) -> None:
