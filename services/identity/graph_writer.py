@@ -4,8 +4,9 @@ Events come through `settle` and `draft`, in a unit (`app`); whatever else chang
 All of it belongs into a turn of the ledger.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.graph.causes import NOBODY
@@ -27,6 +28,10 @@ from shared.vault import Vault
 Amend = Callable[[Loaded], Sequence[Entry]]
 
 
+# Of a region: settling more of them takes more than ten milliseconds, and would keep others from the loop. Traffic has some tens.
+AT_ONCE: Final = 200
+
+
 class GraphWriter:
     """`rules` are those in force, as the ledger loaded them from its log."""
 
@@ -45,7 +50,12 @@ class GraphWriter:
         """What events that aren't known yet change; nothing is written."""
         touched = {node.value_hash for one in seen for node in one.nodes}
         loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number, self.rules, again=seen)
-        return loaded, settle(loaded.region, seen, self.rules, self._new_id)
+        return loaded, await self._settle(loaded, seen)
+
+    async def _settle(self, loaded: Loaded, seen: Sequence[Seen]) -> Settled:
+        if len(loaded.region.facts.together) <= AT_ONCE:
+            return settle(loaded.region, seen, self.rules, self._new_id)
+        return await asyncio.to_thread(settle, loaded.region, seen, self.rules, self._new_id)  # nobody else has this region
 
     async def draft(
         self,
@@ -102,7 +112,7 @@ class GraphWriter:
         drafting = Drafting()
         for entry in amend(loaded):
             drafting.take(loaded.versions, entry)
-        settled = settle(loaded.region, [], self.rules, self._new_id)
+        settled = await self._settle(loaded, [])
         await self.draft(loaded, settled, {}, {}, drafting, cause)
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:

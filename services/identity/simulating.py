@@ -112,7 +112,7 @@ class Simulation:
                 back = await sharing.returning(connection, asked, rules)
                 await sharing.check_sizes(connection, back)
                 verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(back, True)
-            more = {value_hash for value_hash in shared if verdicts[value_hash]} | regions.crowded(loaded.region) - returning
+            more = {value_hash for value_hash in shared if verdicts[value_hash]} | regions.differing(loaded.region) - returning
             if not more:
                 return loaded
             returning |= more

@@ -393,6 +393,31 @@ async def test_a_proposal_expires_when_nobody_decides_and_comes_again_when_the_t
     await check_proposals(store.pool)
 
 
+async def test_of_each_address_that_two_people_use_it_is_asked_whether_they_are_one(store: Store) -> None:
+    """However many such addresses there are in a row: each is at hand when both of its people are, and else left alone."""
+    unifier, decider, _ = await store.started()
+    await unifier.unify([names(str(2 * n + end), f"u{n + end}", f"m{n}@shop.example") for n in range(3) for end in (0, 1)], 1, [])
+    asked = await views.proposals(store.pool, "open", (-1, b""), 10)
+    customers = [(await store.members("user_id", f"u{n}"))[0] for n in range(4)]
+    assert {frozenset({one.customer, one.other}) for one in asked} == {frozenset(customers[n : n + 2]) for n in range(3)}
+    await unifier.unify([event_of("9", user_id="u0"), event_of("10", user_id="u1", anonymous_id="browser")], 2, [])
+    assert await views.proposals(store.pool, "open", (-1, b""), 10) == asked
+    largest = (
+        "SELECT max(held) FROM (SELECT count(*) AS held FROM identifiers WHERE component IS NOT NULL GROUP BY component) AS all_of"
+    )
+    assert await store.pool.fetchval(largest) == 2
+
+    first = next(one for one in asked if {one.customer, one.other} == set(customers[:2]))
+    decision, _ = await decider.decide_proposal("one", first.proposal_id, True, "desk", "the same person")
+    assert set(await store.members("email", "m0@shop.example")) == set(customers[:2])
+    assert await store.members("email", "m1@shop.example") == []
+    await decider.withdraw("two", decision.decision_id, "desk", "a mistake")
+    assert await store.members("email", "m0@shop.example") == []
+    again = await views.proposals(store.pool, "open", (-1, b""), 10)
+    assert {frozenset({one.customer, one.other}) for one in again} == {frozenset(customers[n : n + 2]) for n in range(3)}
+    await check_proposals(store.pool)
+
+
 async def test_people_are_asked_of_the_browser_that_is_one_too_many(store: Store) -> None:
     unifier = await store.unifier()
     browsers = [event_of(str(n), anonymous_id=f"browser-{n}") for n in range(1, 102)]

@@ -6,6 +6,7 @@ from itertools import count
 from typing import TypeVar
 
 from services.identity.domain.decision import Act, are_one, forbidding, stand_for
+from services.identity.graph.borders import met
 from services.identity.graph.conclude import Concluded, Conclusion
 from services.identity.graph.crowding import told_by
 from services.identity.graph.facts import Facts, Match, Node, Pair, pair
@@ -87,18 +88,21 @@ class Store:
         self.save(region)
         return settled.conclusions
 
-    def load(self, touched: set[Node], news: Sequence[Seen] = (), rules: Rules | None = None) -> Region:
+    def load(
+        self, touched: set[Node], news: Sequence[Seen] = (), rules: Rules | None = None, drawn: frozenset[Node] = frozenset()
+    ) -> Region:
         """Of `news`, what was seen too often before isn't touched, and what is shared by later ones only is looked at again."""
         whole, region, again = self.whole, Region(), Facts()
+        borders = whole.contested - whole.component_of.keys()
         for one in news:
             again.see(one.nodes, one.evidence)
         first = {node: min(at for nodes, at in again.together.items() if node in nodes) for node in again.nodes()}
         told = {node: at < first[node] for node, at in whole.told_by.items() if node in first}
         late = {node for node in whole.shared if told.get(node) is False}
         founding = {one.resolving for one in news} - whole.resolving
-        touched = touched - {node for node in told.keys() - whole.shared - founding if told[node]} | self.unsettled
+        touched = touched - {node for node in told.keys() - whole.shared - founding if told[node]} | self.unsettled | drawn
         around = set()
-        for node in self.unsettled | late:
+        for node in self.unsettled | late | (borders & touched):
             mine = self._first(node, rules or self.rules)
             for nodes, at in again.together.items():
                 mine.see(nodes, at)
@@ -107,8 +111,9 @@ class Store:
                 region.reconsidered.add(node)
             if not shared or node not in whole.shared:
                 around |= mine.together.keys() & whole.facts.together.keys()
-        touched |= {node for together in around for node in together}
-        touched |= {node for found in whole.facts.matched if not found.isdisjoint(region.reconsidered) for node in found}
+        near = {node for together in around for node in together}
+        near |= {node for found in whole.facts.matched if not found.isdisjoint(region.reconsidered) for node in found}
+        touched |= near - borders
         components = {whole.component_of[node] for node in touched if node in whole.component_of}
         inside = {node for node, found in whole.component_of.items() if found in components} | touched
         self.loaded = inside
@@ -117,6 +122,9 @@ class Store:
                 region.facts.together[together] = evidence
         region.facts.beyond = {node for together in region.facts.together.keys() | again.together.keys() for node in together}
         region.facts.beyond -= inside | whole.shared
+        region.borders = borders & region.facts.beyond
+        if more := met(region.facts, region.borders, rules or self.rules, len(news)):
+            return self.load(touched, news, rules, drawn | more)
         region.told_by = {node: at for node, at in whole.told_by.items() if node in inside}
         region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
         region.facts.forbidden = {decided for decided in whole.facts.forbidden if decided <= inside}

@@ -7,14 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.graph.crowding import shared
-from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import customers_together
-from tests.properties.test_identity_resolve import Sighting, all_rules, match_of, nodes, pairs, sightings, sources_of, take
+from tests.properties.test_identity_resolve import (
+    CROWDED,
+    TIGHT,
+    Sighting,
+    all_rules,
+    match_of,
+    nodes,
+    pairs,
+    sightings,
+    sources_of,
+    take,
+)
 
 
 def seen_of(sighting: Sighting, rules: Rules) -> Seen:
@@ -141,6 +152,49 @@ def test_who_is_erased_is_as_if_the_others_had_been_seen_without(
     for one in later:
         store.take([seen_of(one, rules)])
     check(store, later, matched, left, recorded)
+
+
+few_people = st.builds(lambda number: Node("user_id", bytes([number]) + b"user_id"), st.integers(1, 4))
+theirs = st.frozensets(nodes.filter(lambda node: node.namespace != "user_id"), min_size=1, max_size=2)
+of_two_people = st.tuples(st.builds(lambda person, found: found | {person}, few_people, theirs), st.integers(0, 30))
+said_of_people = st.tuples(
+    st.sampled_from(["forced", "forced", "forbidden", "withdrawn"]), st.builds(pair, few_people, few_people | nodes)
+).filter(lambda said: len(said[1]) == 2)
+CROWDED_BY_DEFAULT = msgspec.structs.replace(DEFAULT_RULES, max_sightings=2)
+
+
+@given(
+    st.lists(st.one_of(of_two_people, of_two_people, said_of_people), max_size=30),
+    st.sampled_from([DEFAULT_RULES, CROWDED_BY_DEFAULT, TIGHT, CROWDED]),
+)
+def test_what_two_people_use_is_theirs_or_nobodys_whatever_of_it_is_loaded(
+    steps: list[Sighting | tuple[str, Pair]], rules: Rules
+) -> None:
+    """Components end at such values (`graph/borders`); people join and part those whose they are meanwhile."""
+    store, seen = Store(rules), list[Sighting]()
+    for step in steps:
+        match step:
+            case (frozenset() as together, int(at)):
+                seen.append((together, at))
+                store.take([seen_of(seen[-1], rules)])
+            case ("withdrawn", frozenset() as decided):
+                store.withdraw("forced", decided)
+                store.withdraw("forbidden", decided)
+            case (str(kind), frozenset() as decided):
+                store.take_decision(kind, decided)
+    check(store, seen)
+
+
+def test_a_chain_of_addresses_that_two_people_use_each_is_not_loaded_for_one_of_them() -> None:
+    store, seen = Store(DEFAULT_RULES), list[Sighting]()
+    for number in range(120):
+        address = Node("email", number.to_bytes(2))
+        for person in (number, number + 1):
+            seen.append((frozenset({Node("user_id", person.to_bytes(2)), address}), number))
+            store.take([seen_of(seen[-1], DEFAULT_RULES)])
+    assert store.largest <= 4
+    assert len(store.whole.contested) == 120
+    check(store, seen)
 
 
 def test_a_kiosk_does_not_load_all_who_used_it() -> None:

@@ -138,7 +138,7 @@ def changed(before: Region, after: Region, counted: Collection[Node] | None = No
     was, now = before.known.links, after.known.links
     nodes = (
         set(counted) if counted is not None else was.keys() | now.keys() | before.shared | after.shared
-    )  # contested ones are in a component
+    )  # of what is contested, all that was linked or is
     found = compare(
         {node: customer for node, customer in named(before).items() if node in nodes},
         {node: customer for node, customer in named(after).items() if node in nodes},

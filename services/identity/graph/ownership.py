@@ -2,7 +2,8 @@
 
 A value proves that two identifiers are one person's only if it is one person's itself. What else it was seen with says so: when
 that names two people without the value's help, the value is contested and links neither of them, since which of the two it would
-go to is a guess. Unlike a shared value, a contested one stays in its component, so that all that decides about it is at hand.
+go to is a guess. Unlike a shared value, a contested one stays in its component, so that all that decides about it is at hand;
+unless that is certain, and the component ends there (`borders`).
 """
 
 from collections import Counter, defaultdict

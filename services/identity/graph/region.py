@@ -1,13 +1,14 @@
 """The part of the graph that some facts touch, and what it comes to when they are added. Pure.
 
 A region has whole components: what candidate links lead to. An identifier that is shared stands outside of them, so that a
-kiosk's events never load all who used it.
+kiosk's events never load all who used it. So does a contested value of two known people (`borders`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from services.identity.graph.borders import borders
 from services.identity.graph.conclude import Concluded, Conclusion, conclude
 from services.identity.graph.crowding import Taking, shared, told_by
 from services.identity.graph.facts import Evidence, Facts, Node
@@ -38,13 +39,14 @@ class Region:
 
     `resolving` are those that an event resolved by; what founded a customer without one is its only while facts say so. `reconsidered` are
     shared identifiers that may link again. `told_by` is the last sighting that says something of an identifier (`crowding`),
-    where later ones don't; `recounted` has it, or None, for those of which all these sightings were looked at.
+    where later ones don't; `borders` are contested values outside of it, which link nobody whatever it has; `recounted` has it, or None, for those of which all these sightings were looked at.
     """
 
     facts: Facts = field(default_factory=Facts)
     known: Concluded = field(default_factory=Concluded)
     shared: set[Node] = field(default_factory=set)
     contested: set[Node] = field(default_factory=set)
+    borders: set[Node] = field(default_factory=set)
     resolving: set[Node] = field(default_factory=set)
     reconsidered: set[Node] = field(default_factory=set)
     told_by: dict[Node, Evidence] = field(default_factory=dict)
@@ -75,9 +77,10 @@ def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) ->
         _stand_alone(partition, node)
     newly_shared = partition.shared - shared_before - region.contested
     conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared)
-    links = [(link.strong, link.weak) for link in candidates(region.facts, rules, region.shared)]
+    without = region.shared | borders(region.facts, rules, partition.contested, region.shared)
+    links = [(link.strong, link.weak) for link in candidates(region.facts, rules, without)]
     taking = Taking(region.facts, rules)
-    _label(region, [*links, *_matched(region)], partition.group_of, taking, new_id)
+    _label(region, [*links, *_matched(region)], partition.group_of, without, taking, new_id)
     _tell(region, taking, shared_before, rules)
     touched = (shared_before ^ region.shared) | (resolving - region.resolving)
     region.resolving = resolving
@@ -121,8 +124,10 @@ def _matched(region: Region) -> Iterator[tuple[Node, Node]]:
             yield one, other
 
 
-def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], taking: Taking, new_id: NewId) -> None:
-    """Gives each component a label: the one that most of it has already, so that little is rewritten."""
+def _label(
+    region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[Node], without: set[Node], taking: Taking, new_id: NewId
+) -> None:
+    """Gives each component a label: the one that most of it has already, so that little is rewritten. Of `without` none has one."""
     tree: dict[Node, Node] = {node: node for node in nodes}
 
     def root(node: Node) -> Node:
@@ -140,7 +145,7 @@ def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[N
     taken: set[Component] = set()
     region.component_of = {}
     for component in sorted(members.values(), key=lambda found: (-len(found), found)):
-        if len(component) == 1 and component[0] in region.shared:
+        if len(component) == 1 and component[0] in without:
             continue
         held = [label for node in component if (label := before.get(node)) is not None and label not in taken]
         label = max(sorted(set(held)), key=held.count) if held else new_id()
@@ -149,5 +154,5 @@ def _label(region: Region, links: Iterable[tuple[Node, Node]], nodes: Iterable[N
     region.component_of_sighting = {
         together: region.component_of[active]
         for together, evidence in region.facts.together.items()
-        if (active := next((node for node in sorted(taking.part(together, evidence)) if node not in region.shared), None))
+        if (active := next((node for node in sorted(taking.part(together, evidence)) if node not in without), None))
     }

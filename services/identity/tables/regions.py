@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.identity.domain.decision import Kind
+from services.identity.graph.borders import met
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.region import Region, Seen
 from services.identity.graph.rules import Rules
@@ -92,24 +93,27 @@ async def load(
     rules: Rules,
     reconsidered: Collection[bytes] = (),
     again: Sequence[Seen] = (),
+    drawn: Collection[bytes] = (),
 ) -> Loaded:
     """All that facts about these identifiers, and a page of what erasures left unsettled, can change; all are value hashes.
 
     What is reconsidered, and what is unsettled, is recounted, as is a shared value of which an earlier sighting comes than those
     that told so. With what is reconsidered goes all that is crowded around it, since rules may have changed. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
-    which is in no component: then it is loaded for its evidence, which may be the earlier.
+    which is in no component: then it is loaded for its evidence, which may be the earlier. A border is loaded with all around it when it
+    is touched, or `drawn` in by what is.
     """
     loaded = Loaded()
     unsettled = await _unsettled(pool, touched)
     loaded.unsettled = sorted(unsettled)
-    rows = await _identifiers(pool, unsettled | set(reconsidered) | set(touched))
-    rows, late, elsewhere = _sort_out(rows, again, unsettled | set(reconsidered))
+    asked = unsettled.union(reconsidered, drawn)
+    rows, late, elsewhere = _sort_out(await _identifiers(pool, asked.union(touched)), again, asked)
     counted = unsettled | late | {row["value_hash"] for row in rows if row["value_hash"] in reconsidered and _may_have_more(row)}
+    counted |= {row["value_hash"] for row in rows if _is_border(row)}
     recounted = await _look_again(pool, counted, rows, again, rules)
     around = [row for one in recounted.values() for row in one.rows]
     near = {h for row in around for h in row["nodes"]}
     near |= await matched_with(pool, [row["value_hash"] for row in rows if row["recorded_by"] and _links(row, recounted)])
-    rows += await _identifiers(pool, near - {row["value_hash"] for row in rows})
+    rows += [row for row in await _identifiers(pool, near - {row["value_hash"] for row in rows}) if not _is_border(row)]
     components = list({row["component"] for row in rows if row["component"]})
     rows += await pool.fetch("SELECT * FROM identifiers WHERE component = ANY($1::bytea[])", components) if components else []
     seen = list(around)
@@ -127,8 +131,10 @@ async def load(
     loaded.region.reconsidered = loaded.region.shared & back
     _take_sightings(loaded, seen, nodes)
     loaded.region.known.next_founding_number = next_founding_number
-    if reconsidered and (more := crowded(loaded.region) - set(reconsidered)):
-        return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again)
+    if reconsidered and (more := differing(loaded.region) - set(reconsidered)):
+        return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again, drawn)
+    if more := {node.value_hash for node in met(loaded.region.facts, loaded.region.borders, rules, len(again))}:
+        return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn))
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
     if recorded := [row["value_hash"] for row in rows if row["recorded_by"]]:
@@ -147,8 +153,8 @@ async def _look_again(
     return recount(wanted, first, nodes | {row["value_hash"]: _node(row) for row in met}, again, rules)
 
 
-def crowded(region: Region) -> set[bytes]:
-    """What may take part in more sightings, or in others, under other rules."""
+def differing(region: Region) -> set[bytes]:
+    """What may take part in more sightings, or in others, or link again, under other rules."""
     return {node.value_hash for node in region.facts.beyond | (region.told_by.keys() - region.shared)}
 
 
@@ -169,6 +175,10 @@ def _node(row: Any) -> Node:
 def _may_have_more(row: Any) -> bool:
     """More sightings than are in its component."""
     return bool(row["shared"]) or told_of(row) is not None
+
+
+def _is_border(row: Any) -> bool:
+    return row["contested"] and row["component"] is None
 
 
 def _links(row: Any, recounted: Mapping[bytes, Recounted]) -> bool:
@@ -196,6 +206,8 @@ def _take_periphery(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, N
     for row in rows:
         node = nodes[row["value_hash"]]
         (loaded.region.shared if row["shared"] else loaded.region.facts.beyond).add(node)
+        if _is_border(row):
+            loaded.region.borders.add(node)
         if row["own"]:
             loaded.elsewhere[node] = row["customer"]
 

@@ -1,0 +1,84 @@
+"""Where components end: at contested values of two known people. Pure.
+
+A value that was seen with two values of a kind of which everybody has one, two user ids that nothing joins, is contested whatever
+else is known: the strongest say so, and they are asked first (`ownership`). So it stands outside of components, as a shared one does, and
+a chain of such values, each of the next two people, is as many components as there are people. It is looked at when something is
+seen with it, or when both of them are at hand: then they may be one by now, or there may be a question to put.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+
+from services.identity.graph.crowding import taking_part
+from services.identity.graph.facts import Facts, Node
+from services.identity.graph.rules import Namespace, Rules
+
+
+def borders(facts: Facts, rules: Rules, contested: set[Node], shared: set[Node]) -> set[Node]:
+    """Of the contested values, those at which a component ends. What people joined, or what matches, stays inside."""
+    held = set[Node]().union(*facts.forced, *facts.matched)
+    asked = [node for node in contested - held if _is_asked_first(rules.of(node.namespace))]
+    if not asked:
+        return set()
+    facts, owners = taking_part(facts, rules), defaultdict[Node, set[Node]](set)
+    for together in facts.together:
+        for node in together.intersection(asked):
+            owners[node] |= together - {node}
+    tree = _joined(facts, rules)
+    return {node for node in asked if _is_of_two(owners[node].difference(shared), _telling(node, rules), tree)}
+
+
+def met(facts: Facts, outside: Collection[Node], rules: Rules, coming: int) -> set[Node]:
+    """Borders outside of a region that it may change all the same: it has two of those who own them, or one who is crowded or may become
+    so by what is coming, and who then takes part in other sightings.
+    """
+    owners: dict[Node, set[Node]] = defaultdict(set)
+    for together in facts.together:
+        for node in together.intersection(outside):
+            owners[node] |= {owner for owner in together if owner.namespace in _telling(node, rules)}
+    if not owners:
+        return set()
+    counts = Counter(node for together in facts.together for node in together)
+    crowded = {node for node, count in counts.items() if count + coming >= rules.max_sightings}
+    return {node for node, found in owners.items() if len(found) > 1 or not found.isdisjoint(crowded)}
+
+
+def _is_asked_first(kind: Namespace) -> bool:
+    """And is nobody's owner until it was asked."""
+    return not kind.device and kind.limit != 1
+
+
+def _telling(node: Node, rules: Rules) -> set[str]:
+    """The kinds of which everybody has one, at any time, and which are never shared."""
+    owned_by = (rules.of(name) for name in rules.of(node.namespace).owned_by if name != node.namespace)
+    return {kind.name for kind in owned_by if _is_unique(kind.name, rules)}
+
+
+def _is_unique(name: str, rules: Rules) -> bool:
+    kind = rules.of(name)
+    return kind.limit == 1 and kind.window_us is None and kind.shared_after is None
+
+
+def _is_of_two(owners: Iterable[Node], telling: Collection[str], tree: dict[Node, Node]) -> bool:
+    people: dict[str, set[Node]] = defaultdict(set)
+    for owner in owners:
+        if owner.namespace in telling:
+            people[owner.namespace].add(_root(tree, owner))
+    return any(len(found) > 1 for found in people.values())
+
+
+def _joined(facts: Facts, rules: Rules) -> dict[Node, Node]:
+    """Who may be one by what people decided and by values of such kinds alone, whatever comes of it."""
+    tree: dict[Node, Node] = {}
+    unique = {name for name in {node.namespace for node in facts.nodes()} if _is_unique(name, rules)}
+    seen = [[node for node in together if node.namespace in unique] for together in facts.together]
+    for one, *others in filter(None, [*seen, *map(list, facts.forced)]):
+        for other in others:
+            tree[_root(tree, other)] = _root(tree, one)
+    return tree
+
+
+def _root(tree: dict[Node, Node], node: Node) -> Node:
+    while (parent := tree.setdefault(node, node)) != node:
+        tree[node] = node = tree[parent]
+    return node
