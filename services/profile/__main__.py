@@ -81,6 +81,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("follow customers", lambda: follow_customers(client, parts.recorder), server.halt),
             keep_going("follow consent", lambda: parts.consent.follow(client), server.halt),
             keep_going("follow the rules", parts.activator.run),
+            keep_going("keep snapshots", parts.snapshotter.run),
             keep_going("keep memberships", parts.keeper.run),
             keep_going("keep memberships of who takes long", parts.keeper.late.run),
             keep_going("sign checkpoints", checkpoints.run, server.halt),

@@ -35,6 +35,7 @@ from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
 from services.profile.sides import Sides
 from services.profile.simulating import Simulation
+from services.profile.snapshotting import Snapshotter
 from services.profile.standings import Standings
 from services.profile.sweep import Sweep
 from services.profile.tables.consents import Consents
@@ -86,6 +87,7 @@ class Parts:
     explaining: Explaining
     parked: ParkedTable
     recorder: Recorder
+    snapshotter: Snapshotter
     on_replaced: Callable[[], None]  # another edition of the views is served
     notices: Sequence[Notices]
     lease: Lease
@@ -144,7 +146,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
     identifiers, consents, members = Identifiers(pool, partitions), Consents(pool, partitions), Memberships(pool)
     history = _history(reader, vault, pool, partitions, snapshot_every)
-    rulebook, run = Rulebook(reader, partitions), Run(settings.poison_run_limit)
+    rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
     held = LoadingCache(states.load, CACHED_STREAMS)
     decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
@@ -170,9 +172,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     for cache in (held, decisions, owners.cache):
         cache.watch(ready.drop)
     visibility, new_rules = Visibility(profiles, states), NewRules(states, history, chooser, rulebook)
-    recorder = Recorder(
-        writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, on_changed, on_replaced
-    )
+    told = (on_changed, on_replaced, snapshotter)
+    recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)
     batches, scans = (Batches(profiles, owners, cache, vault.lookup_key) for cache in (held, LoadingCache(states.load, 0)))
     simulation, counting = (Simulation(batches, chooser, states, history, vault.lookup_key, now_us) for _ in range(2))  # two lines
     standings, beginnings = Standings(vault, chooser, rulebook, partitions, now_us), Beginnings(vault, chooser, partitions)
@@ -188,6 +189,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
         explaining=Explaining(profiles, chooser, reader, vault, partitions),
         parked=parked,
         recorder=recorder,
+        snapshotter=snapshotter,
         on_replaced=on_replaced,
         notices=notices,
         lease=lease,

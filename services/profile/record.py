@@ -12,9 +12,11 @@ from services.profile.domain.decided import KnownDecision
 from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import Held, fork
 from services.profile.owners import Owners
+from services.profile.snapshotting import Snapshotter
 from services.profile.tables import erasures
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.rulebook import Rulebook
+from services.profile.tables.snapshots import Due
 from services.profile.tables.states import States
 from shared.events import customer as events
 from shared.events.catalogue import Entry
@@ -56,6 +58,7 @@ class Change:
     unlinked: set[tuple[bytes, bytes]] = field(default_factory=set)
     parked: list[Parked] = field(default_factory=list)
     erased: list[Entry] = field(default_factory=list)
+    due: list[Due] = field(default_factory=list)
 
 
 class Recorder:
@@ -79,6 +82,7 @@ class Recorder:
         run: Run,
         on_changed: Callable[[Sequence[Record]], None],
         on_replaced: Callable[[], None],
+        snapshotter: Snapshotter,
     ) -> None:
         self._writer = writer
         self._states = states
@@ -95,6 +99,7 @@ class Recorder:
         self._run = run
         self._on_changed = on_changed
         self._on_replaced = on_replaced
+        self._snapshotter = snapshotter
 
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
@@ -205,6 +210,8 @@ class Recorder:
         held.version += 1
         evolve_to(held.version, held.state, entry, public, personal, self._rulebook.rules.keeping)
         change.held[entry.stream] = held
+        if self._snapshotter.is_due(held.version):
+            change.due.append(Due(entry.stream, held.version, encode(held.state)))
         change.events.append(Versioned(partition_of(entry.stream, self._partitions), held.version, entry))
         if isinstance(public, events.IdentifierLinked):
             change.links[public.value_hash] = entry.stream
@@ -229,6 +236,7 @@ class Recorder:
         erased = [value_hash for entry in change.erased for value_hash in entry.public().identifier_hashes]
         self._decisions.drop(erased)
         self._owners.drop({*change.links, *(value_hash for value_hash, _ in change.unlinked), *erased})
+        self._snapshotter.take(change.due, self._rulebook.rules.keeping)
         self._advance()
         self._on_changed(records)
         return records

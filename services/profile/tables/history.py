@@ -35,14 +35,14 @@ class History:
     ) -> None:
         self._reader = reader
         self._vault = vault
-        self._snapshots = snapshots.of(keeping)
+        self.snapshots = snapshots.of(keeping)
         self._ordered = ordered.of(keeping)
         self._parts = Parts(reader, self._ordered, partitions, keeping)
         self._partitions = partitions
         self._keeping = keeping
 
     def of(self, keeping: Keeping) -> "History":
-        return History(self._reader, self._vault, self._snapshots, self._ordered, self._partitions, keeping)
+        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, keeping)
 
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
         return await self._reader.streams(self._placed(streams), known_at)
@@ -76,7 +76,7 @@ class History:
     async def known(self, streams: Collection[bytes], known_at: int) -> dict[bytes, Past]:
         """As `states`."""
         keys = await self._vault.keys(streams)
-        past = await self._snapshots.newest(streams, END_OF_TIME, known_at, keys)
+        past = await self.snapshots.newest(streams, END_OF_TIME, known_at, keys)
         long = past.keys() if known_at < END_OF_TIME else set[bytes]()  # else the server would look at all that came later
         lasts = await self._reader.versions_by(self._placed(long), known_at) if long else {}
         wanted = [self._stretch(stream, *self._rest(stream, past, lasts)) for stream in streams]
@@ -90,12 +90,12 @@ class History:
                 taken.append(one)
                 size_bytes += len(one.envelope)
                 if size_bytes >= KEPT_AT_ONCE_BYTES:
-                    await self._snapshots.keep(taken)
+                    await self.snapshots.keep(taken)
                     taken, size_bytes = [], 0
                 await asyncio.sleep(0)
             if len(streams) > 1:
                 await asyncio.sleep(0)
-        await self._snapshots.keep(taken)
+        await self.snapshots.keep(taken)
         return past
 
     async def past(self, streams: Collection[bytes], valid_at: int, known_at: int) -> dict[bytes, Past]:
@@ -130,13 +130,13 @@ class History:
         self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Mapping[bytes, DataKey]
     ) -> tuple[dict[bytes, Past], dict[bytes, list[Mark]]]:
         """The newest snapshots that will do, and the marks of later ones."""
-        past = await self._snapshots.newest(streams, valid_at, known_at, keys)
+        past = await self.snapshots.newest(streams, valid_at, known_at, keys)
         return past, await self._marks_after(streams, past, known_at, keys)
 
     def _is_due(self, past: Past | None, marks: Sequence[Mark], last: int) -> bool:
         """Whether snapshots of a stream of so many versions are missing at its end."""
         kept = marks[-1].version if marks else past.held.version if past else 0
-        return self._snapshots.is_due_between(kept, last)
+        return self.snapshots.is_due_between(kept, last)
 
     def _out_of_order(self, marks: Mapping[bytes, Sequence[Mark]], valid_at: int) -> list[Place]:
         """Of streams of which much would have to be read, as it wasn't recorded in the order in which it happened."""
@@ -152,7 +152,7 @@ class History:
     ) -> dict[bytes, list[Mark]]:
         marks: dict[bytes, list[Mark]] = {stream: [] for stream in streams}
         versions = {stream: past[stream].held.version if stream in past else 0 for stream in streams if stream in keys}
-        for mark in await self._snapshots.marks_after(versions, known_at, keys):
+        for mark in await self.snapshots.marks_after(versions, known_at, keys):
             marks[mark.stream].append(mark)
         return marks
 
@@ -186,9 +186,9 @@ class History:
                 timeless = True
             else:
                 earliest_at = min(earliest_at, record.entry.occurred_at)
-            if key is not None and self._snapshots.is_due(record.version):
+            if key is not None and self.snapshots.is_due(record.version):
                 place = record.entry.stream, record.version, record.pos, record.recorded_at
-                yield self._snapshots.take(past.held, Mark(*place, first, earliest_at, past.latest_at, timeless), key)
+                yield self.snapshots.take(past.held, Mark(*place, first, earliest_at, past.latest_at, timeless), key)
                 first, earliest_at, timeless = record.version + 1, END_OF_TIME, False
 
     def add(self, past: Past, record: Record, key: DataKey | None) -> None:

@@ -14,7 +14,9 @@ import msgspec
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, State, is_kept_for
 from shared.events.catalogue import encode
+from shared.events.customer import TIMELESS_IDS
 from shared.ids import partition_of
+from shared.instants import END_OF_TIME
 from shared.telemetry import logger
 from shared.vault import DataKey, EnvelopeBroken
 
@@ -54,6 +56,17 @@ class Snapshot(msgspec.Struct, frozen=True):
     seal: bytes  # of the mark alone: blocks are passed over by what it says
 
 
+class Due(msgspec.Struct, frozen=True):
+    """A state that a snapshot is to be made of, as it is kept."""
+
+    stream: bytes
+    version: int
+    state: bytes
+
+    def __repr__(self) -> str:
+        return f"<Due at {self.version} sealed>"
+
+
 class Past(msgspec.Struct):
     """A stream as of some instants. `latest_at` is when the latest that counts happened, of what isn't timeless."""
 
@@ -85,8 +98,37 @@ class Snapshots:
 
     def take(self, held: Held, mark: Mark, key: DataKey) -> Snapshot:
         """Of a state as it is now; it may evolve afterwards."""
+        return self.seal(encode(held.state), mark, key)
+
+    def seal(self, state: bytes, mark: Mark, key: DataKey) -> Snapshot:
         binding = self._binding(mark)
-        return Snapshot(mark, key.seal(encode(held.state), binding), key.seal(b"", binding))
+        return Snapshot(mark, key.seal(state, binding), key.seal(b"", binding))
+
+    async def next_marks(self, stream: bytes, versions: Sequence[int]) -> list[Mark] | None:
+        """Of these rising versions at which one is due, those after the newest that is kept. None: between that and them there are others."""
+        place = partition_of(stream, self._partitions), stream
+        query = "SELECT version, latest_at FROM snapshots WHERE partition = $1 AND stream = $2 AND fold = $3 ORDER BY version DESC LIMIT 1"
+        last, latest_at = await self._pool.fetchrow(query, *place, self._fold) or (0, NEVER)
+        wanted = [version for version in versions if version > last]
+        if wanted != list(range(last + self._every, last + self._every * len(wanted) + 1, self._every)):
+            return None
+        rows = await self._pool.fetch(
+            """SELECT v AS version, max(pos) AS pos, max(recorded_at) AS recorded_at, min(occurred_at) FILTER (WHERE type_id <> ALL($5)) AS earliest_at,
+                      max(occurred_at) FILTER (WHERE type_id <> ALL($5)) AS latest_at, bool_or(type_id = ANY($5)) AS timeless
+               FROM unnest($3::int8[]) AS wanted (v) JOIN events ON version BETWEEN v - $4 + 1 AND v AND partition = $1 AND stream = $2
+               GROUP BY v ORDER BY v""",
+            *place,
+            wanted,
+            self._every,
+            list(TIMELESS_IDS),
+        )
+        marks = []
+        for row in rows:
+            latest_at = max(latest_at, NEVER if row["latest_at"] is None else row["latest_at"])
+            earliest_at = END_OF_TIME if row["earliest_at"] is None else row["earliest_at"]
+            at = row["version"], row["pos"], row["recorded_at"], row["version"] - self._every + 1
+            marks.append(Mark(stream, *at, earliest_at, latest_at, row["timeless"]))
+        return marks
 
     async def keep(self, taken: Sequence[Snapshot]) -> None:
         """Of one who was erased meanwhile none is kept: her state, which an erasure empties before it purges, is locked until then."""
