@@ -3,14 +3,14 @@
 from collections import defaultdict
 from itertools import count
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.identity.graph.conclude import Concluded, Conclusion, Founded, Split, Unlinked, conclude, evolve
-from services.identity.graph.facts import Evidence, Facts, Node
+from services.identity.graph.facts import Evidence, Facts, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.resolve import Partition
-from services.identity.graph.rules import Rules
+from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, sightings, take
 
 
@@ -59,7 +59,17 @@ def test_customers_are_joined_as_the_partition_says(seen: list[Sighting], decide
             assert (joined[customer] == joined[its_customer]) is same
 
 
+ANN, BEA = Node("user_id", b"ann"), Node("user_id", b"bea")
+SHOWN = Node("email", b"shown")
+KEPT_OUT = [(frozenset({ANN, Node("email", bytes([number]))}), number) for number in range(5)]
+
+
 @given(sightings, decisions, all_rules)
+@example(  # it founds a customer by itself, is contested, and then people join it to one of the two
+    seen=[*KEPT_OUT, (frozenset({ANN, SHOWN}), 6), (frozenset({BEA, SHOWN}), 7)],
+    decided=[("forced", pair(SHOWN, BEA))],
+    rules=DEFAULT_RULES,
+)
 def test_only_a_shared_value_that_nothing_resolves_by_is_linked_nowhere(
     seen: list[Sighting], decided: list[Decision], rules: Rules
 ) -> None:

@@ -190,7 +190,7 @@ def _links(known: Concluded, nodes: list[Node]) -> Iterator[Conclusion]:
     if home is not None:
         for node in nodes:
             if node not in known.links:
-                yield Linked(home, node)
+                yield Linked(known.own.get(node, home), node)
 
 
 def _merges(known: Concluded, nodes: list[Node], new_id: NewId) -> Iterator[Conclusion]:
