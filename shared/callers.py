@@ -43,9 +43,12 @@ class Callers:
         except TimeoutError:
             raise Unavailable("this service doesn't know yet who may call; try again", reason="CALLERS_UNKNOWN") from None
 
+    def find(self, issuer: str, subject: str) -> CallerDefined | None:
+        return self._by_subject.get((issuer, subject))
+
     def by_subject(self, issuer: str, subject: str) -> CallerDefined:
         """Raises NotAuthenticated (CREDENTIAL_UNKNOWN)."""
-        if (found := self._by_subject.get((issuer, subject))) is None:
+        if (found := self.find(issuer, subject)) is None:
             raise _nobody()
         return found
 

@@ -34,6 +34,6 @@ def token(
     folder = Path(os.environ.get("C360_DATA_DIR") or ".data") / "secrets"
     issuer = LocalIssuer(folder)
     if not issuer.exists:
-        raise Misused("KEY_MISSING", f"no key in {folder}: a stack that was started with C360_AUTH=jwt makes one")
+        raise Misused("KEY_MISSING", f"no key in {folder}: `make run` makes one, unless it is started with C360_AUTH=none")
     made = issuer.token(name, days * DAY_S, now_us())
     render.document({"name": name, "token": made}) if as_json else render.facts([("name", name), ("token", made)])

@@ -26,7 +26,7 @@ StackAuth = Literal["none", "jwt"]  # certificates are for those who have an aut
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Partitions = 4
     log_level: LogLevel = "info"
-    auth: StackAuth = "none"
+    auth: StackAuth = "jwt"
 
 
 class Passwords:

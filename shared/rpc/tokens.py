@@ -50,13 +50,9 @@ class Tokens:
         self._held: OrderedDict[bytes, tuple[Proven, int]] = OrderedDict()
 
     def known(self, token: str) -> Proven | None:
-        """What it proves, if it was verified a moment ago. Raises NotAuthenticated (CREDENTIAL_EXPIRED)."""
+        """What it proves, if it was verified a moment ago and hasn't ended."""
         held = self._held.get(_digest(token))
-        now = self._clock()
-        if held is None or held[1] <= now:
-            return None
-        _require_living(held[0], now)
-        return held[0]
+        return None if held is None or held[1] <= self._clock() else held[0]
 
     async def verify(self, token: str) -> Proven:
         """Raises NotAuthenticated (CREDENTIAL_INVALID, CREDENTIAL_EXPIRED), Unavailable (KEYS_UNREADABLE)."""
@@ -79,8 +75,9 @@ class Tokens:
         _require_living(proven, now)
         if claims.nbf * SECOND > now + LEEWAY_US:
             raise _invalid()
-        self._held[_digest(token)] = (proven, now + HELD_US)
-        self._held.move_to_end(_digest(token))
+        digest = _digest(token)
+        self._held[digest] = (proven, min(now + HELD_US, proven.expires_at))
+        self._held.move_to_end(digest)
         while len(self._held) > MOST_HELD:
             self._held.popitem(last=False)
         return proven

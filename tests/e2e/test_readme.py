@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,13 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """As `make run` starts it: it lets in who proves who they are."""
+    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, auth="jwt") as stack:
+        yield stack
+
+
 def test_the_channel_backends_snippet_runs(stack: Stack) -> None:
     snippet = README.split("<!-- runnable")[1].split("```python\n")[1].split("```")[0]
     email = f"ada-{uuid.uuid4().hex[:8]}@example.com"
@@ -37,7 +46,11 @@ def test_the_channel_backends_snippet_runs(stack: Stack) -> None:
     subprocess.run(
         [c360, "profile", "get", f"email:{email}", "--purpose", "service", "--fresh", position], env=environment, check=True
     )
-    code = snippet.replace("127.0.0.1:50053", stack.endpoints.profile).replace("ada@example.com", email)
+    code = (
+        snippet.replace(".data/", f"{stack.data_directory}/")
+        .replace("127.0.0.1:50053", stack.endpoints.profile)
+        .replace("ada@example.com", email)
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert re.fullmatch(r"Ada is customer [0-9a-f-]{36}\n", ran.stdout), ran.stdout
 
