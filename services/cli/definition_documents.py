@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
 GROUPS: Final = ("read", "export", "decide", "administer", "audit")
+MASKS: Final = ("partial", "tokenised", "generalised", "absent")
 SCOPES: Final = ("person", "contact-point", "identifier")
 
 
@@ -30,7 +31,7 @@ def document_of(definition: registry_pb2.Definition) -> dict[str, Any]:
 
 
 def fill(message: Any, content: dict[str, Any]) -> None:
-    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID, GROUP_INVALID)."""
+    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID, GROUP_INVALID, MASK_INVALID)."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     if message.DESCRIPTOR.name == "Mapping":
@@ -45,6 +46,8 @@ def fill(message: Any, content: dict[str, Any]) -> None:
         if content["scope"] not in SCOPES:
             raise Misused("SCOPE_INVALID", f"a scope is one of {', '.join(SCOPES)}")
         content["scope"] = _enum_name("SCOPE", content["scope"])
+    if isinstance(masks := content.get("masks"), dict):
+        content["masks"] = {field: _mask(mask) for field, mask in masks.items()}
     if isinstance(groups := content.get("groups"), list):
         content["groups"] = [_group(group) for group in groups]
     try:
@@ -66,6 +69,13 @@ def _group(word: Any) -> str:
     if word not in GROUPS:
         raise Misused("GROUP_INVALID", f"methods are of the groups {', '.join(GROUPS)}")
     return _enum_name("METHOD_GROUP", word)
+
+
+def _mask(word: Any) -> str:
+    """Raises Misused (MASK_INVALID)."""
+    if word not in MASKS:
+        raise Misused("MASK_INVALID", f"a mask is one of {', '.join(MASKS)}")
+    return _enum_name("MASKING", word)
 
 
 def _enum_name(kind: str, word: str) -> str:

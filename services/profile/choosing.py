@@ -1,5 +1,7 @@
 """Chooses golden records by rules: which rules are meant, and what they have to know of what the person has confirmed."""
 
+import hashlib
+import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
@@ -26,6 +28,7 @@ from shared.pieces import Pieces
 # Those in force at the instant that is asked for, those in force now, or a version.
 RulesChoice = Literal["then", "now"] | int
 THEN: Final = "then"
+TOKENS: Final = b"tokens of values"
 CHOSEN_AT_ONCE: Final = 1_000  # members, traits and identifiers: some milliseconds
 
 
@@ -36,6 +39,7 @@ class Chooser:
         self._rulebook = rulebook
         self._decisions = decisions
         self._lookup_key = lookup_key
+        self._token_key = hmac.digest(lookup_key, TOKENS, hashlib.sha256)
         self._clock = clock
 
     @property
@@ -64,7 +68,7 @@ class Chooser:
             try:
                 if is_now and rules.computed is not None:
                     steady_until(_next_change(list(states.values()), rules.computed, at))
-                record = golden_record(states, rules, verified, at)
+                record = golden_record(states, rules, verified, at, self._token_key)
             except Exception as error:
                 note(customer or min(states), "choose", error)
                 continue

@@ -7,11 +7,12 @@ import msgspec
 
 from services.profile.domain.computed.definitions import Definition
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
+from services.profile.domain.masking import masked
 from services.profile.domain.state import LinkedIdentifier
 from shared.consent_rule import ALLOWED_BY_LAW, Verdict
 from shared.errors import InvalidInput, NotPermitted
 from shared.events import customer as events
-from shared.events.consent import PurposeDefined
+from shared.events.consent import MaskClass, PurposeDefined
 from shared.identifiers import normalise
 
 EVENTS_FIELD = "events"  # a purpose that may see it sees names and properties in the timeline
@@ -26,7 +27,7 @@ class Withheld(msgspec.Struct, frozen=True, order=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """What may be shown, and by name what may not. `cut_identifiers` is how many more identifiers it may be that are hers;
+    """What may be shown, masked or not, and by name what may not, or is masked. `cut_identifiers` is how many more identifiers it may be that are hers;
     `too_large` are traits that have no other value than what is larger than a profile carries."""
 
     traits: dict[str, GoldenTrait]
@@ -68,27 +69,43 @@ def require_permission(verdict: Verdict, purpose: PurposeDefined) -> None:
 
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:
     withheld = {Withheld(name, REDACTED if purpose.may_see(name) else NOT_IN_PURPOSE) for name in record.redacted}
-    traits, identifiers = {}, []
+    traits, identifiers = dict[str, GoldenTrait](), dict[tuple[str, str], LinkedIdentifier]()
     for name, trait in record.traits.items():
         if purpose.may_see(name) or (purpose.may_see_permitted(name) and _is_permitted(record, name, trait.value)):
             traits[name] = trait
+        elif (how := purpose.mask_of(name)) is not None:
+            value = masked(how, name, trait.value, purpose.name, record.token_key)
+            withheld.add(Withheld(name, _why_masked(how, value)))
+            if value is not None:
+                traits[name] = msgspec.structs.replace(trait, value=value)
         else:
             withheld.add(Withheld(name, _why_not(purpose, name)))
     for value_hash, linked in record.identifiers.items():
+        field, how = f"identifier:{linked.namespace}", purpose.mask_of(linked.namespace)
         sees = purpose.may_see(linked.namespace)
-        if not sees and not (purpose.may_see_permitted(linked.namespace) and value_hash in record.permitted_points):
-            withheld.add(Withheld(f"identifier:{linked.namespace}", _why_not(purpose, linked.namespace)))
+        sees = sees or (purpose.may_see_permitted(linked.namespace) and value_hash in record.permitted_points)
+        if not sees and how is None:
+            withheld.add(Withheld(field, _why_not(purpose, linked.namespace)))
         elif linked.value is None:
-            withheld.add(Withheld(f"identifier:{linked.namespace}", REDACTED))
-        else:
-            identifiers.append(linked)
+            withheld.add(Withheld(field, REDACTED))
+        elif sees:
+            identifiers[linked.namespace, linked.value] = linked
+        elif how is not None:
+            value = masked(how, linked.namespace, linked.value, purpose.name, record.token_key)
+            withheld.add(Withheld(field, _why_masked(how, value)))
+            if value is not None:
+                identifiers[linked.namespace, value] = LinkedIdentifier(value_hash, linked.namespace, value)
     return Released(
         traits=traits,
-        identifiers=sorted(identifiers, key=lambda linked: (linked.namespace, linked.value)),
+        identifiers=[identifiers[place] for place in sorted(identifiers)],
         withheld=sorted(withheld),
         cut_identifiers=sum(purpose.may_see(one.namespace) for one in record.unplaced if one.value is not None),
         too_large=frozenset(name for name in record.too_large if purpose.may_see(name)),
     )
+
+
+def _why_masked(how: MaskClass, value: Any) -> str:
+    return f"MASKED_{'absent' if value is None else how}".upper()
 
 
 def _why_not(purpose: PurposeDefined, field: str) -> str:
@@ -130,16 +147,17 @@ def release_event(public: Any, personal: Any, purpose: PurposeDefined, points: C
 
     What it may see in its standard form, it may see as it was sent. Fails closed: of a personal part that is gone, or of a
     type that `_whole` doesn't know, nothing is shown. Of contact points that are decided about each by itself only traits and identifiers are
-    shown, and of these `points` alone.
+    shown, and of these `points` alone. What is masked in profiles isn't shown here.
     """
     whole, sees_events = _whole(public, personal), purpose.may_see(EVENTS_FIELD)
-    all_of_it = sees_events and whole.properties is not None and not purpose.contact_points
+    by_name = purpose.contact_points or purpose.masks
+    all_of_it = sees_events and whole.properties is not None and not by_name
     told = whole if sees_events else ReleasedEvent()
     return ReleasedEvent(
         name=told.name,
         category=told.category,
-        target_id=told.target_id,
-        context=None if purpose.contact_points else told.context,
+        target_id=None if purpose.masks else told.target_id,  # of an alias it is an identifier
+        context=None if by_name else told.context,
         properties=whole.properties if all_of_it else _by_name(whole.properties, purpose),
         traits=_by_name(whole.traits, purpose, points),
         identifier=_by_name(whole.identifier, purpose, points),

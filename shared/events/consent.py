@@ -13,6 +13,7 @@ FOLLOWERS = ("profile",)
 LegalBasis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
 Outcome = Literal["granted", "refused", "withdrawn", "objected", "opted_out", "opted_in", "limited"]
 Scope = Literal["person", "contact_point", "identifier"]
+MaskClass = Literal["partial", "tokenised", "generalised", "absent"]
 
 ALL_TRAITS = "*"
 
@@ -20,7 +21,7 @@ ALL_TRAITS = "*"
 class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     """What data may be used for, on which legal basis, and what of it; a change is a new version of the purpose.
 
-    Enforced are `legal_basis`, `traits`, `scope`, `double_opt_in`, `minimum_age`, `expires_after_days` and `notice`; all
+    Enforced are `legal_basis`, `traits`, `masks`, `scope`, `double_opt_in`, `minimum_age`, `expires_after_days` and `notice`; all
     else is told and enforced by nobody.
     """
 
@@ -40,6 +41,7 @@ class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     notice: str = ""  # a notice's name: a grant counts only if the person was shown it, in `notice_version` or a later one
     notice_version: int = 0  # the oldest that still says what people need to know; only with `notice`
     ask_again_after_days: int = 0  # who refused isn't to be asked again for so long; 0: nothing is said
+    masks: dict[str, MaskClass] = {}  # of what it may see, by field: what is shown masked, and in nothing but profiles
     dpv: tuple[str, ...] = ()  # IRIs of the W3C Data Privacy Vocabulary
     data_uses: tuple[str, ...] = ()  # Fideslang keys, such as marketing.advertising.first_party
     data_categories: tuple[str, ...] = ()  # Fideslang keys, such as user.contact.email
@@ -50,8 +52,15 @@ class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     in_force_at: int = 0
 
     def may_see(self, field: str) -> bool:
-        """`field` is a trait's name or an identifier's namespace. Whether a contact point may be seen is each one's own matter."""
-        return field not in self.contact_points and (field in self.traits or ALL_TRAITS in self.traits)
+        """`field` is a trait's name or an identifier's namespace. Whether a contact point may be seen is each one's own matter; what is
+        masked may not."""
+        if field in self.contact_points or field in self.masks or (field == ALL_TRAITS and self.masks):
+            return False
+        return field in self.traits or ALL_TRAITS in self.traits
+
+    def mask_of(self, field: str) -> MaskClass | None:
+        """How it is masked where it may be shown so."""
+        return self.masks.get(field) if field in self.traits or ALL_TRAITS in self.traits else None
 
     def may_see_permitted(self, contact_point: str) -> bool:
         """Of what is decided about each by itself, those that permit it."""

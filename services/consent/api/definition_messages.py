@@ -8,7 +8,7 @@ from services.consent.domain.definitions import Definition, Kind, notice_text
 from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
 from shared.events.callers import CallerDefined, Group
-from shared.events.consent import ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined, Scope
+from shared.events.consent import ControllerDefined, LegalBasis, MaskClass, NoticeDefined, PurposeDefined, Scope
 from shared.events.signals import MappingDefined
 from shared.instants import to_timestamp
 
@@ -38,6 +38,13 @@ GROUPS: Final[dict[Group, pb.MethodGroup.ValueType]] = {
     "audit": pb.METHOD_GROUP_AUDIT,
 }
 GROUP_NAMES: Final = {value: name for name, value in GROUPS.items()}
+MASKS: Final[dict[MaskClass, pb.Masking.ValueType]] = {
+    "partial": pb.MASKING_PARTIAL,
+    "tokenised": pb.MASKING_TOKENISED,
+    "generalised": pb.MASKING_GENERALISED,
+    "absent": pb.MASKING_ABSENT,
+}
+MASK_NAMES: Final = {value: name for name, value in MASKS.items()}
 SCOPE_NAMES: Final = {value: name for name, value in SCOPES.items()}
 LEGAL_BASIS_NAMES: Final = {value: name for name, value in LEGAL_BASES.items()}
 
@@ -108,6 +115,7 @@ def _to_purpose(request_id: str, asked: pb.Definition) -> PurposeDefined:
         notice=purpose.notice,
         notice_version=min(purpose.notice_version, MOST_VERSIONS),
         ask_again_after_days=purpose.ask_again_after_days,
+        masks={field: _mask(value) for field, value in sorted(purpose.masks.items())},
         dpv=tuple(purpose.dpv),
         data_uses=tuple(purpose.data_uses),
         data_categories=tuple(purpose.data_categories),
@@ -167,6 +175,12 @@ def _to_caller(request_id: str, asked: pb.Definition) -> CallerDefined:
     )
 
 
+def _mask(value: pb.Masking.ValueType) -> MaskClass:
+    if (name := MASK_NAMES.get(value)) is None:
+        raise InvalidInput(f"a mask is one of {', '.join(MASKS)}", reason="PURPOSE_INVALID", field="masks")
+    return name
+
+
 def _group(value: pb.MethodGroup.ValueType) -> Group:
     if (name := GROUP_NAMES.get(value)) is None:
         raise InvalidInput(f"methods are of the groups {', '.join(GROUPS)}", reason="CALLER_INVALID", field="groups")
@@ -205,6 +219,7 @@ def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
         notice=purpose.notice,
         notice_version=purpose.notice_version,
         ask_again_after_days=purpose.ask_again_after_days,
+        masks={field: MASKS[mask] for field, mask in purpose.masks.items()},
         dpv=purpose.dpv,
         data_uses=purpose.data_uses,
         data_categories=purpose.data_categories,

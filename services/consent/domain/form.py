@@ -17,6 +17,7 @@ FIDESLANG: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+){0,9}")
 LOCALE: Final = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")  # BCP 47: language, script, region
 MAX_DESCRIPTION: Final = 1_000  # characters: a paragraph for people
 MAX_TRAITS: Final = 500  # more than any golden record has
+NEVER_MASKED: Final = frozenset({ALL_TRAITS, "events"})
 MAX_TRAIT_NAME: Final = 128  # characters
 MAX_JURISDICTIONS: Final = 100
 MAX_TAGS: Final = 50  # of each kind
@@ -85,9 +86,20 @@ def _check_purpose(purpose: PurposeDefined) -> None:
             raise _invalid(reason, field, f"{field} is at most {MAX_LINE} printable characters")
     if not 0 <= purpose.ask_again_after_days <= MAX_DAYS:
         raise _invalid(reason, "ask_again_after_days", f"nobody is left unasked for more than {MAX_DAYS} days")
+    _check_masks(purpose)
     _check_scope(purpose)
     _check_conditions(purpose)
     _check_bases(purpose)
+
+
+def _check_masks(purpose: PurposeDefined) -> None:
+    """What wouldn't be as it is told is refused."""
+    if len(purpose.masks) > MAX_TRAITS or not all(purpose.mask_of(field) for field in purpose.masks):
+        raise _invalid(
+            "PURPOSE_INVALID", "masks", f"masked are at most {MAX_TRAITS} of the traits that the purpose may see, by name"
+        )
+    if not NEVER_MASKED.isdisjoint(purpose.masks) or not set(purpose.contact_points).isdisjoint(purpose.masks):
+        raise _invalid("PURPOSE_INVALID", "masks", "events and contact points are shown or not: there is no mask of them")
 
 
 def _check_scope(purpose: PurposeDefined) -> None:

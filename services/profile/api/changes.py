@@ -135,7 +135,8 @@ def _told(change: Because, purpose: PurposeDefined) -> pb.ExportedChange:
             )
             return pb.ExportedChange(canonical=found_to)
         case Traits(record=record):
-            values = {name: trait.value for name, trait in release(record, purpose).traits.items()}
+            shown = release(record, purpose).traits  # what is masked is shown in profiles alone
+            values = {name: trait.value for name, trait in shown.items() if name not in purpose.masks}
             traits = pb.ExportedTraits(
                 customer_id=to_text(record.members[0]),
                 member_customer_ids=map(to_text, record.members),

@@ -57,6 +57,7 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     left_out: bool = False  # traits, for want of room: of others than the rules name
     too_large: frozenset[str] = frozenset()  # traits that aren't there, but for values larger than a profile carries
     permitted_points: frozenset[bytes] = frozenset()  # hashes of contact points that each permit what it is read for
+    token_key: bytes = b""  # by which what is tokenised is; none: it isn't shown
     redacted: frozenset[str] = frozenset()  # names of traits that can't be told, as events that may count for them are gone
 
     def __repr__(self) -> str:
@@ -86,7 +87,9 @@ def unconfirmed(states: Iterable[State], rules: Rules) -> set[VerifiedValue]:
     }
 
 
-def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue] = (), at: int = 0) -> GoldenRecord:
+def golden_record(
+    states: dict[bytes, State], rules: Rules, verified: Collection[VerifiedValue] = (), at: int = 0, token_key: bytes = b""
+) -> GoldenRecord:
     """The states are folded with what these rules keep; `verified` are those of `unconfirmed` that are.
 
     Computed traits are as of `at`, or of the newest event that counts, whichever is later. Those identifiers are there that an event
@@ -104,6 +107,7 @@ def golden_record(states: dict[bytes, State], rules: Rules, verified: Collection
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
         restricted=whole.restricted,
+        token_key=token_key,
         named=whole.named,
         too_large=_too_large(whole, traits.keys(), rules),
         left_out=bool(whole.left_out_for) or len(traits) > MAX_TRAITS,

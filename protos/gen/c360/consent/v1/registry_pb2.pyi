@@ -121,6 +121,38 @@ METHOD_GROUP_AUDIT: MethodGroup.ValueType  # 5
 """Give the logs as they are stored, sealed, with their proofs, and who read what."""
 Global___MethodGroup: _TypeAlias = MethodGroup  # noqa: Y015
 
+class _Masking:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MaskingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Masking.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MASKING_UNSPECIFIED: _Masking.ValueType  # 0
+    """As it is. Refused on input: leave the field out."""
+    MASKING_PARTIAL: _Masking.ValueType  # 1
+    """A part: j***@e***.com, ***89, A***."""
+    MASKING_TOKENISED: _Masking.ValueType  # 2
+    """A token: the same for equal values within a purpose, and nothing that can be told of another purpose's."""
+    MASKING_GENERALISED: _Masking.ValueType  # 3
+    """What many have in common: the year of a date, the range of a number, the first two characters of a postcode."""
+    MASKING_ABSENT: _Masking.ValueType  # 4
+    """Not at all."""
+
+class Masking(_Masking, metaclass=_MaskingEnumTypeWrapper):
+    """Masking is how a value is shown."""
+
+MASKING_UNSPECIFIED: Masking.ValueType  # 0
+"""As it is. Refused on input: leave the field out."""
+MASKING_PARTIAL: Masking.ValueType  # 1
+"""A part: j***@e***.com, ***89, A***."""
+MASKING_TOKENISED: Masking.ValueType  # 2
+"""A token: the same for equal values within a purpose, and nothing that can be told of another purpose's."""
+MASKING_GENERALISED: Masking.ValueType  # 3
+"""What many have in common: the year of a date, the range of a number, the first two characters of a postcode."""
+MASKING_ABSENT: Masking.ValueType  # 4
+"""Not at all."""
+Global___Masking: _TypeAlias = Masking  # noqa: Y015
+
 class _LegalBasis:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -235,7 +267,7 @@ Global___Definition: _TypeAlias = Definition  # noqa: Y015
 
 @_typing.final
 class Purpose(_message.Message):
-    """Purpose is what data may be used for. Enforced are its legal basis, traits, scope, double opt-in, minimum age, expiry and
+    """Purpose is what data may be used for. Enforced are its legal basis, traits, masks, scope, double opt-in, minimum age, expiry and
     notice, by the newest version; all else is told, and enforced by nobody.
     """
 
@@ -261,6 +293,26 @@ class Purpose(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class MasksEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: Global___Masking.ValueType
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Masking.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
@@ -279,6 +331,7 @@ class Purpose(_message.Message):
     NOTICE_VERSION_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
+    MASKS_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     legal_basis: Global___LegalBasis.ValueType
@@ -339,6 +392,12 @@ class Purpose(_message.Message):
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom its data is disclosed to, or which kinds of them: up to 50, each up to 500 characters. Told in receipts and reports; not enforced."""
 
+    @_builtins.property
+    def masks(self) -> _containers.ScalarMap[_builtins.str, Global___Masking.ValueType]:
+        """Of the traits and namespaces that it may see, those that are shown masked, at most 500; by name. They are masked in profiles, and shown nowhere
+        else: not in timelines, changes, exports, explanations or segments that look at them. Contact points and events have no masks. Enforced.
+        """
+
     def __init__(
         self,
         *,
@@ -360,10 +419,11 @@ class Purpose(_message.Message):
         notice_version: _builtins.int = ...,
         retention: _builtins.str = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
+        masks: _abc.Mapping[_builtins.str, Global___Masking.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "masks", b"masks", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
