@@ -21,6 +21,7 @@ from shared.rpc.methods import DECLARING, GROUPS, KEYED
 from shared.rpc.tokens import Tokens
 from shared.telemetry import ENUMERATION_ALARMS, logger
 
+RECHECK_S: Final = 1.0  # of a stream that goes on: its token may have ended, or its caller been taken back
 MOST_BUCKETS: Final = 10_000  # of callers and purposes; the least recently used is forgotten
 AUTHORIZATION: Final = "authorization"
 BEARER: Final = "Bearer "
@@ -119,11 +120,12 @@ class Door:
         ENTERED.set(entered)
         return entered
 
+    def now(self) -> float:
+        return self._clock()
+
     def ask(self, caller: CallerDefined, method: Method, message: Any) -> None:
         """Raises NotPermitted (PURPOSE_NOT_ALLOWED), LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED)."""
-        purpose: str = message.purpose if method.declares else ""
-        if purpose and not caller.may_declare(purpose):
-            raise NotPermitted("this caller may not declare this purpose", reason="PURPOSE_NOT_ALLOWED", caller=caller.name)
+        purpose = declared(caller, method, message)
         if caller.misses_per_min or caller.calls_per_s:
             self._limit(caller, method, purpose, message)
 
@@ -155,6 +157,14 @@ class Door:
     def _misses_of(self, caller: CallerDefined, now: float) -> Bucket:
         most = caller.misses_per_min
         return _held(self._misses, (caller.name, caller.version), lambda: Bucket(most / MINUTE_S, most, now))
+
+
+def declared(caller: CallerDefined, method: Method, message: Any) -> str:
+    """The purpose, empty where there is none. Raises NotPermitted (PURPOSE_NOT_ALLOWED)."""
+    purpose: str = message.purpose if method.declares else ""
+    if purpose and not caller.may_declare(purpose):
+        raise NotPermitted("this caller may not declare this purpose", reason="PURPOSE_NOT_ALLOWED", caller=caller.name)
+    return purpose
 
 
 class Entered:

@@ -1,5 +1,6 @@
 """Who is let in at a gRPC door: each refusal has its reason, tokens end and keys change, and a certificate says who calls."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.consent.v1 import consent_pb2 as pb
+from c360.consent.v1 import consent_pb2_grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.callers import Callers
 from shared.instants import SECOND
 from shared.rpc import keys
-from shared.rpc.door import ByToken, Door
+from shared.rpc.door import RECHECK_S, ByToken, Door
+from shared.rpc.errors import reason_of
 from shared.rpc.security import Security
 from shared.rpc.tokens import HELD_US, LEEWAY_US, Tokens, TrustedIssuer
-from tests.live.letting_in import NOBODY, Client, a_caller, connected, told
+from tests.live.letting_in import NOBODY, TIMEOUT_S, Client, a_caller, connected, told
 
 ISSUER, AUDIENCE, NOW_S = "https://id.example", "customer360", 1_900_000_000
 
@@ -178,3 +181,28 @@ async def test_before_it_knows_who_may_call_a_service_lets_nobody_in(issuer: Iss
     nobody = Callers()
     async with connected(Security(nobody, issuer.door(nobody))) as channel:
         assert await Client(channel, issuer.token()).check() == ("UNAVAILABLE", "CALLERS_UNKNOWN")
+
+
+@pytest.mark.parametrize("ending", ["its token ends", "its caller is taken back", "its caller may declare less"])
+async def test_a_stream_ends_with_what_it_was_let_in_by(issuer: Issuer, ending: str) -> None:
+    callers, sent = told(a_caller()), asyncio.Event()
+
+    async def requests() -> AsyncIterator[pb.FilterAudienceRequest]:
+        yield pb.FilterAudienceRequest(purpose="marketing")
+        await sent.wait()
+        yield pb.FilterAudienceRequest(purpose="marketing")
+
+    async with connected(Security(callers, issuer.door(callers))) as channel:
+        stub: Any = consent_pb2_grpc.ConsentServiceStub(channel)
+        answers = stub.FilterAudience(requests(), metadata=[("authorization", f"Bearer {issuer.token()}")], timeout=TIMEOUT_S)
+        assert await answers.read() == pb.FilterAudienceResponse()
+        issuer.seconds += RECHECK_S
+        if ending == "its token ends":
+            issuer.now += 3600 * SECOND
+        else:
+            callers.learn([a_caller(purposes=("service",))] if ending == "its caller may declare less" else [])
+        sent.set()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await answers.read()
+    reasons = {"its token ends": "CREDENTIAL_EXPIRED", "its caller is taken back": "CREDENTIAL_UNKNOWN"}
+    assert reason_of(ended.value) == reasons.get(ending, "PURPOSE_NOT_ALLOWED")
