@@ -293,5 +293,7 @@ def _record(
             ("live readers enforcing it", shown["enforcing_readers"]),
         ]
     )
+    if shown["asked_too_early"]:
+        render.note("They were asked again before the purpose allows it.")
     if shown["enforcing_readers"] == 0:
         render.note("No reader is live now, and none can serve what needs consent before it has applied this decision.")

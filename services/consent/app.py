@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any
 
 from services.consent.domain import confirming
+from services.consent.domain.asking import answers_a_question, asked_too_early
 from services.consent.domain.confirming import Confirm, RequestConfirmation
 from services.consent.domain.ledger import Instant, Ledger, RecordDecision, evolve, fold, record_decision
 from services.consent.domain.unsubscribing import Link, withdrawal
@@ -15,7 +16,7 @@ from services.consent.writing import ConsentLog
 from shared.consent_rule import precedence
 from shared.errors import CustomerError, InvalidInput
 from shared.events.catalogue import make_entry
-from shared.events.consent import DECISION_RECORDED, DecisionRecorded, decisions_stream
+from shared.events.consent import DECISION_RECORDED, DecisionRecorded, PurposeDefined, decisions_stream
 from shared.ids import NewId, to_text
 
 
@@ -135,6 +136,25 @@ class Consent:
             event.request_id: Placed(event, record.pos, record.recorded_at)
             for event, record in zip(decisions, records, strict=True)
         }
+
+    async def asked_too_early(self, placed: Sequence[Placed[DecisionRecorded]]) -> frozenset[bytes]:
+        """Ids of those that answer a question which wasn't to be asked yet: taken all the same, and told."""
+        answers = [one.event for one in placed if answers_a_question(one.event)]
+        if not answers:
+            return frozenset()
+        versions = await self._definitions.all_versions("purpose", list({one.purpose for one in answers}))
+        early = set[bytes]()
+        for purpose in {one.purpose for one in answers}:
+            days = {
+                one.event.version: one.event.ask_again_after_days
+                for one in versions
+                if isinstance(one.event, PurposeDefined) and one.event.name == purpose
+            }
+            hashes = {one.identifier_hash for one in answers if one.purpose == purpose}
+            decided = await self._decisions.about(purpose, hashes) if any(days.values()) else {}
+            for theirs in decided.values():
+                early |= asked_too_early((one.event for one in theirs), days)
+        return frozenset(early)
 
     async def decisions_of(self, value_hash: bytes, instant: Instant) -> list[Placed[DecisionRecorded]]:
         """Oldest first by when they were recorded. Raises InvalidInput (INSTANT_IN_FUTURE), TooLarge (TOO_MANY_DECISIONS)."""

@@ -1,6 +1,6 @@
 """The gRPC edge of decisions."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from typing import Any, Final
 
 from c360.common.v1.common_pb2 import Identifier
@@ -49,14 +49,19 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
     async def RecordDecision(self, request: pb.RecordDecisionRequest, context: Any) -> pb.RecordDecisionResponse:
         command = to_command(request, self._lookup_key)
         placed, readers = await self._consent.record_decision(command, seconds_left(context))
+        early = await self._consent.asked_too_early([placed])
         return pb.RecordDecisionResponse(
-            decision_id=to_text(placed.event.decision_id), position=position(placed.pos), enforcing_readers=readers
+            decision_id=to_text(placed.event.decision_id),
+            position=position(placed.pos),
+            enforcing_readers=readers,
+            asked_too_early=bool(early),
         )
 
     async def RecordDecisions(self, request: pb.RecordDecisionsRequest, context: Any) -> pb.RecordDecisionsResponse:
         commands = await each(request.decisions, lambda one: to_command(one, self._lookup_key), DECISIONS_AT_MOST)
         results, readers = await self._consent.record_decisions(commands, seconds_left(context))
-        return pb.RecordDecisionsResponse(results=[_recorded(one) for one in results], enforcing_readers=readers)
+        early = await self._consent.asked_too_early([one for one in results if not isinstance(one, CustomerError)])
+        return pb.RecordDecisionsResponse(results=[_recorded(one, early) for one in results], enforcing_readers=readers)
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
@@ -76,7 +81,8 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
         value_hash = self._hash(request.identifier)
         decisions = await self._consent.decisions_of(value_hash, asked_instant(request))
-        return pb.ListDecisionsResponse(decisions=[decision_message(placed) for placed in decisions])
+        early = await self._consent.asked_too_early(decisions)
+        return pb.ListDecisionsResponse(decisions=[decision_message(placed, early) for placed in decisions])
 
     def _hash(self, identifier: Identifier) -> bytes:
         return identifiers.name_and_hash(identifier.namespace, identifier.value, self._lookup_key)[1]
@@ -121,10 +127,11 @@ def verdict_message(checked: Checked) -> pb.CheckResponse:
     )
 
 
-def _recorded(outcome: Placed[DecisionRecorded] | CustomerError) -> pb.RecordResult:
+def _recorded(outcome: Placed[DecisionRecorded] | CustomerError, early: Collection[bytes]) -> pb.RecordResult:
     if isinstance(outcome, CustomerError):
         return pb.RecordResult(refusal=refusal_message(outcome))
-    return pb.RecordResult(decision_id=to_text(outcome.event.decision_id), position=position(outcome.pos))
+    decision_id = outcome.event.decision_id
+    return pb.RecordResult(decision_id=to_text(decision_id), position=position(outcome.pos), asked_too_early=decision_id in early)
 
 
 def _result(outcome: Checked | CustomerError) -> pb.CheckResult:
@@ -133,7 +140,7 @@ def _result(outcome: Checked | CustomerError) -> pb.CheckResult:
     return pb.CheckResult(verdict=verdict_message(outcome))
 
 
-def decision_message(placed: Placed[DecisionRecorded]) -> pb.Decision:
+def decision_message(placed: Placed[DecisionRecorded], early: Collection[bytes] = ()) -> pb.Decision:
     decision = placed.event
     return pb.Decision(
         decision_id=to_text(decision.decision_id),
@@ -151,6 +158,7 @@ def decision_message(placed: Placed[DecisionRecorded]) -> pb.Decision:
         confirms=to_text(decision.confirms) if decision.confirms else "",
         signal_id=to_text(decision.signal_id) if decision.signal_id else "",
         because=decision.because,
+        asked_too_early=decision.decision_id in early,
     )
 
 

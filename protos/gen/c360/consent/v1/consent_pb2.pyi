@@ -182,10 +182,13 @@ class RecordDecisionResponse(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     ENFORCING_READERS_FIELD_NUMBER: _builtins.int
+    ASKED_TOO_EARLY_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """The decision's id, a UUID."""
     enforcing_readers: _builtins.int
     """How many live readers acknowledged that they enforce it."""
+    asked_too_early: _builtins.bool
+    """As in Decision: it is recorded all the same."""
     @_builtins.property
     def position(self) -> _common_pb2.Position:
         """Its position, for reads that must include it."""
@@ -196,10 +199,11 @@ class RecordDecisionResponse(_message.Message):
         decision_id: _builtins.str = ...,
         position: _common_pb2.Position | None = ...,
         enforcing_readers: _builtins.int = ...,
+        asked_too_early: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "enforcing_readers", b"enforcing_readers", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_too_early", b"asked_too_early", "decision_id", b"decision_id", "enforcing_readers", b"enforcing_readers", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,8 +270,11 @@ class RecordResult(_message.Message):
     REFUSAL_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    ASKED_TOO_EARLY_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """The decision's id, a UUID."""
+    asked_too_early: _builtins.bool
+    """As in Decision: it is recorded all the same."""
     @_builtins.property
     def refusal(self) -> _common_pb2.Refusal:
         """What RecordDecision would have been refused with. Absent: it is recorded."""
@@ -282,10 +289,11 @@ class RecordResult(_message.Message):
         refusal: _common_pb2.Refusal | None = ...,
         decision_id: _builtins.str = ...,
         position: _common_pb2.Position | None = ...,
+        asked_too_early: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "position", b"position", "refusal", b"refusal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_too_early", b"asked_too_early", "decision_id", b"decision_id", "position", b"position", "refusal", b"refusal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -764,6 +772,7 @@ class Decision(_message.Message):
     CONFIRMS_FIELD_NUMBER: _builtins.int
     SIGNAL_ID_FIELD_NUMBER: _builtins.int
     BECAUSE_FIELD_NUMBER: _builtins.int
+    ASKED_TOO_EARLY_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
@@ -786,6 +795,10 @@ class Decision(_message.Message):
     """The signal that it follows from, a UUID. Empty: it was told as a decision."""
     because: _builtins.str
     """Where in the signal it stands, such as "usca.sale_opt_out"."""
+    asked_too_early: _builtins.bool
+    """Whether it answers a question (a refusal, or a notice was shown) that the purpose didn't allow yet, since the same identifier had denied less
+    than its `ask_again_after_days` before. Told by RecordDecision and ListDecisions alone.
+    """
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
         """When the person decided (valid time)."""
@@ -820,10 +833,11 @@ class Decision(_message.Message):
         confirms: _builtins.str = ...,
         signal_id: _builtins.str = ...,
         because: _builtins.str = ...,
+        asked_too_early: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "signal_id", b"signal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_too_early", b"asked_too_early", "attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "signal_id", b"signal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
