@@ -212,17 +212,18 @@ class Profiles:
     async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant, choice: RulesChoice = THEN) -> Profile:
         """Raises what `permit` does, and NotFound (RULES_UNKNOWN)."""
         if instant.is_now:
-            profile = await self.permit(customer, purpose)
-            rules = self._chooser.rules(choice, END_OF_TIME)
-            return profile if rules is profile.rules else await self._by_other_rules(profile, customer, purpose, rules)
+            return await self.by_rules(await self.permit(customer, purpose), customer, purpose, choice)
         await self.permit_past(customer, purpose)
         cluster = await self.cluster_as_of(customer, instant, choice)
         await self.permit_others(cluster.past, purpose)
         profile = await self.profile_as_of(customer, cluster)
         return await self.permission.pointed(profile, customer, purpose, self._states.get)
 
-    async def _by_other_rules(self, profile: Profile, customer: bytes, purpose: PurposeDefined, rules: Rules) -> Profile:
-        """As it is now. What is kept may not be what these rules need."""
+    async def by_rules(self, profile: Profile, customer: bytes, purpose: PurposeDefined, choice: RulesChoice) -> Profile:
+        """As it is now. What is kept may not be what these rules need. Raises NotFound (RULES_UNKNOWN)."""
+        rules = self._chooser.rules(choice, END_OF_TIME)
+        if rules is profile.rules:
+            return profile
         held = await self._history.of(rules.keeping).states(profile.record.members)
         return await self.permission.pointed(await self.chosen_of(held, rules, Instant()), customer, purpose, self._states.get)
 

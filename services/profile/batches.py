@@ -7,6 +7,7 @@ import msgspec
 
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.cache import LoadingCache
+from services.profile.choosing import THEN, RulesChoice
 from services.profile.clusters import (
     bonds_of,
     case_of,
@@ -70,6 +71,7 @@ class Batches:
         purpose: PurposeDefined,
         instant: Instant = NOW,
         versions: Sequence[int] = (),
+        choice: RulesChoice = THEN,
         *,
         with_verified: bool,
     ) -> list[Seen | CustomerError]:
@@ -84,7 +86,7 @@ class Batches:
         for one in asked:
             if isinstance(one, Point):
                 wanted.setdefault(one.instant, set()).add(one.customer)
-        seen = {at: await self.seen(several, purpose, at, with_verified=with_verified) for at, several in wanted.items()}
+        seen = {at: await self.seen(several, purpose, at, choice, with_verified=with_verified) for at, several in wanted.items()}
         return [_told(seen[one.instant][one.customer]) if isinstance(one, Point) else one for one in asked]
 
     async def refused(
@@ -109,13 +111,16 @@ class Batches:
         customers: Collection[bytes],
         purpose: PurposeDefined,
         instant: Instant = NOW,
+        choice: RulesChoice = THEN,
         *,
         with_verified: bool,
         within: Within | None = None,
     ) -> dict[bytes, Seen | Refused]:
         """`within` asks of profiles of now."""
-        found = self.profiles(customers, purpose, within) if instant.is_now else self.past(customers, purpose, instant)
-        profiles = await found
+        if instant.is_now:
+            profiles = await self._by_rules(await self.profiles(customers, purpose, within), purpose, choice)
+        else:
+            profiles = await self.past(customers, purpose, instant, choice)
         shown = {customer: profile for customer, profile in profiles.items() if isinstance(profile, Profile)}
         refused = {customer: one for customer, one in profiles.items() if isinstance(one, Refused)}
         verified = [frozenset[str]()] * len(shown)
@@ -160,13 +165,30 @@ class Batches:
                 }
                 return refused | made
 
-    async def past(self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant) -> dict[bytes, Profile | Refused]:
+    async def _by_rules(
+        self, profiles: Mapping[bytes, Profile | Refused], purpose: PurposeDefined, choice: RulesChoice
+    ) -> dict[bytes, Profile | Refused]:
+        found: dict[bytes, Profile | Refused] = {}
+        for customer, one in profiles.items():
+            try:
+                found[customer] = one if isinstance(one, Refused) else await self._profiles.by_rules(one, customer, purpose, choice)
+            except (NotFound, ProfileFailed) as refusal:
+                found[customer] = Refused(refusal, [customer])
+        return found
+
+    async def past(
+        self, customers: Collection[bytes], purpose: PurposeDefined, instant: Instant, choice: RulesChoice = THEN
+    ) -> dict[bytes, Profile | Refused]:
         """Each as `Profiles.profile` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         found: dict[bytes, Profile | Refused] = {}
         permitted = await self.clusters(customers, purpose)
         erased = set() if depends_on_the_person(purpose) else await self._profiles.erased_among(customers)
         found |= {one: refused for one, refused in permitted.items() if isinstance(refused, Refused) and one not in erased}
-        clusters = await self._profiles.clusters_as_of(permitted.keys() - found.keys(), instant)
+        left = permitted.keys() - found.keys()
+        try:
+            clusters = await self._profiles.clusters_as_of(left, instant, choice)
+        except NotFound as refusal:  # there are no such rules
+            return found | {customer: Refused(refusal, [customer]) for customer in left}
         for customer, cluster in clusters.items():
             try:
                 if not cluster.past:

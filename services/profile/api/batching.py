@@ -21,15 +21,15 @@ from shared.rpc.edge import named_or_refused, refusal_message
 
 QUERIES_AT_MOST = 100
 MADE_AT_ONCE_BYTES = 64 * 1024  # of messages: some milliseconds
-PAST_QUERIES_AT_MOST = 20  # of the past: each may have some hundred events folded for it, tens of milliseconds
+PAST_QUERIES_AT_MOST = 20  # of the past, or by other rules: each may have some hundred events folded for it, tens of milliseconds
 
 
-def named_each(queries: Sequence[pb.ProfileQuery], instant: Instant) -> list[Named | CustomerError]:
-    """Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_AMBIGUOUS)."""
+def named_each(queries: Sequence[pb.ProfileQuery], instant: Instant, by_others: bool) -> list[Named | CustomerError]:
+    """`by_others`: by rules that aren't in force. Raises InvalidInput (BATCH_EMPTY, BATCH_TOO_LARGE, INSTANT_AMBIGUOUS)."""
     by_version = any(query.version for query in queries)
     if by_version and instant.known_at != END_OF_TIME:
         raise InvalidInput("give known_at or versions, not both", reason="INSTANT_AMBIGUOUS")
-    most = QUERIES_AT_MOST if instant.is_now and not by_version else PAST_QUERIES_AT_MOST
+    most = QUERIES_AT_MOST if instant.is_now and not by_version and not by_others else PAST_QUERIES_AT_MOST
     if not queries:
         raise InvalidInput("name at least one customer", reason="BATCH_EMPTY")
     if len(queries) > most:

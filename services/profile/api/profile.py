@@ -111,12 +111,15 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)
-        named, versions = named_each(request.queries, instant), [query.version for query in request.queries]
+        choice = rules_choice(request.rules)
+        by_others = isinstance(choice, int) and choice != self._profiles.in_force.version
+        named = named_each(request.queries, instant, by_others)
+        versions = [query.version for query in request.queries]
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         verified, since = mask.wants_any_trait(CONFIRMABLE), self._ready.changes
         with noted() as reading:
-            outcomes = await self._batches.outcomes(named, purpose, instant, versions, with_verified=verified)
+            outcomes = await self._batches.outcomes(named, purpose, instant, versions, choice, with_verified=verified)
         made = await results(request.queries, outcomes, purpose, mask, self._tag, instant)
         call = call_of("BatchGetProfiles", context)
         await self._disclosed.give_all(call, reading, purpose, made.shown.values())

@@ -157,6 +157,7 @@ class BatchGetProfilesRequest(_message.Message):
     READ_MASK_FIELD_NUMBER: _builtins.int
     VALID_AT_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose that all of them will be used for. Exactly one."""
     @_builtins.property
@@ -177,7 +178,13 @@ class BatchGetProfilesRequest(_message.Message):
 
     @_builtins.property
     def known_at(self) -> _timestamp_pb2.Timestamp:
-        """Only what our log knew by then, for all of them; by the rules in force then. Default: now."""
+        """Only what our log knew by then, for all of them. Default: now."""
+
+    @_builtins.property
+    def rules(self) -> _rules_pb2.RulesChoice:
+        """By which rules all of them are made, as in GetProfile. By others than those in force, up to 20 customers. Default: those in force
+        at known_at.
+        """
 
     def __init__(
         self,
@@ -188,10 +195,11 @@ class BatchGetProfilesRequest(_message.Message):
         read_mask: _field_mask_pb2.FieldMask | None = ...,
         valid_at: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
+        rules: _rules_pb2.RulesChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["known_at", b"known_at", "read_mask", b"read_mask", "valid_at", b"valid_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["known_at", b"known_at", "read_mask", b"read_mask", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "purpose", b"purpose", "queries", b"queries", "read_mask", b"read_mask", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "known_at", b"known_at", "purpose", b"purpose", "queries", b"queries", "read_mask", b"read_mask", "rules", b"rules", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,9 +101,9 @@ class ProfileServiceServicer:
 
     def BatchGetProfiles(self, request, context):
         """BatchGetProfiles answers as GetProfile about up to 100 customers, for one purpose: for each, in the order asked, a profile
-        or the refusal that GetProfile would have given. A customer may be named twice. Of the past, up to 20 customers.
+        or the refusal that GetProfile would have given. A customer may be named twice. Of the past, or by other rules, up to 20 customers.
         Errors of the call as a whole: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, BATCH_TOO_LARGE, BATCH_EMPTY,
-        FIELD_UNKNOWN, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED). An answer has 3 MB at most: what doesn't fit any more
+        FIELD_UNKNOWN, RULES_VERSION_INVALID, INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS), UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED). An answer has 3 MB at most: what doesn't fit any more
         is refused with RESOURCE_EXHAUSTED (BATCH_FULL), to be asked for again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
