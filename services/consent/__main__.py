@@ -19,7 +19,6 @@ from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
 from services.consent.api.evidence import EvidenceApi
 from services.consent.api.rights import RightsApi
-from services.consent.api.rights_messages import RIGHTS
 from services.consent.api.signals import SignalApi
 from services.consent.api.unsubscribing import UnsubscribeApi
 from services.consent.app import Consent
@@ -30,7 +29,10 @@ from services.consent.evidence import Receipts
 from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
 from services.consent.hearing import Hearing
+from services.consent.http.calling_back import CallingBack
 from services.consent.http.door import ConsentDoor, PageProtocol, make_app
+from services.consent.http.opendsr import OpenDsr
+from services.consent.http.opendsr_file import OpenDsrFile
 from services.consent.http.replies import Replies
 from services.consent.http.signatures import SecretFile
 from services.consent.persons import Persons
@@ -60,14 +62,13 @@ from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring
 
-COUNT_RIGHTS_S = 60.0  # what is due changes by the day, and by people's hands
-
 
 class ConsentSettings(Settings, frozen=True, kw_only=True):
     vault_url: str = ""  # consent keeps no personal data: it needs the keyring's lookup key and signature alone
     grpc_address: str = "127.0.0.1:50054"
     http_address: str = "127.0.0.1:8082"
     sms_secrets_file: str = ""  # what gateways sign replies with; empty: none is taken
+    opendsr_file: str = ""  # who hands over rights requests as OpenDSR has it; empty: nobody
     public_url: str = ""  # where the HTTP door is reached from outside, as https://mail.example.com; empty: by its address
     metrics_address: str = "127.0.0.1:9104"
 
@@ -105,18 +106,16 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
-    desk = RightsDesk(Rights(pool), decisions, persons, log, new_id, now_us)
+    rights = Rights(pool)
+    desk = RightsDesk(rights, decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
-    door = _open_http(settings, server, consent, definitions, receiver, keyring.lookup_key)
+    dsr_file = OpenDsrFile(Path(settings.opendsr_file) if settings.opendsr_file else None)
+    opendsr = OpenDsr(desk, dsr_file, keyring.lookup_key)
+    door = _open_http(settings, server, consent, definitions, receiver, opendsr, keyring.lookup_key)
     checkpoints = serve_log(server, pool, "consent", keyring, now_us)
 
     async def close() -> None:  # while the relay still runs: a decision under way is answered when it is enforced
         await asyncio.gather(server.stop(), door.stop())
-
-    async def count_rights() -> None:
-        while True:
-            await desk.count(list(RIGHTS.values()))
-            await asyncio.sleep(COUNT_RIGHTS_S)
 
     async def become_ready() -> None:
         await registry.define_ready()
@@ -133,7 +132,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("keep authority", roll.keep_authority),
             keep_going("publish", relay.run, server.halt),
             keep_going("follow customers", lambda: follow_customers(client, persons, hearing, progress), server.halt),
-            keep_going("count rights requests", count_rights),
+            keep_going("count rights requests", desk.keep_counted),
+            keep_going("tell controllers", CallingBack(rights, dsr_file, now_us).run),
             keep_going("publish the callers", publisher.run),
             keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
@@ -150,6 +150,7 @@ def _open_http(
     consent: Consent,
     definitions: Definitions,
     receiver: Receiver,
+    opendsr: OpenDsr,
     lookup_key: bytes,
 ) -> HttpServer:
     public_url = settings.public_url.rstrip("/") or f"http://{settings.http_address}"
@@ -159,7 +160,7 @@ def _open_http(
     replies = Replies(
         receiver, SecretFile(Path(settings.sms_secrets_file) if settings.sms_secrets_file else None), lookup_key, now_us
     )
-    return HttpServer(settings.http_address, make_app(ConsentDoor(unsubscribing, replies), id_maker(now_us)), PageProtocol)
+    return HttpServer(settings.http_address, make_app(ConsentDoor(unsubscribing, replies, opendsr), id_maker(now_us)), PageProtocol)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The use cases of rights requests: take one, take its next step, tell how it stands and what is due."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
@@ -20,6 +22,7 @@ from shared.instants import Clock
 from shared.request_ids import reused
 from shared.telemetry import RIGHTS_OPEN, RIGHTS_OVERDUE
 
+COUNT_S = 60.0  # what is due changes by the day, and by people's hands
 DECIDED = frozenset[Right]({"objection", "restriction"})  # what decisions fulfil
 
 
@@ -76,6 +79,11 @@ class RightsDesk:
                 raise reused()
         return await self.case(rights_id), earlier.pos
 
+    async def case_of_request(self, request_id: str) -> Case:
+        """By what it was opened with. Raises NotFound (RIGHTS_REQUEST_UNKNOWN)."""
+        found = await self._rights.of_request(request_id)
+        return await self.case(found.entry.stream if found else b"")
+
     async def case(self, rights_id: bytes) -> Case:
         """Raises NotFound (RIGHTS_REQUEST_UNKNOWN)."""
         steps = await self._steps(rights_id)
@@ -92,10 +100,15 @@ class RightsDesk:
         hashes = {standing.request.received.identifier_hash for standing in found}
         return found, await self._persons.customers_of(hashes)
 
-    async def count(self, rights: Sequence[Right]) -> None:
-        """Tells the metrics what is open, and what is overdue."""
+    async def keep_counted(self) -> None:
+        """Never returns: tells the metrics what is open, and what is overdue."""
+        while True:
+            await self._count()
+            await asyncio.sleep(COUNT_S)
+
+    async def _count(self) -> None:
         found, late = await self._rights.counts(self.today().latest.isoformat())
-        for right in rights:
+        for right in get_args(Right):
             RIGHTS_OPEN.labels(right).set(found.get(right, 0))
         RIGHTS_OVERDUE.set(late)
 

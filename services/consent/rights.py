@@ -1,11 +1,11 @@
-"""Tables `rights_requests`, how each stands, and `rights_steps`, what became of it."""
+"""Tables `rights_requests`, how each stands, `rights_steps`, what became of it, and `rights_callbacks`, who is told."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from services.consent.domain.rights import OPEN, RightsRequest, Step, evolve
+from services.consent.domain.rights import OPEN, RightsRequest, State, Step, evolve
 from shared.errors import TooLarge
 from shared.events.catalogue import Entry, encode
 from shared.events.rights import RECEIVED, Right
@@ -29,6 +29,16 @@ class Standing(msgspec.Struct, frozen=True):
     """A request as it stands."""
 
     rights_id: bytes
+    request: RightsRequest
+
+
+class Callback(msgspec.Struct, frozen=True):
+    """Somebody who was last told that the request stood as `told`; `tries` failed since."""
+
+    rights_id: bytes
+    url: str
+    told: State
+    tries: int
     request: RightsRequest
 
 
@@ -63,6 +73,11 @@ class Rights:
                 request.due_on,
                 encode(request),
             )
+            if kept is None:
+                await connection.executemany(
+                    "INSERT INTO rights_callbacks (rights_id, url, told) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                    [(rights_id, url, request.state) for url in request.received.callback_urls],
+                )
 
     async def of_request(self, request_id: str) -> PlacedStep | None:
         row = await self._pool.fetchrow("SELECT * FROM rights_steps WHERE request_id = $1", request_id)
@@ -100,6 +115,36 @@ class Rights:
             limit,
         )
         return [Standing(row["rights_id"], _decode(row["request"])) for row in rows]
+
+    async def callbacks_due(self, now: int, limit: int) -> list[Callback]:
+        """Who isn't told how a request stands, and may be tried by now."""
+        rows = await self._pool.fetch(
+            """SELECT rights_id, url, told, tries, request FROM rights_callbacks JOIN rights_requests USING (rights_id)
+               WHERE told <> state AND try_at <= $1 ORDER BY try_at LIMIT $2""",
+            now,
+            limit,
+        )
+        return [Callback(row["rights_id"], row["url"], row["told"], row["tries"], _decode(row["request"])) for row in rows]
+
+    async def told(self, callback: Callback) -> None:
+        """How the request then stood; whoever was told its end is told nothing more."""
+        key = (callback.rights_id, callback.url)
+        if callback.request.state in OPEN:
+            await self._pool.execute(
+                "UPDATE rights_callbacks SET told = $3, tries = 0, try_at = 0 WHERE rights_id = $1 AND url = $2",
+                *key,
+                callback.request.state,
+            )
+        else:
+            await self._pool.execute("DELETE FROM rights_callbacks WHERE rights_id = $1 AND url = $2", *key)
+
+    async def try_again(self, callback: Callback, at: int) -> None:
+        await self._pool.execute(
+            "UPDATE rights_callbacks SET tries = tries + 1, try_at = $3 WHERE rights_id = $1 AND url = $2",
+            callback.rights_id,
+            callback.url,
+            at,
+        )
 
     async def counts(self, late_before: str) -> tuple[dict[str, int], int]:
         """How many are open, by what they ask for, and how many of them were due before a day."""

@@ -54,6 +54,10 @@ class Passwords:
     def sms_secrets_file(self) -> Path:
         return self.directory / "sms-secrets"
 
+    @property
+    def opendsr_file(self) -> Path:
+        return self.directory / "opendsr.json"
+
     def make_tokens(self) -> str:
         """Whose tokens services trust, as C360_TOKEN_ISSUERS has it; `c360` finds the operator's."""
         issuer = LocalIssuer(self.directory)
@@ -76,7 +80,8 @@ def service_settings(
     }
     http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports[f'{name}_http']}"} if f"{name}_http" in ports else {}
     tokens = {"C360_ACCESS_TOKENS_FILE": str(passwords.access_tokens_file)} if name == "profile" else {}
-    tokens |= {"C360_SMS_SECRETS_FILE": str(passwords.sms_secrets_file)} if name == "consent" else {}
+    if name == "consent":
+        tokens = {"C360_SMS_SECRETS_FILE": str(passwords.sms_secrets_file), "C360_OPENDSR_FILE": str(passwords.opendsr_file)}
     return settings | http | tokens | auth | _kept()
 
 

@@ -44,6 +44,7 @@ class RightsRequestReceived(Public, frozen=True, kw_only=True):
     duplicate_of: bytes = b""  # another one of the same identifier and right that was open; this one is checked like any other
     by: str = ""
     reason: str = ""  # how it came
+    callback_urls: tuple[str, ...] = ()  # where whoever handed it over is told what becomes of it (OpenDSR)
 
 
 class RightsRequestAcknowledged(Public, frozen=True, kw_only=True):

@@ -149,6 +149,34 @@ def test_a_command_knows_its_own_step_and_no_other(life: tuple[list[Step], date]
     assert not says_the_same(command, steps[0])
 
 
+@given(RIGHTS, LAWS, st.data())
+def test_each_command_knows_its_own_step_wherever_it_may_stand(right: Right, law: Law, data: st.DataObject) -> None:
+    """From each state a request is led to: what is repeated there is known again, whatever of it was left out."""
+    asked = Receive(request_id="open", identifier_hash=b"i" * 16, namespace="email", right=right, law=law, **SAID)
+    steps: list[Step] = [receive(asked, b"", on(DAY))]
+    assert says_the_same(asked, steps[0])
+    proof = b"p" * 32 if right in rights.PROVEN else data.draw(st.sampled_from([b"", b"p" * 32]))
+    leading: list[AnyStep] = [
+        Acknowledge(request_id="a", **SAID),
+        CheckIdentity(request_id="c", passed=True, method="signed-in", **SAID),
+        Begin(request_id="b", **SAID),
+    ]
+    if fold(steps).received.longest_on != fold(steps).due_on:
+        leading.insert(data.draw(st.integers(0, 3)), Extend(request_id="e", **SAID))
+    ending: list[AnyStep] = [
+        Fulfil(request_id="f", references=("r",), proof_sha256=proof, **SAID),
+        Refuse(request_id="r", ground="excessive", **SAID),
+        Withdraw(request_id="w", **SAID),
+    ]
+    for command in leading:
+        for end in ending[2:] if fold(steps).state != "begun" else ():
+            assert says_the_same(end, decide(fold(steps), end, on(DAY)))
+        steps.append(decide(fold(steps), command, on(DAY)))
+        assert says_the_same(command, steps[-1])
+    for end in ending[:2]:
+        assert says_the_same(end, decide(fold(steps), end, on(DAY)))
+
+
 @given(st.integers(0, 10**16), st.sampled_from(["Etc/GMT+12", "Etc/GMT-14", "America/Los_Angeles", "Asia/Kolkata"]))
 def test_wherever_one_is_it_is_a_date_between(now: int, zone: str) -> None:
     today, local = Today.at(now), datetime.fromtimestamp(now / 1e6, ZoneInfo(zone)).date()

@@ -137,6 +137,7 @@ def receive(command: Receive, duplicate_of: bytes, today: Today) -> events.Right
         longest_on=terms.longest_on.isoformat(),
         acknowledge_by=terms.acknowledge_by.isoformat() if terms.acknowledge_by else "",
         duplicate_of=duplicate_of,
+        callback_urls=command.callback_urls,
         by=command.by,
         reason=command.reason,
     )
@@ -177,9 +178,10 @@ def decide(request: RightsRequest, command: AnyStep, today: Today) -> Step:
 def says_the_same(command: Receive | AnyStep, earlier: Step) -> bool:
     """Whether a step was recorded for this very command. A day that it doesn't name was today's at the first try."""
     said = msgspec.to_builtins(command, builtin_types=(bytes,))
-    told = msgspec.to_builtins(earlier, builtin_types=(bytes,))
     return type(earlier) is OF_COMMAND[type(command)] and all(
-        value == told[name] for name, value in said.items() if value is not None
+        value == msgspec.to_builtins(getattr(earlier, name), builtin_types=(bytes,))
+        for name, value in said.items()
+        if value is not None
     )
 
 

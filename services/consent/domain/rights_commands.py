@@ -36,6 +36,7 @@ class Receive(Command, frozen=True, kw_only=True):
     right: Right
     law: Law
     calendar: str = ""
+    callback_urls: tuple[str, ...] = ()
     received_on: date | None = None  # None: today, where that is earliest
 
 

@@ -9,6 +9,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.consent.http.forms import body_of, fields_of
+from services.consent.http.opendsr import PREFIX as OPENDSR
+from services.consent.http.opendsr import OpenDsr
 from services.consent.http.pages import BY_HAND, FIELD, ONE_CLICK, RETRY_AFTER_S, page
 from services.consent.http.replies import Replies
 from services.consent.unsubscribing import Unsubscribing
@@ -38,9 +40,10 @@ class PageProtocol(BoundedProtocol):
 class ConsentDoor:
     """An ASGI application."""
 
-    def __init__(self, unsubscribing: Unsubscribing, replies: Replies) -> None:
+    def __init__(self, unsubscribing: Unsubscribing, replies: Replies, opendsr: OpenDsr) -> None:
         self._unsubscribing = unsubscribing
         self._replies = replies
+        self._opendsr = opendsr
         self._recording = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,19 +54,24 @@ class ConsentDoor:
     async def _answer(self, request: Request) -> tuple[str, Response]:
         """With the name of what was asked for, which has nothing of the link in it."""
         path = str(request.scope["path"])
-        if path == "/health":
-            return "health", Response("ok", headers={"cache-control": "no-store"}, media_type="text/plain")
+        if path.startswith(UNSUBSCRIBE):
+            return "unsubscribe", await self._of_link(request, path.removeprefix(UNSUBSCRIBE))
+        if path.startswith(OPENDSR):
+            return "opendsr", await self._opendsr.answer(request)
         if path == REPLIES:
             return "replies", await self._replies.answer(request)
-        if not path.startswith(UNSUBSCRIBE):
-            return "other", Response(status_code=404)
+        if path == "/health":
+            return "health", Response("ok", headers={"cache-control": "no-store"}, media_type="text/plain")
+        return "other", Response(status_code=404)
+
+    async def _of_link(self, request: Request, token: str) -> Response:
         language = request.headers.get("accept-language", "")
         try:
-            return "unsubscribe", await self._unsubscribe(request, path.removeprefix(UNSUBSCRIBE), language)
+            return await self._unsubscribe(request, token, language)
         except ClientDisconnect:
-            return "unsubscribe", Response(status_code=400)
+            return Response(status_code=400)
         except Exception as error:
-            return "unsubscribe", _of_error(error, language)
+            return _of_error(error, language)
 
     async def _unsubscribe(self, request: Request, token: str, language: str) -> Response:
         """A look changes nothing: scanners of mail follow every link."""

@@ -80,6 +80,15 @@ OF_RIGHTS = """
     );
     CREATE INDEX rights_requests_by_day ON rights_requests (due_on, rights_id);
     CREATE INDEX rights_requests_by_identifier ON rights_requests (value_hash);
+    CREATE TABLE rights_callbacks ( -- who is told how a request stands; gone once they were told its end
+        rights_id bytea NOT NULL,
+        url       text  NOT NULL,
+        told      text  NOT NULL, -- the state that they know of
+        tries     int4  NOT NULL DEFAULT 0,
+        try_at    int8  NOT NULL DEFAULT 0,
+        PRIMARY KEY (rights_id, url)
+    );
+    GRANT SELECT, INSERT, UPDATE, DELETE ON rights_callbacks TO c360_consent;
     GRANT SELECT, INSERT ON rights_steps TO c360_consent;
     GRANT SELECT, INSERT, UPDATE ON rights_requests TO c360_consent;
 """
