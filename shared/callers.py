@@ -4,10 +4,19 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import msgspec
+
 from shared.errors import NotAuthenticated, Unavailable
-from shared.events.callers import CallerDefined
+from shared.events.callers import CallerDefined, OverrideDefined
 
 WAIT_S: Final = 5.0  # of a call that comes while a service starts, for what it doesn't know yet
+
+
+class Told(msgspec.Struct, frozen=True):
+    """All callers, and the overrides that were open when this was told."""
+
+    callers: list[CallerDefined]
+    overrides: list[OverrideDefined] = []
 
 
 class Callers:
@@ -16,14 +25,16 @@ class Callers:
     def __init__(self) -> None:
         self._by_subject: dict[tuple[str, str], CallerDefined] = {}
         self._by_certificate: dict[str, CallerDefined] = {}
+        self._overrides: dict[tuple[str, str], OverrideDefined] = {}
         self._told = asyncio.Event()
 
     @property
     def known(self) -> bool:
         return self._told.is_set()
 
-    def learn(self, callers: Iterable[CallerDefined]) -> None:
+    def learn(self, callers: Iterable[CallerDefined], overrides: Iterable[OverrideDefined] = ()) -> None:
         """All there are."""
+        self._overrides = {(one.caller, one.purpose): one for one in sorted(overrides, key=lambda one: one.ends_at)}
         self._by_subject, self._by_certificate = {}, {}
         for caller in callers:
             if caller.subject:
@@ -32,8 +43,13 @@ class Callers:
         self._told.set()
 
     def forget(self) -> None:
-        self._by_subject, self._by_certificate = {}, {}
+        self._by_subject, self._by_certificate, self._overrides = {}, {}, {}
         self._told.clear()
+
+    def override(self, caller: str, purpose: str, now: int) -> str:
+        """By which a caller may declare a purpose that isn't its own; empty: by none."""
+        found = self._overrides.get((caller, purpose))
+        return found.name if found is not None and now < found.ends_at else ""
 
     async def wait_known(self) -> None:
         """Raises Unavailable (CALLERS_UNKNOWN)."""

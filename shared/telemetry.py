@@ -45,6 +45,9 @@ LAG_SECONDS = Gauge("c360_lag_seconds", "How long the oldest message that is not
 BACKLOG_EVENTS = Gauge("c360_backlog_events", "Events taken at the door and not yet consumed by identity")
 MATCHING_BEHIND = Gauge("c360_matching_units_behind", "Units that identity handed over and matching has not taken yet")
 BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has been waiting")
+BREAK_GLASS_CALLS = Counter(
+    "c360_break_glass_calls", "Calls for a purpose that is the caller's for some hours: an alarm", ["caller"]
+)
 ENUMERATION_ALARMS = Counter("c360_enumeration_alarms", "Times that a caller began to try out identifiers: an alarm", ["caller"])
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
 DISCLOSURES = Counter("c360_disclosures", "Reads that were written down before they were answered")

@@ -48,6 +48,7 @@ app.add_typer(definitions.notices, name="notices")
 app.add_typer(definitions.mappings, name="mappings")
 definitions.callers.command()(caller_tokens.token)
 app.add_typer(definitions.callers, name="callers")
+app.add_typer(definitions.overrides, name="overrides")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 elsewhere: list[Any] = [consent_evidence.receipt, consent_evidence.explain, consent_evidence.diff, consent_evidence.conflicts]

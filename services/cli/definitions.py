@@ -1,4 +1,4 @@
-"""`c360 consent purposes`, `controllers`, `notices`, `mappings` and `callers`: what decisions and reads refer to, in versions."""
+"""`c360 consent purposes`, `controllers`, `notices`, `mappings`, `callers` and `overrides`: what decisions and reads refer to, in versions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,15 @@ from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, KnownAt, Reque
 if TYPE_CHECKING:
     from c360.consent.v1 import registry_pb2, registry_pb2_grpc
 
-PURPOSE, CONTROLLER, NOTICE, MAPPING, CALLER = (
-    "purpose",
-    "controller",
-    "notice",
-    "mapping",
-    "caller",
-)  # as the protos' oneof calls them
+PURPOSE, CONTROLLER, NOTICE, MAPPING = "purpose", "controller", "notice", "mapping"  # as the protos' oneof calls them
+CALLER, OVERRIDE = "caller", "override"
 NAMES: Final = {
     PURPOSE: "service",
     CONTROLLER: "operator",
     NOTICE: "privacy",
     MAPPING: "signals",
     CALLER: "operator",
+    OVERRIDE: "incident_12",
 }  # that every installation has, for examples
 
 DefinitionName = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and underscores.")]
@@ -236,12 +232,20 @@ callers: Final = _commands(
 )
 
 
+overrides: Final = _commands(
+    OVERRIDE,
+    "Break-glass: what a caller may do more for some hours; whoever opened it, closed it and reviewed it.",
+    ("caller", "purpose", "ticket", "approved by", "ends", "closed", "review"),
+    lambda one: tuple(one[field] for field in ("caller", "purpose", "ticket", "approved_by", "end_time", "closed", "review")),
+)
+
+
 def _plain(definition: registry_pb2.Definition) -> dict[str, Any]:
     """With what it says beside who said it and when."""
     from services.cli import messages
 
     whole: dict[str, Any] = messages.plain(definition)
-    contents = [whole.pop(kind) for kind in (PURPOSE, CONTROLLER, NOTICE, MAPPING, CALLER)]
+    contents = [whole.pop(kind) for kind in (PURPOSE, CONTROLLER, NOTICE, MAPPING, CALLER, OVERRIDE)]
     content: dict[str, Any] = next(content for content in contents if content is not None)
     return whole | content
 

@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from services.consent.domain import definitions
-from services.consent.domain.callers import MOST_CALLERS
+from services.consent.domain.callers import LONGEST_OVERRIDE, MOST_CALLERS
 from services.consent.domain.definitions import EVENT_TYPES, Define, Definition, Kind, key_of
 from services.consent.domain.form import NAME
-from services.consent.domain.ledger import Instant
+from services.consent.domain.ledger import NOW, Instant
 from services.consent.domain.ready import READY
 from services.consent.views import MOST_VERSIONS, Definitions, Placed
 from services.consent.writing import ConsentLog
+from shared.callers import Told
 from shared.errors import NotFound
-from shared.events.callers import CallerDefined
+from shared.events.callers import CallerDefined, OverrideDefined
 from shared.events.catalogue import make_entry
 from shared.events.consent import PurposeDefined, definition_stream
 from shared.ids import NewId
@@ -43,10 +44,17 @@ class Registry:
             await self._log.enforced(placed.pos, until, {})
         return placed
 
-    async def callers(self) -> list[CallerDefined]:
-        """All, in their newest versions."""
-        found = await self._stored.newest("caller", "", MOST_CALLERS)
-        return [placed.event for placed in found if isinstance(placed.event, CallerDefined)]
+    async def callers(self) -> Told:
+        """All, in their newest versions; of overrides those that are open."""
+        callers = [placed.event for placed in await self._stored.newest("caller", "", MOST_CALLERS)]
+        overrides = [
+            placed.event
+            for placed in await self._stored.newest_since("override", self._log.at(NOW) - LONGEST_OVERRIDE, MOST_CALLERS)
+        ]
+        return Told(
+            [one for one in callers if isinstance(one, CallerDefined)],
+            [one for one in overrides if isinstance(one, OverrideDefined) and not one.closed],
+        )
 
     async def _define(self, command: Define) -> Placed[Definition]:
         wanted = command.definition
@@ -60,7 +68,7 @@ class Registry:
                 kind, name = key_of(event)
                 entry = make_entry(EVENT_TYPES[kind], definition_stream(kind, name), self._new_id(), event.in_force_at, event)
                 placed = await self._log.append(event, entry)
-                if isinstance(event, CallerDefined):
+                if isinstance(event, CallerDefined | OverrideDefined):
                     self.on_callers()
                 return placed
         assert earlier is not None, "no event means that it was defined before"

@@ -11,7 +11,7 @@ from services.consent.rights import Rights, is_step
 from services.consent.signals import Signals
 from shared.consent_rule import outlives_erasure
 from shared.errors import TooLarge
-from shared.events.callers import CallerDefined
+from shared.events.callers import CallerDefined, OverrideDefined
 from shared.events.catalogue import encode
 from shared.events.consent import (
     ControllerDefined,
@@ -33,6 +33,7 @@ DECODERS: dict[str, Callable[[bytes], Definition]] = {
     "notice": msgspec.msgpack.Decoder(NoticeDefined).decode,
     "mapping": msgspec.msgpack.Decoder(MappingDefined).decode,
     "caller": msgspec.msgpack.Decoder(CallerDefined).decode,
+    "override": msgspec.msgpack.Decoder(OverrideDefined).decode,
 }
 decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
 
@@ -84,6 +85,17 @@ class Definitions:
                ORDER BY name, version DESC LIMIT $3""",
             kind,
             after,
+            limit,
+        )
+        return [_placed_definition(row) for row in rows]
+
+    async def newest_since(self, kind: Kind, recorded_at: int, limit: int) -> list[Placed[Definition]]:
+        """The newest version of each of which one was recorded since."""
+        rows = await self._pool.fetch(
+            """SELECT DISTINCT ON (name) * FROM definitions WHERE kind = $1 AND recorded_at >= $2
+               ORDER BY name, version DESC LIMIT $3""",
+            kind,
+            recorded_at,
             limit,
         )
         return [_placed_definition(row) for row in rows]

@@ -38,4 +38,24 @@ class CallerDefined(Public, frozen=True, kw_only=True):
         return purpose in self.purposes or ALL_PURPOSES in self.purposes
 
 
+class OverrideDefined(Public, frozen=True, kw_only=True):
+    """Break-glass: for some hours a caller may declare a purpose that isn't its own. Closing it and reviewing what was read under it
+    are versions of it."""
+
+    request_id: str
+    name: str
+    version: int
+    caller: str
+    purpose: str
+    ticket: str
+    approved_by: str  # somebody else than who opened it (`defined_by` of its first version)
+    ends_at: int
+    closed: bool = False  # before its end
+    review: str = ""  # what people found who looked at what was read; empty: nobody has
+    defined_by: str = ""
+    reason: str = ""
+    in_force_at: int = 0
+
+
 CALLER_DEFINED = register("consent.caller_defined", 1, CallerDefined)
+OVERRIDE_DEFINED = register("consent.override_defined", 1, OverrideDefined)

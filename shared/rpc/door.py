@@ -15,11 +15,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from shared.callers import Callers
 from shared.errors import LimitExceeded, NotAuthenticated, NotPermitted
 from shared.events.callers import CallerDefined
+from shared.instants import Clock, now_us
 from shared.rates import MINUTE_S, Bucket
 from shared.rpc.callers import ENTERED
 from shared.rpc.methods import DECLARING, GROUPS, KEYED
 from shared.rpc.tokens import Tokens
-from shared.telemetry import ENUMERATION_ALARMS, logger
+from shared.telemetry import BREAK_GLASS_CALLS, ENUMERATION_ALARMS, logger
 
 RECHECK_S: Final = 1.0  # of a stream that goes on: its token may have ended, or its caller been taken back
 MOST_BUCKETS: Final = 10_000  # of callers and purposes; the least recently used is forgotten
@@ -103,9 +104,13 @@ def method_of(name: str) -> Method:
 
 
 class Door:
-    def __init__(self, proof: Proof, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, proof: Proof, callers: Callers, wall: Clock = now_us, clock: Callable[[], float] = time.monotonic) -> None:
+        """`wall` tells instants, `clock` seconds that never run backwards."""
         self._proof = proof
+        self._callers = callers
+        self._wall = wall
         self._clock = clock
+        self._alarmed: set[str] = set()
         self._rates: OrderedDict[tuple[str, int, str], Bucket] = OrderedDict()
         self._misses: OrderedDict[tuple[str, int], Bucket] = OrderedDict()
 
@@ -123,11 +128,23 @@ class Door:
     def now(self) -> float:
         return self._clock()
 
-    def ask(self, caller: CallerDefined, method: Method, message: Any) -> None:
-        """Raises NotPermitted (PURPOSE_NOT_ALLOWED), LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED)."""
-        purpose = declared(caller, method, message)
+    def declare(self, caller: CallerDefined, method: Method, message: Any) -> str:
+        """The override by which it may, empty where it needs none. Raises NotPermitted (PURPOSE_NOT_ALLOWED)."""
+        purpose: str = message.purpose if method.declares else ""
+        if not purpose or caller.may_declare(purpose):
+            return ""
+        if not (override := self._callers.override(caller.name, purpose, self._wall())):
+            raise NotPermitted("this caller may not declare this purpose", reason="PURPOSE_NOT_ALLOWED", caller=caller.name)
+        BREAK_GLASS_CALLS.labels(caller.name).inc()
+        if override not in self._alarmed:
+            self._alarmed.add(override)  # as many as there are emergencies
+            log.warning("a caller breaks the glass", caller=caller.name, purpose=purpose, override=override)
+        return override
+
+    def limit(self, caller: CallerDefined, method: Method, message: Any) -> None:
+        """Raises LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED)."""
         if caller.misses_per_min or caller.calls_per_s:
-            self._limit(caller, method, purpose, message)
+            self._limit(caller, method, message.purpose if method.declares else "", message)
 
     def _limit(self, caller: CallerDefined, method: Method, purpose: str, message: Any) -> None:
         now = self._clock()
@@ -159,30 +176,28 @@ class Door:
         return _held(self._misses, (caller.name, caller.version), lambda: Bucket(most / MINUTE_S, most, now))
 
 
-def declared(caller: CallerDefined, method: Method, message: Any) -> str:
-    """The purpose, empty where there is none. Raises NotPermitted (PURPOSE_NOT_ALLOWED)."""
-    purpose: str = message.purpose if method.declares else ""
-    if purpose and not caller.may_declare(purpose):
-        raise NotPermitted("this caller may not declare this purpose", reason="PURPOSE_NOT_ALLOWED", caller=caller.name)
-    return purpose
-
-
 class Entered:
-    """A call that was let in."""
+    """A call that was let in. What is recorded of it names the override that it was let in by."""
 
-    __slots__ = ("_door", "caller")
+    __slots__ = ("_door", "caller", "override")
 
     def __init__(self, door: Door, caller: CallerDefined) -> None:
         self._door = door
         self.caller = caller
+        self.override = ""
 
     @property
     def name(self) -> str:
-        return self.caller.name
+        return f"{self.caller.name}+{self.override}" if self.override else self.caller.name
 
     def ask(self, method: Method, message: Any) -> None:
-        """Raises what `Door.ask` does."""
-        self._door.ask(self.caller, method, message)
+        """Raises what `Door.declare` and `Door.limit` do."""
+        self.declare(method, message)
+        self._door.limit(self.caller, method, message)
+
+    def declare(self, method: Method, message: Any) -> None:
+        """Raises what `Door.declare` does."""
+        self.override = self._door.declare(self.caller, method, message)
 
     def missed(self, amount: int) -> None:
         self._door.missed(self.caller, amount)

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
-from shared.rpc.door import RECHECK_S, Door, Entered, Method, declared
+from shared.rpc.door import RECHECK_S, Door, Entered, Method
 
 Unary = Callable[[Any, Any], Awaitable[Any]]
 Stream = Callable[[Any, Any], AsyncGenerator[Any, None]]
@@ -52,7 +52,7 @@ def streams(call: Stream, door: Door | None, method: Method) -> Stream:
 
 
 async def admit(door: Door, context: Any, method: Method, request: Any) -> None:
-    """Raises what `Door.enter` and `Door.ask` do."""
+    """Raises what `Door.enter` and `Entered.ask` do."""
     if (entered := await door.enter(context, method)) is not None:
         entered.ask(method, request)
 
@@ -80,4 +80,4 @@ class _Lasting:
             return
         self._at = now
         if (entered := await self._door.enter(self._context, self._method)) is not None:
-            declared(entered.caller, self._method, request)
+            entered.declare(self._method, request)

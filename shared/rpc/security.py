@@ -29,9 +29,9 @@ def secure(settings: Settings, clock: Clock) -> Security:
 def _door(settings: Settings, callers: Callers, clock: Clock) -> Door | None:
     match settings.auth:
         case "jwt":
-            return Door(ByToken(Tokens(_issuers(settings.token_issuers), clock), callers))
+            return Door(ByToken(Tokens(_issuers(settings.token_issuers), clock), callers), callers, clock)
         case "mtls":
-            return Door(ByCertificate(callers))
+            return Door(ByCertificate(callers), callers, clock)
         case "none":
             return None
 

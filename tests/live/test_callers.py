@@ -1,5 +1,6 @@
 """Callers on the whole stack: who has no token is let in nowhere, `c360` finds the operator's, and a caller that is defined does what it may."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,13 +19,14 @@ from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from c360.profile.v1 import profile_pb2, profile_pb2_grpc, segment_pb2, segment_pb2_grpc
 
 from services.stack.stack import Stack
-from shared.instants import now_us
+from shared.instants import SECOND, now_us, to_timestamp
 from shared.local_tokens import LocalIssuer
 from shared.rpc.errors import reason_of
 from tests.waiting import eventually
 
 TIMEOUT_S = 30.0
 C360 = str(Path(sys.executable).parent / "c360")
+ENDS = to_timestamp(now_us() + 3600 * SECOND)
 SOMEBODY = CustomerRef(identifier=Identifier(namespace="email", value="ada@example.com"))
 
 
@@ -118,3 +120,29 @@ def test_a_caller_that_is_defined_does_what_it_may_and_nothing_when_it_is_taken_
         define(closed, "desk", groups=[])
         request.purpose = "service"
         eventually(lambda: answer(profiles.GetProfile, request, **how) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED"))
+
+
+def test_the_glass_is_broken_closed_and_reviewed(closed: Stack) -> None:
+    define(closed, "night_desk", purposes=["service"], groups=[registry_pb2.METHOD_GROUP_READ])
+    request = profile_pb2.GetProfileRequest(purpose="audit", customer=SOMEBODY)
+    with grpc.insecure_channel(closed.endpoints.profile) as channel:
+        profiles: Any = profile_pb2_grpc.ProfileServiceStub(channel)
+        how, forbidden = said(closed, "night_desk"), ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
+        eventually(lambda: answer(profiles.GetProfile, request, **how) == forbidden)
+        override(closed)
+        eventually(lambda: answer(profiles.GetProfile, request, **how)[0] in ("OK", "NOT_FOUND"))
+        override(closed, closed=True)
+        eventually(lambda: answer(profiles.GetProfile, request, **how) == forbidden)
+    override(closed, closed=True, review="needed, and no more than that")
+    listed = c360(closed, "consent", "overrides", "history", "incident_12", "--json")
+    assert [one["review"] for one in json.loads(listed.stdout)] == ["needed, and no more than that", "", ""]
+
+
+def override(stack: Stack, **changes: Any) -> None:
+    content = registry_pb2.Override(
+        caller="night_desk", purpose="audit", ticket="INC-12", approved_by="privacy", end_time=ENDS, **changes
+    )
+    definition = registry_pb2.Definition(name="incident_12", defined_by="ops", reason="asked", override=content)
+    with grpc.insecure_channel(stack.endpoints.consent) as channel:
+        registry: Any = registry_pb2_grpc.RegistryServiceStub(channel)
+        registry.Define(registry_pb2.DefineRequest(request_id=str(uuid4()), definition=definition), **said(stack, "operator"))

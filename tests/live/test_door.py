@@ -16,6 +16,7 @@ from c360.consent.v1 import consent_pb2_grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.callers import Callers
+from shared.events.callers import OverrideDefined
 from shared.instants import SECOND
 from shared.rpc import keys
 from shared.rpc.door import RECHECK_S, ByToken, Door
@@ -51,7 +52,7 @@ class Issuer:
         return Tokens([TrustedIssuer(ISSUER, str(self.file), AUDIENCE)], lambda: self.now, lambda: self.seconds)
 
     def door(self, callers: Callers) -> Door:
-        return Door(ByToken(self.tokens(), callers), lambda: self.seconds)
+        return Door(ByToken(self.tokens(), callers), callers, lambda: self.now, lambda: self.seconds)
 
 
 @pytest.fixture
@@ -206,3 +207,26 @@ async def test_a_stream_ends_with_what_it_was_let_in_by(issuer: Issuer, ending: 
             await answers.read()
     reasons = {"its token ends": "CREDENTIAL_EXPIRED", "its caller is taken back": "CREDENTIAL_UNKNOWN"}
     assert reason_of(ended.value) == reasons.get(ending, "PURPOSE_NOT_ALLOWED")
+
+
+async def test_a_broken_glass_lets_in_for_a_purpose_until_it_ends_and_is_seen_in_the_callers_name(issuer: Issuer) -> None:
+    callers, request = Callers(), pb.CheckRequest(purpose="audit")
+    override = OverrideDefined(
+        request_id="r",
+        name="incident",
+        version=1,
+        caller="mailer",
+        purpose="audit",
+        ticket="t",
+        approved_by="a",
+        ends_at=issuer.now + 60,
+    )
+    callers.learn([a_caller(), a_caller("shop")], [override])
+    async with connected(Security(callers, issuer.door(callers))) as channel:
+        mailer, shop = (Client(channel, issuer.token(sub=name)) for name in ("mailer", "shop"))
+        assert await mailer.call("Check", request) == ("OK", "mailer+incident")
+        assert await mailer.check() == ("OK", "mailer")
+        assert await mailer.check("advertising") == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
+        assert await shop.call("Check", request) == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
+        issuer.now += 60
+        assert await mailer.call("Check", request) == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.consent.domain.callers import MOST_CALLERS
+from services.consent.domain.callers import LONGEST_OVERRIDE, MOST_CALLERS, check_override
 from services.consent.domain.definitions import Define, Definition, define, fold
 from shared.errors import AlreadyExists, InvalidInput, WrongState
-from shared.events.callers import CallerDefined
+from shared.events.callers import CallerDefined, OverrideDefined
 
 NAMES = st.sampled_from(["mailer", "shop", "desk"])
 SUBJECTS = st.sampled_from([("", ""), ("a", "1"), ("a", "2"), ("b", "1")])
@@ -75,3 +76,48 @@ def test_a_caller_declares_purposes_that_are_defined() -> None:
         define(fold([]), Define(definition=a_caller(purposes=("marketing",))), 1)
     assert refused.value.reason == "PURPOSE_UNKNOWN"
     assert define(fold([]), Define(definition=a_caller(purposes=("*",))), 1)
+
+
+def an_override(by: str = "ops", ends_at: int = 600, **said: Any) -> OverrideDefined:
+    fields: dict[str, Any] = {
+        "caller": "desk",
+        "purpose": "audit",
+        "ticket": "INC-12",
+        "approved_by": "privacy",
+        "reason": "urgent",
+    }
+    return OverrideDefined(request_id="r", name="incident", version=0, defined_by=by, ends_at=ends_at, **(fields | said))
+
+
+OPEN = an_override()
+BAD_OPENINGS: list[dict[str, Any]] = [
+    {"approved_by": "ops"},
+    {"ends_at": 100},
+    {"ends_at": 100 + LONGEST_OVERRIDE + 1},
+    {"closed": True},
+    {"review": "fine"},
+]
+
+
+@pytest.mark.parametrize("said", BAD_OPENINGS, ids="-".join)
+def test_the_glass_is_broken_by_two_people_and_for_a_day_at_most(said: dict[str, Any]) -> None:
+    check_override(None, OPEN, 100)
+    with pytest.raises(InvalidInput, match=r".") as refused:
+        check_override(None, an_override(**said), 100)
+    assert refused.value.reason == "OVERRIDE_INVALID"
+
+
+@given(st.sampled_from(["caller", "purpose", "ticket", "approved_by", "ends_at"]), st.booleans())
+def test_what_was_opened_is_closed_and_reviewed_and_nothing_else(field: str, closed: bool) -> None:
+    other = msgspec.structs.replace(OPEN, closed=closed, **{field: 601 if field == "ends_at" else "another"})
+    with pytest.raises(WrongState):
+        check_override(OPEN, other, 100)
+    shut = msgspec.structs.replace(OPEN, closed=True)
+    check_override(OPEN, shut, 100)
+    with pytest.raises(WrongState):
+        check_override(shut, OPEN, 100)
+    reviewed = msgspec.structs.replace(OPEN, review="needed")
+    with pytest.raises(InvalidInput):
+        check_override(OPEN, reviewed, 100)
+    check_override(OPEN, reviewed, 600)
+    check_override(shut, msgspec.structs.replace(shut, review="needed"), 100)

@@ -7,10 +7,11 @@ from c360.consent.v1 import registry_pb2 as pb
 from services.consent.domain.definitions import Definition, Kind, notice_text
 from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
-from shared.events.callers import CallerDefined, Group
+from shared.events.callers import CallerDefined, Group, OverrideDefined
 from shared.events.consent import ControllerDefined, LegalBasis, MaskClass, NoticeDefined, PurposeDefined, Scope
 from shared.events.signals import MappingDefined
 from shared.instants import to_timestamp
+from shared.rpc.edge import instant
 
 KINDS: Final[dict[pb.DefinitionKind.ValueType, Kind]] = {
     pb.DEFINITION_KIND_PURPOSE: "purpose",
@@ -18,6 +19,7 @@ KINDS: Final[dict[pb.DefinitionKind.ValueType, Kind]] = {
     pb.DEFINITION_KIND_NOTICE: "notice",
     pb.DEFINITION_KIND_MAPPING: "mapping",
     pb.DEFINITION_KIND_CALLER: "caller",
+    pb.DEFINITION_KIND_OVERRIDE: "override",
 }
 LEGAL_BASES: Final[dict[LegalBasis, pb.LegalBasis.ValueType]] = {
     "consent": pb.LEGAL_BASIS_CONSENT,
@@ -69,6 +71,8 @@ def to_definition(request_id: str, asked: pb.Definition) -> Definition:
             )
         case "caller":
             return _to_caller(request_id, asked)
+        case "override":
+            return _to_override(request_id, asked)
     raise InvalidInput("say what to define: a purpose, a controller, a notice, a mapping or a caller", reason="DEFINITION_MISSING")
 
 
@@ -93,6 +97,8 @@ def to_message(placed: Placed[Definition], texts: bool = True) -> pb.Definition:
             message.mapping.document = event.document
         case CallerDefined():
             message.caller.CopyFrom(_of_caller(event))
+        case OverrideDefined():
+            message.override.CopyFrom(_of_override(event))
     return message
 
 
@@ -172,6 +178,36 @@ def _to_caller(request_id: str, asked: pb.Definition) -> CallerDefined:
         misses_per_min=caller.misses_per_min,
         defined_by=asked.defined_by,
         reason=asked.reason,
+    )
+
+
+def _to_override(request_id: str, asked: pb.Definition) -> OverrideDefined:
+    override = asked.override
+    return OverrideDefined(
+        request_id=request_id,
+        name=asked.name,
+        version=0,
+        caller=override.caller,
+        purpose=override.purpose,
+        ticket=override.ticket,
+        approved_by=override.approved_by,
+        ends_at=instant(override.end_time, "end_time"),
+        closed=override.closed,
+        review=override.review,
+        defined_by=asked.defined_by,
+        reason=asked.reason,
+    )
+
+
+def _of_override(override: OverrideDefined) -> pb.Override:
+    return pb.Override(
+        caller=override.caller,
+        purpose=override.purpose,
+        ticket=override.ticket,
+        approved_by=override.approved_by,
+        end_time=to_timestamp(override.ends_at),
+        closed=override.closed,
+        review=override.review,
     )
 
 

@@ -1,11 +1,14 @@
-"""Whose a credential is: no two callers have the same. Pure."""
+"""Whose a credential is, and when a caller may do more for a while. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from shared.errors import AlreadyExists, WrongState
-from shared.events.callers import CallerDefined
+from shared.errors import AlreadyExists, InvalidInput, WrongState
+from shared.events.callers import CallerDefined, OverrideDefined
+from shared.instants import SECOND
 
+LONGEST_OVERRIDE: Final = 24 * 3600 * SECOND  # an emergency; what lasts is a change of the caller
+MAY_CHANGE: Final = {"request_id", "version", "closed", "review", "defined_by", "reason", "in_force_at"}
 MOST_CALLERS: Final = 500  # programs, not people; all services hold all of them, and are told of all in one message
 
 
@@ -24,3 +27,27 @@ def _credentials(caller: CallerDefined) -> Iterable[tuple[str, ...]]:
     if caller.subject:
         yield caller.issuer, caller.subject
     yield from ((name,) for name in caller.certificate_names)
+
+
+def check_override(earlier: OverrideDefined | None, wanted: OverrideDefined, now: int) -> None:
+    """Opened is by two people, and for a day at most; what is said of it later closes it, or says what a review found.
+
+    Raises InvalidInput (OVERRIDE_INVALID), WrongState (OVERRIDE_OVER).
+    """
+    if earlier is None:
+        if wanted.approved_by == wanted.defined_by:
+            raise _invalid("approved_by", "somebody else approves it than who opens it")
+        if not now < wanted.ends_at <= now + LONGEST_OVERRIDE:
+            raise _invalid("ends_at", "it ends within 24 hours")
+        if wanted.closed or wanted.review:
+            raise _invalid("closed", "first it is opened")
+        return
+    kept = (field for field in wanted.__struct_fields__ if field not in MAY_CHANGE)
+    if any(getattr(wanted, field) != getattr(earlier, field) for field in kept) or (earlier.closed and not wanted.closed):
+        raise WrongState("an override is closed and reviewed; for more, open another", reason="OVERRIDE_OVER")
+    if wanted.review and not (wanted.closed or wanted.ends_at <= now):
+        raise _invalid("review", "it is reviewed when it is over")
+
+
+def _invalid(field: str, message: str) -> InvalidInput:
+    return InvalidInput(message, reason="OVERRIDE_INVALID", field=field)

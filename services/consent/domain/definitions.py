@@ -1,4 +1,4 @@
-"""What may be defined: purposes, controllers, notices, mappings and callers, in versions. Pure.
+"""What may be defined: purposes, controllers, notices, mappings, callers and overrides, in versions. Pure.
 
 Whoever defines something gives the event itself; its version, and the instant where none is given, are ours.
 """
@@ -10,11 +10,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from services.consent.domain.callers import check_credentials
+from services.consent.domain.callers import check_credentials, check_override
 from services.consent.domain.form import NAME, check_form
 from services.consent.domain.signals.mapping import read_mapping
 from shared.errors import InvalidInput
-from shared.events.callers import ALL_PURPOSES, CALLER_DEFINED, CallerDefined
+from shared.events.callers import ALL_PURPOSES, CALLER_DEFINED, OVERRIDE_DEFINED, CallerDefined, OverrideDefined
 from shared.events.catalogue import EventType
 from shared.events.consent import (
     CONTROLLER_DEFINED,
@@ -29,8 +29,8 @@ from shared.events.signals import MAPPING_DEFINED, MappingDefined
 from shared.instants import SECOND
 from shared.request_ids import check_request_id, reused
 
-Kind = Literal["purpose", "controller", "notice", "mapping", "caller"]
-Definition = PurposeDefined | ControllerDefined | NoticeDefined | MappingDefined | CallerDefined
+Kind = Literal["purpose", "controller", "notice", "mapping", "caller", "override"]
+Definition = PurposeDefined | ControllerDefined | NoticeDefined | MappingDefined | CallerDefined | OverrideDefined
 Key = tuple[Kind, str]
 
 KINDS: Final[dict[type[Any], Kind]] = {
@@ -39,6 +39,7 @@ KINDS: Final[dict[type[Any], Kind]] = {
     NoticeDefined: "notice",
     MappingDefined: "mapping",
     CallerDefined: "caller",
+    OverrideDefined: "override",
 }
 EVENT_TYPES: Final[dict[Kind, EventType]] = {
     "purpose": PURPOSE_DEFINED,
@@ -46,6 +47,7 @@ EVENT_TYPES: Final[dict[Kind, EventType]] = {
     "notice": NOTICE_DEFINED,
     "mapping": MAPPING_DEFINED,
     "caller": CALLER_DEFINED,
+    "override": OVERRIDE_DEFINED,
 }
 CLOCK_TOLERANCE: Final = 5 * SECOND  # a caller's clock may run this far ahead of ours
 NOT_CONTENT: Final = frozenset({"request_id", "name", "version", "defined_by", "reason", "in_force_at"})
@@ -99,6 +101,8 @@ def references(definition: Definition) -> list[Key]:
         found += [("purpose", name) for name in sorted(set(read_mapping(definition.document).purposes))]
     if isinstance(definition, CallerDefined):
         found += [("purpose", name) for name in definition.purposes if name != ALL_PURPOSES]
+    if isinstance(definition, OverrideDefined):
+        found += [("caller", definition.caller), ("purpose", definition.purpose)]
     return found
 
 
@@ -106,7 +110,8 @@ def define(registry: Registry, command: Define, now: int) -> list[Definition]:
     """A repeated command gives no event: its answer already stands in the registry.
 
     `now` is later than everything recorded before. Raises InvalidInput (PURPOSE_UNKNOWN, CONTROLLER_UNKNOWN, NOTICE_UNKNOWN, INSTANT_IN_FUTURE,
-    INSTANT_INVALID, IN_FORCE_TOO_EARLY), Conflict (REQUEST_ID_REUSED), AlreadyExists (CREDENTIAL_TAKEN), WrongState (TOO_MANY_CALLERS).
+    INSTANT_INVALID, IN_FORCE_TOO_EARLY), Conflict (REQUEST_ID_REUSED), AlreadyExists (CREDENTIAL_TAKEN), WrongState (TOO_MANY_CALLERS,
+    OVERRIDE_OVER), InvalidInput (OVERRIDE_INVALID).
     """
     wanted = tidied(command.definition)
     if (earlier := registry.of_request.get(wanted.request_id)) is not None:
@@ -125,6 +130,8 @@ def define(registry: Registry, command: Define, now: int) -> list[Definition]:
     if isinstance(wanted, CallerDefined):
         check_credentials([one for one in registry.newest.values() if isinstance(one, CallerDefined)], wanted)
     newest = registry.newest.get(key_of(wanted))
+    if isinstance(wanted, OverrideDefined):
+        check_override(newest if isinstance(newest, OverrideDefined) else None, wanted, now)
     version, not_before = (newest.version + 1, newest.in_force_at) if newest else (1, 0)
     return [msgspec.structs.replace(wanted, version=version, in_force_at=_in_force_at(command.in_force_at, not_before, now))]
 
@@ -156,6 +163,8 @@ def unknown(kind: Kind) -> InvalidInput:
             return InvalidInput("no mapping has this name", reason="SIGNAL_MAPPING_UNKNOWN")
         case "caller":
             return InvalidInput("no caller has this name", reason="CALLER_UNKNOWN")
+        case "override":
+            return InvalidInput("no override has this name", reason="OVERRIDE_UNKNOWN")
 
 
 def instant_given(given: int | None, now: int) -> int:

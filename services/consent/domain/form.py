@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from shared.errors import InvalidInput
-from shared.events.callers import CallerDefined
+from shared.events.callers import CallerDefined, OverrideDefined
 from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
 from shared.events.signals import MappingDefined
 from shared.identifiers import NAMESPACE
@@ -30,6 +30,7 @@ MAX_LINE: Final = 500  # characters of what is said of a controller, and of a re
 MAX_WHO: Final = 100  # characters of who defines
 MAX_NOTICE_PURPOSES: Final = 50
 MAX_CALLER_PURPOSES: Final = 100
+MAX_TICKET: Final = 100  # characters
 MAX_CREDENTIAL: Final = 200  # characters of a name that others give: a subject, an issuer, a certificate's
 MAX_CERTIFICATE_NAMES: Final = 10
 MAX_RATE: Final = 1_000_000
@@ -40,7 +41,7 @@ STRICTEST_FIRST: Final[tuple[LegalBasis, ...]] = ("consent", "legitimate_interes
 
 
 def check_form(definition: Any) -> None:
-    """Raises InvalidInput (PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, SIGNAL_MAPPING_INVALID, CALLER_INVALID, LEGAL_BASIS_STRICTER,
+    """Raises InvalidInput (PURPOSE_INVALID, CONTROLLER_INVALID, NOTICE_INVALID, SIGNAL_MAPPING_INVALID, CALLER_INVALID, OVERRIDE_INVALID, LEGAL_BASIS_STRICTER,
     CONDITION_NOT_ENFORCED, REASON_INVALID, NAME_INVALID)."""
     match definition:
         case PurposeDefined():
@@ -57,6 +58,9 @@ def check_form(definition: Any) -> None:
         case CallerDefined():
             _check_name("CALLER_INVALID", definition.name)
             _check_caller(definition)
+        case OverrideDefined():
+            _check_name("OVERRIDE_INVALID", definition.name)
+            _check_override(definition)
     if not 1 <= len(definition.reason) <= MAX_LINE or not definition.reason.isprintable():
         raise InvalidInput(f"say why: a reason is 1 to {MAX_LINE} printable characters", reason="REASON_INVALID")
     if not 1 <= len(definition.defined_by) <= MAX_WHO or not definition.defined_by.isprintable():
@@ -204,6 +208,14 @@ def _check_caller(caller: CallerDefined) -> None:
             raise _invalid(reason, field, f"{field} is 0 (no limit) to {MAX_RATE}")
     if caller.burst and not caller.calls_per_s:
         raise _invalid(reason, "burst", "what may come at once is limited together with calls_per_s")
+
+
+def _check_override(override: OverrideDefined) -> None:
+    for field, most in (("ticket", MAX_TICKET), ("approved_by", MAX_WHO)):
+        if not 1 <= len(value := getattr(override, field)) <= most or not value.isprintable():
+            raise _invalid("OVERRIDE_INVALID", field, f"{field} is 1 to {most} printable characters")
+    if len(override.review) > MAX_LINE or not override.review.isprintable():
+        raise _invalid("OVERRIDE_INVALID", "review", f"a review is at most {MAX_LINE} printable characters")
 
 
 def _twice(values: Iterable[str]) -> bool:

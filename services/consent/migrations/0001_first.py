@@ -98,7 +98,7 @@ def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GRANTS.format(schema="consent", role="c360_consent"))
     op.execute("""
-        CREATE TABLE definitions ( -- of purposes, controllers, notices, mappings and callers, every version
+        CREATE TABLE definitions ( -- of purposes, controllers, notices, mappings, callers and overrides, every version
             kind        text  NOT NULL,
             name        text COLLATE "C" NOT NULL,
             version     int4  NOT NULL,

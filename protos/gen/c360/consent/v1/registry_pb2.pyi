@@ -39,6 +39,8 @@ class _DefinitionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Defini
     """Which purposes a signal decides."""
     DEFINITION_KIND_CALLER: _DefinitionKind.ValueType  # 5
     """Which program may call, and what it may do."""
+    DEFINITION_KIND_OVERRIDE: _DefinitionKind.ValueType  # 6
+    """Break-glass: for what a caller may do more, until when."""
 
 class DefinitionKind(_DefinitionKind, metaclass=_DefinitionKindEnumTypeWrapper):
     """DefinitionKind is what is defined."""
@@ -55,6 +57,8 @@ DEFINITION_KIND_MAPPING: DefinitionKind.ValueType  # 4
 """Which purposes a signal decides."""
 DEFINITION_KIND_CALLER: DefinitionKind.ValueType  # 5
 """Which program may call, and what it may do."""
+DEFINITION_KIND_OVERRIDE: DefinitionKind.ValueType  # 6
+"""Break-glass: for what a caller may do more, until when."""
 Global___DefinitionKind: _TypeAlias = DefinitionKind  # noqa: Y015
 
 class _Scope:
@@ -187,7 +191,7 @@ Global___LegalBasis: _TypeAlias = LegalBasis  # noqa: Y015
 
 @_typing.final
 class Definition(_message.Message):
-    """Definition is one version of a purpose, a controller, a notice, a mapping or a caller."""
+    """Definition is one version of a purpose, a controller, a notice, a mapping, a caller or an override."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -202,6 +206,7 @@ class Definition(_message.Message):
     NOTICE_FIELD_NUMBER: _builtins.int
     MAPPING_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: lower-case letters, digits and underscores, 1 to 64 characters. Each kind has names of its own."""
     version: _builtins.int
@@ -240,6 +245,10 @@ class Definition(_message.Message):
     def caller(self) -> Global___Caller:
         """A caller."""
 
+    @_builtins.property
+    def override(self) -> Global___Override:
+        """An override."""
+
     def __init__(
         self,
         *,
@@ -254,12 +263,13 @@ class Definition(_message.Message):
         notice: Global___Notice | None = ...,
         mapping: Global___Mapping | None = ...,
         caller: Global___Caller | None = ...,
+        override: Global___Override | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "content", b"content", "controller", b"controller", "in_force_time", b"in_force_time", "mapping", b"mapping", "notice", b"notice", "purpose", b"purpose", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "content", b"content", "controller", b"controller", "in_force_time", b"in_force_time", "mapping", b"mapping", "notice", b"notice", "override", b"override", "purpose", b"purpose", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "content", b"content", "controller", b"controller", "defined_by", b"defined_by", "in_force_time", b"in_force_time", "mapping", b"mapping", "name", b"name", "notice", b"notice", "purpose", b"purpose", "reason", b"reason", "record_time", b"record_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "content", b"content", "controller", b"controller", "defined_by", b"defined_by", "in_force_time", b"in_force_time", "mapping", b"mapping", "name", b"name", "notice", b"notice", "override", b"override", "purpose", b"purpose", "reason", b"reason", "record_time", b"record_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["purpose", "controller", "notice", "mapping", "caller"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["purpose", "controller", "notice", "mapping", "caller", "override"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
@@ -590,6 +600,56 @@ class Caller(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Caller: _TypeAlias = Caller  # noqa: Y015
+
+@_typing.final
+class Override(_message.Message):
+    """Override is break-glass: a caller may declare a purpose that isn't its own, for a while. Every call under it is recorded as such and
+    raises an alarm. Its first version opens it; a later one closes it before its end, or says what was found when it was reviewed, and changes nothing else.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    caller: _builtins.str
+    """The caller's name; it must be defined."""
+    purpose: _builtins.str
+    """The purpose; it must be defined."""
+    ticket: _builtins.str
+    """Where the incident is kept, 1 to 100 printable characters."""
+    approved_by: _builtins.str
+    """Who approved it, as an id or a role, 1 to 100 printable characters: somebody else than `defined_by`."""
+    closed: _builtins.bool
+    """Whether it was closed before its end."""
+    review: _builtins.str
+    """What was found by whoever looked at what was read under it, at most 500 printable characters; once it is over. Empty: nobody has."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself: within 24 hours."""
+
+    def __init__(
+        self,
+        *,
+        caller: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        ticket: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        closed: _builtins.bool = ...,
+        review: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "caller", b"caller", "closed", b"closed", "end_time", b"end_time", "purpose", b"purpose", "review", b"review", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Override: _TypeAlias = Override  # noqa: Y015
 
 @_typing.final
 class NoticeText(_message.Message):
