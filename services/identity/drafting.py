@@ -119,8 +119,8 @@ class _Writer:
                     link_id=self._loaded.link_ids.pop(node), value_hash=node.value_hash, cause=cause.event_id, shared=shared
                 )
                 self._entry(events.UNLINKED, customer, public, cause)
-            case Merged(merge_id, customer, other):
-                self._merge(merge_id, customer, other)
+            case Merged(merge_id, customer, other, likely):
+                self._merge(merge_id, customer, other, likely)
             case Split(merge_id, customer, other, shared_by_them):
                 cause = self._why.change_near(self._node_of[customer], self._node_of[other])
                 shared_hashes = tuple(node.value_hash for node in shared_by_them)
@@ -128,10 +128,10 @@ class _Writer:
                     split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id, shared_hashes=shared_hashes)
                     self._entry(events.SPLIT, stream, split, cause)
 
-    def _merge(self, merge_id: bytes, customer: bytes, other: bytes) -> None:
+    def _merge(self, merge_id: bytes, customer: bytes, other: bytes, likely: bool) -> None:
         ends = self._node_of[customer], self._node_of[other]
-        cause = self._why.path(*ends)
-        links = self._why.chain(*ends)
+        cause = self._why.path(*ends, likely)
+        links = self._why.chain(*ends, likely)
         weakest = min((link for link in links if link.weight is not None), key=lambda link: link.weight or 0.0, default=None)
         for stream, end in ((customer, other), (other, customer)):
             number = self._loaded.region.known.founding_numbers[end]
@@ -142,7 +142,7 @@ class _Writer:
                 cause=cause.event_id,
                 match_weight=weakest and weakest.weight,
                 match_model=weakest and self._weighed_by(weakest),
-                likely=self._why.only_likely(*ends),
+                likely=likely,
                 chain=tuple(node.namespace for node in along(links, self._node_of[stream])),
             )
             self._entry(events.MERGED, stream, merged, cause)
@@ -204,8 +204,7 @@ class _Writer:
     def _link(self, customer: bytes, node: Node) -> None:
         own = self._node_of.get(customer)
         cause = self._why.path(own, node) if own is not None and own != node else self._first(node)
-        likely = own is not None and self._why.only_likely(own, node)
-        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause.event_id, likely=likely)
+        public = events.IdentifierLinked(namespace=node.namespace, value_hash=node.value_hash, cause=cause.event_id)
         value = events.LinkedValue(value=self._said.get(node.value_hash, ""))
         entry = self._entry(events.LINKED, customer, public, cause, value)
         self._loaded.link_ids[node] = entry.event_id

@@ -66,8 +66,10 @@ def concluded(records: Iterable[Record], node_of: Mapping[bytes, Node]) -> Concl
             links.pop(public.link_id, None)
         elif entry.type_id == events.MERGED.id:
             known.edges[public.merge_id] = entry.stream, public.other
+            known.likely |= {public.merge_id} if public.likely else set()
         elif entry.type_id == events.SPLIT.id:
             known.edges.pop(public.merge_id, None)
+            known.likely.discard(public.merge_id)
     known.links = dict(links.values())
     known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if known.founding_numbers.keys() >= set(ends)}
     known.next_founding_number = max(known.founding_numbers.values(), default=-1) + 1

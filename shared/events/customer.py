@@ -25,7 +25,9 @@ class IdentifierLinked(GraphFact, frozen=True, kw_only=True):
     namespace: str
     value_hash: bytes
     cause: bytes  # id of the event whose identifiers linked it, or of the decision
-    likely: bool = False  # nothing but a match joined it to the customer's first identifier
+    likely: bool = (
+        False  # nothing but a match joined it to the customer's first identifier; not said any more: there a merge stands
+    )
 
 
 class LinkedValue(Personal, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from services.identity.records.likeness import Comparer, Kept, Likeness, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
 from services.identity.tables import erasures, record_tables, views
 from services.stack.stack import Stack
+from shared.events import customer as events
 from shared.events.wire import RawEvent, Unit, decode_unit, encode
 from shared.telemetry import ENVELOPES_BROKEN
 from tests.e2e.client import Platform
@@ -159,6 +160,28 @@ async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(stor
     await check_pages(store.pool)
     assert any(DEFAULT_RULES.matching.band(match.weight, match.witnessed_weight) == "link" for match in facts.matched.values())
     assert facts.matched.keys() < matched(raw, store.vault.lookup_key, cap=len(raw)).matched.keys(), "no block was retired"
+
+
+async def test_a_merge_says_likely_for_as_long_as_nothing_but_a_match_speaks_for_it(store: Store) -> None:
+    unifier, matcher = await writers(store)
+    traits: dict[str, Any] = {"firstName": GIVEN[0], "last_name": SURNAMES[0], "birthday": "1950-01-10"}
+    traits |= {"address": {"street": "1 Lindenallee", "city": "Quedlinburg", "postal_code": "06484"}}
+    said = [
+        test_identity.event_of(str(at), user_id=user, anonymous_id=device, traits=traits)
+        for at, user, device in ((1, "annegret", "phone"), (2, None, "tablet"))
+    ]
+    await unifier.unify(said, 1, [])
+    await settled(unifier, matcher)
+    before = {row["merge_id"]: row["likely"] for row in await store.pool.fetch("SELECT * FROM merges")}
+    assert list(before.values()) == [True]
+    await unifier.unify([test_identity.event_of("3", user_id="annegret", anonymous_id="tablet")], 2, [])
+    after = {row["merge_id"]: row["likely"] for row in await store.pool.fetch("SELECT * FROM merges")}
+    assert (list(after.values()), after.keys().isdisjoint(before)) == ([False], True)
+    units = await store.pool.fetch("SELECT unit FROM outbox ORDER BY number DESC LIMIT 1")
+    told = [
+        entry.type_id for entry in decode_unit(units[0]["unit"]).entries if entry.type_id in (events.SPLIT.id, events.MERGED.id)
+    ]
+    assert told == [events.SPLIT.id, events.SPLIT.id, events.MERGED.id, events.MERGED.id]
 
 
 @pytest.mark.parametrize("seed", range(3))

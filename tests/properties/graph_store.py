@@ -144,6 +144,7 @@ class Store:
         )
         founded = set(region.known.own.values())
         region.known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if not founded.isdisjoint(ends)}
+        region.known.likely = known.likely & region.known.edges.keys()
         return region
 
     def save(self, region: Region) -> None:
@@ -157,6 +158,7 @@ class Store:
         known.next_founding_number = region.known.next_founding_number
         mine_customers = set(region.known.own.values())
         known.edges = {m: e for m, e in known.edges.items() if mine_customers.isdisjoint(e)} | region.known.edges
+        known.likely = (known.likely & known.edges.keys()) - region.known.edges.keys() | region.known.likely
         whole.shared = (whole.shared - inside) | (region.shared & (inside | region.facts.nodes()))
         whole.contested = (whole.contested - inside) | region.contested
         whole.resolving |= region.resolving

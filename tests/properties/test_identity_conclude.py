@@ -1,6 +1,7 @@
 """Laws of what is concluded: it gives the partition, changes nothing twice, and no customer is ever lost."""
 
 from collections import defaultdict
+from dataclasses import replace
 from itertools import count
 
 from hypothesis import example, given
@@ -11,7 +12,7 @@ from services.identity.graph.facts import Evidence, Facts, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Rules
-from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, sightings, take
+from tests.properties.test_identity_resolve import Decision, Sighting, all_rules, decisions, facts_of, sightings, take
 
 
 def strongest(together: frozenset[Node], rules: Rules) -> Node:
@@ -116,6 +117,27 @@ def test_another_order_joins_the_same_identifiers(
     found, same, _ = play(shuffled, decided, rules)
     assert same.groups() == partition.groups()
     assert named_together(found) == named_together(expected)
+
+
+@given(sightings, decisions, all_rules)
+def test_what_is_told_to_be_certain_is_what_no_match_is_needed_for(
+    seen: list[Sighting], decided: list[Decision], rules: Rules
+) -> None:
+    """By the links and the merges that aren't likely, whatever came first: no grant crosses the others (decision 58)."""
+    known, _, _ = play(seen, decided, rules)
+    facts = facts_of(seen, [(kind, found) for kind, found in decided if kind != "matched"])
+    check_certainty(known, divide(facts, rules))
+
+
+def check_certainty(known: Concluded, unmatched: Partition) -> None:
+    """`unmatched` is the partition as if nothing matched."""
+    sure = replace(known, edges={merge_id: ends for merge_id, ends in known.edges.items() if merge_id not in known.likely})
+    parts = {customer: part for part in customers_together(sure) for customer in part}
+    certain = unmatched.group_of
+    for node, customer in known.links.items():
+        for other, its_customer in known.links.items():
+            joined = node == other or (node in certain and other in certain and certain[node] is certain[other])
+            assert (parts[customer] == parts[its_customer]) is joined
 
 
 def named_together(known: Concluded) -> set[frozenset[Node]]:

@@ -1,6 +1,7 @@
 """Laws of the incremental graph: loading only what some facts touch gives what all facts together give."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import msgspec
 from hypothesis import given
@@ -13,7 +14,7 @@ from services.identity.graph.region import Seen
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.graph_store import Store
-from tests.properties.test_identity_conclude import customers_together
+from tests.properties.test_identity_conclude import check_certainty, customers_together
 from tests.properties.test_identity_resolve import (
     CROWDED,
     TIGHT,
@@ -79,6 +80,7 @@ def check(
             same = expected.group_of[node] is expected.group_of[other]
             assert (joined[links[node]] == joined[links[other]]) is same
     assert links.keys() == somebodys(expected, store.whole.resolving)
+    check_certainty(store.whole.known, divide(replace(facts, matched={}), store.rules))
 
 
 def somebodys(partition: Partition, resolving: Collection[Node]) -> set[Node]:

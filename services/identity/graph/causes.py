@@ -77,25 +77,17 @@ class Causes:
             for node in together:
                 self._seen_with.setdefault(node, []).append(together)
 
-    def chain(self, one: Node, other: Node) -> list[Link]:
-        """As `chain`."""
-        return chain(self._links, one, other)
-
-    def only_likely(self, one: Node, other: Node) -> bool:
-        """Whether nothing joins the two without a match."""
-        return one != other and self._matched and not chain(self._certain, one, other)
-
-    @cached_property
-    def _matched(self) -> bool:
-        return any(link.weight is not None for links in self._links.values() for link in links)
+    def chain(self, one: Node, other: Node, likely: bool = False) -> list[Link]:
+        """As `chain`; by a match only between those that are no more than likely one."""
+        return chain(self._links if likely else self._certain, one, other)
 
     @cached_property
     def _certain(self) -> dict[Node, list[Link]]:
         return {node: [link for link in links if link.weight is None] for node, links in self._links.items()}
 
-    def path(self, one: Node, other: Node) -> Evidence:
+    def path(self, one: Node, other: Node, likely: bool = False) -> Evidence:
         """The event or decision that completed the chain: the latest of its evidence."""
-        found = [link.evidence or self._decided.get(pair(link.strong, link.weak)) for link in self.chain(one, other)]
+        found = [link.evidence or self._decided.get(pair(link.strong, link.weak)) for link in self.chain(one, other, likely)]
         evidence = [one for one in found if one is not None]
         return max(evidence) if evidence else self._otherwise
 

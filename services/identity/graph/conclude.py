@@ -3,6 +3,10 @@
 A customer is the stream of one identifier, founded when an event first resolves by it, and for ever its own. Identifiers that
 no event resolves by are linked to a customer of their group. A merge is an edge; a split takes it away, and nothing moves.
 
+What evidence or people join, without any match, is certainly one (`graph/certain`): each such part of a group has a customer, its identifiers are
+linked to one of its own, and a merge says whether it joins two of a part or two parts, which are only likely one. A merge that says
+otherwise than the facts is taken back, and another is made.
+
 Who has a customer is a function of facts too (`_has_customer`). What founded one while it was somebody's by itself is unlinked
 from it when it is nobody's any more: the customer stays, empty, and is its own again when it comes back.
 """
@@ -11,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from services.identity.graph.certain import Trees, certain_parts
 from services.identity.graph.facts import Node
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import Rules
@@ -37,9 +42,12 @@ class Unlinked(NamedTuple):
 
 
 class Merged(NamedTuple):
+    """`likely`: nothing but a match joins the two."""
+
     merge_id: bytes
     customer: bytes
     other: bytes
+    likely: bool = False
 
 
 class Split(NamedTuple):
@@ -63,6 +71,7 @@ class Concluded:
     founding_numbers: dict[bytes, int] = field(default_factory=dict)
     edges: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # by merge id; a forest
     next_founding_number: int = 0
+    likely: set[bytes] = field(default_factory=set)  # of the merges, those that nothing but a match speaks for
 
     def canonical(self) -> dict[bytes, bytes]:
         """{customer: the oldest of those that merges join to it}."""
@@ -100,10 +109,12 @@ def evolve(known: Concluded, conclusion: Conclusion) -> None:
             known.links[node] = customer
         case Unlinked(_, node, _):
             del known.links[node]
-        case Merged(merge_id, customer, other):
+        case Merged(merge_id, customer, other, likely):
             known.edges[merge_id] = customer, other
+            known.likely |= {merge_id} if likely else set()
         case Split(merge_id, _, _, _):
             del known.edges[merge_id]
+            known.likely.discard(merge_id)
 
 
 def conclude(
@@ -122,15 +133,17 @@ def conclude(
             evolve(known, conclusion)
             concluded.append(conclusion)
 
-    founders = set(resolving)
-    take(_splits(known, partition, newly_shared))
-    take(_unlinks(known, partition, founders, newly_shared))
+    founders, part_of = set(resolving), certain_parts(partition)
+    take(_splits(known, partition, part_of, newly_shared))
+    take(_unlinks(known, partition, part_of, founders, newly_shared))
     groups = {id(group): group for group in partition.group_of.values()}
     for nodes in sorted(sorted(group.nodes, key=lambda node: (rules.rank(node.namespace), node)) for group in groups.values()):
         if _has_customer(nodes, founders, partition.shared):
-            take(_foundings(known, nodes, founders, new_id))
-            take(_links(known, nodes))
-            take(_merges(known, nodes, new_id))
+            for part in _parts(nodes, part_of):
+                take(_foundings(known, part, founders, new_id))
+                take(_links(known, part))
+                take(_merges(known, part, new_id))
+            take(_merges(known, nodes, new_id, likely=True))
     return concluded
 
 
@@ -139,15 +152,33 @@ def _has_customer(group: Collection[Node], founders: Collection[Node], shared: C
     return len(group) > 1 or any(node in founders or node not in shared for node in group)
 
 
-def _group_of_customer(known: Concluded, partition: Partition) -> dict[bytes, int]:
-    return {customer: id(partition.group_of[node]) for node, customer in known.own.items() if node in partition.group_of}
+def _parts(nodes: list[Node], part_of: Mapping[Node, Node]) -> Collection[list[Node]]:
+    """Of a group, in the order of its identifiers."""
+    parts: dict[Node, list[Node]] = {}
+    for node in nodes:
+        parts.setdefault(part_of[node], []).append(node)
+    return parts.values()
 
 
-def _splits(known: Concluded, partition: Partition, newly_shared: Collection[Node]) -> Iterator[Conclusion]:
-    group_of, shared = _group_of_customer(known, partition), _by_cluster(known, newly_shared)
+def _splits(
+    known: Concluded, partition: Partition, part_of: Mapping[Node, Node], newly_shared: Collection[Node]
+) -> Iterator[Conclusion]:
+    """Merges of what is two, and those that say likely of what is certain, or the other way around, or that others say already."""
+    places, shared, joined = _places(known, part_of), _by_cluster(known, newly_shared), Trees[Node]()
     for merge_id, (customer, other) in sorted(known.edges.items()):
-        if (group := group_of.get(customer)) is None or group != group_of.get(other):
+        one, two = places.get(customer), places.get(other)
+        if (
+            one is None
+            or two is None
+            or partition.group_of[one] is not partition.group_of[two]
+            or not (joined.join(one, two) if merge_id in known.likely else one == two)
+        ):
             yield Split(merge_id, customer, other, shared.get(customer, ()))
+
+
+def _places(known: Concluded, part_of: Mapping[Node, Node]) -> dict[bytes, Node]:
+    """By customer the part that it is of."""
+    return {customer: part_of[node] for node, customer in known.own.items() if node in part_of}
 
 
 def _by_cluster(known: Concluded, nodes: Collection[Node]) -> dict[bytes, tuple[Node, ...]]:
@@ -162,18 +193,22 @@ def _by_cluster(known: Concluded, nodes: Collection[Node]) -> dict[bytes, tuple[
 
 
 def _unlinks(
-    known: Concluded, partition: Partition, founders: Collection[Node], newly_shared: Collection[Node]
+    known: Concluded,
+    partition: Partition,
+    part_of: Mapping[Node, Node],
+    founders: Collection[Node],
+    newly_shared: Collection[Node],
 ) -> Iterator[Conclusion]:
-    group_of = _group_of_customer(known, partition)
+    places = _places(known, part_of)
     for node, customer in sorted(known.links.items()):
         group = partition.group_of.get(node)  # none: no fact is left that says anything of it
-        theirs = group is not None and group_of.get(customer) == id(group)
+        theirs = group is not None and places.get(customer) == part_of[node]
         if group is None or not theirs or not _has_customer(group.nodes, founders, partition.shared):
             yield Unlinked(customer, node, node in newly_shared)
 
 
 def _foundings(known: Concluded, nodes: list[Node], founders: set[Node], new_id: NewId) -> Iterator[Conclusion]:
-    """`nodes` are a group, strongest first."""
+    """`nodes` are a part, strongest first."""
     wanted = [node for node in nodes if node in founders and node not in known.own]
     if not wanted and not any(node in known.own for node in nodes):
         wanted = nodes[:1]
@@ -193,14 +228,14 @@ def _links(known: Concluded, nodes: list[Node]) -> Iterator[Conclusion]:
                 yield Linked(known.own.get(node, home), node)
 
 
-def _merges(known: Concluded, nodes: list[Node], new_id: NewId) -> Iterator[Conclusion]:
-    """Joins what hangs together already to the oldest customer, by one edge each."""
+def _merges(known: Concluded, nodes: list[Node], new_id: NewId, likely: bool = False) -> Iterator[Conclusion]:
+    """Joins what hangs together already to the oldest customer, by one edge each; first a part, then the parts of a group."""
     customers = sorted((known.own[node] for node in nodes if node in known.own), key=known.founding_numbers.__getitem__)
     forest, mine = Forest(known.founding_numbers), set(customers)
-    for customer, other in known.edges.values():
-        if customer in mine and other in mine:
+    for merge_id, (customer, other) in known.edges.items():
+        if customer in mine and other in mine and (likely or merge_id not in known.likely):
             forest.join(customer, other)
     for customer in customers[1:]:
         if forest.root(customer) == customer:
-            yield Merged(new_id(), customers[0], customer)
+            yield Merged(new_id(), customers[0], customer, likely)
             forest.join(customers[0], customer)

@@ -100,7 +100,8 @@ CREATE INDEX former_links_by_customer ON former_links (customer);
 CREATE TABLE merges (
     merge_id bytea PRIMARY KEY,
     customer bytea NOT NULL,
-    other    bytea NOT NULL
+    other    bytea NOT NULL,
+    likely   bool  NOT NULL -- nothing but a match joins the two
 );
 CREATE INDEX merges_by_customer ON merges (customer);
 CREATE INDEX merges_by_other ON merges (other);

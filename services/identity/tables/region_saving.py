@@ -84,10 +84,12 @@ async def _save_merges(connection: Any, settled: Settled) -> None:
         await connection.execute("DELETE FROM merges WHERE merge_id = ANY($1::bytea[])", undone)
     if made:
         await connection.execute(
-            "INSERT INTO merges (merge_id, customer, other) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])",
+            """INSERT INTO merges (merge_id, customer, other, likely)
+               SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bool[])""",
             [merged.merge_id for merged in made],
             [merged.customer for merged in made],
             [merged.other for merged in made],
+            [merged.likely for merged in made],
         )
 
 

@@ -275,8 +275,9 @@ async def _load_customers(pool: Any, loaded: Loaded) -> None:
         customers,
     ):
         loaded.proposals[row["proposal_id"]] = row["customer"], row["other"]
-    for row in await pool.fetch("SELECT merge_id, customer, other FROM merges WHERE customer = ANY($1::bytea[])", customers):
+    for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", customers):
         known.edges[row["merge_id"]] = row["customer"], row["other"]
+        known.likely |= {row["merge_id"]} if row["likely"] else set()
 
 
 async def _identifiers(pool: Any, hashes: Collection[bytes]) -> list[Any]:
