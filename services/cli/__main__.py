@@ -41,6 +41,7 @@ from services.cli.rights_report.command import report
 from services.cli.segment_watch import watch as watch_segment
 from services.cli.status import status
 from services.cli.training import train
+from services.cli.who_read import exposures, re_derive, uses, who_read
 
 
 class FailuresAsExitCodes(TyperGroup):
@@ -81,7 +82,8 @@ def about(
 
     With --json: one document, or one line per item where items stream
     (profile timeline, history, watch and rules list, identity history, proposals and decisions, segments,
-    parked list and discard).
+    parked list and discard, audit who-read, uses and
+    exposures).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -119,6 +121,10 @@ segments.app.command()(watch_segment)
 app.add_typer(segments.app, name="segments")
 app.add_typer(sources.app, name="sources")
 app.add_typer(plans.app, name="plans")
+audit.app.command()(who_read)
+audit.app.command()(uses)
+audit.app.command()(exposures)
+audit.app.command("re-derive")(re_derive)
 app.add_typer(audit.app, name="audit")
 app.add_typer(lake.app, name="lake")
 app.add_typer(vault.app, name="vault")

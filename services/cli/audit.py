@@ -60,13 +60,13 @@ def verify(
     only checkpoints that were kept elsewhere (`c360 audit checkpoints -o FOLDER`) tell, with --kept FOLDER.
     """
     from services.cli import verify as checks
-    from services.cli.endpoints import SERVICES
+    from services.cli.endpoints import LOGS
 
     notes = checks.read_kept(kept or [])
     keys: dict[str, bytes] = {}
     unused = list(notes)
     with _progress() as progress:
-        checked = [part for service in SERVICES for part in checks.check_log(service, keys, key, unused, progress, timeout_s)]
+        checked = [part for log in LOGS for part in checks.check_log(log, keys, key, unused, progress, timeout_s)]
     checked += checks.unmatched(unused)
     if key is None and len(set(keys.values())) > 1:
         raise Misused("KEYS_DIFFER", "the services don't sign with the same key; say with --key which one is right")
@@ -87,12 +87,12 @@ def checkpoints(
 ) -> None:
     """Sign what every partition of every log is now. Keep the answer where the operators of the system can't write."""
     from services.cli.client import connect
-    from services.cli.endpoints import SERVICES
+    from services.cli.endpoints import LOGS
     from services.cli.remote_log import RemoteLog
 
-    for service in SERVICES:
+    for name, service in LOGS.items():
         with connect(service) as channel:
-            log = RemoteLog(channel, timeout_s)
+            log = RemoteLog(channel, timeout_s, name)
             for found in log.describe().partitions:
                 note = log.checkpoint(found.partition)
                 if folder is None:
@@ -100,7 +100,7 @@ def checkpoints(
                     continue
                 folder.mkdir(parents=True, exist_ok=True)
                 size = note.split("\n")[1]
-                (folder / f"{service}-{found.partition}-{size}.checkpoint").write_text(note)
+                (folder / f"{name}-{found.partition}-{size}.checkpoint").write_text(note)
 
 
 @app.command()

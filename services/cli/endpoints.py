@@ -9,12 +9,14 @@ import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from services.cli.errors import Misused, NotReachable
 
 Service = Literal["ingest", "identity", "profile", "consent"]
 SERVICES: tuple[Service, ...] = get_args(Service)
+# Whose each log is. It has the name of its service, but for one.
+LOGS: Final[Mapping[str, Service]] = {**{service: service for service in SERVICES}, "disclosures": "profile"}
 
 DEFAULT_ADDRESSES: Mapping[Service, str] = {
     "ingest": "127.0.0.1:50051",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from c360.log.v1 import log_pb2 as pb
 
 from services.cli.client import connect
-from services.cli.endpoints import SERVICES, Service
+from services.cli.endpoints import LOGS, SERVICES
 from services.cli.errors import Misused
 from services.cli.remote_log import RemoteLog, to_head
 from shared.log.audit import PartitionAudit
@@ -40,26 +40,26 @@ class Progress(NamedTuple):
 
 
 def check_log(
-    service: Service, keys: dict[str, bytes], key: bytes | None, kept: list[str], progress: Progress, timeout_s: float
+    log_name: str, keys: dict[str, bytes], key: bytes | None, kept: list[str], progress: Progress, timeout_s: float
 ) -> list[Checked]:
     """All partitions of one log. `keys` collects the services' keys; `kept` are checkpoints that the auditor has from before,
     and those of this log are taken out."""
-    with connect(service) as channel:
-        log = RemoteLog(channel, timeout_s)
+    with connect(LOGS[log_name]) as channel:
+        log = RemoteLog(channel, timeout_s, log_name)
         described = log.describe()
-        keys[service] = described.public_key
+        keys[LOGS[log_name]] = described.public_key
         heads = {found.partition for found in described.partitions}
         checked = [
-            _check_partition(log, service, found, key or described.public_key, described.partition_count, kept, progress)
+            _check_partition(log, log_name, found, key or described.public_key, described.partition_count, kept, progress)
             for found in described.partitions
         ]
         for partition in sorted({*range(described.partition_count)} - heads):
             checked.append(
-                _wrong(f"{service}/{partition}", "PARTITION_MISSING", "its head is gone, so nothing in it can be checked")
+                _wrong(f"{log_name}/{partition}", "PARTITION_MISSING", "its head is gone, so nothing in it can be checked")
             )
         for partition in sorted({*described.stored_partitions} - {*range(described.partition_count)}):
             said = f"the log has {described.partition_count} partitions, and its tables have something of this one"
-            checked.append(_wrong(f"{service}/{partition}", "PARTITION_UNEXPECTED", said))
+            checked.append(_wrong(f"{log_name}/{partition}", "PARTITION_UNEXPECTED", said))
         return checked
 
 

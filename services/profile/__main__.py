@@ -14,7 +14,7 @@ from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_se
 from c360.profile.v1.segment_pb2_grpc import add_SegmentServiceServicer_to_server
 from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
 
-from services.profile.api.disclosing import ReadyReads
+from services.profile.api.disclosing import ReadyReads, answering
 from services.profile.api.disclosures import SERVICE_NAME as DISCLOSURES
 from services.profile.api.disclosures import DisclosureApi
 from services.profile.api.etags import Tag, tagger
@@ -32,7 +32,6 @@ from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor, make_app
 from services.profile.replay import Replayer
 from services.profile.tables.editions import watch
-from services.profile.who_read import WhoRead
 from shared import bus
 from shared.access_tokens import TokenFile
 from shared.bus.callers import follow_callers
@@ -43,7 +42,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
-from shared.rpc.log import serve_log
+from shared.rpc.log import log_of, serve_logs
 from shared.rpc.parked import SERVICE_NAME as PARKED
 from shared.rpc.parked import ParkedApi
 from shared.rpc.security import secure
@@ -60,12 +59,16 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     client = await bus.connect(settings.nats_url, "profile")
     disclosed_pool = await open_pool(settings.database_url, "disclosures")
     parts = compose(settings, pool, vault, client)
-    disclosures = compose_disclosures(parts, disclosed_pool)
+    disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
     await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     _answer(server, parts, disclosures, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
     doors = _open_http(settings, parts, disclosures, keyring)
-    checkpoints = serve_log(server, pool, "profile", keyring, now_us, settings.partitions, parts.states.version_of)
+    logs = (
+        log_of(pool, "profile", keyring, now_us, settings.partitions, parts.states.version_of),
+        log_of(disclosed_pool, "disclosures", keyring, now_us),
+    )
+    serve_logs(server, *logs)
 
     async def become_ready() -> None:
         await parts.consent.informed.wait()
@@ -84,7 +87,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("keep snapshots", parts.snapshotter.run),
             keep_going("keep memberships", parts.keeper.run),
             keep_going("keep memberships of who takes long", parts.keeper.late.run),
-            keep_going("sign checkpoints", checkpoints.run, server.halt),
+            *(keep_going(f"sign checkpoints of {log.log}", log.checkpoints.run, server.halt) for log in logs),
             keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             heed(client, vault, parts.on_destroyed, parts.held.clear),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),
@@ -128,7 +131,8 @@ def _answer(server: RpcServer, parts: Parts, disclosures: Disclosures, replayer:
     )
     ready = ReadyReads(parts.ready, disclosures.disclosing, "GetProfile")
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
-    disclosing = DisclosureApi(parts.profiles, WhoRead(disclosures.log, parts.held))
+    rederiving = disclosures.rederive(answering(tag))
+    disclosing = DisclosureApi(parts.profiles, disclosures.who_read, disclosures.exposures, rederiving)
     server.add(add_DisclosureServiceServicer_to_server, disclosing, DISCLOSURES)
     history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress, disclosed)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")

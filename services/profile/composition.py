@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nats.aio.client import Client
@@ -21,6 +22,7 @@ from services.profile.disclosing import Disclosing
 from services.profile.domain.state import Held
 from services.profile.explaining import Explaining
 from services.profile.exports import Exports
+from services.profile.exposures import Exposures
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
 from services.profile.lapses import Lapses
@@ -33,6 +35,7 @@ from services.profile.past_members import PastMembers
 from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
+from services.profile.rederiving import Answer, Rederiving
 from services.profile.sides import Sides
 from services.profile.simulating import Simulation
 from services.profile.snapshotting import Snapshotter
@@ -51,6 +54,7 @@ from services.profile.timelines import Timelines
 from services.profile.visibility import Visibility
 from services.profile.walking import Walks
 from services.profile.watches import Watches
+from services.profile.who_read import WhoRead
 from shared.bus.enforcement import Lease
 from shared.config import Settings
 from shared.events.consent import PurposeDefined
@@ -119,21 +123,30 @@ class Parts:
 class Disclosures:
     """What writes down what is read, and its log."""
 
-    log: DisclosureLog
     disclosing: Disclosing
     disclosed: Disclosed
+    log: DisclosureLog
+    who_read: WhoRead
+    exposures: Exposures
+    rederive: Callable[[Answer], Rederiving]  # with what makes answers at the edge
 
 
-def compose_disclosures(parts: Parts, pool: Any) -> Disclosures:
-    """`pool`'s search path names the schema of disclosures."""
-    log = DisclosureLog(pool, now_us, id_maker(now_us))
+def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disclosed: Any) -> Disclosures:
+    """`disclosed` is a pool whose search path names the schema of disclosures."""
+    log, decisions = DisclosureLog(disclosed, now_us, id_maker(now_us)), parts.profiles.permission.decisions
     disclosing = Disclosing(log.write, now_us)
 
     def consent_known() -> int:
         return parts.progress.applied("consent")
 
+    who_read = WhoRead(log, parts.held)
     return Disclosures(
-        log, disclosing, Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known)
+        disclosing=disclosing,
+        disclosed=Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known),
+        log=log,
+        who_read=who_read,
+        exposures=Exposures(who_read, parts.profiles, parts.held, decisions),
+        rederive=partial(Rederiving, parts.profiles, Consents(pool, settings.partitions), decisions, LogReader(pool)),
     )
 
 

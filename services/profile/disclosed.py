@@ -29,6 +29,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     rules_version: int = 0
     instant: Instant = NOW
     tag: str = ""
+    mask: Collection[str] = ()
 
 
 class Disclosed:
@@ -87,7 +88,9 @@ class Disclosed:
     def given(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Shown) -> Given:
         withheld = withheld_names(shown.withheld)
         terms = self._terms(call, purpose, "partial" if withheld else "permit")
-        terms = msgspec.structs.replace(terms, fields=plain(shown.fields), withheld=withheld, rules_version=shown.rules_version)
+        terms = msgspec.structs.replace(
+            terms, fields=plain(shown.fields), withheld=withheld, rules_version=shown.rules_version, mask=plain(shown.mask)
+        )
         return Given(
             terms,
             tuple(shown.members),

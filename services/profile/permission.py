@@ -1,6 +1,6 @@
 """What customers permit at this moment, by the decisions that are bound to their identifiers."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import msgspec
 
@@ -15,6 +15,9 @@ from shared.consent_rule import Case, judge, judge_point
 from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
+
+# By identifier hash, what holds at this moment. Raises Unavailable (CONSENT_NOT_CONFIRMED).
+Decisions = Callable[[Collection[bytes]], Awaitable[dict[bytes, list[KnownDecision]]]]
 
 
 class Permission:

@@ -68,6 +68,11 @@ class WhoRead:
         # What is read is recorded later: where events of before `since` come, no read of then follows.
         return await _stretch([one for one in records if one.recorded_at >= wanted.since], takes, before, limit)
 
+    async def at(self, place: Place) -> Placed | None:
+        record = await self._log.at(place[0])
+        reads = list(unpacked(record.entry.public())) if record else []
+        return Placed(place, reads[place[1]]) if place[1] < len(reads) else None
+
     async def of_decision(self, decision_id: bytes, before: Place | None, limit: int) -> Stretch:
         records = await self._log.of_decisions([decision_id], _end(before), EVENTS_AT_MOST)
         return await _stretch(records, lambda one: decision_id in one.given.evidence, before, limit)

@@ -12,7 +12,7 @@ from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub, add_ProfileServ
 from c360.profile.v1.watch_pb2_grpc import WatchServiceStub, add_WatchServiceServicer_to_server
 from nats.aio.client import Client
 
-from services.profile.api.disclosing import ReadyReads, WatchDisclosures
+from services.profile.api.disclosing import ReadyReads, WatchDisclosures, answering
 from services.profile.api.disclosures import DisclosureApi
 from services.profile.api.etags import tagger
 from services.profile.api.profile import ProfileApi
@@ -21,7 +21,6 @@ from services.profile.composition import Disclosures, Parts, ProfileSettings, co
 from services.profile.disclosing import Call
 from services.profile.replay import Replayer
 from services.profile.tables.snapshots import SNAPSHOT_EVERY
-from services.profile.who_read import WhoRead
 from services.stack.stack import Stack
 from shared import bus
 from shared.config import read_settings
@@ -84,7 +83,7 @@ class Inside:
         client = await bus.connect(settings.nats_url, "test")
         parts, server = compose(settings, pool, vault, client, snapshot_every), RpcServer("127.0.0.1:0")
         disclosed_pool = await open_pool(settings.database_url, "disclosures")
-        disclosures = compose_disclosures(parts, disclosed_pool)
+        disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
         replayer = Replayer(settings.database_url, vault, settings.partitions)
         api = ProfileApi(
             parts.profiles,
@@ -101,7 +100,8 @@ class Inside:
         server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
         watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress, disclosures.disclosed)
         server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
-        disclosing = DisclosureApi(parts.profiles, WhoRead(disclosures.log, parts.held))
+        rederiving = disclosures.rederive(answering(tagger(vault.lookup_key)))
+        disclosing = DisclosureApi(parts.profiles, disclosures.who_read, disclosures.exposures, rederiving)
         server.add(add_DisclosureServiceServicer_to_server, disclosing, "c360.profile.v1.DisclosureService")
         await server.start()
         await parts.recorder.load()

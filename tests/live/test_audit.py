@@ -31,6 +31,7 @@ def test_a_log_that_nobody_touched_is_right(audited: Audited) -> None:
         "profile/2",
         "profile/3",
         "consent/0",
+        "disclosures/0",
     ]
     assert sum(part["events"] for part in found["partitions"]) > 50
     assert set(found["public_keys"].values()) == {audited.key}
@@ -74,6 +75,12 @@ def test_one_byte_of_an_event(audited: Audited, flip: str) -> None:
         ).fetchone()
         assert changed is not None
         assert audited.findings() == [(f"profile/{partition}", "EVENT_ALTERED", changed["pos"], changed["pos"])]
+
+
+def test_who_read_what_can_not_be_altered_either(audited: Audited) -> None:
+    with audited.tampering("disclosures") as connection:
+        connection.execute("UPDATE events SET header = set_byte(header, 20, get_byte(header, 20) # 1) WHERE pos = 0")
+        assert audited.findings() == [("disclosures/0", "EVENT_ALTERED", 0, 0)]
 
 
 def test_one_byte_of_a_leaf_or_of_recorded_time(audited: Audited) -> None:

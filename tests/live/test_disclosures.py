@@ -10,13 +10,15 @@ import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import disclosure_pb2
 from c360.profile.v1 import profile_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.stack.stack import Stack
 from shared.events.disclosures import DisclosuresRecorded
 from shared.ids import to_text
+from shared.instants import from_timestamp, now_us
 from shared.rpc.errors import reason_of
 from tests.live.inside import Inside, erased, founded, identified, merged
-from tests.live.test_ready import Shown
+from tests.live.test_ready import EMAIL, Shown
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -182,3 +184,68 @@ async def test_what_a_watcher_is_sent_is_told_and_nothing_else(shown: Shown) -> 
         ("WatchProfile", disclosure_pb2.VERDICT_PERMIT, 1),
         ("WatchProfile", disclosure_pb2.VERDICT_PERMIT, 1),
     ]
+
+
+async def rederived(shown: Shown, found: disclosure_pb2.Disclosure) -> tuple[bool, list[str]]:
+    request = disclosure_pb2.RederiveDisclosureRequest(disclosure_id=found.disclosure_id)
+    answer = await shown.inside.disclosed.RederiveDisclosure(request)
+    assert answer.disclosure == found
+    return answer.agrees, list(answer.fields)
+
+
+async def test_every_answer_can_be_made_again_whatever_came_after(shown: Shown) -> None:
+    await read(shown, "first")
+    await read(shown, "masked", read_mask=FieldMask(paths=["customer_id", "traits.city"]))
+    await shown.inside.record([identified(shown.stream, shown.keys[shown.stream], 2, city="Bremen", email=EMAIL)])
+    await read(shown, "second")
+    await shown.inside.record([founded(shown.other, 2), identified(shown.other, shown.keys[shown.other], 3, city="Hull")])
+    await shown.inside.record(merged(shown.stream, shown.other, 2))
+    await shown.decide("granted", confirmed=True)
+    await read(shown, "third")
+    await shown.purpose(2, "email")
+    await read(shown, "fourth")
+    await shown.decide("withdrawn")
+    await shown.inside.record([identified(shown.stream, shown.keys[shown.stream], 4, city="Rome")])
+    fields = {"first": ["city"], "masked": ["city"], "second": ["city", "email"], "third": ["city", "email"], "fourth": ["email"]}
+    found = await who_read(shown)
+    assert {one.caller for one in found} == fields.keys()
+    for one in found:
+        assert await rederived(shown, one) == (True, fields[one.caller]), one.caller
+
+
+async def test_of_who_was_erased_an_answer_can_not_be_made_again_and_it_is_said(shown: Shown) -> None:
+    await read(shown)
+    await shown.inside.vault.destroy([shown.stream], 1)
+    shown.inside.parts.on_destroyed([shown.stream])
+    [found] = await who_read(shown)
+    answer = await shown.inside.disclosed.RederiveDisclosure(
+        disclosure_pb2.RederiveDisclosureRequest(disclosure_id=found.disclosure_id)
+    )
+    assert (answer.agrees, answer.redacted_events > 0) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("disclosure_id", "reason"),
+    [("x", "DISCLOSURE_ID_INVALID"), ("9.9", "DISCLOSURE_UNKNOWN"), ("0.9", "DISCLOSURE_UNKNOWN"), ("0.0", "NOT_DERIVABLE")],
+)
+async def test_what_can_not_be_made_again_is_refused_with_its_reason(shown: Shown, disclosure_id: str, reason: str) -> None:
+    named: Any = {"customer": CustomerRef(customer_id=to_text(shown.stream)), "purpose": "news"}
+    await shown.inside.calls.LookupCustomer(pb.LookupCustomerRequest(**named))
+    with pytest.raises(grpc.RpcError) as refused:
+        await shown.inside.disclosed.RederiveDisclosure(disclosure_pb2.RederiveDisclosureRequest(disclosure_id=disclosure_id))
+    assert reason_of(refused.value) == reason
+
+
+async def test_what_was_given_out_between_a_withdrawal_and_its_enforcement_is_told(shown: Shown) -> None:
+    await read(shown, "before")
+    withdrawn_at = now_us()
+    await read(shown, "between")
+    await shown.decide("withdrawn", decided_at=withdrawn_at)
+    assert await read(shown, "refused") == "CONSENT_WITHDRAWN"
+    await shown.decide("granted")
+    await read(shown, "after")
+    request = disclosure_pb2.ListExposuresRequest(customer=CustomerRef(customer_id=to_text(shown.stream)))
+    [exposed] = (await shown.inside.disclosed.ListExposures(request)).exposures
+    assert (exposed.disclosure.caller, exposed.outcome) == ("between", "withdrawn")
+    assert from_timestamp(exposed.decide_time) == withdrawn_at < from_timestamp(exposed.disclosure.read_time)
+    assert from_timestamp(exposed.record_time) > from_timestamp(exposed.disclosure.read_time)

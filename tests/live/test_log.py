@@ -182,10 +182,10 @@ async def test_of_two_writers_that_race_one_is_fenced_and_nothing_is_half_writte
 CHANGES = ("UPDATE {} SET partition = 9", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(("service", "log"), [*((service, service) for service in SERVICES), ("profile", "disclosures")])
 @pytest.mark.parametrize("table", ["events", "merkle_nodes", "checkpoints"])
-async def test_no_services_role_can_change_history(servers: Stack, service: str, table: str) -> None:
-    pool = await open_pool(servers.environment_of(service)["C360_DATABASE_URL"], service)
+async def test_no_services_role_can_change_history(servers: Stack, service: str, log: str, table: str) -> None:
+    pool = await open_pool(servers.environment_of(service)["C360_DATABASE_URL"], log)
     assert await pool.fetchval(f"SELECT count(*) FROM {table}") >= 0
     for change in CHANGES:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -51,6 +51,7 @@ async def results(
     mask: Mask,
     tag: Tag,
     instant: Instant,
+    paths: Sequence[str],
 ) -> Made:
     """What doesn't fit into the answer any more is refused (BATCH_FULL)."""
     found, shown, pieces = list[pb.ProfileResult](), dict[int, Shown](), Pieces(MADE_AT_ONCE_BYTES)
@@ -58,7 +59,7 @@ async def results(
     for place, (query, outcome) in enumerate(zip(queries, outcomes, strict=True)):
         shown_of_it: Shown | None = None
         if size_bytes <= ANSWER_BYTES:
-            result, shown_of_it = _result(query, outcome, purpose, mask, tag, instant)
+            result, shown_of_it = _result(query, outcome, purpose, mask, tag, instant, paths)
             size_bytes += result.ByteSize()
             await pieces.done(result.ByteSize())
         if found and size_bytes > ANSWER_BYTES:
@@ -74,13 +75,19 @@ def _full() -> LimitExceeded:
 
 
 def _result(
-    query: pb.ProfileQuery, outcome: Seen | CustomerError, purpose: PurposeDefined, mask: Mask, tag: Tag, instant: Instant
+    query: pb.ProfileQuery,
+    outcome: Seen | CustomerError,
+    purpose: PurposeDefined,
+    mask: Mask,
+    tag: Tag,
+    instant: Instant,
+    paths: Sequence[str],
 ) -> tuple[pb.ProfileResult, Shown | None]:
     if isinstance(outcome, CustomerError):
         return pb.ProfileResult(refusal=refusal_message(outcome)), None
     message = profile_message(outcome.profile, purpose, outcome.verified, mask)
     etag = tag(message, outcome.profile.rules, purpose, mask)
-    shown = shown_of(message, outcome.profile, instant, etag)
+    shown = shown_of(message, outcome.profile, instant, etag, paths)
     if etag == query.unless_etag:
         return pb.ProfileResult(etag=etag, not_modified=True), shown
     return pb.ProfileResult(profile=message, etag=etag), shown

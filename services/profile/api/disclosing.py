@@ -15,15 +15,21 @@ from c360.profile.v1.history_pb2 import (
     SegmentChange,
     TraitChange,
 )
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from services.profile.api.etags import Tag
+from services.profile.api.masks import mask_of
+from services.profile.api.messages import profile_message
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Refused
 from services.profile.disclosed import Disclosed, Shown
 from services.profile.disclosing import Call, Disclosing
+from services.profile.domain.disclosure import plain
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.profile import Profile
 from services.profile.reading import Reading, noted
 from services.profile.ready import Ready, ReadyAnswers
+from services.profile.rederiving import Answer, Answered
 from services.profile.timelines import Stretch
 from services.profile.watches import Look
 from shared.events.consent import PurposeDefined
@@ -37,21 +43,37 @@ def call_of(name: str, context: Any) -> Call:
     return Call(name, caller_of(context), request_id_of(context))
 
 
-def shown_of(message: pb.Profile, profile: Profile, instant: Instant = NOW, tag: str = "") -> Shown:
+def shown_of(message: pb.Profile, profile: Profile, instant: Instant = NOW, tag: str = "", mask: Collection[str] = ()) -> Shown:
     """Of a profile as it is sent."""
     return Shown(
         members=profile.record.members,
-        fields={*message.traits, *(f"identifier:{one.namespace}" for one in message.identifiers)},
+        fields=fields_of(message),
         withheld=[(one.field, one.reason) for one in message.withheld],
         positions=profile.positions,
         rules_version=profile.rules.version,
         instant=instant,
         tag=tag,
+        mask=mask,
     )
 
 
 def verdict_of(message: pb.Profile) -> Verdict.ValueType:
     return Verdict.VERDICT_PARTIAL if message.withheld else Verdict.VERDICT_PERMIT
+
+
+def fields_of(message: pb.Profile) -> set[str]:
+    return {*message.traits, *(f"identifier:{one.namespace}" for one in message.identifiers)}
+
+
+def answering(tag: Tag) -> Answer:
+    """As GetProfile does."""
+
+    def answer(profile: Profile, purpose: PurposeDefined, verified: frozenset[str], paths: tuple[str, ...]) -> Answered:
+        mask = mask_of(FieldMask(paths=paths))
+        message = profile_message(profile, purpose, verified, mask)
+        return Answered(plain(fields_of(message)), tag(message, profile.rules, purpose, mask))
+
+    return answer
 
 
 def of_identifiers(shown: Iterable[LinkedIdentifier], profile: Profile, instant: Instant) -> Shown:

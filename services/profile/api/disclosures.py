@@ -1,5 +1,6 @@
 """The part of profile's gRPC edge that tells who read what."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,21 +10,27 @@ from c360.profile.v1 import disclosure_pb2_grpc
 
 from services.profile.api.asking import customer_of
 from services.profile.app import Profiles
+from services.profile.exposures import Exposed, Exposures
+from services.profile.rederiving import Rederiving
 from services.profile.who_read import Place, Placed, Wanted, WhoRead
+from shared.errors import InvalidInput, NotFound
 from shared.ids import from_text, to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.log.reader import BEGINNING_OF_TIME
 from shared.rpc.edge import instant
 from shared.rpc.paging import Number, Page, token_of
 
+PLACE = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 SERVICE_NAME = "c360.profile.v1.DisclosureService"
 PLACES = msgspec.msgpack.Decoder(tuple[Number, Number])
 
 
 class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
-    def __init__(self, profiles: Profiles, who_read: WhoRead) -> None:
+    def __init__(self, profiles: Profiles, who_read: WhoRead, exposures: Exposures, rederiving: Rederiving) -> None:
         self._profiles = profiles
         self._who_read = who_read
+        self._exposures = exposures
+        self._rederiving = rederiving
 
     async def WhoRead(self, request: pb.WhoReadRequest, context: Any) -> pb.WhoReadResponse:
         page, wanted = Page(request, PLACES), wanted_by(request)
@@ -35,6 +42,43 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
         page, decision_id = Page(request, PLACES), from_text(request.decision_id, "decision")
         found, rest = await self._who_read.of_decision(decision_id, page.after, page.size)
         return pb.ListUsesResponse(disclosures=map(disclosure_message, found), next_page_token=_token(rest))
+
+    async def ListExposures(self, request: pb.ListExposuresRequest, context: Any) -> pb.ListExposuresResponse:
+        page = Page(request, PLACES)
+        since = instant(request.since_time, "since_time") if request.HasField("since_time") else BEGINNING_OF_TIME
+        customer = await customer_of(self._profiles, request.customer)
+        wanted = Wanted(purpose=request.purpose, since=since)
+        found, rest = await self._exposures.page(customer, wanted, page.after, page.size)
+        return pb.ListExposuresResponse(exposures=map(_exposure, found), next_page_token=_token(rest))
+
+    async def RederiveDisclosure(self, request: pb.RederiveDisclosureRequest, context: Any) -> pb.RederiveDisclosureResponse:
+        place = place_of(request.disclosure_id)
+        if (placed := await self._who_read.at(place)) is None:
+            raise NotFound("nothing was disclosed there", reason="DISCLOSURE_UNKNOWN")
+        given, (answered, redacted) = placed.disclosure.given, await self._rederiving.again(placed.disclosure)
+        return pb.RederiveDisclosureResponse(
+            disclosure=disclosure_message(placed),
+            agrees=(answered.fields, answered.tag) == (given.terms.fields, given.tag),
+            fields=answered.fields,
+            redacted_events=redacted,
+        )
+
+
+def place_of(disclosure_id: str) -> Place:
+    """Raises InvalidInput (DISCLOSURE_ID_INVALID)."""
+    if (found := PLACE.fullmatch(disclosure_id)) is None:
+        raise InvalidInput("a disclosure is named by position and place, such as 4711.3", reason="DISCLOSURE_ID_INVALID")
+    return int(found[1]), int(found[2])
+
+
+def _exposure(exposed: Exposed) -> pb.Exposure:
+    return pb.Exposure(
+        disclosure=disclosure_message(exposed.read),
+        decision_id=to_text(exposed.denial.decision_id),
+        outcome=exposed.denial.outcome,
+        decide_time=to_timestamp(exposed.denial.decided_at),
+        record_time=to_timestamp(exposed.denial.recorded_at),
+    )
 
 
 def wanted_by(request: pb.WhoReadRequest) -> Wanted:

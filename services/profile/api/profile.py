@@ -107,7 +107,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             answer.not_modified = True
         else:
             answer.profile.CopyFrom(message)
-        return MadeOne(answer, profile, purpose, shown_of(message, profile, instant, etag))
+        return MadeOne(answer, profile, purpose, shown_of(message, profile, instant, etag, request.read_mask.paths))
 
     async def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest, context: Any) -> pb.BatchGetProfilesResponse:
         mask, instant = mask_of(request.read_mask), instant_of(self._profiles, request)
@@ -120,7 +120,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         verified, since = mask.wants_any_trait(CONFIRMABLE), self._ready.changes
         with noted() as reading:
             outcomes = await self._batches.outcomes(named, purpose, instant, versions, choice, with_verified=verified)
-        made = await results(request.queries, outcomes, purpose, mask, self._tag, instant)
+        made = await results(request.queries, outcomes, purpose, mask, self._tag, instant, request.read_mask.paths)
         call = call_of("BatchGetProfiles", context)
         await self._disclosed.give_all(call, reading, purpose, made.shown.values())
         for members, refusal in await self._batches.refused(named, outcomes):

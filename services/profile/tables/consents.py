@@ -32,6 +32,10 @@ class Consents:
         rows = await self._pool.fetch("SELECT purpose FROM purposes ORDER BY name, version")
         return {purpose.name: purpose for purpose in (decode_purpose(row["purpose"]) for row in rows)}
 
+    async def purpose(self, name: str, version: int) -> PurposeDefined | None:
+        row = await self._pool.fetchrow("SELECT purpose FROM purposes WHERE name = $1 AND version = $2", name, version)
+        return decode_purpose(row["purpose"]) if row else None
+
     async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         rows = await self._pool.fetch(
             """SELECT h AS value_hash, decision FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)

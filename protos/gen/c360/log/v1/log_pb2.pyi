@@ -47,7 +47,7 @@ class ListPartitionsResponse(_message.Message):
     PARTITION_COUNT_FIELD_NUMBER: _builtins.int
     STORED_PARTITIONS_FIELD_NUMBER: _builtins.int
     log: _builtins.str
-    """Name of the log: the service that owns it, "ingest", "identity", "profile" or "consent"."""
+    """Name of the log: "ingest", "identity", "profile", "consent" or "disclosures"."""
     public_key: _builtins.bytes
     """Ed25519 public key of the checkpoints, 32 bytes. Compare it with one that you got some other way."""
     partition_count: _builtins.int

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class LogServiceStub:
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
-    are sealed. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
+    are sealed. Of a service that owns several logs (profile: "profile" and "disclosures") the metadata `c360-log` names the one that is
+    meant; without it, the first. NOT_FOUND (LOG_UNKNOWN): it has no such log. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
     """
 
     def __init__(self, channel):
@@ -85,7 +86,8 @@ class LogServiceStub:
 
 class LogServiceServicer:
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
-    are sealed. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
+    are sealed. Of a service that owns several logs (profile: "profile" and "disclosures") the metadata `c360-log` names the one that is
+    meant; without it, the first. NOT_FOUND (LOG_UNKNOWN): it has no such log. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
     """
 
     def ListPartitions(self, request, context):
@@ -221,7 +223,8 @@ def add_LogServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LogService:
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
-    are sealed. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
+    are sealed. Of a service that owns several logs (profile: "profile" and "disclosures") the metadata `c360-log` names the one that is
+    meant; without it, the first. NOT_FOUND (LOG_UNKNOWN): it has no such log. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
     """
 
     @staticmethod

@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class LogServiceStub:
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
-    are sealed. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
+    are sealed. Of a service that owns several logs (profile: "profile" and "disclosures") the metadata `c360-log` names the one that is
+    meant; without it, the first. NOT_FOUND (LOG_UNKNOWN): it has no such log. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
     """
 
     @_typing.overload
@@ -77,7 +78,8 @@ class LogServiceStub:
 @_typing.type_check_only
 class LogServiceAsyncStub(LogServiceStub):
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
-    are sealed. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
+    are sealed. Of a service that owns several logs (profile: "profile" and "disclosures") the metadata `c360-log` names the one that is
+    meant; without it, the first. NOT_FOUND (LOG_UNKNOWN): it has no such log. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -122,7 +124,8 @@ class LogServiceAsyncStub(LogServiceStub):
 
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     """LogService is served by each service for the log it owns. Nothing it gives out is readable personal data: personal parts
-    are sealed. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
+    are sealed. Of a service that owns several logs (profile: "profile" and "disclosures") the metadata `c360-log` names the one that is
+    meant; without it, the first. NOT_FOUND (LOG_UNKNOWN): it has no such log. A log has partitions; each is one RFC 6962 Merkle tree whose leaves are its events in the order of their positions.
     """
 
     @_abc_1.abstractmethod

@@ -26,15 +26,15 @@ from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n c360/profile/v1/disclosure.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x0eWhoReadRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\"\\\n\x0fWhoReadResponse\x12\x30\n\x0b\x64isclosures\x18\x01 \x03(\x0b\x32\x1b.c360.profile.v1.Disclosure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x0fListUsesRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x10ListUsesResponse\x12\x30\n\x0b\x64isclosures\x18\x01 \x03(\x0b\x32\x1b.c360.profile.v1.Disclosure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd3\x04\n\nDisclosure\x12\x15\n\rdisclosure_id\x18\x01 \x01(\t\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x05 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x06 \x01(\t\x12\x16\n\x0epurpose_sha256\x18\x07 \x01(\t\x12\x13\n\x0blegal_basis\x18\x08 \x01(\t\x12)\n\x07verdict\x18\t \x01(\x0e\x32\x18.c360.profile.v1.Verdict\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x0e\n\x06\x66ields\x18\x0b \x03(\t\x12\x31\n\x08withheld\x18\x0c \x03(\x0b\x32\x1f.c360.profile.v1.WithheldFields\x12\x12\n\nmember_ids\x18\r \x03(\t\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x0e \x03(\t\x12\x32\n\x10\x63onsent_position\x18\x0f \x01(\x0b\x32\x18.c360.common.v1.Position\x12+\n\tpositions\x18\x10 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x15\n\rrules_version\x18\x11 \x01(\r\x12,\n\x08valid_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03tag\x18\x14 \x01(\t\"0\n\x0eWithheldFields\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t*n\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_PERMIT\x10\x01\x12\x13\n\x0fVERDICT_PARTIAL\x10\x02\x12\x10\n\x0cVERDICT_DENY\x10\x03\x12\x0f\n\x0bVERDICT_GAP\x10\x04\x32\xb2\x01\n\x11\x44isclosureService\x12L\n\x07WhoRead\x12\x1f.c360.profile.v1.WhoReadRequest\x1a .c360.profile.v1.WhoReadResponse\x12O\n\x08ListUses\x12 .c360.profile.v1.ListUsesRequest\x1a!.c360.profile.v1.ListUsesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n c360/profile/v1/disclosure.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x0eWhoReadRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\"\\\n\x0fWhoReadResponse\x12\x30\n\x0b\x64isclosures\x18\x01 \x03(\x0b\x32\x1b.c360.profile.v1.Disclosure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x0fListUsesRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x10ListUsesResponse\x12\x30\n\x0b\x64isclosures\x18\x01 \x03(\x0b\x32\x1b.c360.profile.v1.Disclosure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xad\x01\n\x14ListExposuresRequest\x12-\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"^\n\x15ListExposuresResponse\x12,\n\texposures\x18\x01 \x03(\x0b\x32\x19.c360.profile.v1.Exposure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc3\x01\n\x08\x45xposure\x12/\n\ndisclosure\x18\x01 \x01(\x0b\x32\x1b.c360.profile.v1.Disclosure\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x19RederiveDisclosureRequest\x12\x15\n\rdisclosure_id\x18\x01 \x01(\t\"\x86\x01\n\x1aRederiveDisclosureResponse\x12/\n\ndisclosure\x18\x01 \x01(\x0b\x32\x1b.c360.profile.v1.Disclosure\x12\x0e\n\x06\x61grees\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\x12\x17\n\x0fredacted_events\x18\x04 \x01(\x04\"\xd3\x04\n\nDisclosure\x12\x15\n\rdisclosure_id\x18\x01 \x01(\t\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x05 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x06 \x01(\t\x12\x16\n\x0epurpose_sha256\x18\x07 \x01(\t\x12\x13\n\x0blegal_basis\x18\x08 \x01(\t\x12)\n\x07verdict\x18\t \x01(\x0e\x32\x18.c360.profile.v1.Verdict\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x0e\n\x06\x66ields\x18\x0b \x03(\t\x12\x31\n\x08withheld\x18\x0c \x03(\x0b\x32\x1f.c360.profile.v1.WithheldFields\x12\x12\n\nmember_ids\x18\r \x03(\t\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x0e \x03(\t\x12\x32\n\x10\x63onsent_position\x18\x0f \x01(\x0b\x32\x18.c360.common.v1.Position\x12+\n\tpositions\x18\x10 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x15\n\rrules_version\x18\x11 \x01(\r\x12,\n\x08valid_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03tag\x18\x14 \x01(\t\"0\n\x0eWithheldFields\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t*n\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_PERMIT\x10\x01\x12\x13\n\x0fVERDICT_PARTIAL\x10\x02\x12\x10\n\x0cVERDICT_DENY\x10\x03\x12\x0f\n\x0bVERDICT_GAP\x10\x04\x32\x81\x03\n\x11\x44isclosureService\x12L\n\x07WhoRead\x12\x1f.c360.profile.v1.WhoReadRequest\x1a .c360.profile.v1.WhoReadResponse\x12O\n\x08ListUses\x12 .c360.profile.v1.ListUsesRequest\x1a!.c360.profile.v1.ListUsesResponse\x12^\n\rListExposures\x12%.c360.profile.v1.ListExposuresRequest\x1a&.c360.profile.v1.ListExposuresResponse\x12m\n\x12RederiveDisclosure\x12*.c360.profile.v1.RederiveDisclosureRequest\x1a+.c360.profile.v1.RederiveDisclosureResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.profile.v1.disclosure_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=1280
-  _globals['_VERDICT']._serialized_end=1390
+  _globals['_VERDICT']._serialized_start=1939
+  _globals['_VERDICT']._serialized_end=2049
   _globals['_WHOREADREQUEST']._serialized_start=116
   _globals['_WHOREADREQUEST']._serialized_end=362
   _globals['_WHOREADRESPONSE']._serialized_start=364
@@ -43,10 +43,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUSESREQUEST']._serialized_end=535
   _globals['_LISTUSESRESPONSE']._serialized_start=537
   _globals['_LISTUSESRESPONSE']._serialized_end=630
-  _globals['_DISCLOSURE']._serialized_start=633
-  _globals['_DISCLOSURE']._serialized_end=1228
-  _globals['_WITHHELDFIELDS']._serialized_start=1230
-  _globals['_WITHHELDFIELDS']._serialized_end=1278
-  _globals['_DISCLOSURESERVICE']._serialized_start=1393
-  _globals['_DISCLOSURESERVICE']._serialized_end=1571
+  _globals['_LISTEXPOSURESREQUEST']._serialized_start=633
+  _globals['_LISTEXPOSURESREQUEST']._serialized_end=806
+  _globals['_LISTEXPOSURESRESPONSE']._serialized_start=808
+  _globals['_LISTEXPOSURESRESPONSE']._serialized_end=902
+  _globals['_EXPOSURE']._serialized_start=905
+  _globals['_EXPOSURE']._serialized_end=1100
+  _globals['_REDERIVEDISCLOSUREREQUEST']._serialized_start=1102
+  _globals['_REDERIVEDISCLOSUREREQUEST']._serialized_end=1152
+  _globals['_REDERIVEDISCLOSURERESPONSE']._serialized_start=1155
+  _globals['_REDERIVEDISCLOSURERESPONSE']._serialized_end=1289
+  _globals['_DISCLOSURE']._serialized_start=1292
+  _globals['_DISCLOSURE']._serialized_end=1887
+  _globals['_WITHHELDFIELDS']._serialized_start=1889
+  _globals['_WITHHELDFIELDS']._serialized_end=1937
+  _globals['_DISCLOSURESERVICE']._serialized_start=2052
+  _globals['_DISCLOSURESERVICE']._serialized_end=2437
 # @@protoc_insertion_point(module_scope)

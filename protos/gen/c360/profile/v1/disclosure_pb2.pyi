@@ -196,6 +196,180 @@ class ListUsesResponse(_message.Message):
 Global___ListUsesResponse: _TypeAlias = ListUsesResponse  # noqa: Y015
 
 @_typing.final
+class ListExposuresRequest(_message.Message):
+    """ListExposuresRequest asks for a page of reads that had been forbidden."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """Only reads for this purpose. Default: for any."""
+    page_size: _builtins.int
+    """Of how many reads it is asked: default 50, at most 500. A page may have fewer or none, and still not be the last."""
+    page_token: _builtins.str
+    """Where to go on, from the answer before."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Whose data was read."""
+
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Only reads from then on."""
+
+    def __init__(
+        self,
+        *,
+        customer: _common_pb2.CustomerRef | None = ...,
+        purpose: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExposuresRequest: _TypeAlias = ListExposuresRequest  # noqa: Y015
+
+@_typing.final
+class ListExposuresResponse(_message.Message):
+    """ListExposuresResponse is a page of reads that had been forbidden."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPOSURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def exposures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exposure]:
+        """Latest first."""
+
+    def __init__(
+        self,
+        *,
+        exposures: _abc.Iterable[Global___Exposure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposures", b"exposures", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExposuresResponse: _TypeAlias = ListExposuresResponse  # noqa: Y015
+
+@_typing.final
+class Exposure(_message.Message):
+    """Exposure is a read, and the denial that stood by then."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCLOSURE_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """The decision that forbids it, a UUID."""
+    outcome: _builtins.str
+    """What was decided, such as "withdrawn"."""
+    @_builtins.property
+    def disclosure(self) -> Global___Disclosure:
+        """What was given out."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person decided."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken down."""
+
+    def __init__(
+        self,
+        *,
+        disclosure: Global___Disclosure | None = ...,
+        decision_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "disclosure", b"disclosure", "record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "decision_id", b"decision_id", "disclosure", b"disclosure", "outcome", b"outcome", "record_time", b"record_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exposure: _TypeAlias = Exposure  # noqa: Y015
+
+@_typing.final
+class RederiveDisclosureRequest(_message.Message):
+    """RederiveDisclosureRequest names a read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCLOSURE_ID_FIELD_NUMBER: _builtins.int
+    disclosure_id: _builtins.str
+    """As in Disclosure, such as "4711.3"."""
+    def __init__(
+        self,
+        *,
+        disclosure_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosure_id", b"disclosure_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RederiveDisclosureRequest: _TypeAlias = RederiveDisclosureRequest  # noqa: Y015
+
+@_typing.final
+class RederiveDisclosureResponse(_message.Message):
+    """RederiveDisclosureResponse compares what was given out with what follows from the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCLOSURE_FIELD_NUMBER: _builtins.int
+    AGREES_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
+    agrees: _builtins.bool
+    """Whether the answer is the same, by names of fields and by its keyed hash."""
+    redacted_events: _builtins.int
+    """Events that it was made from whose personal part was erased since: then it can't agree."""
+    @_builtins.property
+    def disclosure(self) -> Global___Disclosure:
+        """As it was written down."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields that the answer has now."""
+
+    def __init__(
+        self,
+        *,
+        disclosure: Global___Disclosure | None = ...,
+        agrees: _builtins.bool = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        redacted_events: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "disclosure", b"disclosure", "fields", b"fields", "redacted_events", b"redacted_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RederiveDisclosureResponse: _TypeAlias = RederiveDisclosureResponse  # noqa: Y015
+
+@_typing.final
 class Disclosure(_message.Message):
     """Disclosure is one read of a customer's data, or one that was refused."""
 

@@ -45,6 +45,16 @@ class DisclosureServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListUsesRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListUsesResponse.FromString,
                 _registered_method=True)
+        self.ListExposures = channel.unary_unary(
+                '/c360.profile.v1.DisclosureService/ListExposures',
+                request_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresResponse.FromString,
+                _registered_method=True)
+        self.RederiveDisclosure = channel.unary_unary(
+                '/c360.profile.v1.DisclosureService/RederiveDisclosure',
+                request_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureResponse.FromString,
+                _registered_method=True)
 
 
 class DisclosureServiceServicer:
@@ -69,6 +79,25 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListExposures(self, request, context):
+        """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
+        enforced yet: by all that was decided until the read, however late it was told. Latest first.
+        Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RederiveDisclosure(self, request, context):
+        """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
+        compares names of fields and the keyed hash. It shows no value.
+        Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
+        FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DisclosureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +110,16 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     servicer.ListUses,
                     request_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListUsesRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListUsesResponse.SerializeToString,
+            ),
+            'ListExposures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExposures,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresResponse.SerializeToString,
+            ),
+            'RederiveDisclosure': grpc.unary_unary_rpc_method_handler(
+                    servicer.RederiveDisclosure,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +177,60 @@ class DisclosureService:
             '/c360.profile.v1.DisclosureService/ListUses',
             c360_dot_profile_dot_v1_dot_disclosure__pb2.ListUsesRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_disclosure__pb2.ListUsesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExposures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.DisclosureService/ListExposures',
+            c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RederiveDisclosure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.profile.v1.DisclosureService/RederiveDisclosure',
+            c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,17 @@ class DisclosureServiceStub:
     """ListUses lists the reads that a decision justified, or refused, latest first.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
     """
+    ListExposures: _grpc.UnaryUnaryMultiCallable[_disclosure_pb2.ListExposuresRequest, _disclosure_pb2.ListExposuresResponse]
+    """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
+    enforced yet: by all that was decided until the read, however late it was told. Latest first.
+    Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+    """
+    RederiveDisclosure: _grpc.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]
+    """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
+    compares names of fields and the keyed hash. It shows no value.
+    Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
+    FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
+    """
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
@@ -58,6 +69,17 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     ListUses: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.ListUsesRequest, _disclosure_pb2.ListUsesResponse]  # type: ignore[assignment]
     """ListUses lists the reads that a decision justified, or refused, latest first.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+    """
+    ListExposures: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.ListExposuresRequest, _disclosure_pb2.ListExposuresResponse]  # type: ignore[assignment]
+    """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
+    enforced yet: by all that was decided until the read, however late it was told. Latest first.
+    Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+    """
+    RederiveDisclosure: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]  # type: ignore[assignment]
+    """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
+    compares names of fields and the keyed hash. It shows no value.
+    Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
+    FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
     """
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +105,29 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_disclosure_pb2.ListUsesResponse, _abc.Awaitable[_disclosure_pb2.ListUsesResponse]]:
         """ListUses lists the reads that a decision justified, or refused, latest first.
         Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def ListExposures(
+        self,
+        request: _disclosure_pb2.ListExposuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_pb2.ListExposuresResponse, _abc.Awaitable[_disclosure_pb2.ListExposuresResponse]]:
+        """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
+        enforced yet: by all that was decided until the read, however late it was told. Latest first.
+        Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+        """
+
+    @_abc_1.abstractmethod
+    def RederiveDisclosure(
+        self,
+        request: _disclosure_pb2.RederiveDisclosureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_pb2.RederiveDisclosureResponse, _abc.Awaitable[_disclosure_pb2.RederiveDisclosureResponse]]:
+        """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
+        compares names of fields and the keyed hash. It shows no value.
+        Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
+        FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
         """
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,181 @@
+"""`c360 audit who-read` and `c360 audit uses`: who read what of a customer, and which reads follow from a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import render
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, PersonRef, TimeoutS, instant_parser
+
+if TYPE_CHECKING:
+    from c360.profile.v1 import disclosure_pb2
+
+SHOWN_FIELDS = 6  # of a read, for eyes
+
+Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many reads to show, latest first.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", metavar="INSTANT", parser=instant_parser, help="Only reads from then on, such as -30d."),
+]
+Until = Annotated[
+    datetime | None, typer.Option("--until", metavar="INSTANT", parser=instant_parser, help="Only reads before then.")
+]
+
+
+def who_read(
+    person: PersonRef,
+    *,
+    caller: Annotated[str, typer.Option(help="Only reads by this caller.")] = "",
+    purpose: Annotated[str, typer.Option(help="Only reads for this purpose.")] = "",
+    field: Annotated[str, typer.Option(help="Only reads that gave out this field, such as email or identifier:email.")] = "",
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List who read what of a customer, for which purpose and on what basis: also who was refused, and reads of whoever is one with her now.
+
+    Names of fields, never values. Of whoever was erased, by her id. With --json: one line each.
+
+    Examples:
+      c360 audit who-read email:ann@example.com
+      c360 audit who-read email:ann@example.com --purpose marketing --since -30d
+    """
+    from c360.profile.v1 import disclosure_pb2
+
+    from services.cli import messages
+
+    request = disclosure_pb2.WhoReadRequest(
+        customer=messages.customer_ref(person),
+        caller=caller,
+        purpose=purpose,
+        field=field,
+        since_time=messages.timestamp(since),
+        until_time=messages.timestamp(until),
+    )
+    _show("WhoRead", request, limit, as_json, timeout_s)
+
+
+def uses(
+    decision_id: Annotated[str, typer.Argument(metavar="ID", help="The decision's id; `c360 consent history` lists them.")],
+    *,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List the reads that a decision of a person justified, or for which they were refused.
+
+    With --json: one line each.
+    """
+    from c360.profile.v1 import disclosure_pb2
+
+    _show("ListUses", disclosure_pb2.ListUsesRequest(decision_id=decision_id), limit, as_json, timeout_s)
+
+
+def exposures(
+    person: PersonRef,
+    *,
+    purpose: Annotated[str, typer.Option(help="Only reads for this purpose.")] = "",
+    since: Since = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List what was given out of a customer after she had forbidden it, because the denial wasn't known or enforced yet.
+
+    With --json: one line each.
+    """
+    from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
+
+    from services.cli import messages, paging
+    from services.cli.client import connect
+
+    whose, then = messages.customer_ref(person), messages.timestamp(since)
+    request = disclosure_pb2.ListExposuresRequest(customer=whose, purpose=purpose, since_time=then)
+    with connect("profile") as channel:
+        call = disclosure_pb2_grpc.DisclosureServiceStub(channel).ListExposures
+        found = [messages.plain(one) for one in paging.entries(call, request, "exposures", limit, timeout_s)]
+    if as_json:
+        for one in found:
+            render.line(one)
+        return
+    columns = ("read", "caller", "purpose", "fields", "outcome", "decided", "taken down", "disclosure")
+    render.table("Exposures", columns, map(_exposure_row, found))
+
+
+def re_derive(
+    disclosure_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a read, as `c360 audit who-read` shows it, such as 4711.3.")
+    ],
+    *,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Make the answer of a read again from what it was made from, and tell whether it is the same. Exit code 1: it isn't."""
+    from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = disclosure_pb2.RederiveDisclosureRequest(disclosure_id=disclosure_id)
+    with connect("profile") as channel:
+        answer = disclosure_pb2_grpc.DisclosureServiceStub(channel).RederiveDisclosure(request, timeout=timeout_s)
+    found = messages.plain(answer)
+    if as_json:
+        render.document(found)
+    else:
+        said = "the same answer follows from the log" if answer.agrees else "the answer that follows from the log is another one"
+        render.facts(
+            [
+                ("disclosure", disclosure_id),
+                ("read", found["disclosure"]["read_time"]),
+                ("purpose", found["disclosure"]["purpose_version"]),
+                ("fields then", found["disclosure"]["fields"]),
+                ("fields now", found["fields"]),
+                ("erased since", f"{answer.redacted_events} events" if answer.redacted_events else ""),
+                ("outcome", said),
+            ]
+        )
+    if not answer.agrees:
+        raise typer.Exit(1)
+
+
+def _exposure_row(one: dict[str, Any]) -> tuple[str, ...]:
+    read = _row(one["disclosure"])
+    return (*read[:2], read[3], read[5], one["outcome"], one["decide_time"], one["record_time"], read[6])
+
+
+def _show(method: str, request: Any, limit: int, as_json: bool, timeout_s: float) -> None:
+    from c360.profile.v1 import disclosure_pb2_grpc
+
+    from services.cli import messages, paging
+    from services.cli.client import connect
+
+    with connect("profile") as channel:
+        call = getattr(disclosure_pb2_grpc.DisclosureServiceStub(channel), method)
+        found: Iterable[disclosure_pb2.Disclosure] = paging.entries(call, request, "disclosures", limit, timeout_s)
+        if as_json:
+            for one in found:
+                render.line(messages.plain(one))
+            return
+        columns = ("when", "caller", "call", "purpose", "verdict", "fields or reason", "disclosure")
+        render.table("Reads", columns, (_row(messages.plain(one)) for one in found))
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    fields, verdict = one["fields"], one["verdict"].upper()
+    told = ", ".join(fields[:SHOWN_FIELDS]) + (f" and {more} more" if (more := len(fields) - SHOWN_FIELDS) > 0 else "")
+    return (
+        one["read_time"],
+        one["caller"],
+        one["call"],
+        one["purpose_version"],
+        verdict,
+        one["reason"] or told,
+        one["disclosure_id"],
+    )

@@ -1,0 +1,103 @@
+"""Whether an answer that was disclosed can be made again from what it was made from: the same fields, and by the keyed hash the same answer."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from services.profile.app import Instant, Profiles
+from services.profile.clusters import Cluster, bonds_of, case_of
+from services.profile.domain.disclosure import Disclosure
+from services.profile.permission import Decisions
+from services.profile.profile import Profile
+from services.profile.tables.consents import Consents
+from shared.consent_rule import judge_point
+from shared.errors import InvalidInput, WrongState
+from shared.events.consent import PurposeDefined
+from shared.instants import END_OF_TIME
+from shared.log import LogReader
+
+
+class Answered(NamedTuple):
+    """Names of fields, and the tag."""
+
+    fields: tuple[str, ...]
+    tag: str
+
+
+Answer = Callable[[Profile, PurposeDefined, frozenset[str], tuple[str, ...]], Answered]  # the last are paths of a read mask
+
+
+class Rederived(NamedTuple):
+    """`redacted`: events that it was made from and can't be read any more."""
+
+    answered: Answered
+    redacted: int
+
+
+class Rederiving:
+    """`answer` makes what is sent of a profile, as the edge does."""
+
+    def __init__(
+        self,
+        profiles: Profiles,
+        consents: Consents,
+        decisions: Decisions,
+        reader: LogReader,
+        answer: Answer,
+    ) -> None:
+        self._profiles = profiles
+        self._consents = consents
+        self._decisions = decisions
+        self._reader = reader
+        self._answer = answer
+
+    async def again(self, disclosure: Disclosure) -> Rederived:
+        """As known when it was read; where something was recorded at that very moment, as of what is noted that it was made from.
+
+        Raises WrongState (NOT_DERIVABLE), InvalidInput (PURPOSE_UNKNOWN) and what a read of the past does.
+        """
+        given = disclosure.given
+        if not given.tag or given.terms.outcome not in ("permit", "partial") or "*" in given.terms.mask:
+            raise WrongState("of this read no answer can be made again", reason="NOT_DERIVABLE")
+        purpose = await self._consents.purpose(given.terms.purpose, given.terms.purpose_version)
+        if purpose is None:
+            raise InvalidInput("no such version of the purpose is known", reason="PURPOSE_UNKNOWN")
+        found = await self._as_known(disclosure, purpose, min(given.known_at, disclosure.at))
+        if found.answered.tag != given.tag and given.known_at == END_OF_TIME:
+            return await self._as_known(disclosure, purpose, await self._recorded_at(disclosure))
+        return found
+
+    async def _as_known(self, disclosure: Disclosure, purpose: PurposeDefined, known_at: int) -> Rederived:
+        given = disclosure.given
+        instant = Instant(given.valid_at, known_at)
+        cluster = await self._profiles.cluster_as_of(given.members[0], instant, given.terms.rules_version)
+        cluster = msgspec.structs.replace(cluster, past={one: cluster.past[one] for one in given.members if one in cluster.past})
+        profile = await self._profiles.profile_as_of(given.members[0], cluster)
+        profile = await self._pointed(profile, cluster, purpose, disclosure.at)
+        verified = await self._profiles.verified(profile, instant)
+        if given.known_at == given.valid_at == END_OF_TIME:
+            profile = msgspec.structs.replace(profile, redacted=0)  # a read of now doesn't count them
+        return Rederived(self._answer(profile, purpose, verified, given.terms.mask), cluster.redacted)
+
+    async def _pointed(self, profile: Profile, cluster: Cluster, purpose: PurposeDefined, at: int) -> Profile:
+        """With the contact points that permitted the purpose by what was decided and known then."""
+        if not purpose.contact_points:
+            return profile
+        bonds = bonds_of({stream: past.held for stream, past in cluster.past.items()})
+        known = {
+            bound: [one for one in made if one.recorded_at <= at] for bound, made in (await self._decisions(list(bonds))).items()
+        }
+        case = case_of(purpose, bonds, known, at)
+        identifiers = profile.record.identifiers
+        bound = [h for h, one in identifiers.items() if one.namespace in purpose.contact_points and h in bonds]
+        points = frozenset(point for point in bound if judge_point(case, point).permitted)
+        return msgspec.structs.replace(profile, record=msgspec.structs.replace(profile.record, permitted_points=points))
+
+    async def _recorded_at(self, disclosure: Disclosure) -> int:
+        """Of the newest event that the answer was made from."""
+        newest = 0
+        for partition, position in disclosure.given.positions:
+            for record in await self._reader.partition(partition, position, 1):
+                newest = max(newest, record.recorded_at)
+        return newest
