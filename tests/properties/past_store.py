@@ -155,10 +155,8 @@ class RememberedSnapshots(Snapshots):
 
 
 class RememberedOrdered(Ordered):
-    """Of the shortest stretches that there can be: what people tell in a test is short."""
-
     def __init__(self, every: int) -> None:
-        super().__init__(None, PARTITIONS, every, fanout=2)
+        super().__init__(None, PARTITIONS, every)
         self.kept: dict[tuple[Place, int, bytes], Kept] = {}
 
     async def keep(self, stream: bytes, kept: Sequence[Kept]) -> None:

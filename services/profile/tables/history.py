@@ -22,6 +22,8 @@ from shared.log.reader import BEGINNING, NEWEST
 from shared.pieces import AT_ONCE
 from shared.vault import DataKey, Vault
 
+BLOCKS_READ = 2  # between snapshots: so many are folded as quickly as parts are joined. More, and the stream is put in order
+
 
 class History:
     def __init__(
@@ -144,7 +146,7 @@ class History:
             stream: sum(mark.version + 1 - mark.first for mark in own if mark.earliest_at <= valid_at)
             for stream, own in marks.items()
         }
-        long = [stream for stream, amount in unread.items() if amount > self._ordered.shortest]
+        long = [stream for stream, amount in unread.items() if amount > BLOCKS_READ * self.snapshots.every]
         return [place for stream in long for place in self._ordered.stretches(stream, marks[stream][-1].version)]
 
     async def _marks_after(

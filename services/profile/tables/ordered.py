@@ -20,8 +20,9 @@ from shared.ids import partition_of
 from shared.telemetry import logger
 from shared.vault import DataKey, EnvelopeBroken
 
+SHORTEST = 2  # blocks: of one alone there is nothing to pass over
 FANOUT = 4  # stretches make one of the next length: of most lengths up to three are joined
-LENGTHS = 4  # 1,000 events to 64,000: as many, of a KB each, are in memory while one is made
+LENGTHS = 5  # 250 events to 64,000: as many, of a KB each, are in memory while one is made
 
 log = logger("ordered")
 PREFIX_COLUMNS = "first, last, until_at, latest_at, events, pos"
@@ -78,11 +79,10 @@ decode_content = msgspec.msgpack.Decoder(Content).decode
 
 
 class Ordered:
-    def __init__(self, pool: Any, partitions: int, every: int = SNAPSHOT_EVERY, fanout: int = FANOUT) -> None:
+    def __init__(self, pool: Any, partitions: int, snapshot_every: int = SNAPSHOT_EVERY) -> None:
         self._pool = pool
         self._partitions = partitions
-        self.every = every
-        self._fanout = fanout
+        self.every = (snapshot_every + 1) // 2  # events of a block: some are read of each stretch, of snapshots of one only
         self._keeping = PLAIN
         self._fold = fold_digest(PLAIN)
 
@@ -94,17 +94,17 @@ class Ordered:
 
     @property
     def shortest(self) -> int:
-        """Events of a stretch. So few, or fewer, are folded as quickly as they are looked for."""
-        return self.every * self._fanout
+        """Events of a stretch."""
+        return self.every * SHORTEST
 
     def stretches(self, stream: bytes, version: int) -> Iterator[Place]:
         """One after the other from the stream's beginning up to that version, or as near as they come: the longest first."""
-        first, length = 1, self.shortest * self._fanout ** (LENGTHS - 1)
+        first, length = 1, self.shortest * FANOUT ** (LENGTHS - 1)
         while length >= self.shortest:
             while first + length - 1 <= version:
                 yield Place(stream, first, first + length - 1)
                 first += length
-            length //= self._fanout
+            length //= FANOUT
 
     def take(self, prefix: Prefix, state: State, coming: list[Coming], key: DataKey) -> Kept:
         """Of a state as it is now; it may evolve afterwards."""

@@ -79,7 +79,7 @@ class Snapshots:
     def __init__(self, pool: Any, partitions: int, every: int = SNAPSHOT_EVERY) -> None:
         self._pool = pool
         self._partitions = partitions
-        self._every = every
+        self.every = every
         self._keeping = PLAIN
         self._fold = fold_digest(PLAIN)
 
@@ -90,11 +90,11 @@ class Snapshots:
         return others
 
     def is_due(self, version: int) -> bool:
-        return version % self._every == 0
+        return version % self.every == 0
 
     def is_due_between(self, kept: int, version: int) -> bool:
         """After the version `kept`, up to `version`."""
-        return version // self._every > kept // self._every
+        return version // self.every > kept // self.every
 
     def take(self, held: Held, mark: Mark, key: DataKey) -> Snapshot:
         """Of a state as it is now; it may evolve afterwards."""
@@ -110,7 +110,7 @@ class Snapshots:
         query = "SELECT version, latest_at FROM snapshots WHERE partition = $1 AND stream = $2 AND fold = $3 ORDER BY version DESC LIMIT 1"
         last, latest_at = await self._pool.fetchrow(query, *place, self._fold) or (0, NEVER)
         wanted = [version for version in versions if version > last]
-        if wanted != list(range(last + self._every, last + self._every * len(wanted) + 1, self._every)):
+        if wanted != list(range(last + self.every, last + self.every * len(wanted) + 1, self.every)):
             return None
         rows = await self._pool.fetch(
             """SELECT v AS version, max(pos) AS pos, max(recorded_at) AS recorded_at, min(occurred_at) FILTER (WHERE type_id <> ALL($5)) AS earliest_at,
@@ -119,14 +119,14 @@ class Snapshots:
                GROUP BY v ORDER BY v""",
             *place,
             wanted,
-            self._every,
+            self.every,
             list(TIMELESS_IDS),
         )
         marks = []
         for row in rows:
             latest_at = max(latest_at, NEVER if row["latest_at"] is None else row["latest_at"])
             earliest_at = END_OF_TIME if row["earliest_at"] is None else row["earliest_at"]
-            at = row["version"], row["pos"], row["recorded_at"], row["version"] - self._every + 1
+            at = row["version"], row["pos"], row["recorded_at"], row["version"] - self.every + 1
             marks.append(Mark(stream, *at, earliest_at, latest_at, row["timeless"]))
         return marks
 
