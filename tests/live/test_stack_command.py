@@ -9,12 +9,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from c360.identity.v1 import rules_pb2, rules_pb2_grpc
 
 from services.stack.leftovers import PidFile, birth_of
 from services.stack.ports import SERVICES
 from services.stack.probe import is_serving
+from shared.rpc.errors import reason_of
 
 STARTED = "Ctrl-C stops everything"
 STOP_TIMEOUT_S = 60.0
@@ -58,11 +62,21 @@ def test_it_says_where_everything_is_and_one_ctrl_c_stops_everything(start: Star
     endpoints = json.loads((directory / "endpoints.json").read_text())
     assert is_serving(endpoints["profile"])
     assert (directory / "write-key").read_text().strip() in shown
+    assert told_to_nobody(endpoints["identity"]) == "NO_CREDENTIAL"
     children = [named for path in (directory / "run").glob("*.pid") if (named := PidFile(path).read())]
     process.send_signal(signal.SIGINT)
     assert process.wait(STOP_TIMEOUT_S) == 0
     assert len(children) == 6
     assert all(birth_of(pid) != birth for pid, birth, _ in children)
+
+
+def told_to_nobody(identity: str) -> str:
+    """Why a service refuses who proves nothing."""
+    with grpc.insecure_channel(identity) as channel:
+        rules: Any = rules_pb2_grpc.RulesServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            rules.GetRules(rules_pb2.GetRulesRequest(), timeout=STOP_TIMEOUT_S)
+    return reason_of(refused.value)
 
 
 def test_a_second_one_on_the_same_directory_ends_with_code_2(start: Start) -> None:
