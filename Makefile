@@ -66,6 +66,16 @@ rebuild: setup ## Make profile's views anew from its log, while `make run` runs
 		&& C360_DATABASE_URL="$$role/c360" C360_VAULT_URL="$$role/c360_vault" C360_KEYRING_FILE="$$data/secrets/keyring.json" \
 			$(BIN)/python -m services.profile.rebuild
 
+MEND ?=
+
+.PHONY: identity-rebuild
+identity-rebuild: setup ## Hold identity's tables against its log, while `make run` runs (MEND=1 writes what the log tells over what differs)
+	@data=$${C360_DATA_DIR:-.data} \
+		&& server=$$($(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["postgres"])' "$$data/endpoints.json") \
+		&& role="postgresql://c360_identity:$$(cat "$$data/secrets/identity-password")@$$server" \
+		&& C360_DATABASE_URL="$$role/c360" C360_VAULT_URL="$$role/c360_vault" C360_KEYRING_FILE="$$data/secrets/keyring.json" \
+			$(BIN)/python -m services.identity.rebuild $(if $(MEND),--mend)
+
 .PHONY: demo
 demo: setup ## Play the story of one customer against a throw-away stack
 	@$(BIN)/python -m tests.e2e.demo

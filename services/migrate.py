@@ -75,6 +75,8 @@ def _ensure_database(admin: psycopg.Connection, database: str) -> None:
             "REVOKE CONNECT ON DATABASE {} FROM {}" if _is_barred(service, database) else "GRANT CONNECT ON DATABASE {} TO {}"
         )
         admin.execute(verb.format(sql.Identifier(database), sql.Identifier(f"c360_{service}")))
+    if database == DATABASE:  # what `services.identity.rebuild` compares the tables with
+        admin.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO c360_identity").format(sql.Identifier(database)))
 
 
 def _is_barred(service: str, database: str) -> bool:

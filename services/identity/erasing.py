@@ -218,7 +218,7 @@ class Eraser:
                 proposed=others(proposals, members),
             )
             try:
-                return await self._record(erasure, events.BEGUN, event, told, write_views)
+                return await self._record(erasure, events.BEGUN, event, told, write_views, now)
             finally:
                 self._forget()
 
@@ -279,10 +279,10 @@ class Eraser:
         return erasure
 
     async def _record(
-        self, erasure: Erasure, kind: EventType, event: Public, entries: Sequence[Entry] = (), also: Also | None = None
+        self, erasure: Erasure, kind: EventType, event: Public, entries: Sequence[Entry] = (), also: Also | None = None, at: int = 0
     ) -> Erasure:
         """Commits a step, and with it what customers' streams are told."""
-        now = self._clock()
+        now = at or self._clock()
         after = evolve(erasure, event, now)
         versions = await erasures.versions_of(self._pool, {entry.stream for entry in entries})
         own = [Versioned(IDENTITY_PARTITION, after.version, self._entry(kind, erasure.erasure_id, now, event))]

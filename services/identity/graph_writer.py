@@ -116,8 +116,8 @@ class GraphWriter:
         await self.draft(loaded, settled, {}, {}, drafting, cause)
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:
+            await also(connection)  # first: what a decision answers is closed before it may be asked anew
             await self.save(connection, loaded, settled, drafting, records)
-            await also(connection)
 
         number = loaded.region.known.next_founding_number
         await self.ledger.commit(drafting.own, drafting.entries, write_views=write_views, next_founding_number=number)
