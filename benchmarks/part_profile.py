@@ -28,17 +28,12 @@ from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from google.protobuf.struct_pb2 import Struct
 
 from benchmarks import grpc_echo
-from benchmarks.harness import Part, Result, at_least
+from benchmarks.harness import Part, Result
 from benchmarks.profile_history import TRAITS, History, Shape, write_history
-from services.profile.composition import ProfileSettings
-from services.profile.making import Maker, Progressed
-from services.profile.tables.editions import Editions
+from benchmarks.profile_rebuilds import rebuilds
 from services.stack.stack import Stack
-from shared.config import read_settings
 from shared.ids import to_text
 from shared.instants import to_timestamp
-from shared.store.pool import open_pool
-from shared.vault import FileKeyring, Vault
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
 
 MOST_EVENTS = int(os.environ.get("BENCH_EVENTS", "100000"))
@@ -66,7 +61,6 @@ EVENTS_PER_S = 2_000
 BATCH = 20
 ASKED = 4  # one batch in so many is waited for
 USERS = 2_000
-REBUILDS = 3
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -79,7 +73,7 @@ async def measure(_servers: Stack) -> list[Result]:
             history = await write_history(servers, CUSTOMERS)
             print(f"  {history.events:,} events written in {time.perf_counter() - began:.0f} s", flush=True)
         with Stack(directory) as stack:
-            for part in (_reads(stack), _past(stack, history), _visible(stack), _rebuilds(stack, history)):
+            for part in (_reads(stack), _past(stack, history), _visible(stack), rebuilds(stack, history)):
                 async for result in part:
                     print(f"  {result.name} {result.value:.5g} {result.unit}", flush=True)
                     results.append(result)
@@ -286,29 +280,6 @@ def _event(number: int, place: int) -> ingest_pb2.Event:
 
 def _fresh(user: str, position: Position) -> pb.GetProfileRequest:
     return pb.GetProfileRequest(customer=by_identifier("user_id", user), purpose="audit", at_least_as_fresh=[position])
-
-
-async def _rebuilds(stack: Stack, history: History) -> AsyncIterator[Result]:
-    """In this process, while the service runs."""
-    settings = read_settings(ProfileSettings, stack.environment_of("profile"))
-    editions, vault_pool = await Editions.open(settings.database_url), await open_pool(settings.vault_url, "vault")
-    rates, cpu_rates, stood_still = [], [], []
-    for _ in range(REBUILDS):
-        vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
-        began, cpu, folded = time.perf_counter(), time.process_time(), 0
-
-        async def count(progress: Progressed) -> None:
-            nonlocal folded
-            folded = progress.folded
-
-        stood_still.append(1_000 * await Maker(editions, vault, settings.partitions).make(count))
-        assert folded >= history.events
-        rates.append(folded / (time.perf_counter() - began))
-        cpu_rates.append(folded / (time.process_time() - cpu))
-    await asyncio.gather(editions.pool.close(), vault_pool.close())
-    yield Result(name="rebuild, the log stands still", value=max(stood_still), unit="ms", samples=stood_still)
-    yield at_least("rebuild, of this process's CPU", cpu_rates, "events/s", 20_000)
-    yield at_least("rebuild", rates, "events/s", 20_000)
 
 
 def _percentile(name: str, samples: list[float], percent: int, limit_ms: float) -> Result:
