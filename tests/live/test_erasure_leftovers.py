@@ -170,6 +170,11 @@ def test_an_address_that_a_limit_kept_from_her_is_erased_with_her_and_what_is_so
     }  # refused, and younger than the certificate
     [kept] = [exception for exception in certified["exceptions"] if exception["what"] == "ingest_epoch_keys"]
     assert "comes after this is refused, and stays for as long as its own hour's key" in kept["ground"]
-    for mail in (seen_alone, said_not_hers):
-        assert platform.resolve("email", mail).customer_id == before[mail]
+    assert platform.resolve("email", seen_alone).customer_id == before[seen_alone]
     never_again(stack, erasure)
+    with pytest.raises(grpc.RpcError) as nobodys:  # no fact is left that says whose it is
+        platform.resolve("email", said_not_hers)
+    assert reason_of(nobodys.value) == "IDENTIFIER_UNKNOWN"
+    later = erase(platform, person, named=address(said_not_hers), request_id=str(uuid.uuid4()))
+    assert list(later.erased_customer_ids) == [before[said_not_hers]], "what it founded is erased by it all the same"
+    assert asyncio.run(places_that_open(stack, [said_not_hers])) == []

@@ -98,12 +98,17 @@ class ErasureApi:
         return pb.ReleaseLegalHoldResponse(hold=_hold(hold))
 
     async def _person(self, request: pb.EraseCustomerRequest, context: Any) -> tuple[bytes, bytes]:
-        """Her customer, or else the identifier that only the quarantine knows her by; the other is empty."""
+        """Her customer, also the one that an identifier founded of which no fact is left; or else the identifier that only the
+        quarantine knows her by; the other is empty."""
         try:
             return await self._customer(request, context), b""
-        except NotFound:
+        except NotFound as refusal:
             named = customer_or_node(request.customer, self._keyring.lookup_key)
-            if not isinstance(named, Node) or not await self._eraser.is_held(named.value_hash):
+            if not isinstance(named, Node):
+                raise
+            if refusal.reason == "IDENTIFIER_UNKNOWN" and (founded := await views.founded_by(self._pool, named.value_hash)):
+                return founded, b""
+            if not await self._eraser.is_held(named.value_hash):
                 raise
             return b"", named.value_hash
 

@@ -63,6 +63,12 @@ async def resolve(pool: Any, value_hash: bytes) -> Resolved | None:
     return Resolved(row["customer"], row["canonical"], ownership(row["shared"], row["contested"])) if row else None
 
 
+async def founded_by(pool: Any, value_hash: bytes) -> bytes | None:
+    """The customer that an identifier founded, also when it isn't linked to it any more."""
+    found: bytes | None = await pool.fetchval("SELECT customer FROM identifiers WHERE value_hash = $1 AND own", value_hash)
+    return found
+
+
 def ownership(shared: bool, contested: bool) -> Ownership:
     return "shared" if shared else "contested" if contested else "own"
 
