@@ -19,10 +19,16 @@ SHOWN_FIELDS = 6  # of a read, for eyes
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many reads to show, latest first.")]
 Since = Annotated[
     datetime | None,
-    typer.Option("--since", metavar="INSTANT", parser=instant_parser, help="Only reads from then on, such as -30d."),
+    typer.Option(
+        "--since",
+        metavar="INSTANT",
+        parser=instant_parser,
+        help="Only reads from then on: ISO 8601 (UTC without an offset) or an age such as -30d.",
+    ),
 ]
 Until = Annotated[
-    datetime | None, typer.Option("--until", metavar="INSTANT", parser=instant_parser, help="Only reads before then.")
+    datetime | None,
+    typer.Option("--until", metavar="INSTANT", parser=instant_parser, help="Only reads before then, UTC without an offset."),
 ]
 
 

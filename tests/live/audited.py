@@ -67,9 +67,10 @@ class Audited:
             try:
                 yield connection
             finally:
-                for table in TABLES:
-                    connection.execute(f"TRUNCATE {table}")
-                    connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
+                with connection.transaction():  # the service that owns them still runs
+                    for table in TABLES:
+                        connection.execute(f"TRUNCATE {table}")
+                        connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
                 for table, name, definition in constraints:
                     connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
 
