@@ -54,7 +54,9 @@ class GetProfileRequest(_message.Message):
 
     @_builtins.property
     def valid_at(self) -> _timestamp_pb2.Timestamp:
-        """Only what had happened by then (valid time). Default: now."""
+        """Only what had happened by then (valid time). Default: now. Windows, and what counts the time since, end at the earlier of this and
+        `known_at`.
+        """
 
     @_builtins.property
     def known_at(self) -> _timestamp_pb2.Timestamp:
