@@ -121,7 +121,7 @@ def test_another_weight_to_link_from_is_as_if_it_had_always_been(
     matched = match(store, wanted)
     matching = msgspec.structs.replace(rules.matching, link_weight=link_weight, review_weight=min(link_weight, 1.0))
     store.rules = msgspec.structs.replace(rules, matching=matching)
-    for node in sorted(store.whole.known.links):
+    for node in sorted(store.whole.known.links.keys() | store.whole.facts.nodes()):  # as pages of all identifiers are
         store.match({}, {node: store.whole.facts.recorded_by.get(node, frozenset())})
     check(store, seen, matched)
 
