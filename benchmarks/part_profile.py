@@ -6,7 +6,6 @@ that leaves them a core each. `BENCH_EVENTS=20000 make bench ONLY=profile` is a 
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import statistics
@@ -29,6 +28,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from benchmarks import grpc_echo
 from benchmarks.harness import Part, Result
+from benchmarks.loading import Asked, load
 from benchmarks.profile_history import TRAITS, History, Shape, write_history
 from benchmarks.profile_rebuilds import rebuilds
 from services.stack.stack import Stack
@@ -61,7 +61,6 @@ EVENTS_PER_S = 2_000
 BATCH = 20
 ASKED = 4  # one batch in so many is waited for
 USERS = 2_000
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 async def measure(_servers: Stack) -> list[Result]:
@@ -84,43 +83,25 @@ class Served:
     """The service, and an echo of its answer, each a process of its own."""
 
     def __init__(self, stack: Stack, echo: "Echo", requests: dict[str, pb.GetProfileRequest]) -> None:
-        self._stack = stack
-        self._echo = echo
-        self._requests = requests
+        first, pid = next(iter(requests.values())), stack.pid("profile")
+        assert pid is not None
+        self._asked = {name: Asked(stack.endpoints.profile, METHOD, request, pid) for name, request in requests.items()}
+        self._asked["echo"] = Asked(echo.address, grpc_echo.METHOD, first, echo.pid)
         self.cpu_us: dict[str, list[float]] = {}
 
     async def calls(self, name: str) -> float:
         """Calls a second."""
-        before = self._cpu_s(name)
-        load = await self._load("closed", name, LOAD_S)
-        self.cpu_us.setdefault(name, []).append((self._cpu_s(name) - before) * 1e6 / load["calls"])
-        return float(load["calls"]) / float(load["seconds"])
+        found = await load(self._asked[name], LOAD_S)
+        self.cpu_us.setdefault(name, []).append(found.cpu_us)
+        return found.calls_per_s
 
     async def p99(self, name: str, rate: float) -> float:
         """Milliseconds."""
-        load = await self._load("open", name, P99_LOAD_S, rate)
-        p99: float = statistics.quantiles(load["latencies_ms"], n=100)[98]
-        return p99
+        return (await load(self._asked[name], P99_LOAD_S, rate)).p99_ms
 
     async def warm_up(self) -> None:
-        for name in ("echo", *self._requests):
-            await self._load("closed", name, WARM_UP_S)
-
-    async def _load(self, kind: str, name: str, seconds: float, rate: float = 0) -> dict[str, Any]:
-        address, method = (self._echo.address, grpc_echo.METHOD) if name == "echo" else (self._stack.endpoints.profile, METHOD)
-        request = self._requests.get(name) or next(iter(self._requests.values()))
-        command = [sys.executable, "-m", "benchmarks.grpc_load", kind, address, method, request.SerializeToString().hex()]
-        command += [str(seconds), str(rate)] if rate else [str(seconds)]
-        done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, check=True)
-        load: dict[str, Any] = json.loads(done.stdout)
-        assert not load["failed"], f"{load['failed']} calls of {name} were refused"
-        return load
-
-    def _cpu_s(self, name: str) -> float:
-        """User and system time of the process that answers, all its threads."""
-        pid = self._echo.pid if name == "echo" else self._stack.pid("profile")
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        for asked in self._asked.values():
+            await load(asked, WARM_UP_S)
 
 
 async def _reads(stack: Stack) -> AsyncIterator[Result]:

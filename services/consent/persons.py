@@ -189,11 +189,9 @@ async def _follow_links(connection: Any, hashes: set[bytes], entries: Sequence[E
     rows = await connection.fetch("DELETE FROM links WHERE value_hash = ANY($1::bytea[]) RETURNING *", list(hashes))
     held = {row["value_hash"]: links.Link(row["customer"], row["likely"], row["since"]) for row in rows}
     past = links.follow(held, entries, at)
-    now = [links.PastLink(value_hash, *link, 0) for value_hash, link in held.items()]
-    for table, kept in (("links", now), ("past_links", past)):
-        if kept:
-            columns = ("value_hash", "customer", "likely", "since", *(["until"] if table == "past_links" else []))
-            await connection.copy_records_to_table(table, records=[one[: len(columns)] for one in kept], columns=columns)
+    now = [(value_hash, *link) for value_hash, link in held.items()]
+    await connection.copy_records_to_table("links", records=now, columns=("value_hash", *links.Link._fields))
+    await connection.copy_records_to_table("past_links", records=past, columns=links.PastLink._fields)
 
 
 def _parted(entries: Sequence[Entry]) -> list[tuple[bytes, bytes]]:

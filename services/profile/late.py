@@ -85,11 +85,8 @@ def put_off(rows: Mapping[bytes, Late], waiting: Collection[bytes], seen: Seen, 
 
 def why_of(seen: Seen, rows: Iterable[Late], heads: Mapping[int, int]) -> Why:
     """By what the rows say; of several that are no events the first."""
-    changed, others, canonicals = (
-        Counter[bytes](),
-        dict[bytes, Cause](),
-        {m: c for c, cluster in seen.clusters.items() for m in cluster},
-    )
+    changed, others = Counter[bytes](), dict[bytes, Cause]()
+    canonicals = {member: canonical for canonical, cluster in seen.clusters.items() for member in cluster}
     for row in rows:
         changed[row.customer] += row.events
         if (canonical := canonicals.get(row.customer)) is not None and not row.events:

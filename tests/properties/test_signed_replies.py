@@ -74,6 +74,10 @@ def test_the_same_reply_in_both_forms_and_any_letters_is_one() -> None:
     assert (as_form.text, as_form.request_id, as_form.namespace) == ("Stop!", "sms:m-1", "phone")
     long = json.dumps({"from": "+4930901820", "body": "STOP", "id": "m" * 200}).encode()
     assert command_of("application/json", long, KEY).request_id.startswith("sms:")
+    unnamed = json.dumps({"From": "+4930901820", "Body": "STOP"}).encode()
+    one, other = (command_of("application/json", unnamed, key).request_id for key in (KEY, bytes(32)))
+    assert one != other, "nobody without the key finds by trying who replied"
+    assert one == command_of("application/json", unnamed, KEY).request_id
 
 
 def test_secrets_are_those_of_the_file_as_it_is_now(tmp_path: Path) -> None:

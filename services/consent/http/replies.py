@@ -1,6 +1,7 @@
 """Replies to text messages, as gateways hand them over: kept as signals, and whoever replies STOP has withdrawn."""
 
 import hashlib
+import hmac
 import uuid
 from typing import Any, Final
 
@@ -85,7 +86,9 @@ def command_of(content_type: str, body: bytes, lookup_key: bytes) -> ReceiveSign
     said = fields.get("messagesid") or fields.get("id")
     request_id = f"sms:{said}" if isinstance(said, str) else ""
     if not 0 < len(request_id) <= MAX_REQUEST_ID or not request_id.isprintable():
-        request_id = f"sms:{hashlib.sha256(said.encode(errors='replace') if isinstance(said, str) else body).hexdigest()}"
+        told = said.encode(errors="replace") if isinstance(said, str) else body
+        # By the installation's key: what a number replied could be found by trying otherwise, and a request id stays in the log.
+        request_id = f"sms:{hmac.digest(lookup_key, b'sms reply' + told, hashlib.sha256).hex()}"
     namespace, value_hash = name_and_hash("phone", sender, lookup_key)
     return ReceiveSignal(
         request_id=request_id, identifier_hash=value_hash, namespace=namespace, kind="sms", text=text, source="sms"
