@@ -9,6 +9,7 @@ seen with it, or when both of them are at hand: then they may be one by now, or 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
+from services.identity.graph.certain import Trees
 from services.identity.graph.crowding import taking_part
 from services.identity.graph.facts import Facts, Node
 from services.identity.graph.rules import Namespace, Rules
@@ -24,8 +25,8 @@ def borders(facts: Facts, rules: Rules, contested: set[Node], shared: set[Node])
     for together in facts.together:
         for node in together.intersection(asked):
             owners[node] |= together - {node}
-    tree = _joined(facts, rules)
-    return {node for node in asked if _is_of_two(owners[node].difference(shared), _telling(node, rules), tree)}
+    trees = _joined(facts, rules)
+    return {node for node in asked if _is_of_two(owners[node].difference(shared), _telling(node, rules), trees)}
 
 
 def met(facts: Facts, outside: Collection[Node], rules: Rules, coming: int) -> set[Node]:
@@ -59,26 +60,20 @@ def _is_unique(name: str, rules: Rules) -> bool:
     return kind.limit == 1 and kind.window_us is None and kind.shared_after is None
 
 
-def _is_of_two(owners: Iterable[Node], telling: Collection[str], tree: dict[Node, Node]) -> bool:
+def _is_of_two(owners: Iterable[Node], telling: Collection[str], trees: Trees[Node]) -> bool:
     people: dict[str, set[Node]] = defaultdict(set)
     for owner in owners:
         if owner.namespace in telling:
-            people[owner.namespace].add(_root(tree, owner))
+            people[owner.namespace].add(trees.root(owner))
     return any(len(found) > 1 for found in people.values())
 
 
-def _joined(facts: Facts, rules: Rules) -> dict[Node, Node]:
+def _joined(facts: Facts, rules: Rules) -> Trees[Node]:
     """Who may be one by what people decided and by values of such kinds alone, whatever comes of it."""
-    tree: dict[Node, Node] = {}
+    trees = Trees[Node]()
     unique = {name for name in {node.namespace for node in facts.nodes()} if _is_unique(name, rules)}
     seen = [[node for node in together if node.namespace in unique] for together in facts.together]
     for one, *others in filter(None, [*seen, *map(list, facts.forced)]):
         for other in others:
-            tree[_root(tree, other)] = _root(tree, one)
-    return tree
-
-
-def _root(tree: dict[Node, Node], node: Node) -> Node:
-    while (parent := tree.setdefault(node, node)) != node:
-        tree[node] = node = tree[parent]
-    return node
+            trees.join(one, other)
+    return trees
