@@ -1,20 +1,16 @@
 """Stopped cleanly and started again in the same directory, the stack goes on where it was."""
 
-import time
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
-from c360.common.v1.common_pb2 import CustomerRef, Identifier
+from c360.common.v1.common_pb2 import Identifier
 from c360.consent.v1 import consent_pb2
-from c360.profile.v1 import profile_pb2
 
 from services.stack.stack import Stack
 from shared.rpc.errors import reason_of
-from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
-
-POLL_S = 0.05
+from tests.e2e.client import Platform, by_id, by_identifier
 
 EMAIL = Identifier(namespace="email", value="ann@example.com")
 ANN = by_identifier(EMAIL.namespace, EMAIL.value)
@@ -50,18 +46,6 @@ def refusals(platform: Platform, customer_id: str) -> dict[str, str]:
     found = {}
     for purpose in ("marketing", "analytics"):
         with pytest.raises(grpc.RpcError) as refusal:
-            confirmed(platform, by_id(customer_id), purpose)
+            platform.get_profile(by_id(customer_id), purpose)
         found[purpose] = reason_of(refusal.value)
     return found
-
-
-def confirmed(platform: Platform, customer: CustomerRef, purpose: str) -> profile_pb2.Profile:
-    """Right after a start a reader has no lease yet; then it says so, and a caller asks again."""
-    give_up_at = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            return platform.get_profile(customer, purpose)
-        except grpc.RpcError as error:
-            if reason_of(error) != "CONSENT_NOT_CONFIRMED" or time.monotonic() > give_up_at:
-                raise
-        time.sleep(POLL_S)
