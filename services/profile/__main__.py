@@ -17,7 +17,7 @@ from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
 from services.profile.api.disclosing import ReadyReads, answering
 from services.profile.api.disclosures import SERVICE_NAME as DISCLOSURES
 from services.profile.api.disclosures import DisclosureApi
-from services.profile.api.etags import Tag, tagger
+from services.profile.api.etags import tagger
 from services.profile.api.export import ExportApi
 from services.profile.api.history import HistoryApi
 from services.profile.api.places import Places
@@ -62,7 +62,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
     await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
-    _answer(server, parts, disclosures, replayer, tagger(vault.lookup_key), Places(vault.lookup_key))
+    answer_calls(server, parts, disclosures, replayer, vault.lookup_key)
     doors = _open_http(settings, parts, disclosures, keyring)
     logs = (
         log_of(pool, "profile", keyring, now_us, settings.partitions, parts.states.version_of),
@@ -124,8 +124,8 @@ async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:
     await asyncio.gather(server.stop(), *(door.stop() for door in doors))
 
 
-def _answer(server: RpcServer, parts: Parts, disclosures: Disclosures, replayer: Replayer, tag: Tag, places: Places) -> None:
-    disclosed = disclosures.disclosed
+def answer_calls(server: RpcServer, parts: Parts, disclosures: Disclosures, replayer: Replayer, lookup_key: bytes) -> None:
+    disclosed, tag, places = disclosures.disclosed, tagger(lookup_key), Places(lookup_key)
     api = ProfileApi(
         parts.profiles, parts.timelines, replayer, parts.progress, parts.watches, parts.batches, tag, parts.ready, disclosed
     )

@@ -56,8 +56,7 @@ class Disclosed:
             try:
                 yield reading
             except (NotPermitted, WrongState, Unavailable) as refusal:
-                if (outcome := outcome_of(refusal)) is not None:
-                    refusal.facts["verdict"] = outcome.upper()
+                refusal.facts.update(verdict_fact(refusal))
                 if reading.purpose is not None:
                     members = [reading.customer, *sorted(reading.evidence.keys() - {reading.customer})]
                     await self.refuse(call, reading, reading.purpose, members, refusal)
@@ -84,6 +83,13 @@ class Disclosed:
     ) -> None:
         if outcome_of(refusal) is not None:
             await self._disclosing.one(self.refused(call, reading, purpose, members, refusal), call)
+
+    async def refuse_all(
+        self, call: Call, reading: Reading, purpose: PurposeDefined, refused: Iterable[tuple[Sequence[bytes], CustomerError]]
+    ) -> None:
+        """As `refuse`, of several."""
+        written = [self.refused(call, reading, purpose, *one) for one in refused if outcome_of(one[1]) is not None]
+        await self._disclosing.all(written, call)
 
     def given(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Shown) -> Given:
         withheld = withheld_names(shown.withheld)
@@ -121,3 +127,9 @@ def outcome_of(refusal: CustomerError) -> Outcome | None:
     if isinstance(refusal, NotPermitted) or refusal.reason == "CUSTOMER_ERASED":
         return "deny"
     return "gap" if refusal.reason == "CONSENT_NOT_CONFIRMED" else None
+
+
+def verdict_fact(refusal: CustomerError) -> dict[str, str]:
+    """What the refusal says of it, if anything."""
+    outcome = outcome_of(refusal)
+    return {} if outcome is None else {"verdict": outcome.upper()}

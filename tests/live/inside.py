@@ -7,16 +7,13 @@ from typing import Any
 
 import asyncpg
 import grpc
-from c360.profile.v1.disclosure_pb2_grpc import DisclosureServiceStub, add_DisclosureServiceServicer_to_server
-from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub, add_ProfileServiceServicer_to_server
-from c360.profile.v1.watch_pb2_grpc import WatchServiceStub, add_WatchServiceServicer_to_server
+from c360.profile.v1.disclosure_pb2_grpc import DisclosureServiceStub
+from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub
+from c360.profile.v1.watch_pb2_grpc import WatchServiceStub
 from nats.aio.client import Client
 
-from services.profile.api.disclosing import ReadyReads, WatchDisclosures, answering
-from services.profile.api.disclosures import DisclosureApi
-from services.profile.api.etags import tagger
-from services.profile.api.profile import ProfileApi
-from services.profile.api.watch import WatchApi
+from services.profile.__main__ import answer_calls
+from services.profile.api.disclosing import WatchDisclosures
 from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
 from services.profile.disclosing import Call
 from services.profile.replay import Replayer
@@ -63,10 +60,10 @@ class Inside:
         self._replayer = replayer
         self._client = client
         self._server = server
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
-        self.calls: Any = ProfileServiceStub(self._channel)
-        self.disclosed: Any = DisclosureServiceStub(self._channel)
-        self.watches: Any = WatchServiceStub(self._channel)
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
+        self.calls: Any = ProfileServiceStub(self.channel)
+        self.disclosed: Any = DisclosureServiceStub(self.channel)
+        self.watches: Any = WatchServiceStub(self.channel)
         self._sequence = itertools.count(1)
         self._consent_sequence = itertools.count(1)
 
@@ -85,30 +82,13 @@ class Inside:
         disclosed_pool = await open_pool(settings.database_url, "disclosures")
         disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
         replayer = Replayer(settings.database_url, vault, settings.partitions)
-        api = ProfileApi(
-            parts.profiles,
-            parts.timelines,
-            replayer,
-            parts.progress,
-            parts.watches,
-            parts.batches,
-            tagger(vault.lookup_key),
-            parts.ready,
-            disclosures.disclosed,
-        )
-        ready = ReadyReads(parts.ready, disclosures.disclosing, "GetProfile")
-        server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
-        watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress, disclosures.disclosed)
-        server.add(add_WatchServiceServicer_to_server, watch, "c360.profile.v1.WatchService")
-        rederiving = disclosures.rederive(answering(tagger(vault.lookup_key)))
-        disclosing = DisclosureApi(parts.profiles, disclosures.who_read, disclosures.exposures, rederiving)
-        server.add(add_DisclosureServiceServicer_to_server, disclosing, "c360.profile.v1.DisclosureService")
+        answer_calls(server, parts, disclosures, replayer, vault.lookup_key)
         await server.start()
         await parts.recorder.load()
         return Inside(parts, disclosures, vault, client, server, replayer, (pool, vault_pool, disclosed_pool))
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self.channel.close()
         await self._server.stop()
         self._replayer.close()
         await self._client.close()

@@ -1,6 +1,6 @@
 """What answers disclose, by the names of their fields; and who calls."""
 
-from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from services.profile.api.masks import mask_of
 from services.profile.api.messages import profile_message
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Refused
-from services.profile.disclosed import Disclosed, Shown
+from services.profile.disclosed import Disclosed, Shown, verdict_fact
 from services.profile.disclosing import Call, Disclosing
 from services.profile.domain.disclosure import plain
 from services.profile.domain.state import LinkedIdentifier
@@ -32,6 +32,7 @@ from services.profile.ready import Ready, ReadyAnswers
 from services.profile.rederiving import Answer, Answered
 from services.profile.timelines import Stretch
 from services.profile.watches import Look
+from shared.errors import NotPermitted, Unavailable
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
 from shared.rpc.callers import caller_of, request_id_of
@@ -157,8 +158,31 @@ class WatchDisclosures:
         for look, shown in by_look.values():
             await self._disclosed.give_all(self._call, reading_of(look), look.purpose, shown)
 
-    async def refuse(self, look: Look, refused: Refused) -> None:
-        await self._disclosed.refuse(self._call, reading_of(look), look.purpose, refused.members, refused.refusal)
+    async def refuse(self, refused: Iterable[tuple[Look, Refused]]) -> None:
+        """What is told of each by name."""
+        by_look: dict[int, tuple[Look, list[Refused]]] = {}
+        for look, one in refused:
+            by_look.setdefault(id(look), (look, []))[1].append(one)
+            one.refusal.facts.update(verdict_fact(one.refusal))
+        for look, several in by_look.values():
+            told = [(one.members, one.refusal) for one in several]
+            await self._disclosed.refuse_all(self._call, reading_of(look), look.purpose, told)
+
+    async def refusing(
+        self, responses: AsyncGenerator[Item, None], purpose: Callable[[], PurposeDefined], customers: Collection[bytes]
+    ) -> AsyncGenerator[Item, None]:
+        """What is told of customers who are named: what refuses all of them at once is written down. They are closed with it."""
+        async with aclosing(responses):
+            try:
+                async for response in responses:
+                    yield response
+            except (NotPermitted, Unavailable) as refusal:
+                if (
+                    not refusal.facts.keys() & (fact := verdict_fact(refusal)).keys()
+                ):  # else it is written down with what it rests on
+                    refusal.facts.update(fact)
+                    await self._disclosed.refuse_all(self._call, Reading(), purpose(), [([one], refusal) for one in customers])
+                raise
 
 
 def reading_of(look: Look) -> Reading:

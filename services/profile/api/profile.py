@@ -20,7 +20,7 @@ from services.profile.api.timeline import PLACES, timeline_filter, timeline_page
 from services.profile.api.watching import states, too_slow, watches_busy
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Batches, Refused
-from services.profile.disclosed import Disclosed, Shown
+from services.profile.disclosed import Disclosed, Shown, verdict_fact
 from services.profile.domain.golden import golden_record
 from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import LinkedIdentifier
@@ -31,7 +31,7 @@ from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
 from services.profile.timelines import Timelines
 from services.profile.watches import Watches
-from shared.errors import LimitExceeded
+from shared.errors import LimitExceeded, Unavailable
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
@@ -118,13 +118,18 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         verified, since = mask.wants_any_trait(CONFIRMABLE), self._ready.changes
-        with noted() as reading:
-            outcomes = await self._batches.outcomes(named, purpose, instant, versions, choice, with_verified=verified)
-        made = await results(request.queries, outcomes, purpose, mask, self._tag, instant, request.read_mask.paths)
         call = call_of("BatchGetProfiles", context)
+        with noted() as reading:
+            try:
+                outcomes = await self._batches.outcomes(named, purpose, instant, versions, choice, with_verified=verified)
+            except Unavailable as refusal:
+                refusal.facts.update(verdict_fact(refusal))
+                refused = await self._batches.refused(named, [refusal] * len(named))
+                await self._disclosed.refuse_all(call, reading, purpose, refused)
+                raise
+        made = await results(request.queries, outcomes, purpose, mask, self._tag, instant, request.read_mask.paths)
         await self._disclosed.give_all(call, reading, purpose, made.shown.values())
-        for members, refusal in await self._batches.refused(named, outcomes):
-            await self._disclosed.refuse(call, reading, purpose, members, refusal)
+        await self._disclosed.refuse_all(call, reading, purpose, await self._batches.refused(named, outcomes))
         if since != self._ready.changes:
             await self._take_back(made, purpose)
         return pb.BatchGetProfilesResponse(results=made.results)
@@ -197,7 +202,9 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         customer = await customer_of(self._profiles, request.customer)
         looks = self._watches.some(purpose.name, {customer}, self._places(request), with_verified=True)
         disclose = WatchDisclosures(self._disclosed, call_of("WatchProfile", context))
-        responses = self._watching.limited(states(looks, self._watches.refused_since, disclose), WATCHES_AT_MOST)
+        told = states(looks, self._watches.refused_since, disclose)
+        told = disclose.refusing(told, lambda: self._profiles.purpose(request.purpose), [customer])
+        responses = self._watching.limited(told, WATCHES_AT_MOST)
         async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_slow)) as taken:
             async for response in taken:
                 yield response

@@ -11,13 +11,14 @@ from c360.profile.v1 import segment_pb2_grpc
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.disclosing import BulkDisclosures, call_of, shown_about
+from services.profile.api.membership_messages import change_message
 from services.profile.api.places import Places
 from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Instant, Profiles
 from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings, require_sight_of
 from services.profile.choosing import THEN, RulesChoice
-from services.profile.disclosed import Disclosed
+from services.profile.disclosed import Disclosed, Shown
 from services.profile.disclosing import Call
 from services.profile.domain.membership import differing, judged_by_less, looks_at, seen_by, told_by
 from services.profile.domain.rules import Rules
@@ -27,7 +28,7 @@ from services.profile.memberships import Keeper
 from services.profile.past_members import Asked, PastMembers
 from services.profile.profile import Profile
 from services.profile.reading import noted
-from services.profile.tables.memberships import Change, Memberships, Place
+from services.profile.tables.memberships import Memberships, Place
 from services.profile.tables.rulebook import Rulebook
 from shared.errors import ProfileFailed, Unavailable
 from shared.events.consent import PurposeDefined
@@ -35,7 +36,7 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness
-from shared.rpc.paging import BY_NUMBER, Page, token_of
+from shared.rpc.paging import BY_NUMBER, Number, Page, token_of
 from shared.rpc.server import seconds_left
 
 SETTLED_EVERY_S = 0.1  # how often it is looked whether everybody was looked at
@@ -164,23 +165,53 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
     async def ListMembershipChanges(
         self, request: pb.ListMembershipChangesRequest, context: Any
     ) -> pb.ListMembershipChangesResponse:
-        page = Page(request, BY_NUMBER)
+        page, call = Page(request, BY_NUMBER), call_of("ListMembershipChanges", context)
         await self._fresh(request, context)
-        purpose = self._purpose(request.segment, request.purpose)
-        customers: Collection[bytes] = ()
+        purpose = self._profiles.purpose(request.purpose)
         if request.HasField("customer"):
-            customer = await customer_of(self._profiles, request.customer)
-            customers = (await self._profiles.standing(customer, purpose)).members
-        before = page.after[0] if page.after else END_OF_TIME
-        rows = await self._memberships.changes(request.segment, customers, before, page.wanted)
-        found, token = page.cut(rows, lambda one: (one.number, b""))
+            return await self._changes_of(await customer_of(self._profiles, request.customer), request, page, purpose, call)
+        require_sight_of(request.segment, self._rulebook.rules, purpose)
         with noted() as reading:
-            permitted = await self._permitted({one.customer for one in found}, purpose)
+            permitted, message = await self._changes(request, page, purpose)
+        fields = {customer: [f"segment:{request.segment}"] for customer in permitted}
+        await BulkDisclosures(self._disclosed, call, purpose).give(reading, fields)
+        return message
+
+    async def _changes_of(
+        self,
+        customer: bytes,
+        request: pb.ListMembershipChangesRequest,
+        page: Page[tuple[Number, bytes]],
+        purpose: PurposeDefined,
+        call: Call,
+    ) -> pb.ListMembershipChangesResponse:
+        """Of one who is named."""
+        async with self._disclosed.read(call) as reading:
+            reading.asks(purpose, customer)
+            require_sight_of(request.segment, self._rulebook.rules, purpose)
+            members = (await self._profiles.standing(customer, purpose)).members
+            _, message = await self._changes(request, page, purpose, members)
+            await self._disclosed.give(call, reading, Shown(members=members, fields=[f"segment:{request.segment}"]))
+        return message
+
+    async def _changes(
+        self,
+        request: pb.ListMembershipChangesRequest,
+        page: Page[tuple[Number, bytes]],
+        purpose: PurposeDefined,
+        of: Collection[bytes] = (),
+    ) -> tuple[set[bytes], pb.ListMembershipChangesResponse]:
+        """And who of those on the page may be told of; `of`: nobody for everybody."""
+        before = page.after[0] if page.after else END_OF_TIME
+        rows = await self._memberships.changes(request.segment, of, before, page.wanted)
+        found, token = page.cut(rows, lambda one: (one.number, b""))
+        permitted = await self._permitted({one.customer for one in found}, purpose)
         told = told_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
-        shown = [_change(one) for one in found if one.customer in permitted and told(one.rules_version, one.cause == "rules")]
-        fields = {one.customer: [f"segment:{request.segment}"] for one in found if one.customer in permitted}
-        await BulkDisclosures(self._disclosed, call_of("ListMembershipChanges", context), purpose).give(reading, fields)
-        return pb.ListMembershipChangesResponse(changes=shown, withheld_count=len(found) - len(shown), next_page_token=token)
+        shown = [
+            change_message(one) for one in found if one.customer in permitted and told(one.rules_version, one.cause == "rules")
+        ]
+        withheld = len(found) - len(shown)
+        return permitted, pb.ListMembershipChangesResponse(changes=shown, withheld_count=withheld, next_page_token=token)
 
     async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> pb.GetMembershipResponse:
         asked, choice = instant_of(self._profiles, request), rules_choice(request.rules)
@@ -260,16 +291,3 @@ def _progress(rules: Rules, place: Place) -> dict[str, int]:
     begun = place.rules_version == rules.version
     looked_at = place.looked_at if begun else 0
     return {"looked_at_customers": looked_at, "customers": max(looked_at, place.customers) if begun else 0}
-
-
-def _change(one: Change) -> pb.MembershipChange:
-    return pb.MembershipChange(
-        customer_id=to_text(one.customer),
-        entered=one.entered,
-        valid_time=to_timestamp(one.valid_at),
-        record_time=to_timestamp(one.recorded_at),
-        rules_version=one.rules_version,
-        cause=one.cause,
-        event_id=to_text(one.event_id) if one.event_id else "",
-        event_type=one.event_type,
-    )

@@ -51,7 +51,8 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         def too_late() -> LimitExceeded:
             return too_slow(positions=" ".join(f"{name}:{number}" for name, number in sorted(teller.taken.items())))
 
-        responses = self._running.limited(teller.responses(looks), WATCHES_AT_MOST)
+        told = disclose.refusing(teller.responses(looks), lambda: self._profiles.purpose(request.purpose), customers)
+        responses = self._running.limited(told, WATCHES_AT_MOST)
         async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S, too_late)) as taken:
             async for response in taken:
                 yield response

@@ -55,6 +55,7 @@ class Part:
     def __init__(self) -> None:
         self.changes: dict[bytes, watch_pb2.ProfileChange] = {}
         self.shown: list[tuple[Look, profile_pb2.Profile, Profile]] = []
+        self.refused: list[tuple[Look, Refused]] = []
         self.look: Look | None = None
         self._bytes = 0
 
@@ -66,6 +67,8 @@ class Part:
         self.look = self.look or msgspec.structs.replace(look, outcomes={})
         if isinstance(outcome, Seen):
             self.shown.append((look, change.profile, outcome.profile))
+        elif change.gone.reason:
+            self.refused.append((look, outcome))
         self.changes[customer] = change
         self._bytes += change.ByteSize()
 
@@ -115,6 +118,7 @@ class Teller:
     async def _still_shown(self, part: Part) -> list[watch_pb2.ProfileChange]:
         """Who is left out is looked at again in a moment, for what she did, and then the watcher hears that she is gone."""
         await self._disclose.give(part.shown)
+        await self._disclose.refuse(part.refused)
         shown = {customer for customer, change in part.changes.items() if change.HasField("profile")}
         refused = await self._refused_since(part.look, shown) if part.look is not None and shown else set[bytes]()
         for customer in refused:
@@ -186,7 +190,7 @@ async def states(
         async for look in looks:
             for customer, outcome in look.outcomes.items():
                 if isinstance(outcome, Refused):
-                    await disclose.refuse(look, outcome)
+                    await disclose.refuse([(look, outcome)])
                     raise outcome.refusal
                 response = profile_pb2.WatchProfileResponse(
                     profile=profile_message(outcome.profile, look.purpose, outcome.verified)
