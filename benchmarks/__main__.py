@@ -11,7 +11,7 @@ from benchmarks.harness import Result, show, write
 from services.stack.stack import Stack
 from shared.process import calm_collector
 
-PARTS = ("log", "proof", "erasure", "ingest", "memory", "identity", "profile", "consent")
+PARTS = ("log", "proof", "erasure", "ingest", "memory", "identity", "profile", "consent", "path")
 
 
 async def run(part: str) -> list[Result]:

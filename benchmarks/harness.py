@@ -77,6 +77,13 @@ def at_least(name: str, samples: list[float], unit: str, limit: float) -> Result
     return Result(name=name, value=median, unit=unit, target=f">= {limit} {unit}", met=median >= limit, samples=samples)
 
 
+def percentile(name: str, samples: list[float], percent: int, limit_ms: float) -> Result:
+    value = statistics.quantiles(samples, n=100, method="inclusive")[percent - 1]
+    spread = [min(samples), statistics.median(samples), max(samples)]
+    target = f"<= {limit_ms:g} ms"
+    return Result(name=f"{name} p{percent}", value=value, unit="ms", target=target, met=value <= limit_ms, samples=spread)
+
+
 def write(part: str, results: list[Result]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{part}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")

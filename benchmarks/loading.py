@@ -1,17 +1,20 @@
 """What a running process answers under load, and what CPU that takes of it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
+STEAL: Final = 7
 
 
 class Asked(NamedTuple):
@@ -43,7 +46,42 @@ async def load(asked: Asked, seconds: float, rate: float = 0) -> Load:
     return Load(told["calls"] / told["seconds"], cpu_us, percentiles[49], percentiles[98])
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def cpu_s(pid: int, with_children: bool = False) -> float:
+    """User and system time of all its threads, and with its children's, also of those that ended."""
+    fields = _stat(pid)
+    ticks = int(fields[11]) + int(fields[12])
+    if with_children:
+        ticks += int(fields[13]) + int(fields[14])
+        for child in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it may end while it is looked at
+                stat = _stat(int(child.name))
+                ticks += int(stat[11]) + int(stat[12]) if int(stat[1]) == pid else 0
+    return ticks / TICKS
+
+
+def memory_mb(pid: int) -> float:
+    """What is resident of it and not shared with others."""
+    told = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    private = [line.split()[1] for line in told.splitlines() if line.startswith("Private_")]
+    return sum(map(int, private)) / 1024
+
+
+def others_share() -> Callable[[], float]:
+    """Tells, later, what share of the machine's CPU has been neither idle nor any process's on it: the neighbours'."""
+    before = _machine()
+
+    def share() -> float:
+        used = [now - then for now, then in zip(_machine(), before, strict=True)]
+        return used[STEAL] / max(1, sum(used))
+
+    return share
+
+
+def _machine() -> list[int]:
+    """Ticks: user, nice, system, idle, iowait, irq, softirq, steal."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1 : STEAL + 2]]
+
+
+def _stat(pid: int) -> list[str]:
+    """From the third field on, which are those after the name."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -6,13 +6,11 @@ generator shares the machine, so events/s are what is left beside it; CPU figure
 
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -22,6 +20,7 @@ from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc, plan_pb2, plan_pb2_grpc
 
 from benchmarks.harness import Part, Result, at_least, at_most
 from benchmarks.http_load import BATCH_EVENTS, batch
+from benchmarks.loading import cpu_s
 from services.stack.stack import Stack
 from shared.events.wire import INGEST_STREAM
 
@@ -32,7 +31,6 @@ BATCHES_S = 5.0
 YARDSTICK_BATCHES = 10_000
 SINGLES_S = 10.0
 UNBOUNDED = {"C360_BACKLOG_EVENTS": str(10**9), "C360_BACKLOG_AGE_S": str(10**6)}  # nobody consumes here
-TICKS = os.sysconf("SC_CLK_TCK")
 PLAN = {
     "events": {
         "Order Completed": {
@@ -76,10 +74,10 @@ class Bench:
     async def batches(self, kind: str) -> float:
         """Events/s that were answered 200: durable. Notes what they cost."""
         await self._begin_anew(kind)
-        before = {name: self._cpu_s(name) for name in ("ingest", "nats")}
+        before = {name: cpu_s(self._servers.pid(name) or 0) for name in ("ingest", "nats")}
         load = await self._load("batches", kind, BATCHES_S)
         for name, seconds in before.items():
-            cost = (self._cpu_s(name) - seconds) * 1e6 / load["events"]
+            cost = (cpu_s(self._servers.pid(name) or 0) - seconds) * 1e6 / load["events"]
             self.cpu_us.setdefault(f"{name}_{kind}", []).append(cost)
         return float(load["events"]) / float(load["seconds"])
 
@@ -115,11 +113,6 @@ class Bench:
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
         load: dict[str, Any] = json.loads(done.stdout)
         return load
-
-    def _cpu_s(self, name: str) -> float:
-        """User and system time of a process, all its threads."""
-        fields = Path(f"/proc/{self._servers.pid(name)}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def _register(self) -> tuple[str, str]:
         """(name, write key)."""

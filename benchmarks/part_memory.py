@@ -3,7 +3,6 @@
 `BENCH_IDS=10000000 make bench ONLY=memory` is the size that decision 26 speaks of; the default takes a few seconds.
 """
 
-import contextlib
 import hashlib
 import os
 import random
@@ -12,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from benchmarks.harness import Result, timed
+from benchmarks.loading import cpu_s
 from services.identity.tables.seen import SeenMessages
 from services.ingest.receipts import Applied, Receipts
 from services.stack.stack import Stack
@@ -168,9 +167,4 @@ async def _wal(admin: Any) -> int:
 
 def _cpu_s(postgres: int) -> float:
     """Of this process and of the database's: what neighbours on the machine change least."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12]) if int(fields[1]) == postgres else 0
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+    return time.process_time() + cpu_s(postgres, with_children=True)

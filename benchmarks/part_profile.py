@@ -19,15 +19,16 @@ from typing import Any, NamedTuple
 
 import grpc
 import msgspec
-from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
+from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2, registry_pb2
-from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
+from c360.ingest.v1 import ingest_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from google.protobuf.struct_pb2 import Struct
 
 from benchmarks import grpc_echo
-from benchmarks.harness import Part, Result
+from benchmarks.freshness import freshness
+from benchmarks.harness import Part, Result, percentile
 from benchmarks.loading import Asked, load
 from benchmarks.profile_history import TRAITS, History, Shape, write_history
 from benchmarks.profile_rebuilds import rebuilds
@@ -58,9 +59,6 @@ PAST_READS = 200
 PAST_S = 5.0  # of reading customers' pasts in one way, at most
 VISIBLE_S = 12.0
 EVENTS_PER_S = 2_000
-BATCH = 20
-ASKED = 4  # one batch in so many is waited for
-USERS = 2_000
 
 
 async def measure(_servers: Stack) -> list[Result]:
@@ -175,7 +173,7 @@ async def _past(stack: Stack, history: History) -> AsyncIterator[Result]:
                 name = f"{_named(shape)}, {' and '.join(asked)}"
                 first = await _past_reads(profiles, history, shape, asked, chance)
                 yield Result(name=f"{name}, the longest of the first {len(first)}", value=max(first), unit="ms")
-                yield _percentile(name, await _past_reads(profiles, history, shape, asked, chance), 95, limit_ms)
+                yield percentile(name, await _past_reads(profiles, history, shape, asked, chance), 95, limit_ms)
 
 
 async def _past_reads(profiles: Any, history: History, shape: Shape, asked: Sequence[str], chance: random.Random) -> list[float]:
@@ -209,62 +207,6 @@ async def _read_ms(profiles: Any, request: pb.GetProfileRequest) -> float:
 
 
 async def _visible(stack: Stack) -> AsyncIterator[Result]:
-    """From the answer `accepted` until a read that asks for that position is answered, while events come at EVENTS_PER_S."""
-    key = await asyncio.to_thread(stack.write_key)
-    samples: list[float] = []
-    async with (
-        grpc.aio.insecure_channel(stack.endpoints.ingest) as door,
-        grpc.aio.insecure_channel(stack.endpoints.profile) as reads,
-    ):
-        sources, profiles = ingest_pb2_grpc.IngestServiceStub(door), ProfileServiceStub(reads)
-
-        async def send(number: int) -> None:
-            request = ingest_pb2.RecordEventsRequest(events=[_event(number, place) for place in range(BATCH)])
-            answer = await sources.RecordEvents(request, metadata=(("authorization", f"Bearer {key}"),), timeout=DEADLINE_S)
-            if number >= 0 and number % ASKED == 0:
-                samples.append(await _read_ms(profiles, _fresh(_user(number, 0), answer.position)))
-
-        for number in range(USERS // BATCH):  # everybody is known before it begins
-            await send(-1 - number)
-        await profiles.GetProfile(_fresh(_user(-1, 0), await _newest(sources, key)), timeout=DEADLINE_S)
-        began, sending = time.perf_counter(), []
-        for number in range(int(VISIBLE_S * EVENTS_PER_S / BATCH)):
-            await asyncio.sleep(max(0.0, began + number * BATCH / EVENTS_PER_S - time.perf_counter()))
-            sending.append(asyncio.create_task(send(number)))
-        await asyncio.gather(*sending)
-    yield _percentile("accepted to visible", samples, 95, 150)
-    yield _percentile("accepted to visible", samples, 99, 300)
-
-
-async def _newest(sources: Any, key: str) -> Position:
-    request = ingest_pb2.RecordEventsRequest(events=[_event(-1, 0)])
-    answer = await sources.RecordEvents(request, metadata=(("authorization", f"Bearer {key}"),), timeout=DEADLINE_S)
-    position: Position = answer.position
-    return position
-
-
-def _user(number: int, place: int) -> str:
-    return f"user-{(number * BATCH + place) % USERS}"
-
-
-def _event(number: int, place: int) -> ingest_pb2.Event:
-    """As a shop sends them: three orders, then what became known of the person."""
-    message_id, user, content = f"{time.time_ns()}-{number}-{place}", _user(number, place), Struct()
-    if place % 4 == 3:
-        content.update({"first_name": "Ann", "tier": f"tier {number}", "vip": True})
-        return ingest_pb2.Event(type=ingest_pb2.EVENT_TYPE_IDENTIFY, user_id=user, traits=content, message_id=message_id)
-    content.update({"order_id": f"o-{number}", "total": 59.4, "currency": "EUR"})
-    return ingest_pb2.Event(
-        type=ingest_pb2.EVENT_TYPE_TRACK, name="Order Completed", user_id=user, properties=content, message_id=message_id
-    )
-
-
-def _fresh(user: str, position: Position) -> pb.GetProfileRequest:
-    return pb.GetProfileRequest(customer=by_identifier("user_id", user), purpose="audit", at_least_as_fresh=[position])
-
-
-def _percentile(name: str, samples: list[float], percent: int, limit_ms: float) -> Result:
-    value = statistics.quantiles(samples, n=100, method="inclusive")[percent - 1]
-    spread = [min(samples), statistics.median(samples), max(samples)]
-    target = f"<= {limit_ms:g} ms"
-    return Result(name=f"{name} p{percent}", value=value, unit="ms", target=target, met=value <= limit_ms, samples=spread)
+    samples = await freshness(stack, EVENTS_PER_S, VISIBLE_S)
+    yield percentile("accepted to visible", samples, 95, 150)
+    yield percentile("accepted to visible", samples, 99, 300)
