@@ -49,6 +49,9 @@ BREAK_GLASS_CALLS = Counter(
     "c360_break_glass_calls", "Calls for a purpose that is the caller's for some hours: an alarm", ["caller"]
 )
 ENUMERATION_ALARMS = Counter("c360_enumeration_alarms", "Times that a caller began to try out identifiers: an alarm", ["caller"])
+SCRAPING_ALARMS = Counter(
+    "c360_scraping_alarms", "Hours in which a caller asked for more different customers than it may: an alarm", ["caller"]
+)
 RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", ["method", "code"])
 DISCLOSURES = Counter("c360_disclosures", "Reads that were written down before they were answered")
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])

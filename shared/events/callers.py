@@ -30,6 +30,7 @@ class CallerDefined(Public, frozen=True, kw_only=True):
     calls_per_s: int = 0  # for each purpose, of each service's process; 0: as many as it likes
     burst: int = 0  # calls at once; 0: as many as in a second
     misses_per_min: int = 0  # questions about customers whom nobody knows; 0: as many as it likes
+    customers_per_hour: int = 0  # different ones that it reads; 0: as many as it likes
     defined_by: str = ""
     reason: str = ""
     in_force_at: int = 0

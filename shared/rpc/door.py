@@ -4,7 +4,6 @@ The limits are each process's own. What a method is for: `methods.py`.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -13,19 +12,21 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
 
 from shared.callers import Callers
-from shared.errors import LimitExceeded, NotAuthenticated, NotPermitted
+from shared.errors import NotAuthenticated, NotPermitted
 from shared.events.callers import CallerDefined
 from shared.instants import Clock, now_us
-from shared.rates import MINUTE_S, Bucket
 from shared.rpc.callers import ENTERED
-from shared.rpc.methods import DECLARING, GROUPS, KEYED
+from shared.rpc.limits import Limits
+from shared.rpc.methods import DECLARING, GROUPS, KEYED, OF_ALL_UNLESS_NAMED
+from shared.rpc.naming import Naming, naming_of
 from shared.rpc.tokens import Tokens
-from shared.telemetry import BREAK_GLASS_CALLS, ENUMERATION_ALARMS, logger
+from shared.telemetry import BREAK_GLASS_CALLS, logger
 
 RECHECK_S: Final = 1.0  # of a stream that goes on: its token may have ended, or its caller been taken back
-MOST_BUCKETS: Final = 10_000  # of callers and purposes; the least recently used is forgotten
 AUTHORIZATION: Final = "authorization"
 BEARER: Final = "Bearer "
+READ: Final = "read"
+EXPORT: Final = "export"
 CERTIFICATE_NAMES: Final = "x509_subject_alternative_name"
 
 log = logger("door")
@@ -82,24 +83,26 @@ class ByCertificate:
 
 
 class Method(msgspec.Struct, frozen=True):
-    """`declares`: its requests name the purpose that they are for. `counts`: they name several `customers`."""
+    """`declares`: its requests name the purpose that they are for. `of_all`: they are of all customers unless they name one."""
 
     name: str
     group: str
     declares: bool
-    counts: bool
+    of_all: bool
+    naming: Naming
 
 
 def method_of(name: str) -> Method:
     """By its full name, such as /c360.profile.v1.ProfileService/GetProfile."""
     service, method = name[1:].split("/")
-    fields = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method].input_type.fields_by_name
-    purpose, customers = fields.get("purpose"), fields.get("customers")
+    request = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method].input_type
+    purpose = request.fields_by_name.get("purpose")
     return Method(
         name=name,
         group=GROUPS.get(name, ""),
         declares=name in DECLARING and purpose is not None and purpose.type == FieldDescriptor.TYPE_STRING,
-        counts=customers is not None and customers.is_repeated,
+        of_all=name in OF_ALL_UNLESS_NAMED,
+        naming=naming_of(request),
     )
 
 
@@ -111,8 +114,7 @@ class Door:
         self._wall = wall
         self._clock = clock
         self._alarmed: set[str] = set()
-        self._rates: OrderedDict[tuple[str, int, str], Bucket] = OrderedDict()
-        self._misses: OrderedDict[tuple[str, int], Bucket] = OrderedDict()
+        self._limits = Limits(clock)
 
     async def enter(self, context: Any, method: Method) -> "Entered | None":
         """None: what the request carries has to prove who calls. Raises what `Proof.caller` does, NotPermitted (METHOD_NOT_ALLOWED)."""
@@ -120,7 +122,7 @@ class Door:
             return None
         caller = self._proof.quick(context) or await self._proof.caller(context)
         if method.group not in caller.groups:
-            raise NotPermitted("this caller may not call this", reason="METHOD_NOT_ALLOWED", caller=caller.name, method=method.name)
+            raise _not_allowed(caller, method)
         entered = Entered(self, caller)
         ENTERED.set(entered)
         return entered
@@ -129,7 +131,9 @@ class Door:
         return self._clock()
 
     def declare(self, caller: CallerDefined, method: Method, message: Any) -> str:
-        """The override by which it may, empty where it needs none. Raises NotPermitted (PURPOSE_NOT_ALLOWED)."""
+        """The override by which it may, empty where it needs none. Raises NotPermitted (PURPOSE_NOT_ALLOWED, METHOD_NOT_ALLOWED)."""
+        if method.of_all and EXPORT not in caller.groups and not message.HasField("customer"):
+            raise _not_allowed(caller, method)
         purpose: str = message.purpose if method.declares else ""
         if not purpose or caller.may_declare(purpose):
             return ""
@@ -142,38 +146,12 @@ class Door:
         return override
 
     def limit(self, caller: CallerDefined, method: Method, message: Any) -> None:
-        """Raises LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED)."""
-        if caller.misses_per_min or caller.calls_per_s:
-            self._limit(caller, method, message.purpose if method.declares else "", message)
-
-    def _limit(self, caller: CallerDefined, method: Method, purpose: str, message: Any) -> None:
-        now = self._clock()
-        if caller.misses_per_min and (wait := self._misses_of(caller, now).wait(now)):
-            message_ = "this caller asks about too many customers whom nobody knows"
-            raise LimitExceeded(message_, reason="ENUMERATION_SUSPECTED", retry_after_ms=int(wait * 1000))
-        if caller.calls_per_s:
-            bucket = self._rate_of(caller, purpose, now)
-            if wait := bucket.take(max(1, len(message.customers)) if method.counts else 1, now):
-                message_ = "this caller asks more often than it may for this purpose"
-                raise LimitExceeded(message_, reason="RATE_EXCEEDED", retry_after_ms=int(wait * 1000))
+        """Raises LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED, SCRAPING_SUSPECTED)."""
+        purpose = message.purpose if method.declares else ""
+        self._limits.check(caller, purpose, method.naming, method.group == READ, message)
 
     def missed(self, caller: CallerDefined, amount: int) -> None:
-        """It asked about so many whom nobody knows."""
-        if not caller.misses_per_min:
-            return
-        now = self._clock()
-        bucket = self._misses_of(caller, now)
-        if bucket.take(amount, now) == 0 and bucket.wait(now) > 0:
-            log.warning("a caller tries out identifiers", caller=caller.name, misses_per_min=caller.misses_per_min)
-            ENUMERATION_ALARMS.labels(caller.name).inc()
-
-    def _rate_of(self, caller: CallerDefined, purpose: str, now: float) -> Bucket:
-        most = caller.burst or caller.calls_per_s
-        return _held(self._rates, (caller.name, caller.version, purpose), lambda: Bucket(caller.calls_per_s, most, now))
-
-    def _misses_of(self, caller: CallerDefined, now: float) -> Bucket:
-        most = caller.misses_per_min
-        return _held(self._misses, (caller.name, caller.version), lambda: Bucket(most / MINUTE_S, most, now))
+        self._limits.missed(caller, amount)
 
 
 class Entered:
@@ -203,15 +181,8 @@ class Entered:
         self._door.missed(self.caller, amount)
 
 
-def _held(buckets: OrderedDict[Any, Bucket], key: Any, make: Callable[[], Bucket]) -> Bucket:
-    bucket = buckets.get(key)
-    if bucket is None:
-        bucket = buckets[key] = make()
-        while len(buckets) > MOST_BUCKETS:
-            buckets.popitem(last=False)
-    else:
-        buckets.move_to_end(key)
-    return bucket
+def _not_allowed(caller: CallerDefined, method: Method) -> NotPermitted:
+    return NotPermitted("this caller may not call this", reason="METHOD_NOT_ALLOWED", caller=caller.name, method=method.name)
 
 
 def _bearer(context: Any) -> str:

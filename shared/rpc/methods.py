@@ -11,12 +11,12 @@ KEYED: Final = "keyed"
 
 _READ: Final[dict[str, tuple[str, ...]]] = {
     "c360.consent.v1.ConsentService": ("Check", "CheckBatch", "FilterAudience", "ListDecisions"),
-    "c360.consent.v1.EvidenceService": ("GetReceipt", "ExplainCheck", "DiffCheck", "ListConflicts"),
+    "c360.consent.v1.EvidenceService": ("GetReceipt", "ExplainCheck", "DiffCheck"),
     "c360.consent.v1.RegistryService": ("GetVersionAt", "ListDefinitions", "ListVersions"),
     "c360.consent.v1.SignalService": ("ListSignals",),
     "c360.identity.v1.DecisionService": ("ListDecisions",),
     "c360.identity.v1.ExplanationService": ("ExplainPair", "GetCustomerHistory", "ResolveIdentifierAt"),
-    "c360.identity.v1.IdentityService": ("ResolveIdentifier", "GetCustomer", "ListProposals", "GetErasure"),
+    "c360.identity.v1.IdentityService": ("ResolveIdentifier", "GetCustomer", "GetErasure"),
     "c360.identity.v1.MatchingService": ("GetModel", "ListModels", "ExplainMatch", "ListMatches", "ListHousehold"),
     "c360.identity.v1.RulesService": ("GetRules", "ListRules"),
     "c360.ingest.v1.PlanService": ("GetPlan", "ListPlans", "ListViolations"),
@@ -35,6 +35,8 @@ _READ: Final[dict[str, tuple[str, ...]]] = {
     "c360.profile.v1.SegmentService": ("ListSegments", "ListSegmentSizes", "GetMembership"),
 }
 _EXPORT: Final[dict[str, tuple[str, ...]]] = {
+    "c360.consent.v1.EvidenceService": ("ListConflicts",),
+    "c360.identity.v1.IdentityService": ("ListProposals",),
     "c360.profile.v1.ExportService": ("ExportEvents", "ExportChanges", "CheckExported", "RefreshExported"),
     "c360.profile.v1.SegmentService": ("ListSegmentMembers", "ListMembershipChanges"),
     "c360.profile.v1.WatchService": ("WatchProfiles",),
@@ -90,3 +92,7 @@ GROUPS: Final[dict[str, Group | Literal["keyed"]]] = {
 }
 # The purposes that a caller may declare are asked of these: what people decided about a purpose is for no purpose.
 DECLARING: Final[frozenset[str]] = frozenset(method for method, group in GROUPS.items() if group not in ("decide", "keyed"))
+# These are of all customers, and then for whom exports are, where their `customer` isn't named.
+OF_ALL_UNLESS_NAMED: Final[frozenset[str]] = frozenset(
+    ("/c360.identity.v1.DecisionService/ListDecisions", "/c360.identity.v1.MatchingService/ListMatches")
+)

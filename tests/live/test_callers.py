@@ -14,7 +14,7 @@ import grpc
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2, consent_pb2_grpc, registry_pb2, registry_pb2_grpc
-from c360.identity.v1 import rules_pb2, rules_pb2_grpc
+from c360.identity.v1 import decision_pb2, decision_pb2_grpc, identity_pb2, identity_pb2_grpc, rules_pb2, rules_pb2_grpc
 from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from c360.profile.v1 import profile_pb2, profile_pb2_grpc, segment_pb2, segment_pb2_grpc
 
@@ -120,6 +120,30 @@ def test_a_caller_that_is_defined_does_what_it_may_and_nothing_when_it_is_taken_
         define(closed, "desk", groups=[])
         request.purpose = "service"
         eventually(lambda: answer(profiles.GetProfile, request, **how) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED"))
+
+
+def test_a_batch_counts_as_many_as_it_asks_for_and_all_customers_are_listed_for_exports_alone(closed: Stack) -> None:
+    define(closed, "copier", purposes=["service"], groups=[registry_pb2.METHOD_GROUP_READ], customers_per_hour=2)
+    how = said(closed, "copier")
+    queries = [
+        profile_pb2.ProfileQuery(customer=CustomerRef(identifier=Identifier(namespace="email", value=f"{number}@example.com")))
+        for number in range(3)
+    ]
+    with grpc.insecure_channel(closed.endpoints.profile) as channel:
+        profiles: Any = profile_pb2_grpc.ProfileServiceStub(channel)
+        two = profile_pb2.BatchGetProfilesRequest(purpose="service", queries=queries[:2])
+        eventually(lambda: answer(profiles.BatchGetProfiles, two, **how) == ("OK", ""))
+        one = profile_pb2.GetProfileRequest(purpose="service", customer=queries[2].customer)
+        assert answer(profiles.GetProfile, one, **how) == ("RESOURCE_EXHAUSTED", "SCRAPING_SUSPECTED")
+    with grpc.insecure_channel(closed.endpoints.identity) as channel:
+        identity: Any = identity_pb2_grpc.IdentityServiceStub(channel)
+        decisions: Any = decision_pb2_grpc.DecisionServiceStub(channel)
+        forbidden = ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
+        assert answer(identity.ListProposals, identity_pb2.ListProposalsRequest(), **how) == forbidden
+        assert answer(decisions.ListDecisions, decision_pb2.ListDecisionsRequest(), **how) == forbidden
+        of_one = decision_pb2.ListDecisionsRequest(customer=SOMEBODY)
+        assert answer(decisions.ListDecisions, of_one, **how)[1] != "METHOD_NOT_ALLOWED"
+        assert answer(decisions.ListDecisions, decision_pb2.ListDecisionsRequest(), **said(closed, "operator")) == ("OK", "")
 
 
 def test_the_glass_is_broken_closed_and_reviewed(closed: Stack) -> None:

@@ -23,6 +23,7 @@ from shared.rpc.door import RECHECK_S, ByToken, Door
 from shared.rpc.errors import reason_of
 from shared.rpc.security import Security
 from shared.rpc.tokens import HELD_US, LEEWAY_US, Tokens, TrustedIssuer
+from shared.telemetry import SCRAPING_ALARMS
 from tests.live.letting_in import NOBODY, TIMEOUT_S, Client, a_caller, connected, told
 
 ISSUER, AUDIENCE, NOW_S = "https://id.example", "customer360", 1_900_000_000
@@ -63,7 +64,8 @@ def issuer(tmp_path: Path) -> Issuer:
 @pytest_asyncio.fixture
 async def channel(issuer: Issuer) -> AsyncIterator[grpc.aio.Channel]:
     limited = a_caller("limited", purposes=("*",), calls_per_s=2, burst=3, misses_per_min=4)
-    callers = told(a_caller(), limited, a_caller("decider", groups=("decide",)))
+    copier = a_caller("copier", customers_per_hour=3)
+    callers = told(a_caller(), limited, copier, a_caller("decider", groups=("decide",)))
     async with connected(Security(callers, issuer.door(callers))) as channel:
         yield channel
 
@@ -146,6 +148,36 @@ async def test_who_tries_out_identifiers_is_stopped(channel: grpc.aio.Channel, i
     assert await caller.check("service") == ("RESOURCE_EXHAUSTED", "ENUMERATION_SUSPECTED")
     issuer.seconds += 60
     assert await caller.check("service") == ("OK", "limited")
+
+
+def somebody(number: int) -> CustomerRef:
+    return CustomerRef(customer_id=str(number))
+
+
+async def test_who_copies_what_there_is_is_stopped_and_goes_on_with_those_it_has(channel: grpc.aio.Channel, issuer: Issuer) -> None:
+    caller, alarms = Client(channel, issuer.token(sub="copier")), SCRAPING_ALARMS.labels("copier")
+    before, refused = alarms._value.get(), ("RESOURCE_EXHAUSTED", "SCRAPING_SUSPECTED")
+    assert [await caller.check(customer=somebody(number % 3)) for number in range(9)] == [("OK", "copier")] * 9
+    assert [await caller.check(customer=somebody(number)) for number in (3, 4)] == [refused] * 2
+    assert await caller.check(customer=somebody(0)) == ("OK", "copier"), "who was asked for before is no copy more"
+    assert alarms._value.get() == before + 1, "once in an hour"
+    issuer.seconds += 3600
+    assert await caller.check(customer=somebody(3)) == ("OK", "copier")
+    assert await Client(channel, issuer.token()).check(customer=somebody(4)) == ("OK", "mailer")
+
+
+async def test_a_batch_or_a_stream_is_no_way_around_the_limit(channel: grpc.aio.Channel, issuer: Issuer) -> None:
+    caller, refused = Client(channel, issuer.token(sub="copier")), ("RESOURCE_EXHAUSTED", "SCRAPING_SUSPECTED")
+    four = [somebody(number) for number in range(4)]
+    assert await caller.call("CheckBatch", pb.CheckBatchRequest(purpose="marketing", customers=four)) == refused
+    assert await caller.call("CheckBatch", pb.CheckBatchRequest(purpose="marketing", customers=four[:2])) == ("OK", "")
+    stub: Any = consent_pb2_grpc.ConsentServiceStub(channel)
+    requests = [pb.FilterAudienceRequest(purpose="marketing", customers=[one]) for one in four]
+    how = {"timeout": TIMEOUT_S, "metadata": [("authorization", f"Bearer {issuer.token(sub='copier')}")]}
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        async for _ in stub.FilterAudience(iter(requests), **how):
+            pass
+    assert reason_of(ended.value) == "SCRAPING_SUSPECTED"
 
 
 async def test_keys_change_while_calls_go_on(channel: grpc.aio.Channel, issuer: Issuer) -> None:

@@ -176,6 +176,7 @@ def _to_caller(request_id: str, asked: pb.Definition) -> CallerDefined:
         calls_per_s=caller.calls_per_s,
         burst=caller.burst,
         misses_per_min=caller.misses_per_min,
+        customers_per_hour=caller.customers_per_hour,
         defined_by=asked.defined_by,
         reason=asked.reason,
     )
@@ -285,6 +286,7 @@ def _of_caller(caller: CallerDefined) -> pb.Caller:
         calls_per_s=caller.calls_per_s,
         burst=caller.burst,
         misses_per_min=caller.misses_per_min,
+        customers_per_hour=caller.customers_per_hour,
     )
 
 

@@ -34,6 +34,7 @@ MAX_TICKET: Final = 100  # characters
 MAX_CREDENTIAL: Final = 200  # characters of a name that others give: a subject, an issuer, a certificate's
 MAX_CERTIFICATE_NAMES: Final = 10
 MAX_RATE: Final = 1_000_000
+MAX_CUSTOMERS_PER_HOUR: Final = 250_000  # each process counts them in half a megabyte; whoever reads more of them exports
 MAX_LOCALES: Final = 50
 MAX_NOTICE_BYTES: Final = 500_000  # of all texts together: it is an event of the log
 # What permits less comes first: whatever one permits, all behind it permit too.
@@ -206,6 +207,8 @@ def _check_caller(caller: CallerDefined) -> None:
     for field in ("calls_per_s", "burst", "misses_per_min"):
         if not 0 <= getattr(caller, field) <= MAX_RATE:
             raise _invalid(reason, field, f"{field} is 0 (no limit) to {MAX_RATE}")
+    if not 0 <= caller.customers_per_hour <= MAX_CUSTOMERS_PER_HOUR:
+        raise _invalid(reason, "customers_per_hour", f"customers_per_hour is 0 (no limit) to {MAX_CUSTOMERS_PER_HOUR}")
     if caller.burst and not caller.calls_per_s:
         raise _invalid(reason, "burst", "what may come at once is limited together with calls_per_s")
 

@@ -550,6 +550,7 @@ class Caller(_message.Message):
     CALLS_PER_S_FIELD_NUMBER: _builtins.int
     BURST_FIELD_NUMBER: _builtins.int
     MISSES_PER_MIN_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_PER_HOUR_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     issuer: _builtins.str
@@ -565,6 +566,11 @@ class Caller(_message.Message):
     misses_per_min: _builtins.int
     """At most so many questions a minute about customers whom nobody knows, in each process of a service; 0 (no limit) to 1,000,000.
     Who asks more tries out identifiers: it is refused, and an alarm is raised.
+    """
+    customers_per_hour: _builtins.int
+    """At most so many different customers an hour, by the names that it asks by, in each process of a service; 0 (no limit) to 250,000.
+    Those that it asked for before in that hour cost nothing. Who asks for more copies what there is: it is refused, and an alarm is
+    raised. Exports aren't counted: they are a group of their own.
     """
     @_builtins.property
     def certificate_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -592,10 +598,11 @@ class Caller(_message.Message):
         calls_per_s: _builtins.int = ...,
         burst: _builtins.int = ...,
         misses_per_min: _builtins.int = ...,
+        customers_per_hour: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "calls_per_s", b"calls_per_s", "certificate_names", b"certificate_names", "description", b"description", "groups", b"groups", "issuer", b"issuer", "misses_per_min", b"misses_per_min", "purposes", b"purposes", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "calls_per_s", b"calls_per_s", "certificate_names", b"certificate_names", "customers_per_hour", b"customers_per_hour", "description", b"description", "groups", b"groups", "issuer", b"issuer", "misses_per_min", b"misses_per_min", "purposes", b"purposes", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
