@@ -86,14 +86,14 @@ def _export(directory: Path, purpose: str, every_s: float | None, fresh: Fresh) 
                 raise Interrupted("INTERRUPTED", GOES_ON)
         else:
             exporter.follow(request, every_s)
-        counts, manifest = exporter.counts, lake.manifest
+        counts, progress, manifest = exporter.counts, exporter.progress, lake.manifest
     return {
         "events": counts.events,
         "rows": counts.rows,
         "erased_customers": counts.erased,
         "no_longer_permitted": counts.taken_out,
         "withheld": counts.withheld,
-        "events_a_second": counts.events_a_second,
+        "events_a_second": progress.events_a_second,
         "rows_in_the_lake": manifest.rows,
         "files": len(manifest.paths()),
         "recorded_through": manifest.recorded_through,

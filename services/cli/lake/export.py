@@ -13,6 +13,7 @@ from services.cli.errors import CommandError, NotReachable
 from services.cli.lake.buffers import Waiting
 from services.cli.lake.directory import Lake
 from services.cli.lake.manifest import Passing
+from services.cli.lake.progress import Progress
 from services.cli.telling import Teller
 
 if TYPE_CHECKING:
@@ -60,11 +61,6 @@ class Counts:
 
     def __init__(self) -> None:
         self.events = self.rows = self.erased = self.taken_out = self.withheld = 0
-        self._began = time.monotonic()
-
-    @property
-    def events_a_second(self) -> int:
-        return round(self.events / max(time.monotonic() - self._began, 0.001))
 
     def add(self, waiting: Waiting) -> None:
         self.events += waiting.events
@@ -80,6 +76,7 @@ class Exporter:
         self._stop = stop
         self._teller = teller
         self.counts = Counts()
+        self.progress = Progress(teller, time.monotonic)
         self._checked_at = self._refreshed_at = -CHECK_EVERY_S
 
     def once(self, request: export_pb2.ExportChangesRequest) -> None:
@@ -89,6 +86,7 @@ class Exporter:
         self._begin()
         failure: CommandError | None = None
         withheld = self.counts.withheld
+        self.progress.begin()
         try:
             for answer in self._answers(request):
                 self.counts.withheld = withheld + answer.withheld_count
@@ -116,7 +114,8 @@ class Exporter:
         """Stopped amid it, it takes out nobody; the next one will."""
         from services.cli.lake.permission import refused_of
 
-        gone = refused_of(self._lake.people(), purpose, lambda: self._stop.asked)
+        people = self.progress.files(self._lake.people(), len(self._lake.manifest.paths()))
+        gone = refused_of(people, purpose, lambda: self._stop.asked)
         if self._stop.asked:
             return
         if gone:
@@ -139,11 +138,13 @@ class Exporter:
         from services.cli.lake.lapses import lapsed_of
 
         self._begin()
+        self.progress.begin()
         through_us, goes_on = since_us, False
         for lapsed in lapsed_of(self._lake.people(), self._lake.manifest, since_us, lambda: self._stop.asked):
             for traits in lapsed.traits:
                 self._waiting.take_lapse(traits, lapsed.through_us)
             through_us, goes_on = lapsed.through_us, lapsed.goes_on
+            self.progress.looked_at("changes with no event", lapsed.looked_at, lapsed.customers)
             if self._waiting.is_full:
                 self._waiting.passed = Passing(through_us, lapsed.customer)
                 self._commit()
@@ -170,12 +171,7 @@ class Exporter:
         if self._waiting.is_full:
             self._commit()
             self._begin()
-        done = self.counts.events + self._waiting.events
-        text = f"{done:,} events, {self.counts.events_a_second:,}/s"
-        if answer.HasField("new_rules"):
-            rules = answer.new_rules
-            text += f"; rules {rules.version}: {rules.looked_at_count:,} of {rules.customer_count:,} customers"
-        self._teller.tell(answer.read_count / (answer.total_count or 1), text)
+        self.progress.took(answer, self.counts.events + self._waiting.events)
 
     def _commit(self) -> None:
         waiting, manifest = self._waiting, self._lake.manifest

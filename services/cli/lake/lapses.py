@@ -17,12 +17,14 @@ REFRESHED_AT_ONCE = 200  # customers of a call, each some milliseconds at the mo
 
 
 class Lapsed(NamedTuple):
-    """Of customers up to one, by id; `goes_on`: behind `through_us` is more to look at."""
+    """Of customers up to one, by id, so many of so many; `goes_on`: behind `through_us` is more to look at."""
 
     traits: list[export_pb2.ExportedTraits]
     customer: str
     through_us: int
     goes_on: bool
+    looked_at: int = 0
+    customers: int = 0
 
 
 def lapsed_of(people: Iterable[list[str]], manifest: Manifest, since_us: int, stopped: Callable[[], bool]) -> Iterator[Lapsed]:
@@ -50,4 +52,5 @@ def lapsed_of(people: Iterable[list[str]], manifest: Manifest, since_us: int, st
             del request.customer_ids[:]
             request.customer_ids.extend(ids[begin : begin + REFRESHED_AT_ONCE])
             answer = stub.RefreshExported(request, timeout=DEFAULT_TIMEOUT_S)
-            yield Lapsed(list(answer.traits), request.customer_ids[-1], to_us(known.through), goes_on)
+            looked_at = begin + len(request.customer_ids)
+            yield Lapsed(list(answer.traits), request.customer_ids[-1], to_us(known.through), goes_on, looked_at, len(ids))
