@@ -25,11 +25,16 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
+    """What `write_text` does, as JSON."""
+    write_text(path, json.dumps(content, indent=1))
+
+
+def write_text(path: Path, content: str) -> None:
     """As one step: a reader finds the old file or the new one. What a killed process left of its own is removed."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
+        file.write(content)
         file.flush()
         if path.exists() and (owner := path.stat()).st_uid != os.geteuid():
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)

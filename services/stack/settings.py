@@ -61,7 +61,7 @@ class Passwords:
     def make_tokens(self) -> str:
         """Whose tokens services trust, as C360_TOKEN_ISSUERS has it; `c360` finds the operator's."""
         issuer = LocalIssuer(self.directory)
-        issuer.make()
+        issuer.make(now_us())
         write_private(self.operator_token_file, issuer.token(OPERATOR, LONGEST_S, now_us()) + "\n")
         return json.dumps(issuer.trusted())
 

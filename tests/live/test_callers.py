@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
+import jwt
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import consent_pb2, consent_pb2_grpc, registry_pb2, registry_pb2_grpc
@@ -20,7 +21,7 @@ from c360.profile.v1 import profile_pb2, profile_pb2_grpc, segment_pb2, segment_
 
 from services.stack.stack import Stack
 from shared.instants import SECOND, now_us, to_timestamp
-from shared.local_tokens import LocalIssuer
+from shared.local_tokens import AHEAD_S, LocalIssuer
 from shared.rpc.errors import reason_of
 from tests.waiting import eventually
 
@@ -97,6 +98,21 @@ def test_the_operator_finds_its_token_and_others_dont(closed: Stack, tmp_path: P
     assert "NO_CREDENTIAL" in refused.stderr
     given = elsewhere | {"C360_TOKEN": token(closed, "operator")}
     assert subprocess.run(command, env=given, capture_output=True, text=True).returncode == 0
+
+
+def test_another_key_signs_and_what_the_old_one_signed_goes_on(closed: Stack) -> None:
+    request, old = registry_pb2.ListDefinitionsRequest(kind=registry_pb2.DEFINITION_KIND_CALLER), said(closed, "operator")
+    with grpc.insecure_channel(closed.endpoints.consent) as channel:
+        registry: Any = registry_pb2_grpc.RegistryServiceStub(channel)
+        assert answer(registry.ListDefinitions, request, **old) == ("OK", "")
+        assert c360(closed, "consent", "callers", "rotate").returncode == 0
+        later = now_us() + (AHEAD_S + 1) * SECOND
+        new = LocalIssuer(closed.data_directory / "secrets").token("operator", 600, later)
+        kids = [jwt.get_unverified_header(one)["kid"] for one in (old["metadata"][0][1].removeprefix("Bearer "), new)]
+        assert len(set(kids)) == 2
+        how = {"timeout": TIMEOUT_S, "metadata": [("authorization", f"Bearer {new}")]}
+        eventually(lambda: answer(registry.ListDefinitions, request, **how) == ("OK", ""))
+        assert answer(registry.ListDefinitions, request, **old) == ("OK", "")
 
 
 def test_events_come_in_by_their_write_key(closed: Stack) -> None:

@@ -50,6 +50,7 @@ def test_help_explains_the_exit_codes() -> None:
         "consent controllers list",
         "consent controllers define",
         "consent callers token",
+        "consent callers rotate",
         "consent notices show",
         "consent notices define",
         "consent record",
