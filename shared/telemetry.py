@@ -48,6 +48,9 @@ BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has
 BREAK_GLASS_CALLS = Counter(
     "c360_break_glass_calls", "Calls for a purpose that is the caller's for some hours: an alarm", ["caller"]
 )
+BREAK_GLASS_REVIEWS_DUE = Gauge(
+    "c360_break_glass_reviews_due", "Overrides that are over and that nobody has reviewed: an alarm when it lasts"
+)
 ENUMERATION_ALARMS = Counter("c360_enumeration_alarms", "Times that a caller began to try out identifiers: an alarm", ["caller"])
 SCRAPING_ALARMS = Counter(
     "c360_scraping_alarms", "Hours in which a caller asked for more different customers than it may: an alarm", ["caller"]

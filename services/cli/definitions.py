@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import uuid4
@@ -235,9 +235,27 @@ callers: Final = _commands(
 overrides: Final = _commands(
     OVERRIDE,
     "Break-glass: what a caller may do more for some hours; whoever opened it, closed it and reviewed it.",
-    ("caller", "purpose", "ticket", "approved by", "ends", "closed", "review"),
-    lambda one: tuple(one[field] for field in ("caller", "purpose", "ticket", "approved_by", "end_time", "closed", "review")),
+    ("caller", "purpose", "ticket", "opened by", "approved by", "ends", "closed", "review"),
+    lambda one: (
+        *(one[field] for field in ("caller", "purpose", "ticket", "opened_by", "approved_by", "end_time", "closed")),
+        one["review"] or ("DUE" if waits_for_review(one) else ""),
+    ),
 )
+
+
+def waits_for_review(override: dict[str, Any]) -> bool:
+    """It is over, and nobody has looked at what was read."""
+    return not override["review"] and (override["closed"] or datetime.fromisoformat(override["end_time"]) <= datetime.now(UTC))
+
+
+def reviews_due(timeout_s: float) -> list[str]:
+    """Names of overrides."""
+    from c360.consent.v1 import registry_pb2
+
+    with _registry() as stub:
+        request = registry_pb2.ListDefinitionsRequest(kind=_kind(OVERRIDE))
+        listed = [_plain(one) for one in paging.entries(stub.ListDefinitions, request, "definitions", MOST, timeout_s)]
+    return [one["name"] for one in listed if waits_for_review(one)]
 
 
 def _plain(definition: registry_pb2.Definition) -> dict[str, Any]:

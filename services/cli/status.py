@@ -15,12 +15,12 @@ from services.cli.paging import PAGE
 
 
 def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
-    """Show the health and address of every service, what identity is still following, and which rights requests are due. Exit code 1 if any is not SERVING."""
+    """Show the health and address of every service, what identity is still following, and which rights requests and reviews are due. Exit code 1 if any is not SERVING."""
     found = _ask_all(timeout_s)
     identity = next(item for item in found if item["service"] == "identity")
     under_way = _under_way(identity["address"], timeout_s) if identity["status"] == "SERVING" else []
     consent = next(item for item in found if item["service"] == "consent")
-    due = _due(consent["address"], timeout_s) if consent["status"] == "SERVING" else []
+    due = [*_due(consent["address"], timeout_s), *_reviews(timeout_s)] if consent["status"] == "SERVING" else []
     if as_json:
         more = {"identity": {"under_way": under_way}, "consent": {"due": due}}
         render.document([item | more.get(item["service"], {}) for item in found])
@@ -77,6 +77,14 @@ def _due(address: str, timeout_s: float) -> list[str]:
     several = f"{len(page.requests)}{' or more' if page.next_page_token else ''}"
     overdue = sum(one.overdue for one in page.requests)
     return [f"rights requests: {several} open, {overdue} overdue, the first due on {page.requests[0].due_date}; `c360 rights list`"]
+
+
+def _reviews(timeout_s: float) -> list[str]:
+    """Of what was read while the glass was broken."""
+    from services.cli.definitions import reviews_due
+
+    due = reviews_due(timeout_s)
+    return [f"break-glass: {len(due)} over and not reviewed, {due[0]} first; `c360 consent overrides list`"] if due else []
 
 
 def _word(call: Any) -> str:

@@ -134,6 +134,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("follow customers", lambda: follow_customers(client, persons, hearing, progress), server.halt),
             keep_going("count rights requests", desk.keep_counted),
             keep_going("tell controllers", CallingBack(rights, dsr_file, now_us).run),
+            keep_going("count reviews that are due", registry.keep_counted),
             keep_going("publish the callers", publisher.run),
             keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),

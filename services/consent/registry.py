@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from services.consent.domain import definitions
 from services.consent.domain.callers import LONGEST_OVERRIDE, MOST_CALLERS
@@ -17,6 +18,12 @@ from shared.events.callers import CallerDefined, OverrideDefined
 from shared.events.catalogue import make_entry
 from shared.events.consent import PurposeDefined, definition_stream
 from shared.ids import NewId
+from shared.telemetry import BREAK_GLASS_REVIEWS_DUE, logger
+
+COUNT_S: Final = 30.0
+PAGE: Final = 500  # overrides at a time
+
+log = logger("registry")
 
 
 class Registry:
@@ -55,6 +62,27 @@ class Registry:
             [one for one in callers if isinstance(one, CallerDefined)],
             [one for one in overrides if isinstance(one, OverrideDefined) and not one.closed],
         )
+
+    async def keep_counted(self) -> None:
+        """Never returns: tells the metrics, and of each once the log, which overrides are over and wait for their review."""
+        told = set[str]()
+        while True:
+            due = await self.reviews_due()
+            BREAK_GLASS_REVIEWS_DUE.set(len(due))
+            for override in due:
+                if override.name not in told:
+                    log.warning("an override waits for its review", override=override.name, caller=override.caller)
+            told = {override.name for override in due}
+            await asyncio.sleep(COUNT_S)
+
+    async def reviews_due(self) -> list[OverrideDefined]:
+        """By name."""
+        due, after, now = list[OverrideDefined](), "", self._log.at(NOW)
+        while page := await self._stored.newest("override", after, PAGE):
+            overrides = [placed.event for placed in page if isinstance(placed.event, OverrideDefined)]
+            due += [one for one in overrides if one.waits_for_review(now)]
+            after = page[-1].event.name
+        return due
 
     async def _define(self, command: Define) -> Placed[Definition]:
         wanted = command.definition

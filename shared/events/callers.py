@@ -49,13 +49,17 @@ class OverrideDefined(Public, frozen=True, kw_only=True):
     caller: str
     purpose: str
     ticket: str
-    approved_by: str  # somebody else than who opened it (`defined_by` of its first version)
+    approved_by: str  # somebody else than who opened it
     ends_at: int
     closed: bool = False  # before its end
-    review: str = ""  # what people found who looked at what was read; empty: nobody has
+    review: str = ""  # what somebody else than who opened it found, having looked at what was read; empty: nobody has
+    opened_by: str = ""  # `defined_by` of its first version
     defined_by: str = ""
     reason: str = ""
     in_force_at: int = 0
+
+    def waits_for_review(self, now: int) -> bool:
+        return not self.review and (self.closed or self.ends_at <= now)
 
 
 CALLER_DEFINED = register("consent.caller_defined", 1, CallerDefined)

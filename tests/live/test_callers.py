@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
+import httpx
 import jwt
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
@@ -173,16 +174,34 @@ def test_the_glass_is_broken_closed_and_reviewed(closed: Stack) -> None:
         eventually(lambda: answer(profiles.GetProfile, request, **how)[0] in ("OK", "NOT_FOUND"))
         override(closed, closed=True)
         eventually(lambda: answer(profiles.GetProfile, request, **how) == forbidden)
-    override(closed, closed=True, review="needed, and no more than that")
-    listed = c360(closed, "consent", "overrides", "history", "incident_12", "--json")
-    assert [one["review"] for one in json.loads(listed.stdout)] == ["needed, and no more than that", "", ""]
+    assert refusal(closed, closed=True, review="all is well", by="Ops") == ("INVALID_ARGUMENT", "OVERRIDE_INVALID")
+    assert "incident_12 first" in c360(closed, "status").stderr
+    [listed] = json.loads(c360(closed, "consent", "overrides", "list", "--json").stdout)
+    assert (listed["opened_by"], listed["review"]) == ("ops", "")
+    eventually(lambda: metric(closed, "c360_break_glass_reviews_due") == 1, 60)
+    override(closed, closed=True, review="needed, and no more than that", by="privacy")
+    shown = c360(closed, "consent", "overrides", "history", "incident_12", "--json")
+    assert [one["review"] for one in json.loads(shown.stdout)] == ["needed, and no more than that", "", ""]
+    assert "incident_12" not in c360(closed, "status").stderr
+    eventually(lambda: metric(closed, "c360_break_glass_reviews_due") == 0, 60)
 
 
-def override(stack: Stack, **changes: Any) -> None:
+def metric(stack: Stack, name: str) -> float:
+    found = httpx.get(f"http://127.0.0.1:{stack.ports['metrics_consent']}/metrics", timeout=TIMEOUT_S).text
+    return next(float(line.split()[1]) for line in found.splitlines() if line.startswith(f"{name} "))
+
+
+def refusal(stack: Stack, by: str, **changes: Any) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as refused:
+        override(stack, by, **changes)
+    return refused.value.code().name, reason_of(refused.value)
+
+
+def override(stack: Stack, by: str = "ops", **changes: Any) -> None:
     content = registry_pb2.Override(
         caller="night_desk", purpose="audit", ticket="INC-12", approved_by="privacy", end_time=ENDS, **changes
     )
-    definition = registry_pb2.Definition(name="incident_12", defined_by="ops", reason="asked", override=content)
+    definition = registry_pb2.Definition(name="incident_12", defined_by=by, reason="asked", override=content)
     with grpc.insecure_channel(stack.endpoints.consent) as channel:
         registry: Any = registry_pb2_grpc.RegistryServiceStub(channel)
         registry.Define(registry_pb2.DefineRequest(request_id=str(uuid4()), definition=definition), **said(stack, "operator"))

@@ -11,6 +11,7 @@ from services.consent.domain.callers import LONGEST_OVERRIDE, MOST_CALLERS, chec
 from services.consent.domain.definitions import Define, Definition, define, fold
 from shared.errors import AlreadyExists, InvalidInput, WrongState
 from shared.events.callers import CallerDefined, OverrideDefined
+from shared.events.consent import PurposeDefined
 
 NAMES = st.sampled_from(["mailer", "shop", "desk"])
 SUBJECTS = st.sampled_from([("", ""), ("a", "1"), ("a", "2"), ("b", "1")])
@@ -86,10 +87,11 @@ def an_override(by: str = "ops", ends_at: int = 600, **said: Any) -> OverrideDef
         "approved_by": "privacy",
         "reason": "urgent",
     }
-    return OverrideDefined(request_id="r", name="incident", version=0, defined_by=by, ends_at=ends_at, **(fields | said))
+    more = {"request_id": "r"} | fields | said
+    return OverrideDefined(name="incident", version=0, defined_by=by, ends_at=ends_at, **more)
 
 
-OPEN = an_override()
+OPEN = an_override(opened_by="ops")
 BAD_OPENINGS: list[dict[str, Any]] = [
     {"approved_by": "ops"},
     {"ends_at": 100},
@@ -116,8 +118,37 @@ def test_what_was_opened_is_closed_and_reviewed_and_nothing_else(field: str, clo
     check_override(OPEN, shut, 100)
     with pytest.raises(WrongState):
         check_override(shut, OPEN, 100)
-    reviewed = msgspec.structs.replace(OPEN, review="needed")
+    reviewed = msgspec.structs.replace(OPEN, review="needed", defined_by="auditor")
     with pytest.raises(InvalidInput):
         check_override(OPEN, reviewed, 100)
     check_override(OPEN, reviewed, 600)
-    check_override(shut, msgspec.structs.replace(shut, review="needed"), 100)
+    check_override(shut, msgspec.structs.replace(shut, review="needed", defined_by="auditor"), 100)
+    with pytest.raises(WrongState):
+        check_override(reviewed, msgspec.structs.replace(reviewed, review=""), 600)
+
+
+@given(st.sampled_from(["ops", " OPS", "Ops ", "desk"]))
+def test_who_opened_or_used_an_override_reviews_it_not_nor_corrects_a_review(who: str) -> None:
+    for earlier in (OPEN, msgspec.structs.replace(OPEN, closed=True, defined_by="auditor", review="needed")):
+        with pytest.raises(InvalidInput) as refused:
+            check_override(earlier, msgspec.structs.replace(earlier, review="all is well", defined_by=who), 600)
+        assert refused.value.reason == "OVERRIDE_INVALID"
+    check_override(OPEN, msgspec.structs.replace(OPEN, review="needed", defined_by="privacy"), 600)
+
+
+@given(st.lists(st.sampled_from(["ops", "auditor", "someone"]), max_size=4))
+def test_who_opened_an_override_is_known_whoever_says_what_of_it_later(later: list[str]) -> None:
+    log: list[Definition] = [
+        a_caller("desk", "c"),
+        PurposeDefined(request_id="p", name="audit", version=1, description="d", legal_basis="contract", traits=("*",)),
+    ]
+    log += define(fold(log), Define(definition=an_override("ops", request_id="o")), 100)
+    for number, who in enumerate(later):
+        closed = an_override(who, request_id=f"r{number}", closed=True)
+        log += define(fold(log), Define(definition=closed), 200 + number)
+        assert define(fold(log), Define(definition=closed), 900) == [], "repeated, it has no second effect"
+    newest = log[-1]
+    assert isinstance(newest, OverrideDefined)
+    assert newest.opened_by == "ops"
+    assert newest.waits_for_review(599) == bool(later)
+    assert newest.waits_for_review(600)

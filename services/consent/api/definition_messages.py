@@ -209,6 +209,7 @@ def _of_override(override: OverrideDefined) -> pb.Override:
         end_time=to_timestamp(override.ends_at),
         closed=override.closed,
         review=override.review,
+        opened_by=override.opened_by,
     )
 
 

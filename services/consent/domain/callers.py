@@ -8,7 +8,7 @@ from shared.events.callers import CallerDefined, OverrideDefined
 from shared.instants import SECOND
 
 LONGEST_OVERRIDE: Final = 24 * 3600 * SECOND  # an emergency; what lasts is a change of the caller
-MAY_CHANGE: Final = {"request_id", "version", "closed", "review", "defined_by", "reason", "in_force_at"}
+MAY_CHANGE: Final = {"request_id", "version", "closed", "review", "opened_by", "defined_by", "reason", "in_force_at"}
 MOST_CALLERS: Final = 500  # programs, not people; all services hold all of them, and are told of all in one message
 
 
@@ -30,12 +30,13 @@ def _credentials(caller: CallerDefined) -> Iterable[tuple[str, ...]]:
 
 
 def check_override(earlier: OverrideDefined | None, wanted: OverrideDefined, now: int) -> None:
-    """Opened is by two people, and for a day at most; what is said of it later closes it, or says what a review found.
+    """Opened is by two people, and for a day at most; what is said of it later closes it, or says what a review found, by somebody
+    else than who opened it.
 
     Raises InvalidInput (OVERRIDE_INVALID), WrongState (OVERRIDE_OVER).
     """
     if earlier is None:
-        if wanted.approved_by == wanted.defined_by:
+        if _is_one(wanted.approved_by, wanted.defined_by):
             raise _invalid("approved_by", "somebody else approves it than who opens it")
         if not now < wanted.ends_at <= now + LONGEST_OVERRIDE:
             raise _invalid("ends_at", "it ends within 24 hours")
@@ -43,10 +44,19 @@ def check_override(earlier: OverrideDefined | None, wanted: OverrideDefined, now
             raise _invalid("closed", "first it is opened")
         return
     kept = (field for field in wanted.__struct_fields__ if field not in MAY_CHANGE)
-    if any(getattr(wanted, field) != getattr(earlier, field) for field in kept) or (earlier.closed and not wanted.closed):
+    taken_back = (earlier.closed and not wanted.closed) or (earlier.review and not wanted.review)
+    if taken_back or any(getattr(wanted, field) != getattr(earlier, field) for field in kept):
         raise WrongState("an override is closed and reviewed; for more, open another", reason="OVERRIDE_OVER")
     if wanted.review and not (wanted.closed or wanted.ends_at <= now):
         raise _invalid("review", "it is reviewed when it is over")
+    involved = (earlier.opened_by, earlier.caller)
+    if wanted.review != earlier.review and any(_is_one(wanted.defined_by, one) for one in involved):
+        raise _invalid("defined_by", "somebody else reviews it than who opened or used it")
+
+
+def _is_one(name: str, other: str) -> bool:
+    """However they are written."""
+    return name.strip().casefold() == other.strip().casefold()
 
 
 def _invalid(field: str, message: str) -> InvalidInput:

@@ -50,7 +50,7 @@ EVENT_TYPES: Final[dict[Kind, EventType]] = {
     "override": OVERRIDE_DEFINED,
 }
 CLOCK_TOLERANCE: Final = 5 * SECOND  # a caller's clock may run this far ahead of ours
-NOT_CONTENT: Final = frozenset({"request_id", "name", "version", "defined_by", "reason", "in_force_at"})
+NOT_CONTENT: Final = frozenset({"request_id", "name", "version", "defined_by", "opened_by", "reason", "in_force_at"})
 
 
 class Define(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,9 +131,15 @@ def define(registry: Registry, command: Define, now: int) -> list[Definition]:
         check_credentials([one for one in registry.newest.values() if isinstance(one, CallerDefined)], wanted)
     newest = registry.newest.get(key_of(wanted))
     if isinstance(wanted, OverrideDefined):
-        check_override(newest if isinstance(newest, OverrideDefined) else None, wanted, now)
+        wanted = _override(newest if isinstance(newest, OverrideDefined) else None, wanted, now)
     version, not_before = (newest.version + 1, newest.in_force_at) if newest else (1, 0)
     return [msgspec.structs.replace(wanted, version=version, in_force_at=_in_force_at(command.in_force_at, not_before, now))]
+
+
+def _override(newest: OverrideDefined | None, wanted: OverrideDefined, now: int) -> OverrideDefined:
+    """Raises what `check_override` does."""
+    check_override(newest, wanted, now)
+    return msgspec.structs.replace(wanted, opened_by=newest.opened_by if newest else wanted.defined_by)
 
 
 def tidied(definition: Definition) -> Definition:
@@ -225,6 +231,8 @@ def _says_the_same(command: Define, earlier: Definition) -> bool:
     """Without an instant it was "now" at the first try, and one ahead of our clock was brought back to now."""
     ahead = 0 if command.in_force_at is None else command.in_force_at - earlier.in_force_at
     ours = msgspec.structs.replace(tidied(command.definition), version=earlier.version, in_force_at=earlier.in_force_at)
+    if isinstance(ours, OverrideDefined) and isinstance(earlier, OverrideDefined):
+        ours = msgspec.structs.replace(ours, opened_by=earlier.opened_by)
     return 0 <= ahead <= CLOCK_TOLERANCE and ours == earlier
 
 

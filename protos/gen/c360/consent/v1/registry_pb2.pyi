@@ -623,6 +623,7 @@ class Override(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    OPENED_BY_FIELD_NUMBER: _builtins.int
     caller: _builtins.str
     """The caller's name; it must be defined."""
     purpose: _builtins.str
@@ -634,7 +635,12 @@ class Override(_message.Message):
     closed: _builtins.bool
     """Whether it was closed before its end."""
     review: _builtins.str
-    """What was found by whoever looked at what was read under it, at most 500 printable characters; once it is over. Empty: nobody has."""
+    """What was found by whoever looked at what was read under it, at most 500 printable characters; once it is over. `defined_by` of the
+    version that says so is somebody else than who opened it. Once said it may be corrected, and not left out. Empty: nobody has; once
+    it is over, that is due.
+    """
+    opened_by: _builtins.str
+    """Who opened it: `defined_by` of its first version. Ours."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ends by itself: within 24 hours."""
@@ -649,10 +655,11 @@ class Override(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         closed: _builtins.bool = ...,
         review: _builtins.str = ...,
+        opened_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "caller", b"caller", "closed", b"closed", "end_time", b"end_time", "purpose", b"purpose", "review", b"review", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "caller", b"caller", "closed", b"closed", "end_time", b"end_time", "opened_by", b"opened_by", "purpose", b"purpose", "review", b"review", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
