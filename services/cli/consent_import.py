@@ -62,11 +62,8 @@ def import_file(
             source = opened.enter_context(source_of(file))
             others = opened.enter_context(whole(rejects)) if rejects else None
             people = People(source, file, format_, by, COLUMNS)
-            counts = _import(
-                people,
-                _requests(source, {"purpose": purpose, "outcome": outcome, "method": method, "decided_at": decided_at}),
-                others,
-            )
+            defaults = {"purpose": purpose, "outcome": outcome, "method": method, "decided_at": decided_at}
+            counts = _import(people, _requests(defaults), _digest(source), others)
         except KeyboardInterrupt:
             raise Interrupted("INTERRUPTED", "the same command goes on from here") from None
     recorded = counts.pop("", 0)
@@ -82,7 +79,7 @@ def import_file(
 Requests = Callable[["Asked"], "consent_pb2.RecordDecisionRequest"]
 
 
-def _import(people: Any, request_of: Requests, others: IO[bytes] | None) -> Counter[str]:
+def _import(people: Any, request_of: Requests, digest: str, others: IO[bytes] | None) -> Counter[str]:
     from services.cli.audiences.command import reject_line
     from services.cli.client import connect
     from services.cli.telling import telling
@@ -90,7 +87,7 @@ def _import(people: Any, request_of: Requests, others: IO[bytes] | None) -> Coun
     counts: Counter[str] = Counter()
     with telling("importing") as teller, connect("consent") as channel:
         for batch in _batches(people):
-            why = _recorded(channel, batch, request_of)
+            why = _recorded(channel, batch, request_of, digest)
             for asked, reason in zip(batch, why, strict=True):
                 if reason and others is not None:
                     others.write(reject_line(asked.row, reason))
@@ -105,11 +102,11 @@ def _batches(people: Any) -> Iterator[list[Asked]]:
         yield batch
 
 
-def _recorded(channel: Any, batch: list[Asked], request_of: Requests) -> list[str]:
+def _recorded(channel: Any, batch: list[Asked], request_of: Requests, digest: str) -> list[str]:
     """Of each why it was refused; empty of what is recorded."""
     from c360.consent.v1 import consent_pb2
 
-    why, sent, request = list[str](), list[int](), consent_pb2.RecordDecisionsRequest()
+    why, sent, request = list[str](), list[int](), consent_pb2.RecordDecisionsRequest(file_sha256=digest)
     for place, asked in enumerate(batch):
         reason = asked.reason
         if not reason:
@@ -146,21 +143,24 @@ def _answer(channel: Any, request: consent_pb2.RecordDecisionsRequest) -> consen
     raise AssertionError("the last try raises")
 
 
-def _requests(file: IO[bytes], defaults: dict[str, str]) -> Requests:
+def _digest(file: IO[bytes]) -> str:
+    from services.cli.importing.rows import content_of
+
+    return content_of(file, 0, lambda _: None).digest.hex()
+
+
+def _requests(defaults: dict[str, str]) -> Requests:
     """Makes a row's request. What is wrong with a row is a ValueError with the reason."""
     from c360.consent.v1 import consent_pb2
 
     from services.cli import messages
     from services.cli.evidence import notice_message
-    from services.cli.importing.rows import content_of
     from services.cli.notation import parse_notice
-
-    digest = content_of(file, 0, lambda _: None).digest.hex()
 
     def request_of(asked: Asked) -> consent_pb2.RecordDecisionRequest:
         told = {name: asked.more[name] or defaults.get(name, "") for name in COLUMNS}
         return consent_pb2.RecordDecisionRequest(
-            request_id=f"import-{digest[:40]}-{asked.row.at.row}",
+            request_id=str(asked.row.at.row),
             identifier=asked.ref.identifier if asked.ref else None,
             purpose=told["purpose"],
             outcome=_outcome(told["outcome"]),

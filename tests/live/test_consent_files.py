@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+import grpc
+import pytest
 from c360.consent.v1 import consent_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from shared.rpc.errors import reason_of
 from tests.live.command import Command
 from tests.live.consent_shop import DEADLINE_S, Shop, an_email
 
@@ -90,6 +94,27 @@ async def test_decisions_of_a_file_are_recorded_with_their_instants_once_however
     assert (granted.purpose, granted.outcome, granted.method, granted.confirmed) == ("marketing", pb.OUTCOME_GRANTED, "paper", True)
     assert (withdrawn.purpose, withdrawn.outcome, withdrawn.method) == ("analytics", pb.OUTCOME_WITHDRAWN, "import")
     assert granted.decide_time == withdrawn.decide_time == Timestamp(seconds=1714550400)
+
+
+async def test_what_is_kept_of_a_file_tells_nobody_what_it_says(shop: Shop, tmp_path: Path) -> None:
+    anna, file = an_email(), tmp_path / "one.jsonl"
+    file.write_text(json.dumps({"email": anna.value, "decided_at": "2024-05-01"}) + "\n")
+    options = ("--by", "email", "--purpose", "marketing", "--outcome", "granted")
+    await run(shop, "consent", "import", str(file), *options)
+    connection = await asyncpg.connect(shop.stack.environment_of("consent")["C360_DATABASE_URL"])
+    try:
+        rows = await connection.fetch("SELECT request_id, decision FROM consent.decisions ORDER BY pos DESC LIMIT 1")
+        headers = await connection.fetchval("SELECT string_agg(header, ''::bytea) FROM consent.events")
+    finally:
+        await connection.close()
+    guessed = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert rows[0]["request_id"].startswith("import-")
+    assert rows[0]["request_id"].endswith("-1")
+    assert guessed[:16].encode() not in headers + rows[0]["decision"]
+    batch = pb.RecordDecisionsRequest(decisions=[pb.RecordDecisionRequest(request_id="1")], file_sha256="no hash")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await shop.calls.RecordDecisions(batch, timeout=DEADLINE_S)
+    assert reason_of(refused.value) == "FILE_SHA256_INVALID"
 
 
 async def test_many_decisions_are_recorded_as_each_alone_would_be(shop: Shop) -> None:

@@ -1,5 +1,8 @@
 """The gRPC edge of decisions."""
 
+import hashlib
+import hmac
+import re
 from collections.abc import AsyncGenerator, Collection
 from typing import Any, Final
 
@@ -24,6 +27,8 @@ from shared.positions import Progress
 from shared.rpc.edge import freshness, refusal_message
 from shared.rpc.server import seconds_left
 
+SHA256: Final = re.compile("[0-9a-f]{64}")
+FILE_DIGITS: Final = 40  # of a file's keyed hash; as many again are left for a place in it
 OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
     "granted": pb.OUTCOME_GRANTED,
     "refused": pb.OUTCOME_REFUSED,
@@ -58,7 +63,8 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         )
 
     async def RecordDecisions(self, request: pb.RecordDecisionsRequest, context: Any) -> pb.RecordDecisionsResponse:
-        commands = await each(request.decisions, lambda one: to_command(one, self._lookup_key), DECISIONS_AT_MOST)
+        prefix = _of_file(request.file_sha256, self._lookup_key)
+        commands = await each(request.decisions, lambda one: to_command(one, self._lookup_key, prefix), DECISIONS_AT_MOST)
         results, readers = await self._consent.record_decisions(commands, seconds_left(context))
         early = await self._consent.asked_too_early([one for one in results if not isinstance(one, CustomerError)])
         return pb.RecordDecisionsResponse(results=[_recorded(one, early) for one in results], enforcing_readers=readers)
@@ -88,10 +94,20 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         return identifiers.name_and_hash(identifier.namespace, identifier.value, self._lookup_key)[1]
 
 
-def to_command(request: pb.RecordDecisionRequest, lookup_key: bytes) -> ledger.RecordDecision:
+def _of_file(sha256: str, lookup_key: bytes) -> str:
+    """What request ids begin with. Raises InvalidInput (FILE_SHA256_INVALID)."""
+    if not sha256:
+        return ""
+    if not SHA256.fullmatch(sha256):
+        raise InvalidInput("a file is named by its SHA-256, 64 hexadecimal digits", reason="FILE_SHA256_INVALID")
+    keyed = hmac.digest(lookup_key, b"decisions of a file" + bytes.fromhex(sha256), hashlib.sha256).hex()
+    return f"import-{keyed[:FILE_DIGITS]}-"
+
+
+def to_command(request: pb.RecordDecisionRequest, lookup_key: bytes, prefix: str = "") -> ledger.RecordDecision:
     namespace, value_hash = identifiers.name_and_hash(request.identifier.namespace, request.identifier.value, lookup_key)
     return ledger.RecordDecision(
-        request_id=request.request_id,
+        request_id=prefix + request.request_id if request.request_id else "",
         identifier_hash=value_hash,
         namespace=namespace,
         purpose=request.purpose,

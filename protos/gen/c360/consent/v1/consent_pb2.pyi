@@ -216,6 +216,12 @@ class RecordDecisionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DECISIONS_FIELD_NUMBER: _builtins.int
+    FILE_SHA256_FIELD_NUMBER: _builtins.int
+    file_sha256: _builtins.str
+    """SHA-256, hexadecimal, of the file that they are from; empty: of none. Then each request_id is a place in that file, at most 50
+    characters, and what is kept of both is made by a key of the installation: a plain hash would tell whoever guesses it what a small
+    file says.
+    """
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordDecisionRequest]:
         """1 to 500."""
@@ -224,10 +230,11 @@ class RecordDecisionsRequest(_message.Message):
         self,
         *,
         decisions: _abc.Iterable[Global___RecordDecisionRequest] | None = ...,
+        file_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "file_sha256", b"file_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,7 +87,8 @@ class ConsentServiceServicer:
     def RecordDecisions(self, request, context):
         """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
         it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
-        Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+        Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE, FILE_SHA256_INVALID), DEADLINE_EXCEEDED
+        (NOT_YET_ENFORCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

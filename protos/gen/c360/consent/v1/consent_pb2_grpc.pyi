@@ -45,7 +45,8 @@ class ConsentServiceStub:
     RecordDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionsRequest, _consent_pb2.RecordDecisionsResponse]
     """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
     it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
-    Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE, FILE_SHA256_INVALID), DEADLINE_EXCEEDED
+    (NOT_YET_ENFORCED).
     """
     Check: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]
     """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
@@ -88,7 +89,8 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     RecordDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.RecordDecisionsRequest, _consent_pb2.RecordDecisionsResponse]  # type: ignore[assignment]
     """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
     it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
-    Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE, FILE_SHA256_INVALID), DEADLINE_EXCEEDED
+    (NOT_YET_ENFORCED).
     """
     Check: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckRequest, _consent_pb2.CheckResponse]  # type: ignore[assignment]
     """Check tells whether a purpose is permitted for a customer or an identifier, or was at an instant of the past, without reading
@@ -140,7 +142,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.RecordDecisionsResponse, _abc.Awaitable[_consent_pb2.RecordDecisionsResponse]]:
         """RecordDecisions records up to 500 decisions in one transaction, in their order, each with a result as RecordDecision would have given
         it: what is refused leaves the others alone. It answers when every live reader enforces all of them.
-        Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+        Errors of the call as a whole: INVALID_ARGUMENT (BATCH_EMPTY, BATCH_TOO_LARGE, FILE_SHA256_INVALID), DEADLINE_EXCEEDED
+        (NOT_YET_ENFORCED).
         """
 
     @_abc_1.abstractmethod
