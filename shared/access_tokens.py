@@ -15,6 +15,7 @@ import msgspec
 
 from shared import private_files
 from shared.errors import AlreadyExists, InvalidInput, NotFound, Unavailable, WrongState
+from shared.limits import Limited
 
 PREFIX: Final = "at_"  # recognisable in logs and scanners
 TOKEN_BYTES: Final = 32
@@ -24,9 +25,19 @@ NAME: Final = re.compile(r"[a-z0-9\-]{1,64}")
 PURPOSE: Final = re.compile(r"[a-z0-9_]{1,64}")
 PREFIX_BYTES: Final = 8  # of a hash, that tokens are looked up by
 MAX_FILE_BYTES: Final = 1024 * 1024  # more than so many tokens take
+MOST_READS_PER_S: Final = 1_000_000
+MOST_CUSTOMERS_PER_HOUR: Final = 250_000  # as of a caller
 
 
-class AccessToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TokenLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """In each process. 0: no limit."""
+
+    reads_per_s: Annotated[int, msgspec.Meta(ge=0, le=MOST_READS_PER_S)] = 500
+    misses_per_min: Annotated[int, msgspec.Meta(ge=0, le=MOST_READS_PER_S)] = 600  # reads of users whom nobody knows
+    customers_per_hour: Annotated[int, msgspec.Meta(ge=0, le=MOST_CUSTOMERS_PER_HOUR)] = 0  # different ones
+
+
+class AccessToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`sha256` is hexadecimal: a plain hash is enough for what is random."""
 
     name: str
@@ -34,6 +45,13 @@ class AccessToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     purpose: str
     hint: str  # how the token begins
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    limits: TokenLimits = TokenLimits()
+
+    def limited(self) -> Limited:
+        """A token that is made anew is counted from the beginning."""
+        most = self.limits
+        version = int(self.sha256[:8], 16)
+        return Limited(self.name, version, most.reads_per_s, 0, most.misses_per_min, most.customers_per_hour)
 
 
 class TokenList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +60,7 @@ class TokenList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: tuple[AccessToken, ...] = ()
 
 
+NO_LIMITS_SAID: Final = TokenLimits()
 TOKEN_LISTS: Final = msgspec.json.Decoder(TokenList)
 
 
@@ -76,7 +95,7 @@ class TokenFile:
         except (OSError, ValueError) as error:
             raise _unreadable() from error
 
-    def add(self, name: str, space: str, purpose: str, random: Callable[[int], bytes]) -> str:
+    def add(self, name: str, space: str, purpose: str, random: Callable[[int], bytes], limits: TokenLimits = NO_LIMITS_SAID) -> str:
         """The token, which stands nowhere else.
 
         Raises InvalidInput (NAME_INVALID, SPACE_INVALID, PURPOSE_INVALID), AlreadyExists (TOKEN_EXISTS), WrongState (TOO_MANY_TOKENS),
@@ -94,7 +113,7 @@ class TokenFile:
                 raise WrongState(
                     "there are as many tokens as there may be; revoke some", reason="TOO_MANY_TOKENS", limit=MAX_TOKENS
                 )
-            self._replace((*held, AccessToken(name, space, purpose, token[:HINT_CHARACTERS], digest)))
+            self._replace((*held, AccessToken(name, space, purpose, token[:HINT_CHARACTERS], digest, limits)))
         return token
 
     def revoke(self, name: str) -> None:

@@ -35,6 +35,11 @@ def add(
     space: Annotated[
         str, typer.Option(help="The space in its bearer's addresses: lower-case letters, digits and hyphens.")
     ] = "main",
+    reads_per_s: Annotated[int, typer.Option(min=0, max=1_000_000, help="Reads a second, in each process; 0: no limit.")] = 500,
+    misses_per_min: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Reads a minute of users whom nobody knows; 0: no limit.")
+    ] = 600,
+    customers_per_hour: Annotated[int, typer.Option(min=0, max=250_000, help="Different users an hour; 0: no limit.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Make an access token and show it, this once. It holds at once, for one space and one purpose.
@@ -42,8 +47,10 @@ def add(
     Example:
       c360 profile tokens add call-centre --purpose service
     """
+    from shared.access_tokens import TokenLimits
+
     with _tokens() as tokens:
-        token = tokens.add(name, space, purpose, os.urandom)
+        token = tokens.add(name, space, purpose, os.urandom, TokenLimits(reads_per_s, misses_per_min, customers_per_hour))
     if as_json:
         render.document({"name": name, "space": space, "purpose": purpose, "token": token})
         return

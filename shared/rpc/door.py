@@ -15,8 +15,8 @@ from shared.callers import Callers
 from shared.errors import NotAuthenticated, NotPermitted
 from shared.events.callers import CallerDefined
 from shared.instants import Clock, now_us
+from shared.limits import Limited, Limits
 from shared.rpc.callers import ENTERED
-from shared.rpc.limits import Limits
 from shared.rpc.methods import DECLARING, GROUPS, KEYED, OF_ALL_UNLESS_NAMED
 from shared.rpc.naming import Naming, naming_of
 from shared.rpc.tokens import Tokens
@@ -147,11 +147,14 @@ class Door:
 
     def limit(self, caller: CallerDefined, method: Method, message: Any) -> None:
         """Raises LimitExceeded (RATE_EXCEEDED, ENUMERATION_SUSPECTED, SCRAPING_SUSPECTED)."""
-        purpose = message.purpose if method.declares else ""
-        self._limits.check(caller, purpose, method.naming, method.group == READ, message)
+        if caller.misses_per_min or caller.calls_per_s or caller.customers_per_hour:
+            purpose = message.purpose if method.declares else ""
+            names = method.naming.of(message) if method.group == READ else ()
+            self._limits.check(_limited(caller), purpose, method.naming.count(message), names)
 
     def missed(self, caller: CallerDefined, amount: int) -> None:
-        self._limits.missed(caller, amount)
+        if caller.misses_per_min:
+            self._limits.missed(_limited(caller), amount)
 
 
 class Entered:
@@ -179,6 +182,10 @@ class Entered:
 
     def missed(self, amount: int) -> None:
         self._door.missed(self.caller, amount)
+
+
+def _limited(caller: CallerDefined) -> Limited:
+    return Limited(caller.name, caller.version, caller.calls_per_s, caller.burst, caller.misses_per_min, caller.customers_per_hour)
 
 
 def _not_allowed(caller: CallerDefined, method: Method) -> NotPermitted:

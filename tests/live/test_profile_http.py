@@ -19,6 +19,7 @@ from c360.ingest.v1 import ingest_pb2 as ingest
 from google.protobuf.struct_pb2 import Struct
 
 from services.stack.stack import Stack
+from shared.access_tokens import TokenLimits
 from tests.e2e.client import DEADLINE_S, Platform, by_identifier, timestamp
 from tests.live.command import Command
 from tests.live.erasing import Person, erase, wait_completed
@@ -329,6 +330,15 @@ def test_without_a_token_for_this_space_nobody_reads_anything(reader: Reader, ad
     assert httpx.get(asked, auth=(short, ""), timeout=DEADLINE_S).status_code == 200
     reader.list.revoke(name)
     assert httpx.get(asked, auth=(short, ""), timeout=DEADLINE_S).status_code == 401
+
+
+def test_a_token_that_tries_out_users_is_stopped(reader: Reader) -> None:
+    name, asked = f"trying-{uuid.uuid4().hex[:8]}", f"{reader.url}{address(f'user_id:nobody-{uuid.uuid4().hex}', 'traits')}"
+    token = reader.list.add(name, "main", "audit", os.urandom, TokenLimits(misses_per_min=2))
+    answers = [httpx.get(asked, auth=(token, ""), timeout=DEADLINE_S) for _ in range(3)]
+    assert [one.status_code for one in answers] == [404, 404, 429]
+    assert answers[2].json()["error"]["reason"] == "ENUMERATION_SUSPECTED"
+    assert 1 <= int(answers[2].headers["retry-after"]) <= 30
 
 
 @pytest.mark.parametrize(

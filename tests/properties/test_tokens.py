@@ -15,7 +15,7 @@ from shared.errors import NotAuthenticated
 from shared.instants import SECOND
 from shared.local_tokens import AHEAD_S, GRACE_S, LocalIssuer
 from shared.rpc import keys
-from shared.rpc.tokens import LEEWAY_US, Tokens, TrustedIssuer
+from shared.rpc.tokens import LEEWAY_US, MOST_CHARACTERS, Tokens, TrustedIssuer
 
 NOW = 1_900_000_000 * SECOND
 FOLDER = tempfile.TemporaryDirectory(prefix="c360-test-")
@@ -74,6 +74,12 @@ CLAIMS = st.fixed_dictionaries({}, optional={name: VALUES | st.just("customer360
 def test_whatever_else_comes_is_refused_and_breaks_nothing(token: str) -> None:
     with pytest.raises(NotAuthenticated):
         proven(token)
+
+
+def test_what_is_longer_than_any_head_takes_is_refused_unread() -> None:
+    """Here and not at a door: gRPC itself refuses some heads of more than 8 KB, by chance."""
+    with pytest.raises(NotAuthenticated, match="isn't one"):
+        proven(TOKEN + "x" * MOST_CHARACTERS)
 
 
 @given(st.integers(1_000, 8_000))

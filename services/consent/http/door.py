@@ -1,7 +1,9 @@
 """The HTTP edge of consent: links that people follow, and what other systems send. It decides nothing."""
 
 import asyncio
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +20,7 @@ from shared.errors import CustomerError, DeadlineExceeded, InvalidInput, LimitEx
 from shared.http.connections import BoundedProtocol
 from shared.http.request_ids import RequestIds
 from shared.ids import NewId, to_text
+from shared.rates import Buckets, retry_after_s
 from shared.telemetry import HTTP_REQUESTS, logger
 
 UNSUBSCRIBE: Final = "/u/"
@@ -26,6 +29,8 @@ METHODS: Final = {ONE_CLICK: "one-click", BY_HAND: "unsubscribe-page"}
 MAX_BODY_BYTES: Final = 4 * 1024  # of a form with one field
 MAX_AT_ONCE: Final = 64  # that are being recorded; one of them takes a few milliseconds
 ANSWER_S: Final = 10.0  # until a click is recorded
+CLICKS_PER_S: Final = 0.1  # of one person about one purpose: the first click has done it
+CLICKS_BURST: Final = 10
 ENFORCED_S: Final = 1.0  # it is recorded then; who clicked doesn't wait for the slowest reader
 
 log = logger("http")
@@ -40,11 +45,15 @@ class PageProtocol(BoundedProtocol):
 class ConsentDoor:
     """An ASGI application."""
 
-    def __init__(self, unsubscribing: Unsubscribing, replies: Replies, opendsr: OpenDsr) -> None:
+    def __init__(
+        self, unsubscribing: Unsubscribing, replies: Replies, opendsr: OpenDsr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` is in seconds and never runs backwards."""
         self._unsubscribing = unsubscribing
         self._replies = replies
         self._opendsr = opendsr
         self._recording = 0
+        self._clicks = Buckets(CLICKS_PER_S, CLICKS_BURST, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, response = await self._answer(Request(scope, receive))
@@ -75,7 +84,7 @@ class ConsentDoor:
 
     async def _unsubscribe(self, request: Request, token: str, language: str) -> Response:
         """A look changes nothing: scanners of mail follow every link."""
-        self._unsubscribing.find(token)
+        link = self._unsubscribing.find(token)
         if request.method in ("GET", "HEAD"):
             return page("ask", 200, language)
         if request.method != "POST":
@@ -84,6 +93,7 @@ class ConsentDoor:
         method = METHODS.get(fields_of(request.headers.get("content-type", ""), body).get(FIELD, ""))
         if method is None:
             return page("ask", 400, language)
+        self._clicks.take((link.identifier_hash, link.purpose))
         await self._record(token, method)
         return page("done", 200, language)
 
@@ -113,4 +123,5 @@ def _of_error(error: Exception, language: str) -> Response:
         return page("expired", 410, language)
     if not isinstance(error, CustomerError):
         log.error("a click could not be recorded", error_id=str(uuid.uuid4()), error=type(error).__name__)
-    return page("later", 503, language, {"retry-after": str(RETRY_AFTER_S)})
+    status = 429 if isinstance(error, LimitExceeded) else 503
+    return page("later", status, language, {"retry-after": str(retry_after_s(error, RETRY_AFTER_S))})

@@ -1,6 +1,8 @@
 """Requests that other systems hand over as OpenDSR 2.0 has it. Each waits for its check of identity like any other; answers are signed."""
 
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +17,7 @@ from services.consent.http.opendsr_file import Controller, OpenDsrFile, Processo
 from shared import errors
 from shared.errors import CustomerError
 from shared.http.credentials import bearer_token
+from shared.rates import Buckets, retry_after_s
 from shared.telemetry import logger
 
 PREFIX: Final = "/v2/"
@@ -30,17 +33,25 @@ KINDS: Final[list[tuple[type[CustomerError], int]]] = [
     (errors.InvalidInput, 400),
     (errors.WrongState, 400),
     (errors.Conflict, 400),
+    (errors.LimitExceeded, 429),
 ]
+CALLS_PER_S: Final = (
+    10  # of a controller, and of all who ask for what everybody may know: an answer is signed, which takes a millisecond
+)
+BURST: Final = 100
+ANYBODY: Final = ""
 
 log = logger("opendsr")
 encode = msgspec.json.Encoder().encode
 
 
 class OpenDsr:
-    def __init__(self, desk: RightsDesk, file: OpenDsrFile, lookup_key: bytes) -> None:
+    def __init__(self, desk: RightsDesk, file: OpenDsrFile, lookup_key: bytes, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds and never runs backwards."""
         self._desk = desk
         self._file = file
         self._lookup_key = lookup_key
+        self._rates = Buckets(CALLS_PER_S, BURST, clock)
 
     async def answer(self, request: Request) -> Response:
         try:
@@ -55,11 +66,14 @@ class OpenDsr:
         allowed = (METHODS[path],) if path in METHODS else OF_ONE if path.startswith(f"{REQUESTS}/") else ()
         if request.method not in allowed:
             return Response(status_code=405, headers={"allow": ", ".join(allowed)}) if allowed else Response(status_code=404)
+        if path in (DISCOVERY, CERTIFICATE):
+            self._rates.take(ANYBODY)
         if path == DISCOVERY:
             return _signed(processor, 200, messages.discovery(f"https://{processor.domain}{CERTIFICATE}"))
         if path == CERTIFICATE:
             return Response(processor.certificate_pem(), media_type="application/x-pem-file")
         controller = processor.controller_of(bearer_token(request.headers.get("authorization", "")))
+        self._rates.take(controller.controller_id)
         if path == REQUESTS:
             return await self._take(processor, controller, await body_of(request, MAX_BODY_BYTES))
         return await self._one(processor, controller, path.removeprefix(f"{REQUESTS}/"), request.method)
@@ -94,5 +108,6 @@ def _of_error(error: Exception) -> Response:
         log.error("a request could not be taken", error_id=error_id, error=type(error).__name__)
         status, reason, message = 503, "DEPENDENCY_DOWN", f"try again; {error_id}"
     told = {"code": status, "message": message, "errors": [{"domain": "customer360", "reason": reason, "message": message}]}
-    headers = {"cache-control": "no-store"} | ({"retry-after": str(RETRY_AFTER_S)} if status == 503 else {})
+    later = {"retry-after": str(retry_after_s(error, RETRY_AFTER_S))} if status in (429, 503) else {}
+    headers = {"cache-control": "no-store"} | later
     return Response(encode({"error": told}), status, headers, media_type="application/json")

@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -19,12 +21,18 @@ from shared.http.request_ids import current
 from shared.identifiers import name_and_hash
 from shared.ids import to_text
 from shared.instants import Clock
+from shared.rates import Buckets, retry_after_s
 from shared.request_ids import MAX_REQUEST_ID
 from shared.telemetry import logger
 
 MAX_BODY_BYTES: Final = 16 * 1024  # the longest reply in a form, percent-encoded
 ENFORCED_S: Final = 2.0  # it is recorded then; gateways give up after some seconds
 RETRY_AFTER_S: Final = 5
+REPLIES_PER_S: Final = 500  # that are signed by our secret, of all numbers: after a campaign many reply at a time
+BURST: Final = 5_000
+OF_ONE_PER_S: Final = 0.1  # of one number, which has said all that it can say with the first few
+OF_ONE_BURST: Final = 20
+GATEWAYS: Final = ""
 STATUSES: Final[list[tuple[type[CustomerError], int]]] = [
     (errors.NotAuthenticated, 401),
     (errors.InvalidInput, 400),
@@ -38,11 +46,21 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Replies:
-    def __init__(self, receiver: Receiver, secrets: SecretFile, lookup_key: bytes, clock: Clock) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        secrets: SecretFile,
+        lookup_key: bytes,
+        clock: Clock,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`steady` is in seconds and never runs backwards."""
         self._receiver = receiver
         self._secrets = secrets
         self._lookup_key = lookup_key
         self._clock = clock
+        self._rates = Buckets(REPLIES_PER_S, BURST, steady)
+        self._senders = Buckets(OF_ONE_PER_S, OF_ONE_BURST, steady)
 
     async def answer(self, request: Request) -> Response:
         if request.method != "POST":
@@ -57,6 +75,8 @@ class Replies:
         head = request.headers
         check(head.get(SIGNATURE, ""), head.get(TIMESTAMP, ""), body, self._secrets.all(), self._clock())
         command = command_of(head.get("content-type", ""), body, self._lookup_key)
+        self._senders.take(command.identifier_hash)
+        self._rates.take(GATEWAYS)
         try:
             answered = await self._receiver.receive(command, ENFORCED_S)
         except DeadlineExceeded:  # it is recorded, and enforced as soon as the readers are back
@@ -107,7 +127,8 @@ def _fields(content_type: str, body: bytes) -> dict[str, Any]:
 def _of_error(error: Exception) -> Response:
     if isinstance(error, CustomerError):
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 503)
-        return _refused(status, error.reason, error.message, {"retry-after": str(RETRY_AFTER_S)} if status in (429, 503) else {})
+        later = {"retry-after": str(retry_after_s(error, RETRY_AFTER_S))} if status in (429, 503) else {}
+        return _refused(status, error.reason, error.message, later)
     error_id = str(uuid.uuid4())
     log.error("a reply could not be recorded", error_id=error_id, error=type(error).__name__)
     return _refused(503, "DEPENDENCY_DOWN", f"try again; {error_id}", {"retry-after": str(RETRY_AFTER_S)})

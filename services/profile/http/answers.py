@@ -11,6 +11,7 @@ from shared import errors
 from shared.bus import BROKER_DOWN
 from shared.http.connections import RETRY_AFTER_S, BoundedProtocol
 from shared.http.request_ids import current
+from shared.rates import retry_after_s
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.telemetry import logger
 from shared.vault.envelope import EnvelopeBroken
@@ -93,7 +94,7 @@ def refusal(
     """`facts` are limits, kinds and ids."""
     more = {"cache-control": "no-store"} | (headers or {})
     if status in COME_AGAIN:
-        more["retry-after"] = str(RETRY_AFTER_S)
+        more.setdefault("retry-after", str(RETRY_AFTER_S))
     if status == 401:
         more["www-authenticate"] = 'Basic realm="customer360", charset="UTF-8"'
     return Response(encode(_refusal(status, reason, message, current(), facts or {})), status, more, media_type="application/json")
@@ -103,7 +104,8 @@ def of_error(error: Exception) -> Response:
     """An error we didn't foresee is logged under an id, and the caller gets the id alone."""
     if isinstance(error, errors.CustomerError):
         status = next(status for kind, status in STATUSES if isinstance(error, kind))
-        return refusal(410 if error.reason in GONE else status, error.reason, error.message, facts=error.facts)
+        later = {"retry-after": str(retry_after_s(error, RETRY_AFTER_S))} if status in COME_AGAIN else {}
+        return refusal(410 if error.reason in GONE else status, error.reason, error.message, later, error.facts)
     if isinstance(error, (*STORE_DOWN, *BROKER_DOWN)):
         log.warning("a server is down", error=type(error).__name__)
         return refusal(503, "DEPENDENCY_DOWN", "a server behind this service is down; try again")

@@ -1,6 +1,7 @@
 """The HTTP edge of profile: who asks, what for, and what of it they get. It decides nothing that the gRPC edge doesn't decide alike."""
 
 import asyncio
+import time
 from typing import Final
 
 from starlette.requests import Request
@@ -21,13 +22,15 @@ from services.profile.http.resources import Read
 from services.profile.origins import Origins
 from services.profile.timelines import Filter, Timelines
 from shared.access_tokens import AccessToken, TokenFile
-from shared.errors import DeadlineExceeded, LimitExceeded, NotAuthenticated, NotPermitted
+from shared.errors import DeadlineExceeded, LimitExceeded, NotAuthenticated, NotFound, NotPermitted
 from shared.http.credentials import basic_user, bearer_token
 from shared.http.request_ids import RequestIds, current
 from shared.identifiers import Identifier
 from shared.ids import NewId, to_text
 from shared.instants import END_OF_TIME
+from shared.limits import Limits
 from shared.positions import Progress
+from shared.rpc.callers import TOLD_OF_NOBODY
 from shared.telemetry import HTTP_REQUESTS
 
 METHODS: Final = ("GET", "HEAD")
@@ -60,6 +63,7 @@ class ProfileDoor:
         self._disclosed = disclosed
         self._tag_key = answers.tag_key(lookup_key)
         self._reading = 0
+        self._limits = Limits(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         part, response = await self._answer(Request(scope))
@@ -83,12 +87,18 @@ class ProfileDoor:
         if token.space != target.space:
             raise NotPermitted("this access token is for another space", reason="SPACE_NOT_PERMITTED")
         query = query_of(request.scope["query_string"], target.part)
+        limited = token.limited()
+        self._limits.check(limited, "", 1, (target.person.encode(),))
         if self._reading >= MAX_READS:
             raise LimitExceeded("too many requests at a time; ask again later", reason="OVERLOADED")
         self._reading += 1
         try:
             async with asyncio.timeout(ANSWER_S) as limit:
                 content = await self._read(target, query, token)
+        except NotFound as unknown:
+            if unknown.reason in TOLD_OF_NOBODY:
+                self._limits.missed(limited, 1)
+            raise
         except TimeoutError:
             if limit.expired():
                 raise DeadlineExceeded("this took too long; ask again", reason="READ_TOO_SLOW") from None
