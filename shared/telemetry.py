@@ -33,6 +33,7 @@ ERASURES_STUCK = Counter(
 RIGHTS_OPEN = Gauge("c360_rights_open", "Rights requests that wait for an answer", ["right"])
 RIGHTS_OVERDUE = Gauge("c360_rights_overdue", "Of these, those whose last day is over: an alarm")
 CALLBACKS_FAILED = Counter("c360_callbacks_failed", "Tries to tell a controller what became of its request (OpenDSR)")
+CALLBACKS_GIVEN_UP = Counter("c360_callbacks_given_up", "Controllers that weren't told how a request stands: an alarm")
 REPORTS_FAILED = Counter("c360_erasure_reports_failed", "Questions about an erasure that this service could make nothing of")
 KEYS_DESTROYED = Counter("c360_keys_destroyed", "Keys destroyed", ["kind"])
 UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])

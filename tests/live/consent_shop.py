@@ -42,8 +42,8 @@ def an_email() -> Identifier:
     return Identifier(namespace="email", value=f"anna.{uuid4().hex}@example.com")
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
+async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
+    async with asyncio.timeout(deadline_s):
         while not await holds():  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
 

@@ -1,4 +1,4 @@
-"""Tells controllers what became of their requests: signed, at the addresses that were agreed on, until they have taken it."""
+"""Tells controllers what became of their requests: signed, at the addresses that were agreed on, until they have taken it or a week is over."""
 
 import asyncio
 import http.client
@@ -11,14 +11,16 @@ from services.consent.http.opendsr_file import OpenDsrFile, Processor
 from services.consent.http.opendsr_messages import STATUSES, callback
 from services.consent.rights import Callback, Rights
 from shared.errors import Unavailable
+from shared.ids import to_text
 from shared.instants import SECOND, Clock
-from shared.telemetry import CALLBACKS_FAILED, logger
+from shared.telemetry import CALLBACKS_FAILED, CALLBACKS_GIVEN_UP, logger
 
 LOOK_S: Final = 5.0  # how often to look for what isn't told yet
 AT_ONCE: Final = 8
 ANSWER_S: Final = 10.0  # of the other side
 FIRST_PAUSE_S: Final = 10  # after a failure; doubled each time
 LONGEST_PAUSE_S: Final = 6 * 3600
+MOST_TRIES: Final = 40  # a week: then it is given up, until the request stands otherwise
 
 log = logger("opendsr")
 
@@ -54,8 +56,16 @@ class CallingBack:
             await self._rights.told(due)
             return
         CALLBACKS_FAILED.inc()
+        tries, controller = due.tries + 1, due.request.received.by
+        if tries >= MOST_TRIES:
+            CALLBACKS_GIVEN_UP.inc()
+            log.error(
+                "a controller was not told", controller=controller, tries=tries, rights_request=to_text(due.rights_id), state=state
+            )
+            await self._rights.told(due)
+            return
         pause_s = min(FIRST_PAUSE_S * 2 ** min(due.tries, 20), LONGEST_PAUSE_S)
-        log.warning("a controller could not be told", controller=due.request.received.by, tries=due.tries + 1, pause_s=pause_s)
+        log.warning("a controller could not be told", controller=controller, tries=tries, pause_s=pause_s)
         await self._rights.try_again(due, self._clock() + pause_s * SECOND)
 
     async def _has_taken(self, processor: Processor, due: Callback) -> bool:
