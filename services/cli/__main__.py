@@ -39,6 +39,7 @@ from services.cli.profile_history import diff, history
 from services.cli.replay import replay
 from services.cli.rights_report.command import report
 from services.cli.segment_watch import watch as watch_segment
+from services.cli.simulate_policy import simulate
 from services.cli.status import status
 from services.cli.training import train
 from services.cli.who_read import exposures, re_derive, uses, who_read
@@ -82,8 +83,8 @@ def about(
 
     With --json: one document, or one line per item where items stream
     (profile timeline, history, watch and rules list, identity history, proposals and decisions, segments,
-    parked list and discard, audit who-read, uses and
-    exposures).
+    parked list and discard, audit who-read, uses,
+    exposures and simulate).
 
     Where the services are, first found counts:
       C360_INGEST_ADDRESS, C360_IDENTITY_ADDRESS, C360_PROFILE_ADDRESS,
@@ -125,6 +126,7 @@ audit.app.command()(who_read)
 audit.app.command()(uses)
 audit.app.command()(exposures)
 audit.app.command("re-derive")(re_derive)
+audit.app.command()(simulate)
 app.add_typer(audit.app, name="audit")
 app.add_typer(lake.app, name="lake")
 app.add_typer(vault.app, name="vault")

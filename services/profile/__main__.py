@@ -9,6 +9,7 @@ from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.disclosure_pb2_grpc import add_DisclosureServiceServicer_to_server
 from c360.profile.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from c360.profile.v1.history_pb2_grpc import add_HistoryServiceServicer_to_server
+from c360.profile.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_server
 from c360.profile.v1.segment_pb2_grpc import add_SegmentServiceServicer_to_server
@@ -21,6 +22,8 @@ from services.profile.api.etags import tagger
 from services.profile.api.export import ExportApi
 from services.profile.api.history import HistoryApi
 from services.profile.api.places import Places
+from services.profile.api.policy import SERVICE_NAME as POLICY
+from services.profile.api.policy import PolicyApi
 from services.profile.api.profile import ProfileApi
 from services.profile.api.rules import SERVICE_NAME as RULES
 from services.profile.api.rules import ProfileRulesApi
@@ -134,6 +137,8 @@ def answer_calls(server: RpcServer, parts: Parts, disclosures: Disclosures, repl
     rederiving = disclosures.rederive(answering(tag))
     disclosing = DisclosureApi(parts.profiles, disclosures.who_read, disclosures.exposures, rederiving)
     server.add(add_DisclosureServiceServicer_to_server, disclosing, DISCLOSURES)
+    policy = PolicyApi(parts.profiles, disclosures.policies, parts.held)
+    server.add(add_PolicyServiceServicer_to_server, policy, POLICY)
     history = HistoryApi(parts.profiles, parts.differences, parts.walks, parts.progress, disclosed)
     server.add(add_HistoryServiceServicer_to_server, history, "c360.profile.v1.HistoryService")
     watch = WatchApi(parts.profiles, parts.batches, parts.watches, parts.progress, disclosed)

@@ -9,6 +9,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from services.profile.activating import Activator
+from services.profile.all_reads import AllReads
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.beginnings import Beginnings
@@ -25,6 +26,7 @@ from services.profile.exports import Exports
 from services.profile.exposures import Exposures
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
+from services.profile.judging_again import JudgingAgain
 from services.profile.lapses import Lapses
 from services.profile.memberships import Keeper
 from services.profile.new_rules import NewRules
@@ -32,6 +34,7 @@ from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.owners import Owners
 from services.profile.past_members import PastMembers
+from services.profile.policies import Policies
 from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
@@ -51,6 +54,7 @@ from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Snapshots
 from services.profile.tables.states import States
 from services.profile.timelines import Timelines
+from services.profile.trails import Trails
 from services.profile.visibility import Visibility
 from services.profile.walking import Walks
 from services.profile.watches import Watches
@@ -128,6 +132,7 @@ class Disclosures:
     log: DisclosureLog
     who_read: WhoRead
     exposures: Exposures
+    policies: Policies
     rederive: Callable[[Answer], Rederiving]  # with what makes answers at the edge
 
 
@@ -139,14 +144,16 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
     def consent_known() -> int:
         return parts.progress.applied("consent")
 
-    who_read = WhoRead(log, parts.held)
+    who_read, consents, reader = WhoRead(log, parts.held), Consents(pool, settings.partitions), LogReader(pool)
+    all_reads = AllReads(log, LogReader(disclosed))
     return Disclosures(
         disclosing=disclosing,
         disclosed=Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known),
         log=log,
         who_read=who_read,
         exposures=Exposures(who_read, parts.profiles, parts.held, decisions),
-        rederive=partial(Rederiving, parts.profiles, Consents(pool, settings.partitions), decisions, LogReader(pool)),
+        policies=Policies(all_reads, JudgingAgain(Trails(reader, settings.partitions), consents), consents),
+        rederive=partial(Rederiving, parts.profiles, consents, decisions, reader),
     )
 
 

@@ -62,6 +62,7 @@ _ADMINISTER: Final[dict[str, tuple[str, ...]]] = {
 }
 _AUDIT: Final[dict[str, tuple[str, ...]]] = {
     "c360.profile.v1.DisclosureService": ("WhoRead", "ListUses", "ListExposures", "RederiveDisclosure"),
+    "c360.profile.v1.PolicyService": ("SimulatePolicy",),
     "c360.log.v1.LogService": (
         "ListPartitions",
         "GetCheckpoint",

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import grpc
 from c360.profile.v1.disclosure_pb2_grpc import DisclosureServiceStub
+from c360.profile.v1.policy_pb2_grpc import PolicyServiceStub
 from c360.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from c360.profile.v1.watch_pb2_grpc import WatchServiceStub
 from nats.aio.client import Client
@@ -63,6 +64,7 @@ class Inside:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         self.calls: Any = ProfileServiceStub(self.channel)
         self.disclosed: Any = DisclosureServiceStub(self.channel)
+        self.policy: Any = PolicyServiceStub(self.channel)
         self.watches: Any = WatchServiceStub(self.channel)
         self._sequence = itertools.count(1)
         self._consent_sequence = itertools.count(1)

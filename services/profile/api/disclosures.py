@@ -83,12 +83,17 @@ def _exposure(exposed: Exposed) -> pb.Exposure:
 
 def wanted_by(request: pb.WhoReadRequest) -> Wanted:
     """Raises InvalidInput (INSTANT_INVALID)."""
+    return Wanted(request.caller, request.purpose, request.field, *interval_of(request))
+
+
+def interval_of(request: Any) -> tuple[int, int]:
+    """Of a message with `since_time` and `until_time`. Raises InvalidInput (INSTANT_INVALID)."""
     since, until = BEGINNING_OF_TIME, END_OF_TIME
     if request.HasField("since_time"):
         since = instant(request.since_time, "since_time")
     if request.HasField("until_time"):
         until = instant(request.until_time, "until_time")
-    return Wanted(request.caller, request.purpose, request.field, since, until)
+    return since, until
 
 
 def disclosure_message(placed: Placed) -> pb.Disclosure:

@@ -37,15 +37,19 @@ class Consents:
         return decode_purpose(row["purpose"]) if row else None
 
     async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
+        return {value_hash: [decision for _, decision in made] for value_hash, made in (await self.decided(hashes)).items()}
+
+    async def decided(self, hashes: Collection[bytes]) -> dict[bytes, list[tuple[int, KnownDecision]]]:
+        """As `decisions`, each with its position in the consent log."""
         rows = await self._pool.fetch(
-            """SELECT h AS value_hash, decision FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
+            """SELECT h AS value_hash, pos, decision FROM unnest($1::int4[], $2::bytea[]) AS wanted (b, h)
                JOIN decisions ON bucket = b AND value_hash = h""",
             [partition_of(value_hash, self._partitions) for value_hash in hashes],
             list(hashes),
         )
-        found: dict[bytes, list[KnownDecision]] = {value_hash: [] for value_hash in hashes}
+        found: dict[bytes, list[tuple[int, KnownDecision]]] = {value_hash: [] for value_hash in hashes}
         for row in rows:
-            found[row["value_hash"]].append(decode_decision(row["decision"]))
+            found[row["value_hash"]].append((row["pos"], decode_decision(row["decision"])))
         return found
 
     async def decided_after(self, position: int, last: int, at_most: int) -> list[tuple[int, bytes]]:

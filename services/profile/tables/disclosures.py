@@ -78,6 +78,20 @@ class DisclosureLog:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM events WHERE partition = 0 AND pos = $1", position)  # noqa: S608
         return to_record(row) if row else None
 
+    async def between(self, first: int, end: int, limit: int, customers: Collection[bytes] = ()) -> list[Record]:
+        """The oldest events from one position up to, and without, another; where customers are named, those in which something stands
+        about any of them."""
+        of_them = "AND pos IN (SELECT pos FROM disclosed WHERE customer = ANY($4::bytea[]) AND pos >= $1 AND pos < $2)"
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM events WHERE partition = 0 AND pos >= $1 AND pos < $2 {of_them if customers else ""}
+                ORDER BY pos LIMIT $3""",  # noqa: S608
+            first,
+            end,
+            limit,
+            *([list(customers)] if customers else ()),
+        )
+        return [to_record(row) for row in rows]
+
     def _indexed(self, records: Sequence[Record]) -> list[Any]:
         """Of the one event that a unit has."""
         given = self._under_way.given

@@ -514,3 +514,95 @@ class WithheldFields(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithheldFields: _TypeAlias = WithheldFields  # noqa: Y015
+
+@_typing.final
+class ReadSummary(_message.Message):
+    """ReadSummary is what several reads amount to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    MORE_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    CALLERS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    EXAMPLE_IDS_FIELD_NUMBER: _builtins.int
+    read_count: _builtins.int
+    """How many."""
+    customer_count: _builtins.int
+    """Of how many customers, as they were one then; up to 100,000 are counted."""
+    more_customers: _builtins.bool
+    """Whether there are more customers than were counted."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """Of the earliest; absent: there is none."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """Of the latest."""
+
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedCount]:
+        """By purpose, most first."""
+
+    @_builtins.property
+    def callers(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedCount]:
+        """By caller, most first."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedCount]:
+        """By reason, most first."""
+
+    @_builtins.property
+    def example_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Some of them, as disclosure ids."""
+
+    def __init__(
+        self,
+        *,
+        read_count: _builtins.int = ...,
+        customer_count: _builtins.int = ...,
+        more_customers: _builtins.bool = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        purposes: _abc.Iterable[Global___NamedCount] | None = ...,
+        callers: _abc.Iterable[Global___NamedCount] | None = ...,
+        reasons: _abc.Iterable[Global___NamedCount] | None = ...,
+        example_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "customer_count", b"customer_count", "example_ids", b"example_ids", "first_time", b"first_time", "last_time", b"last_time", "more_customers", b"more_customers", "purposes", b"purposes", "read_count", b"read_count", "reasons", b"reasons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadSummary: _TypeAlias = ReadSummary  # noqa: Y015
+
+@_typing.final
+class NamedCount(_message.Message):
+    """NamedCount is a number of reads that have something in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of what; "*" stands for all others where there are more than 1,000."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NamedCount: _TypeAlias = NamedCount  # noqa: Y015
