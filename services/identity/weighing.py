@@ -176,14 +176,14 @@ def _deciding(link: Link, recalled: Recalled) -> RecordPair | None:
 
 
 def _rivals(link: Link, recalled: Recalled, group: Collection[Node], matching: Matching) -> list[tuple[Node, float]]:
-    """Whom else either end could be: in a source that has the other end too, and each person once."""
+    """Whom else either end could be: in a source that has the other end too, and each person once; what is shared is nobody."""
     recorded, once = recalled.facts.recorded_by, set(matching.one_per_source)
     found: dict[Node, float] = {}
     for one, other in ((link.strong, link.weak), (link.weak, link.strong)):
         sources = once & recorded.get(other, frozenset())
         for ends, match in recalled.facts.matched.items() if sources else ():
             for rival in ends - {one} if one in ends else ():
-                if rival not in group and sources & recorded.get(rival, frozenset()):
+                if rival not in group and rival not in recalled.shared and sources & recorded.get(rival, frozenset()):
                     found[rival] = max(found.get(rival, -inf), match.unrivalled if link.unrivalled else match.weight)
     return _strongest(found.items())
 

@@ -1,5 +1,6 @@
 """Laws of sources that have each person once: a record of one is of one record of the other at most, so who could be two is neither."""
 
+from dataclasses import replace
 from itertools import combinations, product
 from math import inf
 
@@ -58,6 +59,16 @@ def test_each_is_one_other_at_most_and_nobody_is_linked_who_could_as_well_be_som
             free = [node for node in rivals if len(partition.group_of[node].nodes) == 1]
             odds = [2.0 ** bits(facts.matched[pair(end, node)], link.unrivalled) for node in free]
             assert 2.0**link.weight >= TIMES_A_RIVAL * sum(odds)
+
+
+@given(weights, st.sets(st.sampled_from([node for nodes in NODES.values() for node in nodes])))
+def test_a_value_that_is_nobodys_is_nobodys_rival(found: Weights, nobodys: set[Node]) -> None:
+    """It stands outside of components: it would be one where it happens to be loaded, and none where it isn't."""
+    facts = facts_of(found)
+    matched = {ends: match for ends, match in facts.matched.items() if ends.isdisjoint(nobodys)}
+    with_it, without = divide(facts, rules(), nobodys), divide(replace(facts, matched=matched), rules(), nobodys)
+    assert linked(with_it) == linked(without)
+    assert with_it.rejected == without.rejected
 
 
 def bits(match: Match, unrivalled: bool) -> float:

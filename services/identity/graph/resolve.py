@@ -79,7 +79,7 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, 
         sources = known.intersection(rules.matching.one_per_source)
         partition.add(node, first_seen.get(node, 0), sources, 1 if known else 0)
     for found, match in facts.matched.items():
-        for end, another in permutations(found):
+        for end, another in permutations(found) if found.isdisjoint(partition.shared) else ():
             partition.alike.setdefault(end, {})[another] = match
     for link in candidates(facts, rules, partition.shared, last):
         one, other = partition.group_of[link.strong], partition.group_of[link.weak]
