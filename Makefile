@@ -96,7 +96,7 @@ test: setup ## Run the tests on real servers, in two processes (TESTS="tests/uni
 
 .PHONY: laws
 laws: setup ## Run every property test with ten times the usual number of examples
-	@C360_TEST_PROFILE=laws $(BIN)/pytest -n 2 --dist worksteal --timeout 1800 $$(grep -rlE "^@given|^ +@given|RuleBasedStateMachine" tests)
+	@C360_TEST_PROFILE=laws $(BIN)/pytest -n 2 --dist worksteal --timeout 1800 $$(grep -rlE "^@given|^ +@given|RuleBasedStateMachine|, seeds\(" tests)
 
 .PHONY: check
 check: format-check lint types contracts protos-check events-check test ## Everything that has to hold before a push

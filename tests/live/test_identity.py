@@ -355,6 +355,8 @@ async def decide_something(decider: Decider, pool: Any, random: Random, number: 
             await decider.decide_proposal(f"answer-{number}", chosen, random.random() < 0.5, "desk", "looked at it")
             return
         customers = [row["customer"] for row in await pool.fetch("SELECT customer FROM identifiers WHERE own ORDER BY value_hash")]
+        if not customers:  # all are erased
+            return
         one, other = (Party(customer=customer) for customer in random.sample(customers * 2, 2))
         act: Act = random.choice(["merge", "split", "forbid"])
         await decider.decide(

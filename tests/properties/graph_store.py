@@ -138,12 +138,13 @@ class Store:
         region.known = Concluded(
             {node: known.links[node] for node in inside if node in known.links},
             {node: known.own[node] for node in inside if node in known.own},
-            dict(known.founding_numbers),
+            {},
             {},
             known.next_founding_number,
         )
-        founded = set(region.known.own.values())
-        region.known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if not founded.isdisjoint(ends)}
+        founded = {*region.known.own.values(), *region.known.links.values()}
+        region.known.founding_numbers = {customer: known.founding_numbers[customer] for customer in founded}
+        region.known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if ends[0] in founded}
         region.known.likely = known.likely & region.known.edges.keys()
         return region
 
@@ -151,7 +152,8 @@ class Store:
         whole, known = self.whole, self.whole.known
         inside = self.loaded | region.known.links.keys() | region.component_of.keys()
         _replace(known.links, region.known.links, inside)
-        _replace(known.own, region.known.own, inside)
+        own = {node: region.known.links.get(node, customer) for node, customer in region.known.own.items()}  # in one column
+        _replace(known.own, own, inside)
         _replace(whole.component_of, region.component_of, inside)
         _replace(whole.told_by, region.told_by, inside)
         known.founding_numbers |= region.known.founding_numbers

@@ -23,7 +23,8 @@ class RuledStore(Store):
         self.waiting = sorted(self.nodes(), key=lambda node: node.value_hash)
 
     def nodes(self) -> set[Node]:
-        return self.whole.facts.nodes() | self.whole.known.links.keys()
+        """Also what is in no fact any more: its row says whether it is shared."""
+        return self.whole.facts.nodes() | self.whole.known.links.keys() | self.whole.known.own.keys() | self.whole.shared
 
     def resettle(self, size: int, *, crash: bool = False) -> None:
         """A page is one transaction, with the place up to which it came: after a crash it comes again, or was never there."""
