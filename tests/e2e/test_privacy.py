@@ -41,6 +41,7 @@ CANARIES = {
 } | {"email": f"canary-email-{RUN}@example.com", "phone": PHONE}
 REJECTED = f"canary-rejected-{RUN}"
 ASKED_FOR = f"canary-asked-{RUN}"
+REFUSED = f"canary-refused-{RUN}"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,47 @@ def _ask_what_is_refused(platform: Platform) -> None:
         platform.decide(Identifier(namespace="email", value=ASKED_FOR), ASKED_FOR, consent_pb2.OUTCOME_GRANTED)
 
 
+def _answers(stack: Stack, key: str) -> Iterator[str]:
+    """Of every door, what it says to who asks for somebody, or says something, in a way that is refused."""
+    doors: list[tuple[str, str, str]] = [
+        (stack.endpoints.ingest_http, "/v1/track", f'{{"event": "{REFUSED}", "properties": {{"email": "{REFUSED}"}}}}'),
+        (stack.endpoints.ingest_http, "/v1/identify", f'{{"userId": "{REFUSED}"'),
+        (stack.endpoints.ingest_http, f"/v1/{REFUSED}?email={REFUSED}", "{}"),
+        (stack.endpoints.consent_http, f"/u/{REFUSED}", "List-Unsubscribe=One-Click"),
+        (stack.endpoints.consent_http, "/replies/sms", f'{{"From": "{REFUSED}", "Body": "{REFUSED}"}}'),
+        (stack.endpoints.consent_http, f"/v2/requests/{REFUSED}", REFUSED),
+        (stack.endpoints.consent_http, f"/{REFUSED}", REFUSED),
+    ]
+    for url, path, body in doors:
+        yield _said(httpx.post(url + path, content=body.encode(), auth=(key, ""), headers={"content-type": "application/json"}))
+    for path in (f"email:{REFUSED}/traits", f"{REFUSED}/traits", f"user_id:{REFUSED}/{REFUSED}"):
+        address = f"{stack.endpoints.profile_http}/v1/spaces/main/collections/users/profiles/{path}"
+        for auth in (("", ""), (REFUSED, "")):
+            yield _said(httpx.get(address, params={"limit": REFUSED}, auth=auth))
+    with Platform(stack.endpoints) as platform:
+        person = Identifier(namespace="email", value=REFUSED)
+        for call in (
+            lambda: platform.get_profile(by_identifier("email", REFUSED), "service"),
+            lambda: platform.get_profile(by_identifier("user_id", REFUSED), REFUSED),
+            lambda: platform.get_profile(by_identifier(REFUSED, REFUSED), "audit"),
+            lambda: platform.resolve("email", REFUSED),
+            lambda: platform.decide(person, REFUSED, consent_pb2.OUTCOME_GRANTED),
+            lambda: platform.decide(person, "marketing", consent_pb2.OUTCOME_GRANTED),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                call()
+            yield str(refused.value)
+
+
+def _said(answer: httpx.Response) -> str:
+    assert answer.status_code >= 400
+    return f"{answer.headers} {answer.text}"
+
+
+def test_a_refusal_tells_nothing_back(profile: profile_pb2.Profile, stack: Stack) -> None:
+    assert [told for told in _answers(stack, stack.write_key()) if REFUSED in told] == []
+
+
 def test_those_who_may_read_it_can(profile: profile_pb2.Profile, platform: Platform) -> None:
     shown = str(profile) + str(platform.get_timeline(by_identifier("email", CANARIES["email"]), "audit"))
     hidden = {"context", "group", "previous"}  # kept with the event, in no answer yet
@@ -112,7 +154,7 @@ def test_those_who_may_read_it_can(profile: profile_pb2.Profile, platform: Platf
 
 
 def test_nobody_else_finds_it(profile: profile_pb2.Profile, stack: Stack) -> None:
-    assert places_of(stack, [*CANARIES.values(), PHONE.removeprefix("+44"), REJECTED, ASKED_FOR]) == []
+    assert places_of(stack, [*CANARIES.values(), PHONE.removeprefix("+44"), REJECTED, ASKED_FOR, REFUSED]) == []
 
 
 def test_the_search_finds_what_is_there(profile: profile_pb2.Profile, stack: Stack) -> None:
