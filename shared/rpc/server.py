@@ -1,7 +1,6 @@
 """A gRPC server with health, reflection, metrics, the error mapping, and a shutdown that finishes what it began."""
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -12,31 +11,33 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from shared.callers import Callers
 from shared.errors import InvalidInput
 from shared.rpc import guarding
 from shared.rpc.callers import count_miss
+from shared.rpc.core.server import CoreServer
 from shared.rpc.door import Door, Method, method_of
 from shared.rpc.errors import to_status
 from shared.rpc.security import Security
 from shared.telemetry import RPC_SECONDS
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MAX_METADATA_BYTES = 16 * 1024
 # The default server cancels what comes in a burst; these bounds let 4,000 calls wait instead (docs/decisions).
 MAX_WAITING_CALLS = 20_000
 DRAIN_S = 5.0
 DEFAULT_DEADLINE_S = 5.0  # for callers that set none
 WAITING_SHARE = 0.9
-# grpc.aio leaves three objects in a cycle behind at each call. Those of a thousand are collected in half a millisecond; those that
-# the collector lets come together by itself (shared/process.py), in ten, in which nobody is answered.
-COLLECT_AFTER_CALLS = 1_000
 
 OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_WAITING_CALLS),
+    # Between a soft limit and a hard one the core refuses by chance (of tokens, say); here they are the same.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),
 ]
 
@@ -57,7 +58,7 @@ class RpcServer:
     def __init__(self, address: str, receive_bytes: int = MAX_MESSAGE_BYTES, security: Security | None = None) -> None:
         """`receive_bytes` is the most that a message to it may have. Health and the protos are told to everybody."""
         options = [*OPTIONS, ("grpc.max_receive_message_length", receive_bytes)]
-        self._server = grpc.aio.server(options=options)
+        self._server = CoreServer(options)
         security = security or Security(Callers())
         if security.credentials:
             self.port = self._server.add_secure_port(address, security.credentials)
@@ -65,7 +66,7 @@ class RpcServer:
             self.port = self._server.add_insecure_port(address)
         self._door, self.callers = security.door, security.callers
         self._health = health_aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[arg-type]
         self._halted = False
         self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
 
@@ -81,7 +82,8 @@ class RpcServer:
         self._names.append(service_name)
 
     async def start(self) -> None:
-        reflection.enable_server_reflection(self._names, self._server, pool=descriptor_pool.Default())
+        protos = reflection.aio.ReflectionServicer(self._names, pool=descriptor_pool.Default())
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(protos, self._server)  # type: ignore[no-untyped-call]
         await self.set_ready(False)
         await self._server.start()
 
@@ -101,29 +103,8 @@ class RpcServer:
         await self._server.stop(DRAIN_S)
 
 
-class _Remains:
-    """Of calls that were answered."""
-
-    def __init__(self) -> None:
-        self._calls = 0
-
-    def add(self) -> None:
-        self._calls += 1
-        if self._calls >= COLLECT_AFTER_CALLS:
-            self._calls = 0
-            gc.collect(0)
-
-
-_remains = _Remains()
-
-
 class _Edge:
-    """Stands before the server while a service registers: times every call and maps what it raises; handlers only raise.
-
-    An interceptor would do it too, for a tenth of what an empty call costs, as it makes the handler anew at each. As much is
-    what forty methods cost that the server knows by name: at every call it waits anew for one of each. So it knows health,
-    and what is answered most: each is a queue of its own, and of these no other waits behind thousands. All else is one queue.
-    """
+    """Stands before the server while a service registers: times every call and maps what it raises; handlers only raise."""
 
     def __init__(self, server: Any, ready: Mapping[str, FindReady], door: Door | None) -> None:
         self._server = server
@@ -135,8 +116,7 @@ class _Edge:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         wrapped = {name: self._wrapped(f"/{service}/{name}", handler, self._ready.get(name)) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
-        self._server.add_registered_method_handlers(service, {name: wrapped[name] for name in self._ready})
+        self._server.add_registered_method_handlers(service, wrapped)
 
     def _wrapped(self, method: str, handler: Any, find: FindReady | None) -> Any:
         """Requests are read within: what can't be read is refused as all else is, and for a ready answer nothing is read."""
@@ -247,9 +227,6 @@ async def _edge_of(context: Any, method: str) -> AsyncIterator[None]:
     except asyncio.CancelledError:
         code = "CANCELLED"
         raise
-    except grpc.aio.InternalError:  # what was written can't be sent: the caller is gone
-        code = "CANCELLED"
-        raise asyncio.CancelledError from None
     except Exception as error:
         count_miss(error)
         status = to_status(error, method)
@@ -257,4 +234,3 @@ async def _edge_of(context: Any, method: str) -> AsyncIterator[None]:
         await context.abort_with_status(status)
     finally:
         RPC_SECONDS.labels(method, code).observe(time.perf_counter() - started)
-        _remains.add()

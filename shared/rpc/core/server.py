@@ -1,0 +1,119 @@
+"""A gRPC server on the event loop."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # no stubs
+
+from shared.rpc.core.call import Call
+from shared.rpc.core.completions import Completions
+from shared.telemetry import logger
+
+AWAITED_AT_ONCE = 100  # calls that the core may hand over before one of them is looked at
+MOST_CALLS = 20_000  # under way; further ones wait in the core, which has bounds of its own (its options)
+
+log = logger("rpc")
+
+
+class CoreServer:
+    """Takes the handlers that generated code registers. Needs a running loop."""
+
+    def __init__(self, options: Sequence[tuple[str, Any]]) -> None:
+        self._completions = Completions()
+        self._loop = asyncio.get_running_loop()
+        self._server = cygrpc.Server(tuple(options), False)
+        self._server.register_completion_queue(self._completions.queue)
+        self._handlers: dict[str, Any] = {}
+        self._calls: set[Call] = set()
+        self._awaited = 0
+        self._stopping = False
+        self._idle = asyncio.Event()  # once it stops and no call is left
+
+    def add_insecure_port(self, address: str) -> int:
+        """Raises RuntimeError when it can't be had."""
+        return _bound(address, self._server.add_http2_port(address.encode()))
+
+    def add_secure_port(self, address: str, credentials: grpc.ServerCredentials) -> int:
+        """Raises RuntimeError when it can't be had."""
+        return _bound(address, self._server.add_http2_port(address.encode(), credentials._credentials))  # type: ignore[attr-defined]
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """What generated code says twice is heard once, below."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self._handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    async def start(self) -> None:
+        self._server.start()
+        self._await_calls()
+        self._completions.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """No call is begun any more; those that are under way have that long to end. May be called twice."""
+        if self._stopping:
+            return
+        self._stopping = True
+        stopped = self._loop.create_future()
+        self._server.shutdown(self._completions.queue, lambda _event: stopped.set_result(None))
+        try:
+            await asyncio.wait_for(asyncio.shield(stopped), grace_s)
+        except TimeoutError:
+            self._server.cancel_all_calls()
+            await stopped
+        await self._end(grace_s)
+
+    async def _end(self, grace_s: float) -> None:
+        """Callers are gone. The core may be given up once no handler is left that would still use it."""
+        self._forgotten()
+        for call in tuple(self._calls):
+            call.cancel()
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        except TimeoutError:
+            log.error("a handler goes on although its call was cancelled", methods=sorted({call.method for call in self._calls}))
+            return
+        self._server.destroy()
+        await self._completions.stop()
+
+    def _await_calls(self) -> None:
+        while not self._stopping and self._awaited < min(AWAITED_AT_ONCE, MOST_CALLS - len(self._calls)):
+            self._awaited += 1
+            self._server.request_call(self._completions.queue, self._completions.queue, self._begun)
+
+    def _begun(self, event: Any) -> None:
+        self._awaited -= 1
+        if not event.success:  # the server stops
+            return
+        call = Call(event, self._loop, self._forget)
+        self._calls.add(call)
+        self._await_calls()
+        if (handler := self._handlers.get(call.method)) is None:
+            call.end(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        elif handler.request_streaming:
+            call.run(handler, None)
+        else:
+            call.read_one(lambda request: _asked(call, handler, request))
+
+    def _forget(self, call: Call) -> None:
+        self._calls.discard(call)
+        self._await_calls()
+        self._forgotten()
+
+    def _forgotten(self) -> None:
+        if self._stopping and not self._calls:
+            self._idle.set()
+
+
+def _bound(address: str, port: int) -> int:
+    if port == 0:
+        raise RuntimeError(f"can't listen at {address}")
+    return port
+
+
+def _asked(call: Call, handler: Any, request: bytes | None) -> None:
+    if request is None:  # it is too large, and the core has refused it; or the caller is gone
+        call.end(grpc.StatusCode.CANCELLED)
+    else:
+        call.run(handler, request)
