@@ -61,8 +61,7 @@ class Bygone:
     def _state(self, stream: bytes, trail: Trail, length: int) -> Held:
         if (found := self._states.get((stream, length))) is None:
             past = Past()
-            for record in trail[:length]:
-                add(past, record, None, PLAIN)
+            add(past, trail[:length], None, PLAIN)
             found = self._states[stream, length] = past.held
         return found
 

@@ -1,6 +1,7 @@
 """Snapshots as the log grows: those that a fold of the log would keep, whatever is lost on the way; and a read that is interrupted goes on."""
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,10 @@ from services.profile.tables.folding import add as add_to
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Past
 from shared.instants import END_OF_TIME
+from shared.log import Record
 from tests.live.inside import Inside, founded, linked, new_id, tracked
 from tests.live.test_profile_rules import activated, command
 from tests.live.test_segments import RULES, inside
-from tests.turns import Turns
 
 __all__ = ["inside"]
 COLUMNS = "version, pos, recorded_at, first, earliest_at, latest_at, timeless"
@@ -81,10 +82,16 @@ async def test_the_first_read_of_the_past_folds_no_more_than_between_two_of_them
     await all_kept(inside)
     recorded_at = await history_of(inside).recorded_at(stream, LONG // 2)
     assert recorded_at is not None
-    folded = Turns()
-    with patch.object(history_module, "add", folded.of(add_to)):
+    folded = 0
+
+    def add(past: Past, records: Sequence[Record], *rest: Any) -> None:
+        nonlocal folded
+        folded += len(records)
+        add_to(past, records, *rest)
+
+    with patch.object(history_module, "add", add):
         await history_of(inside).states([stream], recorded_at)
-    assert folded.done < SNAPSHOT_EVERY + 100, "and a unit, all of which was recorded at one instant"
+    assert folded < SNAPSHOT_EVERY + 100, "and a unit, all of which was recorded at one instant"
 
 
 async def test_of_who_was_erased_none_is_kept(inside: Inside) -> None:
@@ -97,14 +104,15 @@ async def test_of_who_was_erased_none_is_kept(inside: Inside) -> None:
 async def test_a_fold_that_is_interrupted_goes_on_where_it_was(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "KEPT_AT_ONCE_BYTES", 1)
     stream = await lived(inside, Random(0), LONG, 100)
-    folded, real = 0, add_to
+    folded, is_interrupted, real = 0, False, add_to
 
-    def add(past: Past, *rest: Any) -> None:
-        nonlocal folded
-        folded += 1
-        if folded == 3 * SNAPSHOT_EVERY + 1:
+    def add(past: Past, records: Sequence[Record], *rest: Any) -> None:
+        nonlocal folded, is_interrupted
+        if folded == 3 * SNAPSHOT_EVERY and not is_interrupted:
+            is_interrupted = True
             raise asyncio.CancelledError
-        real(past, *rest)
+        folded += len(records)
+        real(past, records, *rest)
 
     monkeypatch.setattr(history_module, "add", add)
     with pytest.raises(asyncio.CancelledError):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from services.profile.domain.computed.definitions import Definitions, compile_section
 from services.profile.domain.computed.document import Section
 from services.profile.domain.computed.occurrences import Kept
-from services.profile.domain.computed.take import join, take
-from services.profile.domain.fold import evolve_to
+from services.profile.domain.computed.take import Counting, join
+from services.profile.domain.fold import Step, evolve_all
 from services.profile.domain.rules import Keeping
 from services.profile.domain.state import State
 from shared.events import customer as events
@@ -68,8 +68,9 @@ def purchases(draw: st.DrawFn) -> Entry:
 def kept_of(definitions: Definitions, history: list[Entry]) -> dict[str, Kept]:
     kept: dict[str, Kept] = {}
     for entry in history:
-        public, personal = entry.parts(KEY)
-        take(kept, definitions, entry, public, personal)
+        counting = Counting(definitions)
+        counting.count(entry, *entry.parts(KEY))
+        counting.keep(kept)
     return kept
 
 
@@ -82,11 +83,16 @@ def numbered(history: list[Entry]) -> list[tuple[int, Entry]]:
     return [(versions[entry.stream][entry.event_id], entry) for entry in history]
 
 
-def recorded_of(definitions: Definitions, records: list[tuple[int, Entry]]) -> dict[str, Kept]:
-    """What is kept of streams that are one customer, read in this order."""
+def recorded_of(definitions: Definitions, records: list[tuple[int, Entry]], together: int = 1) -> dict[str, Kept]:
+    """What is kept of streams that are one customer, read in this order, so many of a stream together."""
     states: dict[bytes, State] = {}
+    own: dict[bytes, list[Step]] = {}
     for version, entry in records:
-        evolve_to(version, states.setdefault(entry.stream, State()), entry, *entry.parts(KEY), Keeping(computed=definitions))
+        own.setdefault(entry.stream, []).append((version, entry, *entry.parts(KEY)))
+    for stream, steps in own.items():
+        states[stream] = State()
+        for first in range(0, len(steps), together):
+            evolve_all(steps[first : first + together], states[stream], Keeping(computed=definitions))
     return join(state.computed for state in states.values())
 
 

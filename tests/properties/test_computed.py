@@ -56,6 +56,18 @@ def test_any_order_and_any_duplication_of_the_same_events_keeps_the_same(
             assert kept_of(DEFINITIONS, shuffled) == kept_of(DEFINITIONS, history) == kept
 
 
+@given(histories, st.randoms(), st.booleans(), st.integers(0, 3))
+def test_taken_together_events_keep_what_they_keep_one_by_one(history: list[Entry], random: Random, scarce: bool, few: int) -> None:
+    records = numbered(history)
+    records += [record for record in records if random.random() < 0.3]
+    random.shuffle(records)
+    with (
+        patch("services.profile.domain.computed.definitions.MAX_OCCURRENCES", 3 if scarce else 1_000),
+        patch("services.profile.domain.computed.occurrences.FEW", few),
+    ):
+        assert recorded_of(DEFINITIONS, records, together=random.randint(2, 15)) == recorded_of(DEFINITIONS, records)
+
+
 @given(histories, st.booleans())
 def test_joining_what_customers_keep_is_taking_all_their_events(history: list[Entry], scarce: bool) -> None:
     with patch("services.profile.domain.computed.definitions.MAX_OCCURRENCES", 3 if scarce else 1_000):

@@ -58,7 +58,7 @@ def finite(value: Any) -> bool:
 def value_of(definition: Definition, bought: list[Occurrence], silence: int) -> Any:
     kept = definition.nothing_kept()
     for one in bought:
-        add(kept, one, STREAM)
+        add(kept, [one], STREAM)
     at = (bought[-1][0] if bought else START) + silence
     next_of(kept, definition, at)
     return computed(kept, definition, at).value

@@ -17,14 +17,15 @@ values = st.one_of(amounts, st.floats(-MAX_NUMBER, MAX_NUMBER), st.integers(-(10
 def total_of(terms: list[float]) -> Total:
     total = NOTHING
     for term in terms:
-        total = plus(total, term)
+        total = plus(total, [term])
     return total
 
 
 @given(st.lists(values, max_size=30), st.randoms(), st.integers(0, 30))
 def test_a_total_is_exact_and_the_same_in_any_order_and_in_any_parts(terms: list[float], random: Random, place: int) -> None:
     total, shuffled = total_of(terms), random.sample(terms, len(terms))
-    assert total == total_of(shuffled) == together([total_of(shuffled[:place]), total_of(shuffled[place:])])
+    assert total == total_of(shuffled) == plus(total_of(shuffled[:place]), shuffled[place:]) == plus(NOTHING, terms)
+    assert total == together([total_of(shuffled[:place]), total_of(shuffled[place:])])
     assert (total.count, sum(map(Fraction, total.parts))) == (len(terms), sum(map(Fraction, terms)))
     assert total.sum == float(sum(map(Fraction, terms)))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(total), type=Total) == total

@@ -5,6 +5,7 @@ What the fold keeps is what the rules need: `of` gives a history for other rules
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 from services.profile.domain.fold import happened_by, is_timeless
@@ -19,7 +20,7 @@ from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
 from shared.log.reader import BEGINNING, NEWEST
-from shared.pieces import AT_ONCE
+from shared.pieces import AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
 BLOCKS_READ = 2  # between snapshots: so many are folded as quickly as parts are joined. More, and the stream is put in order
@@ -181,28 +182,42 @@ class History:
 
     def advance(self, past: Past, records: Iterable[Record], key: DataKey | None) -> Iterator[Snapshot]:
         """Adds a stream's next records, in order; gives the snapshots that are due on the way."""
-        first, earliest_at, timeless = past.held.version + 1, END_OF_TIME, False
+        for block in self._blocks(records):
+            first, last = past.held.version + 1, block[-1]
+            add(past, block, key, self._keeping)
+            if key is not None and self.snapshots.is_due(last.version):
+                happened = [record.entry.occurred_at for record in block if not is_timeless(record.entry)]
+                place = last.entry.stream, last.version, last.pos, last.recorded_at
+                of_block = first, min(happened, default=END_OF_TIME), past.latest_at, len(happened) < len(block)
+                yield self.snapshots.take(past.held, Mark(*place, *of_block), key)
+
+    def _blocks(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        """Each up to where a snapshot is due."""
+        block: list[Record] = []
         for record in records:
-            add(past, record, key, self._keeping)
-            if is_timeless(record.entry):
-                timeless = True
-            else:
-                earliest_at = min(earliest_at, record.entry.occurred_at)
-            if key is not None and self.snapshots.is_due(record.version):
-                place = record.entry.stream, record.version, record.pos, record.recorded_at
-                yield self.snapshots.take(past.held, Mark(*place, first, earliest_at, past.latest_at, timeless), key)
-                first, earliest_at, timeless = record.version + 1, END_OF_TIME, False
+            block.append(record)
+            if self.snapshots.is_due(record.version):
+                yield block
+                block = []
+        if block:
+            yield block
 
     def add(self, past: Past, record: Record, key: DataKey | None) -> None:
-        add(past, record, key, self._keeping)
+        add(past, [record], key, self._keeping)
 
     async def _fold(self, past: dict[bytes, Past], records: Sequence[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
-        for number, record in enumerate(records, start=1):
-            stream = past.setdefault(record.entry.stream, Past())
-            if happened_by(record.entry, valid_at):
-                add(stream, record, keys.get(record.entry.stream), self._keeping)
-            if not number % AT_ONCE:
-                await asyncio.sleep(0)
+        turns = Pieces(AT_ONCE)
+        for stream, own in _runs(records):
+            happened = [record for record in own if happened_by(record.entry, valid_at)]
+            add(past.setdefault(stream, Past()), happened, keys.get(stream), self._keeping)
+            await turns.done(len(own))
+
+
+def _runs(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]]:
+    """Of one stream each, as many as are folded at once."""
+    for stream, own in groupby(records, key=lambda record: record.entry.stream):
+        while run := list(islice(own, AT_ONCE)):
+            yield stream, run
 
 
 def counts(record: Record, valid_at: int, known_at: int) -> bool:

@@ -48,9 +48,8 @@ class Parts:
             if size_bytes >= KEPT_AT_ONCE_BYTES:
                 await self._ordered.keep(place.stream, kept)
                 kept, size_bytes = [], 0
-            for record in block:
-                add(past, record, key, self._keeping)
-                await turns.done(1)
+            add(past, block, key, self._keeping)
+            await turns.done(len(block))
         await self._ordered.keep(place.stream, kept)
         part = self._ordered.open(telling, key) if telling else None
         assert part is not None, "of every instant one of them tells, and it was sealed just now"

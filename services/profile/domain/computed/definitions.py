@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -79,6 +79,16 @@ class Definition:
         kept = self.nothing_kept()
         return kept.most if self.aggregate in ("count", "unique_count") and kept.how != "all" else None
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alike:
+    """Definitions for which the same events count by the same values: looked at once for all of them."""
+
+    of: Expression
+    value: Expression | None
+    of_numbers: bool
+    definitions: tuple[Definition, ...]
+
     def counts(self, values: Values) -> tuple[bool, Scalar]:
         """Whether an event counts, and its value."""
         if self.of.evaluate(values) is not True:
@@ -86,7 +96,7 @@ class Definition:
         if self.value is None:
             return True, None
         value = _scalar(self.value.evaluate(values))
-        if value is None or (self.aggregate in OF_NUMBERS and not _is_number(value)):
+        if value is None or (self.of_numbers and not _is_number(value)):
             return False, None
         return True, value
 
@@ -100,8 +110,8 @@ class Definitions:
 
     all: Mapping[str, Definition] = field(default_factory=dict)
     language: Language = field(default_factory=lambda: Language(EVENT))
-    by_event: Mapping[str, tuple[Definition, ...]] = field(default_factory=dict)
-    of_any: tuple[Definition, ...] = ()
+    by_event: Mapping[str, tuple[Alike, ...]] = field(default_factory=dict)
+    of_any: tuple[Alike, ...] = ()
 
     @cached_property
     def digest(self) -> bytes:
@@ -121,7 +131,7 @@ class Definitions:
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def wanting(self, event_name: str) -> tuple[Definition, ...]:
+    def wanting(self, event_name: str) -> tuple[Alike, ...]:
         """Those that an event of this name may count for."""
         return self.by_event.get(event_name, ()) + self.of_any
 
@@ -132,11 +142,23 @@ def compile_section(section: Mapping[str, ComputedTrait]) -> Definitions:
         raise invalid("computed", f"there are at most {MAX_COMPUTED} computed traits")
     language = Language(EVENT)
     found = {name: _compile(name, trait, language) for name, trait in sorted(section.items())}
-    by_event: dict[str, tuple[Definition, ...]] = {}
-    for definition in found.values():
-        for event_name in definition.names or ():
-            by_event[event_name] = (*by_event.get(event_name, ()), definition)
-    return Definitions(found, language, by_event, tuple(d for d in found.values() if d.names is None))
+    by_event: dict[str, tuple[Alike, ...]] = {}
+    of_any: tuple[Alike, ...] = ()
+    for one in _alike(found.values()):
+        names = one.definitions[0].names
+        if names is None:
+            of_any += (one,)
+        for event_name in names or ():
+            by_event[event_name] = (*by_event.get(event_name, ()), one)
+    return Definitions(found, language, by_event, of_any)
+
+
+def _alike(definitions: Iterable[Definition]) -> Iterator[Alike]:
+    found: dict[tuple[Expression, Expression | None, bool], list[Definition]] = {}  # the same text is compiled once
+    for one in definitions:
+        found.setdefault((one.of, one.value, one.aggregate in OF_NUMBERS), []).append(one)
+    for (of, value, of_numbers), several in found.items():
+        yield Alike(of, value, of_numbers, tuple(several))
 
 
 def _compile(name: str, trait: ComputedTrait, language: Language) -> Definition:

@@ -8,7 +8,7 @@ window that ends at the newest occurrence is behind every window that is still r
 it belongs.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -24,6 +24,7 @@ Occurrence = tuple[int, bytes, Scalar]  # instant, event id, value
 # one occurrence that wins.
 How = Literal["all", "newest", "distinct", "earliest", "least", "greatest"]
 
+FEW = 8  # of so many it is quicker to look for the value of each than to put all values in order
 MAX_OCCURRENCES = 1_000  # of one computed trait of one customer, some 40 bytes each; what is cut is said
 
 
@@ -45,13 +46,25 @@ class Kept(msgspec.Struct, array_like=True):
         return f"<Kept {len(self.occurrences)} occurrences sealed>"
 
 
-def add(kept: Kept, occurrence: Occurrence, stream: bytes) -> None:
-    """In place. Adding one that is kept changes nothing."""
-    if _keep(kept, occurrence) and kept.how == "all":
-        value = occurrence[2]
-        assert value is None or isinstance(value, int | float), "only numbers are added up"
-        whose = stream.hex()
-        kept.totals[whose] = plus(kept.totals.get(whose, NOTHING), value)
+def add(kept: Kept, occurrences: Sequence[Occurrence], stream: bytes) -> None:
+    """In place, of one stream, as `in_order` gives them. What comes of them is what adding one by one gives; one that is kept changes nothing."""
+    if kept.how == "distinct":
+        _insert_distinct(kept, occurrences)
+    elif kept.how in ("newest", "all"):
+        added = _insert(kept, occurrences)
+        if kept.how == "all" and added:
+            whose = stream.hex()
+            kept.totals[whose] = plus(kept.totals.get(whose, NOTHING), [one[2] for one in added])  # type: ignore[misc]  # of numbers only
+    else:
+        kept.occurrences[:] = _of_all(kept.how, [*kept.occurrences, *occurrences])
+
+
+def in_order(occurrences: list[Occurrence]) -> list[Occurrence]:
+    """Each once, by its instant."""
+    if len(occurrences) == 1:
+        return occurrences
+    occurrences.sort(key=_rank_of)
+    return occurrences[:1] + [one for before, one in pairwise(occurrences) if before[:2] != one[:2]]
 
 
 def joined(all_kept: Sequence[Kept], of_a_stream: Callable[[Iterable[Total]], Total]) -> Kept:
@@ -86,43 +99,52 @@ def _rank_of(occurrence: Occurrence) -> tuple[int, bytes]:
     return occurrence[:2]
 
 
-def _keep(kept: Kept, occurrence: Occurrence) -> bool:
-    """Whether it isn't one of those that are kept."""
-    if kept.how in ("newest", "all"):
-        return _insert(kept, occurrence)
-    if kept.how == "distinct":
-        return _insert_distinct(kept, occurrence)
-    return _keep_winner(kept, occurrence)
-
-
-def _insert(kept: Kept, occurrence: Occurrence) -> bool:
-    held, rank = kept.occurrences, occurrence[:2]
-    if not held or held[-1][:2] < rank:  # nearly always
-        held.append(occurrence)
+def _insert(kept: Kept, occurrences: Sequence[Occurrence]) -> Sequence[Occurrence]:
+    """Those that weren't kept."""
+    held, added = kept.occurrences, occurrences
+    if not held or held[-1][:2] < occurrences[0][:2]:  # nearly always
+        held.extend(occurrences)
     else:
-        place = bisect_left(held, rank, key=_rank_of)
-        if held[place][:2] == rank:
-            return False
-        held.insert(place, occurrence)
+        added = _insert_late(held, occurrences)
     _trim(kept)
-    return True
+    return added
 
 
-def _insert_distinct(kept: Kept, occurrence: Occurrence) -> bool:
-    for place, held in enumerate(kept.occurrences):
-        if held[2] == occurrence[2] and type(held[2]) is type(occurrence[2]):
-            if held[:2] >= occurrence[:2]:
-                return False
+def _insert_late(held: list[Occurrence], occurrences: Sequence[Occurrence]) -> Sequence[Occurrence]:
+    """Those that weren't held."""
+    first = bisect_left(held, occurrences[0][:2], key=_rank_of)
+    if len(occurrences) == 1:
+        if held[first][:2] == occurrences[0][:2]:
+            return []
+        held.insert(first, occurrences[0])
+        return occurrences
+    end = bisect_right(held, occurrences[-1][:2], first, key=_rank_of)
+    among = held[first:end]
+    known = {one[:2] for one in among}
+    added = [one for one in occurrences if one[:2] not in known]
+    held[first:end] = sorted(among + added, key=_rank_of) if among else added
+    return added
+
+
+def _insert_distinct(kept: Kept, occurrences: Sequence[Occurrence]) -> None:
+    if len(occurrences) > FEW:
+        kept.occurrences = _of_all("distinct", [*kept.occurrences, *occurrences])
+        _trim(kept)
+        return
+    for occurrence in occurrences:
+        place = _place_of(occurrence[2], kept.occurrences)
+        if place is not None and kept.occurrences[place][:2] >= occurrence[:2]:
+            continue
+        if place is not None:
             del kept.occurrences[place]
-            break
-    return _insert(kept, occurrence)
+        _insert(kept, [occurrence])
 
 
-def _keep_winner(kept: Kept, occurrence: Occurrence) -> bool:
-    wins = not kept.occurrences or _rank(kept.how, occurrence) < _rank(kept.how, kept.occurrences[0])
-    if wins:
-        kept.occurrences[:] = [occurrence]
-    return wins
+def _place_of(value: Scalar, occurrences: Iterable[Occurrence]) -> int | None:
+    for place, one in enumerate(occurrences):
+        if one[2] == value and type(one[2]) is type(value):
+            return place
+    return None
 
 
 def _rank(how: How, occurrence: Occurrence) -> tuple[float, int, bytes]:

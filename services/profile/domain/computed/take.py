@@ -4,28 +4,45 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from services.profile.domain.computed import occurrences
-from services.profile.domain.computed.definitions import Definitions
+from services.profile.domain.computed.definitions import Alike, Definitions
 from services.profile.domain.computed.events import happened_at, name_of, values_of
-from services.profile.domain.computed.occurrences import Kept
+from services.profile.domain.computed.occurrences import Kept, Occurrence
 from services.profile.domain.computed.totals import Total, furthest
 from shared.events import customer as events
 from shared.events.catalogue import Entry
 
 
-def take(kept: dict[str, Kept], definitions: Definitions, entry: Entry, public: events.Activity, personal: Any) -> None:
-    """Adds an event in place, whose personal part is readable."""
-    wanting = definitions.wanting(name_of(personal))
-    if not wanting:
-        return
-    values = values_of(definitions.language, definitions.used, entry, public, personal)
-    for definition in wanting:
-        counts, value = definition.counts(values)
-        if not counts:
-            continue
-        held = kept.get(definition.name)
-        if held is None:
-            held = kept[definition.name] = definition.nothing_kept()
-        occurrences.add(held, (happened_at(entry, public), entry.event_id, value), entry.stream)
+class Counting:
+    """Events of one stream that are to be kept together: what is done for each definition is done once for all of them."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._counted: dict[Alike, list[Occurrence]] = {}
+        self._stream = b""
+
+    def count(self, entry: Entry, public: events.Activity, personal: Any) -> None:
+        """An event whose personal part is readable."""
+        definitions = self._definitions
+        wanting = definitions.wanting(name_of(personal))
+        if not wanting:
+            return
+        self._stream = entry.stream
+        values = values_of(definitions.language, definitions.used, entry, public, personal)
+        for one in wanting:
+            counts, value = one.counts(values)
+            if counts:
+                self._counted.setdefault(one, []).append((happened_at(entry, public), entry.event_id, value))
+
+    def keep(self, kept: dict[str, Kept]) -> None:
+        """Adds them in place."""
+        for one, found in self._counted.items():
+            ordered = occurrences.in_order(found)
+            for definition in one.definitions:
+                held = kept.get(definition.name)
+                if held is None:
+                    held = kept[definition.name] = definition.nothing_kept()
+                occurrences.add(held, ordered, self._stream)
+        self._counted = {}
 
 
 def join(all_kept: Iterable[Mapping[str, Kept]], of_a_stream: Callable[[Iterable[Total]], Total] = furthest) -> dict[str, Kept]:

@@ -6,7 +6,7 @@ the range of a float has room for.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -26,9 +26,10 @@ class Total(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NOTHING = Total()
 
 
-def plus(total: Total, value: float | None) -> Total:
-    """With one more."""
-    return Total(total.count + 1, total.parts if value is None else _parts([*total.parts, value]))
+def plus(total: Total, values: Sequence[float | None]) -> Total:
+    """With some more."""
+    numbers = [value for value in values if value is not None]
+    return Total(total.count + len(values), _parts([*total.parts, *numbers]) if numbers else total.parts)
 
 
 def furthest(totals: Iterable[Total]) -> Total:
