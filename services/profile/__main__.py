@@ -146,8 +146,8 @@ def answer_calls(server: RpcServer, parts: Parts, disclosures: Disclosures, repl
     segments = SegmentApi(
         parts.profiles,
         parts.rulebook,
-        parts.batches,
         parts.memberships,
+        parts.listed,
         parts.belongings,
         parts.past_members,
         parts.keeper,

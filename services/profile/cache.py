@@ -40,6 +40,11 @@ class LoadingCache(Generic[K, V]):
             found |= loaded
         return found
 
+    def at_hand(self, keys: Collection[K]) -> dict[K, V]:
+        """Of these, what needn't be loaded."""
+        looked_up(keys)
+        return {key: self._held[key] for key in keys if key in self._held}
+
     def put(self, values: dict[K, V]) -> None:
         """Values just committed: what is being loaded meanwhile may be older."""
         self._generation += 1

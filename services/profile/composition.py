@@ -28,6 +28,7 @@ from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
 from services.profile.judging_again import JudgingAgain
 from services.profile.lapses import Lapses
+from services.profile.listed import Listed
 from services.profile.memberships import Keeper
 from services.profile.new_rules import NewRules
 from services.profile.notices import Notices
@@ -114,6 +115,7 @@ class Parts:
     purger: Purger
     keeper: Keeper
     memberships: Memberships
+    listed: Listed
     belongings: Belongings
     past_members: PastMembers
 
@@ -168,8 +170,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     history = _history(reader, vault, pool, partitions, snapshot_every)
     rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
-    held = LoadingCache(states.load, CACHED_STREAMS)
-    decisions = LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    held, decisions = LoadingCache(states.load, CACHED_STREAMS), LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
     owners, purposes = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined]()
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
@@ -228,6 +229,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
         purger=Purger(pool, reader, held, vault, progress, partitions),
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us, lambda: activator.is_folding),
         memberships=members,
+        listed=Listed(batches, chooser, rulebook, states, held),
         belongings=Belongings(profiles, now_us),
         past_members=PastMembers(profiles, batches, chooser, states, now_us),
     )

@@ -56,8 +56,8 @@ def api_of(inside: Inside) -> SegmentApi:
     return SegmentApi(
         parts.profiles,
         parts.rulebook,
-        parts.batches,
         parts.memberships,
+        parts.listed,
         parts.belongings,
         parts.past_members,
         parts.keeper,

@@ -15,22 +15,21 @@ from services.profile.api.membership_messages import change_message
 from services.profile.api.places import Places
 from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Instant, Profiles
-from services.profile.batches import Batches, Refused
 from services.profile.belonging import Belongings, require_sight_of
 from services.profile.choosing import THEN, RulesChoice
 from services.profile.disclosed import Disclosed, Shown
 from services.profile.disclosing import Call
-from services.profile.domain.membership import differing, judged_by_less, looks_at, seen_by, told_by
+from services.profile.domain.membership import differing, looks_at, seen_by, told_by
 from services.profile.domain.rules import Rules
 from services.profile.domain.sizes import instants, sizes
 from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.listed import Listed
 from services.profile.memberships import Keeper
 from services.profile.past_members import Asked, PastMembers
-from services.profile.profile import Profile
 from services.profile.reading import noted
 from services.profile.tables.memberships import Memberships, Place
 from services.profile.tables.rulebook import Rulebook
-from shared.errors import ProfileFailed, Unavailable
+from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
@@ -49,8 +48,8 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         self,
         profiles: Profiles,
         rulebook: Rulebook,
-        batches: Batches,
         memberships: Memberships,
+        listed: Listed,
         belongings: Belongings,
         past_members: PastMembers,
         keeper: Keeper,
@@ -60,8 +59,8 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
     ) -> None:
         self._profiles = profiles
         self._rulebook = rulebook
-        self._batches = batches
         self._memberships = memberships
+        self._listed = listed
         self._belongings = belongings
         self._past_members = past_members
         self._keeper = keeper
@@ -124,7 +123,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         await self._settled(request.segment, rules, 0, place)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
         with noted() as reading:
-            judged = await self._judged(request.segment, [one.customer for one in found], purpose)
+            judged = await self._listed.judged(request.segment, [one.customer for one in found], purpose)
         shown = [
             pb.SegmentMember(customer_id=to_text(one.customer), enter_time=to_timestamp(one.entered_at), cut=judged[one.customer])
             for one in found
@@ -133,16 +132,6 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         disclose = BulkDisclosures(self._disclosed, call_of("ListSegmentMembers", context), purpose)
         await disclose.give(reading, {customer: [f"segment:{request.segment}"] for customer in judged})
         return pb.ListSegmentMembersResponse(members=shown, withheld_count=len(found) - len(shown), next_page_token=token)
-
-    async def _judged(self, segment: str, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, bool]:
-        """Of those who permit the purpose: whether it is by less than all that they are judged, as they are now. One of whom no answer
-        can be made stays where she was, and whether she should isn't known."""
-        found = await self._batches.profiles(customers, purpose)
-        judged = {customer: one for customer, one in found.items() if isinstance(one, Profile)}
-        failed = {c for c, one in found.items() if isinstance(one, Refused) and isinstance(one.refusal, ProfileFailed)}
-        return dict.fromkeys(failed, True) | {
-            customer: segment in judged_by_less(one.record, one.rules) for customer, one in judged.items()
-        }
 
     async def _members_then(
         self, request: pb.ListSegmentMembersRequest, page: Page[bytes], instant: Instant, choice: RulesChoice, call: Call
@@ -205,7 +194,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         before = page.after[0] if page.after else END_OF_TIME
         rows = await self._memberships.changes(request.segment, of, before, page.wanted)
         found, token = page.cut(rows, lambda one: (one.number, b""))
-        permitted = await self._permitted({one.customer for one in found}, purpose)
+        permitted = await self._listed.permitted({one.customer for one in found}, purpose)
         told = told_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
         shown = [
             change_message(one) for one in found if one.customer in permitted and told(one.rules_version, one.cause == "rules")
@@ -273,10 +262,6 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             if version != rules.version:
                 found |= differing(self._rulebook.version(version).rules, rules)
         return defined & found
-
-    async def _permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
-        clusters = await self._batches.clusters(customers, purpose)
-        return {customer for customer, found in clusters.items() if not isinstance(found, Refused)}
 
 
 def _seen(rules: Rules, purpose: PurposeDefined | None) -> set[str]:

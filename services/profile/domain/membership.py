@@ -78,6 +78,12 @@ def differing(old: Rules, new: Rules) -> frozenset[str]:
     return frozenset((conditions[0].keys() | conditions[1].keys()) - same)
 
 
+def is_the_same(segment: str, old: Rules, new: Rules) -> bool:
+    """Whether by each of the rules, of which both define it, the same are in it, judged by as much."""
+    one, other = (rules.segments.conditions.get(segment) if rules.segments is not None else None for rules in (old, new))
+    return one is not None and other is not None and _says_the_same(one, other, old, new)
+
+
 def _says_the_same(one: Condition, other: Condition, old: Rules, new: Rules) -> bool:
     """Whether it is the same condition, and all that it looks at is made in the same way."""
     if one.when.text != other.when.text:

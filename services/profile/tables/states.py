@@ -53,6 +53,22 @@ class States:
             found |= folded
         return found
 
+    async def kept(self, streams: Collection[bytes], folds: Collection[bytes]) -> dict[bytes, tuple[Held, bytes]]:
+        """Those that are kept of one of these folds, as they are, with the fold. Whatever the fold, all events are in them."""
+        rows = await self._pool.fetch(
+            """SELECT s AS stream, version, pos, fold, envelope FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+               JOIN states ON partition = p AND stream = s WHERE fold = ANY($3::bytea[]) AND length(envelope) > 0""",
+            [partition_of(stream, self._partitions) for stream in streams],
+            list(streams),
+            list(folds),
+        )
+        keys, found, pieces = await self._vault.keys(row["stream"] for row in rows), {}, Pieces(BYTES_AT_ONCE)
+        for row in rows:
+            if (key := keys.get(row["stream"])) is not None:
+                found[row["stream"]] = Held(_open(row, key), row["version"], row["pos"]), row["fold"]
+            await pieces.done(len(row["envelope"]))
+        return found
+
     async def of_other_folds(self, streams: Collection[bytes], longer_than: int) -> set[bytes]:
         """Of these, whose state isn't of the fold in force and has more events than that: to load it takes long."""
         rows = await self._pool.fetch(

@@ -257,7 +257,8 @@ class SegmentMember(_message.Message):
     """The canonical customer, now or then: a UUID."""
     cut: _builtins.bool
     """Whether that is judged by less than all: the condition looks at a trait of which not all could be considered (`cut_segments` of
-    GetMembership).
+    GetMembership). Also where that can't be told: no answer can be made of the customer, or other rules came into force and some of its
+    states, but not all, follow them yet.
     """
     @_builtins.property
     def enter_time(self) -> _timestamp_pb2.Timestamp:
