@@ -12,6 +12,7 @@ from cel_expr_python import cel
 
 from services.profile.domain.expressions.bounds import MAX_CHARACTERS, objections
 from services.profile.domain.expressions.instants import INSTANT, reading_instants
+from services.profile.domain.expressions.plain import ASK, INT_END, plain_of
 from services.profile.domain.expressions.possible import Constant, constants, constants_below, never_boolean, never_reached
 from services.profile.domain.expressions.tree import Node, Tree, listed, read, write
 from shared.errors import InvalidInput
@@ -24,7 +25,6 @@ _SCALARS: Final = frozenset(
     kind.name() for kind in (*(Kind.BOOL, Kind.INT, Kind.UINT, Kind.DOUBLE), Kind.STRING, Kind.TIMESTAMP, Kind.DURATION)
 )
 NO_BOUNDS: Final[Mapping[str, int]] = {}
-_INT_END: Final = 2**63
 _PLAIN: Final = (Kind.BOOL, Kind.INT, Kind.DOUBLE, Kind.TIMESTAMP, Kind.DURATION)
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 
@@ -36,11 +36,20 @@ _INSTANT_OF_TEXT = cel.Overload("instant_dyn", return_type=Kind.TIMESTAMP, param
 class Values:
     """What the variables of a language are at one evaluation. Several expressions may share it; each is evaluated once."""
 
-    __slots__ = ("activation", "results")
+    __slots__ = ("_activation", "_environment", "content", "results")
 
-    def __init__(self, activation: Any) -> None:
-        self.activation = activation
+    def __init__(self, environment: Any, content: Mapping[str, Any]) -> None:
+        self.content = content
         self.results: dict[Expression, Any] = {}
+        self._environment = environment
+        self._activation: Any = None
+
+    @property
+    def activation(self) -> Any:
+        """For the runtime: made when it is needed. Numbers beyond 64 bits with a sign become floating, as CEL has none that large."""
+        if self._activation is None:
+            self._activation = self._environment.Activation({name: _fitting(value) for name, value in self.content.items()})
+        return self._activation
 
     def __repr__(self) -> str:
         return "<Values sealed>"
@@ -53,12 +62,16 @@ class Expression:
         self.text = text
         self.tree = tree
         self._compiled = compiled
+        self._plain = plain_of(tree.root)
 
     def evaluate(self, values: Values) -> Any:
         """A scalar; None when it has no value, or one of another kind."""
         if self in values.results:
             return values.results[self]
-        value = values.results[self] = self._evaluated(values)
+        value = ASK if self._plain is None else self._plain(values.content)
+        if value is ASK:
+            value = self._evaluated(values)
+        values.results[self] = value
         return value
 
     @property
@@ -84,8 +97,7 @@ class Language:
         self._plain = frozenset(name for name, kind in variables.items() if kind in _PLAIN)
 
     def values(self, content: Mapping[str, Any]) -> Values:
-        """Numbers beyond 64 bits with a sign become floating, as CEL has none that large."""
-        return Values(self._environment.Activation({name: _fitting(value) for name, value in content.items()}))
+        return Values(self._environment, content)
 
     def compile(self, text: str, where: str, *wanted: cel.Type) -> Expression:
         """`wanted` are the types that the result may have; any, if there are none. The same text is compiled once.
@@ -168,7 +180,7 @@ def _fitting(value: Any) -> Any:
         return {name: _fitting(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_fitting(part) for part in value]
-    return float(value) if isinstance(value, int) and not -_INT_END <= value < _INT_END else value
+    return float(value) if isinstance(value, int) and not -INT_END <= value < INT_END else value
 
 
 def _place(where: str, text: str, position: int) -> str:

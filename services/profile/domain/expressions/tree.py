@@ -8,6 +8,7 @@ from services.profile.domain.expressions.wire import counted, fields, framed, me
 # cel.expr.Expr and what it holds: numbers of fields.
 _ID, _CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = 2, 3, 4, 5, 6, 7, 8, 9
 _CONST_INT, _CONST_STRING = 3, 6
+_SELECT_TEST_ONLY = 3
 _ANY_VALUE = 2  # of google.protobuf.Any, in which the compiler hands the tree over
 _CHECKED_TYPES, _CHECKED_EXPR, _CHECKED_SOURCE = 3, 4, 5
 _POSITIONS = 4  # of SourceInfo
@@ -88,6 +89,11 @@ def call(function: str, arguments: tuple[Node, ...], number: int) -> Node:
     content = framed(2, function.encode()) + b"".join(framed(3, argument.data) for argument in arguments)
     node_id = _NEW_IDS + number
     return Node(node_id, "call", function, None, arguments, counted(_ID, node_id) + framed(_CALL, content))
+
+
+def is_presence_test(node: Node) -> bool:
+    """Whether a select asks if there is such a field: has(x.y)."""
+    return number_in(message(node.data, _SELECT), _SELECT_TEST_ONLY) != 0
 
 
 def listed(items: tuple[Node, ...], number: int) -> Node:
