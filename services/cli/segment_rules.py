@@ -30,7 +30,12 @@ def to_document(text: str) -> dict[str, Any]:
         settings = json.loads(text)
     except ValueError:
         raise Misused("SETTINGS_INVALID", "not JSON") from None
-    identifiers = settings.get("identifiers") if isinstance(settings, dict) else settings
+    whole: dict[str, Any] = settings if isinstance(settings, dict) else {"identifiers": settings}
+    if further := sorted(whole.keys() - {"identifiers"}):
+        raise Misused(
+            "NOT_EXPRESSIBLE", f"beside identifiers, {', '.join(further)} has no counterpart: values are blocked at each of them"
+        )
+    identifiers = whole.get("identifiers")
     if not isinstance(identifiers, list) or not identifiers or not all(isinstance(one, dict) for one in identifiers):
         raise Misused("SETTINGS_INVALID", "expected a list of identifiers")
     placed = [(_number(one, "priority", place), _rule(one)) for place, one in enumerate(identifiers, 1)]

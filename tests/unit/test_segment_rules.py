@@ -43,3 +43,9 @@ def test_what_cannot_be_expressed_says_so(one: dict[str, Any], reason: str) -> N
     with pytest.raises(Misused) as refused:
         to_document(json.dumps([one]))
     assert refused.value.reason == reason
+
+
+def test_nothing_beside_the_identifiers_is_dropped() -> None:
+    with pytest.raises(Misused, match="blockedValues") as refused:
+        to_document(json.dumps({"identifiers": DEFAULTS, "blockedValues": ["nobody@shop.example"]}))
+    assert refused.value.reason == "NOT_EXPRESSIBLE"
