@@ -90,7 +90,8 @@ class Connection:
             if kind == DATA:
                 self._answered.add(stream)
             elif (kind == HEADERS and flags & END_STREAM) or kind == RST_STREAM:
-                ended.append((self.under_way.pop(stream), stream in self._answered))
+                if (due := self.under_way.pop(stream, None)) is not None:  # a server may reset a stream that it has ended
+                    ended.append((due, stream in self._answered))
                 self._answered.discard(stream)
             elif kind not in (HEADERS, RST_STREAM):
                 self._control(kind, flags, stream, data[at + FRAME.size : end])
