@@ -49,11 +49,11 @@ async def measure(stack: Stack) -> list[Result]:
 def _fifty_traits(stack: Stack) -> None:
     """Of somebody who granted one purpose; the other needs nobody's consent. Both see all of them."""
     with Platform(stack.endpoints) as platform:
-        for name, basis in (
-            (CONSENTED, registry_pb2.LEGAL_BASIS_CONSENT),
-            (BY_LAW, registry_pb2.LEGAL_BASIS_CONTRACT),
+        for name, basis, despite in (
+            (CONSENTED, registry_pb2.LEGAL_BASIS_CONSENT, []),
+            (BY_LAW, registry_pb2.LEGAL_BASIS_CONTRACT, [registry_pb2.RESTRICTION_EXCEPTION_LEGAL_CLAIMS]),
         ):
-            purpose = registry_pb2.Purpose(description="x", legal_basis=basis, traits=["*"])
+            purpose = registry_pb2.Purpose(description="x", legal_basis=basis, traits=["*"], despite_restriction=despite)
             definition = registry_pb2.Definition(name=name, defined_by="bench", reason="to be measured", purpose=purpose)
             platform.registry.Define(registry_pb2.DefineRequest(request_id=name, definition=definition), timeout=DEADLINE_S)
         platform.decide(_identifier(), CONSENTED, consent_pb2.OUTCOME_GRANTED)

@@ -8,13 +8,15 @@ are theirs at that moment, so a merge moves nothing and a split leaves each side
 - Cores are joined by matches only. No grant crosses a match. A denial of the whole person does, and can be lifted only where it stands;
   of other denials, whatever would hold if both were one person has to permit too.
 - The most recent decision counts, by when it happened; a tie denies. What a stronger identifier denied isn't lifted by a weaker one.
+- While processing is restricted by any identifier that is or may be theirs, nothing is permitted but what its purpose says goes on.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
 
+from shared.consent_overlays import RESTRICTED, restricting
 from shared.consent_states import STATES, State
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
 from shared.identifiers import strength
@@ -76,6 +78,28 @@ def judge(case: Case, core: bytes = b"") -> Verdict:
 
     Decided by contact point, it is if any of them permits it; by identifier, if all of them do.
     """
+    return _unless_restricted(case, lambda free: _judge(free, core))
+
+
+def judge_point(case: Case, point: bytes) -> Verdict:
+    """Whether it is for one identifier: where decisions count for an identifier alone, no other's grant counts for it."""
+    return _unless_restricted(case, lambda free: _judge_point(free, point))
+
+
+def _unless_restricted(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:
+    """Where a purpose goes on by consent alone, only what was granted since is such (GDPR Art. 18(2))."""
+    restriction = restricting(case.decisions)
+    if restriction is None or not {*case.purpose.despite_restriction} <= {"consent"}:
+        return judged(case)
+    if case.purpose.despite_restriction:
+        since = [d for d in case.decisions if d.outcome not in GRANTS or d.decided_at > restriction.decided_at]
+        verdict = judged(msgspec.structs.replace(case, decisions=since))
+        if verdict.permitted and verdict.reason in GRANTS.values():
+            return verdict
+    return Verdict(False, RESTRICTED, restriction.decision_id)
+
+
+def _judge(case: Case, core: bytes) -> Verdict:
     purpose = case.purpose
     if purpose.legal_basis in ALLOWED_BY_LAW:
         return Verdict(True, ALLOWED_BY_LAW[purpose.legal_basis])
@@ -91,11 +115,10 @@ def judge(case: Case, core: bytes = b"") -> Verdict:
     return _newest(counting, [_judged(case, counting, core, point) for point in (bound | decided) or {b""}], best=False)
 
 
-def judge_point(case: Case, point: bytes) -> Verdict:
-    """Whether it is for one identifier: where decisions count for an identifier alone, no other's grant counts for it."""
+def _judge_point(case: Case, point: bytes) -> Verdict:
     core = case.bond(point).core
     if case.purpose.scope == "person" or case.purpose.legal_basis in ALLOWED_BY_LAW:
-        return judge(case, core)
+        return _judge(case, core)
     return _judged(case, _counting(case), core, point)
 
 
@@ -256,7 +279,7 @@ def holding(decisions: Iterable[Decision]) -> dict[str, Decision]:
 
 def outlives_erasure(decision: DecisionRecorded, erased_at: int) -> bool:
     """After its identifier was erased, what a person forbade still holds; what a person granted doesn't come back."""
-    return decision.outcome in DENIALS or decision.decided_at > erased_at
+    return decision.outcome not in GRANTS or decision.decided_at > erased_at
 
 
 def outlives_parting(decision: DecisionRecorded) -> bool:
@@ -264,7 +287,7 @@ def outlives_parting(decision: DecisionRecorded) -> bool:
 
     Else whoever can have an address named along with somebody else's could end its owner's withdrawal.
     """
-    return decision.outcome in DENIALS
+    return decision.outcome not in GRANTS
 
 
 def precedence(decision: DecisionRecorded) -> tuple[int, bool, bytes]:

@@ -18,6 +18,7 @@ State = Literal[
     "CONFLICT",
     "EXPIRED",
     "STALE",
+    "RESTRICTED",
 ]
 STATES: Final[dict[str, State]] = {  # by reason
     "CONTRACT": "DEFAULT_ALLOWED",
@@ -37,4 +38,5 @@ STATES: Final[dict[str, State]] = {  # by reason
     "CONSENT_CONFLICT": "CONFLICT",
     "CONSENT_EXPIRED": "EXPIRED",
     "CONSENT_STALE": "STALE",
+    "RESTRICTED": "RESTRICTED",
 }

@@ -12,9 +12,10 @@ import typer
 
 from services.cli import caller_tokens, consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
 from services.cli.audiences.command import filter_file
+from services.cli.consent_restricting import lift, restrict
 from services.cli.consent_unsubscribing import unsubscribe_link
 from services.cli.errors import NotReachable
-from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message
+from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message, notice_words
 from services.cli.notation import NamedIdentifier, NamedNotice
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -52,7 +53,7 @@ app.add_typer(definitions.overrides, name="overrides")
 app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 elsewhere: list[Any] = [consent_evidence.receipt, consent_evidence.explain, consent_evidence.diff, consent_evidence.conflicts]
-elsewhere += [consent_confirming.request_confirmation, consent_confirming.confirm, unsubscribe_link]
+elsewhere += [consent_confirming.request_confirmation, consent_confirming.confirm, unsubscribe_link, restrict, lift]
 elsewhere += [consent_signals.signal, consent_signals.signals]
 for command in elsewhere:
     app.command()(command)
@@ -217,7 +218,7 @@ def decisions(
     )
     with connect("consent") as channel:
         answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
-    listed = [messages.plain(decision) for decision in answer.decisions]
+    listed = list(map(messages.plain, answer.decisions))
     if as_json:
         render.document(listed)
         return
@@ -225,11 +226,11 @@ def decisions(
         (
             d["decide_time"],
             d["record_time"],
-            f"{d['purpose']}@{d['purpose_version']}",
+            d["purpose"] if d["restriction"] else f"{d['purpose']}@{d['purpose_version']}",
             d["outcome"],
             d["method"],
             "yes" if d["confirmed"] else "",
-            _shown(d["notice"]),
+            notice_words(d["notice"]),
             d["because"],
             d["decision_id"],
         )
@@ -238,10 +239,6 @@ def decisions(
     render.table(
         "Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "by signal", "decision"), rows
     )
-
-
-def _shown(notice: dict[str, Any] | None) -> str:
-    return f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else ""
 
 
 def _record(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BASES: Final = ("consent", "contract", "legal-obligation", "legitimate-interest")  # GDPR Art. 6(1)
 GROUPS: Final = ("read", "export", "decide", "administer", "audit")
 MASKS: Final = ("partial", "tokenised", "generalised", "absent")
+DESPITE: Final = ("consent", "legal-claims", "rights-of-others", "public-interest")  # GDPR Art. 18(2)
 SCOPES: Final = ("person", "contact-point", "identifier")
 
 
@@ -31,7 +32,7 @@ def document_of(definition: registry_pb2.Definition) -> dict[str, Any]:
 
 
 def fill(message: Any, content: dict[str, Any]) -> None:
-    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID, GROUP_INVALID, MASK_INVALID)."""
+    """Raises Misused (DOCUMENT_INVALID, LEGAL_BASIS_INVALID, SCOPE_INVALID, GROUP_INVALID, MASK_INVALID, EXCEPTION_INVALID)."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     if message.DESCRIPTOR.name == "Mapping":
@@ -48,6 +49,8 @@ def fill(message: Any, content: dict[str, Any]) -> None:
         content["scope"] = _enum_name("SCOPE", content["scope"])
     if isinstance(masks := content.get("masks"), dict):
         content["masks"] = {field: _mask(mask) for field, mask in masks.items()}
+    if isinstance(despite := content.get("despite_restriction"), list):
+        content["despite_restriction"] = [_exception(one) for one in despite]
     if isinstance(groups := content.get("groups"), list):
         content["groups"] = [_group(group) for group in groups]
     try:
@@ -76,6 +79,13 @@ def _mask(word: Any) -> str:
     if word not in MASKS:
         raise Misused("MASK_INVALID", f"a mask is one of {', '.join(MASKS)}")
     return _enum_name("MASKING", word)
+
+
+def _exception(word: Any) -> str:
+    """Raises Misused (EXCEPTION_INVALID)."""
+    if word not in DESPITE:
+        raise Misused("EXCEPTION_INVALID", f"restricted data is processed on one of {', '.join(DESPITE)}")
+    return _enum_name("RESTRICTION_EXCEPTION", word)
 
 
 def _enum_name(kind: str, word: str) -> str:

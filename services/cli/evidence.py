@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -55,6 +55,10 @@ def hash_of(proof: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise Misused("FILE_UNREADABLE", f"{proof}: {error.strerror}") from None
+
+
+def notice_words(notice: dict[str, Any] | None) -> str:
+    return f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else ""
 
 
 def notice_message(notice: NamedNotice | None) -> consent_pb2.NoticeShown | None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import typer
 
 from services.cli import paging, render, rights_calls
+from services.cli.consent_restricting import Ground
 from services.cli.customer import ERASE_TIMEOUT_S
 from services.cli.notation import NamedIdentifier
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, IdentifierRef, RequestId, TimeoutS, identifier_parser, parsed_by
@@ -172,6 +173,12 @@ def fulfil(
             "--purpose", "-P", metavar="NAME", help="Objection, restriction: to what. Repeatable; default: all decidable ones."
         ),
     ] = None,
+    grounds: Annotated[
+        list[Ground] | None,
+        typer.Option(
+            "--ground", help="Restriction by the GDPR: of Art. 18(1). Repeatable. Every purpose is restricted, if none is named."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Erasure: save the certificate here; it must not exist.")
     ] = None,
@@ -181,15 +188,16 @@ def fulfil(
 ) -> None:
     """Do what was asked for, and record it. It goes on where it was interrupted, when the command is repeated.
 
-    An erasure erases whoever has the identifier, and keeps the certificate's SHA-256. An objection or a restriction records decisions. Of a rectification
-    the event that corrects is named; access and portability are what `c360 rights report` wrote.
+    An erasure erases whoever has the identifier, and keeps the certificate's SHA-256. An objection records decisions, and so
+    does a restriction: of every purpose (GDPR, `consent lift` ends it), or of those that are named. Of a rectification the event that corrects is named; access and portability are what `c360 rights report` wrote.
 
     Examples:
       c360 rights fulfil 019f... --proof report/report.json --by desk --reason "handed over by letter"
       c360 rights fulfil 019f... --out certificate.txt --by desk --reason "GDPR Art. 17"
       c360 rights fulfil 019f... --identifier email:ann@example.com -P analytics --by desk --reason "GDPR Art. 21"
+      c360 rights fulfil 019f... --identifier email:ann@example.com --ground accuracy-contested --by desk --reason "GDPR Art. 18"
     """
-    doing = Doing(by, reason, proof, references or [], identifier, purposes or [], out, yes, timeout_s)
+    doing = Doing(by, reason, proof, references or [], identifier, purposes or [], out, yes, grounds or [], timeout_s)
     done = act(rights_calls.get(rights_request, timeout_s).request, doing)
     _take(rights_request, by, reason, f"{rights_request}:fulfilled", as_json, timeout_s, fulfilled=done)
 

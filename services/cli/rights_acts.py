@@ -14,6 +14,7 @@ import typer
 
 from services.cli import paging, render, rights_calls
 from services.cli.client import connect
+from services.cli.consent_restricting import Ground, restrict_processing
 from services.cli.errors import Misused, NotReachable, Queued, Refused
 from services.cli.evidence import hash_of
 from services.cli.notation import NamedIdentifier
@@ -38,6 +39,7 @@ class Doing(NamedTuple):
     purposes: list[str]
     out: Path | None
     yes: bool
+    grounds: list[Ground]
     timeout_s: float
 
 
@@ -52,9 +54,14 @@ def act(found: rights_pb2.RightsRequest, doing: Doing) -> dict[str, Any]:
             _begin(found, doing)
             return _erase(found, doing)
         case "objection" | "restriction":
+            whole = right == "restriction" and found.law != rights_pb2.LAW_CCPA and not doing.purposes
+            if whole and not doing.grounds:
+                raise Misused(
+                    "GROUND_MISSING", "say on which ground of GDPR Art. 18(1): --ground, or which purposes to limit: --purpose"
+                )
             _require_own(found, doing)
             _begin(found, doing)
-            return {"references": _forbid(found, right, doing)}
+            return {"references": [_restrict(found, doing)] if whole else _forbid(found, right, doing)}
         case "rectification":
             if not doing.references:
                 raise Misused("REFERENCE_MISSING", "name the event that corrects it: --reference MESSAGE_ID")
@@ -147,6 +154,17 @@ def _require_own(found: rights_pb2.RightsRequest, doing: Doing) -> None:
         listed = paging.entries(call, own, "requests", MOST_PURPOSES, doing.timeout_s)
         if all(one.rights_request_id != found.rights_request_id for one in listed):
             raise Misused("IDENTIFIER_DOES_NOT_FIT", "the request names another identifier, or is closed")
+
+
+def _restrict(found: rights_pb2.RightsRequest, doing: Doing) -> str:
+    """The restriction's id."""
+    from services.cli import messages
+
+    assert doing.identifier is not None, "it was required"
+    named = messages.identifier(doing.identifier)
+    request_id = f"{found.rights_request_id}:restricted"
+    restricted: str = restrict_processing(request_id, named, doing.grounds, doing.by, doing.reason, doing.timeout_s).restriction_id
+    return restricted
 
 
 def _forbid(found: rights_pb2.RightsRequest, right: str, doing: Doing) -> list[str]:

@@ -9,6 +9,7 @@ from c360.consent.v1.confirmation_pb2_grpc import add_ConfirmationServiceService
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
 from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_server
 from c360.consent.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from c360.consent.v1.restriction_pb2_grpc import add_RestrictionServiceServicer_to_server
 from c360.consent.v1.rights_pb2_grpc import add_RightsServiceServicer_to_server
 from c360.consent.v1.signals_pb2_grpc import add_SignalServiceServicer_to_server
 from c360.consent.v1.unsubscribe_pb2_grpc import add_UnsubscribeServiceServicer_to_server
@@ -18,6 +19,7 @@ from services.consent.api.confirmations import ConfirmationApi
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
 from services.consent.api.evidence import EvidenceApi
+from services.consent.api.restrictions import RestrictionApi
 from services.consent.api.rights import RightsApi
 from services.consent.api.signals import SignalApi
 from services.consent.api.unsubscribing import UnsubscribeApi
@@ -39,6 +41,7 @@ from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
 from services.consent.registry import Registry
+from services.consent.restrictions import Restrictions
 from services.consent.rights import Rights
 from services.consent.unsubscribing import Unsubscribing
 from services.consent.views import Decisions, Definitions
@@ -91,11 +94,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     log.on_committed = relay.tell
     api = ConsentApi(consent, checks, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
-    server.add(
-        add_ConfirmationServiceServicer_to_server,
-        ConfirmationApi(consent, keyring.lookup_key),
-        "c360.consent.v1.ConfirmationService",
-    )
+    confirmations = ConfirmationApi(consent, keyring.lookup_key)
+    server.add(add_ConfirmationServiceServicer_to_server, confirmations, "c360.consent.v1.ConfirmationService")
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
     explanations = Explanations(checks, persons, decisions)
     conflicts = Conflicts(checks, decisions)
@@ -106,7 +106,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
-    rights = Rights(pool)
+    rights, restrictions = Rights(pool), RestrictionApi(Restrictions(decisions, log, new_id), keyring.lookup_key)
+    server.add(add_RestrictionServiceServicer_to_server, restrictions, "c360.consent.v1.RestrictionService")
     desk = RightsDesk(rights, decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
     dsr_file = OpenDsrFile(Path(settings.opendsr_file) if settings.opendsr_file else None)

@@ -13,7 +13,7 @@ from services.consent.persons import Persons
 from services.consent.rights import PlacedStep, Rights, Standing, check_room
 from services.consent.views import Decisions
 from services.consent.writing import ConsentLog
-from shared.consent_rule import GRANTS
+from shared.consent_rule import DENIALS
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.catalogue import make_entry
 from shared.events.rights import Right
@@ -135,7 +135,7 @@ class RightsDesk:
 
     async def _check_forbids(self, value_hash: bytes, reference: str) -> None:
         found = await self._decisions.of_id(_decision_id(reference))
-        if found is None or found.event.identifier_hash != value_hash or found.event.outcome in GRANTS:
+        if found is None or found.event.identifier_hash != value_hash or found.event.outcome not in {*DENIALS, "restricted"}:
             raise _no_decision()
 
 

@@ -106,7 +106,7 @@ class Checks:
         """Of each who is named what is judged, in their order; what is refused already stays so. The instant is settled."""
         persons = await self._persons_of({one for one in named if not isinstance(one, CustomerError)}, instant.known_at)
         hashes = {value_hash for one in persons.values() if not isinstance(one, CustomerError) for value_hash in one.bonds}
-        decisions = await self._decisions.about(purpose.name, hashes, instant) if hashes else {}
+        decisions = await self._decisions.bearing_on(purpose.name, hashes, instant) if hashes else {}
         at, found = self._log.at(instant), list[Brief | CustomerError]()
         for one in named:
             person = one if isinstance(one, CustomerError) else persons[one]

@@ -50,6 +50,10 @@ def is_told_by(brief: Brief, one: ByIdentifier) -> bool:
         return True
     core = case.bond(one.value_hash).core
     others = [
-        d for d in case.decisions if not decided_by_itself(case.purpose, d.namespace) and case.bond(d.identifier_hash).core == core
+        d
+        for d in case.decisions
+        if d.purpose == case.purpose.name
+        and not decided_by_itself(case.purpose, d.namespace)
+        and case.bond(d.identifier_hash).core == core
     ]
     return one.value_hash == min(d.identifier_hash for d in others)

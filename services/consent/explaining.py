@@ -11,7 +11,7 @@ from services.consent.persons import Persons
 from services.consent.views import Decisions, Placed
 from shared.consent_rule import Bond, Verdict
 from shared.errors import CustomerError, TooLarge
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import EVERY_PURPOSE, DecisionRecorded, PurposeDefined
 
 MOST_CONSIDERED = 2_000  # decisions, and identifiers: an answer stays below a megabyte
 
@@ -51,7 +51,7 @@ class Explanations:
             raise brief
         verdict = brief.verdict()
         hashes = {*brief.case.bonds, *([named.value_hash] if isinstance(named, ByIdentifier) else [])}
-        found = await self._decisions.considered(known.event.name, hashes, instant)
+        found = await self._decisions.considered([known.event.name, EVERY_PURPOSE], hashes, instant)
         if max(len(found), len(hashes)) > MOST_CONSIDERED:
             raise TooLarge(f"more than {MOST_CONSIDERED} decisions or identifiers", reason="TOO_MANY_DECISIONS")
         considered = [Considered(placed, role(brief.case, verdict, placed.event, erased)) for placed, erased in found]

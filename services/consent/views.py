@@ -14,6 +14,7 @@ from shared.errors import TooLarge
 from shared.events.callers import CallerDefined, OverrideDefined
 from shared.events.catalogue import encode
 from shared.events.consent import (
+    EVERY_PURPOSE,
     ControllerDefined,
     DecisionRecorded,
     NoticeDefined,
@@ -208,22 +209,33 @@ class Decisions:
         self, purpose: str, value_hashes: Collection[bytes], instant: Instant = NOW
     ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
         """By identifier those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant."""
+        return await self._counting([purpose], value_hashes, instant)
+
+    async def bearing_on(
+        self, purpose: str, value_hashes: Collection[bytes], instant: Instant = NOW
+    ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
+        """As `about`, with what restricts every purpose."""
+        return await self._counting([purpose, EVERY_PURPOSE], value_hashes, instant)
+
+    async def _counting(
+        self, purposes: Collection[str], value_hashes: Collection[bytes], instant: Instant
+    ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
         found: dict[bytes, list[Placed[DecisionRecorded]]] = {}
-        for placed, erased in await self.considered(purpose, value_hashes, instant):
+        for placed, erased in await self.considered(purposes, value_hashes, instant):
             if not erased:
                 found.setdefault(placed.event.identifier_hash, []).append(placed)
         return found
 
     async def considered(
-        self, purpose: str, value_hashes: Collection[bytes], instant: Instant
+        self, purposes: Collection[str], value_hashes: Collection[bytes], instant: Instant
     ) -> list[tuple[Placed[DecisionRecorded], bool]]:
         """All as of an instant, and whether each is a grant that was erased. In no order."""
         rows = await self._pool.fetch(
             """SELECT pos, recorded_at, decision, coalesce(erased_at, -1) AS erased_at
                FROM decisions LEFT JOIN erased_identifiers USING (value_hash)
-               WHERE value_hash = ANY($1::bytea[]) AND purpose = $2 AND recorded_at <= $3""",
+               WHERE value_hash = ANY($1::bytea[]) AND purpose = ANY($2::text[]) AND recorded_at <= $3""",
             list(value_hashes),
-            purpose,
+            list(purposes),
             instant.known_at,
         )
         found = [(_placed_decision(row), row["erased_at"]) for row in rows]

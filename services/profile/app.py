@@ -21,7 +21,7 @@ from services.profile.domain.decided import KnownDecision
 from services.profile.domain.disclosure import Given
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, linked, newest_positions
-from services.profile.enforcement import depends_on_the_person, require_unrestricted
+from services.profile.enforcement import asks_the_person, depends_on_the_person, require_unrestricted
 from services.profile.failures import made
 from services.profile.owners import Owners
 from services.profile.permission import Permission
@@ -174,7 +174,7 @@ class Profiles:
         """As `permit`, of all who may be the customer; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
         held = await self._states.get([customer])
         erased = any(h.state.erased for h in held.values())
-        if depends_on_the_person(purpose) or not erased:
+        if asks_the_person(purpose) or not erased:
             await self.permit(customer, purpose)
             await self._permit_unless_erased(await joined([customer], self._states.get), purpose)
         return erased

@@ -19,7 +19,7 @@ from services.profile.clusters import (
     unknown_identifier,
 )
 from services.profile.domain.state import Held
-from services.profile.enforcement import depends_on_the_person
+from services.profile.enforcement import asks_the_person, depends_on_the_person
 from services.profile.failures import OF_OTHERS, failed, note
 from services.profile.owners import Owners
 from services.profile.permission import permitting
@@ -182,7 +182,7 @@ class Batches:
         """Each as `Profiles.profile` gives or refuses it. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         found: dict[bytes, Profile | Refused] = {}
         permitted = await self.clusters(customers, purpose)
-        erased = set() if depends_on_the_person(purpose) else await self._profiles.erased_among(customers)
+        erased = set() if asks_the_person(purpose) else await self._profiles.erased_among(customers)
         found |= {one: refused for one, refused in permitted.items() if isinstance(refused, Refused) and one not in erased}
         left = permitted.keys() - found.keys()
         try:

@@ -10,6 +10,7 @@ from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, certainly_linked, certainly_reachable, linked, reachable
 from services.profile.enforcement import require_unrestricted
 from services.profile.tables.snapshots import NEVER, Past
+from shared.consent_overlays import bears_on
 from shared.consent_rule import Bond, Case
 from shared.cores import cores
 from shared.errors import NotFound, WrongState
@@ -98,7 +99,7 @@ def cores_of(held: Mapping[bytes, Held]) -> dict[bytes, bytes]:
 def case_of(
     purpose: PurposeDefined, bonds: Mapping[bytes, Bond], found: Mapping[bytes, Sequence[DecisionRecorded]], now: int
 ) -> Case:
-    decided = [decision for bound in bonds for decision in found.get(bound, ()) if decision.purpose == purpose.name]
+    decided = [decision for bound in bonds for decision in found.get(bound, ()) if bears_on(decision, purpose)]
     return Case(purpose, decided, now, bonds)
 
 

@@ -9,6 +9,7 @@ from services.profile.domain.computed.definitions import Definition
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
 from services.profile.domain.masking import masked
 from services.profile.domain.state import LinkedIdentifier
+from shared.consent_overlays import RESTRICTED
 from shared.consent_rule import ALLOWED_BY_LAW, Verdict
 from shared.errors import InvalidInput, NotPermitted
 from shared.events import customer as events
@@ -46,7 +47,12 @@ def sees_what_it_is_made_of(purpose: PurposeDefined, definition: Definition) -> 
 
 
 def depends_on_the_person(purpose: PurposeDefined) -> bool:
-    """Whether a decision of the person can forbid the purpose."""
+    """Whether anything that is decided of the person can forbid the purpose: a choice of theirs, or a restriction."""
+    return asks_the_person(purpose) or not purpose.despite_restriction
+
+
+def asks_the_person(purpose: PurposeDefined) -> bool:
+    """Whether a choice of the person can forbid the purpose."""
     return purpose.legal_basis not in ALLOWED_BY_LAW
 
 
@@ -64,7 +70,8 @@ def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
 def require_permission(verdict: Verdict, purpose: PurposeDefined) -> None:
     """Raises NotPermitted with the rule's reason."""
     if not verdict.permitted:
-        raise NotPermitted(f"the customer does not permit {purpose.name}", reason=verdict.reason, purpose=purpose.name)
+        why = "processing is restricted" if verdict.reason == RESTRICTED else f"the customer does not permit {purpose.name}"
+        raise NotPermitted(why, reason=verdict.reason, purpose=purpose.name)
 
 
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:

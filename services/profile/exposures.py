@@ -11,6 +11,7 @@ from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
 from services.profile.permission import Decisions
 from services.profile.who_read import Place, Placed, Wanted, WhoRead
+from shared.consent_overlays import RESTRICTED
 from shared.consent_rule import DENIALS, judge
 from shared.errors import InvalidInput
 
@@ -59,7 +60,7 @@ class Exposures:
             return None
         by_then = {bound: [one for one in made if one.valid_from <= at] for bound, made in decisions.items()}
         verdict = judge(case_of(purpose, bonds_of(held), by_then, at), cores_of(held)[members[0]])
-        if verdict.permitted or verdict.reason not in DENIALS.values():
+        if verdict.permitted or verdict.reason not in {*DENIALS.values(), RESTRICTED}:
             return None
         return _named(verdict.decision_id, by_then.values())
 

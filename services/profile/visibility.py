@@ -7,7 +7,7 @@ import msgspec
 from services.profile.app import Profiles
 from services.profile.clusters import cluster_of
 from services.profile.domain.state import Held, LinkedIdentifier, linked
-from services.profile.enforcement import depends_on_the_person
+from services.profile.enforcement import asks_the_person
 from services.profile.tables.states import States
 from shared.errors import NotPermitted, WrongState
 from shared.events.consent import PurposeDefined
@@ -30,7 +30,7 @@ class Visibility:
 
     async def of(self, streams: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Visible | None]:
         """As things are now, by stream; None where the customer doesn't permit the purpose, or was erased and the purpose
-        depends on the person. Raises Unavailable."""
+        asks the person. Raises Unavailable."""
         held = dict(await self._states.load(streams)) if streams else {}
         return {stream: await self._visible(stream, purpose, held) for stream in streams}
 
@@ -55,7 +55,7 @@ class Visibility:
         except WrongState as gone:
             if gone.reason != "CUSTOMER_ERASED":
                 raise
-            return None if depends_on_the_person(purpose) else Visible({}, erased=True)
+            return None if asks_the_person(purpose) else Visible({}, erased=True)
         found = {bound: value for one in cluster.values() for bound, value in linked(one.state).items() if value.value is not None}
         points = await self._profiles.permission.points(found, cluster_of(stream, held), purpose)
         return Visible({bound: value for bound, value in found.items() if purpose.may_see(value.namespace) or bound in points})

@@ -11,18 +11,23 @@ OWNER = "consent"
 FOLLOWERS = ("profile",)
 
 LegalBasis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
-Outcome = Literal["granted", "refused", "withdrawn", "objected", "opted_out", "opted_in", "limited"]
+Outcome = Literal[
+    "granted", "refused", "withdrawn", "objected", "opted_out", "opted_in", "limited", "restricted", "restriction_lifted"
+]
+RestrictionGround = Literal["accuracy_contested", "unlawful_processing", "legal_claims", "objection_pending"]  # GDPR Art. 18(1)
+RestrictionException = Literal["consent", "legal_claims", "rights_of_others", "public_interest"]  # GDPR Art. 18(2)
 Scope = Literal["person", "contact_point", "identifier"]
 MaskClass = Literal["partial", "tokenised", "generalised", "absent"]
 
 ALL_TRAITS = "*"
+EVERY_PURPOSE = "*"  # what a restriction is about; no purpose has such a name
 
 
 class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     """What data may be used for, on which legal basis, and what of it; a change is a new version of the purpose.
 
-    Enforced are `legal_basis`, `traits`, `masks`, `scope`, `double_opt_in`, `minimum_age`, `expires_after_days` and `notice`; all
-    else is told and enforced by nobody.
+    Enforced are `legal_basis`, `traits`, `masks`, `scope`, `double_opt_in`, `minimum_age`, `expires_after_days`, `notice` and
+    `despite_restriction`; all else is told and enforced by nobody.
     """
 
     request_id: str
@@ -42,6 +47,7 @@ class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     notice_version: int = 0  # the oldest that still says what people need to know; only with `notice`
     ask_again_after_days: int = 0  # who refused isn't to be asked again for so long; 0: nothing is said
     masks: dict[str, MaskClass] = {}  # of what it may see, by field: what is shown masked, and in nothing but profiles
+    despite_restriction: tuple[RestrictionException, ...] = ()  # on which grounds it goes on while processing is restricted
     dpv: tuple[str, ...] = ()  # IRIs of the W3C Data Privacy Vocabulary
     data_uses: tuple[str, ...] = ()  # Fideslang keys, such as marketing.advertising.first_party
     data_categories: tuple[str, ...] = ()  # Fideslang keys, such as user.contact.email
@@ -117,6 +123,16 @@ class NoticeShown(msgspec.Struct, frozen=True, kw_only=True):
     sha256: bytes
 
 
+class Restriction(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a restriction of processing (GDPR Art. 18), or of its end."""
+
+    grounds: tuple[RestrictionGround, ...] = ()
+    lifts: bytes = b""  # of its end: the decision that restricted
+    told_at: int = 0  # of its end: when the person was told of it, which is before (Art. 18(3))
+    by: str
+    reason: str
+
+
 class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     """What a person decided, bound for ever to the identifier (its keyed hash) that it was captured for."""
 
@@ -138,6 +154,7 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     confirms: bytes = b""  # the decision that waited for this one
     signal_id: bytes = b""  # of the signal that it follows from; empty: it was told as a decision
     because: str = ""  # where in the signal it stands, such as usca.sale_opt_out
+    restriction: Restriction | None = None  # of what restricts every purpose, or ends that; else there is none
 
 
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)

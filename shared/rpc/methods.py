@@ -49,6 +49,7 @@ _DECIDE: Final[dict[str, tuple[str, ...]]] = {
 }
 _ADMINISTER: Final[dict[str, tuple[str, ...]]] = {
     "c360.consent.v1.RegistryService": ("Define",),
+    "c360.consent.v1.RestrictionService": ("RestrictProcessing", "LiftRestriction"),
     "c360.consent.v1.RightsService": ("OpenRightsRequest", "TakeRightsStep", "GetRightsRequest", "ListRightsRequests"),
     "c360.identity.v1.DecisionService": ("MergeCustomers", "SplitCustomer", "ForbidMerge", "WithdrawDecision", "DecideProposal"),
     "c360.identity.v1.IdentityService": ("EraseCustomer", "PlaceLegalHold", "ReleaseLegalHold"),

@@ -1,7 +1,7 @@
 """`python -m tests.e2e.rights_example` plays the commands of docs/rights.md on a throw-away stack and writes down what they say.
 
 As docs/identity.md is played; `$REQUEST` is the id of the request that was told last, `$EARLIER` of the one that a request
-duplicates, as a person would copy them.
+duplicates, `$RESTRICTION` of the last restriction that was listed, as a person would copy them.
 """
 
 import re
@@ -15,7 +15,11 @@ from tests.e2e.identity_example import canonical as without_ids
 
 PAGE = Path(__file__).parents[2] / "docs" / "rights.md"
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-TOLD = {"$REQUEST": re.compile(rf"^rights request id +({ID})", re.M), "$EARLIER": re.compile(rf"^duplicate of id +({ID})", re.M)}
+TOLD = {
+    "$REQUEST": re.compile(rf"^rights request id +({ID})", re.M),
+    "$EARLIER": re.compile(rf"^duplicate of id +({ID})", re.M),
+    "$RESTRICTION": re.compile(rf" restricted .*({ID}) *$", re.M),
+}
 REFUSED = re.compile(r"^[A-Z][A-Z_]+: ", re.M)
 VARIES = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "SHA256"),

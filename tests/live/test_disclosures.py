@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
@@ -19,6 +20,7 @@ from shared.instants import from_timestamp, now_us
 from shared.rpc.errors import reason_of
 from tests.live.inside import Inside, erased, founded, identified, merged
 from tests.live.test_ready import EMAIL, Shown
+from tests.properties.people_read import overlay
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -249,3 +251,13 @@ async def test_what_was_given_out_between_a_withdrawal_and_its_enforcement_is_to
     assert (exposed.disclosure.caller, exposed.outcome) == ("between", "withdrawn")
     assert from_timestamp(exposed.decide_time) == withdrawn_at < from_timestamp(exposed.disclosure.read_time)
     assert from_timestamp(exposed.record_time) > from_timestamp(exposed.disclosure.read_time)
+
+
+async def test_a_read_after_a_restriction_that_was_not_known_yet_was_exposed_too(shown: Shown) -> None:
+    restricted_at = now_us()
+    await read(shown, "between")
+    await shown._tell(msgspec.structs.replace(overlay(shown.hash, restricted_at), recorded_at=now_us()))
+    assert await read(shown, "refused") == "RESTRICTED"
+    request = disclosure_pb2.ListExposuresRequest(customer=CustomerRef(customer_id=to_text(shown.stream)))
+    [exposed] = (await shown.inside.disclosed.ListExposures(request)).exposures
+    assert (exposed.disclosure.caller, exposed.outcome) == ("between", "restricted")

@@ -46,7 +46,13 @@ STEP_US = 60 * SECOND
 SINCE = 80_000  # of the events: before them nothing is asked for
 TIMEOUT_S = 30
 AUDIT = PurposeDefined(
-    request_id="a", name="audit", version=1, description="", legal_basis="legal_obligation", traits=(ALL_TRAITS, "events")
+    request_id="a",
+    name="audit",
+    version=1,
+    description="",
+    legal_basis="legal_obligation",
+    traits=(ALL_TRAITS, "events"),
+    despite_restriction=("legal_claims",),
 )
 
 

@@ -36,7 +36,13 @@ from tests.live.test_log import pool as pool  # noqa: PLC0414
 new_id = id_maker(now_us)
 CUSTOMERS = 40
 AUDIT = PurposeDefined(
-    request_id="a", name="audit", version=1, description="", legal_basis="legal_obligation", traits=("*", "events")
+    request_id="a",
+    name="audit",
+    version=1,
+    description="",
+    legal_basis="legal_obligation",
+    traits=("*", "events"),
+    despite_restriction=("legal_claims",),
 )
 RULES = """{"traits": {"city": {"rule": "source_priority", "sources": ["crm"]}, "tags": {"rule": "union"},
             "size": {"rule": "max", "type": "number"}, "name": {"rule": "most_frequent"}},

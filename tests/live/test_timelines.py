@@ -42,6 +42,7 @@ purposes = st.sampled_from([purpose("contract"), purpose("contract", "city")])  
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def inside(servers: Stack) -> AsyncIterator[Inside]:
     inside = await Inside.open(servers)
+    inside.confirm_consent()
     yield inside
     await inside.close()
 

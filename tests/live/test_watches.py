@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from services.profile import following, watches
 from services.profile.api import profile, watch, watching
 from services.profile.api.watching import Teller, Wanted, customer_hash
+from services.profile.domain.decided import KnownDecision
 from services.stack.stack import Stack
 from shared.events.catalogue import Entry
 from shared.events.consent import Outcome
@@ -29,7 +30,7 @@ from shared.vault import DataKey
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, restricted, tracked
 from tests.live.mirror import MASK, PATIENCE_S, POLL_S, Mirror, Watching, shown
 from tests.live.test_profile_rules import activated, command
-from tests.properties.people_read import decision, purpose
+from tests.properties.people_read import decision, overlay, purpose
 
 PEOPLE = 3
 EMAILS = ["a", "b", "c"]
@@ -43,6 +44,8 @@ steps = st.one_of(
     st.tuples(st.just("restrict"), who),
     st.tuples(st.just("erase"), who),
     st.tuples(st.just("decide"), who, st.sampled_from(OUTCOMES)),
+    st.tuples(st.just("restrict processing"), who),
+    st.tuples(st.just("lift"), who),
     st.tuples(st.just("define"), st.sampled_from(["city", "email", "*"])),
     st.tuples(st.just("break")),
     st.tuples(st.just("catch up")),
@@ -87,6 +90,7 @@ class World:
         self._at = 100
         self._keys: dict[bytes, DataKey] = {}
         self._joined = 0
+        self._restrictions: dict[int, KnownDecision] = {}  # the last of each
 
     async def begin(self) -> None:
         self._keys = await self._inside.keys(self.streams)
@@ -100,6 +104,13 @@ class World:
             case "define", seen:
                 self._versions += 1
                 await self._inside.define(purpose(self._legal_basis, seen, version=self._versions, name=self.purpose))
+            case "restrict processing", number:
+                bound = derived_id(f"{self.streams[number].hex()}@shop.example".encode())
+                self._restrictions[number] = overlay(bound, self._at)
+                await self._inside.decide(self._restrictions[number])
+            case "lift", number:
+                if restriction := self._restrictions.get(number):
+                    await self._inside.decide(overlay(restriction.identifier_hash, self._at, lifts=restriction.decision_id))
             case "decide", number, outcome:
                 bound = derived_id(f"{self.streams[number].hex()}@shop.example".encode())
                 await self._inside.decide(decision(bound, outcome, self._at, purpose=self.purpose))

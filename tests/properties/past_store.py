@@ -33,7 +33,13 @@ from shared.vault import DataKey, Vault
 
 PARTITIONS = 2
 AUDIT = PurposeDefined(
-    request_id="a", name="audit", version=1, description="", legal_basis="legal_obligation", traits=("*", "events")
+    request_id="a",
+    name="audit",
+    version=1,
+    description="",
+    legal_basis="legal_obligation",
+    traits=("*", "events"),
+    despite_restriction=("legal_claims",),
 )
 SUPPORT = PurposeDefined(
     request_id="s", name="support", version=1, description="", legal_basis="contract", traits=("city", "email")

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any, cast
 
+import msgspec
+
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
@@ -12,7 +14,7 @@ from services.profile.domain.state import Held
 from services.profile.tables.rulebook import Rulebook
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
-from shared.events.consent import ALL_TRAITS, LegalBasis, Outcome, PurposeDefined
+from shared.events.consent import ALL_TRAITS, EVERY_PURPOSE, LegalBasis, Outcome, PurposeDefined, Restriction
 from shared.ids import derived_id
 from tests.properties.histories import fold
 
@@ -47,6 +49,13 @@ def decision(
         confirmed=confirmed,
         recorded_at=decided_at if recorded_at is None else recorded_at,
     )
+
+
+def overlay(value_hash: bytes, at: int, *, lifts: bytes = b"") -> KnownDecision:
+    """A restriction of processing, or the end of one."""
+    made = decision(value_hash, "restriction_lifted" if lifts else "restricted", at, purpose=EVERY_PURPOSE)
+    said = Restriction(grounds=("legal_claims",), lifts=lifts, by="desk", reason="letter")
+    return msgspec.structs.replace(made, restriction=said)
 
 
 class People:

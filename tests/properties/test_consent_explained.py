@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,15 +12,24 @@ from services.consent.domain.explaining import AGAINST, DECIDES, OLDER, Change, 
 from shared.consent_rule import Case, judge
 from shared.events.consent import DecisionRecorded, Outcome, Scope
 from tests.properties.test_consent_merging import ALL, ASKED, SCOPES, certainly, decided, likely
+from tests.properties.test_restriction import lifted, restricted
 
 OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(ALL)
 HISTORIES = st.lists(st.tuples(OUTCOMES, st.integers(0, 9), st.integers(0, 5)), max_size=8).map(
     lambda drawn: [decided(what, at, by, number + 1) for number, (what, at, by) in enumerate(drawn)]
 )
+# By when and whom processing was restricted, and whether that was lifted since.
+RESTRICTIONS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.booleans()), max_size=2).map(
+    lambda drawn: [
+        *(restricted(number, at, by) for number, (at, by, _) in enumerate(drawn)),
+        *(lifted(number, 9, by) for number, (_, by, ends) in enumerate(drawn) if ends),
+    ]
+)
 CASES = st.builds(
-    lambda joined, history, scope: joined(*history, scope=scope),
+    lambda joined, history, about_all, scope: joined(*history, *about_all, scope=scope),
     st.sampled_from([certainly, likely]),
     HISTORIES,
+    RESTRICTIONS,
     st.sampled_from(SCOPES),
 )
 
@@ -86,3 +96,12 @@ def test_of_the_identifiers_of_one_person_each_decision_says_why_it_does_not_cou
     scope: Scope = "contact_point"
     case = certainly(decided("granted", 5, 1, 1), decided("granted", 3, 1, 2), decided("withdrawn", 7, 2, 3), scope=scope)
     assert [roles(case)[one.to_bytes(16)] for one in (1, 2, 3)] == [DECIDES, OLDER, "OTHER_IDENTIFIER"]
+
+
+def test_a_restriction_decides_and_what_it_stands_over_says_so() -> None:
+    case = certainly(decided("granted", 1, 1, 1), restricted(0, 2), restricted(1, 3), lifted(1, 4), restricted(2, 5))
+    assert list(roles(case).values()) == ["RESTRICTED", OLDER, "LIFTED", "LIFTS", DECIDES]
+    ended = certainly(decided("granted", 1, 1, 1), restricted(0, 2), lifted(0, 4))
+    assert list(roles(ended).values()) == [DECIDES, "LIFTED", "LIFTS"]
+    goes_on = msgspec.structs.replace(case, purpose=msgspec.structs.replace(case.purpose, despite_restriction=("legal_claims",)))
+    assert list(roles(goes_on).values()) == [DECIDES, "DESPITE_RESTRICTION", "LIFTED", "LIFTS", "DESPITE_RESTRICTION"]

@@ -21,7 +21,7 @@ from shared.events.consent import LegalBasis, Outcome, PurposeDefined
 from shared.identifiers import hash_of, normalise
 from shared.ids import derived_id
 from tests.properties.histories import STREAMS, entries
-from tests.properties.people_read import LOOKUP_KEY, People, decision, purpose
+from tests.properties.people_read import LOOKUP_KEY, People, decision, overlay, purpose
 
 MORE_STREAMS = [*STREAMS, *(derived_id(b"another", bytes([number])) for number in range(3))]
 STRANGER = derived_id(b"stranger")
@@ -31,16 +31,9 @@ OUTCOMES: list[Outcome] = ["granted", "refused", "withdrawn", "objected"]
 HASHES = [hash_of(normalise("email", value), LOOKUP_KEY) for value in ("a@shop.example", "b@shop.example")]
 
 histories = st.lists(entries(streams=MORE_STREAMS), max_size=25)
-decisions = st.lists(
-    st.builds(
-        decision,
-        st.sampled_from([b"a@shop.example", b"b@shop.example", *HASHES]),
-        st.sampled_from(OUTCOMES),
-        st.integers(0, 9),
-        confirmed=st.booleans(),
-    ),
-    max_size=4,
-)
+bound = st.sampled_from([b"a@shop.example", b"b@shop.example", *HASHES])
+decided = st.builds(decision, bound, st.sampled_from(OUTCOMES), st.integers(0, 9), confirmed=st.booleans())
+decisions = st.lists(st.one_of(decided, decided, st.builds(overlay, bound, st.integers(0, 9))), max_size=4)
 purposes = st.builds(purpose, st.sampled_from(BASES), st.sampled_from(["city", "tier", "email", "*"]))
 masks = st.builds(
     lambda paths: mask_of(FieldMask(paths=paths)),

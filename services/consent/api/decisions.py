@@ -12,6 +12,7 @@ from c360.consent.v1 import consent_pb2_grpc
 
 from services.consent.api.asking import asked_instant, position
 from services.consent.api.audiences import Audiences, each, named, named_each
+from services.consent.api.restriction_words import restriction_message
 from services.consent.app import Consent
 from services.consent.checking import Checked, Checks
 from services.consent.domain import ledger
@@ -19,6 +20,7 @@ from services.consent.domain.ledger import NOW
 from services.consent.together import Together
 from services.consent.views import MOST_VERSIONS, Placed
 from shared import identifiers
+from shared.consent_rule import DENIALS, GRANTS
 from shared.errors import CustomerError, InvalidInput
 from shared.events.consent import DecisionRecorded, NoticeShown, Outcome
 from shared.ids import to_text
@@ -37,9 +39,11 @@ OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
     "opted_out": pb.OUTCOME_OPTED_OUT,
     "opted_in": pb.OUTCOME_OPTED_IN,
     "limited": pb.OUTCOME_LIMITED,
+    "restricted": pb.OUTCOME_RESTRICTED,
+    "restriction_lifted": pb.OUTCOME_RESTRICTION_LIFTED,
 }
 DECISIONS_AT_MOST: Final = 500  # of a batch: one transaction, and a message of the broker for each
-OUTCOME_NAMES: Final = {value: name for name, value in OUTCOMES.items()}
+OUTCOME_NAMES: Final = {value: name for name, value in OUTCOMES.items() if name in GRANTS or name in DENIALS}  # what is taken
 
 
 class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
@@ -175,6 +179,7 @@ def decision_message(placed: Placed[DecisionRecorded], early: Collection[bytes] 
         signal_id=to_text(decision.signal_id) if decision.signal_id else "",
         because=decision.because,
         asked_too_early=decision.decision_id in early,
+        restriction=restriction_message(decision.restriction) if decision.restriction else None,
     )
 
 

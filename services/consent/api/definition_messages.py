@@ -4,6 +4,7 @@ from typing import Final
 
 from c360.consent.v1 import registry_pb2 as pb
 
+from services.consent.api.restriction_words import EXCEPTIONS, exception
 from services.consent.domain.definitions import Definition, Kind, notice_text
 from services.consent.views import MOST_VERSIONS, Placed
 from shared.errors import InvalidInput
@@ -127,6 +128,7 @@ def _to_purpose(request_id: str, asked: pb.Definition) -> PurposeDefined:
         data_categories=tuple(purpose.data_categories),
         retention=purpose.retention,
         recipients=tuple(purpose.recipients),
+        despite_restriction=tuple(sorted(map(exception, purpose.despite_restriction))),
         defined_by=asked.defined_by,
         reason=asked.reason,
     )
@@ -263,6 +265,7 @@ def _of_purpose(purpose: PurposeDefined) -> pb.Purpose:
         data_categories=purpose.data_categories,
         retention=purpose.retention,
         recipients=purpose.recipients,
+        despite_restriction=[EXCEPTIONS[one] for one in purpose.despite_restriction],
     )
 
 

@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
+from shared.consent_overlays import RESTRICTED
 from shared.consent_rule import ALLOWED_BY_LAW, Bond, Case, Verdict, judge_point, outlives_parting, precedence
-from shared.events.consent import DecisionRecorded
+from shared.events.consent import EVERY_PURPOSE, DecisionRecorded
 
 DECIDES: Final = "DECIDES"
 AGAINST: Final = "STANDS_AGAINST"  # a conflict: the one that keeps it from being permitted
@@ -15,6 +16,10 @@ SHARED: Final = "IDENTIFIER_SHARED"  # a grant by what turned out to be somebody
 NOT_ASKED: Final = "NOBODY_ASKED"  # the purpose stands on a contract or a law
 OLDER: Final = "OLDER"  # than the one that decides; or as old, and a grant
 OTHER: Final = "OTHER_IDENTIFIER"  # it counts for another contact point or identifier, or for who is only likely the same
+RESTRICTION: Final = "RESTRICTED"  # it doesn't count while processing is restricted
+LIFTED: Final = "LIFTED"  # a restriction that was
+LIFTS: Final = "LIFTS"  # the end of one
+DESPITE: Final = "DESPITE_RESTRICTION"  # a restriction that the purpose goes on in spite of
 NOTHING: Final = "DECIDES_NOTHING"  # whatever it says, it permits and forbids nothing here
 LACKING: Final = frozenset({"CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "CONSENT_STALE"})
 
@@ -43,13 +48,24 @@ def role(case: Case, verdict: Verdict, decision: DecisionRecorded, erased: bool)
     deciding = {verdict.decision_id: DECIDES, verdict.against: AGAINST}
     if decision.decision_id in deciding:
         return deciding[decision.decision_id]
-    if erased:
-        return ERASED
+    if decision.purpose == EVERY_PURPOSE:
+        return _role_of_restriction(case, verdict, decision)
+    if erased or verdict.reason == RESTRICTED:
+        return ERASED if erased else RESTRICTION
     if case.purpose.legal_basis in ALLOWED_BY_LAW:
         return NOT_ASKED
     if not case.bond(decision.identifier_hash).theirs and not outlives_parting(decision):
         return SHARED
     return _why_it_lost(case, verdict, decision)
+
+
+def _role_of_restriction(case: Case, verdict: Verdict, decision: DecisionRecorded) -> str:
+    """Of one that doesn't decide."""
+    if decision.outcome != "restricted":
+        return LIFTS
+    if any(one.restriction and one.restriction.lifts == decision.decision_id for one in case.decisions):
+        return LIFTED
+    return OLDER if verdict.reason == RESTRICTED else DESPITE
 
 
 def _why_it_lost(case: Case, verdict: Verdict, decision: DecisionRecorded) -> str:

@@ -62,10 +62,15 @@ def check_form(definition: Any) -> None:
         case OverrideDefined():
             _check_name("OVERRIDE_INVALID", definition.name)
             _check_override(definition)
-    if not 1 <= len(definition.reason) <= MAX_LINE or not definition.reason.isprintable():
+    check_said(definition.defined_by, definition.reason)
+
+
+def check_said(by: str, reason: str) -> None:
+    """Raises InvalidInput (REASON_INVALID, NAME_INVALID)."""
+    if not 1 <= len(reason) <= MAX_LINE or not reason.isprintable():
         raise InvalidInput(f"say why: a reason is 1 to {MAX_LINE} printable characters", reason="REASON_INVALID")
-    if not 1 <= len(definition.defined_by) <= MAX_WHO or not definition.defined_by.isprintable():
-        raise InvalidInput(f"say who defines it, in 1 to {MAX_WHO} printable characters", reason="NAME_INVALID")
+    if not 1 <= len(by) <= MAX_WHO or not by.isprintable():
+        raise InvalidInput(f"say who it is, in 1 to {MAX_WHO} printable characters", reason="NAME_INVALID")
 
 
 def _check_name(reason: str, name: str) -> None:
@@ -137,6 +142,13 @@ def _check_conditions(purpose: PurposeDefined) -> None:
     ):
         raise InvalidInput(
             "double opt-in, a minimum age, an expiry and a notice are conditions on consent: no other legal basis asks for a grant",
+            reason="CONDITION_NOT_ENFORCED",
+        )
+    if len(set(purpose.despite_restriction)) != len(purpose.despite_restriction):
+        raise _invalid("PURPOSE_INVALID", "despite_restriction", "each ground is named once")
+    if "consent" in purpose.despite_restriction and purpose.legal_basis != "consent":
+        raise InvalidInput(
+            "a purpose that asks for no consent can't go on by consent while processing is restricted",
             reason="CONDITION_NOT_ENFORCED",
         )
 

@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from services.consent.domain.definitions import Define, notice_text
 from shared.events.callers import ALL_PURPOSES, LOCAL_ISSUER, OPERATOR, CallerDefined, Group
-from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined
+from shared.events.consent import ALL_TRAITS, ControllerDefined, LegalBasis, NoticeDefined, PurposeDefined, RestrictionException
 from shared.events.signals import MappingDefined
 
 CONTACT: Final = ("first_name", "firstName", "last_name", "lastName", "name", "email", "phone", "address")
@@ -32,6 +32,7 @@ def _purpose(
     data_uses: tuple[str, ...],
     data_categories: tuple[str, ...],
     contact_points: tuple[str, ...] = (),
+    despite_restriction: tuple[RestrictionException, ...] = (),
 ) -> Define:
     purpose = PurposeDefined(
         request_id=f"ready-purpose-{name}",
@@ -43,6 +44,7 @@ def _purpose(
         scope="contact_point" if contact_points else "person",
         contact_points=contact_points,
         controller=CONTROLLER,
+        despite_restriction=despite_restriction,
         dpv=tuple(f"https://w3id.org/dpv#{tag}" for tag in dpv),
         data_uses=data_uses,
         data_categories=data_categories,
@@ -164,6 +166,7 @@ READY: Final = (  # each behind what it refers to
         ("LegalCompliance",),
         ("essential.legal_obligation",),
         ("user",),
+        despite_restriction=("legal_claims",),
     ),
     _notice(
         "marketing_consent",

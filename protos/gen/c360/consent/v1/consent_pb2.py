@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from c360.common.v1 import common_pb2 as c360_dot_common_dot_v1_dot_common__pb2
+from c360.consent.v1 import restriction_pb2 as c360_dot_consent_dot_v1_dot_restriction__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/consent/v1/consent.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x02\n\x15RecordDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x11\n\tconfirmed\x18\x07 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\x08 \x01(\r\x12,\n\x06notice\x18\t \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\x12\x14\n\x0cproof_sha256\x18\n \x01(\t\"L\n\x0bNoticeShown\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"\x8d\x01\n\x16RecordDecisionResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x19\n\x11\x65nforcing_readers\x18\x03 \x01(\r\x12\x17\n\x0f\x61sked_too_early\x18\x04 \x01(\x08\"h\n\x16RecordDecisionsRequest\x12\x39\n\tdecisions\x18\x01 \x03(\x0b\x32&.c360.consent.v1.RecordDecisionRequest\x12\x13\n\x0b\x66ile_sha256\x18\x02 \x01(\t\"d\n\x17RecordDecisionsResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.c360.consent.v1.RecordResult\x12\x19\n\x11\x65nforcing_readers\x18\x02 \x01(\r\"\x92\x01\n\x0cRecordResult\x12(\n\x07refusal\x18\x01 \x01(\x0b\x32\x17.c360.common.v1.Refusal\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x17\n\x0f\x61sked_too_early\x18\x04 \x01(\x08\"\xdf\x01\n\x0c\x43heckRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd1\x02\n\rCheckResponse\x12\x11\n\tpermitted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\r\x12\r\n\x05state\x18\x05 \x01(\t\x12\x34\n\x10valid_until_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x32\n\x10purpose_position\x18\x08 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x16\n\x0epurpose_sha256\x18\t \x01(\t\x12\x32\n\x0e\x61sk_again_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe5\x01\n\x11\x43heckBatchRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12.\n\tcustomers\x18\x02 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x12\x43heckBatchResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.c360.consent.v1.CheckResult\"w\n\x0b\x43heckResult\x12\x31\n\x07verdict\x18\x01 \x01(\x0b\x32\x1e.c360.consent.v1.CheckResponseH\x00\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x17.c360.common.v1.RefusalH\x00\x42\t\n\x07outcome\"\xfb\x01\n\x15\x46ilterAudienceRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12.\n\tcustomers\x18\x02 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9b\x01\n\x16\x46ilterAudienceResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x11\n\tpermitted\x18\x02 \x03(\r\x12+\n\x08\x65xcluded\x18\x03 \x03(\x0b\x32\x19.c360.consent.v1.Excluded\x12/\n\x06\x63ounts\x18\x04 \x01(\x0b\x32\x1f.c360.consent.v1.AudienceCounts\")\n\x08\x45xcluded\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x95\x01\n\x0e\x41udienceCounts\x12\x11\n\tpermitted\x18\x01 \x01(\x04\x12?\n\x08\x65xcluded\x18\x02 \x03(\x0b\x32-.c360.consent.v1.AudienceCounts.ExcludedEntry\x1a/\n\rExcludedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xa2\x01\n\x14ListDecisionsRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12,\n\x08valid_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x15ListDecisionsResponse\x12,\n\tdecisions\x18\x01 \x03(\x0b\x32\x19.c360.consent.v1.Decision\"\xd7\x03\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x03 \x01(\r\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x11\n\tconfirmed\x18\x08 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\t \x01(\r\x12,\n\x06notice\x18\n \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\x12\x14\n\x0cproof_sha256\x18\x0b \x01(\t\x12\x33\n\x0f\x63onfirm_by_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63onfirms\x18\r \x01(\t\x12\x11\n\tsignal_id\x18\x0e \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x0f \x01(\t\x12\x17\n\x0f\x61sked_too_early\x18\x10 \x01(\x08*\xbb\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_GRANTED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x15\n\x11OUTCOME_WITHDRAWN\x10\x03\x12\x14\n\x10OUTCOME_OBJECTED\x10\x04\x12\x15\n\x11OUTCOME_OPTED_OUT\x10\x05\x12\x14\n\x10OUTCOME_OPTED_IN\x10\x06\x12\x13\n\x0fOUTCOME_LIMITED\x10\x07\x32\xbf\x04\n\x0e\x43onsentService\x12\x61\n\x0eRecordDecision\x12&.c360.consent.v1.RecordDecisionRequest\x1a\'.c360.consent.v1.RecordDecisionResponse\x12\x64\n\x0fRecordDecisions\x12\'.c360.consent.v1.RecordDecisionsRequest\x1a(.c360.consent.v1.RecordDecisionsResponse\x12\x46\n\x05\x43heck\x12\x1d.c360.consent.v1.CheckRequest\x1a\x1e.c360.consent.v1.CheckResponse\x12U\n\nCheckBatch\x12\".c360.consent.v1.CheckBatchRequest\x1a#.c360.consent.v1.CheckBatchResponse\x12\x65\n\x0e\x46ilterAudience\x12&.c360.consent.v1.FilterAudienceRequest\x1a\'.c360.consent.v1.FilterAudienceResponse(\x01\x30\x01\x12^\n\rListDecisions\x12%.c360.consent.v1.ListDecisionsRequest\x1a&.c360.consent.v1.ListDecisionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x33\x36\x30/consent/v1/consent.proto\x12\x0f\x63\x33\x36\x30.consent.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a!c360/consent/v1/restriction.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x02\n\x15RecordDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\nidentifier\x18\x02 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x11\n\tconfirmed\x18\x07 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\x08 \x01(\r\x12,\n\x06notice\x18\t \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\x12\x14\n\x0cproof_sha256\x18\n \x01(\t\"L\n\x0bNoticeShown\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"\x8d\x01\n\x16RecordDecisionResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12*\n\x08position\x18\x02 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x19\n\x11\x65nforcing_readers\x18\x03 \x01(\r\x12\x17\n\x0f\x61sked_too_early\x18\x04 \x01(\x08\"h\n\x16RecordDecisionsRequest\x12\x39\n\tdecisions\x18\x01 \x03(\x0b\x32&.c360.consent.v1.RecordDecisionRequest\x12\x13\n\x0b\x66ile_sha256\x18\x02 \x01(\t\"d\n\x17RecordDecisionsResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.c360.consent.v1.RecordResult\x12\x19\n\x11\x65nforcing_readers\x18\x02 \x01(\r\"\x92\x01\n\x0cRecordResult\x12(\n\x07refusal\x18\x01 \x01(\x0b\x32\x17.c360.common.v1.Refusal\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x17\n\x0f\x61sked_too_early\x18\x04 \x01(\x08\"\xdf\x01\n\x0c\x43heckRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd1\x02\n\rCheckResponse\x12\x11\n\tpermitted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x04 \x01(\r\x12\r\n\x05state\x18\x05 \x01(\t\x12\x34\n\x10valid_until_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x32\n\x10purpose_position\x18\x08 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x16\n\x0epurpose_sha256\x18\t \x01(\t\x12\x32\n\x0e\x61sk_again_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe5\x01\n\x11\x43heckBatchRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12.\n\tcustomers\x18\x02 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x33\n\x11\x61t_least_as_fresh\x18\x03 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x12\x43heckBatchResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.c360.consent.v1.CheckResult\"w\n\x0b\x43heckResult\x12\x31\n\x07verdict\x18\x01 \x01(\x0b\x32\x1e.c360.consent.v1.CheckResponseH\x00\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x17.c360.common.v1.RefusalH\x00\x42\t\n\x07outcome\"\xfb\x01\n\x15\x46ilterAudienceRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12.\n\tcustomers\x18\x02 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x33\n\x11\x61t_least_as_fresh\x18\x04 \x03(\x0b\x32\x18.c360.common.v1.Position\x12,\n\x08valid_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9b\x01\n\x16\x46ilterAudienceResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x11\n\tpermitted\x18\x02 \x03(\r\x12+\n\x08\x65xcluded\x18\x03 \x03(\x0b\x32\x19.c360.consent.v1.Excluded\x12/\n\x06\x63ounts\x18\x04 \x01(\x0b\x32\x1f.c360.consent.v1.AudienceCounts\")\n\x08\x45xcluded\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x95\x01\n\x0e\x41udienceCounts\x12\x11\n\tpermitted\x18\x01 \x01(\x04\x12?\n\x08\x65xcluded\x18\x02 \x03(\x0b\x32-.c360.consent.v1.AudienceCounts.ExcludedEntry\x1a/\n\rExcludedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xa2\x01\n\x14ListDecisionsRequest\x12.\n\nidentifier\x18\x01 \x01(\x0b\x32\x1a.c360.common.v1.Identifier\x12,\n\x08valid_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x15ListDecisionsResponse\x12,\n\tdecisions\x18\x01 \x03(\x0b\x32\x19.c360.consent.v1.Decision\"\x8a\x04\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\x0fpurpose_version\x18\x03 \x01(\r\x12)\n\x07outcome\x18\x04 \x01(\x0e\x32\x18.c360.consent.v1.Outcome\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x11\n\tconfirmed\x18\x08 \x01(\x08\x12\x14\n\x0c\x61ttested_age\x18\t \x01(\r\x12,\n\x06notice\x18\n \x01(\x0b\x32\x1c.c360.consent.v1.NoticeShown\x12\x14\n\x0cproof_sha256\x18\x0b \x01(\t\x12\x33\n\x0f\x63onfirm_by_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63onfirms\x18\r \x01(\t\x12\x11\n\tsignal_id\x18\x0e \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x0f \x01(\t\x12\x17\n\x0f\x61sked_too_early\x18\x10 \x01(\x08\x12\x31\n\x0brestriction\x18\x11 \x01(\x0b\x32\x1c.c360.consent.v1.Restriction\"\xa5\x01\n\x0bRestriction\x12\x33\n\x07grounds\x18\x01 \x03(\x0e\x32\".c360.consent.v1.RestrictionGround\x12\r\n\x05lifts\x18\x02 \x01(\t\x12-\n\ttell_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brecorded_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t*\xf3\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_GRANTED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x15\n\x11OUTCOME_WITHDRAWN\x10\x03\x12\x14\n\x10OUTCOME_OBJECTED\x10\x04\x12\x15\n\x11OUTCOME_OPTED_OUT\x10\x05\x12\x14\n\x10OUTCOME_OPTED_IN\x10\x06\x12\x13\n\x0fOUTCOME_LIMITED\x10\x07\x12\x16\n\x12OUTCOME_RESTRICTED\x10\x08\x12\x1e\n\x1aOUTCOME_RESTRICTION_LIFTED\x10\t2\xbf\x04\n\x0e\x43onsentService\x12\x61\n\x0eRecordDecision\x12&.c360.consent.v1.RecordDecisionRequest\x1a\'.c360.consent.v1.RecordDecisionResponse\x12\x64\n\x0fRecordDecisions\x12\'.c360.consent.v1.RecordDecisionsRequest\x1a(.c360.consent.v1.RecordDecisionsResponse\x12\x46\n\x05\x43heck\x12\x1d.c360.consent.v1.CheckRequest\x1a\x1e.c360.consent.v1.CheckResponse\x12U\n\nCheckBatch\x12\".c360.consent.v1.CheckBatchRequest\x1a#.c360.consent.v1.CheckBatchResponse\x12\x65\n\x0e\x46ilterAudience\x12&.c360.consent.v1.FilterAudienceRequest\x1a\'.c360.consent.v1.FilterAudienceResponse(\x01\x30\x01\x12^\n\rListDecisions\x12%.c360.consent.v1.ListDecisionsRequest\x1a&.c360.consent.v1.ListDecisionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,46 +36,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDIENCECOUNTS_EXCLUDEDENTRY']._loaded_options = None
   _globals['_AUDIENCECOUNTS_EXCLUDEDENTRY']._serialized_options = b'8\001'
-  _globals['_OUTCOME']._serialized_start=3325
-  _globals['_OUTCOME']._serialized_end=3512
-  _globals['_RECORDDECISIONREQUEST']._serialized_start=113
-  _globals['_RECORDDECISIONREQUEST']._serialized_end=438
-  _globals['_NOTICESHOWN']._serialized_start=440
-  _globals['_NOTICESHOWN']._serialized_end=516
-  _globals['_RECORDDECISIONRESPONSE']._serialized_start=519
-  _globals['_RECORDDECISIONRESPONSE']._serialized_end=660
-  _globals['_RECORDDECISIONSREQUEST']._serialized_start=662
-  _globals['_RECORDDECISIONSREQUEST']._serialized_end=766
-  _globals['_RECORDDECISIONSRESPONSE']._serialized_start=768
-  _globals['_RECORDDECISIONSRESPONSE']._serialized_end=868
-  _globals['_RECORDRESULT']._serialized_start=871
-  _globals['_RECORDRESULT']._serialized_end=1017
-  _globals['_CHECKREQUEST']._serialized_start=1020
-  _globals['_CHECKREQUEST']._serialized_end=1243
-  _globals['_CHECKRESPONSE']._serialized_start=1246
-  _globals['_CHECKRESPONSE']._serialized_end=1583
-  _globals['_CHECKBATCHREQUEST']._serialized_start=1586
-  _globals['_CHECKBATCHREQUEST']._serialized_end=1815
-  _globals['_CHECKBATCHRESPONSE']._serialized_start=1817
-  _globals['_CHECKBATCHRESPONSE']._serialized_end=1884
-  _globals['_CHECKRESULT']._serialized_start=1886
-  _globals['_CHECKRESULT']._serialized_end=2005
-  _globals['_FILTERAUDIENCEREQUEST']._serialized_start=2008
-  _globals['_FILTERAUDIENCEREQUEST']._serialized_end=2259
-  _globals['_FILTERAUDIENCERESPONSE']._serialized_start=2262
-  _globals['_FILTERAUDIENCERESPONSE']._serialized_end=2417
-  _globals['_EXCLUDED']._serialized_start=2419
-  _globals['_EXCLUDED']._serialized_end=2460
-  _globals['_AUDIENCECOUNTS']._serialized_start=2463
-  _globals['_AUDIENCECOUNTS']._serialized_end=2612
-  _globals['_AUDIENCECOUNTS_EXCLUDEDENTRY']._serialized_start=2565
-  _globals['_AUDIENCECOUNTS_EXCLUDEDENTRY']._serialized_end=2612
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=2615
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=2777
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=2779
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=2848
-  _globals['_DECISION']._serialized_start=2851
-  _globals['_DECISION']._serialized_end=3322
-  _globals['_CONSENTSERVICE']._serialized_start=3515
-  _globals['_CONSENTSERVICE']._serialized_end=4090
+  _globals['_OUTCOME']._serialized_start=3579
+  _globals['_OUTCOME']._serialized_end=3822
+  _globals['_RECORDDECISIONREQUEST']._serialized_start=148
+  _globals['_RECORDDECISIONREQUEST']._serialized_end=473
+  _globals['_NOTICESHOWN']._serialized_start=475
+  _globals['_NOTICESHOWN']._serialized_end=551
+  _globals['_RECORDDECISIONRESPONSE']._serialized_start=554
+  _globals['_RECORDDECISIONRESPONSE']._serialized_end=695
+  _globals['_RECORDDECISIONSREQUEST']._serialized_start=697
+  _globals['_RECORDDECISIONSREQUEST']._serialized_end=801
+  _globals['_RECORDDECISIONSRESPONSE']._serialized_start=803
+  _globals['_RECORDDECISIONSRESPONSE']._serialized_end=903
+  _globals['_RECORDRESULT']._serialized_start=906
+  _globals['_RECORDRESULT']._serialized_end=1052
+  _globals['_CHECKREQUEST']._serialized_start=1055
+  _globals['_CHECKREQUEST']._serialized_end=1278
+  _globals['_CHECKRESPONSE']._serialized_start=1281
+  _globals['_CHECKRESPONSE']._serialized_end=1618
+  _globals['_CHECKBATCHREQUEST']._serialized_start=1621
+  _globals['_CHECKBATCHREQUEST']._serialized_end=1850
+  _globals['_CHECKBATCHRESPONSE']._serialized_start=1852
+  _globals['_CHECKBATCHRESPONSE']._serialized_end=1919
+  _globals['_CHECKRESULT']._serialized_start=1921
+  _globals['_CHECKRESULT']._serialized_end=2040
+  _globals['_FILTERAUDIENCEREQUEST']._serialized_start=2043
+  _globals['_FILTERAUDIENCEREQUEST']._serialized_end=2294
+  _globals['_FILTERAUDIENCERESPONSE']._serialized_start=2297
+  _globals['_FILTERAUDIENCERESPONSE']._serialized_end=2452
+  _globals['_EXCLUDED']._serialized_start=2454
+  _globals['_EXCLUDED']._serialized_end=2495
+  _globals['_AUDIENCECOUNTS']._serialized_start=2498
+  _globals['_AUDIENCECOUNTS']._serialized_end=2647
+  _globals['_AUDIENCECOUNTS_EXCLUDEDENTRY']._serialized_start=2600
+  _globals['_AUDIENCECOUNTS_EXCLUDEDENTRY']._serialized_end=2647
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=2650
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=2812
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=2814
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=2883
+  _globals['_DECISION']._serialized_start=2886
+  _globals['_DECISION']._serialized_end=3408
+  _globals['_RESTRICTION']._serialized_start=3411
+  _globals['_RESTRICTION']._serialized_end=3576
+  _globals['_CONSENTSERVICE']._serialized_start=3825
+  _globals['_CONSENTSERVICE']._serialized_end=4400
 # @@protoc_insertion_point(module_scope)

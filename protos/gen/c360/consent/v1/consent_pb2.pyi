@@ -4,6 +4,7 @@ isort:skip_file
 What each person decided about purposes. What a purpose is: registry.proto."""
 
 from c360.common.v1 import common_pb2 as _common_pb2
+from c360.consent.v1 import restriction_pb2 as _restriction_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -45,6 +46,10 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """The person opted in again. Only for a purpose of legitimate interest: consent has to be granted."""
     OUTCOME_LIMITED: _Outcome.ValueType  # 7
     """The person limits the use of what is sensitive. It denies all of the purpose: nothing tells what of it is."""
+    OUTCOME_RESTRICTED: _Outcome.ValueType  # 8
+    """Processing is restricted for every purpose (RestrictionService). Refused on input."""
+    OUTCOME_RESTRICTION_LIFTED: _Outcome.ValueType  # 9
+    """That ended. Refused on input."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome is what a person decided."""
@@ -67,6 +72,10 @@ OUTCOME_OPTED_IN: Outcome.ValueType  # 6
 """The person opted in again. Only for a purpose of legitimate interest: consent has to be granted."""
 OUTCOME_LIMITED: Outcome.ValueType  # 7
 """The person limits the use of what is sensitive. It denies all of the purpose: nothing tells what of it is."""
+OUTCOME_RESTRICTED: Outcome.ValueType  # 8
+"""Processing is restricted for every purpose (RestrictionService). Refused on input."""
+OUTCOME_RESTRICTION_LIFTED: Outcome.ValueType  # 9
+"""That ended. Refused on input."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
@@ -379,7 +388,7 @@ class CheckResponse(_message.Message):
     "CONSENT_MISSING", "CONSENT_REFUSED", "CONSENT_WITHDRAWN", "OBJECTED", "CONSENT_UNCONFIRMED" (granted, but the purpose asks
     for double opt-in), "CONSENT_LAPSED" (and the confirmation is waited for no longer), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age), "CONSENT_EXPIRED" (granted
     too long ago), "CONSENT_STALE" (granted without the notice that the purpose asks for, or by an older version of it), "OPTED_IN", "OPTED_OUT", "LIMITED", "CONSENT_CONFLICT" (a stronger identifier, or who may be the same person, has
-    decided otherwise: ask again).
+    decided otherwise: ask again), "RESTRICTED" (processing is restricted).
     """
     decision_id: _builtins.str
     """The decision that decided, a UUID; empty when none did."""
@@ -387,7 +396,7 @@ class CheckResponse(_message.Message):
     """Version of the purpose that it was judged by: of those known by `known_at` the one that was in force at `valid_at`."""
     state: _builtins.str
     """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "LAPSED", "MINOR", "REFUSED",
-    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT", "EXPIRED" or "STALE", which don't.
+    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT", "EXPIRED", "STALE" or "RESTRICTED", which don't.
     """
     purpose_sha256: _builtins.str
     """SHA-256, hexadecimal, of that version as it stands in the log."""
@@ -780,10 +789,11 @@ class Decision(_message.Message):
     SIGNAL_ID_FIELD_NUMBER: _builtins.int
     BECAUSE_FIELD_NUMBER: _builtins.int
     ASKED_TOO_EARLY_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
-    """The purpose decided about."""
+    """The purpose decided about; "*" is every one, of a restriction of processing."""
     purpose_version: _builtins.int
     """Version of the purpose that was in force when the person decided; the first, of one that was defined later."""
     outcome: Global___Outcome.ValueType
@@ -822,6 +832,10 @@ class Decision(_message.Message):
     def confirm_by_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it waits to be confirmed (double opt-in). Absent: it doesn't."""
 
+    @_builtins.property
+    def restriction(self) -> Global___Restriction:
+        """Of a restriction of processing, or its end. Absent: it is none."""
+
     def __init__(
         self,
         *,
@@ -841,11 +855,54 @@ class Decision(_message.Message):
         signal_id: _builtins.str = ...,
         because: _builtins.str = ...,
         asked_too_early: _builtins.bool = ...,
+        restriction: Global___Restriction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time", "restriction", b"restriction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_too_early", b"asked_too_early", "attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "signal_id", b"signal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_too_early", b"asked_too_early", "attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "restriction", b"restriction", "signal_id", b"signal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Restriction(_message.Message):
+    """Restriction is what is said of a restriction of processing, or of its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUNDS_FIELD_NUMBER: _builtins.int
+    LIFTS_FIELD_NUMBER: _builtins.int
+    TELL_TIME_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    lifts: _builtins.str
+    """Of its end: the decision that restricted, a UUID."""
+    recorded_by: _builtins.str
+    """Who recorded it."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def grounds(self) -> _containers.RepeatedScalarFieldContainer[_restriction_pb2.RestrictionGround.ValueType]:
+        """On which grounds."""
+
+    @_builtins.property
+    def tell_time(self) -> _timestamp_pb2.Timestamp:
+        """Of its end: when the person was told."""
+
+    def __init__(
+        self,
+        *,
+        grounds: _abc.Iterable[_restriction_pb2.RestrictionGround.ValueType] | None = ...,
+        lifts: _builtins.str = ...,
+        tell_time: _timestamp_pb2.Timestamp | None = ...,
+        recorded_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tell_time", b"tell_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grounds", b"grounds", "lifts", b"lifts", "reason", b"reason", "recorded_by", b"recorded_by", "tell_time", b"tell_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Restriction: _TypeAlias = Restriction  # noqa: Y015

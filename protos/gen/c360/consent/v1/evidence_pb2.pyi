@@ -241,7 +241,8 @@ class ConsideredDecision(_message.Message):
     decides; or as old, and a grant), "OTHER_IDENTIFIER" (it counts for another contact point or identifier, or for who is only likely the
     same person), "CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "CONSENT_STALE", "ERASED" (granted before an erasure),
     "IDENTIFIER_SHARED" (granted by what turned out to be somebody else's too), "NOBODY_ASKED" (the purpose stands on a contract or a
-    law), "DECIDES_NOTHING" (such as opting into what needs consent).
+    law), "DECIDES_NOTHING" (such as opting into what needs consent), "RESTRICTED" (nothing counts while processing is restricted). Of a restriction that
+    doesn't decide: "OLDER", "LIFTED", "DESPITE_RESTRICTION" (the purpose goes on); of the end of one: "LIFTS".
     """
     identifier_hash: _builtins.str
     """Hash of the identifier that it is bound to, hexadecimal."""

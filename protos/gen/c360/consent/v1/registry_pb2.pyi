@@ -189,6 +189,38 @@ LEGAL_BASIS_LEGITIMATE_INTEREST: LegalBasis.ValueType  # 4
 """Permitted until the person objects."""
 Global___LegalBasis: _TypeAlias = LegalBasis  # noqa: Y015
 
+class _RestrictionException:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RestrictionExceptionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestrictionException.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESTRICTION_EXCEPTION_UNSPECIFIED: _RestrictionException.ValueType  # 0
+    """Refused on input."""
+    RESTRICTION_EXCEPTION_CONSENT: _RestrictionException.ValueType  # 1
+    """With the person's consent."""
+    RESTRICTION_EXCEPTION_LEGAL_CLAIMS: _RestrictionException.ValueType  # 2
+    """For legal claims."""
+    RESTRICTION_EXCEPTION_RIGHTS_OF_OTHERS: _RestrictionException.ValueType  # 3
+    """To protect the rights of another person."""
+    RESTRICTION_EXCEPTION_PUBLIC_INTEREST: _RestrictionException.ValueType  # 4
+    """For reasons of important public interest."""
+
+class RestrictionException(_RestrictionException, metaclass=_RestrictionExceptionEnumTypeWrapper):
+    """RestrictionException is on which ground restricted data may be processed all the same."""
+
+RESTRICTION_EXCEPTION_UNSPECIFIED: RestrictionException.ValueType  # 0
+"""Refused on input."""
+RESTRICTION_EXCEPTION_CONSENT: RestrictionException.ValueType  # 1
+"""With the person's consent."""
+RESTRICTION_EXCEPTION_LEGAL_CLAIMS: RestrictionException.ValueType  # 2
+"""For legal claims."""
+RESTRICTION_EXCEPTION_RIGHTS_OF_OTHERS: RestrictionException.ValueType  # 3
+"""To protect the rights of another person."""
+RESTRICTION_EXCEPTION_PUBLIC_INTEREST: RestrictionException.ValueType  # 4
+"""For reasons of important public interest."""
+Global___RestrictionException: _TypeAlias = RestrictionException  # noqa: Y015
+
 @_typing.final
 class Definition(_message.Message):
     """Definition is one version of a purpose, a controller, a notice, a mapping, a caller or an override."""
@@ -277,8 +309,8 @@ Global___Definition: _TypeAlias = Definition  # noqa: Y015
 
 @_typing.final
 class Purpose(_message.Message):
-    """Purpose is what data may be used for. Enforced are its legal basis, traits, masks, scope, double opt-in, minimum age, expiry and
-    notice, by the newest version; all else is told, and enforced by nobody.
+    """Purpose is what data may be used for. Enforced are its legal basis, traits, masks, scope, double opt-in, minimum age, expiry,
+    notice and what goes on in spite of a restriction, by the newest version; all else is told, and enforced by nobody.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -342,6 +374,7 @@ class Purpose(_message.Message):
     RETENTION_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     MASKS_FIELD_NUMBER: _builtins.int
+    DESPITE_RESTRICTION_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     legal_basis: Global___LegalBasis.ValueType
@@ -408,6 +441,12 @@ class Purpose(_message.Message):
         else: not in timelines, changes, exports, explanations or segments that look at them. Contact points and events have no masks. Enforced.
         """
 
+    @_builtins.property
+    def despite_restriction(self) -> _containers.RepeatedScalarFieldContainer[Global___RestrictionException.ValueType]:
+        """On which grounds of GDPR Art. 18(2) it goes on while processing is restricted. None: it doesn't. By consent, which only a purpose of that basis may,
+        it does if the person granted it after the restriction. Enforced.
+        """
+
     def __init__(
         self,
         *,
@@ -430,10 +469,11 @@ class Purpose(_message.Message):
         retention: _builtins.str = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         masks: _abc.Mapping[_builtins.str, Global___Masking.ValueType] | None = ...,
+        despite_restriction: _abc.Iterable[Global___RestrictionException.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "masks", b"masks", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "despite_restriction", b"despite_restriction", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "masks", b"masks", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
