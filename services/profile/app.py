@@ -193,7 +193,8 @@ class Profiles:
         for member in members:
             if member not in asked:
                 held = await joined([member], self._states.get)
-                asked |= held.keys()
+                if not any(h.state.erased for h in held.values()):  # else she may have parted from them since, which she isn't told
+                    asked |= held.keys()
                 await self._permit_unless_erased(held, purpose)
 
     async def _permit_unless_erased(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.profile.app import Instant
@@ -33,6 +33,9 @@ from tests.properties.plain_replay import (
 from tests.turns import Turns
 
 purposes = st.sampled_from([AUDIT, SUPPORT])
+
+# One who was erased isn't told that whoever was one with her, and is restricted, has parted from her.
+PARTED_FROM_THE_ERASED = [(0, ("restrict", 0, 1)), (0, ("merge", 0, 1, 1)), (0, ("erase", 1, 1)), (0, ("split", 0, 1))]
 
 
 def answer_of(profile: Profile) -> Answer:
@@ -71,6 +74,7 @@ async def asked(past: Past, customer: bytes, purpose: PurposeDefined, instant: I
 
 
 @given(pasts, st.integers(1, 5), st.lists(instants, min_size=1, max_size=6), purposes)
+@example(PARTED_FROM_THE_ERASED, 1, [(None, 67)], SUPPORT)
 async def test_a_profile_of_any_instant_is_what_a_plain_replay_gives(
     steps: list[Any], snapshot_every: int, asked_at: list[Any], purpose: PurposeDefined
 ) -> None:
