@@ -15,6 +15,7 @@ from services.profile.sides import Sides
 from services.profile.tables.history import History, counts
 from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
+from shared.pieces import AT_ONCE, Pieces
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -93,9 +94,9 @@ class Differences:
         members = old.side.states.keys() | new.side.states.keys() | {customer}
         points = [(one.instant.valid_at, one.instant.known_at) for one in (old, new)]
         records = await self._history.between(members, *points)
-        return [
-            ByEvent(
-                record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, counts(record, *points[0])
-            )
-            for record in records
-        ]
+        found, turns = list[ByEvent](), Pieces(AT_ONCE)
+        for record in records:
+            undone = counts(record, *points[0])
+            found.append(ByEvent(record.entry, record.entry.public(), record.recorded_at, record.partition, record.pos, undone))
+            await turns.done(1)
+        return found

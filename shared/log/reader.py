@@ -109,6 +109,28 @@ class LogReader:
         )
         return [to_record(row) for row in rows]
 
+    async def differing(
+        self, stretches: Sequence[Stretch], one: tuple[int, int], other: tuple[int, int], timeless: Collection[str]
+    ) -> list[Record]:
+        """Of one or many streams some versions each, in their order: what counts at only one of two points. At each, of (valid_at,
+        known_at), what had happened by the one (of `timeless` types all) and was recorded by the other."""
+        not_in_a_short_transaction()
+        rows = await self._pool.fetch(
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[], $3::int8[], $4::int8[]) AS wanted (p, s, f, l)
+                CROSS JOIN LATERAL (SELECT * FROM events WHERE partition = p AND stream = s AND version BETWEEN f AND l OFFSET 0) AS found
+                WHERE (recorded_at <= $6 AND (occurred_at <= $5 OR type_id = ANY($9::text[])))
+                   <> (recorded_at <= $8 AND (occurred_at <= $7 OR type_id = ANY($9::text[])))
+                ORDER BY partition, stream, version""",  # noqa: S608
+            [stretch.partition for stretch in stretches],
+            [stretch.stream for stretch in stretches],
+            [stretch.first for stretch in stretches],
+            [stretch.last for stretch in stretches],
+            *one,
+            *other,
+            list(timeless),
+        )
+        return [to_record(row) for row in rows]
+
     async def of_versions(self, partition: int, stream: bytes, versions: Collection[int]) -> list[Record]:
         rows = await self._pool.fetch(
             f"SELECT {COLUMNS} FROM events WHERE partition = $1 AND stream = $2 AND version = ANY($3::int8[]) ORDER BY version",  # noqa: S608

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, state_hash
-from services.profile.tables.history import History
+from services.profile.tables.history import History, counts
 from services.profile.tables.ordered import PREFIX_COLUMNS, Ordered
 from services.profile.tables.snapshots import PAST_COLUMNS, Mark, Past, Snapshots
 from services.stack.stack import Stack
@@ -321,3 +321,63 @@ async def test_the_position_of_an_instant_is_found_by_halving(world: World) -> N
     positions = await asyncio.gather(*(world.reader.position_after(partition, instant) for instant in instants))
     for instant, position in zip(instants, positions, strict=True):
         assert position == sum(1 for record in records if record.recorded_at <= instant)
+
+
+@pytest.mark.parametrize(("past", "folds"), [(False, 1), (True, 2)])
+async def test_what_several_reads_at_once_miss_is_read_and_folded_by_one_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, past: bool, folds: int
+) -> None:
+    """Snapshots; and, where what had happened is asked for of what came in no order, stretches besides."""
+    stream, history, length, readers = new_id(), world.history(), 200 * EVERY, 10
+    key = await world.key(stream)
+    await world.append(*(identified(stream, key, number, occurred_at=number * 7 % length) for number in range(length)))
+    known_at, valid_at = now_us(), length // 2
+    read, counted = world.reader.history, list[int]()
+
+    async def counting(stretches: Any, **limits: Any) -> list[Record]:
+        found = await read(stretches, **limits)
+        counted.append(len(found))
+        return found
+
+    def asked() -> Awaitable[dict[bytes, Past]]:
+        return history.past([stream], valid_at, END_OF_TIME) if past else history.known([stream], known_at)
+
+    monkeypatch.setattr(world.reader, "history", counting)
+    answers = await asyncio.gather(*(asked() for _ in range(readers)))
+    assert len({shown({stream: one[stream].held})[stream] for one in answers}) == 1
+    assert folds * (length - 2 * EVERY) <= sum(counted) <= folds * (length + readers * 2 * EVERY), (
+        "the whole once, and what is behind it"
+    )
+
+
+async def test_one_that_waits_makes_it_when_who_came_first_gives_up(world: World) -> None:
+    stream, history = new_id(), world.history()
+    key = await world.key(stream)
+    await world.append(*(identified(stream, key, number) for number in range(10 * EVERY)))
+    async with history.snapshots.making(stream):
+        second = asyncio.create_task(history.known([stream], now_us()))
+        third = asyncio.create_task(history.known([stream], now_us()))
+        done, _ = await asyncio.wait([second, third], timeout=0.2)
+        assert not done
+        second.cancel()
+    assert shown({stream: (await third)[stream].held}) == await replayed(history, [stream], now_us())
+
+
+points = st.tuples(st.integers(-1, 31) | st.just(END_OF_TIME), st.integers(0, 100))
+
+
+@settings(max_examples=settings().max_examples * 2 // 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4), min_size=1, max_size=5), points, points)
+async def test_what_counts_at_one_of_two_points_alone_is_what_a_replay_has_at_one(
+    world: World, happened: list[list[int]], one: tuple[int, int], other: tuple[int, int]
+) -> None:
+    streams, history, recorded = [new_id(), new_id()], world.history(), [now_us()]
+    for unit in happened:
+        founding = events.CustomerFounded(founding_number=1)
+        timeless = [make_entry(events.FOUNDED, streams[number % 2], new_id(), number, founding) for number in unit[:1]]
+        entries = [identified(streams[number % 2], await world.key(streams[number % 2]), number, number) for number in unit]
+        recorded.append((await world.append(*timeless, *entries))[-1].recorded_at)
+    first, second = ((valid_at, recorded[percent * (len(recorded) - 1) // 100]) for valid_at, percent in (one, other))
+    found = [record.entry.event_id for record in await history.between(streams, first, second)]
+    counted = [record.entry.event_id for record in await history.read(streams) if counts(record, *first) != counts(record, *second)]
+    assert sorted(found) == sorted(counted)

@@ -84,6 +84,15 @@ class Log:
         ]
         return sorted(found, key=lambda record: (record.partition, record.entry.stream, record.version))
 
+    async def differing(
+        self, stretches: Sequence[Stretch], one: tuple[int, int], other: tuple[int, int], timeless: Collection[str]
+    ) -> list[Record]:
+        def counts(record: Record, valid_at: int, known_at: int) -> bool:
+            happened = record.entry.occurred_at <= valid_at or record.entry.type_id in timeless
+            return happened and record.recorded_at <= known_at
+
+        return [record for record in await self.history(stretches) if counts(record, *one) != counts(record, *other)]
+
     async def of_versions(self, partition: int, stream: bytes, versions: Collection[int]) -> list[Record]:
         return [record for record in self.records if record.entry.stream == stream and record.version in versions]
 

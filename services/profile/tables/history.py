@@ -19,7 +19,7 @@ from shared.events import customer as events
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
-from shared.log.reader import BEGINNING, NEWEST
+from shared.log.reader import NEWEST
 from shared.pieces import AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
@@ -59,11 +59,10 @@ class History:
 
     async def between(self, streams: Collection[bytes], one: tuple[int, int], other: tuple[int, int]) -> list[Record]:
         """What counts at only one of two points, each (valid_at, known_at)."""
-        known = sorted((one[1], other[1]))
-        since = BEGINNING if one[0] != other[0] else known[0] + 1
-        wanted = [Stretch(partition_of(stream, self._partitions), stream) for stream in streams]
-        records = await self._reader.history(wanted, recorded_since=since, known_at=known[1])
-        return [record for record in records if counts(record, *one) != counts(record, *other)]
+        known_by_both = min(one[1], other[1])
+        alike = await self._reader.versions_by(self._placed(streams), known_by_both) if one[0] == other[0] else {}
+        wanted = [self._stretch(stream, alike.get(stream, 0) + 1, NEWEST) for stream in streams]
+        return await self._reader.differing(wanted, one, other, events.TIMELESS_IDS)
 
     async def fold(self, records: Sequence[Record], valid_at: int = END_OF_TIME) -> dict[bytes, Held]:
         """By stream; what is sealed under a key that is gone stays redacted."""
@@ -77,13 +76,36 @@ class History:
         return {stream: past.held for stream, past in (await self.known(streams, known_at)).items()}
 
     async def known(self, streams: Collection[bytes], known_at: int) -> dict[bytes, Past]:
-        """As `states`."""
+        """As `states`. What several reads at once would have to fold, one of them folds."""
         keys = await self._vault.keys(streams)
         past = await self.snapshots.newest(streams, END_OF_TIME, known_at, keys)
-        long = past.keys() if known_at < END_OF_TIME else set[bytes]()  # else the server would look at all that came later
-        lasts = await self._reader.versions_by(self._placed(long), known_at) if long else {}
+        # Else the server would look at all that came later.
+        lasts = await self._reader.versions_by(self._placed(streams), known_at) if known_at < END_OF_TIME else {}
+        long = [stream for stream in lasts.keys() & keys.keys() if self._is_due(past.get(stream), (), lasts[stream])]
+        for stream in long:
+            await self._advance_once(past, stream, known_at, keys, lasts)
+        await self._advance(past, [stream for stream in streams if stream not in long], known_at, keys, lasts)
+        return past
+
+    async def _advance_once(
+        self, past: dict[bytes, Past], stream: bytes, known_at: int, keys: Mapping[bytes, DataKey], lasts: Mapping[bytes, int]
+    ) -> None:
+        """From what others left who did so before."""
+        async with self.snapshots.making(stream):
+            past |= await self.snapshots.newest([stream], END_OF_TIME, known_at, keys)
+            await self._advance(past, [stream], known_at, keys, lasts)
+
+    async def _advance(
+        self,
+        past: dict[bytes, Past],
+        streams: Sequence[bytes],
+        known_at: int,
+        keys: Mapping[bytes, DataKey],
+        lasts: Mapping[bytes, int],
+    ) -> None:
+        """To the last version of each that was known by then; keeps the snapshots that are due."""
         wanted = [self._stretch(stream, *self._rest(stream, past, lasts)) for stream in streams]
-        records = await self._reader.history(wanted, known_at=known_at)
+        records = await self._reader.history(wanted, known_at=known_at) if wanted else []
         taken, size_bytes = list[Snapshot](), 0
         for stream, own in _by_stream(records):
             if stream not in keys:  # no snapshot is due
@@ -99,7 +121,6 @@ class History:
             if len(streams) > 1:
                 await asyncio.sleep(0)
         await self.snapshots.keep(taken)
-        return past
 
     async def past(self, streams: Collection[bytes], valid_at: int, known_at: int) -> dict[bytes, Past]:
         """As `fold` of `read` would give them. Streams of which nothing was known by then are absent."""
@@ -111,7 +132,8 @@ class History:
         if cold := [
             stream for stream in lasts.keys() & keys.keys() if self._is_due(past.get(stream), marks[stream], lasts[stream])
         ]:
-            await self.known(cold, known_at)  # leaves what this read and the next ones go by
+            for stream in cold:  # leaves what this read and the next ones go by
+                await self._advance_once({}, stream, known_at, keys, lasts)
             past, marks = await self._kept(streams, valid_at, known_at, keys)
         ends = {stream: past[stream].held.version if stream in past else 0 for stream in lasts}  # what is behind them is to be read
         parts = await self._parts.of(self._out_of_order(marks, valid_at), valid_at, keys)

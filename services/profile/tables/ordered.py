@@ -5,6 +5,7 @@ Kept are, after every so many events of that order, their state and which events
 they are: what doesn't fit is ignored, and made by the read that misses it.
 """
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
@@ -14,6 +15,7 @@ import msgspec
 from services.profile.domain.joining import whole_of
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, State, is_kept_for
+from services.profile.tables.making_once import MakingOnce
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Past
 from shared.events.catalogue import encode
 from shared.ids import partition_of
@@ -85,12 +87,17 @@ class Ordered:
         self.every = (snapshot_every + 1) // 2  # events of a block: some are read of each stretch, of snapshots of one only
         self._keeping = PLAIN
         self._fold = fold_digest(PLAIN)
+        self._making = MakingOnce()
 
     def of(self, keeping: Keeping) -> Self:
         """Those that were made by a fold that keeps this."""
         others = copy(self)
         others._keeping, others._fold = keeping, fold_digest(keeping)
         return others
+
+    def making(self, place: Place) -> asyncio.Lock:
+        """By one read at a time."""
+        return self._making.turn((place, self._fold))
 
     @property
     def shortest(self) -> int:

@@ -27,9 +27,14 @@ class Parts:
         parts: dict[bytes, list[Part]] = {}
         found = await self._ordered.parts(places, valid_at, keys) if places else {}
         for place in places:
-            part = found.get(place) or await self._put_in_order(place, valid_at, keys[place.stream])
+            part = found.get(place) or await self._made(place, valid_at, keys)
             parts.setdefault(place.stream, []).append(part)
         return parts
+
+    async def _made(self, place: Place, valid_at: int, keys: Mapping[bytes, DataKey]) -> Part:
+        async with self._ordered.making(place):
+            found = await self._ordered.parts([place], valid_at, keys)
+            return found.get(place) or await self._put_in_order(place, valid_at, keys[place.stream])
 
     async def _put_in_order(self, place: Place, valid_at: int, key: DataKey) -> Part:
         """Leaves what the next read goes by."""

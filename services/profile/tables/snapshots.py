@@ -5,6 +5,7 @@ happened before. Table `snapshots`. A cache and never the truth: each is sealed 
 fold that made it, its version and what it keeps; one that doesn't fit is ignored and the stream is replayed from its beginning.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
@@ -13,6 +14,7 @@ import msgspec
 
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
 from services.profile.domain.state import Held, State, is_kept_for
+from services.profile.tables.making_once import MakingOnce
 from shared.events.catalogue import encode
 from shared.events.customer import TIMELESS_IDS
 from shared.ids import partition_of
@@ -82,12 +84,17 @@ class Snapshots:
         self.every = every
         self._keeping = PLAIN
         self._fold = fold_digest(PLAIN)
+        self._making = MakingOnce()
 
     def of(self, keeping: Keeping) -> Self:
         """Those that were made by a fold that keeps this."""
         others = copy(self)
         others._keeping, others._fold = keeping, fold_digest(keeping)
         return others
+
+    def making(self, stream: bytes) -> asyncio.Lock:
+        """By one read at a time."""
+        return self._making.turn((stream, self._fold))
 
     def is_due(self, version: int) -> bool:
         return version % self.every == 0
