@@ -8,7 +8,7 @@ from services.profile.domain.decided import KnownDecision
 from services.profile.domain.disclosure import Disclosure
 from services.profile.domain.policy import Change, decisions_under, purpose_under
 from services.profile.domain.state import Held
-from services.profile.enforcement import depends_on_the_person
+from services.profile.enforcement import asks_the_person, depends_on_the_person
 from services.profile.tables.consents import Consents
 from services.profile.trails import Trails
 from shared.consent_rule import ALLOWED_BY_LAW, judge
@@ -141,6 +141,6 @@ def _unreadable(read: Disclosure, held: Mapping[bytes, Held], purpose: PurposeDe
         return refusal.reason
     except WrongState as refusal:
         # What is left of who was erased is told by some calls, for purposes that needn't ask: then as it was.
-        left = not depends_on_the_person(purpose) and read.given.terms.outcome in GIVEN
+        left = not asks_the_person(purpose) and read.given.terms.outcome in GIVEN
         return "" if left else refusal.reason
     return ""
