@@ -1,6 +1,7 @@
 """What is permitted: of any number of people at once, and every border is crossed once for all of them."""
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -82,9 +83,9 @@ class Checks:
         Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
         """
         instant = await self.settled(instant)
-        known = await self.purpose(purpose, instant)
+        known, persons = await asyncio.gather(self.purpose(purpose, instant), self._persons_of(named, instant.known_at))
         sha256, found = hash_of(known.event), list[Checked | CustomerError]()
-        for brief in await self.briefs(known.event, named, instant):
+        for brief in await self._briefs(known.event, named, persons, instant):
             if isinstance(brief, CustomerError):
                 found.append(brief)
             else:
@@ -104,7 +105,15 @@ class Checks:
         self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], instant: Instant
     ) -> list[Brief | CustomerError]:
         """Of each who is named what is judged, in their order; what is refused already stays so. The instant is settled."""
-        persons = await self._persons_of({one for one in named if not isinstance(one, CustomerError)}, instant.known_at)
+        return await self._briefs(purpose, named, await self._persons_of(named, instant.known_at), instant)
+
+    async def _briefs(
+        self,
+        purpose: PurposeDefined,
+        named: Sequence[Named | CustomerError],
+        persons: Mapping[Named, Person | CustomerError],
+        instant: Instant,
+    ) -> list[Brief | CustomerError]:
         hashes = {value_hash for one in persons.values() if not isinstance(one, CustomerError) for value_hash in one.bonds}
         decisions = await self._decisions.bearing_on(purpose.name, hashes, instant) if hashes else {}
         at, found = self._log.at(instant), list[Brief | CustomerError]()
@@ -119,8 +128,9 @@ class Checks:
                 found.append(Brief(one, person.core, case, theirs))
         return found
 
-    async def _persons_of(self, named: Collection[Named], known_at: int) -> dict[Named, Person | CustomerError]:
+    async def _persons_of(self, each: Sequence[Named | CustomerError], known_at: int) -> dict[Named, Person | CustomerError]:
         """Of each who is named the identifiers that are theirs as it was known then, or why nothing is told of them."""
+        named = {one for one in each if not isinstance(one, CustomerError)}
         by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
         owners = await self._persons.customers_of(by_hash, known_at) if by_hash else {}
         asked = [one for one in named if not isinstance(one, ByIdentifier)]
