@@ -1,4 +1,5 @@
-"""Consent: what a check takes, how soon a withdrawal holds, and what it costs a read that a person could forbid it."""
+"""Consent: what a check takes, how soon a withdrawal holds, and what it costs a read that a person could forbid it, and that it is
+written down."""
 
 import asyncio
 import statistics
@@ -18,6 +19,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from benchmarks.harness import Part, Result
 from benchmarks.loading import Asked, load
+from benchmarks.recorded_reads import recorded
 from services.stack import ports
 from services.stack.stack import Stack
 from tests.e2e.client import DEADLINE_S, Platform, by_identifier
@@ -39,7 +41,7 @@ CONSENTED, BY_LAW = "by_consent", "by_law"
 async def measure(stack: Stack) -> list[Result]:
     results = []
     await asyncio.to_thread(_fifty_traits, stack)
-    for part in (_checks(stack), _withdrawals(stack), _filtered(stack)):
+    for part in (_checks(stack), _withdrawals(stack), _filtered(stack), recorded(_read_by_consent)):
         async for result in part:
             print(f"  {result.name} {result.value:.5g} {result.unit}", flush=True)
             results.append(result)
@@ -136,15 +138,7 @@ async def _is_read(profiles: Any) -> bool:
 async def _filtered(stack: Stack) -> AsyncIterator[Result]:
     """The same bytes for a purpose that a person can forbid and for one that nobody can."""
     cpu = Part("us", ROUNDS)
-    asked = {
-        name: Asked(
-            stack.endpoints.profile,
-            GET_PROFILE,
-            profile_pb2.GetProfileRequest(customer=by_identifier("user_id", PERSON), purpose=name),
-            _pid(stack, "profile"),
-        )
-        for name in (BY_LAW, CONSENTED)
-    }
+    asked = {name: _read(stack, name) for name in (BY_LAW, CONSENTED)}
 
     async def cpu_of(name: str) -> float:
         return (await load(asked[name], LOAD_S)).cpu_us
@@ -156,6 +150,16 @@ async def _filtered(stack: Stack) -> AsyncIterator[Result]:
     result = cpu.result(CONSENTED, BY_LAW)
     result.target, result.met = "ratio <= 1.15", (result.ratio or 0) <= 1.15
     yield result
+
+
+def _read(stack: Stack, purpose: str) -> Asked:
+    request = profile_pb2.GetProfileRequest(customer=by_identifier("user_id", PERSON), purpose=purpose)
+    return Asked(stack.endpoints.profile, GET_PROFILE, request, _pid(stack, "profile"))
+
+
+def _read_by_consent(stack: Stack) -> Asked:
+    _fifty_traits(stack)
+    return _read(stack, CONSENTED)
 
 
 def _pid(stack: Stack, service: str) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,8 @@ SERVERS = ("postgres", "nats")
 class Stack:
     """Servers and services as children of this process. Use as a context manager, or call start and stop.
 
-    `services` limits which of the services run; with () there are NATS, PostgreSQL and the migrated databases alone.
+    `services` limits which of the services run; with () there are NATS, PostgreSQL and the migrated databases alone. `modules` are run
+    in place of some, by the names of these.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Stack:
         services: Sequence[str] = SERVICES,
         console: Console | None = None,
         auth: settings.StackAuth = "none",
+        modules: Mapping[str, str] | None = None,
     ) -> None:
         self.data_directory = Path(data_directory).absolute()
         self.services = tuple(services)
         self.console = console or Console()
         self._prefer_defaults = default_ports
         self._auth = auth
+        self._modules = modules or {}
         self._endpoints_file = self.data_directory / "endpoints.json"
         self._cleanup = contextlib.ExitStack()
 
@@ -208,7 +211,7 @@ class Stack:
     def _service_program(self, name: str) -> Program:
         return Program(
             name=name,
-            command=(sys.executable, "-m", f"services.{name}"),
+            command=(sys.executable, "-m", self._modules.get(name, f"services.{name}")),
             environment=settings.whole_environment(self.environment_of(name)),
         )
 
