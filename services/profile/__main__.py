@@ -102,6 +102,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await parts.lease.leave()
         replayer.close()
         await client.close()
+        await disclosures.log.close()
         await asyncio.gather(pool.close(), disclosed_pool.close(), vault_pool.close())
 
 

@@ -1,7 +1,7 @@
 """Writes down what is read, before it is answered. What many calls read while a unit is being written becomes the next unit.
 
-A call that comes while nothing is being written is written down at once. Under load a unit begins no earlier than GATHER_S after the
-one before: each costs the process and the database as much as some ten reads, however many it holds.
+A call that comes while nothing is being written is written down at once. The more this process has to do, the longer after the one
+before a unit begins: each costs the process and the database as much as some reads, however many it holds.
 """
 
 import asyncio
@@ -15,7 +15,9 @@ from shared.errors import CustomerError, LimitExceeded, Unavailable
 from shared.instants import Clock
 from shared.telemetry import DISCLOSURES, logger
 
-GATHER_S: Final = 0.004
+GATHER_S: Final = 0.004  # at most, where every read waits for the others anyway
+AT_EASE: Final = 0.75  # of a core that this thread takes; up to there nothing is gathered
+AT_WORK: Final = 1.0  # here all that comes in GATHER_S
 UNIT_READS: Final = 2_000  # some hundred bytes each
 WAITING_READS: Final = 50_000  # more than there may be calls; a call of many customers has some hundred
 
@@ -32,6 +34,23 @@ class Call(NamedTuple):
     request_id: str = ""
 
 
+def gathering_s(busy: float) -> float:
+    """From the beginning of a unit to that of the next, by the share of its time that this thread was at work before."""
+    return GATHER_S * min(1.0, max(0.0, (busy - AT_EASE) / (AT_WORK - AT_EASE)))
+
+
+class _Share:
+    """Of the time since it was asked before that this thread was at work."""
+
+    def __init__(self) -> None:
+        self._at, self._worked = time.monotonic(), time.thread_time()
+
+    def busy(self, now: float) -> float:
+        passed, worked = now - self._at, time.thread_time() - self._worked
+        self._at, self._worked = now, self._worked + worked
+        return worked / passed if passed > 0 else 0.0
+
+
 class Disclosing:
     """`write` makes disclosures durable. Raises CustomerError: then none of them is."""
 
@@ -40,6 +59,7 @@ class Disclosing:
         self._clock = clock
         self._waiting: deque[tuple[Disclosure, asyncio.Future[None]]] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._share = _Share()
 
     def one(self, given: Given, call: Call) -> Awaitable[None]:
         """Wait for it before the answer goes out. Raises LimitExceeded (OVERLOADED), and when it is waited for what `write` does."""
@@ -62,8 +82,9 @@ class Disclosing:
         try:
             while self._waiting:
                 began = time.monotonic()
+                busy = self._share.busy(began)
                 await self._unit([self._waiting.popleft() for _ in range(min(len(self._waiting), UNIT_READS))])
-                if self._waiting and (rest := began + GATHER_S - time.monotonic()) > 0:
+                if self._waiting and (rest := began + gathering_s(busy) - time.monotonic()) > 0:
                     await asyncio.sleep(rest)
         finally:
             self._writing = None

@@ -33,18 +33,14 @@ def count_miss(told: Exception) -> None:
 def caller_of(context: Any) -> str:
     """The caller that was let in. Where everybody is: the name that it gives itself, if it is one that may be written down; else that
     nobody knows."""
-    if (entered := ENTERED.get()) is not None:
-        return entered.name
-    return _given(context, CALLER_KEY) or UNAUTHENTICATED
+    return named_by(context)[0]
 
 
-def request_id_of(context: Any) -> str:
-    """What the caller calls this call; empty where it doesn't say, or nothing that may be written down."""
-    return _given(context, REQUEST_ID_KEY)
-
-
-def _given(context: Any, wanted: str) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == wanted:
-            return value if isinstance(value, str) and SANE.fullmatch(value) else ""
-    return ""
+def named_by(context: Any) -> tuple[str, str]:
+    """The caller, and what it calls this call: empty where it doesn't say, or nothing that may be written down."""
+    given = {CALLER_KEY: "", REQUEST_ID_KEY: ""}
+    for key, value in context.invocation_metadata() or ():  # made anew each time it is asked for
+        if given.get(key) == "" and isinstance(value, str) and SANE.fullmatch(value):
+            given[key] = value
+    entered = ENTERED.get()
+    return (given[CALLER_KEY] or UNAUTHENTICATED) if entered is None else entered.name, given[REQUEST_ID_KEY]

@@ -170,13 +170,20 @@ def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
 
 
 def _ready_or(find: FindReady, call: Callable[[Any, Any], Awaitable[Any]], write: Any, method: str) -> Any:
+    """What is ready goes by the edge only when it fails: by it, each would take some microseconds more."""
+    seconds = RPC_SECONDS.labels(method, "OK")
+
     async def answer(request: bytes, context: Any) -> bytes:
-        if (coming := find(request, context)) is not None:
-            async with _edge_of(context, method):
-                found = await coming
-            if found is not None:
-                return found
-        return write(await call(request, context))  # type: ignore[no-any-return]
+        started = time.perf_counter()
+        try:
+            found = None if (coming := find(request, context)) is None else await coming
+        except BaseException as error:
+            async with _edge_of(context, method, started):
+                raise error from None
+        if found is None:
+            return write(await call(request, context))  # type: ignore[no-any-return]
+        seconds.observe(time.perf_counter() - started)
+        return found
 
     return answer
 
@@ -219,9 +226,9 @@ def _stream(call: Callable[[Any, Any], AsyncGenerator[Any, None]], method: str) 
 
 
 @asynccontextmanager
-async def _edge_of(context: Any, method: str) -> AsyncIterator[None]:
+async def _edge_of(context: Any, method: str, since: float | None = None) -> AsyncIterator[None]:
     """Times one call, and tells the caller what it raises."""
-    started, code = time.perf_counter(), "OK"
+    started, code = time.perf_counter() if since is None else since, "OK"
     try:
         yield
     except asyncio.CancelledError:

@@ -94,6 +94,7 @@ class Inside:
         await self._server.stop()
         self._replayer.close()
         await self._client.close()
+        await self.disclosures.log.close()
         for pool in self._pools:
             await pool.close()
 

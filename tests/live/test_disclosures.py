@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import grpc
 import msgspec
 import pytest
@@ -13,14 +14,18 @@ from c360.profile.v1 import disclosure_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from services.profile.domain.disclosure import Disclosure, Given
 from services.stack.stack import Stack
-from shared.events.disclosures import DisclosuresRecorded
+from shared.events.disclosures import DisclosuresRecorded, Terms
 from shared.ids import to_text
 from shared.instants import from_timestamp, now_us
+from shared.log.merkle import root_of_leaves
 from shared.rpc.errors import reason_of
 from tests.live.inside import Inside, erased, founded, identified, merged
 from tests.live.test_ready import EMAIL, Shown
 from tests.properties.people_read import overlay
+
+PATIENCE_S = 30.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -75,6 +80,28 @@ async def test_every_read_is_told_latest_first_also_one_that_stood_ready(shown: 
 async def test_many_reads_at_once_are_all_there(shown: Shown) -> None:
     await asyncio.gather(*(read(shown, f"caller-{number}") for number in range(200)))
     assert {one.caller for one in await who_read(shown)} == {f"caller-{number}" for number in range(200)}
+
+
+async def test_after_its_session_was_ended_what_is_read_is_written_down_in_another(shown: Shown, servers: Stack) -> None:
+    assert await read(shown, "before") == ""
+    admin = await asyncpg.connect(servers.admin_url)
+    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'c360 disclosures'")
+    await admin.close()
+    async with asyncio.timeout(PATIENCE_S):
+        while told := await read(shown, "after"):
+            assert told == "DISCLOSURE_NOT_RECORDED"
+    assert [one.caller for one in await who_read(shown)][::-1] == ["before", "after"]
+
+
+async def test_nodes_of_the_tree_are_kept_with_the_event_that_completes_them(shown: Shown, servers: Stack) -> None:
+    terms = Terms("GetProfile", "news", 1, bytes(32), "consent", "permit")
+    for number in range(2**8 + 1):
+        await shown.inside.disclosures.log.write([Disclosure(Given(terms, (shown.stream,)), "shop", number)])
+    admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
+    leaves = await admin.fetch("SELECT leaf FROM disclosures.events ORDER BY pos LIMIT 256")
+    nodes = await admin.fetch("SELECT height, number, hash FROM disclosures.merkle_nodes")
+    await admin.close()
+    assert [tuple(node) for node in nodes] == [(8, 0, root_of_leaves(row["leaf"] for row in leaves))]
 
 
 async def test_a_refusal_is_told_with_its_reason_and_what_it_rests_on(shown: Shown) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.disclosing import Call, Disclosing
+from services.profile.disclosing import GATHER_S, Call, Disclosing, gathering_s
 from services.profile.domain.disclosure import OTHER, Disclosure, Given, packed, plain, unpacked, withheld_names
 from shared.errors import Unavailable
 from shared.events.catalogue import encode
@@ -129,3 +129,9 @@ def test_a_read_that_can_not_be_written_down_fails() -> None:
     with pytest.raises(Unavailable) as refused:
         asyncio.run(fail())
     assert refused.value.reason == "DISCLOSURE_NOT_RECORDED"
+
+
+@given(st.floats(0, 2), st.floats(0, 2))
+def test_the_more_there_is_to_do_the_longer_is_gathered(one: float, other: float) -> None:
+    assert gathering_s(min(one, other)) <= gathering_s(max(one, other))
+    assert 0 == gathering_s(0) <= gathering_s(one) <= gathering_s(1) == GATHER_S

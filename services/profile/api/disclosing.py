@@ -35,13 +35,13 @@ from services.profile.watches import Look
 from shared.errors import NotPermitted, Unavailable
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
-from shared.rpc.callers import caller_of, request_id_of
+from shared.rpc.callers import named_by
 
 Item = TypeVar("Item")
 
 
 def call_of(name: str, context: Any) -> Call:
-    return Call(name, caller_of(context), request_id_of(context))
+    return Call(name, *named_by(context))
 
 
 def shown_of(message: pb.Profile, profile: Profile, instant: Instant = NOW, tag: str = "", mask: Collection[str] = ()) -> Shown:

@@ -21,10 +21,7 @@ PARTITION: Final = 0  # the only one
 TRIES: Final = 5  # of a unit, each after another process has written: it takes some milliseconds to claim, and as many to write
 NOTHING: Final = DisclosuresRecorded(callers=(), terms=(), given=(), reads=())
 VIEWS: Final = [
-    f"""{name} AS (
-        INSERT INTO {table} SELECT one, ${FIRST_OF_VIEWS + 2} FROM unnest(${place}::bytea[]) AS one
-        WHERE (SELECT count(*) FROM moved) = cardinality($1)
-    )"""  # noqa: S608
+    f"{name} AS (INSERT INTO {table} SELECT one, $2 FROM moved, unnest(${place}::bytea[]) AS one)"  # noqa: S608
     for name, table, place in (("of_customers", "disclosed", FIRST_OF_VIEWS), ("of_decisions", "justified", FIRST_OF_VIEWS + 1))
 ]
 
@@ -37,7 +34,7 @@ class DisclosureLog:
         self._pool = pool
         self._clock = clock
         self._new_id = new_id
-        self._writer = AtOnce(pool, [PARTITION], clock, VIEWS, self._indexed)
+        self._writer = AtOnce(pool, PARTITION, clock, VIEWS, self._indexed)
         self._claimed = False
         self._under_way = NOTHING
 
@@ -67,6 +64,10 @@ class DisclosureLog:
         version = self._writer.heads[PARTITION].next_pos + 1  # there is one stream
         await self._writer.append([Versioned(PARTITION, version, entry)], {})
 
+    async def close(self) -> None:
+        """When nothing is written any more; its pool can be closed afterwards."""
+        await self._writer.close()
+
     async def of_customers(self, customers: Collection[bytes], before: int, limit: int) -> list[Record]:
         """The newest events before a position in which something stands about any of these, newest first."""
         return await self._found("disclosed WHERE customer", customers, before, limit)
@@ -92,11 +93,10 @@ class DisclosureLog:
         )
         return [to_record(row) for row in rows]
 
-    def _indexed(self, records: Sequence[Record]) -> list[Any]:
-        """Of the one event that a unit has."""
+    def _indexed(self, _: Record) -> list[Any]:
         given = self._under_way.given
         members, evidence = {one for some in given for one in some.members}, {one for some in given for one in some.evidence}
-        return [sorted(members), sorted(evidence), records[0].pos]
+        return [sorted(members), sorted(evidence)]
 
     async def _found(self, which: str, ids: Collection[bytes], before: int, limit: int) -> list[Record]:
         rows = await self._pool.fetch(
