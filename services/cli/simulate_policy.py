@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,13 +11,10 @@ from services.cli.errors import Misused
 from services.cli.instants import format_instant
 from services.cli.options import MOST, AsJson, parsed_by
 from services.cli.policy_changes import parse_change
+from services.cli.read_summaries import streamed, summary_facts
 from services.cli.who_read import SHOWN_FIELDS, Since, Until
 
-if TYPE_CHECKING:
-    from c360.profile.v1 import policy_pb2
-
 SHOWN_READS = 20
-SHOWN_NAMES = 8  # of callers, purposes and reasons, for eyes
 
 Changes = Annotated[
     list[Any] | None,
@@ -59,7 +55,7 @@ def simulate(
       c360 audit simulate --if "marketing invalid since 2026-03-01"
       c360 audit simulate --if "marketing expires-after-days=365" --if "marketing double-opt-in since -90d" --since -90d --json
     """
-    from c360.profile.v1 import policy_pb2
+    from c360.profile.v1 import policy_pb2, policy_pb2_grpc
 
     from services.cli import messages
     from services.cli.telling import telling
@@ -77,7 +73,7 @@ def simulate(
     at_most = limit if limit is not None else MOST if as_json else SHOWN_READS
     shown, listed, report = list[Any](), 0, None
     with telling("judging again") as teller:
-        for answer in _answers(request):
+        for answer in streamed(policy_pb2_grpc.PolicyServiceStub, "SimulatePolicy", request):
             for one in answer.reads[: max(at_most - listed, 0)]:
                 listed += 1
                 if as_json:
@@ -91,20 +87,6 @@ def simulate(
         render.line({"report": messages.plain(report)})
     else:
         _show(shown, messages.plain(report))
-
-
-def _answers(request: policy_pb2.SimulatePolicyRequest) -> Iterator[policy_pb2.SimulatePolicyResponse]:
-    """Without a deadline: how long it takes depends on how much was read."""
-    from c360.profile.v1 import policy_pb2_grpc
-
-    from services.cli.client import connect
-
-    with connect("profile") as channel:
-        call = policy_pb2_grpc.PolicyServiceStub(channel).SimulatePolicy(request)
-        try:
-            yield from call
-        finally:
-            call.cancel()
 
 
 def _show(reads: list[Any], report: dict[str, Any]) -> None:
@@ -131,23 +113,6 @@ SUMMARIES = (("unlawful", "unlawful"), ("partly unlawful", "partly_unlawful"), (
 def unreproduced(report: dict[str, Any]) -> str:
     count, examples = report["unreproduced_count"], ", ".join(report["unreproduced_ids"])
     return f"{count}, such as {examples}: what they went by is gone" if count else ""
-
-
-def summary_facts(title: str, told: dict[str, Any]) -> list[tuple[str, str]]:
-    """Of what several reads amount to, for eyes."""
-    if not told["read_count"]:
-        return [(title, "none")]
-    customers = f"{'more than ' if told['more_customers'] else ''}{told['customer_count']:,}"
-    return [
-        (title, f"{told['read_count']:,} reads of {customers} customers"),
-        ("  from, to", f"{told['first_time']}, {told['last_time']}"),
-        *((f"  by {kind}", _counts(told[f"{kind}s"])) for kind in ("purpose", "caller", "reason")),
-    ]
-
-
-def _counts(named: list[dict[str, Any]]) -> str:
-    more = f" and {len(named) - SHOWN_NAMES} more" if len(named) > SHOWN_NAMES else ""
-    return ", ".join(f"{one['name']} {one['count']:,}" for one in named[:SHOWN_NAMES]) + more
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import render
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, PersonRef, TimeoutS, instant_parser
+from services.cli import notation, render
+from services.cli.errors import Misused
+from services.cli.instants import format_instant
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, TimeoutS, instant_parser, parsed_by
 
 if TYPE_CHECKING:
     from c360.profile.v1 import disclosure_pb2
 
+EXPOSURE_COLUMNS = ("read", "caller", "purpose", "fields", "outcome", "decided", "taken down", "disclosure")
 SHOWN_FIELDS = 6  # of a read, for eyes
 
+OfWhom = Annotated[
+    notation.Person | None,
+    typer.Argument(
+        metavar="[PERSON]",
+        parser=parsed_by(notation.parse_person),
+        help="A customer id, or namespace:value such as email:ann@example.com. Default: everybody.",
+    ),
+]
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="How many reads to show, latest first.")]
 Since = Annotated[
     datetime | None,
@@ -33,7 +44,7 @@ Until = Annotated[
 
 
 def who_read(
-    person: PersonRef,
+    person: OfWhom = None,
     *,
     caller: Annotated[str, typer.Option(help="Only reads by this caller.")] = "",
     purpose: Annotated[str, typer.Option(help="Only reads for this purpose.")] = "",
@@ -45,19 +56,21 @@ def who_read(
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
     """List who read what of a customer, for which purpose and on what basis: also who was refused, and reads of whoever is one with her now.
+    Without a PERSON: of everybody.
 
     Names of fields, never values. Of whoever was erased, by her id. With --json: one line each.
 
     Examples:
       c360 audit who-read email:ann@example.com
       c360 audit who-read email:ann@example.com --purpose marketing --since -30d
+      c360 audit who-read --caller newsletter --field email --since -1d
     """
     from c360.profile.v1 import disclosure_pb2
 
     from services.cli import messages
 
     request = disclosure_pb2.WhoReadRequest(
-        customer=messages.customer_ref(person),
+        customer=messages.customer_ref(person) if person else None,
         caller=caller,
         purpose=purpose,
         field=field,
@@ -84,23 +97,34 @@ def uses(
 
 
 def exposures(
-    person: PersonRef,
+    person: OfWhom = None,
     *,
     purpose: Annotated[str, typer.Option(help="Only reads for this purpose.")] = "",
     since: Since = None,
+    until: Until = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
     """List what was given out of a customer after she had forbidden it, because the denial wasn't known or enforced yet.
 
-    With --json: one line each.
+    Without a PERSON: of everybody, oldest first, with what it amounts to; it takes as long as there are reads, however short --timeout is.
+    With --json: one line each, and of everybody a last one with the summary.
+
+    Examples:
+      c360 audit exposures email:ann@example.com
+      c360 audit exposures --since -30d --purpose marketing
     """
     from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
 
     from services.cli import messages, paging
     from services.cli.client import connect
 
+    if person is None:
+        report_exposures(purpose, since, until, limit, as_json)
+        return
+    if until is not None:
+        raise Misused("PERSON_GIVEN", "--until is for everybody's exposures; leave PERSON out")
     whose, then = messages.customer_ref(person), messages.timestamp(since)
     request = disclosure_pb2.ListExposuresRequest(customer=whose, purpose=purpose, since_time=then)
     with connect("profile") as channel:
@@ -110,8 +134,7 @@ def exposures(
         for one in found:
             render.line(one)
         return
-    columns = ("read", "caller", "purpose", "fields", "outcome", "decided", "taken down", "disclosure")
-    render.table("Exposures", columns, map(_exposure_row, found))
+    render.table("Exposures", EXPOSURE_COLUMNS, map(exposure_row, found))
 
 
 def re_derive(
@@ -151,9 +174,41 @@ def re_derive(
         raise typer.Exit(1)
 
 
-def _exposure_row(one: dict[str, Any]) -> tuple[str, ...]:
+def exposure_row(one: dict[str, Any]) -> tuple[str, ...]:
     read = _row(one["disclosure"])
     return (*read[:2], read[3], read[5], one["outcome"], one["decide_time"], one["record_time"], read[6])
+
+
+def report_exposures(purpose: str, since: datetime | None, until: datetime | None, limit: int, as_json: bool) -> None:
+    from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
+
+    from services.cli import messages, paging
+    from services.cli.read_summaries import streamed, summary_facts
+    from services.cli.telling import telling
+
+    if since and until and since > until:
+        raise Misused("INTERVAL_INVALID", f"--since {format_instant(since)} is later than --until {format_instant(until)}")
+    request = disclosure_pb2.ReportExposuresRequest(
+        purpose=purpose, since_time=messages.timestamp(since), until_time=messages.timestamp(until)
+    )
+    shown, summary = list[Any](), None
+    with telling("looking for exposures") as teller:
+        for answer in streamed(disclosure_pb2_grpc.DisclosureServiceStub, "ReportExposures", request):
+            for one in answer.exposures[: max(limit - len(shown), 0)]:
+                shown.append(messages.plain(one))
+                if as_json:
+                    render.line(shown[-1])
+            summary = answer.summary if answer.HasField("summary") else summary
+            teller.tell(answer.done_events / (answer.total_events or 1), f"{answer.read_count:,} reads")
+    assert summary is not None, "the last message has it"
+    told = messages.plain(summary)
+    if as_json:
+        render.line({"summary": told})
+        return
+    render.table("Exposures", EXPOSURE_COLUMNS, map(exposure_row, shown))
+    render.facts(summary_facts("exposed", told))
+    if summary.read_count > len(shown):
+        render.note(paging.MORE)
 
 
 def _show(method: str, request: Any, limit: int, as_json: bool, timeout_s: float) -> None:

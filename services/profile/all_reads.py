@@ -8,13 +8,11 @@ import msgspec
 
 from services.profile.domain.disclosure import unpacked
 from services.profile.tables.disclosures import PARTITION, DisclosureLog
-from services.profile.who_read import Placed, Wanted
-from shared.instants import END_OF_TIME, SECOND
+from services.profile.who_read import Placed, Wanted, written_by
 from shared.log import LogReader, Record
 
 EVENTS_AT_ONCE: Final = 100  # of the log, at up to 2,000 reads of some hundred bytes
 READS_AT_ONCE: Final = 1_000  # are judged together
-LATEST: Final = 3_600 * SECOND  # after it was made an answer is written down, or was given up long ago
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -33,7 +31,7 @@ class AllReads:
     async def stretches(self, wanted: Wanted, customers: Collection[bytes] = ()) -> AsyncGenerator[Stretch, None]:
         """Those that are wanted, and are about one of these customers, if any are named. There is a last one that is done, be there no reads."""
         first = await self._reader.position_after(PARTITION, max(wanted.since, 0) - 1)  # a read is written down after it was made
-        last = await self._reader.position_after(PARTITION, min(wanted.until, END_OF_TIME - LATEST) + LATEST)
+        last = await self._reader.position_after(PARTITION, written_by(wanted.until))
         at, total, members = first, max(last - first, 0), set(customers)
         while records := await self._log.between(at, last, EVENTS_AT_ONCE, members):
             at = records[-1].pos + 1

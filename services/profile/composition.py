@@ -23,7 +23,7 @@ from services.profile.disclosing import Disclosing
 from services.profile.domain.state import Held
 from services.profile.explaining import Explaining
 from services.profile.exports import Exports
-from services.profile.exposures import Exposures
+from services.profile.exposures import Exposures, Source
 from services.profile.follow import ConsentFollower
 from services.profile.hub import Hub
 from services.profile.judging_again import JudgingAgain
@@ -35,6 +35,7 @@ from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.owners import Owners
 from services.profile.past_members import PastMembers
+from services.profile.permission import Permission
 from services.profile.policies import Policies
 from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
@@ -148,12 +149,14 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
 
     who_read, consents, reader = WhoRead(log, parts.held), Consents(pool, settings.partitions), LogReader(pool)
     all_reads = AllReads(log, LogReader(disclosed))
+    unkept = Permission(LoadingCache(consents.decisions, 0), parts.profiles.permission.lease_holds, now_us)
+    everybody = Source(LoadingCache(parts.states.load, 0), unkept.decisions)
     return Disclosures(
         disclosing=disclosing,
         disclosed=Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known),
         log=log,
         who_read=who_read,
-        exposures=Exposures(who_read, parts.profiles, parts.held, decisions),
+        exposures=Exposures(who_read, parts.profiles, Source(parts.held, decisions), all_reads, everybody),
         policies=Policies(all_reads, JudgingAgain(Trails(reader, settings.partitions), consents), consents),
         rederive=partial(Rederiving, parts.profiles, consents, decisions, reader),
     )

@@ -11,11 +11,12 @@ from services.profile.clusters import joined
 from services.profile.domain.disclosure import Disclosure, unpacked
 from services.profile.domain.state import Held
 from services.profile.tables.disclosures import DisclosureLog
-from shared.instants import END_OF_TIME
+from shared.instants import END_OF_TIME, SECOND
 from shared.log import Record
 from shared.log.reader import BEGINNING_OF_TIME
 
 EVENTS_AT_MOST: Final = 100  # that are opened for a page; each may hold 2,000 reads, some milliseconds
+LATEST: Final = 3_600 * SECOND  # after it was made an answer is written down, or was given up long ago
 NEWEST: Final = 2**63 - 1
 
 Place = tuple[int, int]  # of an event in the log, and of a read in it
@@ -45,6 +46,11 @@ class Wanted(msgspec.Struct, frozen=True):
         )
 
 
+def written_by(until: int) -> int:
+    """When what was read before then was written down, or never."""
+    return min(until, END_OF_TIME - LATEST) + LATEST
+
+
 class Stretch(NamedTuple):
     """A part of a list, and the place that it goes on behind; None at its end. It may be empty and still go on."""
 
@@ -67,6 +73,12 @@ class WhoRead:
 
         # What is read is recorded later: where events of before `since` come, no read of then follows.
         return await _stretch([one for one in records if one.recorded_at >= wanted.since], takes, before, limit)
+
+    async def of_all(self, wanted: Wanted, before: Place | None, limit: int) -> Stretch:
+        """Of everybody."""
+        end = _end(before) if before else await self._log.end_by(written_by(wanted.until))
+        records = await self._log.newest(end, EVENTS_AT_MOST)
+        return await _stretch([one for one in records if one.recorded_at >= wanted.since], wanted.takes, before, limit)
 
     async def at(self, place: Place) -> Placed | None:
         record = await self._log.at(place[0])

@@ -62,7 +62,7 @@ _ADMINISTER: Final[dict[str, tuple[str, ...]]] = {
     "c360.profile.v1.ProfileRulesService": ("SimulateRules", "ActivateRules"),
 }
 _AUDIT: Final[dict[str, tuple[str, ...]]] = {
-    "c360.profile.v1.DisclosureService": ("WhoRead", "ListUses", "ListExposures", "RederiveDisclosure"),
+    "c360.profile.v1.DisclosureService": ("WhoRead", "ListUses", "ListExposures", "ReportExposures", "RederiveDisclosure"),
     "c360.profile.v1.PolicyService": ("SimulatePolicy",),
     "c360.log.v1.LogService": (
         "ListPartitions",

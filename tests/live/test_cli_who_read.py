@@ -21,6 +21,12 @@ def test_who_read_is_told_with_the_decision_that_it_follows_from(audited: Audite
     assert "the same answer follows" in c360.run("audit", "re-derive", newest["disclosure_id"]).stdout
     assert lines("exposures", "email:ann@example.com") == []
     assert lines("who-read", "email:ann@example.com", "--caller", "nobody-of-that-name") == []
+    assert newest in lines("who-read", "--purpose", "marketing", "--field", newest["fields"][0])
+    assert lines("who-read", "--caller", "nobody-of-that-name") == []
+    [last] = lines("exposures", "--since", "-1h")
+    assert last["summary"]["read_count"] == 0
+    assert "none" in c360.run("audit", "exposures").stdout
+    c360.run("audit", "exposures", "email:ann@example.com", "--until", "-1h", code=2)
 
 
 def test_another_policy_is_tried_on_what_was_really_read(audited: Audited) -> None:

@@ -288,3 +288,30 @@ async def test_a_read_after_a_restriction_that_was_not_known_yet_was_exposed_too
     request = disclosure_pb2.ListExposuresRequest(customer=CustomerRef(customer_id=to_text(shown.stream)))
     [exposed] = (await shown.inside.disclosed.ListExposures(request)).exposures
     assert (exposed.disclosure.caller, exposed.outcome) == ("between", "restricted")
+
+
+async def test_without_a_customer_the_reads_of_everybody_are_told_by_caller_purpose_field_and_time(shown: Shown) -> None:
+    await shown.inside.record([founded(shown.other, 2), identified(shown.other, shown.keys[shown.other], 3, city="Hull")])
+
+    async def told(**wanted: Any) -> list[str]:
+        found, token = list[str](), ""
+        while True:
+            request = disclosure_pb2.WhoReadRequest(page_size=2, page_token=token, **wanted)
+            page = await shown.inside.disclosed.WhoRead(request)
+            found += [one.caller for one in page.disclosures]
+            if not (token := page.next_page_token):
+                return found
+
+    assert await told() == []
+    for caller in ("a", "b", "c"):
+        await read(shown, caller)
+    query = pb.GetProfileRequest(customer=CustomerRef(customer_id=to_text(shown.other)), purpose="news")
+    with pytest.raises(grpc.RpcError):
+        await shown.inside.calls.GetProfile(query, metadata=(("x-c360-caller", "d"),))
+    assert await told() == ["d", "c", "b", "a"]
+    assert await told(caller="b") == ["b"]
+    assert await told(field="city") == ["c", "b", "a"]
+    assert await told(purpose="service") == []
+    b = (await who_read(shown, caller="b"))[0].read_time
+    assert await told(since_time=b) == ["d", "c", "b"]
+    assert await told(until_time=b) == ["a"]

@@ -1,7 +1,9 @@
 """The part of profile's gRPC edge that tells who read what."""
 
 import re
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
 
 import msgspec
 from c360.common.v1.common_pb2 import Position
@@ -9,8 +11,9 @@ from c360.profile.v1 import disclosure_pb2 as pb
 from c360.profile.v1 import disclosure_pb2_grpc
 
 from services.profile.api.asking import customer_of
+from services.profile.api.summaries import parts, summary_message
 from services.profile.app import Profiles
-from services.profile.exposures import Exposed, Exposures
+from services.profile.exposures import Exposed, Exposures, Step
 from services.profile.rederiving import Rederiving
 from services.profile.who_read import Place, Placed, Wanted, WhoRead
 from shared.errors import InvalidInput, NotFound
@@ -19,9 +22,11 @@ from shared.instants import END_OF_TIME, to_timestamp
 from shared.log.reader import BEGINNING_OF_TIME
 from shared.rpc.edge import instant
 from shared.rpc.paging import Number, Page, token_of
+from shared.rpc.sending import taken_in_time
 
 PLACE = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 SERVICE_NAME = "c360.profile.v1.DisclosureService"
+SEND_TIMEOUT_S: Final = 60.0  # for a part: who doesn't read holds up other reports
 PLACES = msgspec.msgpack.Decoder(tuple[Number, Number])
 
 
@@ -34,8 +39,11 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
 
     async def WhoRead(self, request: pb.WhoReadRequest, context: Any) -> pb.WhoReadResponse:
         page, wanted = Page(request, PLACES), wanted_by(request)
-        customer = await customer_of(self._profiles, request.customer)
-        found, rest = await self._who_read.of_customer(customer, wanted, page.after, page.size)
+        if request.HasField("customer"):
+            customer = await customer_of(self._profiles, request.customer)
+            found, rest = await self._who_read.of_customer(customer, wanted, page.after, page.size)
+        else:
+            found, rest = await self._who_read.of_all(wanted, page.after, page.size)
         return pb.WhoReadResponse(disclosures=map(disclosure_message, found), next_page_token=_token(rest))
 
     async def ListUses(self, request: pb.ListUsesRequest, context: Any) -> pb.ListUsesResponse:
@@ -50,6 +58,13 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
         wanted = Wanted(purpose=request.purpose, since=since)
         found, rest = await self._exposures.page(customer, wanted, page.after, page.size)
         return pb.ListExposuresResponse(exposures=map(_exposure, found), next_page_token=_token(rest))
+
+    async def ReportExposures(self, request: pb.ReportExposuresRequest, context: Any) -> AsyncIterator[pb.ReportExposuresResponse]:
+        since, until = interval_of(request)
+        steps = self._exposures.report(Wanted(caller=request.caller, purpose=request.purpose, since=since, until=until))
+        async with aclosing(taken_in_time(_report(steps), SEND_TIMEOUT_S)) as taken:
+            async for response in taken:
+                yield response
 
     async def RederiveDisclosure(self, request: pb.RederiveDisclosureRequest, context: Any) -> pb.RederiveDisclosureResponse:
         place = place_of(request.disclosure_id)
@@ -79,6 +94,19 @@ def _exposure(exposed: Exposed) -> pb.Exposure:
         decide_time=to_timestamp(exposed.denial.decided_at),
         record_time=to_timestamp(exposed.denial.recorded_at),
     )
+
+
+async def _report(steps: AsyncGenerator[Step, None]) -> AsyncGenerator[pb.ReportExposuresResponse, None]:
+    async with aclosing(steps):
+        last: Step | None = None
+        async for last in steps:
+            for part in parts(last.exposed, _exposure):
+                yield pb.ReportExposuresResponse(
+                    exposures=part, done_events=last.done, total_events=last.total, read_count=last.reads
+                )
+        if last is not None:
+            summary, total = summary_message(last.summary), last.total
+            yield pb.ReportExposuresResponse(done_events=total, total_events=total, read_count=last.reads, summary=summary)
 
 
 def wanted_by(request: pb.WhoReadRequest) -> Wanted:

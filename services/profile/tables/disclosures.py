@@ -12,6 +12,7 @@ from shared.events.catalogue import make_entry
 from shared.events.disclosures import DISCLOSURES_RECORDED, DISCLOSURES_STREAM, DisclosuresRecorded
 from shared.ids import NewId
 from shared.instants import Clock
+from shared.log import LogReader
 from shared.log.at_once import FIRST_OF_VIEWS, AtOnce
 from shared.log.placing import Versioned
 from shared.log.records import COLUMNS, Record, to_record
@@ -78,6 +79,19 @@ class DisclosureLog:
     async def at(self, position: int) -> Record | None:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM events WHERE partition = 0 AND pos = $1", position)  # noqa: S608
         return to_record(row) if row else None
+
+    async def newest(self, before: int, limit: int) -> list[Record]:
+        """The newest events before a position, newest first."""
+        rows = await self._pool.fetch(
+            f"SELECT {COLUMNS} FROM events WHERE partition = 0 AND pos < $1 ORDER BY pos DESC LIMIT $2",  # noqa: S608
+            before,
+            limit,
+        )
+        return [to_record(row) for row in rows]
+
+    async def end_by(self, instant: int) -> int:
+        """The position behind the last event that was recorded by then."""
+        return await LogReader(self._pool).position_after(PARTITION, instant)
 
     async def between(self, first: int, end: int, limit: int, customers: Collection[bytes] = ()) -> list[Record]:
         """The oldest events from one position up to, and without, another; where customers are named, those in which something stands

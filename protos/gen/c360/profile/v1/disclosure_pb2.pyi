@@ -55,7 +55,7 @@ Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class WhoReadRequest(_message.Message):
-    """WhoReadRequest asks for a page of the reads of a customer. Where a filter is empty, all are listed."""
+    """WhoReadRequest asks for a page of the reads of a customer, or of everybody. Where a filter is empty, all are listed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -79,7 +79,7 @@ class WhoReadRequest(_message.Message):
     """Where to go on, from the answer before."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
-        """Whose data was read."""
+        """Whose data was read. Absent: anybody's."""
 
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
@@ -264,6 +264,86 @@ class ListExposuresResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExposuresResponse: _TypeAlias = ListExposuresResponse  # noqa: Y015
+
+@_typing.final
+class ReportExposuresRequest(_message.Message):
+    """ReportExposuresRequest says among which reads exposures are looked for. Where a filter is empty, among all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """Only reads for this purpose."""
+    caller: _builtins.str
+    """Only reads by this caller."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Only reads from then on."""
+
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Only reads before then."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        caller: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "purpose", b"purpose", "since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportExposuresRequest: _TypeAlias = ReportExposuresRequest  # noqa: Y015
+
+@_typing.final
+class ReportExposuresResponse(_message.Message):
+    """ReportExposuresResponse is some exposures, and how far the report is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPOSURES_FIELD_NUMBER: _builtins.int
+    DONE_EVENTS_FIELD_NUMBER: _builtins.int
+    TOTAL_EVENTS_FIELD_NUMBER: _builtins.int
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    done_events: _builtins.int
+    """How many events of the log of disclosures were looked at so far; each has one read or many."""
+    total_events: _builtins.int
+    """How many will be."""
+    read_count: _builtins.int
+    """How many reads were looked at so far."""
+    @_builtins.property
+    def exposures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exposure]:
+        """In the order in which the reads were written down; there may be none."""
+
+    @_builtins.property
+    def summary(self) -> Global___ReadSummary:
+        """Of the last message: what the exposures amount to. The reasons are what was decided, such as "withdrawn"."""
+
+    def __init__(
+        self,
+        *,
+        exposures: _abc.Iterable[Global___Exposure] | None = ...,
+        done_events: _builtins.int = ...,
+        total_events: _builtins.int = ...,
+        read_count: _builtins.int = ...,
+        summary: Global___ReadSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_events", b"done_events", "exposures", b"exposures", "read_count", b"read_count", "summary", b"summary", "total_events", b"total_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportExposuresResponse: _TypeAlias = ReportExposuresResponse  # noqa: Y015
 
 @_typing.final
 class Exposure(_message.Message):

@@ -50,6 +50,11 @@ class DisclosureServiceStub:
                 request_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresRequest.SerializeToString,
                 response_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresResponse.FromString,
                 _registered_method=True)
+        self.ReportExposures = channel.unary_stream(
+                '/c360.profile.v1.DisclosureService/ReportExposures',
+                request_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ReportExposuresRequest.SerializeToString,
+                response_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ReportExposuresResponse.FromString,
+                _registered_method=True)
         self.RederiveDisclosure = channel.unary_unary(
                 '/c360.profile.v1.DisclosureService/RederiveDisclosure',
                 request_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.RederiveDisclosureRequest.SerializeToString,
@@ -88,6 +93,16 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportExposures(self, request, context):
+        """ReportExposures lists those of everybody, as ListExposures would of each, in the order in which the reads were written down; with how far it is. A
+        read of those who were one then and are two now is listed for each denial. Its last message has what they amount to.
+        Errors: INVALID_ARGUMENT (INSTANT_INVALID), RESOURCE_EXHAUSTED (REPORTS_BUSY), UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED
+        (STREAM_NOT_READ).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RederiveDisclosure(self, request, context):
         """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
         compares names of fields and the keyed hash. It shows no value.
@@ -115,6 +130,11 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     servicer.ListExposures,
                     request_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresRequest.FromString,
                     response_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresResponse.SerializeToString,
+            ),
+            'ReportExposures': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReportExposures,
+                    request_deserializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ReportExposuresRequest.FromString,
+                    response_serializer=c360_dot_profile_dot_v1_dot_disclosure__pb2.ReportExposuresResponse.SerializeToString,
             ),
             'RederiveDisclosure': grpc.unary_unary_rpc_method_handler(
                     servicer.RederiveDisclosure,
@@ -204,6 +224,33 @@ class DisclosureService:
             '/c360.profile.v1.DisclosureService/ListExposures',
             c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresRequest.SerializeToString,
             c360_dot_profile_dot_v1_dot_disclosure__pb2.ListExposuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportExposures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/c360.profile.v1.DisclosureService/ReportExposures',
+            c360_dot_profile_dot_v1_dot_disclosure__pb2.ReportExposuresRequest.SerializeToString,
+            c360_dot_profile_dot_v1_dot_disclosure__pb2.ReportExposuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class DisclosureServiceStub:
     enforced yet: by all that was decided until the read, however late it was told. Latest first.
     Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
     """
+    ReportExposures: _grpc.UnaryStreamMultiCallable[_disclosure_pb2.ReportExposuresRequest, _disclosure_pb2.ReportExposuresResponse]
+    """ReportExposures lists those of everybody, as ListExposures would of each, in the order in which the reads were written down; with how far it is. A
+    read of those who were one then and are two now is listed for each denial. Its last message has what they amount to.
+    Errors: INVALID_ARGUMENT (INSTANT_INVALID), RESOURCE_EXHAUSTED (REPORTS_BUSY), UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED
+    (STREAM_NOT_READ).
+    """
     RederiveDisclosure: _grpc.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]
     """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
     compares names of fields and the keyed hash. It shows no value.
@@ -74,6 +80,12 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
     enforced yet: by all that was decided until the read, however late it was told. Latest first.
     Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+    """
+    ReportExposures: _aio.UnaryStreamMultiCallable[_disclosure_pb2.ReportExposuresRequest, _disclosure_pb2.ReportExposuresResponse]  # type: ignore[assignment]
+    """ReportExposures lists those of everybody, as ListExposures would of each, in the order in which the reads were written down; with how far it is. A
+    read of those who were one then and are two now is listed for each denial. Its last message has what they amount to.
+    Errors: INVALID_ARGUMENT (INSTANT_INVALID), RESOURCE_EXHAUSTED (REPORTS_BUSY), UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED
+    (STREAM_NOT_READ).
     """
     RederiveDisclosure: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]  # type: ignore[assignment]
     """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
@@ -116,6 +128,18 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
         enforced yet: by all that was decided until the read, however late it was told. Latest first.
         Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
+        """
+
+    @_abc_1.abstractmethod
+    def ReportExposures(
+        self,
+        request: _disclosure_pb2.ReportExposuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_disclosure_pb2.ReportExposuresResponse], _abc.AsyncIterator[_disclosure_pb2.ReportExposuresResponse]]:
+        """ReportExposures lists those of everybody, as ListExposures would of each, in the order in which the reads were written down; with how far it is. A
+        read of those who were one then and are two now is listed for each denial. Its last message has what they amount to.
+        Errors: INVALID_ARGUMENT (INSTANT_INVALID), RESOURCE_EXHAUSTED (REPORTS_BUSY), UNAVAILABLE (CONSENT_NOT_CONFIRMED), DEADLINE_EXCEEDED
+        (STREAM_NOT_READ).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,98 @@
+"""What was given out after it was forbidden, of everybody: all that is told of each, and nothing else."""
+
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from c360.common.v1.common_pb2 import CustomerRef
+from c360.profile.v1 import disclosure_pb2 as pb
+
+from services.stack.stack import Stack
+from shared.ids import to_text
+from shared.instants import now_us, to_timestamp
+from tests.live.inside import Inside
+from tests.live.test_disclosures import read
+from tests.live.test_ready import Shown
+from tests.live.test_simulated_policy import Life, everything
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shown(servers: Stack) -> AsyncIterator[Shown]:
+    shown = Shown(await Inside.open(servers))
+    await shown.begin()
+    yield shown
+    await shown.inside.close()
+
+
+class LateLife(Life):
+    """As life is, but many decisions are told late."""
+
+    async def decide(self) -> None:
+        outcome = self.random.choice(["granted", "withdrawn", "refused", "objected"])
+        await self.shown.decide(outcome, decided_at=now_us() - self.random.randrange(500_000))  # type: ignore[arg-type]
+
+
+async def reported(shown: Shown, **wanted: Any) -> tuple[list[pb.Exposure], pb.ReadSummary]:
+    found, summary = list[pb.Exposure](), None
+    async for response in shown.inside.disclosed.ReportExposures(pb.ReportExposuresRequest(**wanted)):
+        assert summary is None, "the summary comes last"
+        assert response.done_events <= response.total_events
+        found += response.exposures
+        summary = response.summary if response.HasField("summary") else None
+    assert summary is not None
+    return found, summary
+
+
+async def of_customer(shown: Shown, stream: bytes) -> list[pb.Exposure]:
+    found, token = list[pb.Exposure](), ""
+    while True:
+        request = pb.ListExposuresRequest(customer=CustomerRef(customer_id=to_text(stream)), page_size=5, page_token=token)
+        page = await shown.inside.disclosed.ListExposures(request)
+        found += page.exposures
+        if not (token := page.next_page_token):
+            return found
+
+
+def named(found: list[pb.Exposure]) -> set[tuple[str, str]]:
+    return {(one.disclosure.disclosure_id, one.decision_id) for one in found}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_report_of_everybody_is_what_is_told_of_each(shown: Shown, seed: int) -> None:
+    life = LateLife(shown, Random(seed))
+    await life.begin()
+    for _ in range(80):
+        await life.step()
+    before = await everything(shown)
+    found, summary = await reported(shown)
+    each = [one for stream in (shown.stream, shown.other) for one in await of_customer(shown, stream)]
+    assert named(found) == named(each)
+    assert len(named(found)) == len(found) == summary.read_count
+    assert sum(one.count for one in summary.reasons) == len(found)
+    assert [one.disclosure.read_time.ToMicroseconds() for one in found] == sorted(
+        one.disclosure.read_time.ToMicroseconds() for one in found
+    )
+    assert await everything(shown) == before, "nothing is written"
+
+
+async def test_exposures_are_told_of_a_range_a_purpose_and_a_caller(shown: Shown) -> None:
+    withdrawn_at = now_us()
+    for caller in ("a", "b"):
+        await read(shown, caller)
+    await shown.decide("withdrawn", decided_at=withdrawn_at)
+    every, summary = await reported(shown)
+    assert [one.disclosure.caller for one in every] == ["a", "b"]
+    assert (summary.read_count, summary.customer_count) == (2, 1)
+    assert [(one.name, one.count) for one in summary.reasons] == [("withdrawn", 2)]
+    later = every[1].disclosure.read_time
+    for wanted, callers in (
+        ({"since_time": later}, ["b"]),
+        ({"until_time": later}, ["a"]),
+        ({"caller": "a"}, ["a"]),
+        ({"purpose": "news"}, ["a", "b"]),
+        ({"purpose": "service"}, []),
+        ({"until_time": to_timestamp(withdrawn_at)}, []),
+    ):
+        assert [one.disclosure.caller for one in (await reported(shown, **wanted))[0]] == callers
