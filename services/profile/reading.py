@@ -11,7 +11,7 @@ from shared.instants import END_OF_TIME
 
 class Reading:
     """`keys` are what was looked up in caches, found or not; from `until` on the clock alone may give another answer. `evidence` are, by
-    stream, the decisions that it may be shown by, or may not."""
+    stream of whoever was asked, the decisions that it may be shown by, or may not; none, where nothing was decided."""
 
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
@@ -63,7 +63,7 @@ def steady_until(instant: int) -> None:
 def relied_on(streams: Iterable[bytes], verdict: Verdict) -> None:
     """What these may be shown by, or may not."""
     steady_until(verdict.until)
-    if (reading := _under_way.get()) is None or not verdict.decision_id:
+    if (reading := _under_way.get()) is None:
         return
     decisions = {verdict.decision_id, verdict.against} - {b""}
     for stream in streams:
