@@ -7,6 +7,7 @@ import tempfile
 
 import uvloop
 
+from benchmarks import performance_page
 from benchmarks.harness import Result, show, write
 from services.stack.stack import Stack
 from shared.process import calm_collector
@@ -35,6 +36,7 @@ def main() -> int:
         write(part, results)
         if (publish := getattr(importlib.import_module(f"benchmarks.part_{part}"), "publish", None)) is not None:
             publish(results)
+        performance_page.publish()
         show(part, results)
         missed |= any(result.met is False for result in results)
     return 1 if missed else 0
