@@ -188,9 +188,9 @@ class Decider:
     def _closing(self, decision: Decision, loaded: Loaded) -> list[Entry]:
         if decision.proposal_id is None:
             return []
-        one, other = loaded.proposals.pop(decision.proposal_id)
+        asked = loaded.proposals.pop(decision.proposal_id)
         state: events.ProposalEnd = "accepted" if decision.kind == "merge" else "declined"
-        return closing(decision.proposal_id, one, other, state, decision.decided_at, self._new_id, decision.decision_id)
+        return closing(decision.proposal_id, asked.one, asked.other, state, decision.decided_at, self._new_id, decision.decision_id)
 
     def _told_back(self, decision: Decision, streams: Collection[bytes]) -> list[Entry]:
         """Nothing follows the last event of a customer that is erased."""

@@ -8,9 +8,9 @@ from services.identity.domain.sighting import Proposal
 from services.identity.graph.causes import NOBODY, Causes, along
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph.ownership import is_question
+from services.identity.graph.questions import Question, questions, revise
 from services.identity.graph.region import Settled
-from services.identity.graph.resolve import Link, Partition, Rejected
+from services.identity.graph.resolve import Link, Partition
 from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables.regions import Loaded
@@ -32,6 +32,7 @@ class Drafting:
     own: list[Versioned] = field(default_factory=list)
     keys: dict[bytes, DataKey] = field(default_factory=dict)
     proposals: list[Proposal] = field(default_factory=list)
+    amended: list[Proposal] = field(default_factory=list)  # that are open, and are asked for something else now
     withdrawn: list[bytes] = field(default_factory=list)  # ids of proposals that nothing speaks for any more
     erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
 
@@ -154,45 +155,30 @@ class _Writer:
         return max(likes, key=lambda like: (like.weight, like.unrivalled)).model
 
     def review(self, partition: Partition) -> None:
-        """Proposes what people have to decide, once for two customers, and withdraws what nothing speaks for any more."""
-        canonical = self._loaded.region.known.canonical()
-        grounds: dict[frozenset[bytes], tuple[Rejected, bytes, bytes]] = {}
-        for one in partition.rejected:
-            if is_question(one, partition, self._why.rules) and (two := self._ends(one.link)) is not None:
-                clusters = frozenset(canonical[end] for end in two)
-                grounds.setdefault(clusters, (one, min(two), max(two)))
-        proposed = set()
-        for proposal_id, two in self._loaded.proposals.items():
-            clusters = frozenset(canonical[end] for end in two)
-            proposed.add(clusters)
-            if len(clusters) == 1 or clusters not in grounds:
-                self._withdraw(proposal_id, *two)
-        for clusters, ground in grounds.items():
-            if len(clusters) > 1 and clusters not in proposed:
-                self._propose(*ground)
+        """Proposes what people have to decide, tells what speaks for it now, and withdraws what nothing speaks for any more."""
+        known = self._loaded.region.known
+        revision = revise(self._loaded.proposals, questions(known, partition, self._why.rules), known)
+        for proposal_id in revision.withdrawn:
+            question = self._loaded.proposals[proposal_id]
+            self._withdraw(proposal_id, question.one, question.other)
+        for proposal_id, question in revision.amended.items():
+            self._drafting.amended.append(self._propose(proposal_id, question))
+        for question in revision.new:
+            self._drafting.proposals.append(self._propose(self._new_id(), question))
 
-    def _ends(self, link: Link) -> tuple[bytes, bytes] | None:
-        """The two customers; None while one of them is nobody's."""
-        known = self._loaded.region.known.links
-        return (known[link.strong], known[link.weak]) if link.strong in known and link.weak in known else None
-
-    def _propose(self, rejected: Rejected, one: bytes, other: bytes) -> None:
-        link = rejected.link
-        assert link.evidence is not None
-        unique = rejected.reason == "LIMIT" and self._why.rules.of(rejected.namespace).limit == 1
-        reason = "TWO_KNOWN_PEOPLE" if unique else "LIMIT_REACHED" if rejected.reason == "LIMIT" else rejected.reason
-        proposal = Proposal(self._new_id(), one, other, reason, link.evidence.event_id, link.weight, rejected.doubts)
-        self._drafting.proposals.append(proposal)
-        for stream, end in ((one, other), (other, one)):
+    def _propose(self, proposal_id: bytes, asked: Question) -> Proposal:
+        cause = asked.evidence.event_id
+        for stream, end in ((asked.one, asked.other), (asked.other, asked.one)):
             public = events.MergeProposed(
-                proposal_id=proposal.proposal_id,
+                proposal_id=proposal_id,
                 other=end,
-                reason=reason,
-                cause=proposal.cause,
-                match_weight=proposal.weight,
-                doubts=proposal.doubts,
+                reason=asked.reason,
+                cause=cause,
+                match_weight=asked.weight,
+                doubts=asked.doubts,
             )
-            self._entry(events.MERGE_PROPOSED, stream, public, link.evidence)
+            self._entry(events.MERGE_PROPOSED, stream, public, asked.evidence)
+        return Proposal(proposal_id, asked.one, asked.other, asked.reason, cause, asked.weight, asked.doubts)
 
     def _withdraw(self, proposal_id: bytes, one: bytes, other: bytes) -> None:
         self._drafting.withdrawn.append(proposal_id)

@@ -291,7 +291,7 @@ def _once(records: Iterable[Record]) -> Iterable[Record]:
         shared_id = next(
             (found for name in ("merge_id", "proposal_id", "decision_id") if (found := getattr(public, name, None))), None
         )
-        key = (record.entry.type_id, shared_id)
+        key = (record.entry.type_id, shared_id, getattr(public, "cause", b""), getattr(public, "match_weight", None))
         if shared_id is None or key not in seen:
             seen.add(key)
             yield record

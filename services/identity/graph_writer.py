@@ -89,6 +89,7 @@ class GraphWriter:
         now = self._clock()
         if drafting.withdrawn:  # before the new ones: only one is open for two customers
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
+        await views.amend_proposals(connection, drafting.amended)
         await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
 
     async def settle_left(self) -> bool:

@@ -118,7 +118,7 @@ async def proposals_between(connection: Any, one: bytes, other: bytes, known_at:
     records = await LogReader(connection).of_types([(IDENTITY_PARTITION, member) for member in ones], kinds, known_at)
     between = sorted((record for record in records if record.entry.public().other in others), key=lambda record: record.pos)
     closed = {r.entry.public().proposal_id for r in between if r.entry.type_id == events.PROPOSAL_CLOSED.id}
-    return [found for r in between if (found := r.entry.public().proposal_id) not in closed]
+    return list(dict.fromkeys(found for r in between if (found := r.entry.public().proposal_id) not in closed))
 
 
 class Founder(NamedTuple):

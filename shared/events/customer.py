@@ -68,7 +68,7 @@ class CustomersSplit(GraphFact, frozen=True, kw_only=True):
 
 
 class MergeProposed(Public, frozen=True, kw_only=True):
-    """A merge that was not made, for a person to decide."""
+    """A merge that was not made, for a person to decide. Told again, with its id, when something else speaks for it: the last counts."""
 
     proposal_id: bytes
     other: bytes

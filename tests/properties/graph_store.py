@@ -10,7 +10,8 @@ from services.identity.graph.borders import met
 from services.identity.graph.conclude import Concluded, Conclusion
 from services.identity.graph.crowding import told_by
 from services.identity.graph.facts import Facts, Match, Node, Pair, pair
-from services.identity.graph.region import Region, Seen, settle
+from services.identity.graph.questions import Question, questions, revise
+from services.identity.graph.region import Region, Seen, Settled, settle
 from services.identity.graph.rules import Rules
 
 Value = TypeVar("Value")
@@ -27,6 +28,7 @@ class Store:
     ids: "count[int]" = field(default_factory=lambda: count(1))
     loaded: set[Node] = field(default_factory=set)
     largest: int = 0
+    queue: dict[bytes, Question] = field(default_factory=dict)  # the open questions
 
     def new_id(self) -> bytes:
         return next(self.ids).to_bytes(16)
@@ -71,8 +73,18 @@ class Store:
     def _settle(self, region: Region, seen: list[Seen]) -> list[Conclusion]:
         settled = settle(region, seen, self.rules, self.new_id)
         self.largest = max(self.largest, len(region.facts.together))
+        self._review(region, settled)
         self.save(region)
         return settled.conclusions
+
+    def _review(self, region: Region, settled: Settled) -> None:
+        """As `drafting`, of those questions of which both customers are at hand."""
+        here = region.known.founding_numbers.keys()
+        mine = {found: one for found, one in self.queue.items() if {one.one, one.other} <= here}
+        revision = revise(mine, questions(region.known, settled.partition, self.rules), region.known)
+        self.queue |= revision.amended | {self.new_id(): question for question in revision.new}
+        for found in revision.withdrawn:
+            del self.queue[found]
 
     def match(self, changed: Mapping[Pair, Match | None], recorded_by: Mapping[Node, frozenset[str]]) -> list[Conclusion]:
         """As the follower of records: pairs that match now, or do so no longer, are settled without any event."""
@@ -84,9 +96,7 @@ class Store:
                 self.whole.facts.matched[found] = region.facts.matched[found] = match
         self.whole.facts.recorded_by |= recorded_by
         region.facts.recorded_by |= recorded_by
-        settled = settle(region, [], self.rules, self.new_id)
-        self.save(region)
-        return settled.conclusions
+        return self._settle(region, [])
 
     def load(
         self, touched: set[Node], news: Sequence[Seen] = (), rules: Rules | None = None, drawn: frozenset[Node] = frozenset()
@@ -123,7 +133,7 @@ class Store:
         region.facts.beyond = {node for together in region.facts.together.keys() | again.together.keys() for node in together}
         region.facts.beyond -= inside | whole.shared
         region.borders = borders & region.facts.beyond
-        if more := met(region.facts, region.borders, rules or self.rules, len(news)):
+        if more := met(region.facts, region.borders, rules or self.rules, len(news), not drawn):
             return self.load(touched, news, rules, drawn | more)
         region.told_by = {node: at for node, at in whole.told_by.items() if node in inside}
         region.facts.forced = {decided for decided in whole.facts.forced if decided <= inside}
@@ -194,6 +204,7 @@ class Store:
             whole.shared.discard(node)
             whole.resolving.discard(node)
         whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
+        self.queue = {found: one for found, one in self.queue.items() if customers.isdisjoint((one.one, one.other))}
         undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}
         whole.facts.forced -= undecided
         whole.facts.forbidden -= undecided

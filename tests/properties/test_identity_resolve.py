@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.identity.graph.crowding import crowded, shared
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
-from services.identity.graph.ownership import contests, divide, is_question
+from services.identity.graph.ownership import contests, divide
+from services.identity.graph.questions import is_question
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Matching, Namespace, Rules
 from tests.properties.components import component_of

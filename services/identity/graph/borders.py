@@ -3,7 +3,7 @@
 A value that was seen with two values of a kind of which everybody has one, two user ids that nothing joins, is contested whatever
 else is known: the strongest say so, and they are asked first (`ownership`). So it stands outside of components, as a shared one does, and
 a chain of such values, each of the next two people, is as many components as there are people. It is looked at when something is
-seen with it, or when both of them are at hand: then they may be one by now, or there may be a question to put.
+seen with it, or with one of them: they may be one by now, or there may be a question to put.
 """
 
 from collections import Counter, defaultdict
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from services.identity.graph.certain import Trees
 from services.identity.graph.crowding import taking_part
 from services.identity.graph.facts import Facts, Node
+from services.identity.graph.questions import unique_owners
 from services.identity.graph.rules import Namespace, Rules
 
 
@@ -26,19 +27,22 @@ def borders(facts: Facts, rules: Rules, contested: set[Node], shared: set[Node])
         for node in together.intersection(asked):
             owners[node] |= together - {node}
     trees = _joined(facts, rules)
-    return {node for node in asked if _is_of_two(owners[node].difference(shared), _telling(node, rules), trees)}
+    return {node for node in asked if _is_of_two(owners[node].difference(shared), unique_owners(node.namespace, rules), trees)}
 
 
-def met(facts: Facts, outside: Collection[Node], rules: Rules, coming: int) -> set[Node]:
-    """Borders outside of a region that it may change all the same: it has two of those who own them, or one who is crowded or may become
-    so by what is coming, and who then takes part in other sightings.
+def met(facts: Facts, outside: Collection[Node], rules: Rules, coming: int, touched: bool) -> set[Node]:
+    """Borders outside of a region that have to be in it.
+
+    Of what is `touched`, all that one of those owns who tell whose a value is: what people are asked of her and the others may be another
+    question by now (`questions`). Of the others, who came along with those borders, what they may change all the same: a border that two
+    of them own, or one who is crowded or may become so by what is coming, and who then takes part in other sightings.
     """
     owners: dict[Node, set[Node]] = defaultdict(set)
     for together in facts.together:
         for node in together.intersection(outside):
-            owners[node] |= {owner for owner in together if owner.namespace in _telling(node, rules)}
-    if not owners:
-        return set()
+            owners[node] |= {owner for owner in together if owner.namespace in unique_owners(node.namespace, rules)}
+    if touched or not owners:
+        return {node for node, found in owners.items() if found}
     counts = Counter(node for together in facts.together for node in together)
     crowded = {node for node, count in counts.items() if count + coming >= rules.max_sightings}
     return {node for node, found in owners.items() if len(found) > 1 or not found.isdisjoint(crowded)}
@@ -47,12 +51,6 @@ def met(facts: Facts, outside: Collection[Node], rules: Rules, coming: int) -> s
 def _is_asked_first(kind: Namespace) -> bool:
     """And is nobody's owner until it was asked."""
     return not kind.device and kind.limit != 1
-
-
-def _telling(node: Node, rules: Rules) -> set[str]:
-    """The kinds of which everybody has one, at any time, and which are never shared."""
-    owned_by = (rules.of(name) for name in rules.of(node.namespace).owned_by if name != node.namespace)
-    return {kind.name for kind in owned_by if _is_unique(kind.name, rules)}
 
 
 def _is_unique(name: str, rules: Rules) -> bool:

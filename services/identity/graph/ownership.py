@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from services.identity.graph.crowding import shared, taking_part
 from services.identity.graph.facts import Facts, Node
-from services.identity.graph.resolve import Partition, Rejected, breaks_limit, resolve
+from services.identity.graph.questions import of_contested
+from services.identity.graph.resolve import Partition, resolve
 from services.identity.graph.rules import Rules
 
 Seen = Mapping[Node, set[Node]]
@@ -35,8 +36,7 @@ def divide(facts: Facts, rules: Rules, shared_values: set[Node] | None = None) -
     found = contests(facts, rules, outside)
     partition = resolve(facts, rules, outside | found.open, found.settled)
     partition.contested = found.open
-    if found.open:
-        partition.rejected += _questions(facts, rules, outside, found.open, partition)
+    partition.rejected += of_contested(facts, rules, partition)
     return partition
 
 
@@ -126,30 +126,3 @@ def _people(nodes: Collection[Node], owners: Collection[str], people: Partition)
     return max(
         (len({id(people.group_of[node]) for node in known if name in people.part_of[node].values}) for name in owners), default=0
     )
-
-
-def is_question(rejected: Rejected, partition: Partition, rules: Rules) -> bool:
-    """Whether people are asked if the two are one: not what was answered, by them or by a source that keeps each person once.
-
-    A device that known people share says nothing about them. Of what its own limit or a bound keeps out people are asked.
-    """
-    link = rejected.link
-    if rejected.reason in ("FORBIDDEN", "ONE_PER_SOURCE"):
-        return False
-    if link.weight is not None or not rules.of(link.weak.namespace).device:
-        return True
-    one, other = (partition.group_of[node].values for node in (link.strong, link.weak))
-    both = [name for name in one.keys() & other.keys() if not rules.of(name).device]
-    return not any(breaks_limit(rules.of(name), one[name], other[name]) for name in both)
-
-
-def _questions(facts: Facts, rules: Rules, outside: set[Node], contested: set[Node], partition: Partition) -> Iterator[Rejected]:
-    """The questions that contested values put: are these two people one?"""
-    lenient = resolve(facts, rules, outside)
-    for rejected in lenient.rejected:
-        link = rejected.link
-        if link.weak in contested and not rules.of(link.weak.namespace).device:
-            others = lenient.group_of[link.weak].nodes - contested
-            other = min(others, key=lambda node: (rules.rank(node.namespace), node), default=link.strong)
-            if partition.group_of[link.strong] is not partition.group_of[other]:
-                yield rejected._replace(link=link._replace(weak=other))

@@ -152,7 +152,7 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
     who is known by those and comes to what people joined is weighed with all of it.
     """
     one, other = partition.group_of[link.strong], partition.group_of[link.weak]
-    if any(_across(decided, one, other) for decided in facts.forbidden):
+    if any(across(decided, one, other) for decided in facts.forbidden):
         return Rejected(link, "FORBIDDEN")
     if link.evidence is None:
         return None
@@ -199,7 +199,7 @@ def _rivals(partition: Partition, part: Group, another: Group, facts: Facts) -> 
     near = {other for node in part.nodes for other in partition.alike.get(node, ())}
     groups = {id(group): group for other in near if (group := partition.part_of[other]) is not part and group is not another}
     may_be = [group for group in groups.values() if group.sources & another.sources and not group.sources & part.sources]
-    return [group for group in may_be if not any(_across(decided, part, group) for decided in facts.forbidden)]
+    return [group for group in may_be if not any(across(decided, part, group) for decided in facts.forbidden)]
 
 
 def _linking(found: Pair, match: Match, facts: Facts, rules: Rules) -> tuple[float, bool] | None:
@@ -241,7 +241,7 @@ def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejecte
         one, other = (partition.group_of[node] for node in found)
         if one is other or not found.isdisjoint(partition.shared) or (weight := _asking(found, match, facts, rules)) is None:
             continue
-        if not any(_across(decided, one, other) for decided in facts.forbidden):
+        if not any(across(decided, one, other) for decided in facts.forbidden):
             strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
             link = Link(strong, weak, match.evidence, weight)
             both = one.sources & other.sources
@@ -265,7 +265,7 @@ def _asking(found: Pair, match: Match, facts: Facts, rules: Rules) -> float | No
     return weight if rules.matching.band(weight, witnessed) == "review" else None
 
 
-def _across(decided: Pair, one: Group, other: Group) -> bool:
+def across(decided: Pair, one: Group, other: Group) -> bool:
     return not (decided.isdisjoint(one.nodes) or decided.isdisjoint(other.nodes))
 
 

@@ -79,8 +79,11 @@ TABLES: Final = {
     "proposals": Table(
         "proposal_id",
         "proposal_id, customer, other, reason, cause, weight, doubts, state, decision_id",
-        f"""SELECT DISTINCT ON (proposal_id) proposal_id, customer, other, reason, cause, weight, doubts, coalesce(state, 'open'), decision_id
+        f"""SELECT DISTINCT ON (proposal_id) proposal_id, customer, other, last.reason, last.cause, last.weight, last.doubts,
+                   coalesce(state, 'open'), decision_id
             FROM told_proposals LEFT JOIN told_closings USING (proposal_id)
+            JOIN (SELECT DISTINCT ON (proposal_id) proposal_id, reason, cause, weight, doubts FROM told_proposals
+                  ORDER BY proposal_id, pos DESC) AS last USING (proposal_id)
             WHERE {KEPT} AND other NOT IN (SELECT customer FROM told_erased) ORDER BY proposal_id, pos""",
         "SELECT proposal_id, customer, other, reason, cause, weight, doubts, state, decision_id FROM proposals",
     ),

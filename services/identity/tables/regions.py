@@ -8,6 +8,7 @@ from typing import Any
 from services.identity.domain.decision import Kind
 from services.identity.graph.borders import met
 from services.identity.graph.facts import Evidence, Node, Pair, pair
+from services.identity.graph.questions import Question
 from services.identity.graph.region import Region, Seen
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
@@ -30,7 +31,7 @@ class Loaded:
     elsewhere: dict[Node, bytes] = field(default_factory=dict)  # customers founded by what isn't in the region
     unsettled: list[bytes] = field(default_factory=list)  # what erasures left
     sources: dict[bytes, str] = field(default_factory=dict)  # of the events at hand, by id
-    proposals: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # the open ones, by id: their customers
+    proposals: dict[bytes, Question] = field(default_factory=dict)  # the open ones, by id
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
     forbidden: dict[Pair, Evidence] = field(default_factory=dict)
     likenesses: dict[RecordPair, Likeness] = field(default_factory=dict)  # of which both ends are in the region
@@ -100,7 +101,7 @@ async def load(
     What is reconsidered, and what is unsettled, is recounted, as is a shared value of which an earlier sighting comes than those
     that told so. With what is reconsidered goes all that is crowded around it, since rules may have changed. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
     which is in no component: then it is loaded for its evidence, which may be the earlier. A border is loaded with all around it when it
-    is touched, or `drawn` in by what is.
+    is touched, or `drawn` in by what is: so who may be one with whom is touched is there too, and what is asked of them.
     """
     loaded = Loaded()
     unsettled = await _unsettled(pool, touched)
@@ -133,7 +134,7 @@ async def load(
     loaded.region.known.next_founding_number = next_founding_number
     if reconsidered and (more := differing(loaded.region) - set(reconsidered)):
         return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again, drawn)
-    if more := {node.value_hash for node in met(loaded.region.facts, loaded.region.borders, rules, len(again))}:
+    if more := {node.value_hash for node in met(loaded.region.facts, loaded.region.borders, rules, len(again), not drawn)}:
         return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn))
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
@@ -270,11 +271,12 @@ async def _load_customers(pool: Any, loaded: Loaded) -> None:
         loaded.versions[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
     for row in await pool.fetch(
-        """SELECT proposal_id, customer, other FROM proposals
+        """SELECT proposal_id, customer, other, reason, cause, weight, doubts FROM proposals
            WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'""",
         customers,
     ):
-        loaded.proposals[row["proposal_id"]] = row["customer"], row["other"]
+        asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"])
+        loaded.proposals[row["proposal_id"]] = Question(row["customer"], row["other"], row["reason"], *asked_for)
     for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", customers):
         known.edges[row["merge_id"]] = row["customer"], row["other"]
         known.likely |= {row["merge_id"]} if row["likely"] else set()

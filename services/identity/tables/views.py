@@ -26,6 +26,15 @@ async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: in
     )
 
 
+async def amend_proposals(connection: Any, proposals: Sequence[Proposal]) -> None:
+    """They keep their place and their date: it is still the same two who are asked about."""
+    if proposals:
+        await connection.executemany(
+            "UPDATE proposals SET reason = $2, cause = $3, weight = $4, doubts = $5 WHERE proposal_id = $1",
+            [(one.proposal_id, one.reason, one.cause, one.weight, list(one.doubts)) for one in proposals],
+        )
+
+
 async def close_proposals(
     connection: Any, proposal_ids: Sequence[bytes], state: ProposalEnd, at: int, decision_id: bytes | None = None
 ) -> None:

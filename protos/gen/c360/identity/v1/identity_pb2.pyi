@@ -485,13 +485,15 @@ class Proposal(_message.Message):
     "LOW_CERTAINTY".
     """
     cause_event_id: _builtins.str
-    """The id of the event whose identifiers proposed it."""
+    """The id of the event whose identifiers propose it. This, the reason, weight and doubts are of the strongest that speaks for it, and
+    follow the facts while it is open.
+    """
     state: Global___ProposalState.ValueType
     """Whether it is still to be decided, or how it ended."""
     decision_id: _builtins.str
     """The decision that accepted or declined it, a UUID; otherwise empty."""
     weight: _builtins.float
-    """Of a match, what spoke for it when it was proposed, in bits; absent of others."""
+    """Of a match, what speaks for it, in bits; absent of others."""
     decided_by: _builtins.str
     """Who accepted or declined it; otherwise empty."""
     decision_reason: _builtins.str
@@ -514,7 +516,7 @@ class Proposal(_message.Message):
 
     @_builtins.property
     def doubts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """LOW_CERTAINTY: why it wasn't certain when it was proposed; as in Obstacle.doubts."""
+        """LOW_CERTAINTY: why it isn't certain; as in Obstacle.doubts."""
 
     def __init__(
         self,

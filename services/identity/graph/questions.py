@@ -1,0 +1,153 @@
+"""What people are asked: are these two one person? A function of facts and of who is who, in whatever order they came. Pure.
+
+Two customers are asked about once, with the strongest of all that speaks for them. What is asked of two can only change with who they are, or
+with a value that they were seen with; so whoever loads them and such values (`borders.met`) can tell every question about them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from services.identity.graph.conclude import Concluded
+from services.identity.graph.crowding import taking_part
+from services.identity.graph.facts import Evidence, Facts, Node
+from services.identity.graph.resolve import Group, Link, Partition, Rejected, across, breaks_limit
+from services.identity.graph.rules import Rules
+
+REASONS = (
+    "TWO_KNOWN_PEOPLE",
+    "LIMIT_REACHED",
+    "CLUSTER_TOO_LARGE",
+    "LOW_CERTAINTY",
+)  # strongest first: what was seen, then what is alike
+
+
+class Question(NamedTuple):
+    """`one` and `other` are customers; `weight` is of a match, in bits, and `doubts` are why that isn't certain."""
+
+    one: bytes
+    other: bytes
+    reason: str
+    evidence: Evidence
+    weight: float | None = None
+    doubts: tuple[str, ...] = ()
+
+    def says(self) -> tuple[object, ...]:
+        """What it is asked for. Of a match that weighs what it did, another event of the same two says nothing new."""
+        return self.reason, self.evidence.event_id if self.weight is None else b"", self.weight, self.doubts
+
+
+class Revision(NamedTuple):
+    """What becomes of the questions that are open, by id; `amended` ones are asked for something else now."""
+
+    withdrawn: list[bytes]
+    amended: dict[bytes, Question]
+    new: list[Question]
+
+
+def questions(known: Concluded, partition: Partition, rules: Rules) -> dict[frozenset[bytes], Question]:
+    """By the two customers that answer for them; none while one of the two is nobody's."""
+    canonical, found = known.canonical(), dict[frozenset[bytes], Question]()
+    asked = [one for one in partition.rejected if is_question(one, partition, rules)]
+    for rejected in sorted(asked, key=lambda one: _strength(one, rules)):
+        link = rejected.link
+        if link.strong in known.links and link.weak in known.links and link.evidence is not None:
+            one, other = sorted((known.links[link.strong], known.links[link.weak]))
+            if canonical[one] != canonical[other]:
+                question = Question(one, other, _reason(rejected, rules), link.evidence, link.weight, rejected.doubts)
+                found.setdefault(frozenset((canonical[one], canonical[other])), question)
+    return found
+
+
+def revise(open_now: Mapping[bytes, Question], asked: Mapping[frozenset[bytes], Question], known: Concluded) -> Revision:
+    """Of two customers the oldest question stays open; what nothing speaks for any more is withdrawn."""
+    canonical, answered, revision = known.canonical(), set[frozenset[bytes]](), Revision([], {}, [])
+    for question_id, question in sorted(open_now.items()):
+        two = frozenset((canonical[question.one], canonical[question.other]))
+        if two not in asked or two in answered:
+            revision.withdrawn.append(question_id)
+        elif question.says() != asked[two].says():
+            revision.amended[question_id] = asked[two]._replace(one=question.one, other=question.other)
+        answered.add(two)
+    revision.new.extend(question for two, question in asked.items() if two not in answered)
+    return revision
+
+
+def is_question(rejected: Rejected, partition: Partition, rules: Rules) -> bool:
+    """Whether people are asked if the two are one: not what was answered, by them or by a source that keeps each person once.
+
+    A device that known people share says nothing about them. Of what its own limit or a bound keeps out people are asked.
+    """
+    link = rejected.link
+    if rejected.reason in ("FORBIDDEN", "ONE_PER_SOURCE"):
+        return False
+    one, other = partition.group_of[link.strong], partition.group_of[link.weak]
+    if link.weight is not None or not rules.of(link.weak.namespace).device:
+        return True
+    both = [name for name in one.values.keys() & other.values.keys() if not rules.of(name).device]
+    return not any(breaks_limit(rules.of(name), one.values[name], other.values[name]) for name in both)
+
+
+def of_contested(facts: Facts, rules: Rules, partition: Partition) -> Iterator[Rejected]:
+    """Those whom a contested value was seen with, and whom rules keep apart: told between the people themselves."""
+    facts, seen = taking_part(facts, rules), dict[Node, dict[Node, Evidence]]()
+    asked = {node for node in partition.contested if not rules.of(node.namespace).device}
+    for together, evidence in facts.together.items() if asked else ():
+        for node in together & asked:
+            mine = seen.setdefault(node, {})
+            for owner in together - partition.shared:
+                mine[owner] = min(evidence, mine.get(owner, evidence))
+    for node, owners in sorted(seen.items()):
+        yield from _between(_telling(node, owners, rules, partition), facts, rules, partition)
+
+
+def unique_owners(name: str, rules: Rules) -> set[str]:
+    """The kinds of which everybody has one, at any time, and which are never shared: what two of them own is of two known people."""
+    owned_by = (rules.of(owner) for owner in rules.of(name).owned_by if owner != name)
+    return {kind.name for kind in owned_by if kind.limit == 1 and kind.window_us is None and kind.shared_after is None}
+
+
+def _telling(node: Node, owners: Mapping[Node, Evidence], rules: Rules, partition: Partition) -> list[tuple[Node, Evidence]]:
+    """Strongest first, then by when they were seen with it. Of a value of two known people nobody else is asked."""
+    unique = unique_owners(node.namespace, rules)
+    known = {id(partition.group_of[owner]) for owner in owners if owner.namespace in unique}
+    kinds: Collection[str] = unique if len(known) > 1 else set(rules.of(node.namespace).owned_by) - {node.namespace}
+    telling = [(owner, evidence) for owner, evidence in owners.items() if owner.namespace in kinds]
+    return sorted(telling, key=lambda one: (rules.rank(one[0].namespace), one[1], one[0]))
+
+
+def _between(owners: list[tuple[Node, Evidence]], facts: Facts, rules: Rules, partition: Partition) -> Iterator[Rejected]:
+    """Each of them and the first whom it can't be one with by the rules."""
+    first: dict[int, Node] = {}
+    for owner, evidence in owners:
+        group = partition.group_of[owner]
+        if id(group) in first:
+            continue
+        for node in first.values():
+            strong, weak = sorted((owner, node), key=lambda one: (rules.rank(one.namespace), one))
+            other, link = partition.group_of[node], Link(strong, weak, evidence)
+            if any(across(decided, group, other) for decided in facts.forbidden):
+                yield Rejected(link, "FORBIDDEN")
+                break
+            if (name := _limit(group, other, rules)) is not None:
+                yield Rejected(link, "LIMIT", name)
+                break
+        else:
+            first[id(group)] = owner
+
+
+def _limit(one: Group, other: Group, rules: Rules) -> str | None:
+    """The first namespace of which the two together would have too many."""
+    both = sorted(one.values.keys() & other.values.keys(), key=lambda name: (rules.rank(name), name))
+    return next((name for name in both if breaks_limit(rules.of(name), one.values[name], other.values[name])), None)
+
+
+def _reason(rejected: Rejected, rules: Rules) -> str:
+    if rejected.reason == "LIMIT":
+        return "TWO_KNOWN_PEOPLE" if rules.of(rejected.namespace).limit == 1 else "LIMIT_REACHED"
+    return rejected.reason
+
+
+def _strength(rejected: Rejected, rules: Rules) -> tuple[object, ...]:
+    link = rejected.link
+    seen_first = link.weight is not None, -(link.weight or 0.0)
+    return REASONS.index(_reason(rejected, rules)), *seen_first, link.evidence, link.strong, link.weak
