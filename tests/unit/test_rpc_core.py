@@ -23,6 +23,7 @@ class Handlers:
     """`begun` and `ended` count what runs; `go` lets those end that wait."""
 
     def __init__(self) -> None:
+        self.port = 0
         self.begun = 0
         self.ended: Counter[str] = Counter()
         self.go = asyncio.Event()
@@ -92,7 +93,7 @@ SERVERS: dict[str, Callable[[], Any]] = {"core": lambda: CoreServer(OPTIONS), "g
 async def served(kind: str) -> AsyncIterator[tuple[Any, Handlers, Any]]:
     server, handlers = SERVERS[kind](), Handlers()
     handlers.register(server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = handlers.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.max_receive_message_length", -1),)) as channel:

@@ -34,7 +34,20 @@ class Refused(Exception):
 class Call:
     """`forget` is told once nothing of it is under way any more; `encode` makes bytes of what a handler writes."""
 
-    __slots__ = ("_coming", "_core", "_details", "_encode", "_forget", "_left", "_loop", "_metadata", "_task", "_told", "method")
+    __slots__ = (
+        "_coming",
+        "_core",
+        "_details",
+        "_encode",
+        "_forget",
+        "_gone",
+        "_left",
+        "_loop",
+        "_metadata",
+        "_task",
+        "_told",
+        "method",
+    )
 
     def __init__(self, event: Any, loop: asyncio.AbstractEventLoop, forget: Callable[["Call"], None]) -> None:
         self.method: str = event.call_details.method.decode(errors="replace")
@@ -47,6 +60,7 @@ class Call:
         self._task: asyncio.Task[None] | None = None
         self._coming: asyncio.Future[bytes | None] | None = None
         self._told = False  # its initial metadata
+        self._gone = False  # whoever called, or the server, which stops
         self._left = 2  # to come: that the caller has it all, or is gone; and that its status is sent
         self._start(cygrpc.ReceiveCloseOnServerOperation(PLAIN), tag=self._closed)
 
@@ -71,7 +85,7 @@ class Call:
         """Until there is room for the next. Raises CancelledError when the caller is gone."""
         sent: asyncio.Future[bool] = self._loop.create_future()
         message = response if self._encode is None else self._encode(response)
-        self._start(*self._head(), cygrpc.SendMessageOperation(message, PLAIN), tag=lambda event: _settle(sent, event.success))
+        self._send(cygrpc.SendMessageOperation(message, PLAIN), tag=lambda event: settle(sent, event.success))
         if not await sent:
             raise asyncio.CancelledError
 
@@ -83,7 +97,7 @@ class Call:
     async def _read(self) -> bytes | None:
         if self._coming is None or self._coming.done():  # else somebody gave up waiting for it
             come = self._coming = self._loop.create_future()
-            self.read_one(lambda request: _settle(come, request))
+            self.read_one(lambda request: settle(come, request))
         return await asyncio.shield(self._coming)
 
     async def _drain(self) -> None:
@@ -99,6 +113,9 @@ class Call:
 
     def run(self, handler: Any, request: bytes | None) -> None:
         """`request` is None where the handler reads a stream of them."""
+        if self._gone:  # before there was anything to cancel
+            self.end(grpc.StatusCode.CANCELLED)
+            return
         self._encode = handler.response_serializer
         self._task = self._loop.create_task(self._run(handler, request))
         self._task.add_done_callback(self._ran)
@@ -131,23 +148,29 @@ class Call:
         return None
 
     def _ran(self, task: asyncio.Task[None]) -> None:
-        """Whoever is gone may be so before the task has begun."""
+        """Whoever is gone may be so before the task has begun; and an answer may be none that the core sends."""
         if task.cancelled():
             self.end(grpc.StatusCode.CANCELLED)
+        elif (error := task.exception()) is not None:
+            log.error("unforeseen error", method=self.method, exc_info=error)
+            self.end(grpc.StatusCode.UNKNOWN, "unforeseen error")
 
     def end(self, code: grpc.StatusCode, details: str = "", metadata: Metadata | None = None, message: bytes | None = None) -> None:
         status = cygrpc.SendStatusFromServerOperation(metadata, code.value[0], details.encode(errors="replace"), PLAIN)
         messages = () if message is None else (cygrpc.SendMessageOperation(message, PLAIN),)
-        self._start(*self._head(), *messages, status, tag=self._over)
+        self._send(*messages, status, tag=self._over)
 
-    def _head(self) -> tuple[Any, ...]:
-        if self._told:
-            return ()
+    def _send(self, *operations: Any, tag: Callable[[Any], None]) -> None:
+        head = () if self._told else (cygrpc.SendInitialMetadataOperation(None, PLAIN),)
+        self._start(*head, *operations, tag=tag)
         self._told = True
-        return (cygrpc.SendInitialMetadataOperation(None, PLAIN),)
 
     def _start(self, *operations: Any, tag: Callable[[Any], None]) -> None:
-        self._core.start_server_batch(operations, tag)
+        """Raises CancelledError when the call is over: the core may be given up, and would end the process."""
+        if not self._left:
+            raise asyncio.CancelledError
+        if self._core.start_server_batch(operations, tag) != cygrpc.CallError.ok:
+            raise RuntimeError("the core takes no more of the same before it is done")  # and never calls the tag
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
@@ -155,8 +178,10 @@ class Call:
         self._over(event)
 
     def cancel(self) -> None:
-        if self._task is not None:
+        """Once: a second time would cut short what the handler does at its end."""
+        if self._task is not None and not self._gone:
             self._task.cancel()
+        self._gone = True
 
     def _over(self, _event: Any) -> None:
         self._left -= 1
@@ -164,6 +189,6 @@ class Call:
             self._forget(self)
 
 
-def _settle(future: asyncio.Future[Any], value: Any) -> None:
+def settle(future: asyncio.Future[Any], value: Any) -> None:
     if not future.done():
         future.set_result(value)

@@ -7,12 +7,13 @@ from typing import Any
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # no stubs
 
-from shared.rpc.core.call import Call
+from shared.rpc.core.call import Call, settle
 from shared.rpc.core.completions import Completions
 from shared.telemetry import logger
 
 AWAITED_AT_ONCE = 100  # calls that the core may hand over before one of them is looked at
 MOST_CALLS = 20_000  # under way; further ones wait in the core, which has bounds of its own (its options)
+END_S = 1.0  # that cancelled handlers have at least to end
 
 log = logger("rpc")
 
@@ -28,8 +29,10 @@ class CoreServer:
         self._handlers: dict[str, Any] = {}
         self._calls: set[Call] = set()
         self._awaited = 0
+        self._started = False
         self._stopping = False
-        self._idle = asyncio.Event()  # once it stops and no call is left
+        self._idle = asyncio.Event()  # no call is left; of use once it stops
+        self._stopped = asyncio.Event()
 
     def add_insecure_port(self, address: str) -> int:
         """Raises RuntimeError when it can't be had."""
@@ -47,35 +50,50 @@ class CoreServer:
 
     async def start(self) -> None:
         self._server.start()
+        self._started = True
         self._await_calls()
         self._completions.start()
 
     async def stop(self, grace_s: float) -> None:
-        """No call is begun any more; those that are under way have that long to end. May be called twice."""
+        """No call is begun any more; those that are under way have that long to end. May be called twice, and before it is started."""
+        if not self._started:
+            return
         if self._stopping:
+            await self._stopped.wait()
             return
         self._stopping = True
-        stopped = self._loop.create_future()
-        self._server.shutdown(self._completions.queue, lambda _event: stopped.set_result(None))
         try:
-            await asyncio.wait_for(asyncio.shield(stopped), grace_s)
+            await self._stop(grace_s)
+        finally:
+            self._stopped.set()
+
+    async def _stop(self, grace_s: float) -> None:
+        left: asyncio.Future[None] = self._loop.create_future()
+        self._server.shutdown(self._completions.queue, lambda _event: settle(left, None))
+        try:
+            await asyncio.wait_for(asyncio.shield(left), grace_s)
         except TimeoutError:
             self._server.cancel_all_calls()
-            await stopped
-        await self._end(grace_s)
-
-    async def _end(self, grace_s: float) -> None:
-        """Callers are gone. The core may be given up once no handler is left that would still use it."""
-        self._forgotten()
         for call in tuple(self._calls):
             call.cancel()
         try:
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+            await asyncio.wait_for(self._end(left), max(grace_s, END_S))
         except TimeoutError:
-            log.error("a handler goes on although its call was cancelled", methods=sorted({call.method for call in self._calls}))
+            methods = sorted({call.method for call in self._calls})
+            log.error(
+                "left behind: handlers that go on although they were cancelled, or who reads nothing of what is sent",
+                methods=methods,
+            )
             return
         self._server.destroy()
         await self._completions.stop()
+
+    async def _end(self, left: asyncio.Future[None]) -> None:
+        """Until the core may be given up: once callers are gone, and no handler is left that would still use it."""
+        await asyncio.shield(left)
+        while self._calls:
+            self._idle.clear()
+            await self._idle.wait()
 
     def _await_calls(self) -> None:
         while not self._stopping and self._awaited < min(AWAITED_AT_ONCE, MOST_CALLS - len(self._calls)):
@@ -99,10 +117,7 @@ class CoreServer:
     def _forget(self, call: Call) -> None:
         self._calls.discard(call)
         self._await_calls()
-        self._forgotten()
-
-    def _forgotten(self) -> None:
-        if self._stopping and not self._calls:
+        if not self._calls:
             self._idle.set()
 
 
