@@ -27,6 +27,7 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
 # The default server cancels what comes in a burst; these bounds let 4,000 calls wait instead (docs/decisions).
 MAX_WAITING_CALLS = 20_000
+MOST_STREAMS = 4_096
 DRAIN_S = 5.0
 DEFAULT_DEADLINE_S = 5.0  # for callers that set none
 WAITING_SHARE = 0.9
@@ -38,6 +39,7 @@ OPTIONS = [
     # Between a soft limit and a hard one the core refuses by chance (of tokens, say); here they are the same.
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.max_concurrent_streams", MOST_STREAMS),  # further ones of a connection wait with whoever calls
     ("grpc.so_reuseport", 0),
 ]
 

@@ -9,7 +9,7 @@ import grpc
 
 from benchmarks.grpc_load import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, frame, literal
 from shared.rpc.core.server import CoreServer
-from tests.unit.test_rpc_core import OPTIONS, SERVICE, TIMEOUT_S, many, one, served, told, until
+from tests.unit.test_rpc_core import OPTIONS, SERVICE, TIMEOUT_S, Handlers, many, one, served, told, until
 
 
 async def test_an_answer_that_cannot_be_sent_is_told_of() -> None:
@@ -99,19 +99,11 @@ async def test_a_handler_is_cancelled_once_so_that_it_can_end_as_it_likes() -> N
 async def test_whoever_reads_nothing_does_not_hold_up_the_end() -> None:
     async with served("core") as (server, handlers, _channel):
         with socket.create_connection(("127.0.0.1", handlers.port)) as deaf:
-            fields = (
-                (b":method", b"POST"),
-                (b":scheme", b"http"),
-                (b":path", f"/{SERVICE}/endless".encode()),
-                (b":authority", b"x"),
-            )
-            more = ((b"content-type", b"application/grpc"), (b"te", b"trailers"))
-            asked = b"".join(literal(*field) for field in (*fields, *more))
             message = b"\0" + (60_000).to_bytes(4) + bytes(60_000)
             frames = [message[at : at + 16_000] for at in range(0, len(message), 16_000)]
             data = b"".join(frame(DATA, 0, 1, part) for part in frames)
             await asyncio.to_thread(
-                deaf.sendall, PREFACE + frame(HEADERS, END_HEADERS, 1, asked) + data + frame(DATA, END_STREAM, 1, b"")
+                deaf.sendall, PREFACE + frame(HEADERS, END_HEADERS, 1, headers("endless")) + data + frame(DATA, END_STREAM, 1, b"")
             )
             await until(lambda: handlers.begun == 1)
             await asyncio.sleep(0.3)  # until nothing more fits on the way
@@ -133,3 +125,38 @@ async def test_stopping_twice_waits_for_the_first_and_needs_no_start() -> None:
         handlers.go.set()
         assert await waiting == b""
         await asyncio.gather(first, second)
+
+
+MOST = 3
+
+
+async def test_one_method_that_many_hold_open_leaves_the_others_answered() -> None:
+    """Streams that nobody ends, such as watches of health, which everybody may ask for."""
+    server, handlers = CoreServer(OPTIONS, most_calls=MOST), Handlers()
+    handlers.register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            waiting = [asyncio.ensure_future(told(one(channel, "wait", b"late"))) for _ in range(MOST)]
+            await until(lambda: handlers.begun == MOST)
+            assert (await told(one(channel, "wait")))[0] == "RESOURCE_EXHAUSTED"
+            assert await told(one(channel, "echo", b"others")) == b"others"
+            handlers.go.set()
+            assert await asyncio.gather(*waiting) == [b"late"] * MOST
+            assert await told(one(channel, "wait", b"again")) == b"again"
+    finally:
+        await server.stop(0)
+
+
+async def test_calls_that_never_ask_anything_hold_up_nobody() -> None:
+    async with served("core") as (_server, handlers, channel):
+        with socket.create_connection(("127.0.0.1", handlers.port)) as silent:
+            opened = [frame(HEADERS, END_HEADERS, 2 * number + 1, headers("echo")) for number in range(1_000)]
+            await asyncio.to_thread(silent.sendall, PREFACE + b"".join(opened))
+            assert await asyncio.gather(*(told(one(channel, "echo", b"x")) for _ in range(100))) == [b"x"] * 100
+
+
+def headers(method: str) -> bytes:
+    fields = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", f"/{SERVICE}/{method}".encode()), (b":authority", b"x"))
+    return b"".join(literal(*field) for field in (*fields, (b"content-type", b"application/grpc"), (b"te", b"trailers")))

@@ -47,10 +47,12 @@ class Call:
         "_task",
         "_told",
         "method",
+        "runs",
     )
 
     def __init__(self, event: Any, loop: asyncio.AbstractEventLoop, forget: Callable[["Call"], None]) -> None:
         self.method: str = event.call_details.method.decode(errors="replace")
+        self.runs = False  # its handler was begun
         self._core = event.call
         self._details = event.call_details
         self._metadata: Metadata = event.invocation_metadata
@@ -113,6 +115,7 @@ class Call:
 
     def run(self, handler: Any, request: bytes | None) -> None:
         """`request` is None where the handler reads a stream of them."""
+        self.runs = True
         if self._gone:  # before there was anything to cancel
             self.end(grpc.StatusCode.CANCELLED)
             return

@@ -1,6 +1,7 @@
 """A gRPC server on the event loop."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from shared.rpc.core.completions import Completions
 from shared.telemetry import logger
 
 AWAITED_AT_ONCE = 100  # calls that the core may hand over before one of them is looked at
-MOST_CALLS = 20_000  # under way; further ones wait in the core, which has bounds of its own (its options)
+MOST_CALLS = 10_000  # of one method whose handlers run, streams that last above all; other methods are answered all the same
 END_S = 1.0  # that cancelled handlers have at least to end
 
 log = logger("rpc")
@@ -21,13 +22,15 @@ log = logger("rpc")
 class CoreServer:
     """Takes the handlers that generated code registers. Needs a running loop."""
 
-    def __init__(self, options: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, options: Sequence[tuple[str, Any]], most_calls: int = MOST_CALLS) -> None:
         self._completions = Completions()
         self._loop = asyncio.get_running_loop()
         self._server = cygrpc.Server(tuple(options), False)
         self._server.register_completion_queue(self._completions.queue)
         self._handlers: dict[str, Any] = {}
         self._calls: set[Call] = set()
+        self._most_calls = most_calls
+        self._running: Counter[str] = Counter()
         self._awaited = 0
         self._started = False
         self._stopping = False
@@ -96,7 +99,7 @@ class CoreServer:
             await self._idle.wait()
 
     def _await_calls(self) -> None:
-        while not self._stopping and self._awaited < min(AWAITED_AT_ONCE, MOST_CALLS - len(self._calls)):
+        while not self._stopping and self._awaited < AWAITED_AT_ONCE:
             self._awaited += 1
             self._server.request_call(self._completions.queue, self._completions.queue, self._begun)
 
@@ -110,12 +113,27 @@ class CoreServer:
         if (handler := self._handlers.get(call.method)) is None:
             call.end(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         elif handler.request_streaming:
-            call.run(handler, None)
+            self._run(call, handler, None)
         else:
-            call.read_one(lambda request: _asked(call, handler, request))
+            call.read_one(lambda request: self._asked(call, handler, request))
+
+    def _asked(self, call: Call, handler: Any, request: bytes | None) -> None:
+        if request is None:  # it is too large, and the core has refused it; or the caller is gone
+            call.end(grpc.StatusCode.CANCELLED)
+        else:
+            self._run(call, handler, request)
+
+    def _run(self, call: Call, handler: Any, request: bytes | None) -> None:
+        if self._running[call.method] >= self._most_calls:
+            call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this method are under way; try again later")
+        else:
+            self._running[call.method] += 1
+            call.run(handler, request)
 
     def _forget(self, call: Call) -> None:
         self._calls.discard(call)
+        if call.runs:
+            self._running[call.method] -= 1
         self._await_calls()
         if not self._calls:
             self._idle.set()
@@ -125,10 +143,3 @@ def _bound(address: str, port: int) -> int:
     if port == 0:
         raise RuntimeError(f"can't listen at {address}")
     return port
-
-
-def _asked(call: Call, handler: Any, request: bytes | None) -> None:
-    if request is None:  # it is too large, and the core has refused it; or the caller is gone
-        call.end(grpc.StatusCode.CANCELLED)
-    else:
-        call.run(handler, request)
