@@ -4,14 +4,16 @@ from itertools import permutations
 from typing import Any
 
 import msgspec
+import pytest
 
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Party
+from services.identity.domain.sighting import Suppression
 from services.identity.rebuild import rebuild, told
-from services.identity.tables import views
+from services.identity.tables import regions, views
 from services.identity.tables.views import ProposalRow
 from shared.events.wire import RawEvent
-from tests.live.test_identity import Store, event_of, store
+from tests.live.test_identity import Store, erase, event_of, store
 from tests.live.test_matching import settled, writers
 
 __all__ = ["store"]  # the fixture
@@ -112,3 +114,19 @@ async def test_a_question_says_what_speaks_for_it_now_whatever_was_noticed_first
     assert one.weight is not None, "no value links them any more, and they are alike"
     found = await rebuild(store.settings, mend=False)
     assert found.same, "\n".join(told(found))
+
+
+async def test_a_question_ends_when_what_spoke_for_it_is_erased_though_the_two_are_settled_apart(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regions, "PAGE_UNSETTLED", 1)
+    unifier = await store.unifier()
+    phone = {"phone": "+49301234500"}
+    raw = [event_of("1", traits=phone), event_of("2", user_id="u1", traits=phone), event_of("3", user_id="u2", traits=phone)]
+    await unifier.unify(raw, 1, [])
+    assert await asked(store, "u1", "u2") == [("TWO_KNOWN_PEOPLE", ["u1", "u2"])]
+    await erase(store, await store.members("phone", phone["phone"]), Suppression(b"e", "refuse", 1_000))
+    unifier.forget()
+    while await unifier.graph.settle_left():
+        pass
+    assert await asked(store, "u1", "u2") == []

@@ -12,6 +12,7 @@ from services.identity.graph.questions import Question
 from services.identity.graph.region import Region, Seen
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
+from services.identity.tables.asked import asked_of
 from services.identity.tables.record_tables import likenesses_among, matched_with
 from services.identity.tables.recounting import Recounted, earliest, first_sightings, recount, told_of
 
@@ -135,6 +136,10 @@ async def load(
     if reconsidered and (more := differing(loaded.region) - set(reconsidered)):
         return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again, drawn)
     if more := {node.value_hash for node in met(loaded.region.facts, loaded.region.borders, rules, len(again), not drawn)}:
+        return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn))
+    left = {row["component"] for row in rows if row["value_hash"] in unsettled} - {None}
+    hers = {row["customer"] for row in rows if row["value_hash"] in unsettled or row["component"] in left}
+    if unsettled and (more := await asked_of(pool, hers - {None}) - inside):
         return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn))
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
     await _load_customers(pool, loaded)
