@@ -1,7 +1,8 @@
 """Which event made what differs between two answers at one instant by the same rules."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Final
 
 from services.profile.domain.diff import ByEvent, Side, changed_traits, told_by_segment
@@ -116,23 +117,31 @@ class Happening:
         return sorted(found.values(), key=_when, reverse=True)
 
     def of_identifier(self, value_hash: bytes) -> ByEvent | None:
-        for side in (self._new, self._old):
-            for member, state in sorted(side.states.items()):
-                for link_id, linked in sorted(state.identifiers.items(), reverse=True):
-                    if linked.value_hash == value_hash and (cause := self._of_link(link_id, member, side)):
-                        return cause
+        for side, links in self._links:
+            for member, link_id in links.get(value_hash, ()):
+                if cause := self._of_link(link_id, member, side):
+                    return cause
         return self._of_naming(value_hash)
+
+    @cached_property
+    def _links(self) -> list[tuple[Side, dict[bytes, list[tuple[bytes, bytes]]]]]:
+        """By side and value, (member, link): the latest of each member first. A customer may have ten thousand, all of which differ."""
+        return [(side, _links_of(side)) for side in (self._new, self._old)]
 
     def _of_naming(self, value_hash: bytes) -> ByEvent | None:
         """What is linked at both points is there from the first event on that names it."""
-        for side in (self._new, self._old):
-            naming = [c for c in self._counting(side) if isinstance(c.public, events.Activity) and c.public.names(value_hash)]
-            if naming:
-                return min(naming, key=_when)
+        for side, naming in self._naming:
+            if value_hash in naming:
+                return naming[value_hash]
             for member, state in sorted(side.states.items()):
                 if value_hash in state.named and member not in self._stayed and (cause := self.of_member(member)):
                     return cause
         return None
+
+    @cached_property
+    def _naming(self) -> list[tuple[Side, dict[bytes, ByEvent]]]:
+        """By side and value, the first event that names it of those that count there and not at the other."""
+        return [(side, _first_to_name(self._counting(side))) for side in (self._new, self._old)]
 
     def of_segment(self, name: str) -> ByEvent | None:
         """The latest of what changed the traits that it looks at; where that can't be read, of all that came or went."""
@@ -161,6 +170,23 @@ class Happening:
         if cause is not None and cause.undone == (side is self._old):
             return cause
         return None if member in self._stayed else self.of_member(member)
+
+
+def _links_of(side: Side) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    found = defaultdict[bytes, list[tuple[bytes, bytes]]](list)
+    for member, state in sorted(side.states.items()):
+        for link_id, linked in sorted(state.identifiers.items(), reverse=True):
+            found[linked.value_hash].append((member, link_id))
+    return found
+
+
+def _first_to_name(causes: Iterable[ByEvent]) -> dict[bytes, ByEvent]:
+    found: dict[bytes, ByEvent] = {}
+    for cause in sorted(causes, key=_when):
+        if isinstance(cause.public, events.Activity):
+            for value_hash in (cause.public.resolved_by, *cause.public.also_named):
+                found.setdefault(value_hash, cause)
+    return found
 
 
 def said(states: Mapping[bytes, State], name: str) -> Iterator[tuple[Rank, bytes, bytes]]:

@@ -41,7 +41,7 @@ def filter_of(query: Query) -> Filter:
 
 async def activities(read: Read, timelines: Timelines, wanted: Filter) -> dict[str, Any]:
     page = read.page
-    stretch = await timelines.page(read.profile.record.members[0], read.instant, read.purpose, wanted, page.after, page.size)
+    stretch = await timelines.page(read.customer, read.instant, read.purpose, wanted, page.after, page.size)
     known = {found.value_hash: found for found in release(read.profile.record, read.purpose).identifiers}
     data, rest = _as_many_as_fit(stretch, lambda item: _activity(item, known, read))
     return {"data": data, "cursor": cursor_of(read, token_of(rest) if rest else "")}
@@ -75,7 +75,7 @@ def _activity(item: TimelineItem, known: Mapping[bytes, LinkedIdentifier], read:
         "external_ids": [{"collection": "users", "type": linked.namespace, "id": linked.value, "encoding": "none"}]
         if linked
         else [],
-        "related": {"users": to_text(read.profile.record.members[0])},
+        "related": {"users": read.told_as},
         **{name: value for name, value in parts.items() if value is not None},
         **({"redacted": True} if item.personal is REDACTED else {}),
     }

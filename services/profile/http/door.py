@@ -133,7 +133,7 @@ class ProfileDoor:
                 profile = await self._profiles.permit(customer, purpose)
             else:
                 profile = await self._profiles.profile(customer, purpose, instant, choice)
-            read = Read(target, query, wanted, purpose, instant, profile)
+            read = Read(target, customer, query, wanted, purpose, instant, profile)
             content = await self._content(read, customer, happened, choice)
             await self._disclosed.give(call, reading, shown_by(read, content.told))
         return content

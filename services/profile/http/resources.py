@@ -67,14 +67,21 @@ def wanted_by(query: Query, part: str) -> Wanted:
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A profile that was permitted, and what was asked of it."""
+    """A profile that was permitted, and what was asked of it. `customer`: whom the address names, which may be one with others."""
 
     target: Target
+    customer: bytes
     query: Query
     wanted: Wanted
     purpose: PurposeDefined
     instant: Instant
     profile: Profile
+
+    @property
+    def told_as(self) -> str:
+        """The id of the customer in the answer. The past of events is asked of today's profile, which may have joined others since."""
+        past_events = self.target.part == "events" and not self.instant.is_now
+        return to_text(self.customer if past_events else self.profile.record.members[0])
 
     @property
     def page(self) -> Page[Any]:
@@ -190,8 +197,8 @@ def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tu
 
 def cursor_of(read: Read, token: str) -> dict[str, Any]:
     """Segment's; `url` is of the next page while there is one, else of this list, and names the customer by its id."""
-    target, customer = read.target, to_text(read.profile.record.members[0])
-    url = f"/v1/spaces/{target.space}/collections/users/profiles/{customer}/{target.part}"
+    target = read.target
+    url = f"/v1/spaces/{target.space}/collections/users/profiles/{read.told_as}/{target.part}"
     url += f"?{read.query.of_next_page(token)}" if token else ""
     return {"url": url, "has_more": bool(token), "next": token, "limit": read.page.size}
 
