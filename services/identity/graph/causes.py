@@ -20,24 +20,36 @@ def by_node(links: Iterable[Link]) -> dict[Node, list[Link]]:
     return found
 
 
-def chain(links: Mapping[Node, list[Link]], one: Node, other: Node) -> list[Link]:
-    """The shortest chain of links that joins two identifiers; empty when there is none. `links` are `by_node`."""
-    came_by: dict[Node, Link | None] = {one: None}
-    waiting = deque([one])
-    while waiting and other not in came_by:
-        node = waiting.popleft()
-        for link in links.get(node, ()):
-            neighbour = link.weak if link.strong == node else link.strong
-            if neighbour not in came_by:
-                came_by[neighbour] = link
-                waiting.append(neighbour)
-    found: list[Link] = []
-    node, came = other, came_by.get(other)
-    while came is not None:
-        found.append(came)
-        node = came.weak if came.strong == node else came.strong
-        came = came_by[node]
-    return found[::-1]
+class Chains:
+    """The shortest chains of links from one identifier to others; `links` are `by_node`.
+
+    It searches as far as it was asked for, and goes on there: a customer of ten thousand identifiers has as many chains from one.
+    """
+
+    def __init__(self, links: Mapping[Node, list[Link]], one: Node) -> None:
+        self._links = links
+        self._came_by: dict[Node, Link | None] = {one: None}
+        self._waiting = deque([one])
+
+    def to(self, other: Node) -> list[Link]:
+        """Empty when there is none."""
+        self._search(other)
+        found: list[Link] = []
+        node, came = other, self._came_by.get(other)
+        while came is not None:
+            found.append(came)
+            node = came.weak if came.strong == node else came.strong
+            came = self._came_by[node]
+        return found[::-1]
+
+    def _search(self, other: Node) -> None:
+        while self._waiting and other not in self._came_by:
+            node = self._waiting.popleft()
+            for link in self._links.get(node, ()):
+                neighbour = link.weak if link.strong == node else link.strong
+                if neighbour not in self._came_by:
+                    self._came_by[neighbour] = link
+                    self._waiting.append(neighbour)
 
 
 def along(links: Iterable[Link], start: Node) -> list[Node]:
@@ -72,14 +84,17 @@ class Causes:
         self._region = region
         self._news = settled.news
         self._links = by_node(settled.partition.links)
+        self._last: tuple[Node, bool, Chains] | None = None  # where the next chain mostly begins too
         self._seen_with: dict[Node, list[frozenset[Node]]] = {}
         for together in region.facts.together:
             for node in together:
                 self._seen_with.setdefault(node, []).append(together)
 
     def chain(self, one: Node, other: Node, likely: bool = False) -> list[Link]:
-        """As `chain`; by a match only between those that are no more than likely one."""
-        return chain(self._links if likely else self._certain, one, other)
+        """As `Chains`; by a match only between those that are no more than likely one."""
+        if self._last is None or self._last[:2] != (one, likely):
+            self._last = (one, likely, Chains(self._links if likely else self._certain, one))
+        return self._last[2].to(other)
 
     @cached_property
     def _certain(self) -> dict[Node, list[Link]]:

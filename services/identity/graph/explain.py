@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from services.identity.graph.causes import by_node, chain
+from services.identity.graph.causes import Chains, by_node
 from services.identity.graph.crowding import Taking
 from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import contests
@@ -75,7 +75,7 @@ class Explained(NamedTuple):
 def explain(standing: Standing, one: Node, other: Node) -> Explained:
     partition = standing.partition(one, other)
     if partition.group_of[one] is partition.group_of[other]:
-        return Explained(True, chain(by_node(partition.links), one, other), [])
+        return Explained(True, Chains(by_node(partition.links), one).to(other), [])
     return Explained(False, [], _obstacles(standing, one, other))
 
 
