@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import disclosure_pb2 as pb
 
+from services.profile.who_read import Wanted
 from services.stack.stack import Stack
 from shared.ids import to_text
 from shared.instants import now_us, to_timestamp
+from shared.rpc.errors import reason_of
 from tests.live.inside import Inside
 from tests.live.test_disclosures import read
 from tests.live.test_ready import Shown
@@ -96,3 +99,16 @@ async def test_exposures_are_told_of_a_range_a_purpose_and_a_caller(shown: Shown
         ({"until_time": to_timestamp(withdrawn_at)}, []),
     ):
         assert [one.disclosure.caller for one in (await reported(shown, **wanted))[0]] == callers
+
+
+async def test_two_reports_are_made_at_once_and_a_third_is_told_to_come_again(shown: Shown) -> None:
+    await read(shown, "a")
+    running = [shown.inside.disclosures.exposures.report(Wanted()) for _ in range(2)]
+    for one in running:
+        await anext(one)
+    with pytest.raises(grpc.RpcError) as refused:
+        await reported(shown)
+    assert reason_of(refused.value) == "REPORTS_BUSY"
+    for one in running:
+        await one.aclose()
+    await reported(shown)
