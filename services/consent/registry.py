@@ -19,8 +19,9 @@ from shared.events.catalogue import make_entry
 from shared.events.consent import PurposeDefined, definition_stream
 from shared.ids import NewId
 from shared.telemetry import BREAK_GLASS_REVIEWS_DUE, logger
+from shared.waiting import wait_for_news
 
-COUNT_S: Final = 30.0
+COUNT_S: Final = 30.0  # an override comes to its end without anybody saying so
 PAGE: Final = 500  # overrides at a time
 
 log = logger("registry")
@@ -33,6 +34,7 @@ class Registry:
         self._new_id = new_id
         self.on_callers: Callable[[], None] = lambda: None
         self.ready = asyncio.Event()  # what is there at first was defined
+        self._overridden = asyncio.Event()
 
     async def define_ready(self) -> None:
         """What nobody has defined yet."""
@@ -67,13 +69,14 @@ class Registry:
         """Never returns: tells the metrics, and of each once the log, which overrides are over and wait for their review."""
         told = set[str]()
         while True:
+            self._overridden.clear()
             due = await self.reviews_due()
             BREAK_GLASS_REVIEWS_DUE.set(len(due))
             for override in due:
                 if override.name not in told:
                     log.warning("an override waits for its review", override=override.name, caller=override.caller)
             told = {override.name for override in due}
-            await asyncio.sleep(COUNT_S)
+            await wait_for_news(self._overridden, COUNT_S)
 
     async def reviews_due(self) -> list[OverrideDefined]:
         """By name."""
@@ -98,6 +101,7 @@ class Registry:
                 placed = await self._log.append(event, entry)
                 if isinstance(event, CallerDefined | OverrideDefined):
                     self.on_callers()
+                    self._overridden.set()
                 return placed
         assert earlier is not None, "no event means that it was defined before"
         return earlier
