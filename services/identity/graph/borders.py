@@ -53,11 +53,6 @@ def _is_asked_first(kind: Namespace) -> bool:
     return not kind.device and kind.limit != 1
 
 
-def _is_unique(name: str, rules: Rules) -> bool:
-    kind = rules.of(name)
-    return kind.limit == 1 and kind.window_us is None and kind.shared_after is None
-
-
 def _is_of_two(owners: Iterable[Node], telling: Collection[str], trees: Trees[Node]) -> bool:
     people: dict[str, set[Node]] = defaultdict(set)
     for owner in owners:
@@ -69,7 +64,7 @@ def _is_of_two(owners: Iterable[Node], telling: Collection[str], trees: Trees[No
 def _joined(facts: Facts, rules: Rules) -> Trees[Node]:
     """Who may be one by what people decided and by values of such kinds alone, whatever comes of it."""
     trees = Trees[Node]()
-    unique = {name for name in {node.namespace for node in facts.nodes()} if _is_unique(name, rules)}
+    unique = {name for name in {node.namespace for node in facts.nodes()} if rules.of(name).is_of_one}
     seen = [[node for node in together if node.namespace in unique] for together in facts.together]
     for one, *others in filter(None, [*seen, *map(list, facts.forced)]):
         for other in others:

@@ -103,7 +103,7 @@ def of_contested(facts: Facts, rules: Rules, partition: Partition) -> Iterator[R
 def unique_owners(name: str, rules: Rules) -> set[str]:
     """The kinds of which everybody has one, at any time, and which are never shared: what two of them own is of two known people."""
     owned_by = (rules.of(owner) for owner in rules.of(name).owned_by if owner != name)
-    return {kind.name for kind in owned_by if kind.limit == 1 and kind.window_us is None and kind.shared_after is None}
+    return {kind.name for kind in owned_by if kind.is_of_one}
 
 
 def _telling(node: Node, owners: Mapping[Node, Evidence], rules: Rules, partition: Partition) -> list[tuple[Node, Evidence]]:

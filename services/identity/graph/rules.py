@@ -30,6 +30,11 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     device: bool = False
     owned_by: tuple[str, ...] = ()
 
+    @property
+    def is_of_one(self) -> bool:
+        """Everybody has one of it, at any time, and it is never shared: two of them are two known people."""
+        return self.limit == 1 and self.window_us is None and self.shared_after is None
+
 
 class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from a match: how much speaks for it, in bits (`matching/score`), says whether two are one.
