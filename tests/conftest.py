@@ -25,6 +25,13 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A set's order differs by process, so tests made of one fail to be shared out, and that only by chance."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if isinstance(mark.args[1], (set, frozenset)):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: parametrize over sorted(...), not over a set")
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Stack]:
     """NATS, PostgreSQL and the migrated databases; no service."""

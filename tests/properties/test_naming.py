@@ -49,7 +49,7 @@ def test_every_read_names_whom_it_reads_or_reads_of_nobody(method: str) -> None:
     assert (naming == Naming()) == (method.removeprefix("/").partition(".v1.")[2] in OF_NOBODY)
 
 
-@pytest.mark.parametrize("method", OF_ALL_UNLESS_NAMED)
+@pytest.mark.parametrize("method", sorted(OF_ALL_UNLESS_NAMED))
 def test_what_is_of_all_unless_it_names_one_can_name_one(method: str) -> None:
     assert "customer" in naming_of(request_of(method)).one
     assert not GetMessageClass(request_of(method))().HasField("customer")
