@@ -16,11 +16,6 @@ def _named(identifier: dict[str, Any]) -> str:
     return f"{identifier['namespace']}:{identifier['value']}"
 
 
-def _again(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
-    """The same value, which another event said."""
-    return " (again)" if old and new and _value(old) == _value(new) else ""
-
-
 def _there(what: str, name: str, is_there: bool) -> tuple[str, str, str]:
     return (what, "-", name) if is_there else (what, name, "-")
 
@@ -34,7 +29,7 @@ def _as_far_as_told(one: dict[str, Any], told: tuple[str, str, str]) -> tuple[st
 # What of a change is told: what it is of, before, after.
 TOLD: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
     "trait": lambda one: _as_far_as_told(
-        one, (one["name"], _value(one["old"]), _value(one["new"]) + _again(one["old"], one["new"]))
+        one, (one["name"], _value(one["old"]), _value(one["new"]) + (" (said again)" if one["said_again"] else ""))
     ),
     "identifier": lambda one: _there("identifier", _named(one["identifier"]), one["linked"]),
     "member": lambda one: _there("customer", one["customer_id"] or ERASED, one["joined"]),

@@ -59,6 +59,9 @@ ToVersion = Annotated[
     int | None,
     typer.Option("--to-version", metavar="N", min=1, max=MOST, help="Instead of --to: once the customer's stream had come to it."),
 ]
+SaidAgain = Annotated[
+    bool, typer.Option("--said-again", help="Also traits whose value is the same, and which another event or source says now.")
+]
 
 
 def diff(
@@ -75,6 +78,7 @@ def diff(
     version: Version = None,
     rules: Rules = None,
     traits: Annotated[list[str] | None, typer.Option("--trait", metavar="NAME", help="Only this trait. Repeatable.")] = None,
+    said_again: SaidAgain = False,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -83,6 +87,8 @@ def diff(
 
     The instants are of what our log knew, or with --clock happened of what had happened; --valid-at or --known-at (or
     --version) sets the other clock for both points. From a later point to an earlier one, it tells what would have to be undone.
+
+    A trait that another event or source says, with the same value, is no difference: such are counted, and shown with --said-again.
 
     Examples:
       c360 profile diff user_id:u1 --purpose audit --from -7d
@@ -107,6 +113,7 @@ def diff(
         new=point(until, until_version),
         rules=messages.rules_choice(rules),
         traits=traits,
+        said_again=said_again,
         at_least_as_fresh=messages.positions(fresh),
     )
     with connect("profile") as channel:
@@ -128,6 +135,7 @@ def history(
     rules: Rules = None,
     traits: Annotated[list[str] | None, typer.Option("--trait", metavar="NAME", help="Only this trait. Repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many changes to show, earliest first.")] = 500,
+    said_again: SaidAgain = False,
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -136,7 +144,7 @@ def history(
 
     As it came to be known, or with --clock happened as it came to be, by what is known now. --valid-at and --known-at (or
     --version) say up to where. What changed by time alone stands at the instant at which it did; how long ago something was is told when it happens and
-    at the end. With --json: one line each. What every event said, used or not, is in `c360 profile timeline`.
+    at the end. A value that was only said again is told with --said-again. With --json: one line each. What every event said, used or not, is in `c360 profile timeline`.
 
     Examples:
       c360 profile history user_id:u1 --purpose audit
@@ -153,6 +161,7 @@ def history(
         until=history_pb2.Point(valid_at=messages.timestamp(valid_at), known_at=messages.timestamp(known_at), version=version or 0),
         rules=messages.rules_choice(rules),
         traits=traits,
+        said_again=said_again,
         at_least_as_fresh=messages.positions(fresh),
     )
     changes = (messages.plain(change) for change in _changes(request, limit, timeout_s))
@@ -227,6 +236,7 @@ def _show(shown: dict[str, Any]) -> None:
             ("version", f"{_of(old, 'version')} → {_of(new, 'version')}"),
             ("rules", _rules(old, new)),
             ("last seen", f"{_of(old, 'last_seen_time')} → {_of(new, 'last_seen_time')}"),
+            ("traits only said again", _said_again(shown["said_again_count"])),
             ("left out for their size", shown["cut_count"] or None),
         ]
     )
@@ -244,6 +254,10 @@ def _show(shown: dict[str, Any]) -> None:
         render.table("Withheld", ("field", "reason"), [(one["field"], one["reason"]) for one in shown["withheld"]])
     if any(side and side["not_all_kept"] for side in (old, new)):
         render.note(NOT_ALL_KEPT)
+
+
+def _said_again(count: int) -> str | None:
+    return f"{count} with the same value as before: see --said-again" if count else None
 
 
 def _rules(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:

@@ -15,7 +15,7 @@ from services.profile.choosing import THEN, Chooser, RulesChoice
 from services.profile.clusters import unknown
 from services.profile.domain.causes import Passing
 from services.profile.domain.clocks import Order
-from services.profile.domain.diff import ByEvent, Change, Side, compare
+from services.profile.domain.diff import ByEvent, Change, Side, Wanted, compare
 from services.profile.domain.fold import happened_by
 from services.profile.domain.happening import Happening
 from services.profile.domain.rules import Rules
@@ -33,6 +33,8 @@ from shared.vault import DataKey, Vault
 
 EVENTS_A_PAGE = 2_000  # walked through at most: some hundred milliseconds
 INSTANTS_A_PAGE = 500  # at which all is looked at, segments too: about a millisecond each
+
+EVERYTHING = Wanted(said_again=True)
 
 Place = tuple[int, bytes]  # the instant to begin at, and how many of its changes were told
 
@@ -113,6 +115,7 @@ class Walks:
         after: Place | None,
         limit: int,
         choice: RulesChoice = THEN,
+        wanted: Wanted = EVERYTHING,
     ) -> Walked:
         """About `limit` changes, whole instants of them. Raises what `Profiles.profile` does."""
         erased = await self._profiles.permit_past(customer, purpose)
@@ -133,7 +136,7 @@ class Walks:
         looked, redacted, not_all_kept = 0, old.redacted, old.not_all_kept
         while len(told) < limit and looked < INSTANTS_A_PAGE and (step := course.next(old)):
             changes, new = await self._step(walk, history, past, keys, old, step, course.is_last)
-            told += _told(step.at, changes, after)
+            told += [one for one in _told(step.at, changes, after) if wanted.has(one.change)]
             looked, old, redacted = looked + (new is not old), new, redacted or new.redacted
             not_all_kept |= new.not_all_kept
             await asyncio.sleep(0)  # reads go on meanwhile

@@ -174,6 +174,59 @@ def test_a_history_is_told_as_it_became_known_or_as_it_came_to_be(family: Family
     assert [kind for kind, _ in changes(family)].count("member") == 2
 
 
+@pytest.fixture(scope="module")
+def repeated(family: Family) -> tuple[str, Timestamp]:
+    """Somebody of whom one source said the city, and another the same, and a first name; and when the first was known."""
+    user = by_identifier("user_id", f"u-{uuid.uuid4()}")
+    known: list[Timestamp] = []
+    for hours_ago, traits in ((2, {"city": "Kiel"}), (1, {"city": "Kiel", "first_name": "Ann"})):
+        write_key = family.platform.register_source(f"again-{uuid.uuid4().hex[:8]}")
+        event = identified(hours_ago, traits, user_id=user.identifier.value)
+        position = family.platform.record(write_key, event).position
+        entries = family.platform.get_timeline(user, "audit", position)
+        known.append(max((entry.record_time for entry in entries), key=Timestamp.ToNanoseconds))
+    return user.identifier.value, known[0]
+
+
+def test_a_value_that_another_source_says_too_is_no_difference_but_is_counted(
+    family: Family, repeated: tuple[str, Timestamp]
+) -> None:
+    user, since = repeated
+    asked = pb.DiffProfileRequest(customer=by_identifier("user_id", user), purpose="audit", old=pb.Point(known_at=since))
+    found = family.platform.history.DiffProfile(asked, timeout=TIMEOUT_S)
+    assert (set(shown(found)), found.said_again_count) == ({"first_name"}, 1)
+    asked.said_again = True
+    found = family.platform.history.DiffProfile(asked, timeout=TIMEOUT_S)
+    assert ({one.name: one.said_again for one in found.traits}, found.said_again_count) == ({"city": True, "first_name": False}, 0)
+    [city] = [one for one in found.traits if one.name == "city"]
+    assert (city.old.value, city.cause.kind) == (city.new.value, "identified")
+    assert city.old.source != city.new.source
+    asked.ClearField("said_again")
+    asked.traits.append("city")
+    found = family.platform.history.DiffProfile(asked, timeout=TIMEOUT_S)
+    assert (len(found.traits), found.said_again_count) == (0, 1)
+    asked.purpose = "service"
+    found = family.platform.history.DiffProfile(asked, timeout=TIMEOUT_S)
+    assert (found.said_again_count, list(found.withheld)) == (0, []), "what it may not see didn't change, and isn't counted"
+
+
+def test_the_commands_show_what_was_said_again_when_they_are_told_to(
+    family: Family, repeated: tuple[str, Timestamp], stack: Stack
+) -> None:
+    user, since = repeated
+    c360 = Command(stack.data_directory)
+    options = (f"user_id:{user}", "--purpose", "audit", "--timeout", str(TIMEOUT_S))
+    told = c360.run("profile", "diff", *options, "--from", since.ToJsonString()).stdout
+    assert "Kiel" not in told
+    assert "1 with the same value as before: see --said-again" in " ".join(told.split())
+    told = c360.run("profile", "diff", *options, "--from", since.ToJsonString(), "--said-again").stdout
+    assert "said again)" in " ".join(told.split())
+    told = c360.run("profile", "history", *options, "--json").stdout
+    assert told.count('"city"') == 1
+    told = c360.run("profile", "history", *options, "--json", "--said-again").stdout
+    assert told.count('"city"') == 2
+
+
 def test_the_command_tells_the_history_of_a_trait(family: Family, stack: Stack) -> None:
     person = f"anonymous_id:{family.device}"
     options = ("profile", "history", person, "--purpose", "audit", "--trait", "city", "--timeout", str(TIMEOUT_S))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from services.profile.app import Instant
 from services.profile.domain.clocks import Order
-from services.profile.domain.diff import ByEvent, Difference, IdentifierChange, MemberChange, TraitChange
+from services.profile.domain.diff import ByEvent, Difference, IdentifierChange, MemberChange, TraitChange, Wanted
 from services.profile.domain.golden import GoldenTrait
 from services.profile.profile import Profile
 from services.profile.tables.history import History
 from services.profile.timelines import Filter, place_of
-from services.profile.walking import Told
+from services.profile.walking import EVERYTHING, Told
 from shared.errors import CustomerError
 from shared.events.consent import PurposeDefined
 from shared.pieces import AT_ONCE
@@ -245,12 +245,31 @@ async def test_the_changes_in_their_order_lead_from_nothing_to_the_answer(
         assert told_of(answer) == told_of(final)
 
 
-async def walked(past: Past, customer: bytes, order: Order, until: Instant, limit: int) -> list[Told]:
+@given(pasts, orders)
+async def test_a_value_that_was_only_said_again_is_told_to_who_asks_for_that(steps: list[Any], order: Order) -> None:
+    past, _ = await told(steps, 3)
+    for customer in CUSTOMERS:
+        if plain(past, customer, Instant()) is None or plain_refusal(past, customer, AUDIT, False) is not None:
+            continue
+        values: dict[str, Any] = {}
+        everything = await walked(past, customer, order, Instant(), 1_000)
+        for one in everything:
+            if isinstance(change := one.change, TraitChange):
+                value = change.new and change.new.value
+                assert change.said_again == (change.new is not None and values.get(change.name) == value), (
+                    "nothing is verified here"
+                )
+                values[change.name] = value
+        again = {one.place for one in everything if isinstance(one.change, TraitChange) and one.change.said_again}
+        assert await walked(past, customer, order, Instant(), 2, Wanted()) == [one for one in everything if one.place not in again]
+
+
+async def walked(past: Past, customer: bytes, order: Order, until: Instant, limit: int, wanted: Wanted = EVERYTHING) -> list[Told]:
     """All pages of it, cut after `limit` as whoever shows them may."""
     changes: list[Told] = []
     after = None
     while True:
-        page = await past.walks.page(customer, AUDIT, order, until, after, limit)
+        page = await past.walks.page(customer, AUDIT, order, until, after, limit, wanted=wanted)
         changes += page.told[:limit]
         after = page.rest if len(page.told) <= limit else page.told[limit - 1].place
         if after is None:

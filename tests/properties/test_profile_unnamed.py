@@ -10,6 +10,7 @@ from services.profile.api.messages import profile_message
 from services.profile.api.timeline import timeline_page
 from services.profile.app import Instant
 from services.profile.domain.clocks import Order
+from services.profile.domain.diff import Wanted
 from services.profile.timelines import Filter
 from shared.errors import CustomerError
 from shared.ids import to_text
@@ -48,7 +49,7 @@ async def answers(past: Past, customer: bytes, then: Instant, later: Instant) ->
     except CustomerError as refused:
         found.append(str(refused.facts))
     try:
-        found.append(diff_message(await past.differences.between(customer, AUDIT, then, later), AUDIT, set()))
+        found.append(diff_message(await past.differences.between(customer, AUDIT, then, later), AUDIT, Wanted(said_again=True)))
     except CustomerError as refused:
         found.append(str(refused.facts))
     return found

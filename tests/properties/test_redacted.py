@@ -11,7 +11,7 @@ from services.profile.api.history import _page
 from services.profile.app import NOW, Instant
 from services.profile.belonging import Belongings
 from services.profile.domain.clocks import Order
-from services.profile.domain.diff import TraitChange
+from services.profile.domain.diff import TraitChange, Wanted
 from services.profile.enforcement import REDACTED, release
 from services.profile.explaining import Explaining
 from shared.errors import CustomerError, WrongState
@@ -53,16 +53,18 @@ async def test_nor_is_it_told_how_it_changed(steps: list[Any], who: int, order: 
     """Of one who was erased, at whatever instants; and all of it is said to be withheld."""
     story = Story([(False, ("order", who, SECOND, 5)), *steps, (False, ("erase", who, 31 * SECOND))], 0)
     walked = await story.past.walks.page(CUSTOMERS[who], AUDIT, order, Instant(known_at=40 * SECOND), None, 1_000)
-    listed = _page(walked, AUDIT, set(), 1_000)
+    listed = _page(walked, AUDIT, set[str](), 1_000)
     assert not COMPUTED & {one.trait.name for one in listed.changes if one.HasField("trait")}
     assert not any(one.HasField("segment") for one in listed.changes)
     assert {one.field for one in listed.withheld if one.reason == REDACTED} >= COMPUTED | SEGMENTS
-    assert {one.field for one in _page(walked, AUDIT, {"orders", "city"}, 1_000).withheld} == {"orders"}
+    some = Wanted(frozenset({"orders", "city"}))
+    walked = await story.past.walks.page(CUSTOMERS[who], AUDIT, order, Instant(known_at=40 * SECOND), None, 1_000, wanted=some)
+    assert {one.field for one in _page(walked, AUDIT, some.traits, 1_000).withheld} == {"orders"}
     try:
         compared = await story.past.differences.between(CUSTOMERS[who], AUDIT, old, new, 2)
     except CustomerError:
         return
-    told = diff_message(compared, AUDIT, set())
+    told = diff_message(compared, AUDIT, Wanted())
     assert not told.segments
     assert not COMPUTED & {one.name for one in told.traits}
     assert {one.field for one in told.withheld if one.reason == REDACTED} >= COMPUTED | SEGMENTS

@@ -22,6 +22,7 @@ from services.profile.domain.diff import (
     MemberChange,
     SegmentChange,
     TraitChange,
+    Wanted,
 )
 from services.profile.domain.golden import GoldenTrait, computed_names
 from services.profile.domain.membership import hidden_segments
@@ -39,25 +40,25 @@ ANSWER_BYTES = 3 * 1024 * 1024  # below the four megabytes that gRPC clients tak
 M = TypeVar("M", bound=Message)
 
 
-def diff_message(compared: Compared, purpose: PurposeDefined, only: set[str]) -> pb.DiffProfileResponse:
-    """`only`: traits by name; empty for all."""
+def diff_message(compared: Compared, purpose: PurposeDefined, wanted: Wanted) -> pb.DiffProfileResponse:
+    """What isn't a trait is told whichever traits are wanted."""
     found, unnamed = compared.difference, compared.unnamed
+    traits = [one for one in found.traits if may_tell(one, purpose) and wanted.names(one)]
     left, rules = _Left(ANSWER_BYTES), [compared.old.rules, compared.new.rules]
     message = pb.DiffProfileResponse(
         old=_standing(compared.old),
         new=_standing(compared.new),
         members=left.within(_member(one, unnamed) for one in found.members),
         identifiers=left.within(_identifier(one, unnamed) for one in found.identifiers if may_tell(one, purpose)),
-        traits=left.within(
-            _trait(one, unnamed) for one in found.traits if may_tell(one, purpose) and (not only or one.name in only)
-        ),
+        traits=left.within(_trait(one, unnamed) for one in traits if wanted.has(one)),
+        said_again_count=sum(not wanted.has(one) for one in traits),
         segments=left.within(_segment(one, unnamed) for one in found.segments if may_tell(one, purpose)),
         decided=left.within(_decided(one, unnamed) for one in found.decided if may_tell(one, purpose)),
         withheld=withheld_messages(
-            found.all,
+            filter(wanted.has_kind, found.all),
             rules,
             purpose,
-            redacted_names(rules, only) if compared.old.side.redacted or compared.new.side.redacted else (),
+            redacted_names(rules, wanted.traits) if compared.old.side.redacted or compared.new.side.redacted else (),
         ),
         purpose_version=f"{purpose.name}@{purpose.version}",
     )
@@ -148,6 +149,7 @@ def _trait(change: TraitChange, unnamed: Set[bytes]) -> pb.TraitChange:
         cause=_cause(change.cause, unnamed),
         counted_event_ids=map(to_text, change.counted),
         redacted=change.redacted,
+        said_again=change.said_again,
     )
 
 

@@ -1,6 +1,6 @@
 """The part of profile's gRPC edge that tells how a profile came to be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, Final
 
 from c360.profile.v1 import history_pb2 as pb
@@ -22,7 +22,7 @@ from services.profile.app import Profiles
 from services.profile.differences import Differences
 from services.profile.disclosed import Disclosed, Shown
 from services.profile.domain.clocks import Order
-from services.profile.domain.diff import TraitChange
+from services.profile.domain.diff import Wanted
 from services.profile.walking import Told, Walked, Walks
 from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
@@ -59,7 +59,7 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
             reading.asks(purpose, customer)
             old, new = [await instant_for(self._profiles, point, customer, purpose, instant) for point, instant in points]
             compared = await self._differences.between(customer, purpose, old, new, choice)
-            message = diff_message(compared, purpose, set(request.traits))
+            message = diff_message(compared, purpose, _wanted(request))
             await self._disclosed.give(call, reading, await self._of_changes(customer, [message], message.withheld))
         return message
 
@@ -70,12 +70,12 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
         purpose = self._profiles.purpose(request.purpose)
         customer, choice = await customer_of(self._profiles, request.customer), rules_choice(request.rules)
-        call = call_of("ListProfileChanges", context)
+        call, wanted = call_of("ListProfileChanges", context), _wanted(request)
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
             until = await instant_for(self._profiles, request.until, customer, purpose, until)
-            walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice)
-            message = _page(walked, purpose, set(request.traits), page.size)
+            walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice, wanted)
+            message = _page(walked, purpose, wanted.traits, page.size)
             await self._disclosed.give(call, reading, await self._of_changes(customer, message.changes, message.withheld))
         return message
 
@@ -86,15 +86,17 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         return await shown_about(self._profiles, customer, fields, withheld=[(one.field, one.reason) for one in withheld])
 
 
-def _page(walked: Walked, purpose: PurposeDefined, only: set[str], size: int) -> pb.ListProfileChangesResponse:
-    """As many changes as were asked for and a message holds; `only`: traits by name, empty for everything."""
+def _wanted(request: pb.DiffProfileRequest | pb.ListProfileChangesRequest) -> Wanted:
+    return Wanted(frozenset(request.traits), request.said_again)
+
+
+def _page(walked: Walked, purpose: PurposeDefined, only: Set[str], size: int) -> pb.ListProfileChangesResponse:
+    """As many changes as were asked for and a message holds; `only`: traits that were walked for, empty for everything."""
     shown: list[pb.DatedChange] = []
     looked_at: list[Told] = []
     size_bytes, rest = 0, walked.rest
     redacted = redacted_names([walked.rules], only) if walked.redacted else ()
     for told in walked.told:
-        if only and not (isinstance(told.change, TraitChange) and told.change.name in only):
-            continue
         if may_tell(told.change, purpose):
             message = change_message(told, walked.unnamed)
             size_bytes += message.ByteSize()

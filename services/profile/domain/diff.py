@@ -13,6 +13,7 @@ from services.profile.domain.membership import NOWHERE, looks_at
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.state import LinkedIdentifier, State
+from services.profile.domain.values import same
 from shared.events.catalogue import Entry
 
 
@@ -100,6 +101,13 @@ class TraitChange(msgspec.Struct, frozen=True):
     counted: tuple[bytes, ...] = ()
     redacted: bool = False
 
+    @property
+    def said_again(self) -> bool:
+        """Its value is what it was, and as verified: another event, or another source, says it now."""
+        if self.old is None or self.new is None or self.old_verified != self.new_verified:
+            return False
+        return same(self.old.value) == same(self.new.value)
+
     def __repr__(self) -> str:
         return f"<TraitChange of {self.name} sealed>"
 
@@ -178,6 +186,22 @@ class Difference(msgspec.Struct, frozen=True):
         return f"<Difference of {len(self.traits)} traits sealed>"
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """Which changes are asked for: of these traits alone, where any are named; and of traits also what was only said again."""
+
+    traits: frozenset[str] = frozenset()
+    said_again: bool = False
+
+    def names(self, change: Change) -> bool:
+        return not self.traits or (isinstance(change, TraitChange) and change.name in self.traits)
+
+    def has(self, change: Change) -> bool:
+        return self.names(change) and self.has_kind(change)
+
+    def has_kind(self, change: Change) -> bool:
+        return self.said_again or not (isinstance(change, TraitChange) and change.said_again)
+
+
 class Causes(Protocol):
     """What made each difference between two answers."""
 
@@ -219,7 +243,7 @@ def _differs(was: GoldenTrait | None, now: GoldenTrait | None) -> bool:
     """A computed trait that no event counts for holds since the customer was founded, which another member changes: no news of the trait."""
     if was is None or now is None or was.event_id != NO_EVENT or now.event_id != NO_EVENT:
         return was != now
-    return bool(was.value != now.value)
+    return same(was.value) != same(now.value)
 
 
 def _members(old: Side, new: Side, causes: Causes) -> Iterator[MemberChange]:

@@ -94,8 +94,13 @@ class DiffProfileRequest(_message.Message):
     TRAITS_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    SAID_AGAIN_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "audit". Exactly one."""
+    said_again: _builtins.bool
+    """Also traits whose value is the same at both points, and which another event or source says at the second. Default: only values
+    that are others, or were verified at one of the points and not at the other.
+    """
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
@@ -130,10 +135,11 @@ class DiffProfileRequest(_message.Message):
         traits: _abc.Iterable[_builtins.str] | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
         rules: _rules_pb2.RulesChoice | None = ...,
+        said_again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "new", b"new", "old", b"old", "rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "new", b"new", "old", b"old", "purpose", b"purpose", "rules", b"rules", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "new", b"new", "old", b"old", "purpose", b"purpose", "rules", b"rules", "said_again", b"said_again", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,10 +161,13 @@ class DiffProfileResponse(_message.Message):
     CUT_COUNT_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     DECIDED_FIELD_NUMBER: _builtins.int
+    SAID_AGAIN_COUNT_FIELD_NUMBER: _builtins.int
     purpose_version: _builtins.str
     """Purpose and its version that it was filtered for, as "marketing@2"."""
     cut_count: _builtins.int
     """How many differences were left out because the answer would have been larger than three megabytes. Ask for traits by name."""
+    said_again_count: _builtins.int
+    """How many traits were only said again and are therefore left out. 0 where they are asked for."""
     @_builtins.property
     def old(self) -> Global___Standing:
         """The profile at the first point; absent where nothing had happened by then."""
@@ -204,10 +213,11 @@ class DiffProfileResponse(_message.Message):
         cut_count: _builtins.int = ...,
         segments: _abc.Iterable[Global___SegmentChange] | None = ...,
         decided: _abc.Iterable[Global___ConsentChange] | None = ...,
+        said_again_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["new", b"new", "old", b"old"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_count", b"cut_count", "decided", b"decided", "identifiers", b"identifiers", "members", b"members", "new", b"new", "old", b"old", "purpose_version", b"purpose_version", "segments", b"segments", "traits", b"traits", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_count", b"cut_count", "decided", b"decided", "identifiers", b"identifiers", "members", b"members", "new", b"new", "old", b"old", "purpose_version", b"purpose_version", "said_again_count", b"said_again_count", "segments", b"segments", "traits", b"traits", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,6 +238,7 @@ class ListProfileChangesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    SAID_AGAIN_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose it will be used for, such as "audit". Exactly one."""
     order: Global___ChangeOrder.ValueType
@@ -236,6 +247,10 @@ class ListProfileChangesRequest(_message.Message):
     """How many to return: default 50, at most 500. There may be fewer, or none, on a page that isn't the last."""
     page_token: _builtins.str
     """Where to go on, from the answer before."""
+    said_again: _builtins.bool
+    """Also traits whose value stayed what it was, and which another event or source says from then on. Default: only values that
+    became others, were verified, or are verified no more.
+    """
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose profile."""
@@ -268,10 +283,11 @@ class ListProfileChangesRequest(_message.Message):
         page_token: _builtins.str = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
         rules: _rules_pb2.RulesChoice | None = ...,
+        said_again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "rules", b"rules", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "rules", b"rules", "traits", b"traits", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "purpose", b"purpose", "rules", b"rules", "said_again", b"said_again", "traits", b"traits", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -439,7 +455,7 @@ Global___Standing: _TypeAlias = Standing  # noqa: Y015
 
 @_typing.final
 class TraitChange(_message.Message):
-    """TraitChange is a golden value that was chosen, replaced or removed."""
+    """TraitChange is a golden value that was chosen, replaced, removed or verified; or only said again, where that is asked for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -449,10 +465,13 @@ class TraitChange(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     COUNTED_EVENT_IDS_FIELD_NUMBER: _builtins.int
     REDACTED_FIELD_NUMBER: _builtins.int
+    SAID_AGAIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The trait's name."""
     redacted: _builtins.bool
     """That it is absent at one of the points says nothing: events that may count for it were erased, and it can't be told."""
+    said_again: _builtins.bool
+    """The value is the same, and as verified: another event or source says it at the second point."""
     @_builtins.property
     def old(self) -> _profile_pb2.Trait:
         """At the first point; absent when there was none."""
@@ -480,10 +499,11 @@ class TraitChange(_message.Message):
         cause: Global___Cause | None = ...,
         counted_event_ids: _abc.Iterable[_builtins.str] | None = ...,
         redacted: _builtins.bool = ...,
+        said_again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "new", b"new", "old", b"old"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "counted_event_ids", b"counted_event_ids", "name", b"name", "new", b"new", "old", b"old", "redacted", b"redacted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "counted_event_ids", b"counted_event_ids", "name", b"name", "new", b"new", "old", b"old", "redacted", b"redacted", "said_again", b"said_again"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

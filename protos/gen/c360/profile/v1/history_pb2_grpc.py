@@ -54,7 +54,8 @@ class HistoryServiceServicer:
     def DiffProfile(self, request, context):
         """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
         person decided, the passing of time, or other rules.
-        The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
+        The answer at the first point, changed as it says, has the values of the answer at the second, with `said_again` also their
+        events; the other way round it says the inverse.
         Where nothing had happened by one of the points, all of the other is the difference.
         Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
         """

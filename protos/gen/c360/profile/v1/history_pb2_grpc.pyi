@@ -36,7 +36,8 @@ class HistoryServiceStub:
     DiffProfile: _grpc.UnaryUnaryMultiCallable[_history_pb2.DiffProfileRequest, _history_pb2.DiffProfileResponse]
     """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
     person decided, the passing of time, or other rules.
-    The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
+    The answer at the first point, changed as it says, has the values of the answer at the second, with `said_again` also their
+    events; the other way round it says the inverse.
     Where nothing had happened by one of the points, all of the other is the difference.
     Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
     """
@@ -56,7 +57,8 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     DiffProfile: _aio.UnaryUnaryMultiCallable[_history_pb2.DiffProfileRequest, _history_pb2.DiffProfileResponse]  # type: ignore[assignment]
     """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
     person decided, the passing of time, or other rules.
-    The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
+    The answer at the first point, changed as it says, has the values of the answer at the second, with `said_again` also their
+    events; the other way round it says the inverse.
     Where nothing had happened by one of the points, all of the other is the difference.
     Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
     """
@@ -79,7 +81,8 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_history_pb2.DiffProfileResponse, _abc.Awaitable[_history_pb2.DiffProfileResponse]]:
         """DiffProfile tells what differs between the profile at two points, and for each difference what made it: an event, what the
         person decided, the passing of time, or other rules.
-        The answer at the first point, changed as it says, is the answer at the second; the other way round it says the inverse.
+        The answer at the first point, changed as it says, has the values of the answer at the second, with `said_again` also their
+        events; the other way round it says the inverse.
         Where nothing had happened by one of the points, all of the other is the difference.
         Errors: as ProfileService.GetProfile. Of an erased customer it tells what is left: nothing personal.
         """
