@@ -1,6 +1,8 @@
 """What the commands say before any service is asked."""
 
 import json
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +22,14 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
 def test_the_version_is_told() -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"customer360 {version('customer360')}\n")
+
+
+def test_a_command_loads_its_own_parts_and_no_other_group() -> None:
+    asked = "import sys; from services.cli.commands import command; command('parked'); print(*sys.modules)"
+    loaded = subprocess.run((sys.executable, "-c", asked), capture_output=True, text=True, check=True).stdout.split()
+    others = {"consent", "profile", "identity", "rights", "lake", "segments"}
+    assert "services.cli.parked" in loaded
+    assert not {f"services.cli.{name}" for name in others} & set(loaded)
 
 
 def test_help_explains_the_exit_codes() -> None:

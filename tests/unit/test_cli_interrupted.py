@@ -25,7 +25,14 @@ from services.cli.start import main
 main()
 """
 COMMAND = ("identity", "resolve", "email:ann@example.com")
-MODULES = ("services.cli.__main__", "typer", "services.cli.vault", "grpc", "grpc._cython", "c360.identity.v1.explanation_pb2_grpc")
+MODULES = (
+    "services.cli.__main__",
+    "typer",
+    "services.cli.identity_explain",
+    "grpc",
+    "grpc._cython",
+    "c360.identity.v1.explanation_pb2_grpc",
+)
 
 
 def started(module: str, address: str) -> "subprocess.Popen[str]":
