@@ -1,7 +1,6 @@
 """Real servers, started when the first test of a session asks for them, on ports and in a directory of their own."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import settings
 from services.stack.errors import StackError
 from services.stack.ports import SERVICES
 from services.stack.stack import Stack
+from tests.stacks import fresh_directory
 
 os.environ.pop("COLUMNS", None)  # of whoever runs the tests: tables are as wide as what is in them
 
@@ -45,8 +45,8 @@ def stack() -> Iterator[Stack]:
 
 
 def _running(services: Sequence[str]) -> Iterator[Stack]:
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory:
-        stack = Stack(directory, services=services)
+    with fresh_directory() as directory:
+        stack = Stack(directory, services=services, disposable=True)
         try:
             stack.start()
         except StackError:

@@ -79,7 +79,7 @@ class Postgres:
             raise StackError(f"initdb failed:\n{made.stderr.strip()}")
         unfinished.rename(self._directory)
 
-    def program(self) -> Program:
+    def program(self, *, disposable: bool = False) -> Program:
         settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
         as_user = unprivileged.prefix_for(self._directory)
         program = self._installation.program("postgres", as_user)
@@ -89,7 +89,8 @@ class Postgres:
             command=server,
             environment=_environment(),
             as_user=as_user,
-            stop_signal=signal.SIGINT,  # fast shutdown: ends the sessions, writes a checkpoint
+            # Immediate shutdown, as a crash would be, or fast shutdown: ends the sessions, writes a checkpoint.
+            stop_signal=signal.SIGQUIT if disposable else signal.SIGINT,
             most_deaths=20,  # after a crash it refuses to start while a session of the dead server lingers
             before_start=partial(remove_stale_lock, self._directory),
         )

@@ -58,7 +58,7 @@ def main(given: Sequence[str]) -> int:
     print(f"chaos for {arguments.duration:.0f} s, seed {arguments.seed} (--seed {arguments.seed} kills alike)", flush=True)
     with tempfile.TemporaryDirectory(prefix="c360-chaos-") as directory:
         try:
-            with Stack(directory, console=Console(sys.stdout)) as stack:
+            with Stack(directory, console=Console(sys.stdout), disposable=True) as stack:
                 tally = _run(stack, arguments.duration, arguments.seed)
                 if not tally.holds:
                     _show_logs(stack)

@@ -20,7 +20,7 @@ SEPARATOR = "-" * 100
 def main() -> int:
     print("customer360: the story of one customer, on a stack of its own")
     with tempfile.TemporaryDirectory(prefix="c360-demo-") as directory:
-        stack = Stack(directory, console=Console(sys.stdout))
+        stack = Stack(directory, console=Console(sys.stdout), disposable=True)
         try:
             with stack:
                 return _play(stack)

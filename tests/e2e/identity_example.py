@@ -36,7 +36,10 @@ VARIES = (
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="c360-example-") as directory, Stack(directory, services=SERVICES) as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="c360-example-") as directory,
+        Stack(directory, services=SERVICES, disposable=True) as stack,
+    ):
         PAGE.write_text(play(PAGE.read_text(), stack))
     return 0
 

@@ -30,7 +30,7 @@ VARIES = (
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="c360-example-") as directory, Stack(directory) as stack:
+    with tempfile.TemporaryDirectory(prefix="c360-example-") as directory, Stack(directory, disposable=True) as stack:
         PAGE.write_text(play(PAGE.read_text(), stack))
     return 0
 

@@ -77,7 +77,7 @@ def test_a_backup_restored_into_a_fresh_server_goes_on(directory: Path) -> None:
     shutil.copytree(old / "nats", new / "nats")
     with Stack(new, services=()) as servers:
         run("restore", servers, kept)
-    with Stack(new) as stack:
+    with Stack(new, disposable=True) as stack:
         with turmoil(stack, random.Random(14), people=10) as third:
             wait_for_progress(third)
             after = third.finish()
@@ -101,7 +101,7 @@ def test_a_backup_restored_without_the_broker_is_as_of_the_backup(directory: Pat
         run("backup", stack, kept)
     with Stack(new, services=()) as servers:
         run("restore", servers, kept)
-    with Stack(new) as stack:
+    with Stack(new, disposable=True) as stack:
         with turmoil(stack, random.Random(16), people=10) as second:
             wait_for_progress(second)
             after = second.finish()

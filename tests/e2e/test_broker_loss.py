@@ -32,7 +32,7 @@ async def test_the_store_is_lost_while_everything_is_stopped(directory: Path) ->
         wait_for_progress(first)
         before = first.finish()
     shutil.rmtree(directory / "nats")
-    with Stack(directory) as stack:
+    with Stack(directory, disposable=True) as stack:
         with turmoil(stack, random.Random(10), people=10) as second:
             wait_for_progress(second)
             after = second.finish()

@@ -1,9 +1,7 @@
 """A service that dies at the worst moment loses nothing and doubles nothing: each named point of each service, under traffic."""
 
 import random
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +9,12 @@ from services.stack.stack import Stack
 from tests.e2e.faults import EVERY_POINT, crash_at
 from tests.e2e.test_kill import wait_for_progress
 from tests.e2e.turmoil import turmoil
+from tests.stacks import fresh_stack
 
 
 @pytest.fixture(scope="module")
 def crashing_stack() -> Iterator[Stack]:
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(Path(directory)) as stack:
+    with fresh_stack() as stack:
         yield stack
 
 

@@ -14,7 +14,7 @@ from tests.e2e.identity_example import PAGE, SERVICES, canonical, play
 def test_the_commands_answer_what_the_page_shows(directory: Path) -> None:
     """On a stack of its own: it activates rules."""
     page = PAGE.read_text()
-    with Stack(directory, services=SERVICES) as stack:
+    with Stack(directory, services=SERVICES, disposable=True) as stack:
         assert canonical(play(page, stack)) == canonical(page)
 
 

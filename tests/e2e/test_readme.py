@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from services.profile.composition import ProfileSettings
 from services.stack.__main__ import _welcome
 from services.stack.stack import Stack
 from tests.e2e.client import DEADLINE_S
+from tests.stacks import fresh_stack
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -29,7 +29,7 @@ README = (ROOT / "README.md").read_text()
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """As `make run` starts it: it lets in who proves who they are."""
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, auth="jwt") as stack:
+    with fresh_stack(auth="jwt") as stack:
         yield stack
 
 

@@ -25,7 +25,7 @@ def test_profiles_consent_and_write_keys_outlive_a_restart(directory: Path) -> N
         platform.decide(EMAIL, "marketing", consent_pb2.OUTCOME_GRANTED)
         platform.decide(EMAIL, "marketing", consent_pb2.OUTCOME_WITHDRAWN)
         platform.decide(EMAIL, "analytics", consent_pb2.OUTCOME_OBJECTED)
-    with Stack(directory) as stack, Platform(stack.endpoints) as platform:
+    with Stack(directory, disposable=True) as stack, Platform(stack.endpoints) as platform:
         assert stack.write_key() == key
         assert platform.get_profile(ANN, "audit") == before
         assert refusals(platform, before.customer_id) == {"marketing": "CONSENT_WITHDRAWN", "analytics": "OBJECTED"}

@@ -12,5 +12,5 @@ from tests.e2e.rights_example import PAGE, canonical, play
 def test_the_commands_answer_what_the_page_shows(directory: Path) -> None:
     """On a stack of its own: it erases."""
     page = PAGE.read_text()
-    with Stack(directory) as stack:
+    with Stack(directory, disposable=True) as stack:
         assert canonical(play(page, stack)) == canonical(page)

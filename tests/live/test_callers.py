@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from services.stack.stack import Stack
 from shared.instants import SECOND, now_us, to_timestamp
 from shared.local_tokens import AHEAD_S, LocalIssuer
 from shared.rpc.errors import reason_of
+from tests.stacks import fresh_stack
 from tests.waiting import eventually
 
 TIMEOUT_S = 30.0
@@ -35,7 +35,7 @@ SOMEBODY = CustomerRef(identifier=Identifier(namespace="email", value="ada@examp
 @pytest.fixture(scope="module")
 def closed() -> Iterator[Stack]:
     """A stack that lets in only who proves who they are."""
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, auth="jwt") as stack:
+    with fresh_stack(auth="jwt") as stack:
         yield stack
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from services.stack.stack import Stack
 from tests.live.command import TIMEOUT_S, Command
+from tests.stacks import fresh_stack
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_a_withdrawal_holds_from_the_next_read_on(c360: Command, user: str) -> N
 
 
 def test_a_decision_that_no_reader_enforces_tells_that_none_can_serve_without_it() -> None:
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, services=["consent"]) as stack:
+    with fresh_stack(services=["consent"]) as stack:
         alone = Command(stack.data_directory)
         told = alone.run("consent", "withdraw", "email:ann@example.com", "marketing", "--timeout", TIMEOUT_S).stderr
         assert told == "No reader is live now, and none can serve what needs consent before it has applied this decision.\n"

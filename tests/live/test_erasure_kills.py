@@ -3,7 +3,6 @@
 import contextlib
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from shared.notes import verify_note
 from tests.e2e.client import TRY_AGAIN, Platform
 from tests.live.erasing import COMPLETED, Person, erase, never_again
 from tests.live.readable import places_that_open
+from tests.stacks import fresh_stack
 
 PATIENCE_S = 40.0
 POLL_S = 0.05
@@ -33,7 +33,7 @@ POINTS = [(when, f"erasure.{step}") for step in STEPS for when in ("before", "af
 def stack() -> Iterator[Stack]:
     """Without identity, which the tests run themselves."""
     services = ("ingest", "profile", "consent")
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory, services=services) as stack:
+    with fresh_stack(services=services) as stack:
         yield stack
 
 

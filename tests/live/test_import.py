@@ -15,6 +15,7 @@ import pytest
 from services.stack.stack import Stack
 from tests.live.command import Command
 from tests.live.gate import Gate
+from tests.stacks import fresh_stack
 
 GUIDE = Path(__file__).parents[2] / "docs" / "import.md"
 ROWS = 20_000
@@ -189,7 +190,7 @@ def test_an_unknown_write_key_is_refused_at_once(bulk: Bulk) -> None:
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Stack]:
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory) as stack:
+    with fresh_stack() as stack:
         yield stack
 
 

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from services.cli.lake.directory import AFTER_MANIFEST, POINTS
 from services.stack.stack import Stack
 from tests.e2e.client import Platform
 from tests.live.command import Command
+from tests.stacks import fresh_stack
 from tests.waiting import eventually
 
 DAWN = "2026-03-03T06:00:00Z"
@@ -80,7 +80,7 @@ class LakeShop:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Everything on servers of its own: what is in a lake, and its columns, depends on all that was ever sent."""
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as directory, Stack(directory) as running:
+    with fresh_stack() as running:
         yield running
 
 

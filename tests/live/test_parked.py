@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +32,7 @@ from shared.poison import POISON_RUN_LIMIT
 from shared.rpc.errors import reason_of
 from shared.vault import DataKey, FileKeyring
 from tests.e2e.client import CHANNEL_OPTIONS, DEADLINE_S, Platform, by_id, by_identifier
+from tests.stacks import fresh_directory
 from tests.waiting import WAITS_S
 
 POLL_S = 0.05
@@ -90,14 +90,14 @@ async def world_of(stack: Stack) -> AsyncIterator[World]:
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="c360-test-") as made:
-        yield Path(made)
+    with fresh_directory() as made:
+        yield made
 
 
 @pytest.fixture
 async def whole(directory: Path) -> AsyncIterator[World]:
     """Everything, for one test alone."""
-    with Stack(directory) as stack:
+    with Stack(directory, disposable=True) as stack:
         async for world in world_of(stack):
             yield world
         print(stack.log_tail("identity", 40), stack.log_tail("profile", 40))
@@ -106,7 +106,7 @@ async def whole(directory: Path) -> AsyncIterator[World]:
 @pytest.fixture
 async def without_identity(directory: Path) -> AsyncIterator[World]:
     """Its followers; CUSTOMER is filled by the test."""
-    with Stack(directory, services=["consent", "profile"]) as stack:
+    with Stack(directory, services=["consent", "profile"], disposable=True) as stack:
         async for world in world_of(stack):
             await ensure_stream(world.client, CUSTOMER_STREAM, 1)
             yield world

@@ -25,7 +25,7 @@ def main() -> int:
         print("node and npm are missing (on Debian: apt-get install nodejs npm): only the Python SDKs are tried")
     with (
         tempfile.TemporaryDirectory(prefix="c360-sdk-") as directory,
-        Stack(directory) as stack,
+        Stack(directory, disposable=True) as stack,
         Platform(stack.endpoints) as platform,
     ):
         results = [_try(platform, sdk) for sdk in sdks]
