@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from c360.consent.v1.asking_pb2_grpc import add_AskingServiceServicer_to_server
 from c360.consent.v1.confirmation_pb2_grpc import add_ConfirmationServiceServicer_to_server
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
 from c360.consent.v1.evidence_pb2_grpc import add_EvidenceServiceServicer_to_server
@@ -15,6 +16,7 @@ from c360.consent.v1.signals_pb2_grpc import add_SignalServiceServicer_to_server
 from c360.consent.v1.unsubscribe_pb2_grpc import add_UnsubscribeServiceServicer_to_server
 
 from services.consent.answering import RightsDesk
+from services.consent.api.askable import AskingApi
 from services.consent.api.confirmations import ConfirmationApi
 from services.consent.api.decisions import ConsentApi
 from services.consent.api.definitions import RegistryApi
@@ -24,6 +26,7 @@ from services.consent.api.rights import RightsApi
 from services.consent.api.signals import SignalApi
 from services.consent.api.unsubscribing import UnsubscribeApi
 from services.consent.app import Consent
+from services.consent.askable import Askables
 from services.consent.checking import Checks
 from services.consent.conflicts import Conflicts
 from services.consent.domain.unsubscribing import LinkKey
@@ -97,10 +100,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     confirmations = ConfirmationApi(consent, keyring.lookup_key)
     server.add(add_ConfirmationServiceServicer_to_server, confirmations, "c360.consent.v1.ConfirmationService")
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
-    explanations = Explanations(checks, persons, decisions)
-    conflicts = Conflicts(checks, decisions)
-    evidence = EvidenceApi(Receipts(decisions, definitions), explanations, conflicts, progress, keyring.lookup_key)
-    server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
+    _tell(server, checks, persons, decisions, definitions, progress, keyring.lookup_key)
     evidence_key = EvidenceKey(keyring.lookup_key)
     receiver = Receiver(pool, definitions, log, evidence_key, new_id)
     hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
@@ -144,6 +144,23 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     finally:
         await client.close()
         await pool.close()
+
+
+def _tell(
+    server: RpcServer,
+    checks: Checks,
+    persons: Persons,
+    decisions: Decisions,
+    definitions: Definitions,
+    progress: Progress,
+    lookup_key: bytes,
+) -> None:
+    """What is told of decisions: why a verdict is what it is, and whom one may ask again."""
+    explanations, conflicts = Explanations(checks, persons, decisions), Conflicts(checks, decisions)
+    evidence = EvidenceApi(Receipts(decisions, definitions), explanations, conflicts, progress, lookup_key)
+    server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
+    asking = AskingApi(Askables(checks, persons, decisions), progress, lookup_key)
+    server.add(add_AskingServiceServicer_to_server, asking, "c360.consent.v1.AskingService")
 
 
 def _open_http(

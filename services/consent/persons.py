@@ -92,6 +92,34 @@ class Persons:
         found = await self._pool.fetchval("SELECT erased_at FROM erased_identifiers WHERE value_hash = $1", value_hash)
         return -1 if found is None else int(found)
 
+    async def linked(self, namespaces: Collection[str], after: bytes, limit: int) -> list[tuple[str, bytes]]:
+        """(namespace, hash) of identifiers that somebody has, by hash, from behind one on. No namespaces: of any."""
+        rows = await self._pool.fetch(
+            """SELECT namespace, value_hash FROM links WHERE value_hash > $1 AND (namespace = ANY($2::text[]) OR $3)
+               ORDER BY value_hash LIMIT $4""",
+            after,
+            list(namespaces),
+            not namespaces,
+            limit,
+        )
+        return [(row["namespace"], row["value_hash"]) for row in rows]
+
+    async def namespaces_of(self, value_hashes: Collection[bytes]) -> dict[bytes, str]:
+        """Of those that somebody has."""
+        rows = await self._pool.fetch(
+            "SELECT value_hash, namespace FROM links WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
+        )
+        return {row["value_hash"]: row["namespace"] for row in rows}
+
+    async def suppressed(self, value_hashes: Collection[bytes]) -> set[bytes]:
+        """Those that nobody has since whoever had them was erased."""
+        rows = await self._pool.fetch(
+            """SELECT value_hash FROM erased_identifiers WHERE value_hash = ANY($1::bytea[])
+               AND NOT EXISTS (SELECT FROM links WHERE links.value_hash = erased_identifiers.value_hash)""",
+            list(value_hashes),
+        )
+        return {row["value_hash"] for row in rows}
+
     async def left_of(self, streams: Sequence[bytes], value_hashes: Sequence[bytes]) -> tuple[int, int]:
         """Links that are left of erased customers, and decisions that are kept about their identifiers."""
         links = await self._pool.fetchval(
@@ -187,7 +215,7 @@ async def _apply_entries(connection: Any, entries: Sequence[Entry], at: int) -> 
 
 async def _follow_links(connection: Any, hashes: set[bytes], entries: Sequence[Entry], at: int) -> None:
     rows = await connection.fetch("DELETE FROM links WHERE value_hash = ANY($1::bytea[]) RETURNING *", list(hashes))
-    held = {row["value_hash"]: links.Link(row["customer"], row["likely"], row["since"]) for row in rows}
+    held = {row["value_hash"]: links.Link(row["customer"], row["likely"], row["since"], row["namespace"]) for row in rows}
     past = links.follow(held, entries, at)
     now = [(value_hash, *link) for value_hash, link in held.items()]
     await connection.copy_records_to_table("links", records=now, columns=("value_hash", *links.Link._fields))

@@ -10,6 +10,7 @@ from shared.events.callers import Group
 KEYED: Final = "keyed"
 
 _READ: Final[dict[str, tuple[str, ...]]] = {
+    "c360.consent.v1.AskingService": ("CheckAskable",),
     "c360.consent.v1.ConsentService": ("Check", "CheckBatch", "FilterAudience", "ListDecisions"),
     "c360.consent.v1.EvidenceService": ("GetReceipt", "ExplainCheck", "DiffCheck"),
     "c360.consent.v1.RegistryService": ("GetVersionAt", "ListDefinitions", "ListVersions"),
@@ -35,6 +36,7 @@ _READ: Final[dict[str, tuple[str, ...]]] = {
     "c360.profile.v1.SegmentService": ("ListSegments", "ListSegmentSizes", "GetMembership"),
 }
 _EXPORT: Final[dict[str, tuple[str, ...]]] = {
+    "c360.consent.v1.AskingService": ("ListAskable",),
     "c360.consent.v1.EvidenceService": ("ListConflicts",),
     "c360.identity.v1.IdentityService": ("ListProposals",),
     "c360.profile.v1.ExportService": ("ExportEvents", "ExportChanges", "CheckExported", "RefreshExported"),

@@ -13,6 +13,7 @@ class Link(NamedTuple):
     customer: bytes
     likely: bool
     since: int
+    namespace: str = ""
 
 
 class PastLink(NamedTuple):
@@ -42,7 +43,7 @@ def follow(links: dict[bytes, Link], entries: Sequence[Entry], at: int) -> list[
     def end(value_hash: bytes) -> None:
         link = links.pop(value_hash)
         if link.since < at:
-            past.append(PastLink(value_hash, *link, at))
+            past.append(PastLink(value_hash, link.customer, link.likely, link.since, at))
 
     for entry in entries:
         if entry.type_id == customer_events.LINKED.id:
@@ -51,7 +52,7 @@ def follow(links: dict[bytes, Link], entries: Sequence[Entry], at: int) -> list[
             if link is None or link[:2] != (entry.stream, public.likely):
                 if link is not None:
                     end(public.value_hash)
-                links[public.value_hash] = Link(entry.stream, public.likely, at)
+                links[public.value_hash] = Link(entry.stream, public.likely, at, public.namespace)
         elif entry.type_id == customer_events.UNLINKED.id:
             value_hash = entry.public().value_hash
             if value_hash in links and links[value_hash].customer == entry.stream:

@@ -13,7 +13,8 @@ OF_PERSONS = """
         value_hash bytea PRIMARY KEY,
         customer   bytea NOT NULL,
         likely     bool  NOT NULL, -- nothing but a match joins it to the customer
-        since      int8  NOT NULL -- when consent came to know it
+        since      int8  NOT NULL, -- when consent came to know it
+        namespace  text  NOT NULL
     );
     CREATE INDEX links_by_customer ON links (customer);
     CREATE TABLE past_links ( -- what held from `since` on, and no more at `until`

@@ -1,0 +1,87 @@
+"""`c360 consent askable`: whom one may ask for a purpose, or ask again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from services.cli import notation, render
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PurposeArgument, TimeoutS, parsed_by
+
+
+def askable(
+    purpose: PurposeArgument,
+    persons: Annotated[
+        list[notation.Person] | None,
+        typer.Argument(
+            metavar="[PERSON]...",
+            parser=parsed_by(notation.parse_person),
+            help="Whether these may be asked: customer ids, or namespace:value such as email:ann@example.com. Default: everybody who may.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show of everybody.")] = 50,
+    fresh: Fresh = None,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List whom one may ask for a purpose, or ask again: why, and from when on.
+
+    Who never decided, whose consent ran out, went stale or was never confirmed, who decided both ways, and who denied once the purpose's
+    ask_again_after_days are over. Never who objected, was erased, or whose processing is restricted. With --json: one line each.
+
+    Examples:
+      c360 consent askable marketing
+      c360 consent askable marketing email:ann@example.com email:bob@example.com
+    """
+    found = _of_each(purpose, persons, fresh, timeout_s) if persons else _of_all(purpose, limit, timeout_s)
+    if as_json:
+        for one in found:
+            render.line(one)
+        return
+    rows = [
+        (
+            "" if one["refusal"] else "yes" if one["may_be_asked"] else "no",
+            one["reason"],
+            one["ask_time"],
+            one["namespace"],
+            one["identifier_hash"][: render.SHOWN_DIGITS],
+            one["customer_id"],
+        )
+        for one in found
+    ]
+    render.table("Who may be asked", ("may be asked", "why", "from", "namespace", "identifier", "customer"), rows)
+
+
+def _of_each(purpose: str, persons: list[notation.Person], fresh: Any, timeout_s: float) -> list[dict[str, Any]]:
+    """By number of the one who was named, from 0."""
+    from c360.consent.v1 import asking_pb2, asking_pb2_grpc
+
+    from services.cli import messages
+    from services.cli.client import connect
+
+    request = asking_pb2.CheckAskableRequest(
+        purpose=purpose, customers=[messages.customer_ref(one) for one in persons], at_least_as_fresh=messages.positions(fresh)
+    )
+    with connect("consent") as channel:
+        answer = asking_pb2_grpc.AskingServiceStub(channel).CheckAskable(request, timeout=timeout_s)
+    found = []
+    for number, result in enumerate(answer.results):
+        told = [messages.plain(one) for one in result.askable]
+        if result.HasField("refusal"):
+            told = [messages.plain(asking_pb2.Askable(reason=result.refusal.reason))]
+        found += [one | {"person": number, "refusal": result.HasField("refusal")} for one in told]
+    return found
+
+
+def _of_all(purpose: str, limit: int, timeout_s: float) -> list[dict[str, Any]]:
+    from c360.consent.v1 import asking_pb2, asking_pb2_grpc
+
+    from services.cli import messages, paging
+    from services.cli.client import connect
+
+    request = asking_pb2.ListAskableRequest(purpose=purpose)
+    with connect("consent") as channel:
+        call = asking_pb2_grpc.AskingServiceStub(channel).ListAskable
+        found = paging.entries(call, request, "askable", limit, timeout_s)
+        return [messages.plain(one) | {"refusal": False} for one in found]
