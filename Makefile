@@ -91,8 +91,8 @@ import-demo: setup ## Import ROWS rows, interrupted and killed on the way, and c
 	@ROWS=$(ROWS) $(BIN)/python -m tests.e2e.import_demo
 
 .PHONY: test
-test: setup ## Run the tests on real servers, in two processes (TESTS="tests/unit -k name" for some, in one)
-	@$(BIN)/pytest $(if $(TESTS),$(TESTS),-n 2 --dist loadfile)
+test: setup ## Run the tests on real servers, in three processes, which wait more than they work (TESTS="tests/unit -k name" for some, in one)
+	@$(BIN)/pytest $(if $(TESTS),$(TESTS),-n 3 --dist loadfile)
 
 .PHONY: laws
 laws: setup ## Run every property test with ten times the usual number of examples

@@ -1,7 +1,8 @@
-"""`c360 profile rules`, `explain`, `whatif` and `segments` against the real services, on a trait that no other test knows."""
+"""`c360 profile rules`, `explain`, `whatif` and `segments` against the real services."""
 
 import json
 import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,19 @@ from uuid import uuid4
 
 import pytest
 
-from services.stack.stack import Stack
 from tests.live.command import Command
+from tests.stacks import fresh_stack
 from tests.waiting import eventually
 
 WHY = ("--by", "ops", "--reason", "ticket 12")
 
 
 @pytest.fixture(scope="module")
-def c360(stack: Stack) -> Command:
-    stack.write_key()
-    return Command(stack.data_directory)
+def c360() -> Iterator[Command]:
+    """On a stack of its own: rules are tried on everybody there is."""
+    with fresh_stack() as stack:
+        stack.write_key()
+        yield Command(stack.data_directory)
 
 
 def written(directory: Path, document: Any) -> str:
