@@ -13,6 +13,7 @@ import typer
 from services.cli import caller_tokens, consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
 from services.cli.audiences.command import filter_file
 from services.cli.consent_asking import askable
+from services.cli.consent_restricted import restrictions
 from services.cli.consent_restricting import lift, restrict
 from services.cli.consent_unsubscribing import unsubscribe_link
 from services.cli.errors import NotReachable
@@ -55,7 +56,7 @@ app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 elsewhere: list[Any] = [consent_evidence.receipt, consent_evidence.explain, consent_evidence.diff, consent_evidence.conflicts]
 elsewhere += [consent_confirming.request_confirmation, consent_confirming.confirm, unsubscribe_link, restrict, lift]
-elsewhere += [consent_signals.signal, consent_signals.signals, askable]
+elsewhere += [consent_signals.signal, consent_signals.signals, askable, restrictions]
 for command in elsewhere:
     app.command()(command)
 

@@ -38,7 +38,8 @@ def receipt(
     ] = ReceiptForm.ISO_27560,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Print the receipt of a decision, as JSON. The same each time; what the registry doesn't know is told as not stated.
+    """Print the receipt of a decision, as JSON. The same each time, but that it says so while processing is restricted; what the
+    registry doesn't know is told as not stated.
 
     The person is named by the keyed hash of the identifier.
 

@@ -44,6 +44,7 @@ from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
 from services.consent.registry import Registry
+from services.consent.restricted import Restricteds
 from services.consent.restrictions import Restrictions
 from services.consent.rights import Rights
 from services.consent.unsubscribing import Unsubscribing
@@ -100,13 +101,14 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     confirmations = ConfirmationApi(consent, keyring.lookup_key)
     server.add(add_ConfirmationServiceServicer_to_server, confirmations, "c360.consent.v1.ConfirmationService")
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
-    _tell(server, checks, persons, decisions, definitions, progress, keyring.lookup_key)
+    rights = Rights(pool)
+    _tell(server, checks, persons, decisions, definitions, rights, progress, keyring.lookup_key)
     evidence_key = EvidenceKey(keyring.lookup_key)
     receiver = Receiver(pool, definitions, log, evidence_key, new_id)
     hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
-    rights, restrictions = Rights(pool), RestrictionApi(Restrictions(decisions, log, new_id), keyring.lookup_key)
+    restrictions = RestrictionApi(Restrictions(decisions, log, new_id), keyring.lookup_key)
     server.add(add_RestrictionServiceServicer_to_server, restrictions, "c360.consent.v1.RestrictionService")
     desk = RightsDesk(rights, decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
@@ -152,12 +154,14 @@ def _tell(
     persons: Persons,
     decisions: Decisions,
     definitions: Definitions,
+    rights: Rights,
     progress: Progress,
     lookup_key: bytes,
 ) -> None:
-    """What is told of decisions: why a verdict is what it is, and whom one may ask again."""
+    """What is told of decisions: why a verdict is what it is, whose processing is restricted, and whom one may ask again."""
     explanations, conflicts = Explanations(checks, persons, decisions), Conflicts(checks, decisions)
-    evidence = EvidenceApi(Receipts(decisions, definitions), explanations, conflicts, progress, lookup_key)
+    receipts, restricted = Receipts(checks, decisions, definitions), Restricteds(decisions, persons, rights)
+    evidence = EvidenceApi(receipts, explanations, conflicts, restricted, progress, lookup_key)
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     asking = AskingApi(Askables(checks, persons, decisions), progress, lookup_key)
     server.add(add_AskingServiceServicer_to_server, asking, "c360.consent.v1.AskingService")

@@ -2,16 +2,19 @@
 
 from typing import Any
 
-from services.consent.domain.ledger import Instant
+from services.consent.checking import ByIdentifier, Checks
+from services.consent.domain.ledger import NOW, Instant
 from services.consent.domain.receipts import Evidence, Format, receipt
 from services.consent.views import Decisions, Definitions, Placed
-from shared.errors import NotFound
+from shared.consent_overlays import restricting
+from shared.errors import CustomerError, NotFound
 from shared.events.consent import ControllerDefined, DecisionRecorded, NoticeDefined, PurposeDefined
 from shared.ids import to_text
 
 
 class Receipts:
-    def __init__(self, decisions: Decisions, definitions: Definitions) -> None:
+    def __init__(self, checks: Checks, decisions: Decisions, definitions: Definitions) -> None:
+        self._checks = checks
         self._decisions = decisions
         self._definitions = definitions
 
@@ -31,7 +34,13 @@ class Receipts:
             purpose=purpose.event,
             notice=await self._notice(decision),
             controller=await self._controller(purpose.event.controller, decision.decided_at),
+            restriction=await self._restriction(purpose.event, decision),
         )
+
+    async def _restriction(self, purpose: PurposeDefined, decision: DecisionRecorded) -> DecisionRecorded | None:
+        """The newest in force now, by any identifier of whoever decided."""
+        [brief] = await self._checks.briefs(purpose, [ByIdentifier(decision.namespace, decision.identifier_hash)], NOW)
+        return None if isinstance(brief, CustomerError) else restricting(brief.case.decisions)
 
     async def _notice(self, decision: DecisionRecorded) -> NoticeDefined | None:
         if decision.notice is None:

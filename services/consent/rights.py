@@ -1,6 +1,6 @@
 """Tables `rights_requests`, how each stands, `rights_steps`, what became of it, and `rights_callbacks`, who is told."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -8,9 +8,10 @@ import msgspec
 from services.consent.domain.rights import OPEN, RightsRequest, State, Step, evolve
 from shared.errors import TooLarge
 from shared.events.catalogue import Entry, encode
-from shared.events.rights import RECEIVED, Right
+from shared.events.rights import RECEIVED, Right, RightsRequestFulfilled
 from shared.events.wire import decode_entry
 from shared.events.wire import encode as encode_entry
+from shared.ids import from_text
 from shared.log import Record
 
 MOST_STEPS = 1_000  # of one request; keeps an answer below the largest message
@@ -98,6 +99,21 @@ class Rights:
             list(OPEN),
         )
         return bytes(found or b"")
+
+    async def fulfilled_by(self, value_hashes: Collection[bytes]) -> dict[bytes, tuple[bytes, ...]]:
+        """By decision, the requests to restrict something of these identifiers that it is named to have fulfilled."""
+        rows = await self._pool.fetch(
+            """SELECT steps.* FROM rights_requests JOIN rights_steps AS steps USING (rights_id)
+               WHERE value_hash = ANY($1::bytea[]) AND asked = 'restriction' AND state = 'fulfilled' ORDER BY steps.pos""",
+            list(value_hashes),
+        )
+        found: dict[bytes, tuple[bytes, ...]] = {}
+        for placed in map(_placed, rows):
+            if isinstance(placed.step, RightsRequestFulfilled):
+                for reference in placed.step.references:
+                    decision = from_text(reference, "decision")
+                    found[decision] = (*found.get(decision, ()), placed.entry.stream)
+        return found
 
     async def due(
         self, states: Sequence[str], asked: Sequence[str], value_hash: bytes | None, after: tuple[str, bytes], limit: int

@@ -50,6 +50,7 @@ _DECIDE: Final[dict[str, tuple[str, ...]]] = {
     "c360.consent.v1.UnsubscribeService": ("CreateUnsubscribeLinks",),
 }
 _ADMINISTER: Final[dict[str, tuple[str, ...]]] = {
+    "c360.consent.v1.EvidenceService": ("ListRestrictions",),
     "c360.consent.v1.RegistryService": ("Define",),
     "c360.consent.v1.RestrictionService": ("RestrictProcessing", "LiftRestriction"),
     "c360.consent.v1.RightsService": ("OpenRightsRequest", "TakeRightsStep", "GetRightsRequest", "ListRightsRequests"),

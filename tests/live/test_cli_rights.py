@@ -1,6 +1,7 @@
 """`c360 rights` against the real services: each right's act is done, and recorded with what proves it."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,12 @@ def test_an_objection_and_a_restriction_are_decisions(c360: Command, user: str) 
     assert len(steps(c360, request)[-1]["references"]) == len(limited)
 
 
-def test_by_the_gdpr_every_purpose_is_restricted_until_that_is_lifted(c360: Command, user: str) -> None:
+def restrictions(c360: Command, restriction_id: str, *more: str) -> list[dict[str, Any]]:
+    lines = c360.run("consent", "restrictions", "--limit", "10000", "--json", *more).stdout.splitlines()
+    return [one for one in map(json.loads, lines) if one["restriction_id"] == restriction_id]
+
+
+def test_by_the_gdpr_every_purpose_is_restricted_until_that_is_lifted(c360: Command, user: str, tmp_path: Path) -> None:
     request, person = verified(c360, user, "restriction"), f"user_id:{user}"
     assert "GROUND_MISSING" in c360.run("rights", "fulfil", request, "--identifier", person, *BY, code=2).stderr
     fulfilled = ("rights", "fulfil", request, "--identifier", person, "--ground", "accuracy-contested", *BY)
@@ -87,10 +93,21 @@ def test_by_the_gdpr_every_purpose_is_restricted_until_that_is_lifted(c360: Comm
     assert steps(c360, request)[-1]["references"] == [restriction["decision_id"]]
     assert "RESTRICTED" in c360.run("profile", "get", person, "--purpose", "service", code=1).stderr
     c360.json("profile", "get", person, "--purpose", "audit")
+    [told] = restrictions(c360, restriction["decision_id"])
+    assert (told["restriction"]["grounds"], told["restriction"]["recorded_by"]) == (["accuracy-contested"], "privacy-desk")
+    assert (told["restrict_time"], told["rights_request_ids"]) == (restriction["decide_time"], [request])
+    c360.run("rights", "report", verified(c360, user, "access"), "--no-pdf", "--out", str(tmp_path / "report"), *BY)
+    [in_force] = json.loads((tmp_path / "report" / "report.json").read_text())["restrictions"]
+    assert (in_force["restriction_id"], in_force["grounds"]) == (restriction["decision_id"], ["accuracy-contested"])
+    assert "restricted" in (tmp_path / "report" / "report.html").read_text()
     early = c360.run("consent", "lift", restriction["decision_id"], "--told-at", "-1d", *BY, code=1).stderr
     assert "NOT_TOLD_BEFORE" in early
     c360.json("consent", "lift", restriction["decision_id"], "--told-at", restriction["decide_time"], *BY)
     c360.json("profile", "get", person, "--purpose", "service")
+    assert restrictions(c360, restriction["decision_id"]) == []
+    [ended] = restrictions(c360, restriction["decision_id"], "--ended")
+    assert (ended["lift"]["lifts"], ended["lift_time"] > told["restrict_time"]) == (restriction["decision_id"], True)
+    assert "accuracy" in c360.run("consent", "restrictions", "--ended").stdout
     assert "restriction-lifted" in c360.run("consent", "decisions", person).stdout
 
 

@@ -173,3 +173,49 @@ async def test_by_consent_a_purpose_goes_on_once_it_was_granted_anew(shop: Shop,
         f"more_{name}", legal_basis=registry_pb2.LEGAL_BASIS_CONTRACT, traits=["email"], despite_restriction=goes_on
     )
     assert (await refusal(contract))[1] == "CONDITION_NOT_ENFORCED"
+
+
+async def test_whose_processing_is_restricted_is_listed_page_by_page_until_it_is_lifted(shop: Shop, desk: Desk) -> None:
+    anna, other = an_email(), an_email()
+    customer, _ = await shop.founded(anna)
+    made = [await desk.restrict(one, reason="contested") for one in (anna, anna, other)]
+
+    async def listed(**more: Any) -> dict[str, evidence_pb2.RestrictedProcessing]:
+        found, token = list[evidence_pb2.RestrictedProcessing](), ""
+        while True:
+            request = evidence_pb2.ListRestrictionsRequest(page_size=1, page_token=token, **more)
+            page = await desk.evidence.ListRestrictions(request, timeout=DEADLINE_S)
+            found += page.restrictions
+            if not (token := page.next_page_token):
+                assert len({one.restriction_id for one in found}) == len(found), "each is listed once"
+                return {one.restriction_id: one for one in found}
+
+    ids = [one.restriction_id for one in made]
+    found = await listed()
+    assert [found[one].customer_id for one in ids] == [customer, customer, ""]
+    assert [found[one].identifier_hash for one in ids] == [shop.hash_of(one).hex() for one in (anna, anna, other)]
+    assert [found[one].position for one in ids] == [one.position for one in made]
+    assert {found[one].restriction.reason for one in ids} == {"contested"}
+    await desk.lift(ids[0])
+    assert found.keys() - (await listed()).keys() == {ids[0]}
+    ended = (await listed(include_ended=True))[ids[0]]
+    assert (ended.lift.recorded_by, ended.HasField("lift_time"), ended.lift.lifts) == ("desk", True, ids[0])
+
+
+async def test_a_receipt_says_that_processing_is_restricted_as_long_as_it_is(shop: Shop, desk: Desk) -> None:
+    anna, other = an_email(), an_email()
+    one, two = [(await shop.founded(it))[0] for it in (anna, other)]
+    fresh = await shop.publish(*merged(one, two))
+    granted = await shop.decide(anna, "marketing", GRANTED)
+    await shop.check("marketing", fresh, identifier=anna)
+
+    async def receipts() -> list[str]:
+        kinds = (evidence_pb2.RECEIPT_FORMAT_KANTARA, evidence_pb2.RECEIPT_FORMAT_ISO_27560)
+        requests = [evidence_pb2.GetReceiptRequest(decision_id=granted.decision_id, format=kind) for kind in kinds]
+        return [(await desk.evidence.GetReceipt(request, timeout=DEADLINE_S)).document for request in requests]
+
+    before = await receipts()
+    made = await desk.restrict(other)
+    assert ["Art. 18" in one for one in await receipts()] == [True, True], "by whichever of their identifiers"
+    await desk.lift(made.restriction_id)
+    assert await receipts() == before

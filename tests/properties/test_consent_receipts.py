@@ -16,6 +16,7 @@ from shared.errors import WrongState
 from shared.events.consent import ControllerDefined, DecisionRecorded, NoticeDefined, NoticeShown, PurposeDefined
 from shared.ids import to_text
 from shared.instants import SECOND, from_iso
+from tests.properties.test_restriction import restricted
 
 # Written from the field tables of Kantara's specification 1.1.0 (4.3 to 4.5, 4.8) and of W3C's guide to ISO/IEC TS 27560:2023.
 SCHEMAS = Path(__file__).parent / "receipt_schemas"
@@ -74,6 +75,7 @@ def evidences(draw: st.DrawFn, outcomes: tuple[Any, ...] = ("granted", "refused"
         purpose=purpose,
         notice=notice if was_shown else None,
         controller=controller if draw(st.booleans()) else None,
+        restriction=restricted(0, draw(LATER)) if draw(st.booleans()) else None,
     )
 
 
@@ -90,6 +92,8 @@ def test_a_kantara_receipt_has_what_the_specification_asks_for_and_tells_the_dec
     assert told["services"][0]["purposes"][0]["thirdPartyDisclosure"] is goes_to_others
     if goes_to_others:
         assert told["services"][0]["purposes"][0]["thirdPartyName"] == (", ".join(evidence.purpose.recipients) or NOT_STATED)
+    termination = told["services"][0]["purposes"][0]["termination"]
+    assert ("Processing is restricted" in termination) is (evidence.restriction is not None)
     assert told["spiCat"] == [one for one in evidence.purpose.data_categories if one in (CATEGORIES[1], CATEGORIES[3])]
 
 
@@ -109,6 +113,10 @@ def test_a_record_of_27560_has_what_the_standard_asks_for_and_tells_the_decision
     process = record["dpv:hasProcess"]
     assert process["dpv:hasStorageCondition"]["dct:description"] == (evidence.purpose.retention or NOT_STATED)
     assert process["dpv:hasRecipient"] == (list(evidence.purpose.recipients) or NOT_STATED)
+    right = process.get("dpv:hasRight")
+    assert (from_iso(right["dct:date"]["@value"]) if right else None) == (
+        evidence.restriction.decided_at if evidence.restriction else None
+    )
     if decision.notice:
         assert record["dpv:hasNotice"]["dpv:hasIdentifier"] == f"sha256:{decision.notice.sha256.hex()}"
         assert record["dpv:hasNotice"]["dct:description"] == "Ja."

@@ -24,6 +24,7 @@ from services.cli.rights_report.report import (
     Portable,
     Purpose,
     Report,
+    Restriction,
     Trait,
     document,
     lines,
@@ -69,6 +70,7 @@ def reports(draw: st.DrawFn) -> Report:
             st.lists(form(Purpose, traits=st.lists(TEXTS, max_size=2), recipients=st.lists(TEXTS, max_size=2)), max_size=2)
         ),
         "decisions": draw(st.lists(form(Decision), max_size=3)),
+        "restrictions": draw(st.lists(form(Restriction, grounds=st.lists(TEXTS, max_size=2)), max_size=2)),
         "disclosures": draw(st.lists(form(Disclosure, fields=st.lists(TEXTS, max_size=2)), max_size=3)),
         "not_shown": draw(st.lists(form(NotShown), max_size=2)),
     }

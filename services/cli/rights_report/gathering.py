@@ -19,6 +19,7 @@ from services.cli.rights_report.report import (
     NotShown,
     Purpose,
     Report,
+    Restriction,
     Trait,
     sources_of,
 )
@@ -40,7 +41,7 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
         membership = _membership(channel, whose, purpose, timeout_s)
     with connect("consent") as channel:
         purposes = list(_purposes(channel, whose, timeout_s))
-        decisions = [one for identifier in identifiers for one in _decisions(channel, identifier, timeout_s)]
+        decided = [(identifier, one) for identifier in identifiers for one in _decided(channel, identifier, timeout_s)]
         controllers = list(_controllers(channel, timeout_s))
     return Report(
         format=FORMAT,
@@ -55,7 +56,8 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
         traits=[_trait(name, told) for name, told in profile["traits"].items()],
         segments=membership["segments"],
         purposes=purposes,
-        decisions=decisions,
+        restrictions=_in_force([told for _, told in decided]),
+        decisions=[_decision(identifier, told) for identifier, told in decided],
         disclosures=disclosures,
         sources=sources_of(events),
         events=events,
@@ -189,30 +191,49 @@ def _definitions(channel: Any, kind: Any, timeout_s: float) -> Iterator[dict[str
     yield from map(messages.plain, paging.entries(call, request, "definitions", MOST, timeout_s))
 
 
-def _decisions(channel: Any, identifier: Identifier, timeout_s: float) -> Iterator[Decision]:
+def _decided(channel: Any, identifier: Identifier, timeout_s: float) -> list[dict[str, Any]]:
     """In the order in which they were recorded."""
     from c360.common.v1 import common_pb2
     from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 
     named = common_pb2.Identifier(namespace=identifier.namespace, value=identifier.value)
     request = consent_pb2.ListDecisionsRequest(identifier=named)
-    for one in consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s).decisions:
-        told = messages.plain(one)
-        notice = told["notice"]
-        yield Decision(
-            namespace=identifier.namespace,
-            value=identifier.value,
-            notice=f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else "",
-            **{
-                name: told[name]
-                for name in (
-                    "decision_id",
-                    "purpose",
-                    "purpose_version",
-                    "outcome",
-                    "decide_time",
-                    "record_time",
-                    "method",
-                )
-            },
+    answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
+    return list(map(messages.plain, answer.decisions))
+
+
+def _decision(identifier: Identifier, told: dict[str, Any]) -> Decision:
+    notice = told["notice"]
+    return Decision(
+        namespace=identifier.namespace,
+        value=identifier.value,
+        notice=f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else "",
+        **{
+            name: told[name]
+            for name in (
+                "decision_id",
+                "purpose",
+                "purpose_version",
+                "outcome",
+                "decide_time",
+                "record_time",
+                "method",
+            )
+        },
+    )
+
+
+def _in_force(decided: list[dict[str, Any]]) -> list[Restriction]:
+    """What restricts processing and wasn't lifted."""
+    about_every = [told for told in decided if told["restriction"]]
+    lifted = {told["restriction"]["lifts"] for told in about_every}
+    return [
+        Restriction(
+            restriction_id=told["decision_id"],
+            since_time=told["decide_time"],
+            grounds=told["restriction"]["grounds"],
+            reason=told["restriction"]["reason"],
         )
+        for told in about_every
+        if not told["restriction"]["lifts"] and told["decision_id"] not in lifted
+    ]

@@ -99,6 +99,15 @@ class Decision(Form, frozen=True, kw_only=True, tag="decision", tag_field="recor
     notice: str
 
 
+class Restriction(Form, frozen=True, kw_only=True):
+    """That processing is restricted (GDPR Art. 18): what is known is stored and not used, until it is lifted."""
+
+    restriction_id: str
+    since_time: str
+    grounds: list[str]
+    reason: str
+
+
 class Purpose(Form, frozen=True, kw_only=True):
     """What data may be used for, and whether it may be now."""
 
@@ -140,6 +149,7 @@ class Report(Form, frozen=True, kw_only=True):
     identifiers: list[Identifier]
     traits: list[Trait]
     segments: list[str]
+    restrictions: list[Restriction]
     purposes: list[Purpose]
     decisions: list[Decision]
     disclosures: list[Disclosure]

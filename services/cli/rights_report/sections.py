@@ -10,6 +10,7 @@ from services.cli.render import printable
 from services.cli.rights_report.report import COMPUTED, DERIVED, Disclosure, Event, Report
 
 MOST_ROWS: Final = 1_000  # more can't be read; report.json has all
+RESTRICTED: Final = "Its use is restricted: it is stored and not used"
 YOUR_RIGHTS: Final = (
     "You can have your data corrected or erased, have its use limited, object to it, take back any consent, get a copy that machines read, and complain to a "
     "supervisory authority."
@@ -30,6 +31,7 @@ def sections_of(report: Report) -> list[Section]:
         *(Section("Who answers for it", facts=_facts(one)) for one in report.controllers),
         _table("How you are known", ("identifier", "value"), [(one.namespace, one.value) for one in report.identifiers]),
         _traits(report),
+        *_restrictions(report),
         _purposes(report),
         _disclosures(report.disclosures),
         _table(
@@ -78,6 +80,11 @@ def _traits(report: Report) -> Section:
         for one in report.traits
     ]
     return _table("Your data", ("what", "value", "from", "since"), rows)
+
+
+def _restrictions(report: Report) -> list[Section]:
+    rows = [(one.since_time, ", ".join(one.grounds), one.reason) for one in report.restrictions]
+    return [_table(RESTRICTED, ("since", "because", "why"), rows)] if rows else []
 
 
 def _purposes(report: Report) -> Section:

@@ -9,11 +9,13 @@ from c360.consent.v1 import evidence_pb2_grpc
 from services.consent.api.asking import asked_instant, instant_in, position
 from services.consent.api.audiences import named
 from services.consent.api.decisions import decision_message
+from services.consent.api.restricted import restricted_message
 from services.consent.conflicts import Conflict, Conflicts
 from services.consent.domain.explaining import Change
 from services.consent.domain.receipts import Format, hash_of
 from services.consent.evidence import Receipts
 from services.consent.explaining import Considered, Explained, Explanations
+from services.consent.restricted import Restricteds
 from shared.errors import InvalidInput
 from shared.ids import from_text, to_text
 from shared.positions import Progress
@@ -30,10 +32,17 @@ FORMATS: Final[dict[pb.ReceiptFormat.ValueType, Format]] = {
 
 class EvidenceApi(evidence_pb2_grpc.EvidenceServiceServicer):
     def __init__(
-        self, receipts: Receipts, explanations: Explanations, conflicts: Conflicts, progress: Progress, lookup_key: bytes
+        self,
+        receipts: Receipts,
+        explanations: Explanations,
+        conflicts: Conflicts,
+        restricted: Restricteds,
+        progress: Progress,
+        lookup_key: bytes,
     ) -> None:
         self._receipts = receipts
         self._conflicts = conflicts
+        self._restricted = restricted
         self._explanations = explanations
         self._progress = progress
         self._lookup_key = lookup_key
@@ -57,6 +66,13 @@ class EvidenceApi(evidence_pb2_grpc.EvidenceServiceServicer):
         before, after, changes = await self._explanations.differ(request.purpose, who, first, then)
         return pb.DiffCheckResponse(
             before=_explanation(before), after=_explanation(after), changes=[_change(change) for change in changes]
+        )
+
+    async def ListRestrictions(self, request: pb.ListRestrictionsRequest, _context: Any) -> pb.ListRestrictionsResponse:
+        page = Page(request, BY_HASH)
+        found, last = await self._restricted.of_all(page.after or b"", page.size, ended=request.include_ended)
+        return pb.ListRestrictionsResponse(
+            restrictions=[restricted_message(one) for one in found], next_page_token=token_of(last) if last else ""
         )
 
     async def ListConflicts(self, request: pb.ListConflictsRequest, _context: Any) -> pb.ListConflictsResponse:

@@ -1,4 +1,4 @@
-"""Receipts of decisions, in two public forms. Pure: the same decision and definitions always give the same receipt.
+"""Receipts of decisions, in two public forms. Pure: the same decision, definitions and restriction always give the same receipt.
 
 What the registry doesn't say, such as how long data is kept where no version of the purpose does, is told as not stated rather than made up.
 """
@@ -21,6 +21,8 @@ Format = Literal["kantara", "iso_27560"]
 NOT_STATED: Final = "not stated"
 LANGUAGE_UNKNOWN: Final = "und"  # ISO 639-2
 WITHDRAW: Final = "At any time, without giving a reason"
+RESTRICTED: Final = "Processing is restricted (GDPR Art. 18): data is stored and not used"
+RESTRICTION_RIGHT: Final = "https://w3id.org/dpv/legal/eu/gdpr#A18"
 RECORD_PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#record"
 RECEIPT_PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#receipt"
 CONTEXT: Final = {
@@ -51,12 +53,13 @@ SENSITIVE: Final = (
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and the versions that belong to it: of the purpose that was decided about, of the notice that was shown, if that was
-    said, and of the controller as it was then, if the purpose names one."""
+    said, and of the controller as it was then, if the purpose names one; and what restricts processing now, if anything does."""
 
     decision: DecisionRecorded
     purpose: PurposeDefined
     notice: NoticeDefined | None
     controller: ControllerDefined | None
+    restriction: DecisionRecorded | None = None
 
     @property
     def notice_name(self) -> str:
@@ -112,7 +115,7 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
                         "consentType": "EXPLICIT",
                         "piiCategory": _categories(purpose),
                         "primaryPurpose": True,
-                        "termination": WITHDRAW,
+                        "termination": _termination(evidence),
                         **_third_parties(purpose),
                     }
                 ],
@@ -121,6 +124,17 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
         "sensitive": bool(special),
         "spiCat": special,
     }
+
+
+def _termination(evidence: Evidence) -> str:
+    """The only text of the form that may say under which conditions data is used no more."""
+    if (restriction := evidence.restriction) is None:
+        return WITHDRAW
+    return f"{WITHDRAW}. {RESTRICTED} since {_iso(restriction.decided_at)}"
+
+
+def _iso(instant: int) -> str:
+    return (EPOCH + timedelta(microseconds=instant)).isoformat()
 
 
 def _third_parties(purpose: PurposeDefined) -> dict[str, Any]:
@@ -177,7 +191,7 @@ def _record(evidence: Evidence) -> dict[str, Any]:
             "dpv:isIndicatedBy": decision.identifier_hash.hex(),
             "dpv:isIndicationTime": {
                 "@type": "xsd:dateTime",
-                "@value": (EPOCH + timedelta(microseconds=decision.decided_at)).isoformat(),
+                "@value": _iso(decision.decided_at),
             },
             "dpv:hasIndicationMethod": decision.method or NOT_STATED,
         },
@@ -217,6 +231,17 @@ def _process(evidence: Evidence) -> dict[str, Any]:
         "dpv:hasPersonalData": [_personal_data(one, purpose) for one in _categories(purpose)],
         "dpv:hasStorageCondition": {"@type": "dpv:StorageCondition", "dct:description": purpose.retention or NOT_STATED},
         "dpv:hasRecipient": list(purpose.recipients) or NOT_STATED,
+        **_right(evidence.restriction),
+    }
+
+
+def _right(restriction: DecisionRecorded | None) -> dict[str, Any]:
+    """The right to have processing restricted, which is being exercised."""
+    if restriction is None:
+        return {}
+    since = {"@type": "xsd:dateTime", "@value": _iso(restriction.decided_at)}
+    return {
+        "dpv:hasRight": {"@id": RESTRICTION_RIGHT, "@type": "dpv:ActiveRight", "dct:description": RESTRICTED, "dct:date": since}
     }
 
 

@@ -537,3 +537,141 @@ class Conflict(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Conflict: _TypeAlias = Conflict  # noqa: Y015
+
+@_typing.final
+class ListRestrictionsRequest(_message.Message):
+    """ListRestrictionsRequest asks for a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many. Default 50, at most 500; of the last identifier all are told, so there may be some more."""
+    page_token: _builtins.str
+    """The next page of an earlier answer."""
+    include_ended: _builtins.bool
+    """Those that were lifted too."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        include_ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRestrictionsRequest: _TypeAlias = ListRestrictionsRequest  # noqa: Y015
+
+@_typing.final
+class ListRestrictionsResponse(_message.Message):
+    """ListRestrictionsResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESTRICTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Of the next page; empty: this is the last."""
+    @_builtins.property
+    def restrictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestrictedProcessing]:
+        """By identifier, and of one in the order in which they were recorded."""
+
+    def __init__(
+        self,
+        *,
+        restrictions: _abc.Iterable[Global___RestrictedProcessing] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "restrictions", b"restrictions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRestrictionsResponse: _TypeAlias = ListRestrictionsResponse  # noqa: Y015
+
+@_typing.final
+class RestrictedProcessing(_message.Message):
+    """RestrictedProcessing is one restriction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESTRICTION_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_HASH_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
+    RESTRICT_TIME_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RIGHTS_REQUEST_IDS_FIELD_NUMBER: _builtins.int
+    LIFT_TIME_FIELD_NUMBER: _builtins.int
+    LIFT_FIELD_NUMBER: _builtins.int
+    restriction_id: _builtins.str
+    """Its id, a UUID: what lifts it names it."""
+    identifier_hash: _builtins.str
+    """Hash of the identifier that it is bound to, hexadecimal."""
+    namespace: _builtins.str
+    """Its namespace."""
+    customer_id: _builtins.str
+    """Whose the identifier is, a UUID. Empty: nobody's."""
+    request_id: _builtins.str
+    """The idempotency key that it was recorded with."""
+    @_builtins.property
+    def restriction(self) -> _consent_pb2.Restriction:
+        """On which grounds, by whom and why."""
+
+    @_builtins.property
+    def restrict_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it holds."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When our log took it."""
+
+    @_builtins.property
+    def position(self) -> _common_pb2.Position:
+        """Where it stands."""
+
+    @_builtins.property
+    def rights_request_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rights requests that it fulfilled, UUIDs; none while such a request is under way."""
+
+    @_builtins.property
+    def lift_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was lifted. Absent: it is in force."""
+
+    @_builtins.property
+    def lift(self) -> _consent_pb2.Restriction:
+        """Who lifted it, why, and when the person was told. Absent: it is in force."""
+
+    def __init__(
+        self,
+        *,
+        restriction_id: _builtins.str = ...,
+        identifier_hash: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        restriction: _consent_pb2.Restriction | None = ...,
+        restrict_time: _timestamp_pb2.Timestamp | None = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        position: _common_pb2.Position | None = ...,
+        request_id: _builtins.str = ...,
+        rights_request_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lift_time: _timestamp_pb2.Timestamp | None = ...,
+        lift: _consent_pb2.Restriction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lift", b"lift", "lift_time", b"lift_time", "position", b"position", "record_time", b"record_time", "restrict_time", b"restrict_time", "restriction", b"restriction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "identifier_hash", b"identifier_hash", "lift", b"lift", "lift_time", b"lift_time", "namespace", b"namespace", "position", b"position", "record_time", b"record_time", "request_id", b"request_id", "restrict_time", b"restrict_time", "restriction", b"restriction", "restriction_id", b"restriction_id", "rights_request_ids", b"rights_request_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestrictedProcessing: _TypeAlias = RestrictedProcessing  # noqa: Y015

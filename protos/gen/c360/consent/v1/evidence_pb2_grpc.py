@@ -55,6 +55,11 @@ class EvidenceServiceStub:
                 request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsRequest.SerializeToString,
                 response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsResponse.FromString,
                 _registered_method=True)
+        self.ListRestrictions = channel.unary_unary(
+                '/c360.consent.v1.EvidenceService/ListRestrictions',
+                request_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListRestrictionsRequest.SerializeToString,
+                response_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListRestrictionsResponse.FromString,
+                _registered_method=True)
 
 
 class EvidenceServiceServicer:
@@ -63,7 +68,7 @@ class EvidenceServiceServicer:
 
     def GetReceipt(self, request, context):
         """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
-        belong to it: the same each time.
+        belong to it: the same each time, but that it says so while processing is restricted.
         Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
         form has no word for what was decided, such as an objection).
         """
@@ -97,6 +102,15 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRestrictions(self, request, context):
+        """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
+        identifier and whoever may be the same person.
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvidenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +133,11 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.ListConflicts,
                     request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsRequest.FromString,
                     response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsResponse.SerializeToString,
+            ),
+            'ListRestrictions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRestrictions,
+                    request_deserializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListRestrictionsRequest.FromString,
+                    response_serializer=c360_dot_consent_dot_v1_dot_evidence__pb2.ListRestrictionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -230,6 +249,33 @@ class EvidenceService:
             '/c360.consent.v1.EvidenceService/ListConflicts',
             c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsRequest.SerializeToString,
             c360_dot_consent_dot_v1_dot_evidence__pb2.ListConflictsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRestrictions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/c360.consent.v1.EvidenceService/ListRestrictions',
+            c360_dot_consent_dot_v1_dot_evidence__pb2.ListRestrictionsRequest.SerializeToString,
+            c360_dot_consent_dot_v1_dot_evidence__pb2.ListRestrictionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,7 +35,7 @@ class EvidenceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EvidenceServiceAsyncStub: ...
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetReceiptRequest, _evidence_pb2.GetReceiptResponse]
     """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
-    belong to it: the same each time.
+    belong to it: the same each time, but that it says so while processing is restricted.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
     form has no word for what was decided, such as an objection).
     """
@@ -53,6 +53,11 @@ class EvidenceServiceStub:
     alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
+    ListRestrictions: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListRestrictionsRequest, _evidence_pb2.ListRestrictionsResponse]
+    """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
+    identifier and whoever may be the same person.
+    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """
 
 @_typing.type_check_only
 class EvidenceServiceAsyncStub(EvidenceServiceStub):
@@ -61,7 +66,7 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetReceipt: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetReceiptRequest, _evidence_pb2.GetReceiptResponse]  # type: ignore[assignment]
     """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
-    belong to it: the same each time.
+    belong to it: the same each time, but that it says so while processing is restricted.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
     form has no word for what was decided, such as an objection).
     """
@@ -79,6 +84,11 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
+    ListRestrictions: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListRestrictionsRequest, _evidence_pb2.ListRestrictionsResponse]  # type: ignore[assignment]
+    """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
+    identifier and whoever may be the same person.
+    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """
 
 class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """EvidenceService makes what is shown to people and auditors."""
@@ -90,7 +100,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.GetReceiptResponse, _abc.Awaitable[_evidence_pb2.GetReceiptResponse]]:
         """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
-        belong to it: the same each time.
+        belong to it: the same each time, but that it says so while processing is restricted.
         Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
         form has no word for what was decided, such as an objection).
         """
@@ -125,6 +135,17 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListConflicts lists who has decided about a purpose both ways, by identifiers of different strength or by identifiers that a match
         alone joins, so that it is denied (CONSENT_CONFLICT) until they are asked again. As of now; by identifier.
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def ListRestrictions(
+        self,
+        request: _evidence_pb2.ListRestrictionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ListRestrictionsResponse, _abc.Awaitable[_evidence_pb2.ListRestrictionsResponse]]:
+        """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
+        identifier and whoever may be the same person.
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
         """
 
 def add_EvidenceServiceServicer_to_server(servicer: EvidenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,55 @@
+"""`c360 consent restrictions`: whose processing is restricted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from services.cli import render
+from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, TimeoutS
+
+
+def restrictions(
+    ended: Annotated[bool, typer.Option("--ended", help="Those that were lifted too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show.")] = 50,
+    as_json: AsJson = False,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+) -> None:
+    """List whose processing is restricted (GDPR Art. 18): since when, on which grounds, by whom, and which rights request it fulfilled.
+
+    A restriction has no end until `lift`. With --json: one line each.
+
+    Example:
+      c360 consent restrictions --ended
+    """
+    from c360.consent.v1 import evidence_pb2, evidence_pb2_grpc
+
+    from services.cli import messages, paging
+    from services.cli.client import connect
+
+    request = evidence_pb2.ListRestrictionsRequest(include_ended=ended)
+    with connect("consent") as channel:
+        call = evidence_pb2_grpc.EvidenceServiceStub(channel).ListRestrictions
+        found = [messages.plain(one) for one in paging.entries(call, request, "restrictions", limit, timeout_s)]
+    if as_json:
+        for one in found:
+            render.line(one)
+        return
+    rows = [
+        (
+            one["restrict_time"],
+            one["lift_time"],
+            " ".join(one["restriction"]["grounds"]),
+            one["restriction"]["recorded_by"],
+            one["restriction"]["reason"],
+            " ".join(one["rights_request_ids"]),
+            one["namespace"],
+            one["identifier_hash"][: render.SHOWN_DIGITS],
+            one["customer_id"],
+            one["restriction_id"],
+        )
+        for one in found
+    ]
+    columns = ("since", "lifted", "grounds", "by", "why", "rights request", "namespace", "identifier", "customer", "restriction")
+    render.table("Restrictions", columns, rows)
