@@ -12,6 +12,7 @@ VIEWS = {
         "superseded_evidence",
         "former_links",
         "unsettled",
+        "waiting_sightings",
         "records",
         "blocks",
         "returned_blocks",

@@ -54,6 +54,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             stop,
             server.stop,
             keep_going("follow ingest", lambda: follow_ingest(client, parts.unifier, vault, parts.ledger.run), server.halt),
+            keep_going("settle behind the events", parts.settler.run, server.halt),
             keep_going("publish", parts.relay.run, server.halt),
             keep_going("match", lambda: _match(parts), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),

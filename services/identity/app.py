@@ -1,7 +1,7 @@
 """Identity's use cases: unify a unit of events, and replay what was parked."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +10,13 @@ from services.identity.domain.erasure import evolve as evolve_erasure
 from services.identity.domain.familiar import Familiar
 from services.identity.domain.sighting import Sighting, Suppression, admit, sighting_of
 from services.identity.drafting import Drafting
-from services.identity.graph.conclude import Founded, Linked
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph.region import Seen, Settled
+from services.identity.graph.region import Seen
 from services.identity.graph_writer import GraphWriter
+from services.identity.intake import Intake, Taken
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
-from services.identity.tables import erasures, regions
-from services.identity.tables.regions import Loaded
+from services.identity.tables import erasures, known
+from services.identity.tables.waiting import Waiting
 from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
 from shared.events.promotion import identifiers_of
@@ -40,9 +40,7 @@ CUSTOMER_KEY_LOST = "CUSTOMER_KEY_LOST"
 class Unit:
     """A unit being made: what is new in the graph, the events in their places, and what is refused."""
 
-    loaded: Loaded = field(default_factory=Loaded)
-    settled: Settled | None = None
-    resolved: dict[Node, Evidence] = field(default_factory=dict)  # the earliest event that resolves by an identifier
+    taken: Taken = field(default_factory=Taken)
     placed: list[Placed] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)  # of what is placed
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
@@ -51,10 +49,7 @@ class Unit:
 
     def written_to(self) -> set[bytes]:
         """The customers whose keys it takes, but for those that it founds."""
-        concluded = self.settled.conclusions if self.settled else ()
-        founded = {one.customer for one in concluded if isinstance(one, Founded)}
-        linked = {one.customer for one in concluded if isinstance(one, Linked)}
-        return linked.union(item.customer for item in self.placed) - founded
+        return self.taken.linked_to().union(item.customer for item in self.placed) - self.taken.founded_customers()
 
 
 class Unifier:
@@ -67,6 +62,8 @@ class Unifier:
         self._clock = clock
         self._new_id = new_id
         self.graph = GraphWriter(pool, ledger, vault, clock, new_id)
+        self._intake = Intake(pool, self.graph, clock, new_id)
+        self.tell_behind: Callable[[], None] = lambda: None  # some of it is left to be settled
         self._familiar = Familiar()
         self._evidence_key = EvidenceKey(vault.lookup_key).data_key
 
@@ -108,18 +105,19 @@ class Unifier:
     def forget(self) -> None:
         """Something was erased: what it was known by is looked up again."""
         self._familiar.clear()
+        self.graph.forget()
 
     async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Also) -> None:
         with UNIT_SECONDS.labels("identity").time():
             fresh = await self._not_seen(raw)
             unit, keys = await self._place_all(fresh)
             drafting = Drafting(keys=keys)
-            if unit.settled is not None:
-                await self.graph.draft(unit.loaded, unit.settled, unit.resolved, self._values(fresh), drafting)
+            sources = {event_id: event.source for event_id, event in fresh.items()}
+            waits = await self._intake.draft(unit.taken, self._values(fresh), sources, drafting)
             for item in unit.placed:
                 drafting.entries.append(activity_entry(item, drafting.keys[item.customer]))
             await self._refuse(drafting, unit.refusals)
-            await self._commit(drafting, unit, sequence, also)
+            await self._commit(drafting, unit, waits, sequence, also)
         UNIT_EVENTS.labels("identity").observe(len(raw))
         EVENTS_APPLIED.labels("identity").inc(len(unit.placed))
         EVENTS_DUPLICATE.labels("identity").inc(len(raw) - len(fresh))
@@ -194,7 +192,7 @@ class Unifier:
         sightings = await self._admit([self._sighting(event_id, event) for event_id, event in fresh.items()], unit, gone)
         seen = {sighting.event_id: sighting.seen() for sighting in sightings}
         customer_of = await self._settle(seen, unit)
-        unit.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
+        unit.taken.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
         for event_id, one in seen.items():
             others = tuple(node.value_hash for node in one.nodes if node != one.resolving)
             unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, others, customer_of[event_id]))
@@ -226,19 +224,17 @@ class Unifier:
         customer_of = {event_id: found for event_id, one in seen.items() if (found := self._familiar.customer_of(one)) is not None}
         rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
         if rest:
-            stored = await regions.known(self._pool, list(rest.values()))
+            stored = await known.known(self._pool, list(rest.values()))
             customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored}
         news = [one for event_id, one in rest.items() if event_id not in customer_of]
         if news:
-            unit.loaded, unit.settled = await self.graph.settle(news)
-            own = unit.loaded.elsewhere | unit.loaded.region.known.own
+            unit.taken = await self._intake.take(news)
+            own = unit.taken.own()
             customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
-        for one in news:
-            unit.resolved[one.resolving] = min(one.evidence, unit.resolved.get(one.resolving, one.evidence))
         for event_id, one in rest.items():
             if one.by is not None:
                 continue  # nothing else resolves by this event
-            evidence = unit.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
+            evidence = unit.taken.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
             unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]
         return customer_of
 
@@ -258,22 +254,23 @@ class Unifier:
             drafting.own.append(Versioned(IDENTITY_PARTITION, erasure.version + 1, entry))
             drafting.erasures.append(evolve_erasure(erasure, event, entry.occurred_at))
 
-    async def _commit(self, drafting: Drafting, unit: Unit, sequence: int, also: Also) -> None:
+    async def _commit(self, drafting: Drafting, unit: Unit, waits: Sequence[Waiting], sequence: int, also: Also) -> None:
         refused = [event_id for event_id, _ in unit.refusals]
         messages = refused + [item.event_id for item in unit.placed]
 
         async def write_views(connection: Any, records: Any) -> None:
-            if unit.settled is not None:
-                await self.graph.save(connection, unit.loaded, unit.settled, drafting, records)
+            await self._intake.save(connection, unit.taken, drafting, waits, records)
             await self._ledger.seen.remember(connection, messages)
             await also(connection)
             for erasure in drafting.erasures:
                 await erasures.save(connection, erasure)
 
-        number = unit.loaded.region.known.next_founding_number
+        number = unit.taken.next_founding_number
         statements = seal(unit.statements, self._evidence_key)
         await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number, statements)
         self._familiar.remember(unit.fresh, unit.suppressions)
+        if waits:
+            self.tell_behind()
 
 
 async def _nothing(_: Any) -> None:

@@ -21,6 +21,7 @@ from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.model_activating import ModelActivator, settling
 from services.identity.records.likeness import Comparer
 from services.identity.reviewing import Expiry
+from services.identity.settling import Settler
 from services.identity.simulating import Simulation
 from services.identity.tables.outbox import Outbox
 from shared import bus
@@ -50,6 +51,7 @@ class Parts:
     ledger: Ledger
     relay: bus.Relay
     unifier: Unifier
+    settler: Settler
     decider: Decider
     expiry: Expiry
     explanations: Explanations
@@ -79,6 +81,8 @@ def compose(
     ledger.tell_of_units(relay.tell)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     graph = unifier.graph
+    settler = Settler(pool, ledger, graph, vault, new_id)
+    unifier.tell_behind = settler.tell
     comparing = Comparing(
         pool, vault, Comparer(ledger.model.model, graph.rules.matching.review_weight, graph.rules.matching.exclusive), block_records
     )
@@ -96,6 +100,7 @@ def compose(
         ledger=ledger,
         relay=relay,
         unifier=unifier,
+        settler=settler,
         decider=Decider(pool, ledger, graph, now_us, new_id),
         expiry=Expiry(pool, ledger, settings.proposal_days, now_us, new_id),
         explanations=Explanations(pool, ledger, graph, comparing, now_us),

@@ -1,13 +1,14 @@
 """The single writer of the graph: what settles a region of it and writes down what that concludes.
 
-Events come through `settle` and `draft`, in a unit (`app`); whatever else changes facts or rules comes through `resettle`.
-All of it belongs into a turn of the ledger.
+Events come through `settle` and `draft`, in a unit (`intake`); whatever else changes facts or rules comes through `resettle`. All of
+it belongs into a turn of the ledger, but for what is settled behind the events (`settling`): that tells by a `Flight` what it is at.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from services.identity.domain.flight import Flight
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.graph.causes import NOBODY
 from services.identity.graph.conclude import Conclusion
@@ -16,6 +17,7 @@ from services.identity.graph.region import Seen, Settled, settle
 from services.identity.graph.rules import Rules
 from services.identity.ledger import Also, Ledger
 from services.identity.tables import region_saving, regions, views
+from services.identity.tables.bounds import Bound
 from services.identity.tables.regions import Loaded
 from shared.events.catalogue import Entry
 from shared.identifiers import Identifier
@@ -41,15 +43,29 @@ class GraphWriter:
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
+        self.flight: Flight | None = None  # at most one
 
     @property
     def rules(self) -> Rules:
         return self.ledger.rules
 
-    async def settle(self, seen: Sequence[Seen]) -> tuple[Loaded, Settled]:
-        """What events that aren't known yet change; nothing is written."""
+    def busy(self) -> frozenset[bytes]:
+        """Value hashes of what is being settled behind the events."""
+        return self.flight.hashes if self.flight is not None else frozenset()
+
+    def forget(self) -> None:
+        """Something was erased."""
+        if self.flight is not None:
+            self.flight.lost = True
+
+    async def load(self, seen: Sequence[Seen], bound: Bound | None = None) -> Loaded:
+        """Raises RegionTooLarge."""
         touched = {node.value_hash for one in seen for node in one.nodes}
-        loaded = await regions.load(self._pool, touched, self.ledger.next_founding_number, self.rules, again=seen)
+        return await regions.load(self._pool, touched, self.ledger.next_founding_number, self.rules, again=seen, bound=bound)
+
+    async def settle(self, seen: Sequence[Seen], bound: Bound | None = None) -> tuple[Loaded, Settled]:
+        """What events that aren't known yet change; nothing is written. Raises RegionTooLarge."""
+        loaded = await self.load(seen, bound)
         return loaded, await self._settle(loaded, seen)
 
     async def _settle(self, loaded: Loaded, seen: Sequence[Seen]) -> Settled:
@@ -86,11 +102,22 @@ class GraphWriter:
     async def save(self, connection: Any, loaded: Loaded, settled: Settled, drafting: Drafting, records: Sequence[Record]) -> None:
         """In the transaction that appends what was drafted."""
         await region_saving.save(connection, loaded, settled, self.ledger.recording)
+        self._tell(node.value_hash for node in settled.nodes.union(*settled.sightings))
         now = self._clock()
         if drafting.withdrawn:  # before the new ones: only one is open for two customers
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
         await views.amend_proposals(connection, drafting.amended)
         await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
+
+    async def save_founded(self, connection: Any, loaded: Loaded, founded: Settled) -> None:
+        """Customers for identifiers of which nothing else is settled yet: whoever settles them goes on from there."""
+        await region_saving.save(connection, loaded, founded, self.ledger.recording)
+        if self.flight is not None:
+            self.flight.founded |= {node.value_hash for node in founded.nodes}
+
+    def _tell(self, changed: Iterable[bytes]) -> None:
+        if self.flight is not None:
+            self.flight.changed.update(changed)
 
     async def settle_left(self) -> bool:
         """What erasures left unsettled, a page of it; whether there may be more. Events settle it too, as they come."""
@@ -117,6 +144,7 @@ class GraphWriter:
         await self.draft(loaded, settled, {}, {}, drafting, cause)
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:
+            self._tell(touched)
             await also(connection)  # first: what a decision answers is closed before it may be asked anew
             await self.save(connection, loaded, settled, drafting, records)
 

@@ -97,7 +97,9 @@ class Rebuild:
             yield
 
     async def _facts(self, bar: Progress) -> Difference | None:
-        if await self._pool.fetchval("SELECT EXISTS (SELECT FROM unsettled) OR EXISTS (SELECT FROM resettling)"):
+        if await self._pool.fetchval(
+            "SELECT EXISTS (TABLE unsettled) OR EXISTS (TABLE waiting_sightings) OR EXISTS (TABLE resettling)"
+        ):
             return None
         rules = (await rulebook.known_at(LogReader(self._pool))).rules
         task, moved = bar.add_task("identifiers", total=None), Difference()

@@ -1,5 +1,6 @@
 """A life of identity: all that it does, in no order."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from random import Random
@@ -42,12 +43,16 @@ class Died(Exception):
 
 
 class Life:
-    """`ruled`: rules and models change too, and processes die; else each act is of a process that has just started."""
+    """`ruled`: rules and models change too, and processes die; else each act is of a process that has just started.
 
-    def __init__(self, store: Store, random: Random, *, ruled: bool = False) -> None:
+    `waits`: some of what events bring is settled behind them.
+    """
+
+    def __init__(self, store: Store, random: Random, *, ruled: bool = False, waits: bool = False) -> None:
         self.store = store
         self.random = random
         self.ruled = ruled
+        self.waits = waits
         self.units = in_units(random, self.traffic())
         self.number = 0
         self.log: list[str] = []  # what was done, for whoever looks for a fault
@@ -87,14 +92,20 @@ class Life:
         return parts
 
     def acts(self) -> list[Act]:
-        often: list[Act] = [*[self.unit] * 8, *[self.decide] * 6]
+        often: list[Act] = [*[self.unit] * 8, *[self.decide] * 6, *[self.behind, self.beside] * (2 if self.waits else 0)]
         usual: list[Act] = [*often, self.erase, self.hold, self.release, self.expire, self.match]
         followed: list[Act] = [self.rules, self.rules, self.model, self.left, self.match, *[self.page] * 5]
         return usual + followed if self.ruled else usual
 
     async def settled(self) -> None:
         parts = await self.store.parts(CAP)
-        while await parts.activator._resettle_page() or await parts.matcher.step() or await parts.unifier.graph.settle_left():
+        graph = parts.unifier.graph
+        while (
+            await parts.activator._resettle_page()
+            or await parts.settler.step()
+            or await parts.matcher.step()
+            or await graph.settle_left()
+        ):
             pass
 
     async def unit(self, parts: Parts) -> None:
@@ -133,6 +144,15 @@ class Life:
 
     async def left(self, parts: Parts) -> None:
         await parts.unifier.graph.settle_left()
+
+    async def behind(self, parts: Parts) -> None:
+        await parts.settler.step()
+
+    async def beside(self, parts: Parts) -> None:
+        """Something else comes while it is settled."""
+        other = self.random.choice([self.unit, self.unit, self.unit, self.decide, self.erase, self.match, self.left])
+        if self.units:
+            await asyncio.gather(parts.settler.step(), other(parts))
 
     async def page(self, parts: Parts) -> None:
         await parts.activator._resettle_page()

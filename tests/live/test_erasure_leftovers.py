@@ -28,6 +28,7 @@ TABLES = """
     CREATE TEMP TABLE customers (customer bytea, canonical bytea, founding_number int8);
     CREATE TEMP TABLE identifiers (value_hash bytea, customer bytea, resolving bool);
     CREATE TEMP TABLE sightings (nodes bytea[]);
+    CREATE TEMP TABLE waiting_sightings (value_hashes bytea[]);
     CREATE TEMP TABLE events (partition int2, stream bytea, type_id text);
 """
 CUSTOMERS = [bytes([number]) for number in range(5)]
@@ -44,7 +45,7 @@ def platform(stack: Stack) -> Iterator[Platform]:
 class World(NamedTuple):
     """`owners` are customers by identifier; `merged` customers by what they are one with; `told` those that a decision is about.
 
-    An event resolved by the identifiers that are `resolving`.
+    An event resolved by the identifiers that are `resolving`. `waits` is seen too, and isn't settled yet.
     """
 
     owners: dict[bytes, bytes | None]
@@ -52,6 +53,7 @@ class World(NamedTuple):
     told: set[bytes]
     resolving: set[bytes]
     seen: list[set[bytes]]
+    waits: list[set[bytes]]
 
     def cluster(self, customer: bytes) -> set[bytes]:
         return {other for other in CUSTOMERS if self.merged[other] == self.merged[customer]}
@@ -65,7 +67,9 @@ class World(NamedTuple):
             cluster = self.cluster(customer)
             names = self.identifiers(cluster)
             only_with_her = all(
-                (sightings := [seen for seen in self.seen if name in seen]) and all(seen & hers for seen in sightings)
+                (sightings := [seen for seen in self.seen if name in seen])
+                and all(seen & hers for seen in sightings)
+                and all(seen & hers for seen in self.waits if name in seen)
                 for name in names
             )
             if names and only_with_her and not cluster & self.told and not names & self.resolving:
@@ -73,12 +77,13 @@ class World(NamedTuple):
         return found
 
     async def save(self, connection: Any) -> None:
-        await connection.execute("TRUNCATE customers, identifiers, sightings, events")
+        await connection.execute("TRUNCATE customers, identifiers, sightings, waiting_sightings, events")
         rows = [(customer, self.merged[customer], number) for number, customer in enumerate(CUSTOMERS)]
         await connection.executemany("INSERT INTO customers VALUES ($1, $2, $3)", rows)
         identifiers = [(name, owner, name in self.resolving) for name, owner in self.owners.items()]
         await connection.executemany("INSERT INTO identifiers VALUES ($1, $2, $3)", identifiers)
         await connection.executemany("INSERT INTO sightings VALUES ($1)", [(list(seen),) for seen in self.seen])
+        await connection.executemany("INSERT INTO waiting_sightings VALUES ($1)", [(list(seen),) for seen in self.waits])
         kinds = [(customer, kind) for customer in CUSTOMERS for kind in ("customer.founded", "customer.merge_proposed")]
         kinds += [(customer, "customer.merge_forbidden") for customer in self.told]
         await connection.executemany("INSERT INTO events VALUES (0, $1, $2)", kinds)
@@ -93,6 +98,7 @@ worlds = st.builds(
     st.sets(st.sampled_from(CUSTOMERS), max_size=1),
     st.sets(st.sampled_from(NAMES), max_size=2),
     st.lists(st.sets(st.sampled_from(NAMES), min_size=2, max_size=3), max_size=6),
+    st.lists(st.sets(st.sampled_from(NAMES), min_size=2, max_size=3), max_size=2),
 )
 
 

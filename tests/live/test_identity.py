@@ -24,7 +24,7 @@ from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.ledger import Ledger
 from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.reviewing import Expiry
-from services.identity.tables import erasures, regions, views
+from services.identity.tables import bounds, erasures, views
 from services.identity.tables.leftovers import leftovers
 from services.stack.stack import Stack
 from shared import bus
@@ -226,7 +226,7 @@ async def test_a_value_that_is_seen_in_many_ways_is_as_the_function_of_all_facts
     store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when events come late, and when some of its first sightings are erased, which is settled in pages between events."""
-    monkeypatch.setattr(regions, "PAGE_UNSETTLED", 1)
+    monkeypatch.setattr(bounds, "PAGE_UNSETTLED", 1)
     random, few = Random(seed), msgspec.structs.replace(DEFAULT_RULES, max_sightings=3)
     instants = random.sample(range(500), 120)
     raw = [

@@ -10,7 +10,7 @@ from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Party
 from services.identity.domain.sighting import Suppression
 from services.identity.rebuild import rebuild, told
-from services.identity.tables import regions, views
+from services.identity.tables import bounds, views
 from services.identity.tables.views import ProposalRow
 from shared.events.wire import RawEvent
 from tests.live.test_identity import Store, erase, event_of, store
@@ -119,7 +119,7 @@ async def test_a_question_says_what_speaks_for_it_now_whatever_was_noticed_first
 async def test_a_question_ends_when_what_spoke_for_it_is_erased_though_the_two_are_settled_apart(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(regions, "PAGE_UNSETTLED", 1)
+    monkeypatch.setattr(bounds, "PAGE_UNSETTLED", 1)
     unifier = await store.unifier()
     phone = {"phone": "+49301234500"}
     raw = [event_of("1", traits=phone), event_of("2", user_id="u1", traits=phone), event_of("3", user_id="u2", traits=phone)]

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from services.identity import activating
 from services.identity.rebuild import Found, rebuild, told
-from services.identity.tables import regions
+from services.identity.tables import bounds
 from services.identity.tables.expected import TABLES
 from services.stack.stack import Stack
 from shared.errors import Fenced
@@ -62,7 +62,7 @@ async def test_the_tables_are_what_the_log_tells_while_rules_and_models_change(
     if seed % 2:
         monkeypatch.setattr(activating, "PAGE_IDENTIFIERS", 7)
     if seed % 3:
-        monkeypatch.setattr(regions, "PAGE_UNSETTLED", 3)
+        monkeypatch.setattr(bounds, "PAGE_UNSETTLED", 3)
     await lived(store, Life(store, Random(seed), ruled=True))
 
 

@@ -22,11 +22,15 @@ Key = TypeVar("Key")
 
 
 class Seen(NamedTuple):
-    """Identifiers of one event, strongest first and blocked ones last. `by` is what it resolves by when all are blocked."""
+    """Identifiers of one event, strongest first and blocked ones last. `by` is what it resolves by when all are blocked.
+
+    `placed`: it was told before whose the event is, and nothing else resolves by it.
+    """
 
     nodes: tuple[Node, ...]
     evidence: Evidence
     by: Node | None = None
+    placed: bool = False
 
     @property
     def resolving(self) -> Node:
@@ -65,31 +69,68 @@ class Settled(NamedTuple):
     news: set[frozenset[Node]]  # of the sightings, those that are new or have earlier evidence
 
 
+class Before(NamedTuple):
+    """What is compared with afterwards."""
+
+    shared: set[Node]
+    contested: set[Node]
+    told_by: dict[Node, Evidence]
+    component_of: dict[Node, Component]
+    component_of_sighting: dict[frozenset[Node], Component]
+
+
+class Looked(NamedTuple):
+    """What the facts of a region say. Most of the work, and it asks nothing of what was concluded so far."""
+
+    partition: Partition
+    news: set[frozenset[Node]]
+    resolving: set[Node]  # by what is new
+    before: Before
+
+
 def settle(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) -> Settled:
     """Adds the facts and concludes."""
+    return concluded(region, look(region, seen, rules, new_id), rules, new_id)
+
+
+def look(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) -> Looked:
+    """Adds the facts."""
     news = {nodes for one in seen if len(nodes := frozenset(one.nodes)) > 1 and region.facts.see(nodes, one.evidence)}
-    shared_before, links_before, told_before = set(region.shared), dict(region.known.links), dict(region.told_by)
-    components_before, sightings_before = dict(region.component_of), dict(region.component_of_sighting)
+    before = Before(
+        set(region.shared),
+        set(region.contested),
+        dict(region.told_by),
+        dict(region.component_of),
+        dict(region.component_of_sighting),
+    )
     region.shared = (region.shared - region.reconsidered) | shared(region.facts, rules)
     partition = divide(region.facts, rules, region.shared)
-    resolving = region.resolving.union(one.resolving for one in seen if one.resolving not in region.facts.beyond)
-    for node in resolving:
+    resolving = {one.resolving for one in seen if not one.placed and one.resolving not in region.facts.beyond}
+    for node in region.resolving | resolving:
         _stand_alone(partition, node)
-    newly_shared = partition.shared - shared_before - region.contested
-    conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared)
     without = region.shared | borders(region.facts, rules, partition.contested, region.shared)
     links = [(link.strong, link.weak) for link in candidates(region.facts, rules, without)]
     taking = Taking(region.facts, rules)
     _label(region, [*links, *_matched(region)], partition.group_of, without, taking, new_id)
-    _tell(region, taking, shared_before, rules)
-    touched = (shared_before ^ region.shared) | (resolving - region.resolving)
-    region.resolving = resolving
-    touched |= region.contested ^ partition.contested
+    _tell(region, taking, before.shared, rules)
     region.contested = partition.contested
-    touched |= _other(told_before, region.told_by)
+    return Looked(partition, news, resolving, before)
+
+
+def concluded(region: Region, looked: Looked, rules: Rules, new_id: NewId) -> Settled:
+    """What follows from it, behind what is concluded by now."""
+    partition, news, before = looked.partition, looked.news, looked.before
+    links_before, resolving = dict(region.known.links), region.resolving | looked.resolving
+    for node in resolving:
+        _stand_alone(partition, node)
+    newly_shared = partition.shared - before.shared - before.contested
+    conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared)
+    touched = (before.shared ^ region.shared) | (before.contested ^ region.contested) | (resolving - region.resolving)
+    region.resolving = resolving
+    touched |= _other(before.told_by, region.told_by)
     touched |= _other(links_before, region.known.links) & (partition.group_of.keys() | links_before.keys())
-    touched |= _other(components_before, region.component_of)
-    changed = news | _other(sightings_before, region.component_of_sighting)
+    touched |= _other(before.component_of, region.component_of)
+    changed = news | _other(before.component_of_sighting, region.component_of_sighting)
     return Settled(conclusions, partition, changed, touched, news)
 
 

@@ -108,6 +108,20 @@ CREATE INDEX merges_by_other ON merges (other);
 CREATE TABLE unsettled (
     value_hash bytea PRIMARY KEY -- an erasure took away what it was seen with, or what it matched
 );
+-- what events saw together that is settled behind them; no fact until it is
+CREATE TABLE waiting_sightings (
+    sighting_id  bytea   PRIMARY KEY,
+    value_hashes bytea[] NOT NULL,
+    namespaces   text[]  NOT NULL,
+    sealed       bytea[] NOT NULL, -- the values, under the key of the customer with whom the event stands
+    customer     bytea   NOT NULL,
+    occurred_at  int8    NOT NULL,
+    event_id     bytea   NOT NULL, -- the earliest event that saw these together
+    source       text    NOT NULL,
+    since        int8    NOT NULL
+);
+CREATE INDEX waiting_sightings_by_age ON waiting_sightings (since, sighting_id);
+CREATE INDEX waiting_sightings_by_identifier ON waiting_sightings USING gin (value_hashes);
 -- at most one row: how far the graph follows rules that were activated
 CREATE TABLE resettling (
     version     int4  PRIMARY KEY,
@@ -120,7 +134,8 @@ CREATE TABLE resettling (
 );
 GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
 GRANT SELECT, INSERT, DELETE ON former_links TO c360_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, superseded_evidence, merges, unsettled, resettling TO c360_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, superseded_evidence, merges, unsettled, waiting_sightings, resettling
+    TO c360_identity;
 """
 
 

@@ -42,7 +42,8 @@ async def leftovers(pool: Any, members: Collection[bytes], hashes: Collection[by
            alone AS (
                SELECT canonical FROM beside JOIN identifiers USING (customer)
                LEFT JOIN sightings ON nodes @> ARRAY[value_hash]
-               WHERE canonical NOT IN (TABLE told) AND (resolving OR nodes IS NULL OR NOT nodes && $2::bytea[]))
+               WHERE canonical NOT IN (TABLE told) AND (resolving OR nodes IS NULL OR NOT nodes && $2::bytea[] OR EXISTS (
+                   SELECT FROM waiting_sightings AS w WHERE w.value_hashes @> ARRAY[value_hash] AND NOT w.value_hashes && $2::bytea[])))
            SELECT customer, canonical FROM beside WHERE canonical NOT IN (TABLE told) AND canonical NOT IN (TABLE alone)
            ORDER BY canonical, founding_number LIMIT $5""",
         list(members),

@@ -6,7 +6,7 @@ from typing import Any
 from services.identity.graph.conclude import Merged, Split
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Settled
-from services.identity.tables import decisions, former
+from services.identity.tables import decisions, former, waiting
 from services.identity.tables.regions import Loaded, sighting_id
 from services.identity.tables.shrinking import shrink
 
@@ -99,7 +99,8 @@ async def _save_customers(connection: Any, loaded: Loaded) -> None:
     rows = sorted(
         customer
         for customer in known.founding_numbers
-        if loaded.canonical_of.get(customer) != canonical_of[customer] or customer in loaded.versions
+        if loaded.canonical_of.get(customer) != canonical_of[customer]
+        or loaded.versions.get(customer) != loaded.stored.get(customer)
     )
     await connection.execute(
         """INSERT INTO customers (customer, founding_number, canonical, version)
@@ -119,6 +120,7 @@ async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[b
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await former.forget(connection, customers, hashes)
+    await waiting.forget(connection, hashes)
     met = await shrink(connection, hashes)
     decided = await decisions.forget(connection, customers, hashes)
     await _unsettle(

@@ -12,12 +12,13 @@ from services.identity.graph.questions import Question
 from services.identity.graph.region import Region, Seen
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
+from services.identity.tables import bounds
 from services.identity.tables.asked import asked_of
+from services.identity.tables.bounds import Bound, RegionTooLarge
 from services.identity.tables.record_tables import likenesses_among, matched_with
 from services.identity.tables.recounting import Recounted, earliest, first_sightings, recount, told_of
 
 SIGHTING_ID_BYTES = 16
-PAGE_UNSETTLED = 500  # identifiers, and what their components hold besides: bounds what an erasure adds to a transaction
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Loaded:
 
     region: Region = field(default_factory=Region)
     versions: dict[bytes, int] = field(default_factory=dict)  # of customers' streams
+    stored: dict[bytes, int] = field(default_factory=dict)  # those that are in the table
     canonical_of: dict[bytes, bytes] = field(default_factory=dict)
     link_ids: dict[Node, bytes] = field(default_factory=dict)
     said_in: dict[Node, bytes] = field(default_factory=dict)
@@ -65,29 +67,6 @@ def sighting_id(hashes: Iterable[bytes]) -> bytes:
     return hashlib.sha256(b"".join(sorted(hashes))).digest()[:SIGHTING_ID_BYTES]
 
 
-async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
-    """Of what is known with no later evidence: the customer that it resolves to."""
-    owners = {
-        row["value_hash"]: row["customer"]
-        for row in await pool.fetch(
-            "SELECT value_hash, customer FROM unnest($1::bytea[]) AS seen (value_hash) JOIN identifiers USING (value_hash) WHERE resolving",
-            list({one.resolving.value_hash for one in seen}),
-        )
-    }
-    ids = {one: sighting_id(node.value_hash for node in one.nodes) for one in seen if len(one.nodes) > 1}
-    rows = await pool.fetch(
-        """SELECT sighting_id, occurred_at, event_id FROM unnest($1::bytea[]) AS seen (sighting_id)
-           JOIN sightings USING (sighting_id)""",
-        list(set(ids.values())),
-    )
-    evidence = {row["sighting_id"]: Evidence(row["occurred_at"], row["event_id"]) for row in rows}
-    return {
-        one: owners[one.resolving.value_hash]
-        for one in seen
-        if one.resolving.value_hash in owners and (one not in ids or (ids[one] in evidence and evidence[ids[one]] <= one.evidence))
-    }
-
-
 async def load(
     pool: Any,
     touched: Collection[bytes],
@@ -96,6 +75,7 @@ async def load(
     reconsidered: Collection[bytes] = (),
     again: Sequence[Seen] = (),
     drawn: Collection[bytes] = (),
+    bound: Bound | None = None,
 ) -> Loaded:
     """All that facts about these identifiers, and a page of what erasures left unsettled, can change; all are value hashes.
 
@@ -103,30 +83,36 @@ async def load(
     that told so. With what is reconsidered goes all that is crowded around it, since rules may have changed. What is seen `again` too late to take part in it stays outside. It may be a fact of shared identifiers alone,
     which is in no component: then it is loaded for its evidence, which may be the earlier. A border is loaded with all around it when it
     is touched, or `drawn` in by what is: so who may be one with whom is touched is there too, and what is asked of them.
+
+    Raises RegionTooLarge when that is more than the bound; of what is unsettled it takes no more than fits.
     """
     loaded = Loaded()
-    unsettled = await _unsettled(pool, touched)
+    unsettled = await bounds.unsettled(pool, touched, bound)
     loaded.unsettled = sorted(unsettled)
     asked = unsettled.union(reconsidered, drawn)
-    rows, late, elsewhere = _sort_out(await _identifiers(pool, asked.union(touched)), again, asked)
+    rows, late, elsewhere = _sort_out(await identifiers_of(pool, asked.union(touched)), again, asked)
     counted = unsettled | late | {row["value_hash"] for row in rows if row["value_hash"] in reconsidered and _may_have_more(row)}
     counted |= {row["value_hash"] for row in rows if _is_border(row)}
     recounted = await _look_again(pool, counted, rows, again, rules)
     around = [row for one in recounted.values() for row in one.rows]
     near = {h for row in around for h in row["nodes"]}
     near |= await matched_with(pool, [row["value_hash"] for row in rows if row["recorded_by"] and _links(row, recounted)])
-    rows += [row for row in await _identifiers(pool, near - {row["value_hash"] for row in rows}) if not _is_border(row)]
+    rows += [row for row in await identifiers_of(pool, near - {row["value_hash"] for row in rows}) if not _is_border(row)]
     components = list({row["component"] for row in rows if row["component"]})
+    if bound is not None:
+        await bounds.check(pool, components, bound)
     rows += await pool.fetch("SELECT * FROM identifiers WHERE component = ANY($1::bytea[])", components) if components else []
     seen = list(around)
     if ids := {sighting_id(node.value_hash for node in one.nodes) for one in again if len(one.nodes) > 1}:
         seen += await pool.fetch("SELECT * FROM sightings WHERE sighting_id = ANY($1::bytea[])", list(ids))
     seen += await pool.fetch("SELECT * FROM sightings WHERE component = ANY($1::bytea[])", components) if components else []
     inside = {row["value_hash"] for row in rows}
-    periphery = await _identifiers(pool, {h for row in seen for h in row["nodes"]} - inside)
+    if bound is not None and not inside.isdisjoint(bound.busy):
+        raise RegionTooLarge
+    periphery = await identifiers_of(pool, {h for row in seen for h in row["nodes"]} - inside)
     periphery += [row for row in elsewhere if row["value_hash"] not in inside]
     nodes = {row["value_hash"]: _node(row) for row in (*rows, *periphery)}
-    _take_identifiers(loaded, rows, nodes)
+    take_identifiers(loaded, rows, nodes)
     _take_periphery(loaded, periphery, nodes)
     loaded.region.recounted = {nodes[value_hash]: one.told_by for value_hash, one in recounted.items()}
     back = {nodes[value_hash] for value_hash, one in recounted.items() if not one.shared}
@@ -134,15 +120,15 @@ async def load(
     _take_sightings(loaded, seen, nodes)
     loaded.region.known.next_founding_number = next_founding_number
     if reconsidered and (more := differing(loaded.region) - set(reconsidered)):
-        return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again, drawn)
+        return await load(pool, touched, next_founding_number, rules, more | set(reconsidered), again, drawn, bound)
     if more := {node.value_hash for node in met(loaded.region.facts, loaded.region.borders, rules, len(again), not drawn)}:
-        return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn))
+        return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn), bound)
     left = {row["component"] for row in rows if row["value_hash"] in unsettled} - {None}
     hers = {row["customer"] for row in rows if row["value_hash"] in unsettled or row["component"] in left}
     if unsettled and (more := await asked_of(pool, hers - {None}) - inside):
-        return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn))
+        return await load(pool, touched, next_founding_number, rules, reconsidered, again, more.union(drawn), bound)
     await _load_decisions(pool, loaded, {row["value_hash"]: nodes[row["value_hash"]] for row in rows})
-    await _load_customers(pool, loaded)
+    await load_customers(pool, loaded)
     if recorded := [row["value_hash"] for row in rows if row["recorded_by"]]:
         loaded.likenesses = await likenesses_among(pool, recorded)
         loaded.match()
@@ -155,23 +141,13 @@ async def _look_again(
     first = await first_sightings(pool, counted, rules)
     wanted = {row["value_hash"]: bool(row["shared"]) for row in rows if row["value_hash"] in counted}
     nodes = {row["value_hash"]: _node(row) for row in rows}
-    met = await _identifiers(pool, {h for row in first for h in row["nodes"]} - nodes.keys())
+    met = await identifiers_of(pool, {h for row in first for h in row["nodes"]} - nodes.keys())
     return recount(wanted, first, nodes | {row["value_hash"]: _node(row) for row in met}, again, rules)
 
 
 def differing(region: Region) -> set[bytes]:
     """What may take part in more sightings, or in others, or link again, under other rules."""
     return {node.value_hash for node in region.facts.beyond | (region.told_by.keys() - region.shared)}
-
-
-async def _unsettled(pool: Any, touched: Collection[bytes]) -> set[bytes]:
-    """A page of what erasures left; first what is touched."""
-    rows = await pool.fetch(
-        "SELECT value_hash FROM unsettled ORDER BY value_hash = ANY($1::bytea[]) DESC, value_hash LIMIT $2",
-        list(touched),
-        PAGE_UNSETTLED,
-    )
-    return {row["value_hash"] for row in rows}
 
 
 def _node(row: Any) -> Node:
@@ -194,7 +170,7 @@ def _links(row: Any, recounted: Mapping[bytes, Recounted]) -> bool:
 def _sort_out(rows: Iterable[Any], again: Sequence[Seen], asked: Collection[bytes]) -> tuple[list[Any], set[bytes], list[Any]]:
     """What these events may change; which of it is shared and has to be looked at again; and what they can't change."""
     first, inside, late, elsewhere = earliest(again), [], set(), []
-    founding = {one.resolving.value_hash for one in again}
+    founding = {one.resolving.value_hash for one in again if not one.placed}
     for row in rows:
         value_hash, told = row["value_hash"], told_of(row)
         came = first.get(value_hash)
@@ -206,6 +182,12 @@ def _sort_out(rows: Iterable[Any], again: Sequence[Seen], asked: Collection[byte
         else:
             elsewhere.append(row)
     return inside, late, elsewhere
+
+
+def outside(rows: Sequence[Any], again: Sequence[Seen]) -> list[Any]:
+    """Of rows, those that no component has, or whose component these events say nothing of."""
+    inside, _, elsewhere = _sort_out(rows, again, ())
+    return [*elsewhere, *(row for row in inside if row["shared"] or _is_border(row))]
 
 
 def _take_periphery(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, Node]) -> None:
@@ -226,7 +208,25 @@ def _take_sightings(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, N
             loaded.region.component_of_sighting[together] = row["component"]
 
 
-def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, Node]) -> None:
+def take_identifiers(loaded: Loaded, rows: Collection[Any], nodes: Mapping[bytes, Node]) -> None:
+    take_links(loaded, rows, nodes)
+    region = loaded.region
+    for row in rows:
+        node = nodes[row["value_hash"]]
+        if row["shared"]:
+            region.shared.add(node)
+        if row["contested"]:
+            region.contested.add(node)
+        if row["component"]:
+            region.component_of[node] = row["component"]
+        if (told := told_of(row)) is not None:
+            region.told_by[node] = told
+        if row["recorded_by"]:
+            region.facts.recorded_by[node] = frozenset(row["recorded_by"])
+
+
+def take_links(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes, Node]) -> None:
+    """What is concluded of them."""
     region = loaded.region
     for row in rows:
         node = nodes[row["value_hash"]]
@@ -237,18 +237,8 @@ def _take_identifiers(loaded: Loaded, rows: Iterable[Any], nodes: Mapping[bytes,
             region.known.own[node] = row["customer"]
         if row["resolving"]:
             region.resolving.add(node)
-        if row["shared"]:
-            region.shared.add(node)
-        if row["contested"]:
-            region.contested.add(node)
-        if row["component"]:
-            region.component_of[node] = row["component"]
-        if (told := told_of(row)) is not None:
-            region.told_by[node] = told
         if row["said_in"]:
             loaded.said_in[node] = row["said_in"]
-        if row["recorded_by"]:
-            region.facts.recorded_by[node] = frozenset(row["recorded_by"])
 
 
 async def _load_decisions(pool: Any, loaded: Loaded, inside: Mapping[bytes, Node]) -> None:
@@ -263,8 +253,10 @@ async def _load_decisions(pool: Any, loaded: Loaded, inside: Mapping[bytes, Node
         loaded.decide(row["kind"], decided, Evidence(row["decided_at"], row["decision_id"]))
 
 
-async def _load_customers(pool: Any, loaded: Loaded) -> None:
+async def load_customers(pool: Any, loaded: Loaded) -> None:
+    """As they are now, whatever is there of them from before."""
     known = loaded.region.known
+    known.edges, known.likely, loaded.proposals = {}, set(), {}
     customers = list({*known.links.values(), *known.own.values()})
     if not customers:
         return
@@ -273,7 +265,7 @@ async def _load_customers(pool: Any, loaded: Loaded) -> None:
     )
     for row in rows:
         known.founding_numbers[row["customer"]] = row["founding_number"]
-        loaded.versions[row["customer"]] = row["version"]
+        loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
     for row in await pool.fetch(
         """SELECT proposal_id, customer, other, reason, cause, weight, doubts FROM proposals
@@ -287,7 +279,7 @@ async def _load_customers(pool: Any, loaded: Loaded) -> None:
         known.likely |= {row["merge_id"]} if row["likely"] else set()
 
 
-async def _identifiers(pool: Any, hashes: Collection[bytes]) -> list[Any]:
+async def identifiers_of(pool: Any, hashes: Collection[bytes]) -> list[Any]:
     if not hashes:
         return []
     rows: list[Any] = await pool.fetch(

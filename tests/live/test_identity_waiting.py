@@ -1,0 +1,198 @@
+"""What hangs together with too much for a unit is settled behind the events, and everybody else's go on (decision 38)."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.identity import intake, settling
+from services.identity.composition import Parts
+from services.identity.domain.sighting import Suppression
+from services.identity.graph import region
+from services.identity.tables import regions, waiting
+from shared.events import customer as events
+from shared.events.wire import RawEvent
+from shared.log import LogReader
+from shared.privacy import Redacted
+from tests.live.identity_life import Life
+from tests.live.test_identity import (
+    Store,
+    erase,
+    event_of,
+    in_units,
+    named,
+    oracle,
+    partition_of_store,
+    sighting_of,
+    store,
+    traffic,
+)
+from tests.live.test_identity_rebuild import lived
+from tests.seeds import seeds
+
+__all__ = ["store"]  # the fixture
+
+FEW = 4
+
+
+def chain(links: int, first: int = 0) -> list[RawEvent]:
+    """Mailboxes and phones, each seen with the next."""
+    return [link(number) for number in range(first, first + links)]
+
+
+def link(number: int) -> RawEvent:
+    traits = {"email": f"m{(number + 1) // 2}@x.example", "phone": f"+49151{number // 2:08d}"}
+    return event_of(str(number), traits=traits)
+
+
+async def at_rest(parts: Parts) -> None:
+    while await parts.settler.step():
+        pass
+
+
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many identifiers each load of a unit brought."""
+    found: list[int] = []
+
+    async def load(pool: Any, *arguments: Any, **named: Any) -> regions.Loaded:
+        loaded = await whole(pool, *arguments, **named)
+        if named.get("bound") is not None:
+            found.append(len(loaded.region.component_of))
+        return loaded
+
+    whole = regions.load
+    monkeypatch.setattr(regions, "load", load)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_in_any_order_and_units_of_any_size_it_comes_to_the_function_of_all_facts(
+    store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", FEW)
+    monkeypatch.setattr(settling, "PAGE_WAITING", 5)
+    random = Random(seed)
+    raw = [msgspec.structs.replace(event, message_id=f"c{event.message_id}") for event in chain(40)] + traffic(random, 80)
+    random.shuffle(raw)
+    parts, loaded = await store.parts(), loads(monkeypatch)
+    for sequence, unit in enumerate(in_units(random, raw), 1):
+        if random.random() < 0.2:
+            parts = await store.parts()
+        before = len(loaded)
+        if random.random() < 0.3:
+            await asyncio.gather(parts.settler.step(), parts.unifier.unify(unit, sequence, []))
+        else:
+            await parts.unifier.unify(unit, sequence, [])
+        assert max(loaded[before:], default=0) <= FEW * len(unit)
+    assert await store.pool.fetchval("SELECT count(*) FROM waiting_sightings") > 0
+    await at_rest(parts)
+    sightings = [sighting_of(event, store.vault.lookup_key) for event in raw]
+    assert named(await partition_of_store(store.pool), sightings) == named(oracle(sightings), sightings)
+    resolving = await store.pool.fetch("SELECT value_hash FROM identifiers WHERE resolving")
+    assert {row["value_hash"] for row in resolving} == {sighting.identifiers[0][0] for sighting in sightings}
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+async def test_whatever_else_happens_meanwhile_the_tables_are_what_the_log_and_the_facts_tell(
+    store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decisions, erasures, matches; rules and models; processes die."""
+    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", 3 + seed % 3 * 4)
+    monkeypatch.setattr(settling, "PAGE_WAITING", 3 + seed % 2 * 20)
+    await lived(store, Life(store, Random(seed), ruled=seed % 2 == 0, waits=True))
+
+
+async def test_who_gets_a_customer_of_their_own_meanwhile_stays_one_with_whom_they_were(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A phone that was linked to a mailbox's customer, and by which an event resolves now."""
+    parts = await store.parts()
+    await parts.unifier.unify(chain(1), 1, [])
+    [mailbox] = await store.members("email", "m0@x.example")
+    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", 1)
+    await parts.unifier.unify([event_of("10", traits={"phone": "+4915100000000"}), *chain(1, 1)], 2, [])
+    assert await waiting.count(store.pool) == 1
+    rows = await store.pool.fetch("SELECT value_hash, customer FROM identifiers WHERE own AND resolving")
+    own = {row["value_hash"]: row["customer"] for row in rows}
+    phone = own[store.hash_of("phone", "+4915100000000")]
+    assert await store.members("email", "m0@x.example") == [mailbox, phone]
+    merged = [r.entry for r in await LogReader(store.pool).partition(0, 0, 10_000) if r.entry.type_id == events.MERGED.id]
+    assert {entry.public().chain for entry in merged} == {("email", "phone"), ("phone", "email")}
+    assert {entry.occurred_at for entry in merged} == {10}, "it was caused by that event"
+    await at_rest(parts)
+    rows = await store.pool.fetch("SELECT value_hash, customer FROM identifiers WHERE own AND resolving")
+    assert own == {row["value_hash"]: row["customer"] for row in rows}, "an event stands where it stood"
+    sightings = [sighting_of(event, store.vault.lookup_key) for event in chain(2)]
+    assert await partition_of_store(store.pool) == oracle(sightings) | {frozenset({store.hash_of("phone", "+4915100000000")})}
+
+
+@asynccontextmanager
+async def looking(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[], None]]:
+    """While something is being looked at, for as long as one likes; gives what ends that."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look(*arguments: Any) -> region.Looked:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait()
+        return region.look(*arguments)
+
+    monkeypatch.setattr(settling, "look", look)
+    task = asyncio.create_task(parts.settler.step())
+    try:
+        await begun.wait()
+        yield go_on.set
+    finally:
+        go_on.set()
+        await task
+
+
+async def test_while_a_long_chain_is_settled_everybody_elses_events_are_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = await store.parts()
+    await parts.unifier.unify(chain(600), 1, [])
+    await at_rest(parts)
+    await parts.unifier.unify(chain(1, 600), 2, [])
+    async with looking(parts, monkeypatch):
+        email = {"email": "ann@y.example"}
+        await parts.unifier.unify([event_of("9000", user_id="ann", traits=email), *chain(1, 601)], 3, [])
+        assert await store.members("user_id", "ann") == await store.members("email", "ann@y.example") != []
+        assert await store.members("email", "m301@x.example"), "an event of the chain stands with its own customer"
+    await at_rest(parts)
+    sightings = [sighting_of(event, store.vault.lookup_key) for event in chain(602)]
+    expected = {group for group in oracle(sightings) if not group.isdisjoint({store.hash_of("email", "m301@x.example")})}
+    assert expected <= await partition_of_store(store.pool)
+
+
+async def test_what_is_linked_behind_the_events_is_said_and_what_is_erased_meanwhile_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", 2)
+    parts = await store.parts()
+    await parts.unifier.unify(chain(6), 1, [])
+    assert await waiting.count(store.pool) == 6
+    hers = store.hash_of("email", "m1@x.example")
+    hashes = await erase(store, await store.members("email", "m1@x.example"), Suppression(b"e", "refuse", 1_000))
+    parts.unifier.forget()
+    assert hashes == {hers}
+    rows = await waiting.page(store.pool, 10)
+    assert all(hers not in row.value_hashes and len(row.value_hashes) == len(row.sealed) == 2 for row in rows)
+    await at_rest(parts)
+    assert await said(store, {hash_ for row in rows for hash_ in row.value_hashes}) >= {"+4915100000000", "m2@x.example"}
+    sightings = [sighting_of(event, store.vault.lookup_key) for event in chain(6)]
+    assert await partition_of_store(store.pool) == oracle(sightings, erased=hashes)
+
+
+async def said(store: Store, hashes: Collection[bytes]) -> set[str]:
+    """Values that the log tells of these."""
+    found = set()
+    for record in await LogReader(store.pool).partition(0, 0, 10_000):
+        if record.entry.type_id == events.LINKED.id and record.entry.public().value_hash in hashes:
+            personal = record.entry.personal(await store.vault.key(record.entry.stream))
+            if not isinstance(personal, Redacted | None):
+                found.add(personal.value)  # type: ignore[attr-defined]
+    return found
