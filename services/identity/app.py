@@ -1,7 +1,7 @@
 """Identity's use cases: unify a unit of events, and replay what was parked."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,6 @@ class Unifier:
         self._new_id = new_id
         self.graph = GraphWriter(pool, ledger, vault, clock, new_id)
         self._intake = Intake(pool, self.graph, clock, new_id)
-        self.tell_behind: Callable[[], None] = lambda: None  # some of it is left to be settled
         self._familiar = Familiar()
         self._evidence_key = EvidenceKey(vault.lookup_key).data_key
 
@@ -270,7 +269,7 @@ class Unifier:
         await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number, statements)
         self._familiar.remember(unit.fresh, unit.suppressions)
         if waits:
-            self.tell_behind()
+            self.graph.tell_behind()
 
 
 async def _nothing(_: Any) -> None:

@@ -82,7 +82,7 @@ def compose(
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     graph = unifier.graph
     settler = Settler(pool, ledger, graph, vault, new_id)
-    unifier.tell_behind = settler.tell
+    graph.tell_behind = settler.tell
     comparing = Comparing(
         pool, vault, Comparer(ledger.model.model, graph.rules.matching.review_weight, graph.rules.matching.exclusive), block_records
     )

@@ -11,13 +11,13 @@ from typing import Any, Final
 from services.identity.domain.flight import Flight
 from services.identity.drafting import Drafting, draft_conclusions
 from services.identity.graph.causes import NOBODY
-from services.identity.graph.conclude import Conclusion
 from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.gathering import MOST_WITHIN_A_UNIT
 from services.identity.graph.region import Seen, Settled, settle
 from services.identity.graph.rules import Rules
 from services.identity.ledger import Also, Ledger
-from services.identity.tables import region_saving, regions, views
-from services.identity.tables.bounds import Bound
+from services.identity.tables import bounds, region_saving, regions, views
+from services.identity.tables.bounds import Bound, RegionTooLarge
 from services.identity.tables.regions import Loaded
 from shared.events.catalogue import Entry
 from shared.identifiers import Identifier
@@ -37,6 +37,8 @@ AT_ONCE: Final = 200
 class GraphWriter:
     """`rules` are those in force, as the ledger loaded them from its log."""
 
+    most: int = MOST_WITHIN_A_UNIT  # identifiers that hang together
+
     def __init__(self, pool: Any, ledger: Ledger, vault: Vault, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
         self.ledger = ledger
@@ -44,6 +46,7 @@ class GraphWriter:
         self._clock = clock
         self._new_id = new_id
         self.flight: Flight | None = None  # at most one
+        self.tell_behind: Callable[[], None] = lambda: None  # something is left to be settled behind the events
 
     @property
     def rules(self) -> Rules:
@@ -52,6 +55,10 @@ class GraphWriter:
     def busy(self) -> frozenset[bytes]:
         """Value hashes of what is being settled behind the events."""
         return self.flight.hashes if self.flight is not None else frozenset()
+
+    def bound(self, parts: int) -> Bound:
+        """Of what is settled in a turn, for so many things that need not hang together."""
+        return Bound(self.most, self.most * max(parts, 1), self.busy())
 
     def forget(self) -> None:
         """Something was erased."""
@@ -120,23 +127,53 @@ class GraphWriter:
             self.flight.changed.update(changed)
 
     async def settle_left(self) -> bool:
-        """What erasures left unsettled, a page of it; whether there may be more. Events settle it too, as they come."""
+        """What erasures left unsettled, a page of it; whether there may be more. Events settle it too, as they come.
+
+        What hangs together with too much is left to who settles behind the events.
+        """
         async with self.ledger.turn():
-            if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM unsettled)"):
+            if not await self._pool.fetchval("SELECT EXISTS (TABLE unsettled)"):
                 return False
-            await self.resettle((), lambda _: (), _nothing)
-            return True
+            try:
+                loaded = await self._load((), bound=self.bound(bounds.PAGE_UNSETTLED))
+            except RegionTooLarge:
+                loaded = Loaded()
+            if loaded.unsettled:
+                await self._write(loaded, (), lambda _: (), _nothing)
+            else:
+                self.tell_behind()
+            return bool(loaded.unsettled)
+
+    async def settle_or_leave(self, touched: Collection[bytes], amend: Amend, also: Also) -> None:
+        """As `resettle`; what hangs together with too much is left to who settles behind the events, by what `also` writes."""
+        large = await self._large(touched)
+        try:
+            loaded = await self._load(set(touched) - large, bound=self.bound(len(touched)))
+        except RegionTooLarge:
+            large, loaded = set(touched), Loaded()
+            loaded.region.known.next_founding_number = self.ledger.next_founding_number
+
+        async def leave(connection: Any) -> None:
+            await also(connection)
+            await bounds.leave(connection, large)
+
+        await self._write(loaded, set(touched) - large, amend, leave)
+        if large:
+            self.tell_behind()
+            if self.flight is not None:
+                self.flight.left |= large
 
     async def resettle(
         self, touched: Collection[bytes], amend: Amend, also: Also, *, cause: Evidence = NOBODY, reconsider: Collection[bytes] = ()
-    ) -> list[Conclusion]:
+    ) -> None:
         """Changes the graph without events, in one transaction with `also`; `touched` are value hashes.
 
         `cause` is when and by what (a decision, a version of the rules) that is changed which no event explains. What
         `reconsider` names may link otherwise than its component tells: the sightings that it takes part in are looked at again.
         """
-        number = self.ledger.next_founding_number
-        loaded = await regions.load(self._pool, touched, number, self.rules, reconsider)
+        await self._write(await self._load(touched, reconsider), touched, amend, also, cause)
+
+    async def _write(self, loaded: Loaded, touched: Collection[bytes], amend: Amend, also: Also, cause: Evidence = NOBODY) -> None:
         drafting = Drafting()
         for entry in amend(loaded):
             drafting.take(loaded.versions, entry)
@@ -150,7 +187,18 @@ class GraphWriter:
 
         number = loaded.region.known.next_founding_number
         await self.ledger.commit(drafting.own, drafting.entries, write_views=write_views, next_founding_number=number)
-        return settled.conclusions
+
+    async def _load(self, touched: Collection[bytes], reconsider: Collection[bytes] = (), bound: Bound | None = None) -> Loaded:
+        """Raises RegionTooLarge."""
+        number = self.ledger.next_founding_number
+        return await regions.load(self._pool, touched, number, self.rules, reconsider, bound=bound)
+
+    async def _large(self, touched: Collection[bytes]) -> set[bytes]:
+        """Of these, what is in components that aren't settled in a turn."""
+        rows, busy = await regions.identifiers_of(self._pool, touched), self.busy()
+        sizes = await bounds.sizes(self._pool, {row["component"] for row in rows} - {None}, self.most)
+        large = {row["value_hash"] for row in rows if sizes.get(row["component"], 0) > self.most}
+        return large | busy.intersection(touched)
 
 
 async def _nothing(_: Any) -> None:

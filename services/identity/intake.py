@@ -12,12 +12,12 @@ from services.identity.drafting import Drafting
 from services.identity.graph.conclude import Conclusion, Founded, Linked
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.founding import found, joined_by
-from services.identity.graph.gathering import MOST_WITHIN_A_UNIT, Group, gathered, is_small
+from services.identity.graph.gathering import Group, gathered, is_small
 from services.identity.graph.region import Seen, Settled
 from services.identity.graph.resolve import Partition
 from services.identity.graph_writer import GraphWriter
 from services.identity.tables import bounds, placing, regions, waiting
-from services.identity.tables.bounds import Bound, RegionTooLarge
+from services.identity.tables.bounds import RegionTooLarge
 from services.identity.tables.regions import Loaded
 from shared.identifiers import Identifier
 from shared.ids import NewId
@@ -69,9 +69,9 @@ class Intake:
             taken.resolved[one.resolving] = min(one.evidence, taken.resolved.get(one.resolving, one.evidence))
         groups = gathered(news, {}, ())
         free = self._graph.busy().isdisjoint(node.value_hash for one in news for node in one.nodes)
-        if free and all(is_small(group, {}, {}, MOST_WITHIN_A_UNIT) for group in groups):
+        if free and all(is_small(group, {}, {}, self._graph.most) for group in groups):
             with suppress(RegionTooLarge):
-                taken.loaded, taken.settled = await self._graph.settle(news, self._bound(groups))
+                taken.loaded, taken.settled = await self._graph.settle(news, self._graph.bound(len(groups)))
                 return taken
         small = await self._small(news)
         now = [one for group in small for one in group]
@@ -106,9 +106,6 @@ class Intake:
         if taken.settled is not None:
             await self._graph.save(connection, taken.loaded, taken.settled, drafting, records)
 
-    def _bound(self, groups: Sequence[Group]) -> Bound:
-        return Bound(MOST_WITHIN_A_UNIT, MOST_WITHIN_A_UNIT * len(groups), self._graph.busy())
-
     async def _small(self, news: Sequence[Seen]) -> list[Group]:
         """By what is stored: what hangs together with few, and loads no more than they are."""
         hashes = {node.value_hash for one in news for node in (*one.nodes, one.resolving)}
@@ -120,12 +117,12 @@ class Intake:
             for row in regions.outside(rows, news)
             if row["resolving"] or row["value_hash"] not in founding
         }
-        sizes = await bounds.sizes(self._pool, set(component_of.values()), MOST_WITHIN_A_UNIT)
+        sizes = await bounds.sizes(self._pool, set(component_of.values()), self._graph.most)
         busy, small = self._graph.busy(), []
         inside = {node: component for node, component in component_of.items() if node not in outside}
         for group in gathered(news, inside, outside):
             nodes = {node for one in group for node in one.nodes if node not in outside}
-            if is_small(group, inside, sizes, MOST_WITHIN_A_UNIT) and not any(node.value_hash in busy for node in nodes):
+            if is_small(group, inside, sizes, self._graph.most) and not any(node.value_hash in busy for node in nodes):
                 small.append(group)
         return await self._fitting(small)
 
@@ -134,7 +131,7 @@ class Intake:
         if not groups:
             return []
         try:
-            await self._graph.load([one for group in groups for one in group], self._bound(groups))
+            await self._graph.load([one for group in groups for one in group], self._graph.bound(len(groups)))
         except RegionTooLarge:
             half = len(groups) // 2
             return [*await self._fitting(groups[:half]), *await self._fitting(groups[half:])] if half else []

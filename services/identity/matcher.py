@@ -202,7 +202,7 @@ class Matcher:
         async def save(connection: Any) -> None:
             await record_tables.save(connection, plan.changes, reached, self._ledger.recording)
 
-        await self._graph.resettle(plan.touched, plan.amend, save)
+        await self._graph.settle_or_leave(plan.touched, plan.amend, save)
 
 
 def _parts(heard: Mapping[bytes, Heard]) -> list[dict[bytes, Heard]]:

@@ -55,7 +55,7 @@ class Settler:
             await wait_for_news(self._news, LOOK_S)
 
     async def step(self) -> bool:
-        """Settles what waits longest, a page of it; whether there was anything."""
+        """Settles what waits longest, and what erasures and matches left, a page of each; whether there was anything."""
         try:
             return await self._step()
         finally:
@@ -66,7 +66,7 @@ class Settler:
         rules = self._graph.rules
         async with snapshot(self._pool) as connection:
             rows = await waiting.page(connection, PAGE_WAITING)
-            if not rows:
+            if not rows and not await connection.fetchval("SELECT EXISTS (TABLE unsettled)"):
                 return False
             seen = [row.seen(rules) for row in rows]
             touched = {node.value_hash for one in seen for node in one.nodes}
@@ -87,6 +87,7 @@ class Settler:
         settled = await asyncio.to_thread(concluded, region, looked, rules, self._new_id)
         if not flight.holds({node.value_hash for node in settled.nodes}):
             return
+        loaded.unsettled = [value_hash for value_hash in loaded.unsettled if value_hash not in flight.left]
         loaded.sources = {row.event_id: row.source for row in rows}
         drafting = await self._graph.draft(loaded, settled, {}, await self._values(rows))
 

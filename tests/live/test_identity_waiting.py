@@ -10,15 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.identity import intake, settling
+from services.identity import settling
 from services.identity.composition import Parts
+from services.identity.domain.erasure import EraseCustomer
 from services.identity.domain.sighting import Suppression
 from services.identity.graph import region
+from services.identity.graph_writer import GraphWriter
+from services.identity.rebuild import told
 from services.identity.tables import regions, waiting
+from services.identity.tables.bounds import PAGE_UNSETTLED
 from shared.events import customer as events
 from shared.events.wire import RawEvent
 from shared.log import LogReader
 from shared.privacy import Redacted
+from tests.live import test_matching
 from tests.live.identity_life import Life
 from tests.live.test_identity import (
     Store,
@@ -32,7 +37,8 @@ from tests.live.test_identity import (
     store,
     traffic,
 )
-from tests.live.test_identity_rebuild import lived
+from tests.live.test_identity_rebuild import lived, rebuilt
+from tests.live.test_matching import CAP
 from tests.seeds import seeds
 
 __all__ = ["store"]  # the fixture
@@ -74,7 +80,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_in_any_order_and_units_of_any_size_it_comes_to_the_function_of_all_facts(
     store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", FEW)
+    monkeypatch.setattr(GraphWriter, "most", FEW)
     monkeypatch.setattr(settling, "PAGE_WAITING", 5)
     random = Random(seed)
     raw = [msgspec.structs.replace(event, message_id=f"c{event.message_id}") for event in chain(40)] + traffic(random, 80)
@@ -102,7 +108,7 @@ async def test_whatever_else_happens_meanwhile_the_tables_are_what_the_log_and_t
     store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Decisions, erasures, matches; rules and models; processes die."""
-    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", 3 + seed % 3 * 4)
+    monkeypatch.setattr(GraphWriter, "most", 3 + seed % 3 * 4)
     monkeypatch.setattr(settling, "PAGE_WAITING", 3 + seed % 2 * 20)
     await lived(store, Life(store, Random(seed), ruled=seed % 2 == 0, waits=True))
 
@@ -114,7 +120,7 @@ async def test_who_gets_a_customer_of_their_own_meanwhile_stays_one_with_whom_th
     parts = await store.parts()
     await parts.unifier.unify(chain(1), 1, [])
     [mailbox] = await store.members("email", "m0@x.example")
-    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", 1)
+    monkeypatch.setattr(GraphWriter, "most", 1)
     await parts.unifier.unify([event_of("10", traits={"phone": "+4915100000000"}), *chain(1, 1)], 2, [])
     assert await waiting.count(store.pool) == 1
     rows = await store.pool.fetch("SELECT value_hash, customer FROM identifiers WHERE own AND resolving")
@@ -171,7 +177,7 @@ async def test_while_a_long_chain_is_settled_everybody_elses_events_are_seen(sto
 async def test_what_is_linked_behind_the_events_is_said_and_what_is_erased_meanwhile_is_not(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MOST_WITHIN_A_UNIT", 2)
+    monkeypatch.setattr(GraphWriter, "most", 2)
     parts = await store.parts()
     await parts.unifier.unify(chain(6), 1, [])
     assert await waiting.count(store.pool) == 6
@@ -185,6 +191,42 @@ async def test_what_is_linked_behind_the_events_is_said_and_what_is_erased_meanw
     assert await said(store, {hash_ for row in rows for hash_ in row.value_hashes}) >= {"+4915100000000", "m2@x.example"}
     sightings = [sighting_of(event, store.vault.lookup_key) for event in chain(6)]
     assert await partition_of_store(store.pool) == oracle(sightings, erased=hashes)
+
+
+async def test_matches_and_erasures_of_what_hangs_together_with_too_much_are_left_to_be_settled_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GraphWriter, "most", 2)
+    parts, raw = await store.parts(CAP), test_matching.traffic(Random(3), 80)
+    await parts.unifier.unify(raw, 1, [])
+    await at_rest(parts)
+    loaded = loads(monkeypatch)
+    while await parts.matcher.step():
+        pass
+    assert await left(store) > 0
+    await at_rest(parts)
+    someone = await store.pool.fetchrow(
+        """SELECT min(customer) AS customer FROM identifiers JOIN customers USING (customer) GROUP BY component
+           ORDER BY count(DISTINCT canonical) DESC, count(*) DESC LIMIT 1"""
+    )
+    command = EraseCustomer(
+        request_id="e", policy="refuse", reason="asked", requested_by="desk", customer=someone["customer"], identifier=b""
+    )
+    await parts.eraser._destroy_keys(await parts.eraser._begin(await parts.eraser.erase(command)))
+    while await parts.unifier.graph.settle_left():
+        pass
+    assert await left(store) > 0
+    assert max(loaded) <= 2 * PAGE_UNSETTLED
+    await at_rest(parts)
+    while await parts.matcher.step() or await parts.settler.step():
+        pass
+    found = await rebuilt(store)
+    assert found.moved is not None
+    assert found.same, "\n".join(told(found))
+
+
+async def left(store: Store) -> int:
+    return int(await store.pool.fetchval("SELECT count(*) FROM unsettled"))
 
 
 async def said(store: Store, hashes: Collection[bytes]) -> set[str]:

@@ -11,6 +11,7 @@ class Flight:
     hashes: frozenset[bytes] = frozenset()
     changed: set[bytes] = field(default_factory=set)
     founded: set[bytes] = field(default_factory=set)
+    left: set[bytes] = field(default_factory=set)  # to be settled once more: a match came, or went
     lost: bool = False  # facts were taken away
 
     def holds(self, written: Collection[bytes]) -> bool:

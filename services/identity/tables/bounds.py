@@ -51,3 +51,9 @@ async def check(pool: Any, components: Collection[bytes], bound: Bound) -> None:
     found = (await sizes(pool, components, bound.component)).values()
     if max(found, default=0) > bound.component or sum(found) > bound.identifiers:
         raise RegionTooLarge
+
+
+async def leave(connection: Any, hashes: Collection[bytes]) -> None:
+    """To be settled behind the events."""
+    if hashes:
+        await connection.execute("INSERT INTO unsettled SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING", sorted(hashes))
