@@ -56,21 +56,21 @@ class GraphWriter:
         """Value hashes of what is being settled behind the events."""
         return self.flight.hashes if self.flight is not None else frozenset()
 
-    def bound(self, parts: int) -> Bound:
-        """Of what is settled in a turn, for so many things that need not hang together."""
-        return Bound(self.most, self.most * max(parts, 1), self.busy())
+    def bound(self, parts: int | None, busy: frozenset[bytes], unsettled: int = 0) -> Bound:
+        """Of what is settled in a turn, for so many things that need not hang together; None: it was looked at before."""
+        return Bound(self.most, None if parts is None else self.most * max(parts, 1), busy, unsettled)
 
     def forget(self) -> None:
         """Something was erased."""
         if self.flight is not None:
             self.flight.lost = True
 
-    async def load(self, seen: Sequence[Seen], bound: Bound | None = None) -> Loaded:
+    async def load(self, seen: Sequence[Seen], bound: Bound) -> Loaded:
         """Raises RegionTooLarge."""
         touched = {node.value_hash for one in seen for node in one.nodes}
         return await regions.load(self._pool, touched, self.ledger.next_founding_number, self.rules, again=seen, bound=bound)
 
-    async def settle(self, seen: Sequence[Seen], bound: Bound | None = None) -> tuple[Loaded, Settled]:
+    async def settle(self, seen: Sequence[Seen], bound: Bound) -> tuple[Loaded, Settled]:
         """What events that aren't known yet change; nothing is written. Raises RegionTooLarge."""
         loaded = await self.load(seen, bound)
         return loaded, await self._settle(loaded, seen)
@@ -135,7 +135,7 @@ class GraphWriter:
             if not await self._pool.fetchval("SELECT EXISTS (TABLE unsettled)"):
                 return False
             try:
-                loaded = await self._load((), bound=self.bound(bounds.PAGE_UNSETTLED))
+                loaded = await self._load((), bound=self.bound(bounds.PAGE_UNSETTLED, self.busy(), bounds.PAGE_UNSETTLED))
             except RegionTooLarge:
                 loaded = Loaded()
             if loaded.unsettled:
@@ -148,7 +148,7 @@ class GraphWriter:
         """As `resettle`; what hangs together with too much is left to who settles behind the events, by what `also` writes."""
         large = await self._large(touched)
         try:
-            loaded = await self._load(set(touched) - large, bound=self.bound(len(touched)))
+            loaded = await self._load(set(touched) - large, bound=self.bound(len(touched), self.busy()))
         except RegionTooLarge:
             large, loaded = set(touched), Loaded()
             loaded.region.known.next_founding_number = self.ledger.next_founding_number

@@ -17,7 +17,7 @@ from services.identity.graph.region import Seen, Settled
 from services.identity.graph.resolve import Partition
 from services.identity.graph_writer import GraphWriter
 from services.identity.tables import bounds, placing, regions, waiting
-from services.identity.tables.bounds import RegionTooLarge
+from services.identity.tables.bounds import PAGE_UNSETTLED, RegionTooLarge
 from services.identity.tables.regions import Loaded
 from shared.identifiers import Identifier
 from shared.ids import NewId
@@ -68,16 +68,17 @@ class Intake:
         for one in news:
             taken.resolved[one.resolving] = min(one.evidence, taken.resolved.get(one.resolving, one.evidence))
         groups = gathered(news, {}, ())
-        free = self._graph.busy().isdisjoint(node.value_hash for one in news for node in one.nodes)
+        busy = self._graph.busy()  # who begins to be settled from here on is looked at anew
+        free = busy.isdisjoint(node.value_hash for one in news for node in one.nodes)
         if free and all(is_small(group, {}, {}, self._graph.most) for group in groups):
             with suppress(RegionTooLarge):
-                taken.loaded, taken.settled = await self._graph.settle(news, self._graph.bound(len(groups)))
+                taken.loaded, taken.settled = await self._graph.settle(news, self._graph.bound(len(groups), busy, PAGE_UNSETTLED))
                 return taken
-        small = await self._small(news)
+        small = await self._small(news, busy)
         now = [one for group in small for one in group]
         taken.waits = {one.evidence.event_id: one for one in news if one not in set(now)}
         if now:
-            taken.loaded, taken.settled = await self._graph.settle(now)
+            taken.loaded, taken.settled = await self._graph.settle(now, self._graph.bound(None, busy))
         await self._place(taken)
         return taken
 
@@ -106,7 +107,7 @@ class Intake:
         if taken.settled is not None:
             await self._graph.save(connection, taken.loaded, taken.settled, drafting, records)
 
-    async def _small(self, news: Sequence[Seen]) -> list[Group]:
+    async def _small(self, news: Sequence[Seen], busy: frozenset[bytes]) -> list[Group]:
         """By what is stored: what hangs together with few, and loads no more than they are."""
         hashes = {node.value_hash for one in news for node in (*one.nodes, one.resolving)}
         rows = await regions.identifiers_of(self._pool, hashes)
@@ -118,23 +119,23 @@ class Intake:
             if row["resolving"] or row["value_hash"] not in founding
         }
         sizes = await bounds.sizes(self._pool, set(component_of.values()), self._graph.most)
-        busy, small = self._graph.busy(), []
+        small = []
         inside = {node: component for node, component in component_of.items() if node not in outside}
         for group in gathered(news, inside, outside):
             nodes = {node for one in group for node in one.nodes if node not in outside}
             if is_small(group, inside, sizes, self._graph.most) and not any(node.value_hash in busy for node in nodes):
                 small.append(group)
-        return await self._fitting(small)
+        return await self._fitting(small, busy)
 
-    async def _fitting(self, groups: list[Group]) -> list[Group]:
+    async def _fitting(self, groups: list[Group], busy: frozenset[bytes]) -> list[Group]:
         """Of these, those that lead to no more by what they share with others, or by what is looked at again."""
         if not groups:
             return []
         try:
-            await self._graph.load([one for group in groups for one in group], self._graph.bound(len(groups)))
+            await self._graph.load([one for group in groups for one in group], self._graph.bound(len(groups), busy))
         except RegionTooLarge:
             half = len(groups) // 2
-            return [*await self._fitting(groups[:half]), *await self._fitting(groups[half:])] if half else []
+            return [*await self._fitting(groups[:half], busy), *await self._fitting(groups[half:], busy)] if half else []
         return groups
 
     async def _place(self, taken: Taken) -> None:

@@ -21,6 +21,7 @@ from services.identity.graph import difference
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from services.identity.simulating import Progress
 from services.identity.tables import modelbook, sharing, views
+from services.identity.tables.bounds import Bound
 from services.stack.stack import Stack
 from shared.errors import LimitExceeded, TooLarge, Unavailable
 from tests.live.command import Command
@@ -92,7 +93,7 @@ async def test_nothing_of_it_is_settled_where_others_are_answered(store: Store, 
             if child:
                 os.kill(child, signal.SIGSTOP)
             assert await views.resolve(store.pool, store.hash_of("user_id", "u1")) is not None
-            assert (await parts.unifier.graph.settle([]))[1].conclusions == []
+            assert (await parts.unifier.graph.settle([], Bound(10**6, None)))[1].conclusions == []
             answered, told = answered + 1, looked.identifiers
             if child:
                 os.kill(child, signal.SIGCONT)

@@ -225,6 +225,27 @@ async def test_matches_and_erasures_of_what_hangs_together_with_too_much_are_lef
     assert found.same, "\n".join(told(found))
 
 
+async def test_what_is_left_of_a_chain_is_not_settled_by_what_comes_from_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it, or an event of the chain in the same unit, make them wait."""
+    monkeypatch.setattr(GraphWriter, "most", 2)
+    parts, pieces = await store.parts(), [link(number) for number in range(100, 200, 4)]
+    await parts.unifier.unify([*chain(40), *pieces], 1, [])
+    await at_rest(parts)
+    await store.pool.execute("INSERT INTO unsettled SELECT value_hash FROM identifiers")
+    loaded, email = loads(monkeypatch), {"email": "ann@y.example"}
+    ann = event_of("9000", user_id="ann", traits=email)
+    await parts.unifier.unify([ann, *chain(1, 40)], 2, [])
+    assert await store.members("user_id", "ann") == await store.members("email", "ann@y.example") != []
+    assert max(loaded) <= 2 * 2
+    assert await left(store) > 80, "what is small is settled in turns of its own"
+    await at_rest(parts)
+    assert await left(store) == 0
+    sightings = [sighting_of(event, store.vault.lookup_key) for event in [*chain(41), *pieces, ann]]
+    assert await partition_of_store(store.pool) == oracle(sightings)
+
+
 async def left(store: Store) -> int:
     return int(await store.pool.fetchval("SELECT count(*) FROM unsettled"))
 

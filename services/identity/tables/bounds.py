@@ -11,11 +11,14 @@ class RegionTooLarge(Exception):
 
 
 class Bound(NamedTuple):
-    """Of what is loaded: identifiers of one component and of all, and those (value hashes) that nothing may change now."""
+    """Of what is loaded: identifiers of one component and of all, and those (value hashes) that nothing may change now; and how much of
+    what is unsettled is taken along. None: any number.
+    """
 
     component: int
-    identifiers: int
+    identifiers: int | None
     busy: Collection[bytes] = ()
+    unsettled: int = PAGE_UNSETTLED
 
 
 async def unsettled(pool: Any, touched: Collection[bytes], bound: Bound | None) -> set[bytes]:
@@ -24,7 +27,7 @@ async def unsettled(pool: Any, touched: Collection[bytes], bound: Bound | None) 
         """SELECT value_hash, component FROM unsettled LEFT JOIN identifiers USING (value_hash)
            ORDER BY value_hash = ANY($1::bytea[]) DESC, value_hash LIMIT $2""",
         list(touched),
-        PAGE_UNSETTLED,
+        PAGE_UNSETTLED if bound is None else min(bound.unsettled, PAGE_UNSETTLED),
     )
     if bound is None or not rows:
         return {row["value_hash"] for row in rows}
@@ -48,6 +51,8 @@ async def sizes(pool: Any, components: Collection[bytes], most: int) -> dict[byt
 
 async def check(pool: Any, components: Collection[bytes], bound: Bound) -> None:
     """Before it is loaded."""
+    if bound.identifiers is None:
+        return
     found = (await sizes(pool, components, bound.component)).values()
     if max(found, default=0) > bound.component or sum(found) > bound.identifiers:
         raise RegionTooLarge
