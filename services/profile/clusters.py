@@ -72,7 +72,7 @@ def oldest_first(held: Mapping[bytes, Held]) -> list[bytes]:
 
 
 def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
-    """Raises WrongState (CUSTOMER_ERASED), NotPermitted (RESTRICTED)."""
+    """Raises WrongState (CUSTOMER_ERASED), NotPermitted (HELD)."""
     if any(h.state.erased for h in held.values()):
         raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
     require_unrestricted(any(h.state.restricted for h in held.values()), purpose)

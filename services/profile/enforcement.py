@@ -19,6 +19,7 @@ from shared.identifiers import normalise
 EVENTS_FIELD = "events"  # a purpose that may see it sees names and properties in the timeline
 NOT_IN_PURPOSE = "NOT_IN_PURPOSE"
 REDACTED = "REDACTED"
+HELD = "HELD"  # an erasure waits for a legal hold
 CONTACT_POINT_NOT_PERMITTED = "CONTACT_POINT_NOT_PERMITTED"  # by itself; another one may permit the purpose
 
 
@@ -62,9 +63,9 @@ def reads_the_restricted(purpose: PurposeDefined) -> bool:
 
 
 def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
-    """Raises NotPermitted (RESTRICTED)."""
+    """Raises NotPermitted (HELD)."""
     if restricted and not reads_the_restricted(purpose):
-        raise NotPermitted("the customer waits to be erased", reason="RESTRICTED", purpose=purpose.name)
+        raise NotPermitted("a legal hold keeps the customer from being erased", reason=HELD, purpose=purpose.name)
 
 
 def require_permission(verdict: Verdict, purpose: PurposeDefined) -> None:

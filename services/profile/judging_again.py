@@ -8,7 +8,7 @@ from services.profile.domain.decided import KnownDecision
 from services.profile.domain.disclosure import Disclosure
 from services.profile.domain.policy import Change, decisions_under, purpose_under
 from services.profile.domain.state import Held
-from services.profile.enforcement import asks_the_person, depends_on_the_person
+from services.profile.enforcement import HELD, asks_the_person, depends_on_the_person
 from services.profile.tables.consents import Consents
 from services.profile.trails import Trails
 from shared.consent_rule import ALLOWED_BY_LAW, judge
@@ -20,7 +20,7 @@ from shared.pieces import Leisure
 PURPOSE_INVALID: Final = "PURPOSE_INVALID"
 GIVEN: Final = frozenset({"permit", "partial"})
 UNCONFIRMED: Final = "CONSENT_NOT_CONFIRMED"
-OF_PERMISSION: Final = frozenset({*STATES, "RESTRICTED", "CUSTOMER_ERASED", UNCONFIRMED})  # reasons of refusals that the rule gives
+OF_PERMISSION: Final = frozenset({*STATES, HELD, "CUSTOMER_ERASED", UNCONFIRMED})  # reasons of refusals that the rule gives
 READS_A_TURN: Final = 20  # some milliseconds; whoever reads now goes first
 HASHES_AT_ONCE: Final = 5_000
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
-from c360.consent.v1.consent_pb2 import OUTCOME_GRANTED, OUTCOME_OBJECTED, CheckRequest
+from c360.consent.v1.consent_pb2 import OUTCOME_GRANTED, OUTCOME_OBJECTED, OUTCOME_WITHDRAWN, CheckRequest
 from c360.profile.v1 import profile_pb2 as pb
 
 from services.stack.stack import Stack
@@ -52,3 +52,23 @@ def test_an_address_that_was_not_asked_is_neither_permitted_nor_shown(platform: 
     with pytest.raises(grpc.RpcError) as refused:
         platform.get_profile(by_identifier("user_id", user), "marketing")
     assert reason_of(refused.value) == "OBJECTED"
+
+
+def test_who_withdrew_at_one_address_is_read_by_the_grant_at_another_which_is_the_one_that_is_told(platform: Platform) -> None:
+    key, user = platform.register_source(f"points-{uuid.uuid4().hex[:8]}"), f"user-{uuid.uuid4().hex}"
+    home, work = (Identifier(namespace="email", value=f"{name}-{user}@shop.example") for name in ("home", "work"))
+    platform.record(key, identify(user, ago(9), email=home.value))
+    position = platform.record(key, identify(user, ago(1), email=work.value, first_name="Ada")).position
+    by_person = platform.define_purpose("first_name", "email")
+    for purpose in ("marketing", by_person):
+        platform.decide(home, purpose, OUTCOME_GRANTED)
+        platform.decide(work, purpose, OUTCOME_GRANTED)
+        withdrawn = platform.decide(work, purpose, OUTCOME_WITHDRAWN)
+
+    profile = platform.get_profile(by_identifier("user_id", user), "marketing", position, withdrawn.position)
+    assert [one.value for one in profile.identifiers] == [home.value], "which address may be used"
+    assert {name: one.value.string_value for name, one in profile.traits.items()} == {"first_name": "Ada"}, "of the person"
+    assert {one.field: one.reason for one in profile.withheld}["email"] == "CONTACT_POINT_NOT_PERMITTED"
+    with pytest.raises(grpc.RpcError) as refused:
+        platform.get_profile(by_identifier("user_id", user), by_person)
+    assert reason_of(refused.value) == "CONSENT_WITHDRAWN", "stricter: of a person a withdrawal anywhere ends it"

@@ -183,7 +183,7 @@ def test_a_hold_queues_the_erasure_and_restricts_reading_until_it_is_released(pl
     assert (erasure.stage, list(erasure.hold_ids)) == (pb.ERASURE_STAGE_QUEUED, [hold.hold_id])
     fresh = platform.newest_position(key)
     assert platform.get_profile(by_id(erasure.customer_id), "audit", fresh).traits
-    assert reason(lambda: platform.get_profile(by_id(erasure.customer_id), "service"))[1] == "RESTRICTED"
+    assert reason(lambda: platform.get_profile(by_id(erasure.customer_id), "service"))[1] == "HELD"
     released = pb.ReleaseLegalHoldRequest(request_id=str(uuid.uuid4()), hold_id=hold.hold_id)
     assert platform.identity.ReleaseLegalHold(released, timeout=DEADLINE_S).hold.HasField("release_time")
     assert wait_completed(platform, erasure).certificate

@@ -279,7 +279,7 @@ def test_who_waits_to_be_erased_is_shown_to_nobody_and_who_was_is_gone(ask: Ask,
     erasure = erase(platform, person)
     now = fresh(platform.newest_position(write_key))
     restricted = ask(f"user_id:{person.user}", "traits", "service", at_least_as_fresh=now)
-    assert (restricted.status_code, restricted.json()["error"]["reason"]) == (403, "RESTRICTED")
+    assert (restricted.status_code, restricted.json()["error"]["reason"]) == (403, "HELD")
     assert ask(f"user_id:{person.user}", "traits").status_code == 200, "the law's own purpose may look"
     released = ReleaseLegalHoldRequest(request_id=str(uuid.uuid4()), hold_id=hold.hold_id)
     platform.identity.ReleaseLegalHold(released, timeout=DEADLINE_S)

@@ -260,7 +260,7 @@ async def test_a_watch_of_one_tells_what_the_passing_of_time_changes_and_there_a
     assert (await resumed.read()).profile.traits["recent"].value.number_value == 0, "it ran out during the break"
     resumed.cancel()
     await inside.record([restricted(stream)])
-    assert (await refusal(call)).reason == "RESTRICTED"
+    assert (await refusal(call)).reason == "HELD"
 
 
 async def test_after_a_break_nothing_is_told_again_that_time_cannot_have_changed(inside: Inside) -> None:

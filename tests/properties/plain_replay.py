@@ -134,7 +134,7 @@ def plain_refusal(past: Past, customer: bytes, purpose: PurposeDefined, now: boo
     members = component(past.log.records, customer)
     if members & erased:
         return "CUSTOMER_ERASED"
-    return "RESTRICTED" if members & restricted and purpose.legal_basis != "legal_obligation" else None
+    return "HELD" if members & restricted and purpose.legal_basis != "legal_obligation" else None
 
 
 def plain_refusal_of_others(past: Past, customer: bytes, purpose: PurposeDefined, instant: Instant) -> str | None:
@@ -146,4 +146,4 @@ def plain_refusal_of_others(past: Past, customer: bytes, purpose: PurposeDefined
     restricted = {r.entry.stream for r in past.log.records if isinstance(r.entry.public(), events.CustomerRestricted)}
     asked = [component(past.log.records, member) for member in component(known, customer)]
     held = any(members & restricted for members in asked if not members & erased)
-    return "RESTRICTED" if held and purpose.legal_basis != "legal_obligation" else None
+    return "HELD" if held and purpose.legal_basis != "legal_obligation" else None

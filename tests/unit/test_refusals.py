@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from c360.common.v1.common_pb2 import Position
@@ -134,13 +134,12 @@ def test_an_objection_has_no_receipt(form: Callable[[Any], Any]) -> None:
 
 
 def test_what_nobody_defined_is_told_by_its_kind() -> None:
-    assert {definitions.unknown(kind).reason for kind in definitions.EVENT_TYPES} == {
+    assert {definitions.unknown(kind).reason for kind in get_args(definitions.Named)} == {
         "PURPOSE_UNKNOWN",
         "CONTROLLER_UNKNOWN",
         "NOTICE_UNKNOWN",
         "SIGNAL_MAPPING_UNKNOWN",
         "CALLER_UNKNOWN",
-        "OVERRIDE_UNKNOWN",
     }
 
 

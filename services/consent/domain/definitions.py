@@ -31,6 +31,7 @@ from shared.request_ids import check_request_id, reused
 
 Kind = Literal["purpose", "controller", "notice", "mapping", "caller", "override"]
 Definition = PurposeDefined | ControllerDefined | NoticeDefined | MappingDefined | CallerDefined | OverrideDefined
+Named = Literal["purpose", "controller", "notice", "mapping", "caller"]  # what others refer to
 Key = tuple[Kind, str]
 
 KINDS: Final[dict[type[Any], Kind]] = {
@@ -88,9 +89,9 @@ def fold(events: Iterable[Definition]) -> Registry:
     return reduce(evolve, events, Registry())
 
 
-def references(definition: Definition) -> list[Key]:
+def references(definition: Definition) -> list[tuple[Named, str]]:
     """What has to be defined before it. Raises InvalidInput (SIGNAL_MAPPING_INVALID)."""
-    found: list[Key] = []
+    found: list[tuple[Named, str]] = []
     if isinstance(definition, PurposeDefined | NoticeDefined) and definition.controller:
         found.append(("controller", definition.controller))
     if isinstance(definition, PurposeDefined) and definition.notice:
@@ -150,13 +151,13 @@ def tidied(definition: Definition) -> Definition:
     )
 
 
-def check_name(kind: Kind, name: str) -> None:
+def check_name(kind: Named, name: str) -> None:
     """Raises what `unknown` gives: what can't be a name, nobody has defined."""
     if not NAME.fullmatch(name):
         raise unknown(kind)
 
 
-def unknown(kind: Kind) -> InvalidInput:
+def unknown(kind: Named) -> InvalidInput:
     """The name stays out of it: a caller may have put anything there."""
     match kind:
         case "purpose":
@@ -169,8 +170,6 @@ def unknown(kind: Kind) -> InvalidInput:
             return InvalidInput("no mapping has this name", reason="SIGNAL_MAPPING_UNKNOWN")
         case "caller":
             return InvalidInput("no caller has this name", reason="CALLER_UNKNOWN")
-        case "override":
-            return InvalidInput("no override has this name", reason="OVERRIDE_UNKNOWN")
 
 
 def instant_given(given: int | None, now: int) -> int:
