@@ -8,31 +8,28 @@ What writing down costs can only be measured so: no service can be told to leave
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable
 from typing import Any
 
 from services.profile import __main__ as profile
 from services.profile.api.disclosing import ReadyReads
 from services.profile.composition import ProfileSettings
 from shared.process import Stop, run_service
+from shared.rpc.server import Tell
 
 
 class Switched(ReadyReads):
     written_down = True
 
-    def find(self, request: bytes, context: Any) -> Awaitable[bytes | None] | None:
+    def find(self, request: bytes, context: Any, tell: Tell) -> bool:
         if self.written_down:
-            return super().find(request, context)
-        ready = self._ready.find(request)
-        return None if ready is None else _told(ready.answer)
+            return super().find(request, context, tell)
+        if (ready := self._ready.find(request)) is not None:
+            tell(ready.answer, None)
+        return ready is not None
 
     @classmethod
     def switch(cls) -> None:
         cls.written_down = not cls.written_down
-
-
-async def _told(answer: bytes) -> bytes:
-    return answer
 
 
 async def serve(settings: ProfileSettings, stop: Stop) -> None:

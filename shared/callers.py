@@ -68,12 +68,15 @@ class Callers:
             raise _nobody()
         return found
 
+    def certified(self, names: Sequence[str]) -> CallerDefined | None:
+        found = {caller.name: caller for name in names if (caller := self._by_certificate.get(name))}
+        return next(iter(found.values())) if len(found) == 1 else None
+
     def by_certificate(self, names: Sequence[str]) -> CallerDefined:
         """Raises NotAuthenticated (CREDENTIAL_UNKNOWN): also for a certificate of several callers."""
-        found = {caller.name: caller for name in names if (caller := self._by_certificate.get(name))}
-        if len(found) != 1:
+        if (found := self.certified(names)) is None:
             raise _nobody()
-        return next(iter(found.values()))
+        return found
 
 
 def _nobody() -> NotAuthenticated:

@@ -19,8 +19,10 @@ GATHER_S: Final = 0.004  # at most, where every read waits for the others anyway
 AT_EASE: Final = 0.75  # of a core that this thread takes; up to there nothing is gathered
 AT_WORK: Final = 1.0  # here all that comes in GATHER_S
 UNIT_READS: Final = 2_000  # some hundred bytes each
+TOLD_AT_ONCE: Final = 100  # answers that go out before others on the loop have their turn; some milliseconds
 WAITING_READS: Final = 50_000  # more than there may be calls; a call of many customers has some hundred
 
+Then = Callable[[CustomerError | None], None]  # what is done once it is durable, or with why it isn't
 Write = Callable[[Sequence[Disclosure]], Awaitable[None]]
 
 log = logger("disclosing")
@@ -57,19 +59,23 @@ class Disclosing:
     def __init__(self, write: Write, clock: Clock) -> None:
         self._write = write
         self._clock = clock
-        self._waiting: deque[tuple[Disclosure, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[Disclosure, Then]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._share = _Share()
 
     def one(self, given: Given, call: Call) -> Awaitable[None]:
         """Wait for it before the answer goes out. Raises LimitExceeded (OVERLOADED), and when it is waited for what `write` does."""
+        written = asyncio.get_running_loop().create_future()
+        self.write_down(given, call, lambda error: _settle(written, error))
+        return written
+
+    def write_down(self, given: Given, call: Call, then: Then) -> None:
+        """As `one`, for whoever has no task that waits. Raises LimitExceeded (OVERLOADED)."""
         if len(self._waiting) >= WAITING_READS:
             raise LimitExceeded("too many reads wait to be written down; ask again later", reason="OVERLOADED")
-        written = asyncio.get_running_loop().create_future()
-        self._waiting.append((Disclosure(given, call.caller, self._clock(), call.request_id), written))
+        self._waiting.append((Disclosure(given, call.caller, self._clock(), call.request_id), then))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
-        return written
 
     async def all(self, given: Iterable[Given], call: Call) -> None:
         """As `one`, of several."""
@@ -89,21 +95,35 @@ class Disclosing:
         finally:
             self._writing = None
 
-    async def _unit(self, unit: Sequence[tuple[Disclosure, asyncio.Future[None]]]) -> None:
+    async def _unit(self, unit: Sequence[tuple[Disclosure, Then]]) -> None:
+        """Whoever waits is told by and by, while the next unit is being written already."""
+        failed: CustomerError | None = None
         try:
             await self._write([disclosure for disclosure, _ in unit])
         except CustomerError as error:
-            self._refuse(unit, error)
+            failed = error
         except Exception as error:
             log.error("disclosures could not be written", error=type(error).__name__)
-            self._refuse(unit, Unavailable("what is read can't be written down", reason="DISCLOSURE_NOT_RECORDED"))
+            failed = Unavailable("what is read can't be written down", reason="DISCLOSURE_NOT_RECORDED")
         else:
             DISCLOSURES.inc(len(unit))
-            for _, written in unit:
-                if not written.done():
-                    written.set_result(None)
+        asyncio.get_running_loop().call_soon(_tell, deque(then for _, then in unit), failed)
 
-    def _refuse(self, unit: Sequence[tuple[Disclosure, asyncio.Future[None]]], error: CustomerError) -> None:
-        for _, written in unit:
-            if not written.done():
-                written.set_exception(error)
+
+def _tell(waiting: deque[Then], error: CustomerError | None) -> None:
+    for _ in range(min(len(waiting), TOLD_AT_ONCE)):
+        try:
+            waiting.popleft()(error)
+        except Exception as unforeseen:  # of one; the others are told
+            log.error("unforeseen error", error=type(unforeseen).__name__)
+    if waiting:
+        asyncio.get_running_loop().call_soon(_tell, waiting, error)
+
+
+def _settle(written: asyncio.Future[None], error: CustomerError | None) -> None:
+    if written.done():  # whoever waited is gone
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)

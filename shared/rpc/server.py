@@ -17,6 +17,7 @@ from shared.callers import Callers
 from shared.errors import InvalidInput
 from shared.rpc import guarding
 from shared.rpc.callers import count_miss
+from shared.rpc.core.call import Call
 from shared.rpc.core.server import CoreServer
 from shared.rpc.door import Door, Method, method_of
 from shared.rpc.errors import to_status
@@ -44,8 +45,10 @@ OPTIONS = [
 ]
 
 
-# The answer to a request, as it goes over the wire, once it may be sent; None when it has to be made.
-FindReady = Callable[[bytes, Any], Awaitable[bytes | None] | None]
+# With the answer, as it goes over the wire, once it may be sent; with nothing when it has to be made after all, or with why it isn't told.
+Tell = Callable[[bytes | None, Exception | None], None]
+# Of a request; False, and nothing is told, when its answer isn't ready.
+FindReady = Callable[[bytes, Any, Tell], bool]
 
 
 def seconds_left(context: Any) -> float:
@@ -124,11 +127,10 @@ class _Edge:
         """Requests are read within: what can't be read is refused as all else is, and for a ready answer nothing is read."""
         read, write = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary:
-            if find is None:
-                answer = guarding.unary(handler.unary_unary, self._door, method_of(method))
-                return grpc.unary_unary_rpc_method_handler(_unary(_reading(answer, read), method), None, write)
-            ready = _ready_or(find, _unary(_reading(handler.unary_unary, read), method), write, method)
-            return grpc.unary_unary_rpc_method_handler(_admitted(ready, self._door, method_of(method), read))
+            if find is not None:
+                self._server.add_quick(method, _Quick(find, self._door, method_of(method), handler))
+            answer = guarding.unary(handler.unary_unary, self._door, method_of(method))
+            return grpc.unary_unary_rpc_method_handler(_unary(_reading(answer, read), method), None, write)
         if handler.stream_stream:
             call = guarding.streams(handler.stream_stream, self._door, method_of(method))
             return grpc.stream_stream_rpc_method_handler(_stream(_reading_each(call, read), method), None, write)
@@ -171,41 +173,55 @@ def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
         raise InvalidInput("the request can't be parsed", reason="REQUEST_UNREADABLE") from None
 
 
-def _ready_or(find: FindReady, call: Callable[[Any, Any], Awaitable[Any]], write: Any, method: str) -> Any:
-    """What is ready goes by the edge only when it fails: by it, each would take some microseconds more."""
-    seconds = RPC_SECONDS.labels(method, "OK")
+class _Quick:
+    """What is ready is answered without a task of its own, and goes by the edge only when it fails: those would be a fifth of its cost."""
 
-    async def answer(request: bytes, context: Any) -> bytes:
+    def __init__(self, find: FindReady, door: Door | None, method: Method, handler: Any) -> None:
+        self._find = find
+        self._door = door
+        self._method = method
+        self._read, self._write = handler.request_deserializer, handler.response_serializer
+        self._anew = self._handler(_reading(handler.unary_unary, self._read))
+        self._seconds = RPC_SECONDS.labels(method.name, "OK")
+
+    def __call__(self, request: bytes, call: Call) -> bool:
+        """False: whoever calls has to be looked at more closely, before anything else."""
         started = time.perf_counter()
+
+        def tell(answer: bytes | None, error: Exception | None) -> None:
+            if answer is not None:
+                self._seconds.observe(time.perf_counter() - started)
+                call.end(grpc.StatusCode.OK, message=answer)
+            else:
+                call.handle(self._anew if error is None else self._handler(_failing(error)), request)
+
         try:
-            found = None if (coming := find(request, context)) is None else await coming
-        except BaseException as error:
-            async with _edge_of(context, method, started):
-                raise error from None
-        if found is None:
-            return write(await call(request, context))  # type: ignore[no-any-return]
-        seconds.observe(time.perf_counter() - started)
-        return found
-
-    return answer
-
-
-def _admitted(
-    call: Callable[[bytes, Any], Awaitable[bytes]], door: Door | None, method: Method, read: Callable[[bytes], Any]
-) -> Callable[[bytes, Any], Awaitable[bytes]]:
-    """Of what may be ready: the request is read for the door alone."""
-    if door is None:
-        return call
-
-    async def answer(request: bytes, context: Any) -> bytes:
-        try:
-            await guarding.admit(door, context, method, _read(read, request))
+            if not self._let_in(request, call):
+                return False
+            if not self._find(request, call, tell):
+                tell(None, None)
         except Exception as error:
-            async with _edge_of(context, method.name):
-                raise error from None
-        return await call(request, context)
+            tell(None, error)
+        return True
 
-    return answer
+    def _let_in(self, request: bytes, call: Call) -> bool:
+        """The request is read for the door alone. Raises what `Entered.ask` does."""
+        if self._door is None:
+            return True
+        if (entered := self._door.at_once(call, self._method)) is None:
+            return False
+        entered.ask(self._method, _read(self._read, request))
+        return True
+
+    def _handler(self, answer: Callable[[Any, Any], Awaitable[Any]]) -> Any:
+        return grpc.unary_unary_rpc_method_handler(_unary(answer, self._method.name), None, self._write)
+
+
+def _failing(error: Exception) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def fail(_request: Any, _context: Any) -> None:
+        raise error
+
+    return fail
 
 
 def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -228,9 +244,9 @@ def _stream(call: Callable[[Any, Any], AsyncGenerator[Any, None]], method: str) 
 
 
 @asynccontextmanager
-async def _edge_of(context: Any, method: str, since: float | None = None) -> AsyncIterator[None]:
+async def _edge_of(context: Any, method: str) -> AsyncIterator[None]:
     """Times one call, and tells the caller what it raises."""
-    started, code = time.perf_counter() if since is None else since, "OK"
+    started, code = time.perf_counter(), "OK"
     try:
         yield
     except asyncio.CancelledError:

@@ -1,5 +1,6 @@
 """A door for tests: a real gRPC server with a small servicer behind it, callers that are told, and clients with credentials."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from shared.events.callers import CallerDefined
 from shared.rpc.callers import caller_of
 from shared.rpc.errors import reason_of
 from shared.rpc.security import Security
-from shared.rpc.server import RpcServer
+from shared.rpc.server import RpcServer, Tell
 
 NAME = "c360.consent.v1.ConsentService"
 TIMEOUT_S = 30.0
@@ -52,15 +53,18 @@ def told(*defined: CallerDefined) -> Callers:
     return callers
 
 
-async def _ready() -> bytes:
-    return pb.CheckResponse(reason="ready").SerializeToString()
+def find(request: bytes, context: Any, tell: Tell) -> bool:
+    """What names something prepared is ready a moment later, unless it isn't after all."""
+    if ready := b"prepared" in request:
+        answer = pb.CheckResponse(reason=f"ready for {caller_of(context)}").SerializeToString()
+        asyncio.get_running_loop().call_soon(tell, None if b"dropped" in request else answer, None)
+    return ready
 
 
 @asynccontextmanager
 async def connected(security: Security, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[grpc.aio.Channel]:
     server = RpcServer("127.0.0.1:0", security=security)
-    find = {"Check": lambda request, context: _ready() if b"prepared" in request else None}
-    server.add(consent_pb2_grpc.add_ConsentServiceServicer_to_server, Answering(), NAME, find)  # type: ignore[abstract]
+    server.add(consent_pb2_grpc.add_ConsentServiceServicer_to_server, Answering(), NAME, {"Check": find})  # type: ignore[abstract]
     await server.start()
     try:
         address = f"localhost:{server.port}"

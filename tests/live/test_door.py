@@ -112,7 +112,10 @@ async def test_a_caller_declares_the_purposes_that_are_its_own_also_for_what_is_
     caller = Client(channel, issuer.token())
     assert await caller.check("advertising") == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
     assert await caller.check("prepared") == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
-    assert await Client(channel, issuer.token(sub="limited")).check("prepared") == ("OK", "ready")
+    anybody = Client(channel, issuer.token(sub="limited"))
+    assert await anybody.check("prepared") == ("OK", "limited"), "it is looked at closely, and answered anew"
+    assert await anybody.check("prepared") == ("OK", "ready for limited")
+    assert await anybody.check("prepared and dropped") == ("OK", "limited")
     assert await caller.filter("marketing", "advertising") == ("PERMISSION_DENIED", "PURPOSE_NOT_ALLOWED")
 
 
@@ -137,6 +140,13 @@ async def test_who_asks_too_often_for_a_purpose_waits_and_others_dont(channel: g
     assert await caller.call("CheckBatch", batch) == ("OK", "")
     issuer.seconds += 3
     assert await caller.check() == ("RESOURCE_EXHAUSTED", "RATE_EXCEEDED")
+
+
+@pytest.mark.parametrize("purpose", ["prepared", "prepared and dropped"])
+async def test_what_is_ready_counts_once_too(channel: grpc.aio.Channel, issuer: Issuer, purpose: str) -> None:
+    caller = Client(channel, issuer.token(sub="limited"))
+    answers = [(await caller.check(purpose))[0] for _ in range(4)]
+    assert answers == ["OK", "OK", "OK", "RESOURCE_EXHAUSTED"]
 
 
 async def test_who_tries_out_identifiers_is_stopped(channel: grpc.aio.Channel, issuer: Issuer) -> None:

@@ -49,6 +49,8 @@ async def test_a_certificate_says_who_calls(
     security.callers.learn([of_certificate("mailer"), of_certificate("shop")])
     async with connected(security, credentials(authority, *names)) as channel:
         assert await Client(channel).check() == answer
+        ready = ("OK", f"ready for {answer[1]}") if answer[0] == "OK" else answer
+        assert await Client(channel).check("prepared") == ready
 
 
 async def test_who_has_no_certificate_of_our_authority_gets_no_connection(settings: Settings, authority: Authority) -> None:
@@ -61,7 +63,7 @@ async def test_who_has_no_certificate_of_our_authority_gets_no_connection(settin
 
 
 def of_certificate(name: str) -> Any:
-    return a_caller(name, issuer="", subject="", certificate_names=(f"{name}.internal",))
+    return a_caller(name, purposes=("*",), issuer="", subject="", certificate_names=(f"{name}.internal",))
 
 
 BAD: list[dict[str, Any]] = [

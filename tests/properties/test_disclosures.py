@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.profile.disclosing import GATHER_S, Call, Disclosing, gathering_s
 from services.profile.domain.disclosure import OTHER, Disclosure, Given, packed, plain, unpacked, withheld_names
-from shared.errors import Unavailable
+from shared.errors import CustomerError, Unavailable
 from shared.events.catalogue import encode
 from shared.events.disclosures import DISCLOSURES_RECORDED, Terms
 
@@ -135,3 +137,29 @@ def test_a_read_that_can_not_be_written_down_fails() -> None:
 def test_the_more_there_is_to_do_the_longer_is_gathered(one: float, other: float) -> None:
     assert gathering_s(min(one, other)) <= gathering_s(max(one, other))
     assert 0 == gathering_s(0) <= gathering_s(one) <= gathering_s(1) == GATHER_S
+
+
+@given(st.integers(0, 350), st.booleans(), st.sets(st.integers(0, 349), max_size=5))
+def test_whoever_waits_without_a_task_is_told_once_whatever_becomes_of_the_others(
+    count: int, fails: bool, stumbling: set[int]
+) -> None:
+    told: Counter[int] = Counter()
+
+    async def read() -> None:
+        store = Store([fails])
+        disclosing = Disclosing(store.write, lambda: 1)
+
+        def then(number: int, error: CustomerError | None) -> None:
+            assert bool(error) == fails or bool(store.kept), "it is written down before"
+            told[number] += 1
+            if number in stumbling:
+                raise ValueError(number)
+
+        for number in range(count):
+            disclosing.write_down(SOME, Call("GetProfile", "shop"), partial(then, number))
+        async with asyncio.timeout(30):
+            while len(told) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    asyncio.run(read())
+    assert told == Counter(range(count))

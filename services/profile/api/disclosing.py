@@ -1,6 +1,6 @@
 """What answers disclose, by the names of their fields; and who calls."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -28,14 +28,15 @@ from services.profile.domain.disclosure import plain
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.profile import Profile
 from services.profile.reading import Reading, noted
-from services.profile.ready import Ready, ReadyAnswers
+from services.profile.ready import ReadyAnswers
 from services.profile.rederiving import Answer, Answered
 from services.profile.timelines import Stretch
 from services.profile.watches import Look
-from shared.errors import NotPermitted, Unavailable
+from shared.errors import CustomerError, NotPermitted, Unavailable
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
 from shared.rpc.callers import named_by
+from shared.rpc.server import Tell
 
 Item = TypeVar("Item")
 
@@ -199,12 +200,15 @@ class ReadyReads:
         self._disclosing = disclosing
         self._call = call
 
-    def find(self, request: bytes, context: Any) -> Awaitable[bytes | None] | None:
-        ready = self._ready.find(request)
-        return None if ready is None else self._given_out(request, ready, context)
-
-    async def _given_out(self, request: bytes, ready: Ready, context: Any) -> bytes | None:
-        """None: something changed while it was written down."""
+    def find(self, request: bytes, context: Any, tell: Tell) -> bool:
+        """Raises LimitExceeded (OVERLOADED)."""
+        if (ready := self._ready.find(request)) is None:
+            return False
         assert ready.given is not None, "what is kept to be answered says what it discloses"
-        await self._disclosing.one(ready.given, call_of(self._call, context))
-        return ready.answer if self._ready.find(request) is ready else None
+
+        def written(error: CustomerError | None) -> None:
+            """Something may have changed meanwhile."""
+            tell(ready.answer if error is None and self._ready.find(request) is ready else None, error)
+
+        self._disclosing.write_down(ready.given, call_of(self._call, context), written)
+        return True

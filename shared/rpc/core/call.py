@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ class Call:
 
     __slots__ = (
         "_coming",
+        "_context",
         "_core",
         "_details",
         "_encode",
@@ -56,6 +58,7 @@ class Call:
         self._core = event.call
         self._details = event.call_details
         self._metadata: Metadata = event.invocation_metadata
+        self._context = contextvars.copy_context()
         self._loop = loop
         self._forget = forget
         self._encode: Callable[[Any], bytes] | None = None
@@ -113,14 +116,24 @@ class Call:
         """None: the caller has no more, or is gone."""
         self._start(cygrpc.ReceiveMessageOperation(PLAIN), tag=lambda event: then(event.batch_operations[0].message()))
 
-    def run(self, handler: Any, request: bytes | None) -> None:
+    def run(self, handler: Any, request: bytes | None, quick: "Quick | None" = None) -> None:
         """`request` is None where the handler reads a stream of them."""
         self.runs = True
+        try:
+            taken = quick is not None and not self._gone and self._context.run(quick, request, self)
+        except Exception as error:
+            self._fail(error)
+            return
+        if not taken:
+            self.handle(handler, request)
+
+    def handle(self, handler: Any, request: bytes | None) -> None:
+        """In a task, which is cancelled when the caller is gone."""
         if self._gone:  # before there was anything to cancel
             self.end(grpc.StatusCode.CANCELLED)
             return
         self._encode = handler.response_serializer
-        self._task = self._loop.create_task(self._run(handler, request))
+        self._task = self._loop.create_task(self._run(handler, request), context=self._context)
         self._task.add_done_callback(self._ran)
 
     async def _run(self, handler: Any, request: bytes | None) -> None:
@@ -131,8 +144,7 @@ class Call:
                 await self._drain()
             return self.end(refused.code, refused.details, refused.metadata)
         except Exception as error:
-            log.error("unforeseen error", method=self.method, exc_info=error)
-            return self.end(grpc.StatusCode.UNKNOWN, "unforeseen error")
+            return self._fail(error)
         return self.end(grpc.StatusCode.OK, message=response)
 
     async def _answered(self, handler: Any, request: bytes | None) -> bytes | None:
@@ -155,8 +167,11 @@ class Call:
         if task.cancelled():
             self.end(grpc.StatusCode.CANCELLED)
         elif (error := task.exception()) is not None:
-            log.error("unforeseen error", method=self.method, exc_info=error)
-            self.end(grpc.StatusCode.UNKNOWN, "unforeseen error")
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("unforeseen error", method=self.method, exc_info=error)
+        self.end(grpc.StatusCode.UNKNOWN, "unforeseen error")
 
     def end(self, code: grpc.StatusCode, details: str = "", metadata: Metadata | None = None, message: bytes | None = None) -> None:
         status = cygrpc.SendStatusFromServerOperation(metadata, code.value[0], details.encode(errors="replace"), PLAIN)
@@ -190,6 +205,11 @@ class Call:
         self._left -= 1
         if not self._left:
             self._forget(self)
+
+
+# Answers a call without a task of its own, by `end` or `handle`, at once or later; False: its handler is to be run. What it tells
+# whoever is gone already goes nowhere.
+Quick = Callable[[Any, Call], bool]
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -26,7 +26,8 @@ class Completions:
         self.queue = cygrpc.CompletionQueue()
         self._loop = asyncio.get_running_loop()
         self._next: Any = None
-        self._turn = threading.Semaphore(0)
+        self._turn = threading.Lock()  # open when it is the thread's
+        self._turn.acquire()
         self._ended = asyncio.Event()
         self._over = False
 

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # no stubs
 
-from shared.rpc.core.call import Call, settle
+from shared.rpc.core.call import Call, Quick, settle
 from shared.rpc.core.completions import Completions
 from shared.telemetry import logger
 
@@ -28,6 +28,7 @@ class CoreServer:
         self._server = cygrpc.Server(tuple(options), False)
         self._server.register_completion_queue(self._completions.queue)
         self._handlers: dict[str, Any] = {}
+        self._quick: dict[str, Quick] = {}
         self._calls: set[Call] = set()
         self._most_calls = most_calls
         self._running: Counter[str] = Counter()
@@ -50,6 +51,10 @@ class CoreServer:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         self._handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    def add_quick(self, method: str, quick: Quick) -> None:
+        """Of a method of one request and one response that has a handler too."""
+        self._quick[method] = quick
 
     async def start(self) -> None:
         self._server.start()
@@ -128,7 +133,7 @@ class CoreServer:
             call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this method are under way; try again later")
         else:
             self._running[call.method] += 1
-            call.run(handler, request)
+            call.run(handler, request, self._quick.get(call.method))
 
     def _forget(self, call: Call) -> None:
         self._calls.discard(call)
