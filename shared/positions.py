@@ -2,13 +2,13 @@
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from itertools import count
 
 from shared.errors import InvalidInput, NotFreshEnough
 
-# A caller without a deadline still gets an answer.
-LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S = 600.0  # whatever deadline a caller sets: what is further behind needs people, and a call that waits takes memory
 LOGS = frozenset({"ingest", "customer", "profile", "consent", "segments", "settled"})
 
 
@@ -25,6 +25,7 @@ class Progress:
     def __init__(self) -> None:
         self._applied: dict[str, int] = {}
         self._waiters: dict[str, list[tuple[int, int, asyncio.Future[None]]]] = {}
+        self._gone: Counter[str] = Counter()  # by log, who waits no more and is still among the waiters
         self._tie = count()
 
     def applied(self, log: str) -> int:
@@ -38,31 +39,46 @@ class Progress:
         waiters = self._waiters.get(log, [])
         while waiters and waiters[0][0] <= number:
             future = heapq.heappop(waiters)[2]
-            if not future.done():
+            if future.done():
+                self._gone[log] -= 1
+            else:
                 future.set_result(None)
 
     async def wait(self, log: str, number: int, timeout_s: float) -> None:
-        """Raises NotFreshEnough when the position isn't applied in time."""
+        """As long as that, and LONGEST_WAIT_S at most. Raises NotFreshEnough when the position isn't applied by then."""
         if number <= self.applied(log):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = (number, next(self._tie), future)
-        heapq.heappush(self._waiters.setdefault(log, []), waiter)
+        heapq.heappush(self._waiters.setdefault(log, []), (number, next(self._tie), future))
+        wait_s = min(timeout_s, LONGEST_WAIT_S)
         try:
-            async with asyncio.timeout(min(timeout_s, LONGEST_WAIT_S)):
+            async with asyncio.timeout(wait_s):
                 await future
         except TimeoutError:
-            raise NotFreshEnough(f"{log} position {number} is not applied yet", log=log, applied=self.applied(log)) from None
+            raise self._too_old(log, number, wait_s) from None
         finally:
-            self._forget(log, waiter)
+            if future.cancelled():
+                self._forget(log)
 
-    def _forget(self, log: str, waiter: tuple[int, int, asyncio.Future[None]]) -> None:
-        waiters = self._waiters.get(log, [])
-        if waiter in waiters:
-            waiters.remove(waiter)
-            heapq.heapify(waiters)
-        if not waiters:
-            self._waiters.pop(log, None)
+    def _too_old(self, log: str, number: int, waited_s: float) -> NotFreshEnough:
+        longest = f", which is the longest that a call waits ({LONGEST_WAIT_S:g} s)" if waited_s == LONGEST_WAIT_S else ""
+        return NotFreshEnough(
+            f"{log} position {number} is not applied yet after {waited_s:.3g} s{longest}",
+            log=log,
+            applied=self.applied(log),
+            waited_s=f"{waited_s:.3g}",
+            longest_wait_s=f"{LONGEST_WAIT_S:g}",
+        )
+
+    def _forget(self, log: str) -> None:
+        """Whoever waits no more, once they are half of all: each by itself would be looked for among ten thousand."""
+        self._gone[log] += 1
+        if 2 * self._gone[log] >= len(self._waiters.get(log, [])):
+            waiting = [waiter for waiter in self._waiters.pop(log, []) if not waiter[2].done()]
+            heapq.heapify(waiting)
+            self._gone.pop(log)
+            if waiting:
+                self._waiters[log] = waiting
 
     async def wait_all(self, positions: Iterable[tuple[str, int]], timeout_s: float) -> None:
         await asyncio.gather(*(self.wait(log, number, timeout_s) for log, number in positions))

@@ -32,6 +32,7 @@ MOST_STREAMS = 4_096
 DRAIN_S = 5.0
 DEFAULT_DEADLINE_S = 5.0  # for callers that set none
 WAITING_SHARE = 0.9
+ANSWERING_S = 5.0  # that is left of a longer deadline, for the answer itself
 
 OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -54,7 +55,8 @@ FindReady = Callable[[bytes, Any, Tell], bool]
 def seconds_left(context: Any) -> float:
     """That may be spent waiting, so that the caller still gets an answer with its reason before its deadline."""
     left = context.time_remaining()
-    return (DEFAULT_DEADLINE_S if left is None else max(0.0, left)) * WAITING_SHARE
+    left = DEFAULT_DEADLINE_S if left is None else max(0.0, left)
+    return max(left * WAITING_SHARE, left - ANSWERING_S)
 
 
 class RpcServer:

@@ -21,7 +21,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Position(_message.Message):
     """Position is a place in one of the logs. Writes answer with one; a read that carries it in `at_least_as_fresh`
-    waits, within its deadline, until what stands there can be seen.
+    waits, within its deadline, until what stands there can be seen: up to what the answer needs of it (a tenth, 5 s at most), but
+    no longer than ten minutes, and where no deadline is set 4.5 s. A call that goes on, such as a watch or an export, waits 5 s, as
+    its deadline is for all of it. After that it is refused: UNAVAILABLE (NOT_FRESH_ENOUGH), with `log`, `applied` (how far it
+    is), `waited_s` and `longest_wait_s`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
