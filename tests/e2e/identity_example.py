@@ -23,6 +23,7 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 SERVICES = ("ingest", "identity")
 COLUMNS = "250"  # nothing is folded
 DEADLINE_S = 30.0
+SECONDS_AGO = re.compile(r"^\$ .* -\d+s\b", re.M)
 LISTED = {"$DECISION": ("decisions", "decision_id"), "$PROPOSAL": ("proposals", "proposal_id")}
 # What is another at every installation: ids, keyed hashes, instants, positions; and the width of columns, which follows from them.
 VARIES = (
@@ -67,6 +68,7 @@ class Terminal:
         self._environment = {"PATH": path, "C360_DATA_DIR": data, "C360_WRITE_KEY": key, "COLUMNS": COLUMNS, "PYTHONUTF8": "1"}
 
     def play(self, block: str) -> str:
+        assert not SECONDS_AGO.search(block), f"by the machine's speed this is before or after the command above it\n{block}"
         return "".join(f"$ {command}\n{self._answer(command)}" for command in commands_of(block))
 
     def _answer(self, command: str) -> str:
