@@ -160,7 +160,7 @@ def _tell(
 ) -> None:
     """What is told of decisions: why a verdict is what it is, whose processing is restricted, and whom one may ask again."""
     explanations, conflicts = Explanations(checks, persons, decisions), Conflicts(checks, decisions)
-    receipts, restricted = Receipts(checks, decisions, definitions), Restricteds(decisions, persons, rights)
+    receipts, restricted = Receipts(checks, decisions, definitions), Restricteds(checks, decisions, persons, rights)
     evidence = EvidenceApi(receipts, explanations, conflicts, restricted, progress, lookup_key)
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     asking = AskingApi(Askables(checks, persons, decisions), progress, lookup_key)

@@ -83,7 +83,7 @@ class Checks:
         Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
         """
         instant = await self.settled(instant)
-        known, persons = await asyncio.gather(self.purpose(purpose, instant), self._persons_of(named, instant.known_at))
+        known, persons = await asyncio.gather(self.purpose(purpose, instant), self.persons_of(named, instant.known_at))
         sha256, found = hash_of(known.event), list[Checked | CustomerError]()
         for brief in await self._briefs(known.event, named, persons, instant):
             if isinstance(brief, CustomerError):
@@ -105,7 +105,26 @@ class Checks:
         self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], instant: Instant
     ) -> list[Brief | CustomerError]:
         """Of each who is named what is judged, in their order; what is refused already stays so. The instant is settled."""
-        return await self._briefs(purpose, named, await self._persons_of(named, instant.known_at), instant)
+        return await self._briefs(purpose, named, await self.persons_of(named, instant.known_at), instant)
+
+    async def persons_of(self, each: Sequence[Named | CustomerError], known_at: int) -> dict[Named, Person | CustomerError]:
+        """Of each who is named the identifiers that are theirs as it was known then, or why nothing is told of them."""
+        named = {one for one in each if not isinstance(one, CustomerError)}
+        by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
+        owners = await self._persons.customers_of(by_hash, known_at) if by_hash else {}
+        asked = [one for one in named if not isinstance(one, ByIdentifier)]
+        refused = await self._persons.refused(asked) if asked else {}
+        customers = {*owners.values(), *asked} - refused.keys()
+        persons = await self._persons.persons_of(customers, known_at) if customers else {}
+        found: dict[Named, Person | CustomerError] = {}
+        for one in named:
+            customer = owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
+            if customer is None:
+                assert isinstance(one, ByIdentifier)
+                found[one] = Person(b"", {one.value_hash: Bond()})
+            else:
+                found[one] = refused.get(customer) or persons.get(customer, Person(customer, {}))
+        return found
 
     async def _briefs(
         self,
@@ -126,25 +145,6 @@ class Checks:
                 case = Case(purpose, [placed.event for placed in theirs], at, person.bonds)
                 assert not isinstance(one, CustomerError)
                 found.append(Brief(one, person.core, case, theirs))
-        return found
-
-    async def _persons_of(self, each: Sequence[Named | CustomerError], known_at: int) -> dict[Named, Person | CustomerError]:
-        """Of each who is named the identifiers that are theirs as it was known then, or why nothing is told of them."""
-        named = {one for one in each if not isinstance(one, CustomerError)}
-        by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
-        owners = await self._persons.customers_of(by_hash, known_at) if by_hash else {}
-        asked = [one for one in named if not isinstance(one, ByIdentifier)]
-        refused = await self._persons.refused(asked) if asked else {}
-        customers = {*owners.values(), *asked} - refused.keys()
-        persons = await self._persons.persons_of(customers, known_at) if customers else {}
-        found: dict[Named, Person | CustomerError] = {}
-        for one in named:
-            customer = owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
-            if customer is None:
-                assert isinstance(one, ByIdentifier)
-                found[one] = Person(b"", {one.value_hash: Bond()})
-            else:
-                found[one] = refused.get(customer) or persons.get(customer, Person(customer, {}))
         return found
 
     async def purpose(self, name: str, instant: Instant) -> Placed[PurposeDefined]:

@@ -99,6 +99,9 @@ def test_by_the_gdpr_every_purpose_is_restricted_until_that_is_lifted(c360: Comm
     c360.run("rights", "report", verified(c360, user, "access"), "--no-pdf", "--out", str(tmp_path / "report"), *BY)
     [in_force] = json.loads((tmp_path / "report" / "report.json").read_text())["restrictions"]
     assert (in_force["restriction_id"], in_force["grounds"]) == (restriction["decision_id"], ["accuracy-contested"])
+    assert (in_force["own"], in_force["reason"]) == (True, restriction["restriction"]["reason"])
+    [hers] = [json.loads(line) for line in c360.run("consent", "restrictions", person, "--json").stdout.splitlines()]
+    assert (hers["restriction_id"], hers["belonging"]) == (restriction["decision_id"], "THEIRS")
     assert "restricted" in (tmp_path / "report" / "report.html").read_text()
     early = c360.run("consent", "lift", restriction["decision_id"], "--told-at", "-1d", *BY, code=1).stderr
     assert "NOT_TOLD_BEFORE" in early

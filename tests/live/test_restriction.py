@@ -202,6 +202,39 @@ async def test_whose_processing_is_restricted_is_listed_page_by_page_until_it_is
     assert (ended.lift.recorded_by, ended.HasField("lift_time"), ended.lift.lifts) == ("desk", True, ids[0])
 
 
+async def test_what_holds_for_one_person_is_listed_whoever_it_is_bound_to(shop: Shop, desk: Desk) -> None:
+    """What is listed is what a check is refused by: the restrictions of who is one with them, of who may be, and by what was shared."""
+    anna, married, likely, stranger = [an_email() for _ in range(4)]
+    (one, _), (two, _), (three, _), (four, _) = [await shop.founded(it) for it in (anna, married, likely, stranger)]
+    match = merged(one, three, likely=True)
+    fresh = await shop.publish(*merged(one, two), *match)
+    made = {it.value: (await desk.restrict(it)).restriction_id for it in (married, likely, stranger)}
+
+    async def listed(customer: CustomerRef, **more: Any) -> dict[str, str]:
+        found, token = dict[str, str](), ""
+        while True:
+            request = evidence_pb2.ListRestrictionsRequest(customer=customer, page_size=1, page_token=token, **more)
+            page = await desk.evidence.ListRestrictions(request, timeout=DEADLINE_S)
+            found |= {it.restriction_id: it.belonging for it in page.restrictions}
+            if not (token := page.next_page_token):
+                return found
+
+    theirs, likely_theirs = made[married.value], made[likely.value]
+    for by in (CustomerRef(customer_id=one), CustomerRef(identifier=anna), CustomerRef(customer_id=two)):
+        assert await listed(by, at_least_as_fresh=[fresh]) == {theirs: "THEIRS", likely_theirs: "LIKELY_THEIRS"}
+    assert await listed(CustomerRef(customer_id=three)) == {theirs: "LIKELY_THEIRS", likely_theirs: "THEIRS"}
+    await desk.lift(theirs)
+    assert await desk.reason(anna) == "RESTRICTED"
+    assert await listed(CustomerRef(customer_id=one)) == {likely_theirs: "LIKELY_THEIRS"}, "what she is refused by is listed"
+    assert await listed(CustomerRef(customer_id=one), include_ended=True) == {theirs: "THEIRS", likely_theirs: "LIKELY_THEIRS"}
+    parted = await shop.publish(*split(match))
+    assert await listed(CustomerRef(customer_id=one), at_least_as_fresh=[parted]) == {}
+    assert await listed(CustomerRef(customer_id=four)) == {made[stranger.value]: "THEIRS"}
+    assert await listed(CustomerRef(identifier=an_email())) == {}
+    unknown = evidence_pb2.ListRestrictionsRequest(customer=CustomerRef(customer_id=str(uuid4())))
+    assert (await refusal(desk.evidence.ListRestrictions(unknown, timeout=DEADLINE_S)))[1] == "CUSTOMER_UNKNOWN"
+
+
 async def test_a_receipt_says_that_processing_is_restricted_as_long_as_it_is(shop: Shop, desk: Desk) -> None:
     anna, other = an_email(), an_email()
     one, two = [(await shop.founded(it))[0] for it in (anna, other)]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.cli.render import printable
+from services.cli.rights_report.gathering import restriction_of
 from services.cli.rights_report.html_page import to_html
 from services.cli.rights_report.pdf_page import MOST_CHARACTERS, spelled, to_pdf
 from services.cli.rights_report.report import (
@@ -32,7 +33,7 @@ from services.cli.rights_report.report import (
     schema_of,
     sources_of,
 )
-from services.cli.rights_report.sections import MOST_ROWS, Section, sections_of, shown
+from services.cli.rights_report.sections import MOST_ROWS, RESTRICTED, Section, sections_of, shown
 
 HOSTILE = st.sampled_from(
     ["<script>alert(1)</script>", "</td></table>", "&lt;b&gt;", '"><img src=x>', "<para>", "\x1b[31m", "中文", "a\0b"]
@@ -150,6 +151,20 @@ def test_what_people_typed_is_text_in_the_page_and_all_of_it_is_there(report: Re
         assert printable(one.value).strip() in cells
     for trait in report.traits:
         assert printable(shown(trait.value)).strip() in cells
+
+
+@given(st.sampled_from(["THEIRS", "LIKELY_THEIRS", "SHARED"]), TEXTS)
+def test_what_restricts_is_told_whosever_it_is_and_why_only_if_it_is_theirs(belonging: str, reason: str) -> None:
+    said = {"grounds": ["legal-claims"], "reason": reason}
+    told = {"restriction_id": "r", "restrict_time": "t", "restriction": said, "belonging": belonging}
+    found = restriction_of(told)
+    assert (found.grounds, found.reason, found.own) == (
+        ["legal-claims"],
+        reason if belonging == "THEIRS" else "",
+        belonging == "THEIRS",
+    )
+    [section] = [one for one in sections_of(a_report(restrictions=[found])) if one.title == RESTRICTED]
+    assert len(section.rows) == 1
 
 
 @settings(max_examples=10)

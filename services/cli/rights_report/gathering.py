@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.cli import messages, paging
 from services.cli.client import connect
@@ -27,6 +27,8 @@ from services.cli.rights_report.report import (
 if TYPE_CHECKING:
     from c360.common.v1 import common_pb2
 
+THEIRS: Final = "THEIRS"
+
 
 def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: float) -> Report:
     """`request`: as `c360 rights show` has it. Raises Refused, NotReachable."""
@@ -42,6 +44,7 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
     with connect("consent") as channel:
         purposes = list(_purposes(channel, whose, timeout_s))
         decided = [(identifier, one) for identifier in identifiers for one in _decided(channel, identifier, timeout_s)]
+        restrictions = list(_restrictions(channel, whose, timeout_s))
         controllers = list(_controllers(channel, timeout_s))
     return Report(
         format=FORMAT,
@@ -56,7 +59,7 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
         traits=[_trait(name, told) for name, told in profile["traits"].items()],
         segments=membership["segments"],
         purposes=purposes,
-        restrictions=_in_force([told for _, told in decided]),
+        restrictions=restrictions,
         decisions=[_decision(identifier, told) for identifier, told in decided],
         disclosures=disclosures,
         sources=sources_of(events),
@@ -223,17 +226,22 @@ def _decision(identifier: Identifier, told: dict[str, Any]) -> Decision:
     )
 
 
-def _in_force(decided: list[dict[str, Any]]) -> list[Restriction]:
-    """What restricts processing and wasn't lifted."""
-    about_every = [told for told in decided if told["restriction"]]
-    lifted = {told["restriction"]["lifts"] for told in about_every}
-    return [
-        Restriction(
-            restriction_id=told["decision_id"],
-            since_time=told["decide_time"],
-            grounds=told["restriction"]["grounds"],
-            reason=told["restriction"]["reason"],
-        )
-        for told in about_every
-        if not told["restriction"]["lifts"] and told["decision_id"] not in lifted
-    ]
+def _restrictions(channel: Any, whose: common_pb2.CustomerRef, timeout_s: float) -> Iterator[Restriction]:
+    """In force, also by who may be the same person."""
+    from c360.consent.v1 import evidence_pb2, evidence_pb2_grpc
+
+    call = evidence_pb2_grpc.EvidenceServiceStub(channel).ListRestrictions
+    request = evidence_pb2.ListRestrictionsRequest(customer=whose)
+    yield from map(restriction_of, map(messages.plain, paging.entries(call, request, "restrictions", MOST, timeout_s)))
+
+
+def restriction_of(told: dict[str, Any]) -> Restriction:
+    """What somebody else may have told is not theirs to read whose report this is."""
+    own = told["belonging"] == THEIRS
+    return Restriction(
+        restriction_id=told["restriction_id"],
+        since_time=told["restrict_time"],
+        grounds=told["restriction"]["grounds"],
+        reason=told["restriction"]["reason"] if own else "",
+        own=own,
+    )

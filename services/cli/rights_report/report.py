@@ -100,12 +100,14 @@ class Decision(Form, frozen=True, kw_only=True, tag="decision", tag_field="recor
 
 
 class Restriction(Form, frozen=True, kw_only=True):
-    """That processing is restricted (GDPR Art. 18): what is known is stored and not used, until it is lifted."""
+    """That processing is restricted (GDPR Art. 18): what is known is stored and not used, until it is lifted. Not their `own`: it is by an
+    identifier that may be somebody else's, so that nothing is told of why."""
 
     restriction_id: str
     since_time: str
     grounds: list[str]
     reason: str
+    own: bool
 
 
 class Purpose(Form, frozen=True, kw_only=True):

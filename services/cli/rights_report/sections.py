@@ -10,6 +10,7 @@ from services.cli.render import printable
 from services.cli.rights_report.report import COMPUTED, DERIVED, Disclosure, Event, Report
 
 MOST_ROWS: Final = 1_000  # more can't be read; report.json has all
+MAY_BE_YOU: Final = "by somebody who may be you"
 RESTRICTED: Final = "Its use is restricted: it is stored and not used"
 YOUR_RIGHTS: Final = (
     "You can have your data corrected or erased, have its use limited, object to it, take back any consent, get a copy that machines read, and complain to a "
@@ -83,7 +84,7 @@ def _traits(report: Report) -> Section:
 
 
 def _restrictions(report: Report) -> list[Section]:
-    rows = [(one.since_time, ", ".join(one.grounds), one.reason) for one in report.restrictions]
+    rows = [(one.since_time, ", ".join(one.grounds), one.reason if one.own else MAY_BE_YOU) for one in report.restrictions]
     return [_table(RESTRICTED, ("since", "because", "why"), rows)] if rows else []
 
 

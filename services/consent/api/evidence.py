@@ -68,9 +68,14 @@ class EvidenceApi(evidence_pb2_grpc.EvidenceServiceServicer):
             before=_explanation(before), after=_explanation(after), changes=[_change(change) for change in changes]
         )
 
-    async def ListRestrictions(self, request: pb.ListRestrictionsRequest, _context: Any) -> pb.ListRestrictionsResponse:
-        page = Page(request, BY_HASH)
-        found, last = await self._restricted.of_all(page.after or b"", page.size, ended=request.include_ended)
+    async def ListRestrictions(self, request: pb.ListRestrictionsRequest, context: Any) -> pb.ListRestrictionsResponse:
+        page, ended = Page(request, BY_HASH), request.include_ended
+        await self._progress.wait_all(freshness(request.at_least_as_fresh), seconds_left(context))
+        if request.HasField("customer"):
+            who = named(request.customer, self._lookup_key)
+            found, last = await self._restricted.of_person(who, page.after or b"", page.size, ended=ended)
+        else:
+            found, last = await self._restricted.of_all(page.after or b"", page.size, ended=ended)
         return pb.ListRestrictionsResponse(
             restrictions=[restricted_message(one) for one in found], next_page_token=token_of(last) if last else ""
         )

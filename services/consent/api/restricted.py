@@ -23,6 +23,7 @@ def restricted_message(one: Restricted) -> pb.RestrictedProcessing:
         position=position(one.placed.pos),
         request_id=event.request_id,
         rights_request_ids=[to_text(rights_id) for rights_id in one.asked_by],
+        belonging=one.belonging,
     )
     if one.lifted is not None and one.lifted.event.restriction is not None:
         message.lift.CopyFrom(restriction_message(one.lifted.event.restriction))

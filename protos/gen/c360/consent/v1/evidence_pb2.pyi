@@ -547,22 +547,34 @@ class ListRestrictionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many. Default 50, at most 500; of the last identifier all are told, so there may be some more."""
     page_token: _builtins.str
     """The next page of an earlier answer."""
     include_ended: _builtins.bool
     """Those that were lifted too."""
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Whom they hold for, as in CheckRequest. Absent: anybody."""
+
+    @_builtins.property
+    def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
+        """As in CheckRequest."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         include_ended: _builtins.bool = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
+        at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -614,6 +626,7 @@ class RestrictedProcessing(_message.Message):
     RIGHTS_REQUEST_IDS_FIELD_NUMBER: _builtins.int
     LIFT_TIME_FIELD_NUMBER: _builtins.int
     LIFT_FIELD_NUMBER: _builtins.int
+    BELONGING_FIELD_NUMBER: _builtins.int
     restriction_id: _builtins.str
     """Its id, a UUID: what lifts it names it."""
     identifier_hash: _builtins.str
@@ -624,6 +637,10 @@ class RestrictedProcessing(_message.Message):
     """Whose the identifier is, a UUID. Empty: nobody's."""
     request_id: _builtins.str
     """The idempotency key that it was recorded with."""
+    belonging: _builtins.str
+    """How the identifier belongs to the customer that was asked about: "THEIRS", "LIKELY_THEIRS" (by a match alone: it may be somebody else's), "SHARED"
+    (it turned out to be somebody else's too). Empty: nobody was asked about.
+    """
     @_builtins.property
     def restriction(self) -> _consent_pb2.Restriction:
         """On which grounds, by whom and why."""
@@ -667,10 +684,11 @@ class RestrictedProcessing(_message.Message):
         rights_request_ids: _abc.Iterable[_builtins.str] | None = ...,
         lift_time: _timestamp_pb2.Timestamp | None = ...,
         lift: _consent_pb2.Restriction | None = ...,
+        belonging: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lift", b"lift", "lift_time", b"lift_time", "position", b"position", "record_time", b"record_time", "restrict_time", b"restrict_time", "restriction", b"restriction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "identifier_hash", b"identifier_hash", "lift", b"lift", "lift_time", b"lift_time", "namespace", b"namespace", "position", b"position", "record_time", b"record_time", "request_id", b"request_id", "restrict_time", b"restrict_time", "restriction", b"restriction", "restriction_id", b"restriction_id", "rights_request_ids", b"rights_request_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["belonging", b"belonging", "customer_id", b"customer_id", "identifier_hash", b"identifier_hash", "lift", b"lift", "lift_time", b"lift_time", "namespace", b"namespace", "position", b"position", "record_time", b"record_time", "request_id", b"request_id", "restrict_time", b"restrict_time", "restriction", b"restriction", "restriction_id", b"restriction_id", "rights_request_ids", b"rights_request_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

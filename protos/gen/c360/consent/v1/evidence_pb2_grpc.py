@@ -103,9 +103,11 @@ class EvidenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRestrictions(self, request, context):
-        """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
-        identifier and whoever may be the same person.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """ListRestrictions lists whose processing is restricted (GDPR Art. 18): everybody's, or all that holds for one customer, also by an identifier
+        of who is only likely the same person. As of now; by identifier. Each holds until it is lifted, for whoever has its identifier and whoever
+        may be the same person.
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN),
+        FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

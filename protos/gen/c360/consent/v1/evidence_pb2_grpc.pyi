@@ -54,9 +54,11 @@ class EvidenceServiceStub:
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ListRestrictions: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListRestrictionsRequest, _evidence_pb2.ListRestrictionsResponse]
-    """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
-    identifier and whoever may be the same person.
-    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """ListRestrictions lists whose processing is restricted (GDPR Art. 18): everybody's, or all that holds for one customer, also by an identifier
+    of who is only likely the same person. As of now; by identifier. Each holds until it is lifted, for whoever has its identifier and whoever
+    may be the same person.
+    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN),
+    FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
 
 @_typing.type_check_only
@@ -85,9 +87,11 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
     """
     ListRestrictions: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListRestrictionsRequest, _evidence_pb2.ListRestrictionsResponse]  # type: ignore[assignment]
-    """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
-    identifier and whoever may be the same person.
-    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+    """ListRestrictions lists whose processing is restricted (GDPR Art. 18): everybody's, or all that holds for one customer, also by an identifier
+    of who is only likely the same person. As of now; by identifier. Each holds until it is lifted, for whoever has its identifier and whoever
+    may be the same person.
+    Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN),
+    FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
 
 class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,9 +147,11 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.ListRestrictionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.ListRestrictionsResponse, _abc.Awaitable[_evidence_pb2.ListRestrictionsResponse]]:
-        """ListRestrictions lists whose processing is restricted (GDPR Art. 18). As of now; by identifier. Each holds until it is lifted, for whoever has its
-        identifier and whoever may be the same person.
-        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
+        """ListRestrictions lists whose processing is restricted (GDPR Art. 18): everybody's, or all that holds for one customer, also by an identifier
+        of who is only likely the same person. As of now; by identifier. Each holds until it is lifted, for whoever has its identifier and whoever
+        may be the same person.
+        Errors: INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID), NOT_FOUND (CUSTOMER_UNKNOWN),
+        FAILED_PRECONDITION (CUSTOMER_ERASED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
 def add_EvidenceServiceServicer_to_server(servicer: EvidenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
